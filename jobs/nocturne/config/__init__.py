@@ -1,0 +1,18 @@
+"""The config room: typed YAML in layers, and what a date means to a pipeline."""
+
+from nocturne.config.layers import Loaded, home, load, names
+from nocturne.config.models import Pipeline
+from nocturne.config.partitions import from_path, key_format, parse, partition, span
+
+__all__ = [
+    "Loaded",
+    "Pipeline",
+    "from_path",
+    "home",
+    "key_format",
+    "load",
+    "names",
+    "parse",
+    "partition",
+    "span",
+]

@@ -1,0 +1,202 @@
+"""Layered loading: base < env < pipeline < run parameters, each value's origin known."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from nocturne.config.models import NAME, Pipeline
+from nocturne.errors import ConfigError, choices
+
+__all__ = ["Loaded", "home", "load", "names", "merge"]
+
+Tree = dict[str, Any]
+
+
+class Loaded:
+    """A validated pipeline with the origin of every value.
+
+    Attributes:
+        pipeline: the configuration.
+        origins: dotted key -> where its value comes from ("default" where nothing set it).
+        home: the project's root, which relative paths start from.
+    """
+
+    def __init__(self, pipeline: Pipeline, origins: dict[str, str], home: Path) -> None:
+        self.pipeline = pipeline
+        self.origins = origins
+        self.home = home
+
+    def path(self, text: str) -> Path:
+        """A configured path made absolute."""
+        return (self.home / os.path.expanduser(text)).resolve()
+
+    def values(self) -> Iterator[tuple[str, Any, str]]:
+        """(dotted key, value, origin) of every setting, in the model's order."""
+        for key, value in _leaves(self.pipeline.model_dump(mode="json")):
+            yield key, value, self.origins.get(key, "default")
+
+
+def home() -> Path:
+    """The project: NOCTURNE_HOME, or the nearest folder upwards with a conf/base.yaml.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    given = os.environ.get("NOCTURNE_HOME")
+    if given:
+        if not (Path(given) / "conf" / "base.yaml").is_file():
+            raise ConfigError(
+                f"NOCTURNE_HOME is {given}, which has no conf/base.yaml; set it to the folder "
+                "that holds conf/"
+            )
+        return Path(given).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "conf" / "base.yaml").is_file():
+            return folder
+    raise ConfigError(
+        f"no conf/base.yaml in {here} or above it; run this in the project's folder or set "
+        "NOCTURNE_HOME to it"
+    )
+
+
+def names(root: Path) -> list[str]:
+    """The pipelines that have a YAML file, sorted."""
+    return sorted(p.stem for p in (root / "conf" / "pipelines").glob("*.yaml"))
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
+    """Deep merge; ``high`` wins, also with 0, false and "". Null removes a value."""
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def load(
+    name: str,
+    *,
+    env: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    root: Path | None = None,
+) -> Loaded:
+    """The pipeline ``name`` from its layers.
+
+    Args:
+        env: which conf/env/<env>.yaml; default NOCTURNE_ENV, else "local".
+        overrides: run parameters as dotted keys, e.g. {"scoring.micro_batch": 512}.
+            A value of None is ignored.
+
+    Raises:
+        ConfigError: there is no such pipeline or environment, or a value is wrong; names
+            the file, the key, the value and the choices.
+    """
+    root = root or home()
+    if not NAME.fullmatch(name) or not (root / "conf" / "pipelines" / f"{name}.yaml").is_file():
+        raise ConfigError(
+            f"no pipeline {name!r}: expected one of {choices(names(root))} "
+            f"(the YAML files in {root / 'conf' / 'pipelines'})",
+            name=name,
+        )
+    env = env or os.environ.get("NOCTURNE_ENV") or "local"
+    available = sorted(p.stem for p in (root / "conf" / "env").glob("*.yaml"))
+    if env not in available:
+        raise ConfigError(
+            f"no environment {env!r} (NOCTURNE_ENV): expected one of {choices(available)} "
+            f"(the YAML files in {root / 'conf' / 'env'})"
+        )
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    for file in (f"conf/base.yaml", f"conf/env/{env}.yaml", f"conf/pipelines/{name}.yaml"):
+        tree = _add(tree, origins, _read(root / file), file)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            tree = _add(tree, origins, _nested(key, value), "run parameter")
+    tree.setdefault("name", name)
+    if tree["name"] != name:
+        raise ConfigError(
+            f"conf/pipelines/{name}.yaml: name: got {tree['name']!r}, expected {name!r}, the "
+            "file's own name"
+        )
+    try:
+        pipeline = Pipeline.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins, f"conf/pipelines/{name}.yaml")) from None
+    return Loaded(pipeline, origins, root)
+
+
+def _read(path: Path) -> Tree:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; `nocturne init` writes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: got a {type(content).__name__}, expected `key: value` lines")
+    return content
+
+
+def _add(tree: Tree, origins: dict[str, str], layer: Tree, origin: str) -> Tree:
+    selectors = {"alias", "tags", "version"} & set(layer.get("model") or {})
+    if selectors and isinstance(tree.get("model"), Mapping):
+        # A layer that selects a model replaces the selector below it, whatever its kind.
+        below = {k: v for k, v in tree["model"].items() if k not in {"alias", "tags", "version"}}
+        tree = {**tree, "model": below}
+    for key, _ in _leaves(layer):
+        origins[key] = origin
+    return merge(tree, layer)
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{dotted}.")
+        else:
+            yield dotted, value
+
+
+def _nested(key: str, value: Any) -> Tree:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -> str:
+    lines = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        origin = next((o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), default)
+        if problem["type"] == "extra_forbidden":
+            valid = _valid_keys(location[:-1])
+            near = difflib.get_close_matches(location[-1], valid, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            said = f"unknown key; expected one of {choices(valid, 30)}{hint}"
+        elif problem["type"] == "missing":
+            said = "missing; it has no default"
+        else:
+            said = f"got {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+        lines.append(f"{origin}: {key or 'pipeline'}: {said}")
+    return "\n".join(lines)
+
+
+def _valid_keys(location: list[str]) -> list[str]:
+    model: Any = Pipeline
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,222 @@
+"""What a pipeline YAML may say: typed, frozen, and refusing unknown keys."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+__all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
+           "Schedule", "Scoring", "Spark"]  # fmt: skip
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
+PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+_FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Registry(_Section):
+    """Where models are registered."""
+
+    tracking_uri: str | None = Field(
+        None,
+        description="MLflow tracking and registry URI. Default: the environment's "
+        "MLFLOW_TRACKING_URI. Credentials belong in the environment, never here.",
+    )
+    experiment: str | None = Field(
+        None, description="MLflow experiment of the nightly runs. Default: nocturne/<pipeline>."
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        if value and re.search(r"://[^/@]+@", value):
+            raise ValueError(
+                "a URI with credentials in it; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD in the environment instead"
+            )
+        return value
+
+
+class Model(_Section):
+    """Which registered model scores: by alias, by tags, or by version."""
+
+    name: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/:.\s][^/:]*$")] = Field(
+        description="Registered model name."
+    )
+    alias: str | None = Field(None, description="For example: champion.")
+    tags: dict[str, str] | None = Field(
+        None, description="The newest version that carries all of these tags."
+    )
+    version: int | None = Field(None, ge=1, description="Exactly this version.")
+    allow_pickle: bool = Field(
+        False,
+        description="Load artifacts that run code when they are loaded (pickle, cloudpickle).",
+    )
+
+    @model_validator(mode="after")
+    def _one_selector(self) -> Model:
+        given = [n for n in ("alias", "tags", "version") if getattr(self, n)]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of alias, tags and version selects the model; got "
+                f"{' and '.join(given) or 'none'}"
+            )
+        return self
+
+
+class Ready(_Section):
+    """When a partition is complete. Every condition that is given must hold."""
+
+    success_file: bool = Field(False, description="A file named _SUCCESS must be there.")
+    min_rows: int = Field(1, ge=0, description="Least number of rows.")
+    min_age_minutes: float = Field(
+        0, ge=0, description="Minutes since the newest file was last written."
+    )
+    timeout_minutes: float = Field(
+        720, gt=0, description="How long the DAG's sensor waits for the partition."
+    )
+
+
+class Input(_Section):
+    """The table that is scored."""
+
+    path: PathText = Field(description="Folder of the Parquet table; relative to the project.")
+    partition: dict[Name, str] = Field(
+        default={"ds": "%Y-%m-%d"},
+        description="Partition keys in path order, each with a strftime format or a fixed "
+        "value, e.g. {ds: '%Y-%m-%d', hour: '%H'}; {} for an unpartitioned table.",
+    )
+    ready: Ready = Ready()
+    on_missing: Literal["fail", "skip"] = Field(
+        "fail", description="What a night without a partition does."
+    )
+
+    @field_validator("partition")
+    @classmethod
+    def _formats(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if not _FORMAT.fullmatch(text) or text in (".", ".."):
+                raise ValueError(
+                    f"{key}: {text!r} is not a partition value; use letters, digits, '_', '-', "
+                    "'.', and the codes %Y %m %d %H %M %S %j %U %u %V %G"
+                )
+        return value
+
+
+class Output(_Section):
+    """The table that is published."""
+
+    path: PathText = Field(description="Folder of the scores; state lies beside it.")
+    keys: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Columns that identify a row; a null in one quarantines the row."
+    )
+    passthrough: list[str] = Field([], description="Input columns to copy into the scores.")
+    format: Literal["parquet"] = Field("parquet", description="Table format.")
+    keep: int = Field(
+        2, ge=0, description="How many replaced versions of a partition stay on disk."
+    )
+
+    @model_validator(mode="after")
+    def _no_doubles(self) -> Output:
+        columns = [*self.keys, *self.passthrough]
+        doubled = sorted({c for c in columns if columns.count(c) > 1})
+        if doubled:
+            raise ValueError(f"columns listed twice in keys and passthrough: {', '.join(doubled)}")
+        return self
+
+
+class Scoring(_Section):
+    """How rows go through the model."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
+    micro_batch: int = Field(
+        1024, ge=64, le=1 << 20, description="Rows through the model at once; tails are padded."
+    )
+    batch_rows: int = Field(65_536, ge=64, le=1 << 24, description="Rows read and written at once.")
+    threads: int = Field(1, ge=1, le=256, description="Torch threads of a Spark task.")
+    precision: Literal["float32"] = Field("float32", description="Precision of the model.")
+    split_rows: int = Field(1_000_000, ge=1, description="About how many rows a split holds.")
+    split_mb: int = Field(256, ge=1, description="About how many MiB on disk a split holds.")
+
+
+class Quality(_Section):
+    """When a night is good enough."""
+
+    input_suite: PathText | None = Field(
+        None, description="Great Expectations suite for the input, in conf/expectations/."
+    )
+    output_suite: PathText | None = Field(
+        None, description="Great Expectations suite for the scores, in conf/expectations/."
+    )
+    on_failure: Literal["warn", "hold", "fail"] = Field(
+        "hold", description="What a failed expectation does to the night."
+    )
+    max_quarantined: float = Field(
+        0.01, ge=0, le=1, description="Fraction of rows; over it the night is held."
+    )
+
+
+class Drift(_Section):
+    """What drift does."""
+
+    on_drift: Literal["warn"] = Field("warn", description="What an alarm does to the night.")
+    floor: float = Field(0.02, ge=0, description="No alarm at a PSI below this.")
+
+
+class Schedule(_Section):
+    """When the DAG runs. The partition of a run is the day before it."""
+
+    cron: str = Field("0 0 * * *", description="Cron expression, or hourly for hourly partitions.")
+    timezone: str = Field("UTC", description="IANA name.")
+    start_date: dt.date = Field(dt.date(2020, 1, 1), description="First partition.")
+    end_date: dt.date | None = Field(None, description="Last partition; none: goes on.")
+    max_active_runs: int = Field(1, ge=1, description="Runs of this DAG at once.")
+    retries: int = Field(2, ge=0, description="Retries of a task after a retryable error.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no IANA time zone; e.g. UTC, Europe/Vienna") from None
+        return value
+
+
+class Spark(_Section):
+    """Spark's own settings."""
+
+    master: str = Field("local[*]", description="Master of runs started by the CLI.")
+    conf: dict[str, str] = Field({}, description="Extra spark.* configuration.")
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
+        return value
+
+
+class Pipeline(_Section):
+    """One nightly scoring job."""
+
+    name: Name = Field(description="Also the DAG's id.")
+    description: str = Field("", description="Shown in Airflow.")
+    tags: list[str] = Field([], description="Airflow tags.")
+    registry: Registry = Registry()
+    model: Model
+    input: Input
+    output: Output
+    scoring: Scoring = Scoring()
+    quality: Quality = Quality()
+    drift: Drift = Drift()
+    schedule: Schedule = Schedule()
+    spark: Spark = Spark()

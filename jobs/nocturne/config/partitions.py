@@ -1,0 +1,71 @@
+"""From a date, as people and Airflow write it, to a partition, and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+
+from nocturne.errors import ConfigError
+from nocturne.records import Partition
+
+__all__ = ["from_path", "key_format", "parse", "partition", "span"]
+
+_HOURLY = "%Y-%m-%dT%H"
+_DAILY = "%Y-%m-%d"
+
+
+def key_format(layout: Mapping[str, str]) -> str:
+    """The strftime format of the layout's partition key, also Airflow's ``key_format``."""
+    return _HOURLY if any("%H" in value for value in layout.values()) else _DAILY
+
+
+def parse(layout: Mapping[str, str], key: str) -> dt.datetime:
+    """The start of the partition ``key``.
+
+    Raises:
+        ConfigError: the key is not a date (and hour, for hourly layouts).
+    """
+    expected = key_format(layout)
+    try:
+        moment = dt.datetime.strptime(key, expected)
+    except (ValueError, TypeError):
+        moment = None
+    if moment is None or moment.strftime(expected) != key:
+        example = "2013-04-01T05" if expected == _HOURLY else "2013-04-01"
+        raise ConfigError(f"date: got {key!r}, expected a partition key such as {example}", key=key)
+    return moment
+
+
+def partition(layout: Mapping[str, str], key: str) -> Partition:
+    """The partition of ``key``: every format of the layout filled in."""
+    moment = parse(layout, key)
+    return Partition(key, tuple((name, moment.strftime(text)) for name, text in layout.items()))
+
+
+def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Partition]:
+    """Every partition from ``first`` to ``last``, both included.
+
+    Raises:
+        ConfigError: a key is malformed, or ``last`` lies before ``first``.
+    """
+    moment, end = parse(layout, first), parse(layout, last or first)
+    if end < moment:
+        raise ConfigError(f"the range ends ({last}) before it starts ({first}); swap them")
+    step = dt.timedelta(hours=1) if key_format(layout) == _HOURLY else dt.timedelta(days=1)
+    while moment <= end:
+        yield partition(layout, moment.strftime(key_format(layout)))
+        moment += step
+
+
+def from_path(layout: Mapping[str, str], path: str) -> Partition | None:
+    """The partition of a folder ``ds=2013-04-01/hour=05``; None if it is none of the layout."""
+    parts = [tuple(piece.partition("=")[::2]) for piece in path.split("/")] if path else []
+    if [name for name, _ in parts] != list(layout):
+        return None
+    formats = " ".join(layout.values())
+    try:
+        moment = dt.datetime.strptime(" ".join(value for _, value in parts), formats)
+    except ValueError:
+        return None
+    found = partition(layout, moment.strftime(key_format(layout)))
+    return found if found.path == path else None

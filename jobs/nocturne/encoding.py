@@ -1,0 +1,142 @@
+"""The encoding spec: which columns become which tensors. It is data, logged with the model.
+
+A *tensor* has a name (the order is the order of the model's arguments), a dtype, an
+encoder, and the features that fill it, one column of the tensor each:
+
+    numeric   null and NaN become ``fill``, then (x - center) / scale
+    category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
+    list      one feature; ``length`` items a row, cut or padded with ``pad``
+
+The *outputs* name what the model returns, in order, and the post-processing of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from nocturne.errors import ModelError
+from nocturne.records import dump, load
+
+__all__ = ["ENCODING_FILE", "Encoding", "Feature", "OutputSpec", "TensorSpec", "check_columns"]
+
+ENCODING_FILE = "encoding.json"
+
+Dtype = Literal["float32", "float64", "int64", "int32"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input column and how its values are encoded."""
+
+    column: str
+    fill: float = 0.0
+    center: float = 0.0
+    scale: float = 1.0
+    vocabulary: tuple[str | int, ...] = ()
+    unknown: int = 0
+    length: int = 0
+    pad: float = 0.0
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One argument of the model: [rows, features], or [rows, length] for a list."""
+
+    name: str
+    dtype: Dtype
+    encoder: Literal["numeric", "category", "list"]
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One prediction column: its name, its post-processing, its Arrow type."""
+
+    name: str
+    post: Literal["none", "sigmoid"] = "none"
+    type: Literal["float32", "float64", "int64", "string"] = "float32"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the model takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+    def features(self) -> Iterator[tuple[TensorSpec, Feature]]:
+        """Every feature with the tensor it goes to."""
+        for tensor in self.inputs:
+            for feature in tensor.features:
+                yield tensor, feature
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns, each once, in the order of first use."""
+        return tuple(dict.fromkeys(feature.column for _, feature in self.features()))
+
+    def to_json(self) -> str:
+        return dump(self)
+
+    @staticmethod
+    def from_json(text: str | bytes, source: str = ENCODING_FILE) -> Encoding:
+        """Raises: ModelError if the text is no encoding spec, or contradicts itself."""
+        try:
+            encoding = load(Encoding, text, source)
+        except Exception as error:
+            raise ModelError(f"the model's encoding spec can't be read: {error}") from None
+        for tensor, feature in encoding.features():
+            if tensor.encoder == "category" and not feature.vocabulary:
+                raise ModelError(
+                    f"{source}: input {tensor.name!r}, column {feature.column!r}: a category "
+                    "needs a vocabulary; log the model again with one"
+                )
+            if tensor.encoder == "list" and (feature.length < 1 or len(tensor.features) != 1):
+                raise ModelError(
+                    f"{source}: input {tensor.name!r}: a list tensor takes one feature with a "
+                    "length of at least 1"
+                )
+        return encoding
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
+    )
+
+
+def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
+    """What in ``schema`` the encoding can't take, in words; empty if all is well.
+
+    Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric
+    feature, or a number for a vocabulary of words, is.
+    """
+    problems = []
+    for tensor, feature in encoding.features():
+        position = schema.get_field_index(feature.column)
+        if position < 0:
+            problems.append(f"column {feature.column!r} is missing")
+            continue
+        actual: Any = schema.field(position).type
+        if pa.types.is_dictionary(actual):
+            actual = actual.value_type
+        if tensor.encoder == "numeric":
+            fits, wants = _is_number(actual), f"a number ({tensor.dtype})"
+        elif tensor.encoder == "category":
+            text = isinstance(feature.vocabulary[0], str)
+            fits = _is_text(actual) if text else pa.types.is_integer(actual)
+            wants = "a string" if text else "an integer"
+        else:
+            is_list = pa.types.is_list(actual) or pa.types.is_fixed_size_list(actual)
+            fits, wants = is_list and _is_number(actual.value_type), "a list of numbers"
+        if not fits:
+            problems.append(f"column {feature.column!r} is {actual}, the model wants {wants}")
+    return list(dict.fromkeys(problems))

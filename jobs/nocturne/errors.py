@@ -1,0 +1,123 @@
+"""Every error that Nocturne raises on purpose, and whether trying again can help.
+
+    NocturneError                 carries its values as attributes; str() is the whole message
+    |-- TerminalError             trying again gives the same answer: a person must act
+    |   |-- ConfigError           a YAML file, a run parameter or a path is wrong
+    |   |-- ModelError            the registry has no such model, or it must not be loaded
+    |   |-- InputError            the data can't be scored: missing, empty, wrong columns
+    |   |   `-- PartitionMissing  there is no such partition (`input.on_missing` decides)
+    |   |-- Held                  the verdict says that a person must decide
+    |   |-- Superseded            another run published first: this one has no effect
+    |   |-- PublishError          the output can't be published there safely
+    |   `-- StateError            a run directory is missing, foreign or incomplete
+    `-- RetryableError            the same call may succeed later
+        |-- NotReady              the partition is there but not complete yet
+        |-- InputChanged          a file changed between planning and reading
+        `-- RegistryUnavailable   the MLflow server did not answer
+
+A retryable error ends the command line with exit code 75 (EX_TEMPFAIL of sysexits.h), a
+terminal one with 1; Airflow's retries follow that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+__all__ = [
+    "ConfigError",
+    "Held",
+    "InputChanged",
+    "InputError",
+    "ModelError",
+    "NocturneError",
+    "NotReady",
+    "PartitionMissing",
+    "PublishError",
+    "RegistryUnavailable",
+    "RetryableError",
+    "StateError",
+    "Superseded",
+    "TerminalError",
+    "choices",
+]
+
+
+class NocturneError(Exception):
+    """Base of the tree: what came, what was expected, and what to do.
+
+    ``values`` are kept as attributes, so that a caller can act on them without
+    parsing the message.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.values = values
+        self.__dict__.update(values)
+
+
+class TerminalError(NocturneError):
+    """Trying again gives the same answer."""
+
+
+class RetryableError(NocturneError):
+    """The same call may succeed later."""
+
+    exit_code = 75
+
+
+class ConfigError(TerminalError):
+    """A YAML file, a run parameter or a path is wrong."""
+
+
+class ModelError(TerminalError):
+    """The registry has no such model, or it must not be loaded."""
+
+
+class InputError(TerminalError):
+    """The partition can't be scored as it is."""
+
+
+class PartitionMissing(InputError):
+    """There is no such partition."""
+
+
+class Held(TerminalError):
+    """The night waits for a person."""
+
+    exit_code = 3
+
+
+class Superseded(TerminalError):
+    """Another run published this partition first."""
+
+
+class PublishError(TerminalError):
+    """The output can't be published there safely."""
+
+
+class StateError(TerminalError):
+    """A run directory is missing, foreign or incomplete."""
+
+
+class NotReady(RetryableError):
+    """The partition is not complete yet."""
+
+
+class InputChanged(RetryableError):
+    """An input file is no longer the one that was planned."""
+
+
+class RegistryUnavailable(RetryableError):
+    """The MLflow server did not answer."""
+
+
+def choices(options: Iterable[object], limit: int = 12) -> str:
+    """The valid values as a phrase for an error: ``a, b, c`` or ``(there are none)``."""
+    names = sorted(str(option) for option in options)
+    if not names:
+        return "(there are none)"
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,47 @@
+"""Merging profiles: counts add exactly, moments in the order given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nocturne.profile.accumulate import cap
+from nocturne.records import ColumnProfile, Profile
+
+__all__ = ["merge"]
+
+
+def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts)
+    other = sum(p.other for p in parts)
+    kept = dict(counts)
+    if parts[0].kind == "category":
+        kept, beyond = cap(counts)
+        other += beyond
+    return ColumnProfile(
+        kind=parts[0].kind,
+        rows=sum(p.rows for p in parts),
+        null=sum(p.null for p in parts),
+        nan=sum(p.nan for p in parts),
+        counts=kept,
+        other=other,
+        center=parts[0].center,
+        total=sum(p.total for p in parts),
+        total_squares=sum(p.total_squares for p in parts),
+        minimum=min((p.minimum for p in parts if p.minimum is not None), default=None),
+        maximum=max((p.maximum for p in parts if p.maximum is not None), default=None),
+    )
+
+
+def merge(profiles: Sequence[Profile]) -> Profile:
+    """One profile of all rows; an empty sequence gives an empty profile."""
+    names = dict.fromkeys(name for profile in profiles for name in profile.columns)
+    return Profile(
+        rows=sum(p.rows for p in profiles),
+        columns={
+            name: _merge_column([p.columns[name] for p in profiles if name in p.columns])
+            for name in names
+        },
+    )

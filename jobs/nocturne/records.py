@@ -1,0 +1,416 @@
+"""What the rooms hand each other: frozen dataclasses, stored as JSON that a person can open.
+
+``dump`` and ``load`` turn any of them into JSON and back; unknown or missing fields are
+refused, so that a state directory of another format is noticed and not misread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from nocturne.errors import StateError
+
+__all__ = [
+    "STATE_FORMAT",
+    "Baseline",
+    "ColumnBaseline",
+    "ColumnProfile",
+    "DriftResult",
+    "Expectation",
+    "FeatureDrift",
+    "InputFile",
+    "Judgement",
+    "Manifest",
+    "ModelRef",
+    "OutputFile",
+    "Partition",
+    "Pinned",
+    "Profile",
+    "QualityResult",
+    "Run",
+    "Split",
+    "SplitResult",
+    "VerdictName",
+    "dump",
+    "load",
+    "read",
+    "write",
+]
+
+STATE_FORMAT = 1
+"""Raised whenever a stored record changes shape."""
+
+VerdictName = Literal["ok", "warn", "hold", "fail"]
+Kind = Literal["numeric", "category"]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One night: ``keys`` as in the path, ``key`` as people and Airflow write it."""
+
+    key: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Below the table: ``ds=2013-04-01/hour=05``, or "" for an unpartitioned table."""
+        return "/".join(f"{name}={value}" for name, value in self.keys)
+
+    @property
+    def state_path(self) -> str:
+        """Below the pipeline's state: as ``path``, with a name for an unpartitioned table."""
+        return self.path or "all"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A registered model version, pinned. ``path`` is the verified local copy."""
+
+    name: str
+    version: int
+    selector: str
+    backend: Literal["torch", "pyfunc"]
+    sha256: str
+    path: str
+    run_id: str | None = None
+    model_id: str | None = None
+    flavors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of the input partition; ``path`` is relative to the partition."""
+
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    inode: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Whole row groups of one input file. ``first_row`` counts from the file's start."""
+
+    index: int
+    key: str
+    file: str
+    row_groups: tuple[int, ...]
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What decides bits, fixed before the first split is scored."""
+
+    device: str
+    micro_batch: int
+    threads: int
+    precision: str
+    batch_rows: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that scoring a partition needs: the content of ``run.json``."""
+
+    format: int
+    pipeline: str
+    partition: Partition
+    run_key: str
+    run_dir: str
+    input_dir: str
+    output_dir: str
+    state_dir: str
+    model: ModelRef
+    encoding: dict[str, Any]
+    pinned: Pinned
+    keys: tuple[str, ...]
+    passthrough: tuple[str, ...]
+    files: tuple[InputFile, ...]
+    splits: tuple[Split, ...]
+    profile_centers: dict[str, float | None]
+    based_on: str | None
+    config_digest: str
+    config: dict[str, Any]
+    created: str
+
+    @property
+    def rows(self) -> int:
+        return sum(split.rows for split in self.splits)
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """Mergeable statistics of one column.
+
+    ``counts`` maps a bucket id (numeric, see ``nocturne.buckets``) or a value (category) to
+    its exact number of rows; ``other`` are category rows beyond the cap on distinct values.
+    ``null`` includes neither ``nan`` nor the counted rows. Moments are over finite values.
+    """
+
+    kind: Kind
+    rows: int
+    null: int
+    counts: dict[str, int]
+    nan: int = 0
+    other: int = 0
+    center: float = 0.0
+    total: float = 0.0
+    total_squares: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Statistics of a partition (or split): input features and predictions by column."""
+
+    rows: int
+    columns: dict[str, ColumnProfile]
+
+
+@dataclass(frozen=True)
+class ColumnBaseline:
+    """How a column looked in training, in the bins that drift compares.
+
+    ``edges``: for numeric columns the sorted bucket ranks at which a new bin starts;
+    ``values``: for categories the values with a bin of their own. Every count vector has
+    one entry a bin, then one for "other" (categories outside ``values``, zero for numbers),
+    then one for nulls (and NaN). ``partitions`` holds one such vector a training partition.
+    """
+
+    kind: Kind
+    center: float
+    edges: tuple[int, ...]
+    values: tuple[str, ...]
+    counts: tuple[int, ...]
+    partitions: dict[str, tuple[int, ...]]
+    known: tuple[str, ...] = ()
+    profile: ColumnProfile | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The profile of the training data, logged with the model as ``baseline.json``."""
+
+    version: int
+    columns: dict[str, ColumnBaseline]
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What one split came to; its file's existence decides which attempt counts."""
+
+    key: str
+    index: int
+    file: str
+    rows_in: int
+    rows_out: int
+    sha256: str
+    size: int
+    quarantined: int
+    quarantine_file: str | None
+    reasons: dict[str, int]
+    seconds: float
+    profile: Profile
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One evaluated expectation, in words."""
+
+    suite: str
+    type: str
+    column: str | None
+    success: bool
+    observed: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """Great Expectations' answers; ``data_docs`` is the path of the HTML index, if made."""
+
+    expectations: tuple[Expectation, ...] = ()
+    data_docs: str | None = None
+
+    @property
+    def failed(self) -> tuple[Expectation, ...]:
+        return tuple(e for e in self.expectations if not e.success)
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """One column against its baseline. Rates are fractions of rows; ``js`` is a distance."""
+
+    column: str
+    kind: Kind
+    is_output: bool
+    psi: float
+    js: float
+    threshold: float
+    alarmed: bool
+    null_rate: float
+    baseline_null_rate: float
+    new_rate: float
+    new_values: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DriftResult:
+    """All columns, worst first (by PSI over threshold); empty without a baseline."""
+
+    columns: tuple[FeatureDrift, ...] = ()
+    note: str = ""
+
+    @property
+    def alarmed(self) -> tuple[FeatureDrift, ...]:
+        return tuple(c for c in self.columns if c.alarmed)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The night in one word, with its reasons in plain ones: ``judgement.json``."""
+
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    rows_in: int
+    rows_out: int
+    quarantined: int
+    quality: QualityResult
+    drift: DriftResult
+    profile: Profile
+    drift_verdict: VerdictName = "ok"
+    quality_verdict: VerdictName = "ok"
+    report: str | None = None
+    mlflow_run_id: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A published file; ``path`` is relative to the partition."""
+
+    path: str
+    sha256: str
+    size: int
+    rows: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made the published scores. ``id`` is the commit number and the run key."""
+
+    format: int
+    id: str
+    number: int
+    pipeline: str
+    partition: Partition
+    run_key: str
+    replaces: str | None
+    published: str
+    model: ModelRef
+    encoding_sha256: str
+    pinned: Pinned
+    config_digest: str
+    environment: dict[str, str]
+    input_dir: str
+    inputs: tuple[InputFile, ...]
+    outputs: tuple[OutputFile, ...]
+    quarantine: tuple[OutputFile, ...]
+    rows_in: int
+    rows_published: int
+    rows_quarantined: int
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    quality_verdict: VerdictName
+    drift_verdict: VerdictName
+    drift: tuple[FeatureDrift, ...]
+    score_summary: dict[str, dict[str, float]]
+    report: str | None
+    mlflow_run_id: str | None
+    approved_by: str | None
+    seconds: dict[str, float]
+
+
+T = TypeVar("T")
+
+
+def dump(record: Any) -> str:
+    """JSON with sorted keys, so that equal records are equal bytes. NaN is refused."""
+    value = asdict(record) if not isinstance(record, Mapping) else record
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
+    """The record that ``dump`` wrote.
+
+    Raises:
+        StateError: the JSON is not such a record; names ``source`` and the field.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StateError(
+            f"{source} is not a {kind.__name__} of state format {STATE_FORMAT}: {where}: "
+            f"{first['msg']}. It was written by another version or is damaged; move it away "
+            "and run the partition again.",
+            source=source,
+        ) from None
+
+
+def read(kind: type[T], path: str | Path) -> T:
+    """``load`` from a file.
+
+    Raises:
+        StateError: there is no such file, or it is not such a record.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise StateError(
+            f"{path} does not exist; expected a {kind.__name__}. Run the step that writes it "
+            "(`nocturne prepare`, then score, judge, publish).",
+            source=str(path),
+        ) from None
+    return load(kind, text, str(path))
+
+
+def write(path: str | Path, record: Any, *, exclusive: bool = False) -> bool:
+    """Write a record whole or not at all; with ``exclusive`` the first writer wins.
+
+    Returns:
+        False if ``exclusive`` and the file was there already (it is left as it was).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(dump(record))
+        file.flush()
+        os.fsync(file.fileno())
+    if not exclusive:
+        os.replace(temporary, path)
+        return True
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(temporary)
+    return True
