@@ -1,0 +1,100 @@
+"""Which MLflow a pipeline talks to, and its experiments. Imports MLflow only when called."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from nocturne.errors import ConfigError, RegistryUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["connect", "experiment_id", "reachable", "tracking_uri"]
+
+_SQLITE = "sqlite:///"
+
+
+def tracking_uri(configured: str | None, home: Path) -> str:
+    """MLFLOW_TRACKING_URI if set, else the configured one; SQLite files start from ``home``.
+
+    Raises:
+        ConfigError: neither is given.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
+    if not uri:
+        raise ConfigError(
+            "no MLflow is configured: set MLFLOW_TRACKING_URI, or registry.tracking_uri in "
+            "conf/env/<env>.yaml, e.g. http://localhost:5000"
+        )
+    if uri.startswith(_SQLITE):
+        path = (home / uri.removeprefix(_SQLITE)).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return f"{_SQLITE}{path}"
+    return uri
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client for tracking and registry at ``uri``, which becomes MLflow's current one."""
+    # A server that is down is found in seconds, not in the client's default of minutes;
+    # what comes after that is Airflow's retry.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return mlflow.MlflowClient(uri, uri)
+
+
+@contextmanager
+def reachable(uri: str) -> Iterator[None]:
+    """Turns MLflow's "the server did not answer" into RegistryUnavailable."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error)
+        down = "Max retries exceeded" in text or "too many 5" in text or "timed out" in text
+        if not down:
+            raise
+        raise RegistryUnavailable(
+            f"MLflow at {without_secret(uri)} did not answer; nothing was changed. Check that "
+            "the server runs (`nocturne doctor`), then run this again.",
+        ) from None
+
+
+def without_secret(uri: str) -> str:
+    """The URI as it may be logged: user and password taken out."""
+    return re.sub(r"://[^/@]+@", "://***@", uri)
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment's id; made if it is missing.
+
+    With SQLite as the tracking store, artifacts go beside the database and not below the
+    current folder.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    uri = client.tracking_uri
+    location = None
+    if uri.startswith(_SQLITE):
+        folder = Path(uri.removeprefix(_SQLITE)).parent / "artifacts" / quote(name, safe="")
+        location = folder.as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        found = client.get_experiment_by_name(name)  # another run made it meanwhile
+        if found is None:
+            raise
+        return str(found.experiment_id)
