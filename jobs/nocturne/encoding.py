@@ -6,6 +6,7 @@ encoder, and the features that fill it, one column of the tensor each:
     numeric   null and NaN become ``fill``, then (x - center) / scale
     category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
     list      one feature; ``length`` items a row, cut or padded with ``pad``
+    frame     the columns as they are, cast to ``type``: what a pyfunc model takes
 
 The *outputs* name what the model returns, in order, and the post-processing of each.
 """
@@ -21,11 +22,23 @@ import pyarrow as pa
 from nocturne.errors import ModelError
 from nocturne.records import dump, load
 
-__all__ = ["ENCODING_FILE", "Encoding", "Feature", "OutputSpec", "TensorSpec", "check_columns"]
+__all__ = ["ENCODING_FILE", "FRAME_TYPES", "Encoding", "Feature", "OutputSpec", "TensorSpec", "check_columns"]
 
 ENCODING_FILE = "encoding.json"
 
-Dtype = Literal["float32", "float64", "int64", "int32"]
+Dtype = Literal["float32", "float64", "int64", "int32", "frame"]
+
+FRAME_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "datetime": pa.timestamp("ns"),
+}
+"""Arrow types of the names that an MLflow signature uses."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class Feature:
     unknown: int = 0
     length: int = 0
     pad: float = 0.0
+    type: str = ""
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class TensorSpec:
 
     name: str
     dtype: Dtype
-    encoder: Literal["numeric", "category", "list"]
+    encoder: Literal["numeric", "category", "list", "frame"]
     features: tuple[Feature, ...]
 
 
@@ -113,6 +128,32 @@ def _is_number(type_: pa.DataType) -> bool:
     )
 
 
+def _fits_frame(actual: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_floating(wanted):
+        return _is_number(actual)
+    if pa.types.is_integer(wanted):
+        return bool(pa.types.is_integer(actual) and actual.bit_width <= wanted.bit_width)
+    if pa.types.is_string(wanted):
+        return _is_text(actual)
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_temporal(actual))
+    return bool(actual == wanted)
+
+
+def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, str]:
+    """Whether the feature's encoder takes the type ``actual``, and what it wants instead."""
+    if tensor.encoder == "numeric":
+        return _is_number(actual), f"a number ({tensor.dtype})"
+    if tensor.encoder == "category":
+        if isinstance(feature.vocabulary[0], str):
+            return _is_text(actual), "a string"
+        return bool(pa.types.is_integer(actual)), "an integer"
+    if tensor.encoder == "frame":
+        return _fits_frame(actual, FRAME_TYPES[feature.type]), feature.type
+    is_list = pa.types.is_list(actual) or pa.types.is_fixed_size_list(actual)
+    return bool(is_list and _is_number(actual.value_type)), "a list of numbers"
+
+
 def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
     """What in ``schema`` the encoding can't take, in words; empty if all is well.
 
@@ -123,20 +164,13 @@ def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
     for tensor, feature in encoding.features():
         position = schema.get_field_index(feature.column)
         if position < 0:
-            problems.append(f"column {feature.column!r} is missing")
+            if feature.required:
+                problems.append(f"column {feature.column!r} is missing")
             continue
         actual: Any = schema.field(position).type
         if pa.types.is_dictionary(actual):
             actual = actual.value_type
-        if tensor.encoder == "numeric":
-            fits, wants = _is_number(actual), f"a number ({tensor.dtype})"
-        elif tensor.encoder == "category":
-            text = isinstance(feature.vocabulary[0], str)
-            fits = _is_text(actual) if text else pa.types.is_integer(actual)
-            wants = "a string" if text else "an integer"
-        else:
-            is_list = pa.types.is_list(actual) or pa.types.is_fixed_size_list(actual)
-            fits, wants = is_list and _is_number(actual.value_type), "a list of numbers"
+        fits, wanted = _expected(tensor, feature, actual)
         if not fits:
-            problems.append(f"column {feature.column!r} is {actual}, the model wants {wants}")
+            problems.append(f"column {feature.column!r} is {actual}, the model wants {wanted}")
     return list(dict.fromkeys(problems))

@@ -1,6 +1,6 @@
 """The config room: typed YAML in layers, and what a date means to a pipeline."""
 
-from nocturne.config.layers import Loaded, home, load, names
+from nocturne.config.layers import Loaded, home, load, names, registry_uri
 from nocturne.config.models import Pipeline
 from nocturne.config.partitions import from_path, key_format, parse, partition, span
 
@@ -14,5 +14,6 @@ __all__ = [
     "names",
     "parse",
     "partition",
+    "registry_uri",
     "span",
 ]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from nocturne.config.models import NAME, Pipeline
 from nocturne.errors import ConfigError, choices
 
-__all__ = ["Loaded", "home", "load", "names", "merge"]
+__all__ = ["Loaded", "home", "load", "merge", "names", "registry_uri"]
 
 Tree = dict[str, Any]
 
@@ -118,7 +118,7 @@ def load(
         )
     tree: Tree = {}
     origins: dict[str, str] = {}
-    for file in (f"conf/base.yaml", f"conf/env/{env}.yaml", f"conf/pipelines/{name}.yaml"):
+    for file in ("conf/base.yaml", f"conf/env/{env}.yaml", f"conf/pipelines/{name}.yaml"):
         tree = _add(tree, origins, _read(root / file), file)
     for key, value in (overrides or {}).items():
         if value is not None:
@@ -134,6 +134,16 @@ def load(
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, f"conf/pipelines/{name}.yaml")) from None
     return Loaded(pipeline, origins, root)
+
+
+def registry_uri(root: Path, env: str | None = None) -> str | None:
+    """The registry that base and environment name, for commands without a pipeline."""
+    env = env or os.environ.get("NOCTURNE_ENV") or "local"
+    tree: Tree = {}
+    for file in ("conf/base.yaml", f"conf/env/{env}.yaml"):
+        tree = merge(tree, _read(root / file))
+    uri = (tree.get("registry") or {}).get("tracking_uri")
+    return None if uri is None else str(uri)
 
 
 def _read(path: Path) -> Tree:

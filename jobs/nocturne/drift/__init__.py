@@ -1,0 +1,7 @@
+"""The drift room: a night's profile against the baseline of the model's training data."""
+
+from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
+from nocturne.drift.judge import judge
+from nocturne.drift.metrics import METRICS
+
+__all__ = ["BASELINE_VERSION", "METRICS", "build_baseline", "judge"]

@@ -1,0 +1,78 @@
+"""How far two count vectors are apart: one function a metric, by name in ``METRICS``.
+
+Every metric takes two vectors of counts in the same bins, baseline first, and compares
+their proportions. A p-value is not among them: at a million rows it can be tiny for two
+samples of one distribution; it says how many rows there were, not how much they moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nocturne.errors import StateError
+
+__all__ = ["METRICS", "Counts", "js", "ks", "linf", "psi"]
+
+Vector = NDArray[np.float64]
+Counts = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
+
+_EMPTY = 1e-4
+"""The least proportion in a logarithm. Clipped, not added: adding it moves every bin."""
+
+
+def _proportions(baseline: Counts, current: Counts) -> tuple[Vector, Vector]:
+    p, q = np.asarray(baseline, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    if len(p) != len(q):
+        raise StateError(
+            f"counts in {len(p)} and in {len(q)} bins can't be compared; expected the same bins "
+            "on both sides, counted with the same baseline"
+        )
+    if p.sum() <= 0 or q.sum() <= 0:
+        raise StateError(
+            "counts without a single row can't be compared; expected at least one row in the "
+            "baseline and one in the partition"
+        )
+    return p / p.sum(), q / q.sum()
+
+
+def psi(baseline: Counts, current: Counts) -> float:
+    """Population stability index: sum of (q - p) ln(q / p), 0 for equal proportions."""
+    p, q = (np.maximum(x, _EMPTY) for x in _proportions(baseline, current))
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def js(baseline: Counts, current: Counts) -> float:
+    """Jensen-Shannon distance with logarithms to base 2: from 0 to 1 (disjoint)."""
+    p, q = _proportions(baseline, current)
+    mean = (p + q) / 2
+
+    def relative_entropy(x: Vector) -> float:
+        ratio = np.divide(x, mean, out=np.ones_like(mean), where=x > 0)
+        return float((x * np.log2(ratio)).sum())
+
+    divergence = (relative_entropy(p) + relative_entropy(q)) / 2
+    return math.sqrt(max(divergence, 0.0))
+
+
+def ks(baseline: Counts, current: Counts) -> float:
+    """Kolmogorov-Smirnov statistic over the bins, in their order: a lower bound of the exact."""
+    p, q = _proportions(baseline, current)
+    return float(np.abs(np.cumsum(q - p)).max())
+
+
+def linf(baseline: Counts, current: Counts) -> float:
+    """The largest difference of a single proportion."""
+    p, q = _proportions(baseline, current)
+    return float(np.abs(q - p).max())
+
+
+METRICS: dict[str, Callable[[Counts, Counts], float]] = {
+    "psi": psi,
+    "js": js,
+    "ks": ks,
+    "linf": linf,
+}

@@ -1,0 +1,122 @@
+"""Columns become tensors: one function an encoder, without a loop over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
+
+__all__ = ["ENCODERS", "Encoded", "encode", "rows"]
+
+Array = NDArray[np.generic]
+Encoded = list["Array | pa.RecordBatch"]
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    column = batch.column(name)
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, features]; null and NaN become the fill, then (x - center) / scale."""
+    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype, order="F")
+    integral = np.issubdtype(out.dtype, np.integer)
+    for position, feature in enumerate(tensor.features):
+        column = _column(batch, feature.column)
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        if integral or not pa.types.is_floating(column.type):
+            filled = column.fill_null(int(feature.fill)) if integral else column
+            values = filled.to_numpy(zero_copy_only=False)
+        else:
+            values = column.to_numpy(zero_copy_only=False)
+        if np.issubdtype(values.dtype, np.floating):
+            missing = np.isnan(values)
+            if missing.any():
+                values = np.where(missing, values.dtype.type(feature.fill), values)
+        if integral:
+            out[:, position] = values
+        else:
+            out[:, position] = (values - feature.center) / feature.scale
+    return np.ascontiguousarray(out)
+
+
+def _category(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, features]: positions in the vocabulary, ``unknown`` for the rest."""
+    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype)
+    for position, feature in enumerate(tensor.features):
+        column = _column(batch, feature.column)
+        known = pa.array(feature.vocabulary)
+        if column.type != known.type:
+            column = column.cast(known.type)
+        index = pc.index_in(column, value_set=known).fill_null(feature.unknown)
+        out[:, position] = index.to_numpy(zero_copy_only=False)
+    return out
+
+
+def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, length]: lists cut at ``length`` and padded with ``pad``, as is a null item."""
+    feature: Feature = tensor.features[0]
+    column = _column(batch, feature.column)
+    count, length = batch.num_rows, feature.length
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    taken = np.minimum(lengths.astype(np.int64), length)
+    values = pc.list_flatten(column)
+    if values.null_count:
+        values = values.fill_null(feature.pad)
+    flat = values.to_numpy(zero_copy_only=False)
+    starts = np.cumsum(lengths) - lengths
+    row = np.repeat(np.arange(count), taken)
+    item = np.arange(len(row)) - np.repeat(np.cumsum(taken) - taken, taken)
+    out = np.full((count, length), feature.pad, dtype=tensor.dtype)
+    out[row, item] = flat[starts[row] + item]
+    return out
+
+
+def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
+    """The columns that are there, cast to the types that the model's signature names."""
+    arrays, names = [], []
+    for feature in tensor.features:
+        if batch.schema.get_field_index(feature.column) < 0:
+            continue
+        wanted = FRAME_TYPES[feature.type]
+        column = _column(batch, feature.column)
+        arrays.append(column if column.type == wanted else column.cast(wanted, safe=False))
+        names.append(feature.column)
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+ENCODERS: dict[str, Callable[[pa.RecordBatch, TensorSpec], Array | pa.RecordBatch]] = {
+    "numeric": _numeric,
+    "category": _category,
+    "list": _list,
+    "frame": _frame,
+}
+
+
+def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
+    """The model's arguments for a batch, in order: arrays [rows, ...], or one frame."""
+    return [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
+
+
+def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:
+    """Rows ``start`` to ``stop``, padded to ``size`` by repeating the last of them.
+
+    The model then always sees the same shape, so that a row's bits do not depend on how
+    many rows came with it.
+    """
+    if stop - start == size:
+        return [
+            item.slice(start, size) if isinstance(item, pa.RecordBatch) else item[start:stop]
+            for item in encoded
+        ]
+    index = np.minimum(np.arange(start, start + size), stop - 1)
+    return [
+        item.take(pa.array(index)) if isinstance(item, pa.RecordBatch) else item[index]
+        for item in encoded
+    ]

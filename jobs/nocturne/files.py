@@ -1,0 +1,89 @@
+"""Small things done to files: hashing, syncing, exchanging, locking."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import PublishError, Superseded
+
+__all__ = ["digest", "exchange", "file_digest", "locked", "sync_folder"]
+
+
+def file_digest(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(*parts: Any) -> str:
+    """sha256 of values as sorted JSON, in hex: equal values, equal digest."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sync_folder(path: str | Path) -> None:
+    """Makes the names in a folder survive a power failure."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Two folders change places in one atomic step: renameat2(2) with RENAME_EXCHANGE.
+
+    Raises:
+        PublishError: the file system (NFS, some FUSE) or the kernel can't do it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        raise PublishError(
+            f"this system has no atomic exchange of folders (renameat2), so {other} can't be "
+            "replaced safely; publish on Linux, on a local file system (ext4, xfs, btrfs)"
+        )
+    done = libc.renameat2(
+        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+    )
+    if done == 0:
+        return
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
+        raise PublishError(
+            f"the file system of {other} has no atomic exchange of folders "
+            f"({os.strerror(code)}); nothing was changed. Put output.path on a local Linux file "
+            "system (ext4, xfs, btrfs)"
+        )
+    raise OSError(code, os.strerror(code), str(other))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on ``path`` (made if missing); it ends with the process too.
+
+    Raises:
+        Superseded: another process holds it: two publishes of one partition at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Superseded(
+                f"another process is publishing {path.parent.name} right now; this one changed "
+                "nothing. Look at `nocturne status` when it is done."
+            ) from None
+        yield

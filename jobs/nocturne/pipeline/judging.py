@@ -1,0 +1,187 @@
+"""Judge: quality, drift and quarantine become one verdict, a report and an MLflow run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from nocturne import drift, profile, publish, quality, registry, report
+from nocturne.config import Loaded, from_path, load
+from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.runs import results_of, step
+from nocturne.records import (
+    DriftResult,
+    Judgement,
+    Manifest,
+    QualityResult,
+    Run,
+    SplitResult,
+    VerdictName,
+    write,
+)
+from nocturne.tracking import tracking_uri
+
+__all__ = ["judge", "judgement_path"]
+
+_ORDER: tuple[VerdictName, ...] = ("ok", "warn", "hold", "fail")
+_HISTORY = 60
+"""Published partitions before this one that the report shows."""
+
+
+def judgement_path(run: Run) -> Path:
+    """Where the run's judgement lies."""
+    return Path(run.run_dir) / "judgement.json"
+
+
+def judge(run: Run) -> Judgement:
+    """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
+
+    An MLflow server that does not answer costs the night its MLflow run, not its scores.
+
+    Raises:
+        StateError: a split is not scored yet.
+        ConfigError: a suite is wrong.
+    """
+    with step("judge", run):
+        results = results_of(run)
+        loaded = load(run.pipeline)
+        folder = Path(run.run_dir)
+        seconds = {"score": round(sum(r.seconds for r in results), 3)}
+        merged = profile.merge([r.profile for r in results])
+        resolved = registry.Resolved(run.model)
+
+        started = time.perf_counter()
+        checked = _check(run, loaded, results)
+        seconds["check"] = round(time.perf_counter() - started, 3)
+        started = time.perf_counter()
+        baseline = resolved.baseline
+        drifted = drift.judge(merged, baseline, floor=loaded.pipeline.drift.floor)
+        seconds["drift"] = round(time.perf_counter() - started, 3)
+
+        judgement = _verdict(run, loaded, results, checked, drifted, merged, seconds)
+        started = time.perf_counter()
+        page = report.html(run, judgement, baseline, _history(run, loaded), reasons=_reasons(results))
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        write(folder / "drift.json", drifted)
+        write(folder / "profile.json", merged)
+        seconds["report"] = round(time.perf_counter() - started, 3)
+        judgement = _with(judgement, report=str(folder / "report.html"), seconds=seconds)
+        write(judgement_path(run), judgement)
+        judgement = _with(judgement, mlflow_run_id=_log(run, loaded, judgement))
+        write(judgement_path(run), judgement)
+        return judgement
+
+
+def _with(judgement: Judgement, **changes: object) -> Judgement:
+    return Judgement(**{**judgement.__dict__, **changes})  # type: ignore[arg-type]
+
+
+def _check(run: Run, loaded: Loaded, results: list[SplitResult]) -> QualityResult:
+    wanted = loaded.pipeline.quality
+    inputs = [Path(run.input_dir) / f.path for f in run.files]
+    outputs = [Path(run.run_dir) / "attempts" / r.file for r in results]
+    named = {"input": (wanted.input_suite, inputs), "output": (wanted.output_suite, outputs)}
+    suites = {side: (suite_path(loaded, name), files)
+              for side, (name, files) in named.items() if name}  # fmt: skip
+    if not suites:
+        return QualityResult()
+    title = f"{run.pipeline} {run.partition.key}"
+    return quality.evaluate(suites, docs_dir=Path(run.run_dir) / "data_docs", title=title)
+
+
+def _reasons(results: list[SplitResult]) -> dict[str, int]:
+    reasons: dict[str, int] = {}
+    for result in results:
+        for reason, count in result.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _verdict(
+    run: Run,
+    loaded: Loaded,
+    results: list[SplitResult],
+    checked: QualityResult,
+    drifted: DriftResult,
+    merged: object,
+    seconds: dict[str, float],
+) -> Judgement:
+    reasons: list[str] = []
+    wanted = loaded.pipeline.quality
+    rows_in = sum(r.rows_in for r in results)
+    quarantined = sum(r.quarantined for r in results)
+    quality_verdict: VerdictName = "ok"
+    if checked.failed:
+        quality_verdict = wanted.on_failure
+        shown = "; ".join(
+            f"{e.type}{f' on {e.column}' if e.column else ''} ({e.suite}): {e.observed}"
+            for e in checked.failed[:3]
+        )
+        more = f" and {len(checked.failed) - 3} more" if len(checked.failed) > 3 else ""
+        reasons.append(f"{len(checked.failed)} expectations failed: {shown}{more}")
+    if quarantined:
+        share = quarantined / rows_in
+        over = share > wanted.max_quarantined
+        reasons.append(
+            f"{quarantined} of {rows_in} rows ({share:.2%}) are quarantined, "
+            f"{'over' if over else 'within'} the limit of {wanted.max_quarantined:.2%}"
+        )
+        if over:
+            quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
+    drift_verdict: VerdictName = "ok"
+    if drifted.alarmed:
+        drift_verdict = loaded.pipeline.drift.on_drift
+        worst = ", ".join(f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
+                          for c in drifted.alarmed[:3])  # fmt: skip
+        reasons.append(f"{len(drifted.alarmed)} columns drifted: {worst}")
+    return Judgement(
+        verdict=max(quality_verdict, drift_verdict, key=_ORDER.index),
+        reasons=tuple(reasons),
+        rows_in=rows_in,
+        rows_out=sum(r.rows_out for r in results),
+        quarantined=quarantined,
+        quality=checked,
+        drift=drifted,
+        profile=merged,  # type: ignore[arg-type]
+        drift_verdict=drift_verdict,
+        quality_verdict=quality_verdict,
+        seconds=seconds,
+    )
+
+
+def _history(run: Run, loaded: Loaded) -> list[Manifest]:
+    """Manifests in force of the partitions before this one, oldest first."""
+    layout, config = Layout.of(loaded), loaded.pipeline.input.partition
+    before = []
+    for folder in layout.state.rglob("manifests"):
+        path = folder.parent.relative_to(layout.state).as_posix()
+        found = from_path(config, path) if config else None
+        if found is not None and found.key < run.partition.key:
+            before.append(found)
+    before.sort(key=lambda p: p.key)
+    manifests = (
+        publish.current(layout.partition_state(p), layout.output(p)) for p in before[-_HISTORY:]
+    )
+    return [m for m in manifests if m is not None]
+
+
+def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
+    settings = loaded.pipeline.registry
+    folder = Path(run.run_dir)
+    names = ("report.html", "drift.json", "profile.json", "judgement.json")
+    try:
+        return report.log_night(
+            run,
+            judgement,
+            [folder / name for name in names],
+            tracking_uri=tracking_uri(settings.tracking_uri, loaded.home),
+            experiment=settings.experiment or f"nocturne/{run.pipeline}",
+        )
+    except Exception as error:
+        print(
+            f"nocturne: this night has no MLflow run: {type(error).__name__}: {error}. Its scores "
+            "are not affected; `nocturne judge` logs it once MLflow answers",
+            file=sys.stderr,
+        )
+        return None

@@ -1,0 +1,194 @@
+"""Prepare: resolve the model, plan the partition, write ``run.json``, or refuse clearly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from nocturne import plan, publish, registry, state
+from nocturne.config import Loaded
+from nocturne.encoding import Encoding
+from nocturne.errors import PartitionMissing
+from nocturne.files import digest
+from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.runs import step
+from nocturne.records import STATE_FORMAT, Manifest, Partition, Pinned, Run, write
+from nocturne.tracking import tracking_uri
+
+__all__ = ["Prepared", "prepare", "ready"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What prepare decided. ``run`` is None for "skip"."""
+
+    action: Literal["score", "nothing", "skip", "dry_run"]
+    message: str
+    run: Run | None = None
+    manifest: Manifest | None = None
+
+
+def ready(loaded: Loaded, partition: Partition) -> None:
+    """Returns if the partition is complete.
+
+    Raises:
+        PartitionMissing, NotReady: it is not there, or not yet complete.
+    """
+    layout, wanted = Layout.of(loaded), loaded.pipeline.input.ready
+    folder = layout.input(partition)
+    plan.check_ready(
+        folder,
+        success_file=wanted.success_file,
+        min_rows=wanted.min_rows,
+        min_age_minutes=wanted.min_age_minutes,
+        known=(p.name for p in folder.parent.glob("*=*") if p.is_dir()),
+    )
+
+
+def prepare(
+    loaded: Loaded, partition: Partition, *, force: bool = False, dry_run: bool = False
+) -> Prepared:
+    """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
+
+    Args:
+        force: score again although the same scores are published.
+
+    Raises:
+        NocturneError: anything that stands against scoring, before Spark starts.
+    """
+    pipeline, layout = loaded.pipeline, Layout.of(loaded)
+    try:
+        ready(loaded, partition)
+    except PartitionMissing as error:
+        if pipeline.input.on_missing == "skip":
+            return Prepared("skip", f"skipped, as input.on_missing says: {error}")
+        raise
+    layout.prepare()
+    suites = _suites(loaded)
+    folder, state_dir = layout.input(partition), layout.partition_state(partition)
+    current = publish.current(state_dir, layout.output(partition))
+    resolved = registry.resolve(
+        **pipeline.model.model_dump(),
+        tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
+        store=layout.state / "models",
+    )
+    encoding = resolved.encoding
+    files = plan.fingerprints(folder, state_dir / "fingerprints.json")
+    columns = (*pipeline.output.keys, *pipeline.output.passthrough)
+    schema = plan.check_schema(folder, files, encoding, columns)
+    _check_suites(suites, schema, encoding, columns)
+    scoring = pipeline.scoring
+    pinned = Pinned(
+        device=_device(scoring.device),
+        micro_batch=scoring.micro_batch,
+        threads=scoring.threads,
+        precision=scoring.precision,
+        batch_rows=scoring.batch_rows,
+    )
+    splits = plan.split_keys(
+        plan.cut(folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20),
+        resolved.ref,
+        encoding,
+        pinned,
+        columns,
+        salt=f"force-{current.number if current else 0}" if force else "",
+    )
+    run_key = plan.run_key(splits)
+    baseline = resolved.baseline
+    run = Run(
+        format=STATE_FORMAT,
+        pipeline=pipeline.name,
+        partition=partition,
+        run_key=run_key,
+        run_dir=str(layout.run(partition, run_key)),
+        input_dir=str(folder),
+        output_dir=str(layout.output(partition)),
+        state_dir=str(state_dir),
+        model=resolved.ref,
+        encoding=asdict(encoding),
+        pinned=pinned,
+        keys=tuple(pipeline.output.keys),
+        passthrough=tuple(pipeline.output.passthrough),
+        files=files,
+        splits=splits,
+        profile_centers=_centers(encoding, {n: c.center for n, c in baseline.columns.items()}
+                                 if baseline else {}),
+        based_on=current.id if current else None,
+        config_digest=digest(pipeline.model_dump(mode="json")),
+        config=pipeline.model_dump(mode="json"),
+        created=state.now(),
+    )  # fmt: skip
+    what = (
+        f"{pipeline.name} {partition.key}: {run.rows} rows in {len(splits)} splits, model "
+        f"{run.model.name} version {run.model.version} ({run.model.selector}), run key "
+        f"{run_key[:16]}"
+    )
+    if current is not None and current.run_key == run_key:
+        state.clear(state_dir)
+        said = f"{what}: already published as manifest {current.id}; nothing to do"
+        return Prepared("nothing", said, run, current)
+    if dry_run:
+        replaced = f"would replace manifest {current.id}" if current else "would be published"
+        return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
+    _drop_orphans(run)
+    write(Path(run.run_dir) / "run.json", run)
+    reused = publish.reuse(run, current) if current else 0
+    if reused:
+        what += f"; {reused} unchanged splits are taken over from manifest {run.based_on}"
+    with step("prepare", run):
+        return Prepared("score", what, run, current)
+
+
+def _suites(loaded: Loaded) -> dict[str, Path]:
+    quality = loaded.pipeline.quality
+    named = {"input": quality.input_suite, "output": quality.output_suite}
+    return {side: suite_path(loaded, name) for side, name in named.items() if name}
+
+
+def _check_suites(
+    suites: Mapping[str, Path], schema: pa.Schema, encoding: Encoding, columns: Sequence[str]
+) -> None:
+    from nocturne import quality
+
+    there = {
+        "input": list(schema.names),
+        "output": [*columns, *(o.name for o in encoding.outputs), "model_version"],
+    }
+    for side, path in suites.items():
+        quality.check_columns(path, there[side])
+
+
+def _device(wanted: str) -> str:
+    """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
+
+
+def _centers(encoding: Encoding, known: Mapping[str, float]) -> dict[str, float | None]:
+    """What the workers profile: features and outputs; a centre for numbers, None for words."""
+    kinds: dict[str, bool] = {}
+    for tensor, feature in encoding.features():
+        if tensor.encoder == "list":
+            continue
+        kinds[feature.column] = tensor.encoder == "numeric" or (
+            tensor.encoder == "frame" and feature.type not in ("string", "boolean", "binary")
+        )
+    for output in encoding.outputs:
+        kinds[output.name] = output.type != "string"
+    return {name: known.get(name, 0.0) if number else None for name, number in kinds.items()}
+
+
+def _drop_orphans(run: Run) -> None:
+    """Results whose attempt file is gone (a cleaned-up run) don't count."""
+    for path in (Path(run.run_dir) / "results").glob("*.json"):
+        name = json.loads(path.read_text(encoding="utf-8")).get("file", "")
+        if not (Path(run.run_dir) / "attempts" / name).is_file():
+            path.unlink()
+
+

@@ -1,0 +1,122 @@
+"""Gate and publish: the verdict decides, then the staged files become the partition."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from pathlib import Path
+
+from nocturne import drift, publish, state
+from nocturne.errors import Held, InputError
+from nocturne.files import digest
+from nocturne.pipeline.judging import judgement_path
+from nocturne.pipeline.runs import results_of, step
+from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
+
+__all__ = ["approve", "environment", "gate", "publish_run"]
+
+
+def gate(run: Run) -> Judgement:
+    """The run's judgement, if it may be published.
+
+    Raises:
+        Held: a person must decide first.
+        InputError: the verdict is fail.
+    """
+    judgement = read(Judgement, judgement_path(run))
+    why = "; ".join(judgement.reasons)
+    where = f"Report: {judgement.report}"
+    if judgement.verdict == "fail":
+        raise InputError(f"{run.pipeline} {run.partition.key} failed its checks: {why}. {where}")
+    if judgement.verdict == "hold" and not (Path(run.run_dir) / "approval.json").exists():
+        raise Held(
+            f"{run.pipeline} {run.partition.key} is held, nothing was published: {why}. {where}. "
+            f"To publish it all the same: nocturne approve {run.pipeline} --date "
+            f"{run.partition.key}",
+            run_dir=run.run_dir,
+        )
+    return judgement
+
+
+def approve(run: Run, by: str) -> None:
+    """Lets a held run pass the gate; who and when goes into the manifest."""
+    write(Path(run.run_dir) / "approval.json", {"by": by, "at": state.now()})
+
+
+def publish_run(run: Run) -> Manifest:
+    """Pass the gate and publish; a run that is published already is left as it is.
+
+    Raises:
+        Held, Superseded, PublishError, StateError: nothing was changed.
+    """
+    with step("publish", run):
+        judgement = gate(run)
+        results = results_of(run)
+        started = time.perf_counter()
+        outputs, quarantine = publish.staged(run, results)
+        approval = Path(run.run_dir) / "approval.json"
+        by = json.loads(approval.read_text())["by"] if approval.exists() else None
+
+        def manifest(number: int, replaces: str | None) -> Manifest:
+            return Manifest(
+                format=STATE_FORMAT,
+                id=publish.manifest_id(number, run.run_key),
+                number=number,
+                pipeline=run.pipeline,
+                partition=run.partition,
+                run_key=run.run_key,
+                replaces=replaces,
+                published=state.now(),
+                model=run.model,
+                encoding_sha256=digest(run.encoding),
+                pinned=run.pinned,
+                config_digest=run.config_digest,
+                environment=environment(),
+                input_dir=run.input_dir,
+                inputs=run.files,
+                outputs=tuple(outputs),
+                quarantine=tuple(quarantine),
+                rows_in=judgement.rows_in,
+                rows_published=judgement.rows_out,
+                rows_quarantined=judgement.quarantined,
+                verdict=judgement.verdict,
+                reasons=judgement.reasons,
+                quality_verdict=judgement.quality_verdict,
+                drift_verdict=judgement.drift_verdict,
+                drift=judgement.drift.columns,
+                score_summary=drift.score_summary(judgement.profile, [o["name"] for o in run.encoding["outputs"]]),
+                report=judgement.report,
+                mlflow_run_id=judgement.mlflow_run_id,
+                approved_by=by,
+                seconds={**judgement.seconds,
+                         "publish": round(time.perf_counter() - started, 3)},
+            )  # fmt: skip
+
+        done = publish.commit(run, results, manifest, run.config["output"]["keep"])
+    state.clear(run.state_dir)
+    for name in ("attempts", "table", "progress"):
+        shutil.rmtree(Path(run.run_dir) / name, ignore_errors=True)
+    return done
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine that decide bits, or help to find out why they differ."""
+    from importlib.metadata import version
+
+    packages = ("nocturne", "torch", "pyarrow", "numpy", "pyspark", "mlflow", "great-expectations")
+    return {
+        **{name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), "")

@@ -1,0 +1,50 @@
+"""Run directories: opening one, and marking what is being done to it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from nocturne import state
+from nocturne.errors import StateError
+from nocturne.records import Run, SplitResult, read
+from nocturne.split import result_path
+
+__all__ = ["open_run", "results_of", "step"]
+
+
+def step(name: str, run: Run) -> AbstractContextManager[None]:
+    """Marks the run's partition as running this step, and as held or failed if it raises."""
+    return state.step(name, run.state_dir, run.run_key, run.run_dir, run.model.version, run.rows)
+
+
+def open_run(run_dir: str | Path) -> Run:
+    """The run of a run directory.
+
+    Raises:
+        StateError: it is none, or it was moved.
+    """
+    run = read(Run, Path(run_dir) / "run.json")
+    if Path(run.run_dir) != Path(run_dir).resolve():
+        raise StateError(
+            f"{run_dir} says that it is {run.run_dir}: it was moved or copied. Prepare the "
+            "partition again",
+            run_dir=str(run_dir),
+        )
+    return run
+
+
+def results_of(run: Run) -> list[SplitResult]:
+    """Every split's result, in split order.
+
+    Raises:
+        StateError: a split is not scored yet.
+    """
+    missing = [split for split in run.splits if not result_path(run, split).exists()]
+    if missing:
+        raise StateError(
+            f"{len(missing)} of {len(run.splits)} splits of {run.run_dir} are not scored yet; "
+            f"score it first (`nocturne score {run.pipeline} --date {run.partition.key}`)",
+            run_dir=run.run_dir,
+        )
+    return [read(SplitResult, result_path(run, split)) for split in run.splits]

@@ -1,0 +1,83 @@
+"""Score: the runs' splits through Spark, in this process or under spark-submit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nocturne import state
+from nocturne.config import Pipeline
+from nocturne.errors import NocturneError, StateError, TerminalError
+from nocturne.pipeline.runs import open_run, step
+from nocturne.records import Run, write
+
+__all__ = ["score", "submitted"]
+
+Bar = Callable[[int, int], None]
+
+
+def score(
+    runs: Sequence[Run], *, master: str | None, progress: Bar | None = None
+) -> dict[str, NocturneError]:
+    """Score the runs in one Spark application.
+
+    Args:
+        master: None under spark-submit.
+
+    Returns:
+        run directory -> error of the runs that could not be scored; also left in
+        ``error.json`` there, since spark-submit passes on an exit code at most.
+    """
+    from nocturne.spark.job import score_runs
+    from nocturne.spark.session import session
+
+    first = runs[0]
+    conf = Pipeline.model_validate(first.config).spark.conf
+
+    def report(done: int, total: int) -> None:
+        for run in runs:
+            state.touch(
+                run.state_dir,
+                state.Current("running", "score", run.run_key, run.run_dir, run.model.version,
+                              run.rows, done * run.rows // max(1, total), "", state.now()),
+            )  # fmt: skip
+        if progress:
+            progress(done, total)
+
+    for run in runs:
+        (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
+    report(0, sum(run.rows for run in runs))
+    name = f"nocturne {first.pipeline} {first.partition.key}"
+    with session(name, master, conf) as spark:
+        failures = score_runs(spark, runs, report)
+    for run in runs:
+        if error := failures.get(run.run_dir):
+            write(Path(run.run_dir) / "error.json",
+                  {"type": type(error).__name__, "message": str(error),
+                   "terminal": isinstance(error, TerminalError)})  # fmt: skip
+            try:
+                with step("score", run):
+                    raise error
+            except NocturneError:
+                pass
+    return failures
+
+
+def submitted(run_dirs: Sequence[str]) -> int:
+    """spark-submit's entry: the exit code of scoring the run directories."""
+    from nocturne.progress import Progress
+
+    try:
+        runs = [open_run(run_dir) for run_dir in run_dirs]
+        if not runs:
+            raise StateError("got no run directory; usage: score.py RUN_DIR [RUN_DIR ...]")
+        failures = score(runs, master=None, progress=Progress())
+    except NocturneError as error:
+        print(f"nocturne: {error}", file=sys.stderr)
+        return error.exit_code
+    for error in failures.values():
+        print(f"nocturne: {error}", file=sys.stderr)
+    return max((error.exit_code for error in failures.values()), default=0)
+
+

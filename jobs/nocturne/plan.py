@@ -1,0 +1,240 @@
+"""The plan room: a partition becomes splits and a run key, or a clear refusal.
+
+Only footers are read, and the files' bytes for their fingerprints; no row is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.encoding import Encoding, check_columns
+from nocturne.errors import InputError, NotReady, PartitionMissing
+from nocturne.files import digest, file_digest
+from nocturne.records import InputFile, ModelRef, Pinned, Split, dump
+
+__all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
+           "run_key", "split_keys"]  # fmt: skip
+
+OUTPUT_VERSION = 1
+"""Raised only when the same input and model would give other output bytes."""
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The Parquet files of a partition, sorted by name; hidden and marker files left out."""
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file()
+        and not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)
+    )
+
+
+def check_ready(
+    folder: Path, *, success_file: bool, min_rows: int, min_age_minutes: float, known: Iterator[str]
+) -> None:
+    """Returns if the partition is complete.
+
+    Args:
+        known: names of partitions that exist, for the message; read only if needed.
+
+    Raises:
+        PartitionMissing: there is no such folder.
+        NotReady: a condition of ``input.ready`` does not hold yet.
+        InputError: a file is not Parquet.
+    """
+    if not folder.is_dir():
+        parent = folder.parent
+        near = sorted(known)
+        there = f"the table has {near[0]} to {near[-1]}" if near else f"{parent} has no partition"
+        raise PartitionMissing(
+            f"partition {folder} does not exist: {there}. Check the date and input.path, or set "
+            "input.on_missing: skip",
+            path=str(folder),
+        )
+    if success_file and not (folder / "_SUCCESS").exists():
+        raise NotReady(
+            f"{folder} has no _SUCCESS file yet (input.ready.success_file); run this again when "
+            "its writer is done"
+        )
+    files = data_files(folder)
+    if min_age_minutes and files:
+        age = (time.time() - max(f.stat().st_mtime for f in files)) / 60
+        if age < min_age_minutes:
+            raise NotReady(
+                f"{folder} was written {age:.0f} minutes ago, input.ready.min_age_minutes is "
+                f"{min_age_minutes:g}; run this again in {min_age_minutes - age:.0f} minutes"
+            )
+    if min_rows > 1 or (min_rows and not files):
+        rows = sum(_footer(f).num_rows for f in files)
+        if rows < min_rows and (files or not min_rows):
+            raise NotReady(
+                f"{folder} holds {rows} rows, input.ready.min_rows is {min_rows}; run this again "
+                "when the rest has arrived"
+            )
+
+
+def _footer(path: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} ({path.stat().st_size} bytes) is not a readable Parquet file: {error}. "
+            "Have it written again, or move it out of the partition",
+            path=str(path),
+        ) from None
+
+
+def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
+    """Every data file with the sha256 of its bytes.
+
+    Hashes are cached by path, inode, size and modification time: a file that nobody
+    touched is not read again.
+
+    Raises:
+        InputError: the partition has no data files or no rows, or a file is damaged.
+    """
+    cache: dict[str, InputFile] = {}
+    if cache_file.exists():
+        from pydantic import TypeAdapter
+
+        stored = TypeAdapter(list[InputFile]).validate_json(cache_file.read_bytes())
+        cache = {f.path: f for f in stored}
+    found = []
+    for path in data_files(folder):
+        stat = path.stat()
+        name = path.relative_to(folder).as_posix()
+        seen = cache.get(name)
+        if seen and (seen.inode, seen.size, seen.mtime_ns) == (
+            stat.st_ino,
+            stat.st_size,
+            stat.st_mtime_ns,
+        ):
+            found.append(seen)
+            continue
+        rows = _footer(path).num_rows
+        found.append(
+            InputFile(name, file_digest(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
+        )
+    if not found or not sum(f.rows for f in found):
+        what = "no Parquet file" if not found else f"{len(found)} files with no row in them"
+        raise InputError(
+            f"partition {folder} is empty: it has {what}. Check its writer, or set "
+            "input.on_missing: skip",
+            path=str(folder),
+        )
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cache_file.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text("[" + ",\n".join(dump(f) for f in found) + "]\n", encoding="utf-8")
+    os.replace(temporary, cache_file)
+    return tuple(found)
+
+
+def check_schema(
+    folder: Path, files: Sequence[InputFile], encoding: Encoding, columns: Sequence[str]
+) -> pa.Schema:
+    """The first file's schema, once every file has what the model and the output need.
+
+    Args:
+        columns: keys and passthrough columns.
+
+    Raises:
+        InputError: names each file and column that is missing or of a wrong type.
+    """
+    problems = []
+    first: pa.Schema | None = None
+    for file in files:
+        schema = pq.read_schema(folder / file.path)
+        first = first or schema
+        found = check_columns(encoding, schema)
+        for name in columns:
+            position = schema.get_field_index(name)
+            if position < 0:
+                found.append(f"column {name!r} is missing (output.keys or output.passthrough)")
+            elif first.field(name).type != schema.field(position).type:
+                found.append(
+                    f"column {name!r} is {schema.field(position).type}, in {files[0].path} it is "
+                    f"{first.field(name).type}"
+                )
+        problems += [f"{file.path}: {problem}" for problem in found]
+    assert first is not None
+    clash = sorted({o.name for o in encoding.outputs} & set(columns))
+    if "model_version" in columns:
+        clash.append("model_version")
+    problems += [f"column {name!r} would be written twice: it is an output" for name in clash]
+    if problems:
+        shown = "\n  ".join(problems[:20])
+        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise InputError(
+            f"the data in {folder} does not fit the model:\n  {shown}{more}\n"
+            f"It has the columns {', '.join(first.names)}. Correct the data or the YAML, or log "
+            "the model with an encoding of these columns",
+            problems=problems,
+        )
+    return first
+
+
+def cut(
+    folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int
+) -> list[tuple[InputFile, tuple[int, ...], int, int]]:
+    """(file, row groups, first row, rows) of each split: whole row groups of one file."""
+    splits = []
+    for file in files:
+        footer = pq.read_metadata(folder / file.path)
+        groups: list[int] = []
+        rows = size = start = 0
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            if groups and (rows + group.num_rows > max_rows or size + group.total_byte_size
+                           > max_bytes):  # fmt: skip
+                splits.append((file, tuple(groups), start, rows))
+                start, groups, rows, size = start + rows, [], 0, 0
+            groups.append(number)
+            rows += group.num_rows
+            size += group.total_byte_size
+        if rows:
+            splits.append((file, tuple(groups), start, rows))
+    return splits
+
+
+def _settings(
+    model: ModelRef, encoding: Encoding, pinned: Pinned, columns: Sequence[str], salt: str
+) -> list[object]:
+    return [OUTPUT_VERSION, model.name, model.version, model.sha256, encoding.to_json(),
+            asdict(pinned), list(columns), salt]  # fmt: skip
+
+
+def split_keys(
+    pieces: Sequence[tuple[InputFile, tuple[int, ...], int, int]],
+    model: ModelRef,
+    encoding: Encoding,
+    pinned: Pinned,
+    columns: Sequence[str],
+    salt: str = "",
+) -> tuple[Split, ...]:
+    """The splits with their keys: equal keys mean equal output bytes."""
+    settings = digest(_settings(model, encoding, pinned, columns, salt))
+    return tuple(
+        Split(
+            index=index,
+            key=digest(settings, file.path, file.sha256, groups),
+            file=file.path,
+            row_groups=groups,
+            first_row=first,
+            rows=rows,
+        )
+        for index, (file, groups, first, rows) in enumerate(pieces)
+    )
+
+
+def run_key(splits: Sequence[Split]) -> str:
+    """What the whole partition's output is made from, as one sha256."""
+    return digest(OUTPUT_VERSION, [split.key for split in splits])
+
+

@@ -1,0 +1,45 @@
+"""Progress while scoring: a bar in a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Called with (rows done, rows in all); says rows, rows/s and the time left."""
+
+    def __init__(self, every: float = 5.0) -> None:
+        self.started = time.monotonic()
+        self.every = every
+        self.last = -every
+        self.first: tuple[float, int] | None = None
+        self.terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self.started
+        finished = done >= total
+        if not self.terminal and not finished and elapsed - self.last < self.every:
+            return
+        self.last = elapsed
+        text = self.line(done, total, elapsed)
+        if self.terminal:
+            filled = 24 * done // max(1, total)
+            bar = "#" * filled + "-" * (24 - filled)
+            print(f"\r[{bar}] {text}\x1b[K", end="\n" if finished else "", file=sys.stderr)
+        else:
+            print(f"scoring: {text}", file=sys.stderr)
+        sys.stderr.flush()
+
+    def line(self, done: int, total: int, elapsed: float) -> str:
+        """The state in words; the rate counts from the first row that was seen."""
+        if done == 0:
+            return f"0 of {total:,} rows, starting ({elapsed:.0f} s)"
+        self.first = self.first or (elapsed, done)
+        since, before = self.first
+        rate = (done - before) / (elapsed - since) if elapsed - since > 1 else done / elapsed
+        left = (total - done) / rate if rate > 0 else 0
+        share = done / max(1, total)
+        return f"{done:,} of {total:,} rows ({share:.0%}), {rate:,.0f} rows/s, {left:.0f} s left"

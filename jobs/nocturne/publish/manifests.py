@@ -1,0 +1,64 @@
+"""Which manifest is in force: the published files' own names say it, whatever crashed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from nocturne.errors import PublishError
+from nocturne.records import Manifest, read
+
+__all__ = ["current", "file_name", "history", "manifest_id", "next_number", "path_of"]
+
+_FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
+
+
+def file_name(index: int, run_key: str) -> str:
+    """The published name of a split's file; it names the run, so it is never reused."""
+    return f"part-{index:05d}-{run_key[:16]}.parquet"
+
+
+def manifest_id(number: int, run_key: str) -> str:
+    """Commit number and run key: ``000002-1f0c...``."""
+    return f"{number:06d}-{run_key[:16]}"
+
+
+def path_of(state: Path, id_: str) -> Path:
+    """Where the manifest ``id_`` lies."""
+    return state / "manifests" / f"{id_}.json"
+
+
+def _ids(state: Path) -> list[str]:
+    return sorted(p.stem for p in (state / "manifests").glob("*.json"))
+
+
+def next_number(state: Path) -> int:
+    """One more than the highest commit number, also of commits that never came into force."""
+    return max((int(id_.split("-")[0]) for id_ in _ids(state)), default=0) + 1
+
+
+def current(state: Path, target: Path) -> Manifest | None:
+    """The manifest of what is published now; None if nothing is.
+
+    Raises:
+        PublishError: the folder holds files that no manifest of ours names.
+    """
+    names = sorted(p.name for p in target.iterdir()) if target.is_dir() else []
+    if not names:
+        return None
+    keys = {m.group(2) if (m := _FILE.fullmatch(name)) else None for name in names}
+    key = keys.pop() if len(keys) == 1 else None
+    ids = [id_ for id_ in _ids(state) if key is not None and id_.endswith(f"-{key}")]
+    if not ids:
+        raise PublishError(
+            f"{target} holds files that were not published from here ({', '.join(names[:3])}"
+            f"{', ...' if len(names) > 3 else ''}; state: {state}). Move them away, or choose "
+            "another output.path; nothing was changed",
+            path=str(target),
+        )
+    return read(Manifest, path_of(state, ids[-1]))
+
+
+def history(state: Path) -> list[Manifest]:
+    """Every manifest of the partition, oldest first."""
+    return [read(Manifest, path_of(state, id_)) for id_ in _ids(state)]

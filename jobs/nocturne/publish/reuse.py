@@ -1,0 +1,60 @@
+"""Splits whose key did not change are taken over from the published partition."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from nocturne.files import file_digest
+from nocturne.records import Manifest, OutputFile, Run, SplitResult, read, write
+
+__all__ = ["reuse"]
+
+
+def reuse(run: Run, current: Manifest) -> int:
+    """Link published files of equal split key into the run; returns how many splits.
+
+    A file whose bytes are no longer those of the manifest is left alone: its split is
+    scored again.
+    """
+    published = {file.split: file for file in current.outputs}
+    quarantined = {file.split: file for file in current.quarantine}
+    earlier = Path(run.state_dir) / "runs" / current.run_key[:16] / "results"
+    taken = 0
+    for split in run.splits:
+        file = published.get(split.key)
+        found = next(iter(earlier.glob(f"*-{split.key[:16]}.json")), None)
+        target = Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+        if file is None or found is None or target.exists():
+            continue
+        old = read(SplitResult, found)
+        if old.key != split.key:
+            continue
+        attempts = Path(run.run_dir) / "attempts"
+        name = f"{split.index:05d}-{split.key[:16]}-reused.parquet"
+        if not _link(Path(run.output_dir) / file.path, attempts / name, file):
+            continue
+        bad = quarantined.get(split.key)
+        if bad is not None:
+            source = Path(run.state_dir) / "quarantine" / current.run_key[:16] / bad.path
+            if not _link(source, attempts / f"quarantine-{name}", bad):
+                continue
+        new = replace(old, index=split.index, file=name, seconds=0.0,
+                      quarantine_file=f"quarantine-{name}" if bad else None)  # fmt: skip
+        write(target, new, exclusive=True)
+        taken += 1
+    return taken
+
+
+def _link(source: Path, target: Path, expected: OutputFile) -> bool:
+    if not source.is_file() or file_digest(source) != expected.sha256:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    return True

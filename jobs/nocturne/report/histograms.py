@@ -1,0 +1,114 @@
+"""Bins to look at: a column's fine counts gathered into a few even ones.
+
+The bins that drift compares have equal counts, which hides the shape; a reader wants equal
+widths. Both sides are drawn over the same range, which leaves out half a percent at either
+end, so that one outlier does not squeeze everything else into a single bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nocturne.report.summary import intervals, quantiles
+from nocturne.records import ColumnProfile
+
+__all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]
+
+_BINS = 30
+_CATEGORIES = 12
+_TAIL = 0.005
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bar: its range or value, and the fraction of rows on either side that have one."""
+
+    label: str
+    low: float
+    high: float
+    current: float
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars in order; ``outside`` is the fraction of current rows that are in none of them."""
+
+    bins: tuple[Bin, ...]
+    outside: float = 0.0
+
+
+def numeric_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
+    """Even bins over the range of both sides; empty if neither has a finite value."""
+    sides = [side for side in (current, baseline) if side is not None and side.counts]
+    if not sides:
+        return Histogram(())
+    edges = _edges(sides)
+    shares = _shares(current, edges)
+    reference = None if baseline is None else _shares(baseline, edges)
+    bins = tuple(
+        Bin(
+            f"{low:.4g} to {high:.4g}",
+            float(low),
+            float(high),
+            float(shares[i]),
+            None if reference is None else float(reference[i]),
+        )
+        for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+    )
+    return Histogram(bins, max(0.0, 1 - float(shares.sum())) if current.counts else 0.0)
+
+
+def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
+    """The twelve values most frequent on either side, then all others as one bar."""
+    now, total = current.counts, max(sum(current.counts.values()) + current.other, 1)
+    then = {} if baseline is None else baseline.counts
+    reference = 1 if baseline is None else max(sum(then.values()) + baseline.other, 1)
+    share = {v: (now.get(v, 0) / total, then.get(v, 0) / reference) for v in {*now, *then}}
+    shown = sorted(share, key=lambda value: (-max(share[value]), value))[:_CATEGORIES]
+    bars = [(value, *share[value]) for value in shown]
+    if len(share) > len(shown) or current.other or (baseline and baseline.other):
+        count = len(share) - len(shown)
+        label = f"({count:,} other values)" if count else "(other values)"
+        rest = [1 - sum(bar[side] for bar in bars) for side in (1, 2)]
+        bars.append((label, max(rest[0], 0.0), max(rest[1], 0.0)))
+    return Histogram(
+        tuple(Bin(label, 0, 0, c, None if baseline is None else b) for label, c, b in bars)
+    )
+
+
+def _edges(sides: list[ColumnProfile]) -> NDArray[np.float64]:
+    tails = np.array([quantiles(side, (_TAIL, 1 - _TAIL)) for side in sides])
+    low, high = float(tails[:, 0].min()), float(tails[:, 1].max())
+    if all(_is_whole(side) for side in sides):
+        # Bins of whole steps around whole numbers: others would hold now two, now three.
+        first, last = np.round(low), np.round(high)
+        step = max(1.0, float(np.ceil((last - first + 1) / _BINS)))
+        count = int((last - first) // step) + 1
+        return np.asarray(first - 0.5 + step * np.arange(count + 1))
+    margin = (high - low) * 1e-6 or max(abs(low), 1.0) * 1e-3
+    return np.linspace(low - margin, high + margin, _BINS + 1)
+
+
+def _is_whole(column: ColumnProfile) -> bool:
+    """Whether the values look like whole numbers, judged by the ends of their buckets.
+
+    A bucket starts, on the side of the centre, with its shortest value; for whole numbers
+    around a whole centre (or half of one) that is the number itself.
+    """
+    low, high, _ = intervals(column)
+    nearest = np.where(low >= column.center, low, high)
+    return bool(np.all(np.abs(nearest - np.round(nearest)) < 1e-9 * np.maximum(1, abs(nearest))))
+
+
+def _shares(column: ColumnProfile, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fraction of the counted rows in each bin, a bucket's rows spread evenly over it."""
+    if not column.counts:
+        return np.zeros(len(edges) - 1)
+    low, high, rows = intervals(column)
+    width = np.maximum(high - low, np.finfo(np.float64).tiny)
+    below = np.clip((edges[:, None] - low) / width, 0, 1) @ rows
+    return np.asarray(np.diff(below) / rows.sum())

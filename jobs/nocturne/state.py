@@ -1,0 +1,95 @@
+"""What is going on in a partition, for ``status``: one small file, replaced whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nocturne.errors import Held, NocturneError, StateError
+from nocturne.records import read, write
+
+__all__ = ["SILENCE", "Current", "clear", "now", "recall", "step", "touch"]
+
+SILENCE = dt.timedelta(minutes=15)
+"""A run that says nothing for so long counts as failed."""
+
+
+@dataclass(frozen=True)
+class Current:
+    """The last run's step and how it stands. ``rows_done`` of ``rows`` while scoring."""
+
+    state: Literal["running", "held", "failed"]
+    step: str
+    run_key: str
+    run_dir: str
+    model_version: int
+    rows: int
+    rows_done: int
+    message: str
+    at: str
+
+
+def now() -> str:
+    """The present as ISO 8601, UTC, in seconds."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _path(state_dir: str | Path) -> Path:
+    return Path(state_dir) / "current.json"
+
+
+def touch(state_dir: str | Path, current: Current) -> None:
+    """Remember how the run stands."""
+    write(_path(state_dir), current)
+
+
+def recall(state_dir: str | Path) -> Current | None:
+    """How the last run stands; a run that fell silent is failed. None: nothing unfinished."""
+    try:
+        found = read(Current, _path(state_dir))
+    except StateError:
+        return None
+    silent = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found.at)
+    if found.state == "running" and silent > SILENCE:
+        said = f"no sign of life since {found.at} (step {found.step}): it was killed or lost"
+        return Current(**{**found.__dict__, "state": "failed", "message": said})
+    return found
+
+
+def clear(state_dir: str | Path) -> None:
+    """Nothing unfinished: the published manifest says the rest."""
+    try:
+        os.unlink(_path(state_dir))
+    except FileNotFoundError:
+        pass
+
+
+@contextmanager
+def step(
+    name: str, state_dir: str, run_key: str, run_dir: str, model_version: int, rows: int
+) -> Iterator[None]:
+    """Marks the partition as running this step, and as held or failed if it raises."""
+
+    def say(state: Literal["running", "held", "failed"], message: str) -> None:
+        touch(
+            state_dir,
+            Current(state, name, run_key, run_dir, model_version, rows, 0, message, now()),
+        )
+
+    say("running", "")
+    try:
+        yield
+    except Held as held:
+        say("held", str(held))
+        raise
+    except NocturneError as error:
+        say("failed", str(error))
+        raise
+    except Exception as error:
+        say("failed", f"{type(error).__name__}: {error}")
+        raise

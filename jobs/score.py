@@ -1,0 +1,8 @@
+"""What spark-submit runs: scores the splits of the run directories given as arguments."""
+
+import sys
+
+from nocturne.pipeline.scoring import submitted
+
+if __name__ == "__main__":
+    sys.exit(submitted(sys.argv[1:]))

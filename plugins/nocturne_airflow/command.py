@@ -1,0 +1,117 @@
+"""Runs a step of the ``nocturne`` command line for an Airflow task.
+
+The jobs' environment may be another one than Airflow's: NOCTURNE_PYTHON names its
+interpreter. The step gets a process group of its own, so that ending the task ends whatever
+the step started; its messages appear in the task's log line by line while it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+__all__ = ["Command", "Log", "Outcome", "interpreter", "job_environment"]
+
+_GRACE_S = 10.0
+
+
+class Log(Protocol):
+    """Any logger: Airflow's task logger is not one of the standard library's."""
+
+    def info(self, message: str, /, *values: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended; ``message`` is the end of what it said on stderr."""
+
+    code: int
+    message: str
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+def interpreter() -> str:
+    """The Python that has Nocturne's jobs: NOCTURNE_PYTHON, else the one running Airflow."""
+    return os.environ.get("NOCTURNE_PYTHON") or sys.executable
+
+
+def job_environment(home: Path) -> dict[str, str]:
+    """The environment of a step: ours, without Airflow's own settings and secrets."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "_AIRFLOW"))}
+    return {**kept, "NOCTURNE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
+class Command:
+    """One running step; ``end`` may be called from a signal handler meanwhile."""
+
+    def __init__(self, arguments: Sequence[str], home: Path, log: Log) -> None:
+        self.arguments = [interpreter(), "-m", "nocturne.cli", *arguments]
+        self.home = home
+        self.log = log
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self) -> Outcome:
+        """Run to the end; the last line of stdout is the step's answer if it is JSON."""
+        self.log.info("$ nocturne %s", " ".join(self.arguments[3:]))
+        self._process = process = subprocess.Popen(
+            self.arguments,
+            cwd=self.home,
+            env=job_environment(self.home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert process.stdout is not None and process.stderr is not None  # they are pipes
+        said: deque[str] = deque(maxlen=20)
+        reader = threading.Thread(target=self._follow, args=(process.stderr, said), daemon=True)
+        reader.start()
+        answer = ""
+        for line in process.stdout:
+            if answer:
+                self.log.info("%s", answer)
+            answer = line.rstrip()
+        code = process.wait()
+        reader.join()
+        output = _object(answer)
+        if answer and output is None:
+            self.log.info("%s", answer)
+        return Outcome(code, "\n".join(said), output or {})
+
+    def end(self) -> None:
+        """End the step's whole process group: politely, then for good."""
+        process = self._process
+        if process is None:
+            return
+        for what in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, what)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+
+    def _follow(self, stream: IO[str], said: deque[str]) -> None:
+        for line in stream:
+            text = line.rstrip()
+            if text:
+                said.append(text)
+                self.log.info("%s", text)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,120 @@
+"""A pipeline's configuration made into its DAG."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from nocturne.config import Loaded
+from nocturne_airflow.operators import PrepareOperator, ScoreOperator, StepOperator
+from nocturne_airflow.request import params
+from nocturne_airflow.sensor import ReadySensor
+from nocturne_airflow.timing import bounds, timetable
+
+__all__ = ["scoring_dag"]
+
+
+def scoring_dag(loaded: Loaded, code: Path) -> DAG:
+    """The DAG: wait >> prepare >> score >> judge >> gate >> publish.
+
+    Args:
+        loaded: the pipeline, with the project's root as its home.
+        code: the folder with ``jobs/score.py``.
+    """
+    pipeline, home = loaded.pipeline, str(loaded.home)
+    layout, schedule = pipeline.input.partition, pipeline.schedule
+    start, end = bounds(schedule, layout)
+    with DAG(
+        dag_id=pipeline.name,
+        description=pipeline.description,
+        doc_md=_manual(loaded),
+        schedule=timetable(schedule, layout),
+        start_date=start,
+        end_date=end,
+        catchup=False,
+        max_active_runs=schedule.max_active_runs,
+        tags=sorted({"nocturne", *pipeline.tags}),
+        params=params(layout),
+        default_args={
+            "retries": schedule.retries,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=30),
+        },
+    ) as dag:
+        wait = ReadySensor(
+            task_id="wait",
+            pipeline=pipeline.name,
+            layout=layout,
+            home=home,
+            skip_missing=pipeline.input.on_missing == "skip",
+            timeout=timedelta(minutes=pipeline.input.ready.timeout_minutes),
+            doc_md="Checks the run's parameters; waits until the partition is complete.",
+        )
+        prepare = PrepareOperator(
+            task_id="prepare",
+            pipeline=pipeline.name,
+            layout=layout,
+            home=home,
+            doc_md="Pins the model version and plans the splits.",
+        )
+        score = ScoreOperator(
+            task_id="score",
+            application=str(code / "jobs" / "score.py"),
+            name=f"nocturne-{pipeline.name}",
+            conf=dict(pipeline.spark.conf),
+            home=home,
+            doc_md="Scores the splits with Spark, into the run's staging folder.",
+        )
+        judge = StepOperator(
+            task_id="judge",
+            step="judge",
+            options=["--json"],
+            home=home,
+            doc_md="Checks quality and drift; writes the report and the verdict.",
+        )
+        gate = StepOperator(
+            task_id="gate",
+            step="gate",
+            home=home,
+            doc_md="Stops a night that is held or failed. After `nocturne approve`, clear it.",
+        )
+        publish = StepOperator(
+            task_id="publish",
+            step="publish",
+            options=["--json"],
+            home=home,
+            doc_md="Exchanges the published partition for the new scores, all at once.",
+        )
+        wait >> prepare >> score >> judge >> gate >> publish
+    return dag
+
+
+def _manual(loaded: Loaded) -> str:
+    pipeline = loaded.pipeline
+    model = pipeline.model
+    selector = (
+        f"alias `{model.alias}`" if model.alias
+        else f"version {model.version}" if model.version
+        else "tags " + ", ".join(f"`{k}={v}`" for k, v in (model.tags or {}).items())
+    )  # fmt: skip
+    return f"""\
+{pipeline.description}
+
+|  |  |
+|--|--|
+| Model | `{model.name}`, {selector} |
+| Input | `{pipeline.input.path}` |
+| Scores | `{pipeline.output.path}` |
+| Configuration | `conf/pipelines/{pipeline.name}.yaml` |
+
+**One partition again:** *Trigger*, fill in the day. Scores that are already published from the
+same model and data are left untouched.
+
+**Many partitions:** `airflow backfill create --dag-id {pipeline.name} --from-date FROM --to-date
+TO`
+
+**A held night:** read the report, `nocturne approve`, clear `gate`.
+"""

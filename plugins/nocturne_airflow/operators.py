@@ -1,0 +1,159 @@
+"""The tasks of a scoring DAG: each runs one step of the ``nocturne`` command line.
+
+Which errors are worth a retry is the step's own knowledge and arrives as its exit code; all
+that passes between tasks is the run directory's path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
+
+from nocturne.errors import ConfigError
+from nocturne_airflow.command import Command, Outcome, interpreter
+from nocturne_airflow.request import Request, read
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["PrepareOperator", "RUN_DIR", "ScoreOperator", "StepOperator", "check", "request"]
+
+RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
+"""Where a task finds the run: what ``prepare`` returned."""
+
+HELD = 3
+_TERMINAL = {1, 2, HELD}  # 2 is a wrong command line: trying again gives the same answer
+_SPARE_MESSAGE = "it said nothing; see the log above"
+
+
+def request(context: Context, layout: Mapping[str, str]) -> Request:
+    """The checked request of this DAG run.
+
+    Raises:
+        AirflowFailException: it can't be served; no retry.
+    """
+    run = context["dag_run"]
+    try:
+        return read(layout, run.partition_key, context["params"], run.conf)
+    except ConfigError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def check(step: str, outcome: Outcome) -> dict[str, Any]:
+    """The step's answer, or its failure as Airflow tells it apart.
+
+    Raises:
+        AirflowFailException: a person must act; Airflow does not retry.
+        AirflowException: trying again can help (exit code 75, or the process was killed).
+    """
+    if outcome.code == 0:
+        return outcome.output
+    message = outcome.message or _SPARE_MESSAGE
+    if outcome.code in _TERMINAL:
+        raise AirflowFailException(f"{step}: {message}")
+    raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
+
+
+class StepOperator(BaseOperator):
+    """A step that works on the run directory: ``nocturne <step> RUN_DIR``."""
+
+    template_fields: Sequence[str] = ("run_dir",)
+    ui_color = "#e4ecf7"
+
+    def __init__(
+        self, *, step: str, home: str, options: Sequence[str] = (), run_dir: str = RUN_DIR,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**kwargs)
+        self.step = step
+        self.home = home
+        self.options = list(options)
+        self.run_dir = run_dir
+        self._command: Command | None = None
+
+    def execute(self, context: Context) -> Any:
+        self.call(self.step, need_run_dir(self.run_dir), *self.options)
+
+    def call(self, *arguments: str) -> dict[str, Any]:
+        """Run ``nocturne ARGUMENTS`` and return its answer."""
+        self._command = Command(arguments, Path(self.home), self.log)
+        return check(self.step, self._command.run())
+
+    def on_kill(self) -> None:
+        if self._command is not None:
+            self._command.end()
+
+
+class PrepareOperator(StepOperator):
+    """Resolves and plans; returns the run directory.
+
+    Where there is nothing to score (already published, a dry run, a missing partition that
+    may be missing) the tasks after it are skipped and the DAG run succeeds.
+    """
+
+    def __init__(self, *, pipeline: str, layout: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(step="prepare", run_dir="", **kwargs)
+        self.pipeline = pipeline
+        self.layout = dict(layout)
+
+    def execute(self, context: Context) -> str:
+        asked = request(context, self.layout)
+        answer = self.call("prepare", self.pipeline, *asked.arguments(), "--json")
+        action, run_dir = answer.get("action"), answer.get("run_dir")
+        if action == "score" and run_dir:
+            return str(run_dir)
+        if action not in ("nothing", "skip", "dry_run"):
+            raise AirflowFailException(
+                f"prepare answered {answer!r}; expected an action: score with a run_dir, "
+                "nothing, skip or dry_run. Is the nocturne of NOCTURNE_PYTHON the same version?"
+            )
+        self.log.info("Nothing to score (%s): %s", action, answer.get("message", ""))
+        task = context["ti"].task
+        after = sorted(task.get_flat_relative_ids(upstream=False))
+        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call]
+
+
+class ScoreOperator(SparkSubmitOperator):
+    """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
+
+    spark-submit ends with 1 both for our errors and for Spark's own, so every failure here is
+    retried.
+    """
+
+    ui_color = "#f7ece4"
+
+    def __init__(self, *, home: str, run_dir: str = RUN_DIR, **kwargs: Any) -> None:
+        super().__init__(application_args=[run_dir], **kwargs)
+        self.home = home
+
+    def execute(self, context: Context) -> None:
+        need_run_dir((self.application_args or [""])[0])
+        python = interpreter()
+        # No secret belongs in here: on YARN and Kubernetes these become arguments.
+        # Spark's workers may have another interpreter than the driver: PYSPARK_PYTHON wins.
+        self.env_vars = {
+            "NOCTURNE_HOME": self.home,
+            "PYSPARK_DRIVER_PYTHON": python,
+            "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON") or python,
+        }
+        super().execute(context)
+
+
+def need_run_dir(run_dir: str) -> str:
+    """The run directory's path.
+
+    Raises:
+        AirflowFailException: ``prepare`` handed none over.
+    """
+    if not run_dir:
+        raise AirflowFailException(
+            "no run directory: `prepare` had nothing to score or was not run. Clear `prepare` "
+            "with its downstream tasks instead of this task alone."
+        )
+    return run_dir

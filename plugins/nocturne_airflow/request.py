@@ -1,0 +1,136 @@
+"""What a DAG run was asked to do: the trigger form's fields, and how they are checked.
+
+The schedule, a backfill and a manual run all mean a day by its partition key. The form has a
+field for the day as well, because a person should not have to know what a partition key is;
+where both are given they must agree. Airflow checks types and formats of known parameters but
+lets unknown ones pass, and a misspelt ``dryrun`` that publishes is no joke: the first task
+refuses them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Param
+
+from nocturne.config import key_format, parse
+from nocturne.errors import ConfigError, choices
+
+__all__ = ["FIELDS", "Request", "params", "read"]
+
+FIELDS = ("day", "model_version", "dry_run", "force")
+"""The run parameters, in the order of the form."""
+
+_HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked run: which partition, and what is special about this run."""
+
+    key: str
+    model_version: int | None = None
+    dry_run: bool = False
+    force: bool = False
+
+    def arguments(self) -> list[str]:
+        """The options of ``nocturne prepare``."""
+        options = ["--date", self.key]
+        if self.model_version is not None:
+            options += ["--model-version", str(self.model_version)]
+        return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
+
+
+def params(layout: Mapping[str, str]) -> dict[str, Param]:
+    """The trigger form's fields for a table of this layout."""
+    hourly = "%H" in key_format(layout)
+    day: dict[str, Any] = {
+        "title": "Hour" if hourly else "Day",
+        "description_md": "The partition to score, such as "
+        + ("`2013-04-01T05`" if hourly else "`2013-04-01`")
+        + ". Leave it empty only if you gave a partition key.",
+        **({"pattern": _HOUR} if hourly else {"format": "date"}),
+    }
+    return {
+        "day": Param(None, type=["null", "string"], section="What to score", **day),
+        "model_version": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Model version",
+            description_md="A registered version, such as `7`. Empty: the one that the "
+            "pipeline's YAML selects.",
+            section="What to score",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description_md="Resolve the model, check the input and plan; score and publish "
+            "nothing. The plan is in the log of `prepare`.",
+            section="How",
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description_md="Score again even if exactly these scores are published already.",
+            section="How",
+        ),
+    }
+
+
+def read(
+    layout: Mapping[str, str],
+    partition_key: str | None,
+    values: Mapping[str, Any],
+    conf: Mapping[str, Any] | None = None,
+) -> Request:
+    """The request of a DAG run.
+
+    Args:
+        layout: the pipeline's ``input.partition``.
+        partition_key: of the DAG run; None for a manual run without one.
+        values: the run's parameters, defaults filled in.
+        conf: what the run was triggered with, to find unknown keys.
+
+    Raises:
+        ConfigError: a key is unknown; no partition is named; partition key and day disagree;
+            or one of them is no partition key.
+    """
+    unknown = sorted(set(conf or {}) - set(FIELDS))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], FIELDS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"unknown run parameter {', '.join(map(repr, unknown))}: expected "
+            f"{choices(FIELDS)}{hint} Nothing was done.",
+            unknown=unknown,
+        )
+    day = values.get("day")
+    if not partition_key and not day:
+        raise ConfigError(
+            "this run names no partition. In the trigger form fill in the day; with the REST "
+            'API send "partition_key": "2013-04-01"; with the command line use '
+            "`airflow dags trigger DAG --conf '{\"day\": \"2013-04-01\"}'`, since it has no "
+            "option for the partition key."
+        )
+    if partition_key and day and day != partition_key:
+        raise ConfigError(
+            f"the partition key is {partition_key!r} but the day is {day!r}: they must be the "
+            "same, or leave one of them empty. Nothing was done.",
+            partition_key=partition_key,
+            day=day,
+        )
+    key = str(partition_key or day)
+    parse(layout, key)
+    version = values.get("model_version")
+    return Request(
+        key=key,
+        model_version=None if version is None else int(version),
+        dry_run=bool(values.get("dry_run", False)),
+        force=bool(values.get("force", False)),
+    )

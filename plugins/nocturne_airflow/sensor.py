@@ -1,0 +1,80 @@
+"""Waits until the partition is complete; the first task, so it also checks the request.
+
+Only scheduled runs wait: they start at midnight and the data may be hours away. A manual run
+or a backfill names a day that a person expects to be there; a day that is not is nearly always
+a typing error, and waiting would hold one of the DAG's ``max_active_runs`` for half a day. They
+look once and say what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from nocturne_airflow.command import Command
+from nocturne_airflow.operators import check, request
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["ReadySensor"]
+
+NOT_READY = 75
+
+
+class ReadySensor(BaseSensorOperator):
+    """Asks ``nocturne ready`` until the partition is complete.
+
+    Airflow's ``soft_fail`` would also skip a run whose parameters are wrong, so that a typing
+    error looked like a quiet night; here only a partition that did not come is skipped.
+    """
+
+    ui_color = "#eceff1"
+
+    def __init__(
+        self, *, pipeline: str, layout: Mapping[str, str], home: str, skip_missing: bool,
+        timeout: timedelta, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(mode="reschedule", timeout=timeout, poke_interval=60, **kwargs)
+        self.pipeline = pipeline
+        self.layout = dict(layout)
+        self.home = home
+        self.skip_missing = skip_missing
+        self._command: Command | None = None
+
+    def execute(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as timeout:
+            if self.skip_missing:
+                raise AirflowSkipException(f"input.on_missing is skip: {timeout}") from None
+            raise
+
+    def poke(self, context: Context) -> bool:
+        key = request(context, self.layout).key
+        self._command = Command(["ready", self.pipeline, "--date", key], Path(self.home), self.log)
+        outcome = self._command.run()
+        if outcome.code != NOT_READY:
+            check("ready", outcome)
+            return True
+        if context["dag_run"].run_type == "scheduled":
+            return False
+        if self.skip_missing:
+            raise AirflowSkipException(f"input.on_missing is skip: {outcome.message}")
+        raise AirflowFailException(
+            f"{outcome.message}\nOnly scheduled runs wait for a partition; this run was started "
+            "for it by hand or by a backfill. Run it again when the partition is complete."
+        )
+
+    def on_kill(self) -> None:
+        if self._command is not None:
+            self._command.end()

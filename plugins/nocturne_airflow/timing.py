@@ -1,0 +1,54 @@
+"""When the DAG of a pipeline runs, and for which partitions.
+
+The run of partition D starts when D is over, one cron tick later (``run_offset=-1``). A DAG's
+start_date and end_date bound the *start* of scheduled runs, while ``schedule.start_date`` and
+``end_date`` name partitions; so both move by one period, and the partition of the last day is
+scheduled. Manual runs and backfills of partitioned DAGs are not bounded by them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import CronPartitionTimetable
+
+from nocturne.config import key_format
+from nocturne.config.models import Schedule
+
+__all__ = ["bounds", "cron", "timetable"]
+
+_DAILY = "0 0 * * *"
+_HOURLY = "0 * * * *"
+
+
+def cron(schedule: Schedule, layout: Mapping[str, str]) -> str:
+    """The cron expression; hourly partitions with the daily default run hourly."""
+    hourly = "%H" in key_format(layout)
+    return _HOURLY if hourly and schedule.cron == _DAILY else schedule.cron
+
+
+def timetable(schedule: Schedule, layout: Mapping[str, str]) -> CronPartitionTimetable:
+    """One run a partition, whose key reads as in the layout."""
+    return CronPartitionTimetable(
+        cron(schedule, layout),
+        timezone=schedule.timezone,
+        run_offset=-1,
+        key_format=key_format(layout),
+    )
+
+
+def bounds(
+    schedule: Schedule, layout: Mapping[str, str]
+) -> tuple[dt.datetime, dt.datetime | None]:
+    """(start_date, end_date) of the DAG: the first and the last moment a run may start."""
+    zone = ZoneInfo(schedule.timezone)
+    hourly = "%H" in key_format(layout)
+    period = dt.timedelta(hours=1) if hourly else dt.timedelta(days=1)
+    first = dt.datetime.combine(schedule.start_date, dt.time(), zone) + period
+    if schedule.end_date is None:
+        return first, None
+    after = dt.datetime.combine(schedule.end_date + dt.timedelta(days=1), dt.time(), zone)
+    # A cron of 02:00 starts the last partition's run two hours after midnight.
+    return first, after + period - dt.timedelta(seconds=1)

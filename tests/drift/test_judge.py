@@ -1,0 +1,199 @@
+"""Judging a night: thresholds from training days, worst first, nothing silently skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from nocturne.drift import METRICS, build_baseline, judge
+from nocturne.drift.threshold import leave_one_out, sampling_noise, threshold
+from nocturne.errors import ModelError, StateError
+from nocturne.records import Baseline, Profile
+
+Profiling = Callable[..., Profile]
+
+
+def day(profiled: Profiling, seed: int, shift: float = 0, spread: float = 0) -> Profile:
+    """900 flights: a temperature whose mean differs from day to day, a carrier, a score."""
+    rng = np.random.default_rng(seed)
+    return profiled(
+        temp=rng.normal(40 + 10 * spread * rng.normal() + 10 * shift, 10, 900),
+        carrier=rng.choice(["AA", "B6", "UA"], 900).tolist(),
+        score=rng.beta(2, 5, 900),
+        centers={"temp": 40.0, "score": 0.25},
+    )
+
+
+@pytest.fixture
+def steady(profiled: Profiling) -> Baseline:
+    return build_baseline({f"d{i:02}": day(profiled, i) for i in range(30)}, ["score"])
+
+
+@pytest.fixture
+def restless(profiled: Profiling) -> Baseline:
+    parts = {f"d{i:02}": day(profiled, i, spread=1) for i in range(30)}
+    return build_baseline(parts, ["score"])
+
+
+def test_an_ordinary_night_raises_no_alarm(profiled: Profiling, steady: Baseline) -> None:
+    result = judge(day(profiled, 99), steady, floor=0.02)
+    assert {f.column for f in result.columns} == {"temp", "carrier", "score"}
+    assert (result.alarmed, result.note) == ((), "")
+
+
+def test_a_shifted_feature_is_alarmed_and_comes_first(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    result = judge(day(profiled, 99, shift=1), steady, floor=0.02)
+    assert [f.column for f in result.alarmed] == ["temp"]
+    assert result.columns[0].column == "temp"
+
+
+def test_the_same_shift_is_no_alarm_where_training_days_moved_as_much(
+    profiled: Profiling, restless: Baseline
+) -> None:
+    night = judge(day(profiled, 99, shift=1), restless, floor=0.02).columns
+    temp = next(f for f in night if f.column == "temp")
+    assert temp.psi > 0.25
+    assert not temp.alarmed
+
+
+def test_columns_are_ordered_by_psi_over_threshold(profiled: Profiling, steady: Baseline) -> None:
+    columns = judge(day(profiled, 99, shift=0.2), steady, floor=0.02).columns
+    ratios = [f.psi / f.threshold for f in columns]
+    assert ratios == sorted(ratios, reverse=True)
+
+
+def test_every_number_of_a_feature_follows_from_its_counts(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    for feature in judge(day(profiled, 99), steady, floor=0.02).columns:
+        reference = steady.columns[feature.column].counts
+        assert sum(feature.counts) == 900
+        assert feature.psi == METRICS["psi"](reference, feature.counts)
+        assert feature.js == METRICS["js"](reference, feature.counts)
+        assert feature.is_output == (feature.column == "score")
+
+
+def test_a_training_day_is_compared_with_the_others_only(restless: Baseline) -> None:
+    column = restless.columns["temp"]
+    whole = np.array(column.counts)
+    days = [np.array(counts) for counts in column.partitions.values()]
+    assert leave_one_out(column) == max(METRICS["psi"](whole - part, part) for part in days)
+    assert leave_one_out(column) > max(METRICS["psi"](whole, part) for part in days)
+
+
+def test_from_a_hundred_training_partitions_on_it_is_their_99th_percentile(
+    profiled: Profiling,
+) -> None:
+    parts = {f"d{i:03}": profiled(x=np.random.default_rng(i).normal(size=50)) for i in range(100)}
+    column = build_baseline(parts, []).columns["x"]
+    whole = np.array(column.counts)
+    values = [METRICS["psi"](whole - np.array(c), c) for c in column.partitions.values()]
+    assert leave_one_out(column) == pytest.approx(np.quantile(values, 0.99))
+    assert leave_one_out(column) < max(values)
+
+
+def test_a_single_training_partition_leaves_nothing_out(profiled: Profiling) -> None:
+    column = build_baseline({"d": profiled(x=[1.0, 2.0])}, []).columns["x"]
+    assert leave_one_out(column) == 0
+
+
+def test_sampling_noise_is_the_chi_square_law_over_the_bins_in_use(steady: Baseline) -> None:
+    column = steady.columns["carrier"]
+    expected = chi2.ppf(0.99, 3 - 1) * (1 / 900 + 1 / 27_000)
+    assert sampling_noise(column, (300, 300, 300, 0, 0)) == pytest.approx(expected)
+
+
+def test_samples_of_one_distribution_exceed_sampling_noise_once_in_a_hundred(
+    profiled: Profiling,
+) -> None:
+    rng = np.random.default_rng(5)
+    column = build_baseline({"d": profiled(x=rng.normal(size=20_000))}, []).columns["x"]
+    inner = np.array(column.counts[1:-3]) / 20_000
+    nights = rng.multinomial(900, inner, size=2000)
+    vectors = [(0, *(int(n) for n in night), 0, 0, 0) for night in nights]
+    above = sum(METRICS["psi"](column.counts, v) > sampling_noise(column, v) for v in vectors)
+    assert 4 <= above <= 50
+
+
+def test_the_floor_is_the_least_threshold(steady: Baseline) -> None:
+    assert threshold(steady.columns["carrier"], (300, 300, 300, 0, 0), 0.7) == 0.7
+
+
+def test_new_categories_are_counted_and_named_most_frequent_first(profiled: Profiling) -> None:
+    baseline = build_baseline({"d": profiled(c=["AA"] * 90 + ["UA"] * 10)}, [])
+    result = judge(profiled(c=["AA"] * 7 + ["ZZ"] * 2 + ["YY"]), baseline, floor=0.02)
+    assert result.columns[0].new_values == ("ZZ", "YY")
+    assert result.columns[0].new_rate == pytest.approx(0.3)
+
+
+def test_a_known_category_without_a_bin_is_not_new(profiled: Profiling) -> None:
+    values = [f"v{i:02}" for i in range(60)]
+    baseline = build_baseline({"d": profiled(c=values)}, [])
+    (feature,) = judge(profiled(c=values), baseline, floor=0.02).columns
+    assert (feature.new_rate, feature.new_values) == (0, ())
+
+
+def test_null_rates_are_told_and_more_nulls_are_drift(profiled: Profiling) -> None:
+    baseline = build_baseline({"d": profiled(x=[1.0] * 98 + [None, float("nan")])}, [])
+    (feature,) = judge(profiled(x=[1.0] * 70 + [None] * 30), baseline, floor=0.02).columns
+    assert (feature.null_rate, feature.baseline_null_rate) == (0.3, 0.02)
+    assert feature.alarmed
+
+
+def test_a_column_that_was_constant_in_training_alarms_when_it_changes(
+    profiled: Profiling,
+) -> None:
+    baseline = build_baseline({"d": profiled(year=[2013.0] * 100, centers={"year": 2013.0})}, [])
+    night = profiled(year=[2014.0] * 100, centers={"year": 2013.0})
+    assert judge(night, baseline, floor=0.02).alarmed
+
+
+def test_without_a_baseline_the_note_says_how_to_log_one(profiled: Profiling) -> None:
+    result = judge(profiled(x=[1.0]), None, floor=0.02)
+    assert result.columns == ()
+    assert "no baseline" in result.note and "build_baseline" in result.note
+    assert "baseline.json" in result.note
+
+
+def test_columns_on_one_side_only_are_named_in_the_note(profiled: Profiling) -> None:
+    baseline = build_baseline({"d": profiled(x=[1.0], gone=[1.0])}, [])
+    note = judge(profiled(x=[1.0], added=[1.0]), baseline, floor=0.02).note
+    assert "In the data but not in the baseline: added." in note
+    assert "In the baseline but not in the data: gone." in note
+
+
+def test_a_column_that_changed_its_kind_or_has_no_rows_is_named_in_the_note(
+    profiled: Profiling,
+) -> None:
+    baseline = build_baseline({"d": profiled(x=[1.0], y=[1.0])}, [])
+    note = judge(profiled(x=["one"]), baseline, floor=0.02).note
+    assert "Not comparable: 'x' (now category, numeric in training)." in note
+    empty = judge(profiled(x=np.array([]), y=np.array([])), baseline, floor=0.02)
+    assert "'x' (no rows), 'y' (no rows)" in empty.note
+
+
+def test_the_note_says_where_new_values_may_be_known_ones(profiled: Profiling) -> None:
+    values = [f"v{i}" for i in range(10_001)]
+    baseline = build_baseline({"d": profiled(tail=values)}, [])
+    assert (
+        "rare known ones may count as new: tail."
+        in judge(profiled(tail=values), baseline, floor=0.02).note
+    )
+
+
+def test_counts_around_another_centre_are_refused(profiled: Profiling) -> None:
+    baseline = build_baseline({"d": profiled(x=[1.0], centers={"x": 1.0})}, [])
+    with pytest.raises(StateError, match=r"'x' was counted around 0\.0, its baseline around 1\.0"):
+        judge(profiled(x=[1.0]), baseline, floor=0.02)
+
+
+def test_a_baseline_of_another_version_is_refused(profiled: Profiling) -> None:
+    baseline = replace(build_baseline({"d": profiled(x=[1.0])}, []), version=2)
+    with pytest.raises(ModelError, match="of version 2; expected 1"):
+        judge(profiled(x=[1.0]), baseline, floor=0.02)
