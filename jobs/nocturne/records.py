@@ -350,9 +350,15 @@ T = TypeVar("T")
 
 
 def dump(record: Any) -> str:
-    """JSON with sorted keys, so that equal records are equal bytes. NaN is refused."""
+    """JSON with sorted keys, so that equal records are equal bytes. NaN is refused.
+
+    Records with a profile, thousands of numbers, go on one line.
+    """
     value = asdict(record) if not isinstance(record, Mapping) else record
-    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    indent = None if isinstance(record, (SplitResult, Profile, Judgement, Baseline)) else 1
+    return (
+        json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    )
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:

@@ -26,23 +26,14 @@ from nocturne.errors import InputChanged, InputError
 from nocturne.files import file_digest
 from nocturne.profile import TableProfiler
 from nocturne.records import InputFile, Pinned, Run, Split, SplitResult, dump, load, read, write
+from nocturne.rundir import progress_path, result_path
 
-__all__ = ["BACKENDS", "MODEL_VERSION", "output_schema", "result_path", "run_split"]
+__all__ = ["BACKENDS", "MODEL_VERSION", "output_schema", "run_split"]
 
 BACKENDS = {"torch": "nocturne.engine:load_torch", "pyfunc": "nocturne.pyfunc:load"}
 """Backend -> ``module:function(path, device)``, imported only where it is used."""
 
 MODEL_VERSION = "model_version"
-
-
-def result_path(run: Run, split: Split) -> Path:
-    """Where the split's result lies once an attempt has decided it."""
-    return Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
-
-
-def progress_path(run: Run, split: Split) -> Path:
-    """Rows done so far, as text, while an attempt is under way."""
-    return Path(run.run_dir) / "progress" / f"{split.index:05d}"
 
 
 @lru_cache(maxsize=4)

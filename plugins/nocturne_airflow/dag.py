@@ -39,8 +39,8 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         params=params(layout),
         default_args={
             "retries": schedule.retries,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": True,
+            "retry_delay": timedelta(seconds=30),
+            "retry_exponential_backoff": 2.0,
             "max_retry_delay": timedelta(minutes=30),
         },
     ) as dag:

@@ -45,40 +45,40 @@ class Request:
 
 
 def params(layout: Mapping[str, str]) -> dict[str, Param]:
-    """The trigger form's fields for a table of this layout."""
+    """The trigger form's fields for a table of this layout.
+
+    They name no ``section``: Airflow shows such fields at once, named sections folded.
+    """
     hourly = "%H" in key_format(layout)
     day: dict[str, Any] = {
         "title": "Hour" if hourly else "Day",
-        "description_md": "The partition to score, such as "
-        + ("`2013-04-01T05`" if hourly else "`2013-04-01`")
-        + ". Leave it empty only if you gave a partition key.",
+        "description": "The partition to score"
+        + (", such as 2013-04-01T05" if hourly else "")
+        + ". Leave it empty only if you give a partition key under Advanced Options.",
         **({"pattern": _HOUR} if hourly else {"format": "date"}),
     }
     return {
-        "day": Param(None, type=["null", "string"], section="What to score", **day),
+        "day": Param(None, type=["null", "string"], **day),
         "model_version": Param(
             None,
             type=["null", "integer"],
             minimum=1,
             title="Model version",
-            description_md="A registered version, such as `7`. Empty: the one that the "
-            "pipeline's YAML selects.",
-            section="What to score",
+            description="A registered version, such as 7. Empty: the one that the pipeline's "
+            "YAML selects.",
         ),
         "dry_run": Param(
             False,
             type="boolean",
             title="Dry run",
-            description_md="Resolve the model, check the input and plan; score and publish "
-            "nothing. The plan is in the log of `prepare`.",
-            section="How",
+            description="Resolve the model, check the input and plan; score and publish "
+            "nothing. The plan is in the log of the task prepare.",
         ),
         "force": Param(
             False,
             type="boolean",
             title="Force",
-            description_md="Score again even if exactly these scores are published already.",
-            section="How",
+            description="Score again even if exactly these scores are published already.",
         ),
     }
 
@@ -104,10 +104,10 @@ def read(
     unknown = sorted(set(conf or {}) - set(FIELDS))
     if unknown:
         near = difflib.get_close_matches(unknown[0], FIELDS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ConfigError(
             f"unknown run parameter {', '.join(map(repr, unknown))}: expected "
-            f"{choices(FIELDS)}{hint} Nothing was done.",
+            f"{choices(FIELDS)}{hint}. Nothing was done.",
             unknown=unknown,
         )
     day = values.get("day")

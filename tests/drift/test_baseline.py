@@ -119,7 +119,7 @@ def test_no_training_rows_are_refused(profiled: Profiling) -> None:
 def test_an_output_that_was_not_profiled_is_refused_with_what_there_is(
     profiled: Profiling,
 ) -> None:
-    with pytest.raises(ModelError, match="output 'score' is in none .* which have x; profile"):
+    with pytest.raises(ModelError, match=r"output 'score' is in none .* which have x; profile"):
         build_baseline({"d": profiled(x=[1.0])}, ["score"])
 
 

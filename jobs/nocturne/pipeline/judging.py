@@ -20,18 +20,14 @@ from nocturne.records import (
     VerdictName,
     write,
 )
+from nocturne.rundir import judgement_path
 from nocturne.tracking import tracking_uri
 
-__all__ = ["judge", "judgement_path"]
+__all__ = ["judge"]
 
 _ORDER: tuple[VerdictName, ...] = ("ok", "warn", "hold", "fail")
 _HISTORY = 60
 """Published partitions before this one that the report shows."""
-
-
-def judgement_path(run: Run) -> Path:
-    """Where the run's judgement lies."""
-    return Path(run.run_dir) / "judgement.json"
 
 
 def judge(run: Run) -> Judgement:

@@ -11,9 +11,9 @@ from pathlib import Path
 from nocturne import drift, publish, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
-from nocturne.pipeline.judging import judgement_path
 from nocturne.pipeline.runs import results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
+from nocturne.rundir import approval_path, judgement_path
 
 __all__ = ["approve", "environment", "gate", "publish_run"]
 
@@ -30,7 +30,7 @@ def gate(run: Run) -> Judgement:
     where = f"Report: {judgement.report}"
     if judgement.verdict == "fail":
         raise InputError(f"{run.pipeline} {run.partition.key} failed its checks: {why}. {where}")
-    if judgement.verdict == "hold" and not (Path(run.run_dir) / "approval.json").exists():
+    if judgement.verdict == "hold" and not approval_path(run).exists():
         raise Held(
             f"{run.pipeline} {run.partition.key} is held, nothing was published: {why}. {where}. "
             f"To publish it all the same: nocturne approve {run.pipeline} --date "
@@ -42,7 +42,7 @@ def gate(run: Run) -> Judgement:
 
 def approve(run: Run, by: str) -> None:
     """Lets a held run pass the gate; who and when goes into the manifest."""
-    write(Path(run.run_dir) / "approval.json", {"by": by, "at": state.now()})
+    write(approval_path(run), {"by": by, "at": state.now()})
 
 
 def publish_run(run: Run) -> Manifest:
@@ -56,7 +56,7 @@ def publish_run(run: Run) -> Manifest:
         results = results_of(run)
         started = time.perf_counter()
         outputs, quarantine = publish.staged(run, results)
-        approval = Path(run.run_dir) / "approval.json"
+        approval = approval_path(run)
         by = json.loads(approval.read_text())["by"] if approval.exists() else None
 
         def manifest(number: int, replaces: str | None) -> Manifest:

@@ -8,7 +8,7 @@ from pathlib import Path
 from nocturne import state
 from nocturne.errors import StateError
 from nocturne.records import Run, SplitResult, read
-from nocturne.split import result_path
+from nocturne.rundir import result_path
 
 __all__ = ["open_run", "results_of", "step"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nocturne import state
-from nocturne.config import Pipeline
+from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, StateError, TerminalError
 from nocturne.pipeline.runs import open_run, step
 from nocturne.records import Run, write
@@ -49,7 +49,7 @@ def score(
         (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
     report(0, sum(run.rows for run in runs))
     name = f"nocturne {first.pipeline} {first.partition.key}"
-    with session(name, master, conf) as spark:
+    with session(name, master, conf, home() / "conf" / "spark") as spark:
         failures = score_runs(spark, runs, report)
     for run in runs:
         if error := failures.get(run.run_dir):

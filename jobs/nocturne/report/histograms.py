@@ -8,17 +8,18 @@ end, so that one outlier does not squeeze everything else into a single bar.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.report.summary import intervals, quantiles
 from nocturne.records import ColumnProfile
+from nocturne.report.summary import intervals, quantiles
 
 __all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]
 
 _BINS = 30
-_CATEGORIES = 12
+_CATEGORIES = 8
 _TAIL = 0.005
 
 
@@ -57,26 +58,22 @@ def numeric_histogram(current: ColumnProfile, baseline: ColumnProfile | None) ->
             float(shares[i]),
             None if reference is None else float(reference[i]),
         )
-        for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for i, (low, high) in enumerate(pairwise(edges))
     )
     return Histogram(bins, max(0.0, 1 - float(shares.sum())) if current.counts else 0.0)
 
 
 def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
-    """The twelve values most frequent on either side, then all others as one bar."""
+    """The values most frequent on either side; ``outside`` are the rows of all others."""
     now, total = current.counts, max(sum(current.counts.values()) + current.other, 1)
     then = {} if baseline is None else baseline.counts
     reference = 1 if baseline is None else max(sum(then.values()) + baseline.other, 1)
     share = {v: (now.get(v, 0) / total, then.get(v, 0) / reference) for v in {*now, *then}}
     shown = sorted(share, key=lambda value: (-max(share[value]), value))[:_CATEGORIES]
-    bars = [(value, *share[value]) for value in shown]
-    if len(share) > len(shown) or current.other or (baseline and baseline.other):
-        count = len(share) - len(shown)
-        label = f"({count:,} other values)" if count else "(other values)"
-        rest = [1 - sum(bar[side] for bar in bars) for side in (1, 2)]
-        bars.append((label, max(rest[0], 0.0), max(rest[1], 0.0)))
+    bars = [(value, share[value][0], share[value][1]) for value in shown]
     return Histogram(
-        tuple(Bin(label, 0, 0, c, None if baseline is None else b) for label, c, b in bars)
+        tuple(Bin(label, 0, 0, c, None if baseline is None else b) for label, c, b in bars),
+        max(0.0, 1 - sum(c for _, c, _ in bars)) if current.counts else 0.0,
     )
 
 
@@ -109,6 +106,8 @@ def _shares(column: ColumnProfile, edges: NDArray[np.float64]) -> NDArray[np.flo
     if not column.counts:
         return np.zeros(len(edges) - 1)
     low, high, rows = intervals(column)
-    width = np.maximum(high - low, np.finfo(np.float64).tiny)
-    below = np.clip((edges[:, None] - low) / width, 0, 1) @ rows
+    past = edges[:, None] - low
+    spread = high > low
+    part = np.where(spread, np.clip(past / np.where(spread, high - low, 1), 0, 1), past > 0)
+    below = part @ rows
     return np.asarray(np.diff(below) / rows.sum())

@@ -13,7 +13,8 @@ import pyarrow as pa
 from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError
 from nocturne.records import Run, Split, read
-from nocturne.split import progress_path, result_path, run_split
+from nocturne.rundir import progress_path, result_path
+from nocturne.split import run_split
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,16 +23,21 @@ _SETTINGS = {
 
 
 @contextmanager
-def session(app: str, master: str | None, conf: Mapping[str, str]) -> Iterator[SparkSession]:
+def session(
+    app: str, master: str | None, conf: Mapping[str, str], conf_dir: Path | None = None
+) -> Iterator[SparkSession]:
     """A Spark session that is stopped at the end.
 
     Args:
         master: None under spark-submit, which has set it.
         conf: extra ``spark.*`` settings; they win over ours.
+        conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
     """
     # Workers run this very interpreter unless somebody chose another.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    if conf_dir is not None and conf_dir.is_dir():
+        os.environ.setdefault("SPARK_CONF_DIR", str(conf_dir))
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(app)

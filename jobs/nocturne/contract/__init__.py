@@ -1,0 +1,33 @@
+"""The training side of the model contract: what a training script logs with its model.
+
+A night needs three things of a model: its weights, its encoding spec (which columns become
+which tensors), and its baseline (how the training data and the model's scores on it looked).
+For a torch module one call does it all::
+
+    encoding = infer_encoding(table, numeric=["age"], categories=["city"], outputs=["score"])
+    numbers, codes = tensors(table, encoding)      # train on these: what the night will see
+    ...
+    log_torch_model(module, encoding, table, name="churn", partitions=days,
+                    registered_model_name="churn", alias="champion")
+
+A model of any other flavor carries a baseline too::
+
+    info = mlflow.sklearn.log_model(pipeline, name="churn", signature=signature)
+    register(info, "churn", alias="champion", baseline=baseline(table, predictions))
+
+All of them talk to MLflow's current tracking URI and registry.
+"""
+
+from nocturne.contract.baseline import baseline, predict
+from nocturne.contract.encodings import infer_encoding, tensors
+from nocturne.contract.log import LoggedTorchModel, log_torch_model, register
+
+__all__ = [
+    "LoggedTorchModel",
+    "baseline",
+    "infer_encoding",
+    "log_torch_model",
+    "predict",
+    "register",
+    "tensors",
+]

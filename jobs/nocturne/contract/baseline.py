@@ -1,0 +1,121 @@
+"""The baseline: the training data and the model's predictions on them, profiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.contract.encodings import median, require_columns
+from nocturne.drift import build_baseline
+from nocturne.encoding import Encoding
+from nocturne.engine import REASON, Model, score
+from nocturne.errors import InputError, choices
+from nocturne.profile import TableProfiler
+from nocturne.records import Baseline
+
+__all__ = ["baseline", "predict"]
+
+_BATCH = 65_536
+
+
+def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
+    """The model's predictions as a night would publish them; null where a row has none.
+
+    Args:
+        model: what the engine calls, e.g. ``nocturne.engine.TorchModel(module)``.
+
+    Raises:
+        InputError: a column of the encoding is missing or of another type.
+        ModelError: the model raises on every row, or its outputs are not the encoding's.
+    """
+    require_columns(table, encoding)
+    batches = table.select(encoding.columns).combine_chunks().to_batches(max_chunksize=_BATCH)
+    parts = []
+    for part in score(iter(batches), model, encoding):
+        bad = part.column(REASON).is_valid()
+        parts.append([
+            pc.if_else(bad, pa.scalar(None, column.type), column)
+            for column in (part.column(output.name) for output in encoding.outputs)
+        ])  # fmt: skip
+    names = [output.name for output in encoding.outputs]
+    types = [pa.type_for_alias(output.type) for output in encoding.outputs]
+    columns = [pa.chunked_array([p[i] for p in parts], t) for i, t in enumerate(types)]
+    return pa.table(columns, names=names)
+
+
+def baseline(
+    data: pa.Table,
+    predictions: pa.Table,
+    *,
+    partitions: Sequence[str] | None = None,
+    encoding: Encoding | None = None,
+) -> Baseline:
+    """How the training data and the model's predictions on them look, a partition at a time.
+
+    Args:
+        data: the training data; with ``encoding`` only its columns count, else all.
+        predictions: one row for each of ``data``, with columns named as they will be
+            published (``prediction`` for a pyfunc model without named outputs).
+        partitions: for each row the training partition it comes from, e.g. its day. How much
+            these differ from each other decides how far a night may differ before it alarms;
+            without them every night that is not a random sample will.
+
+    Raises:
+        InputError: the three don't have the same number of rows, or a column is missing.
+    """
+    labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
+    if not len(labels) == predictions.num_rows == data.num_rows > 0:
+        raise InputError(
+            f"got {data.num_rows} rows of training data, {predictions.num_rows} predictions and "
+            f"{len(labels)} partition labels; expected one of each a row, and at least one row"
+        )
+    if encoding is not None:
+        require_columns(data, encoding)
+        data = data.select(encoding.columns)
+    overlap = set(data.schema.names) & set(predictions.schema.names)
+    if overlap:
+        raise InputError(
+            f"{choices(overlap)} is both a column of the training data and a prediction; expected "
+            "different names, or drift could not tell them apart"
+        )
+    kinds = _kinds(data.schema, encoding) | _kinds(predictions.schema, None)
+    table = pa.table(
+        [*data.columns, *predictions.columns],
+        names=[*data.schema.names, *predictions.schema.names],
+    ).select(list(kinds))
+    centers = {name: median(table[name]) if number else None for name, number in kinds.items()}
+    profiles = {}
+    for label, part in _by_label(table, labels):
+        profiler = TableProfiler(centers)
+        for batch in part.to_batches(max_chunksize=_BATCH):
+            profiler.update(batch)
+        profiles[label] = profiler.result()
+    return build_baseline(profiles, [n for n in predictions.schema.names if n in kinds])
+
+
+def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
+    """Which columns can be profiled, and whether as numbers, as a night does it."""
+    encoders = {} if encoding is None else {f.column: t.encoder for t, f in encoding.features()}
+    kinds = {}
+    for field in schema:
+        type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
+        word = pa.types.is_string(type_) or pa.types.is_large_string(type_)
+        encoder = encoders.get(field.name, "frame")
+        if encoder == "numeric" or (encoder == "frame" and number):
+            kinds[field.name] = True
+        elif encoder == "category" or word or pa.types.is_boolean(type_):
+            kinds[field.name] = False
+    return kinds
+
+
+def _by_label(table: pa.Table, labels: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    names = np.array([str(label) for label in labels])
+    order = np.argsort(names, kind="stable")
+    starts = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]])
+    ordered = table.take(pa.array(order))
+    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
+        yield str(names[order[start]]), ordered.slice(start, stop - start)

@@ -1,0 +1,129 @@
+"""Learning an encoding from the training data, and encoding them as a night would."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns
+from nocturne.engine import encode
+from nocturne.errors import InputError, choices
+
+__all__ = ["infer_encoding", "median", "require_columns", "tensors"]
+
+
+def infer_encoding(
+    table: pa.Table,
+    *,
+    numeric: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    outputs: Sequence[str | OutputSpec],
+) -> Encoding:
+    """An encoding learnt from the training data: ``numbers`` float32, ``codes`` int64.
+
+    Numbers are filled with their median and standardised; categories (strings or integers)
+    get their sorted values as vocabulary, and one more code for anything unknown. A tensor
+    without columns is left out.
+
+    Raises:
+        InputError: a column is missing, or its type fits neither.
+    """
+    numbers = tuple(_numeric_feature(name, _column(table, name)) for name in numeric)
+    codes = tuple(_category_feature(name, _column(table, name)) for name in categories)
+    if not numbers and not codes:
+        raise InputError("an encoding needs at least one column: name some as numeric= or "
+                         "categories=")  # fmt: skip
+    inputs = []
+    if numbers:
+        inputs.append(TensorSpec("numbers", "float32", "numeric", numbers))
+    if codes:
+        inputs.append(TensorSpec("codes", "int64", "category", codes))
+    named = tuple(OutputSpec(o) if isinstance(o, str) else o for o in outputs)
+    return Encoding(tuple(inputs), named)
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if table.schema.get_field_index(name) < 0:
+        raise InputError(
+            f"the training data have no column {name!r} (or several): they have "
+            f"{choices(table.schema.names, 40)}",
+            column=name,
+        )
+    return table[name]
+
+
+def _finite(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    values = np.asarray(column.drop_null().cast(pa.float64(), safe=False).to_numpy())
+    finite: NDArray[np.float64] = values[np.isfinite(values)]
+    return finite
+
+
+def median(column: pa.ChunkedArray) -> float:
+    values = _finite(column)
+    return float(np.median(values)) if len(values) else 0.0
+
+
+def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+            or pa.types.is_boolean(column.type)):  # fmt: skip
+        raise InputError(
+            f"column {name!r} is {column.type}, expected a number; name it as one of the "
+            "categories, or turn it into a number first",
+            column=name,
+        )
+    values = _finite(column)
+    scale = float(values.std()) if len(values) else 0.0
+    return Feature(
+        column=name,
+        fill=median(column),
+        center=float(values.mean()) if len(values) else 0.0,
+        scale=scale if scale > 0 and math.isfinite(scale) else 1.0,
+    )
+
+
+def _category_feature(name: str, column: pa.ChunkedArray) -> Feature:
+    value_type = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
+    if not (text or pa.types.is_integer(value_type)):
+        raise InputError(
+            f"column {name!r} is {column.type}, expected strings or integers for a category; "
+            "name it as numeric, or cast it first",
+            column=name,
+        )
+    vocabulary = tuple(sorted(column.cast(value_type).unique().drop_null().to_pylist()))
+    if not vocabulary:
+        raise InputError(
+            f"column {name!r} has no value in the training data, expected at least one for a "
+            "category's vocabulary; leave the column out",
+            column=name,
+        )
+    return Feature(column=name, vocabulary=vocabulary, unknown=len(vocabulary))
+
+
+def tensors(table: pa.Table, encoding: Encoding) -> list[torch.Tensor]:
+    """The table as the model's arguments, made by the very code that encodes a night.
+
+    Raises:
+        InputError: a column of the encoding is missing or of another type.
+    """
+    require_columns(table, encoding)
+    arrays = encode(_as_batch(table.select(encoding.columns)), encoding)
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+
+
+def require_columns(table: pa.Table, encoding: Encoding) -> None:
+    problems = check_columns(encoding, table.schema)
+    if problems:
+        raise InputError(
+            f"the training data don't fit the encoding: {'; '.join(problems)}", problems=problems
+        )
+
+
+def _as_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)

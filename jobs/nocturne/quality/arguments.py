@@ -1,0 +1,127 @@
+"""Checks the arguments of an expectation against Great Expectations' own schema of it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from nocturne.errors import choices
+from nocturne.quality.catalog import argument_schema
+
+__all__ = ["problems"]
+
+_LOOSE = {"value_set": {"type": "array"}}
+"""Arguments whose published schema is narrower than what the check takes (no booleans)."""
+
+_WORDS = {"array": "a list", "boolean": "true or false", "integer": "a whole number",
+          "number": "a number", "object": "a mapping", "string": "a text"}  # fmt: skip
+
+
+def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with ``kwargs``, in words that start with the argument's name."""
+    yield from _parameters(kwargs)
+    schema = argument_schema(type_)
+    if schema is None:
+        if not isinstance(kwargs.get("column"), str):
+            yield "column: missing; it names the column to check"
+        return
+    known = schema["properties"]
+    for name in sorted(set(kwargs) - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        yield f"{name}: unknown argument; expected some of {choices(known, 20)}{hint}"
+    for name in schema.get("required", ()):
+        if name not in kwargs:
+            yield f"{name}: missing; {type_} needs it"
+    if {"min_value", "max_value"} <= set(known) and all(
+        kwargs.get(name) is None for name in ("min_value", "max_value")
+    ):
+        yield "min_value and max_value: both missing; give at least one"
+    for name in known:
+        if kwargs.get(name) is not None:
+            yield from _value(name, kwargs[name], schema)
+    yield from _condition(kwargs.get("row_condition"))
+
+
+def _value(name: str, value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    from jsonschema import Draft7Validator
+
+    wanted = _LOOSE.get(name, {k: v for k, v in schema["properties"][name].items()
+                               if k != "multipleOf"})  # fmt: skip
+    validator = Draft7Validator({**wanted, "definitions": schema.get("definitions", {})})
+    if name != "row_condition" and not validator.is_valid(value):
+        yield f"{name}: got {value!r}, expected {_describe(wanted)}"
+    elif isinstance(value, str) and "date" in str(wanted.get("anyOf")) and not _is_date(value):
+        yield f"{name}: got {value!r}, expected {_describe(wanted)}"
+    for pattern in [value] if name == "regex" else value if name == "regex_list" else ():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f"{name}: got {pattern!r}, which is no regular expression: {error}"
+
+
+def _describe(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        # A mapping stands for a suite parameter there, which we refuse anyway.
+        options = [_describe(s) for s in schema["anyOf"] if s.get("type") != "object"]
+        return " or ".join(dict.fromkeys(options)) or "a mapping"
+    if "$ref" in schema:
+        return f"a {str(schema['$ref']).rsplit('/', 1)[-1]} as Great Expectations documents it"
+    if "enum" in schema:
+        return f"one of {choices(schema['enum'])}"
+    if str(schema.get("format", "")).startswith("date"):
+        return "a date such as 2013-04-01T00:00:00+00:00"
+    words = _WORDS.get(str(schema.get("type")), "another kind of value")
+    if "minimum" in schema and "maximum" in schema:
+        words += f" from {schema['minimum']:g} to {schema['maximum']:g}"
+    if schema.get("type") == "array" and "type" in schema.get("items", {}):
+        words += f" whose items are each {_describe(schema['items'])}"
+    return words
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parameters(value: Any, path: str = "") -> Iterator[str]:
+    """Suite parameters, wherever they are: a night has no values for them."""
+    if isinstance(value, Mapping):
+        if "$PARAMETER" in value:
+            yield f"{path}: a suite parameter ($PARAMETER) gets no value here; write the value"
+            return
+        for key, below in value.items():
+            yield from _parameters(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for below in value:
+            yield from _parameters(below, path)
+
+
+def _condition(condition: Any) -> Iterator[str]:
+    """Only conditions that name their column: a free expression is code run on the data."""
+    if condition is None:
+        return
+    kinds = ("comparison", "nullity", "and", "or")
+    if not isinstance(condition, Mapping) or condition.get("type") not in kinds:
+        yield (
+            f"row_condition: got {condition!r}, expected a mapping whose type is one of "
+            f"{choices(kinds)}, e.g. {{type: nullity, column: {{name: x}}, is_null: false}}"
+        )
+        return
+    if condition["type"] in ("and", "or"):
+        below = condition.get("conditions")
+        if not isinstance(below, list) or not below:
+            yield f"row_condition: got conditions {below!r}, expected a list of conditions"
+            return
+        for one in below:
+            yield from _condition(one)
+        return
+    column = condition.get("column")
+    if not isinstance(column, Mapping) or not isinstance(column.get("name"), str):
+        yield f"row_condition: got column {column!r}, expected a mapping such as {{name: x}}"

@@ -1,0 +1,99 @@
+"""Great Expectations' Data Docs of a night, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+    from great_expectations.data_context import AbstractDataContext
+
+__all__ = ["Answered", "add", "place", "scratch"]
+
+Answered = tuple["ExpectationSuite", "ExpectationSuiteValidationResult"]
+
+_LONGEST = 1000
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def scratch(docs_dir: Path) -> Path:
+    """A folder beside ``docs_dir`` to make the site in."""
+    docs_dir.parent.mkdir(parents=True, exist_ok=True)
+    return docs_dir.with_name(f".{docs_dir.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+
+
+def add(
+    gx: AbstractDataContext, title: str, suite: ExpectationSuite,
+    answers: ExpectationSuiteValidationResult,
+) -> None:  # fmt: skip
+    """Put a suite and its answers where the site's pages are made from.
+
+    The answers are changed on the way: see ``_harmless``.
+    """
+    from great_expectations import ExpectationSuite as Suite
+    from great_expectations.core import RunIdentifier
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+
+    for answer in answers.results:
+        answer.success = bool(answer.success)
+        answer.result = _harmless(answer.result)
+        answer.exception_info = _harmless(answer.exception_info)
+        answer.rendered_content = answer.expectation_config.rendered_content = None
+    answers.success = bool(answers.success)
+    run = RunIdentifier(
+        run_name=re.sub(r"[^\w-]+", "_", title, flags=re.ASCII), run_time=datetime.now(UTC)
+    )
+    answers.meta.update(run_id=run, validation_time=run.run_time)
+    identifier = ValidationResultIdentifier(
+        expectation_suite_identifier=ExpectationSuiteIdentifier(suite.name),
+        run_id=run,
+        batch_identifier=suite.name,
+    )
+    gx.validation_results_store.set(identifier, answers)
+    described = [c.to_json_dict() for c in suite.expectation_configurations]
+    gx.suites.add(Suite(name=suite.name, expectations=described))
+
+
+def place(gx: AbstractDataContext, made_in: Path, docs_dir: Path) -> Path:
+    """Make the pages in the scratch folder, then put it in the place of ``docs_dir``.
+
+    Returns:
+        The index page.
+    """
+    try:
+        gx.build_data_docs()
+        # 3.3 MB of animations for a guide that is switched off; a night's docs are then .7 MB.
+        for animation in (made_in / "static" / "images").glob("*.gif"):
+            animation.unlink()
+        shutil.rmtree(docs_dir, ignore_errors=True)
+        os.replace(made_in, docs_dir)
+    finally:
+        shutil.rmtree(made_in, ignore_errors=True)
+    return docs_dir / "index.html"
+
+
+def _harmless(value: Any) -> Any:
+    """JSON that can't hurt the page: texts cut, and nothing in them that starts a tag.
+
+    Great Expectations 1.24 escapes arguments but not unexpected values. An escaped "<" would
+    show as ``&lt;`` where it does escape, so the character itself is replaced by a likeness.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): _harmless(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_harmless(v) for v in value]
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    text = str(value)
+    return _TAG.sub("‹", text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

@@ -1,0 +1,71 @@
+"""Evaluates the suites of a night. In this version Great Expectations reads the files again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nocturne.errors import ConfigError
+from nocturne.quality import docs, gx, words
+from nocturne.quality.bounds import with_moments
+from nocturne.quality.frames import read_frame
+from nocturne.quality.reads import NAMES_ONLY, columns
+from nocturne.quality.suites import Suite, load_suite
+from nocturne.records import Expectation, QualityResult
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    suites: Mapping[str, tuple[Path, Sequence[Path]]], *, docs_dir: Path | None, title: str
+) -> QualityResult:
+    """The answers of each suite about its Parquet files, and Data Docs of them.
+
+    Args:
+        suites: "input" or "output" -> the suite's file and the files that it is about.
+        docs_dir: where Data Docs are written, replacing what is there; None for none.
+        title: names the run in Data Docs, e.g. "flight_delay 2013-04-01".
+
+    Returns:
+        One record an expectation, in the order of the suites. An expectation that can't be
+        evaluated has failed, and says why.
+
+    Raises:
+        ConfigError: a suite is wrong.
+        InputError: a file can't be read.
+    """
+    loaded = {side: (load_suite(path), path, files) for side, (path, files) in suites.items()}
+    if not loaded:
+        return QualityResult()
+    records: list[Expectation] = []
+    made_in = docs.scratch(docs_dir) if docs_dir else None
+    with gx.quiet():
+        context = gx.context(made_in)
+        for side, (suite, path, files) in loaded.items():
+            answered = _ask(context, side, suite, path, files)
+            records += _records(side, suite, path, answered)
+            if docs_dir:
+                docs.add(context, title, *answered)
+        index = docs.place(context, made_in, docs_dir) if made_in and docs_dir else None
+    return QualityResult(tuple(records), str(index) if index else None)
+
+
+def _ask(
+    context: gx.AbstractDataContext, side: str, suite: Suite, path: Path, files: Sequence[Path]
+) -> docs.Answered:
+    expectations = suite["expectations"]
+    by_name = any(e["type"] in NAMES_ONLY for e in expectations)
+    frame, schema = read_frame(files, columns(suite), all_names=by_name)
+    built = gx.build(side, path, [with_moments(e, schema) for e in expectations])
+    return built, gx.validate(context, built, frame)
+
+
+def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> list[Expectation]:
+    by_key = {str(r.expectation_config.id): r for r in answered[1].results}
+    expected = {gx.key(i): e for i, e in enumerate(suite["expectations"])}
+    if by_key.keys() != expected.keys():
+        raise ConfigError(
+            f"{path}: Great Expectations answered {len(by_key)} of {len(expected)} expectations; "
+            "expected an answer to each. Is version 1.24 installed?"
+        )
+    return [words.record(side, expectation, by_key[k]) for k, expectation in expected.items()]

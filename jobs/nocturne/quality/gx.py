@@ -1,0 +1,150 @@
+"""Great Expectations, imported late and kept quiet, on data frames and without a project.
+
+Its Checkpoint is not used: it stores results before anybody can look at them, which fails on
+numpy 2's booleans (quantile expectations) and puts values from the data into Data Docs
+unescaped. A batch is validated instead, which is what a Checkpoint does first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from nocturne.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+    from great_expectations.core.batch import Batch
+    from great_expectations.data_context import AbstractDataContext
+
+__all__ = ["SHOWN", "build", "context", "key", "quiet", "validate"]
+
+SHOWN = 5
+"""How many unexpected values of an expectation are kept."""
+
+_SITE = "nocturne"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Great Expectations without analytics, its 200 lines of INFO, or its own deprecations."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "False"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # A table cell of Data Docs that it can't fill is logged with a traceback of 30 lines.
+    logging.getLogger("great_expectations.render").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def context(docs_dir: Path | None) -> AbstractDataContext:
+    """A context in memory, with a Data Docs site in ``docs_dir``."""
+    import great_expectations
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+    )
+
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(docs_dir),
+        },
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        data_docs_sites={_SITE: site} if docs_dir else {},
+        analytics_enabled=False,
+        progress_bars={"globally": False},
+    )
+    return great_expectations.get_context(mode="ephemeral", project_config=config)
+
+
+def key(index: int) -> str:
+    """The id of a suite's expectation: results come in another order than they are asked for."""
+    return str(UUID(int=index))
+
+
+def build(
+    name: str, path: Path, expectations: Sequence[Mapping[str, Any]]
+) -> ExpectationSuite:
+    """The suite as Great Expectations has it, each expectation with its ``key``.
+
+    Raises:
+        ConfigError: Great Expectations refuses an expectation (alone it would drop it and
+            report success).
+    """
+    import great_expectations
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    for index, expectation in enumerate(expectations):
+        try:
+            ExpectationConfiguration(**expectation).to_domain_obj()
+        except Exception as error:
+            raise ConfigError(
+                f"{path}: expectations[{index}]: {expectation['type']}: Great Expectations "
+                f"refuses its arguments {expectation['kwargs']!r}: {error}",
+                path=str(path),
+            ) from None
+    listed = [{**expectation, "id": key(index)} for index, expectation in enumerate(expectations)]
+    return great_expectations.ExpectationSuite(name=name, expectations=listed)
+
+
+def validate(
+    gx: AbstractDataContext, suite: ExpectationSuite, frame: pd.DataFrame
+) -> ExpectationSuiteValidationResult:
+    """The suite's answers for the frame, with at most SHOWN unexpected values each.
+
+    What Great Expectations raises for one expectation is that expectation's failure: most of
+    it is caught there; a few raise through, and then each expectation is asked alone.
+    """
+    form = {"result_format": "BASIC", "partial_unexpected_count": SHOWN}
+    source = gx.data_sources.add_or_update_pandas("parquet")
+    definition = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
+    batch = definition.get_batch(batch_parameters={"dataframe": frame})
+    try:
+        return batch.validate(suite, result_format=form)
+    except Exception:
+        return _one_by_one(batch, suite, form)
+
+
+def _one_by_one(
+    batch: Batch, suite: ExpectationSuite, form: dict[str, Any]
+) -> ExpectationSuiteValidationResult:
+    from great_expectations.core import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
+
+    results = []
+    for configuration in suite.expectation_configurations:
+        try:
+            results.append(batch.validate(configuration.to_domain_obj(), result_format=form))
+        except Exception as error:
+            said = {"raised_exception": True, "exception_message": str(error)}
+            results.append(
+                ExpectationValidationResult(
+                    success=False, expectation_config=configuration, exception_info=said
+                )
+            )
+    passed = sum(bool(result.success) for result in results)
+    statistics = {
+        "evaluated_expectations": len(results),
+        "successful_expectations": passed,
+        "unsuccessful_expectations": len(results) - passed,
+        "success_percent": 100 * passed / len(results),
+    }
+    return ExpectationSuiteValidationResult(
+        success=passed == len(results), results=results, suite_name=suite.name,
+        statistics=statistics, meta={},
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""Which columns a suite reads, and whether a table has them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ConfigError, choices
+from nocturne.quality.suites import Suite, load_suite
+
+__all__ = ["NAMES_ONLY", "check_columns", "columns", "columns_of"]
+
+NAMES_ONLY = frozenset(
+    ("expect_column_to_exist", "expect_table_column_count_to_be_between",
+     "expect_table_column_count_to_equal", "expect_table_columns_to_match_ordered_list",
+     "expect_table_columns_to_match_set")
+)  # fmt: skip
+"""Expectations on which columns there are: they read no values, and a column that they name
+may be missing (that is their answer)."""
+
+
+def columns_of(expectation: Mapping[str, Any]) -> Iterator[str]:
+    """The columns whose values one expectation reads."""
+    if expectation["type"] in NAMES_ONLY:
+        return
+    kwargs = expectation["kwargs"]
+    for name in ("column", "column_A", "column_B"):
+        if name in kwargs:
+            yield kwargs[name]
+    yield from kwargs.get("column_list") or ()
+    yield from _of_condition(kwargs.get("row_condition"))
+
+
+def columns(suite: Suite) -> set[str]:
+    """The columns whose values the suite reads; no others are read from the files."""
+    return {name for e in suite["expectations"] for name in columns_of(e)}
+
+
+def check_columns(path: Path, names: Iterable[str]) -> None:
+    """Check the suite in ``path`` against a table with the columns ``names``.
+
+    Raises:
+        ConfigError: the suite is wrong, or reads columns that the table lacks.
+    """
+    there, missing = list(names), {}
+    for index, expectation in enumerate(load_suite(path)["expectations"]):
+        for name in columns_of(expectation):
+            if name not in there:
+                missing.setdefault(name, f"expectations[{index}], {expectation['type']}")
+    if not missing:
+        return
+    said = []
+    for name, where in sorted(missing.items()):
+        near = difflib.get_close_matches(name, there, 1)
+        said.append(f"{name!r} ({where}{f'; did you mean {near[0]!r}?' if near else ''})")
+    raise ConfigError(
+        f"{path}: the suite reads columns that the table lacks: {', '.join(said)}. The table has "
+        f"{choices(there, 40)}",
+        path=str(path),
+        missing=sorted(missing),
+    )
+
+
+def _of_condition(condition: Any) -> Iterator[str]:
+    if isinstance(condition, Mapping):
+        if "column" in condition:
+            yield condition["column"]["name"]
+        for below in condition.get("conditions") or ():
+            yield from _of_condition(below)

@@ -1,0 +1,122 @@
+"""What Great Expectations answered, in a few plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from nocturne.records import Expectation
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationValidationResult
+
+__all__ = ["record"]
+
+_SHORT = 40
+_LONG = 300
+
+
+def record(
+    suite: str, expectation: Mapping[str, Any], answer: ExpectationValidationResult
+) -> Expectation:
+    """The expectation with what was observed and what was asked."""
+    raised = next(_raised(answer.exception_info or {}), None)
+    detail = _asked(expectation, answer)
+    if raised is not None:
+        detail = f"could not be evaluated: {_cut(raised, 200)} (asked: {detail})"
+    if expectation.get("severity", "critical") != "critical":
+        detail += f" Severity: {expectation['severity']}."
+    return Expectation(
+        suite=suite,
+        type=expectation["type"],
+        column=_column(expectation["kwargs"]),
+        success=bool(answer.success),
+        observed="not evaluated" if raised is not None else _observed(answer.result or {}),
+        detail=_cut(detail, _LONG),
+    )
+
+
+def _column(kwargs: Mapping[str, Any]) -> str | None:
+    named = [kwargs[n] for n in ("column", "column_A", "column_B") if n in kwargs]
+    named += kwargs.get("column_list") or []
+    return ", ".join(map(str, named)) or None
+
+
+def _raised(info: Mapping[str, Any]) -> Iterator[str]:
+    """Messages of exceptions: one in ``info`` itself, or one for each metric that failed."""
+    if info.get("raised_exception"):
+        yield str(info.get("exception_message") or "no reason given")
+    for below in info.values():
+        if isinstance(below, Mapping):
+            yield from _raised(below)
+
+
+def _asked(expectation: Mapping[str, Any], answer: ExpectationValidationResult) -> str:
+    """Great Expectations' own sentence where it has one, else the arguments."""
+    try:
+        answer.render()
+        contents = answer.expectation_config.rendered_content or []
+        value = next(c.value for c in contents if c.name == "atomic.prescriptive.summary")
+        if value.template:
+            params = {n: _show(p["value"]) for n, p in value.params.items() if "value" in p}
+            return Template(value.template).safe_substitute(params)
+    except Exception:  # a sentence is not worth a night: say the arguments instead
+        pass
+    return ", ".join(f"{n}={_show(v)}" for n, v in expectation["kwargs"].items())
+
+
+def _observed(result: Mapping[str, Any]) -> str:
+    """For example "3 of 842 values (0.36%) unexpected, such as 17, 22; 58 null"."""
+    unexpected, rows = result.get("unexpected_count"), result.get("element_count")
+    if unexpected is not None:
+        nulls = result.get("missing_count") or 0
+        said = f"{unexpected:,}"
+        if rows is not None:
+            said += f" of {rows - nulls:,}"
+            if unexpected and rows > nulls:
+                said += f" ({unexpected / (rows - nulls):.2%})"
+        said += " values unexpected"
+        examples = list(result.get("partial_unexpected_list") or [])
+        if examples and not all(_null(e) for e in examples):
+            said += f", such as {_show(examples)}"
+        return f"{said}; {nulls:,} null" if nulls else said
+    mismatched = (result.get("details") or {}).get("mismatched") or {}
+    if mismatched:
+        return "; ".join(f"{name}: {_show(v)}" for name, v in mismatched.items() if v)
+    if "observed_value" not in result:
+        return ""
+    observed = result["observed_value"]
+    if isinstance(observed, Mapping) and "values" in observed:
+        observed = observed["values"]
+    return "nothing to measure" if _null(observed) else _cut(_show(observed), _LONG // 2)
+
+
+def _null(value: Any) -> bool:
+    return value is None or value != value if not _is_list(value) else False
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _show(value: Any) -> str:
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return str(value)
+    if _is_list(value):
+        shown = ", ".join(_show(v) for v in value[:5])
+        return f"{shown}, and {len(value) - 5} more" if len(value) > 5 else shown
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return _cut(str(value), _SHORT)
+
+
+def _cut(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,136 @@
+"""Charts over days as Vega-Lite specs: drift of the columns, the scores, the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nocturne.report.days import Day
+from nocturne.report.vega import Spec, labels, number, short, tips
+
+__all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
+
+HEAT_LEVELS = (0.25, 0.5, 1.0, 1.5, 2.0)
+"""Steps of the heat map's colours, in multiples of the alarm level."""
+
+
+def _days_axis(domain: Sequence[str]) -> Spec:
+    axis = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 12, "grid": False}
+    scale = {"domain": list(domain)}
+    return {"field": "d", "type": "ordinal", "title": None, "axis": axis, "scale": scale}
+
+
+def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]) -> Spec:
+    """Every feature's PSI over its alarm level, a column a day; alarms carry a dot."""
+    names = dict(zip(features, labels(features), strict=True))
+    rows = [
+        {
+            "d": day.key,
+            "f": names[drift.column],
+            "r": short(drift.psi / drift.threshold if drift.threshold else 0.0),
+            "p": short(drift.psi),
+            "t": short(drift.threshold),
+        }
+        for day in days
+        for drift in day.drift
+        if drift.column in names
+    ]
+    y: Spec = {"field": "f", "type": "nominal", "title": None, "sort": None}
+    y |= {"axis": {"ticks": False, "domain": False}, "scale": {"domain": list(names.values())}}
+    color = number("r", scale={"type": "threshold", "domain": HEAT_LEVELS, "range": "heatmap"})
+    return {
+        "width": "container",
+        "height": {"step": 18},
+        "data": {"values": rows},
+        "encoding": {
+            "x": _days_axis(domain),
+            "y": y,
+            "tooltip": tips(d="day", f="column", p="PSI|.4~g", t="alarm above|.4~g"),
+        },
+        "layer": [
+            {
+                "mark": {"type": "rect", "style": "cell"},
+                "encoding": {"color": {**color, "legend": None}},
+            },
+            {
+                "transform": [{"filter": "datum.r > 1"}],
+                "mark": {"type": "point", "style": "alarm", "size": 10},
+            },
+        ],
+    }
+
+
+def scores_by_day(
+    output: str, days: Sequence[Day], domain: Sequence[str], reference: Sequence[float] = ()
+) -> Spec:
+    """The score's median in bands of half and of nine tenths of its rows; this day emphasised.
+
+    Args:
+        reference: the baseline's 5%, median and 95%, drawn as dashed lines.
+    """
+    rows = [
+        {"d": day.key, "v": day.verdict, "m": f"{day.model}", "now": day.is_current}
+        | {name: short(value) for name, value in day.scores[output].items()}
+        for day in days
+        if output in day.scores
+    ]
+    tooltip = tips(d="day", p95="95%|.4~g", p75="75%|.4~g", p50="median|.4~g", p25="25%|.4~g")
+    tooltip += tips(p05="5%|.4~g", mean="mean|.4~g", m="model version", v="verdict")
+    point = {"type": "point", "style": "current", "filled": True}
+    return {
+        "width": "container",
+        "height": 190,
+        "data": {"values": rows},
+        "encoding": {"x": _days_axis(domain)},
+        "layer": [
+            {
+                "mark": {"type": "area", "style": "outerBand"},
+                "encoding": {"y": number("p05"), "y2": {"field": "p95"}},
+            },
+            {
+                "mark": {"type": "area", "style": "innerBand"},
+                "encoding": {"y": number("p25"), "y2": {"field": "p75"}},
+            },
+            {
+                "data": {"values": [{"y": short(value)} for value in reference]},
+                "mark": {"type": "rule", "style": "reference"},
+                "encoding": {"y": number("y"), "x": None},
+            },
+            {
+                "mark": {"type": "line", "style": "current"},
+                "encoding": {"y": number("p50")},
+            },
+            {
+                "mark": {**point, "size": 22},
+                "encoding": {"y": number("p50"), "tooltip": tooltip},
+            },
+            {
+                "transform": [{"filter": "datum.now"}],
+                "mark": {**point, "size": 110},
+                "encoding": {"y": number("p50"), "tooltip": tooltip},
+            },
+        ],
+    }
+
+
+def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
+    """Rows in, a bar a day; this day emphasised."""
+    rows = [
+        {"d": day.key, "n": day.rows_in, "q": day.quarantined, "v": day.verdict,
+         "now": day.is_current}
+        for day in days
+    ]  # fmt: skip
+    tooltip = tips(d="day", n="rows in|,", q="quarantined|,", v="verdict")
+    y = number("n", axis={"format": "~s", "tickCount": 3})
+    return {
+        "width": "container",
+        "height": 80,
+        "data": {"values": rows},
+        "encoding": {"x": _days_axis(domain), "y": y, "tooltip": tooltip},
+        "layer": [
+            {"mark": {"type": "bar", "style": "baseline"}},
+            {
+                "transform": [{"filter": "datum.now"}],
+                "mark": {"type": "bar", "style": "currentBar"},
+            },
+        ],
+    }

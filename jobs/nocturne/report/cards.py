@@ -1,0 +1,71 @@
+"""One card a column: its histogram against the baseline, and the facts in a line above it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nocturne.records import Baseline, ColumnProfile, FeatureDrift, Judgement
+from nocturne.report.bars import category_bars, numeric_bars
+from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
+from nocturne.report.words import cut, figure, percent
+
+__all__ = ["Card", "cards"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page shows of a column; ``id`` is its chart's place."""
+
+    id: str
+    name: str
+    facts: str
+    alarmed: bool
+
+
+def cards(
+    names: Sequence[str],
+    judgement: Judgement,
+    baseline: Baseline | None,
+    specs: list[dict[str, Any]],
+) -> list[Card]:
+    """The cards of columns; the charts that fill them are added to ``specs``."""
+    drift = {feature.column: feature for feature in judgement.drift.columns}
+    found = []
+    for name in names:
+        column = judgement.profile.columns[name]
+        known = baseline.columns.get(name) if baseline else None
+        reference = known.profile if known and known.kind == column.kind else None
+        histogram = _histogram(column, reference)
+        place = f"c{len(specs)}"
+        if histogram.bins:
+            draw = numeric_bars if column.kind == "numeric" else category_bars
+            specs.append({"id": place, "spec": draw(histogram)})
+        feature = drift.get(name)
+        text = " · ".join(_facts(column, feature, histogram))
+        found.append(Card(place, cut(name), text, feature is not None and feature.alarmed))
+    return found
+
+
+def _histogram(column: ColumnProfile, reference: ColumnProfile | None) -> Histogram:
+    draw = numeric_histogram if column.kind == "numeric" else category_histogram
+    return draw(column, reference)
+
+
+def _facts(column: ColumnProfile, feature: FeatureDrift | None, histogram: Histogram) -> list[str]:
+    facts = []
+    if feature is not None:
+        facts.append(f"PSI {figure(feature.psi)}, alarm above {figure(feature.threshold)}")
+    missing = (column.null + column.nan) / max(column.rows, 1)
+    if missing or (feature and feature.baseline_null_rate):
+        before = f" (training {percent(feature.baseline_null_rate)})" if feature else ""
+        facts.append(f"nulls {percent(missing)}{before}")
+    if feature and feature.new_rate:
+        facts.append(f"new values {percent(feature.new_rate)}")
+    if histogram.outside > 5e-4:
+        what = "outside the plot" if column.kind == "numeric" else "in other values"
+        facts.append(f"{percent(histogram.outside)} of rows {what}")
+    if not histogram.bins:
+        facts.append("no values to draw")
+    return facts or ["no nulls"]

@@ -1,0 +1,84 @@
+"""The days that the report's charts show: what manifests recorded, and this night."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nocturne.records import FeatureDrift, Judgement, Manifest, Run
+from nocturne.report.summary import score_summary
+
+__all__ = ["Day", "axis", "days", "output_names"]
+
+_SHOWN = 90
+
+
+@dataclass(frozen=True)
+class Day:
+    """One partition in the charts."""
+
+    key: str
+    model: int
+    verdict: str
+    rows_in: int
+    quarantined: int
+    drift: tuple[FeatureDrift, ...]
+    scores: dict[str, dict[str, float]]
+    is_current: bool = False
+
+
+def output_names(run: Run) -> list[str]:
+    """The prediction columns, in the model's order."""
+    return [str(output["name"]) for output in run.encoding.get("outputs", [])]
+
+
+def days(run: Run, judgement: Judgement, history: Sequence[Manifest]) -> list[Day]:
+    """Up to 90 partitions by key: this night, the ones before it, and later ones if few.
+
+    Of a partition that was published more than once the newest manifest counts; this
+    night stands for its own partition.
+    """
+    newest: dict[str, Manifest] = {}
+    for manifest in sorted(history, key=lambda m: m.number):
+        newest[manifest.partition.key] = manifest
+    current = run.partition.key
+    newest.pop(current, None)
+    earlier = sorted(key for key in newest if key < current)[-(_SHOWN - 1) :]
+    later = sorted(key for key in newest if key > current)[: _SHOWN - 1 - len(earlier)]
+    now = Day(
+        key=current,
+        model=run.model.version,
+        verdict=judgement.verdict,
+        rows_in=judgement.rows_in,
+        quarantined=judgement.quarantined,
+        drift=judgement.drift.columns,
+        scores=score_summary(judgement.profile, output_names(run)),
+        is_current=True,
+    )
+    return [*(_past(newest[k]) for k in earlier), now, *(_past(newest[k]) for k in later)]
+
+
+def _past(manifest: Manifest) -> Day:
+    return Day(
+        key=manifest.partition.key,
+        model=manifest.model.version,
+        verdict=manifest.verdict,
+        rows_in=manifest.rows_in,
+        quarantined=manifest.rows_quarantined,
+        drift=manifest.drift,
+        scores=manifest.score_summary,
+    )
+
+
+def axis(shown: Sequence[Day]) -> list[str]:
+    """The keys along a chart's axis; for days of a calendar also those that are missing."""
+    keys = [day.key for day in shown]
+    try:
+        dates = [dt.date.fromisoformat(key) for key in keys]
+    except ValueError:
+        return keys
+    length = (dates[-1] - dates[0]).days + 1
+    if length > 2 * _SHOWN or keys != [date.isoformat() for date in dates]:
+        return keys
+    return [(dates[0] + dt.timedelta(days=i)).isoformat() for i in range(length)]

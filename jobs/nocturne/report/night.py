@@ -1,0 +1,200 @@
+"""The night as an MLflow run: found again by its run key, so that logging twice adds nothing.
+
+MLflow's metrics are append-only: an identical point is kept once, a changed one is added
+beside the old, and which of them is "latest" is left open. So a night that was already
+logged is completed if it agrees, and replaced by a new run if it does not; timings, which
+differ each time, stay as they were first measured.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nocturne.errors import StateError
+from nocturne.records import Judgement, Run
+from nocturne.report.days import output_names
+from nocturne.report.summary import score_summary
+from nocturne.report.words import cut, rows_per_second
+from nocturne.tracking import connect, experiment_id, reachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["log_night", "metric_name", "metrics", "tags"]
+
+_NAME = 250
+_BATCH = 1000
+_TAG = 5000
+
+
+def log_night(
+    run: Run,
+    judgement: Judgement,
+    artifacts: Sequence[Path],
+    *,
+    tracking_uri: str,
+    experiment: str,
+) -> str:
+    """Log the night to ``experiment``; returns the id of its MLflow run.
+
+    Args:
+        artifacts: files and folders, each stored under its own name.
+
+    Raises:
+        StateError: an artifact is missing, or two have the same name.
+        RegistryUnavailable: the MLflow server did not answer.
+    """
+    _check(artifacts)
+    with reachable(tracking_uri):
+        client = connect(tracking_uri)
+        where = experiment_id(client, experiment)
+        wanted = metrics(run, judgement)
+        run_id = _agreeing(client, where, run, wanted) or _created(client, where, run)
+        _log_metrics(client, run_id, wanted, _step(run.partition.key))
+        for name, value in tags(run, judgement).items():
+            client.set_tag(run_id, name, value)
+        for path in artifacts:
+            if path.is_dir():
+                client.log_artifacts(run_id, str(path), path.name)
+            else:
+                client.log_artifact(run_id, str(path))
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "FAILED" if judgement.verdict == "fail" else "FINISHED")
+    return run_id
+
+
+def metrics(run: Run, judgement: Judgement) -> dict[str, float]:
+    """Every number of the night by its MLflow name."""
+    speed = rows_per_second(judgement)
+    values = {
+        "rows_in": judgement.rows_in,
+        "rows_scored": judgement.rows_out,
+        "rows_quarantined": judgement.quarantined,
+        "expectations": len(judgement.quality.expectations),
+        "expectations_failed": len(judgement.quality.failed),
+        "columns_drifted": len(judgement.drift.alarmed),
+        **({} if speed is None else {"rows_per_second": speed}),
+        **{metric_name("seconds", step): s for step, s in judgement.seconds.items()},
+    }
+    for feature in judgement.drift.columns:
+        for kind in ("psi", "js", "threshold", "null_rate", "new_rate"):
+            values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
+    for output, summary in score_summary(judgement.profile, output_names(run)).items():
+        values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
+    return {name: float(value) for name, value in values.items()}
+
+
+def tags(run: Run, judgement: Judgement) -> dict[str, str]:
+    """What the night is searched by."""
+    return {
+        **_identity(run),
+        "nocturne.model": run.model.name,
+        "nocturne.model_version": str(run.model.version),
+        "nocturne.model_sha256": run.model.sha256,
+        "nocturne.verdict": judgement.verdict,
+        "nocturne.quality_verdict": judgement.quality_verdict,
+        "nocturne.drift_verdict": judgement.drift_verdict,
+        "nocturne.reasons": cut("\n".join(judgement.reasons), _TAG),
+    }
+
+
+def metric_name(*parts: str) -> str:
+    """The parts with dots between, in MLflow's alphabet and length.
+
+    Where that changes a part, eight digits of its hash keep two names apart.
+    """
+    safe = []
+    for part in parts:
+        plain = re.sub(r"[^A-Za-z0-9_.:\- ]", "_", part)[: _NAME // 2]
+        if plain != part:
+            plain += "_" + hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:8]
+        safe.append(plain)
+    return ".".join(safe)
+
+
+def _identity(run: Run) -> dict[str, str]:
+    return {
+        "nocturne.run_key": run.run_key,
+        "nocturne.pipeline": run.pipeline,
+        "nocturne.partition": run.partition.key,
+    }
+
+
+def _check(artifacts: Sequence[Path]) -> None:
+    for path in artifacts:
+        if not path.exists():
+            raise StateError(
+                f"{path} does not exist, so it can't be logged to MLflow; expected the file that "
+                "the step `judge` writes. Run that step again",
+                path=str(path),
+            )
+    names = [path.name for path in artifacts]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise StateError(
+            f"two artifacts are named {doubled[0]!r}, and one would replace the other in MLflow; "
+            "rename one of them",
+            name=doubled[0],
+        )
+
+
+def _agreeing(
+    client: MlflowClient, where: str, run: Run, wanted: Mapping[str, float]
+) -> str | None:
+    """The night's run if what it holds is still true; one that is not goes to MLflow's trash."""
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(run).items())
+    for found in client.search_runs([where], query, order_by=["attributes.start_time ASC"]):
+        logged = found.data.metrics
+        compared = [name for name in logged if name in wanted and not _is_timing(name)]
+        if all(math.isclose(wanted[name], logged[name], rel_tol=1e-12) for name in compared):
+            return str(found.info.run_id)
+        client.delete_run(found.info.run_id)
+    return None
+
+
+def _is_timing(name: str) -> bool:
+    return name == "rows_per_second" or name.startswith("seconds.")
+
+
+def _created(client: MlflowClient, where: str, run: Run) -> str:
+    created = client.create_run(
+        where, start_time=_started(run), tags=_identity(run), run_name=run.partition.key
+    )
+    return str(created.info.run_id)
+
+
+def _started(run: Run) -> int:
+    """When the run was prepared, in milliseconds, so that MLflow shows how long it took."""
+    try:
+        return int(dt.datetime.fromisoformat(run.created).timestamp() * 1000)
+    except ValueError:
+        return int(time.time() * 1000)
+
+
+def _log_metrics(client: MlflowClient, run_id: str, wanted: Mapping[str, float], step: int) -> None:
+    from mlflow.entities import Metric
+
+    found: Any = client.get_run(run_id)
+    points = [
+        Metric(name, value, found.info.start_time, step)
+        for name, value in wanted.items()
+        if name not in found.data.metrics
+    ]
+    for first in range(0, len(points), _BATCH):
+        client.log_batch(run_id, metrics=points[first : first + _BATCH])
+
+
+def _step(key: str) -> int:
+    """Days (hours, for hourly partitions) since 1970, so that nights line up on an axis."""
+    try:
+        moment = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)
+    except ValueError:
+        return 0
+    return int(moment.timestamp()) // (3600 if "T" in key else 86_400)

@@ -1,0 +1,169 @@
+"""The HTML report of a night: one file that needs no network, the verdict first.
+
+What comes from data reaches the page through Jinja's autoescape, or as JSON in a data block
+with ``<`` escaped; and the page's Content-Security-Policy lets run the one script whose
+hash it names, so that even a slip could not run a feature named ``<script>``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, Run
+from nocturne.report import assets
+from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
+from nocturne.report.cards import cards
+from nocturne.report.days import axis, days, output_names
+from nocturne.report.summary import quantiles
+from nocturne.report.words import (
+    cut,
+    facts,
+    figure,
+    headline,
+    percent,
+    quality_line,
+    reasons,
+    tiles,
+)
+
+__all__ = ["html"]
+
+_FEATURES = 30
+_DRIFT_ROWS = 100
+_EXPECTATIONS = 200
+_OUTPUTS = 6
+_EXAMPLES = 20
+_REASONS = 50
+
+
+def html(
+    run: Run,
+    judgement: Judgement,
+    baseline: Baseline | None,
+    history: Sequence[Manifest],
+    *,
+    quarantine_reasons: Mapping[str, int] | None = None,
+    quarantine_examples: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The report as the text of an HTML file, under 2 MB whatever the number of features.
+
+    Args:
+        baseline: what the histograms are compared with; None draws the night alone.
+        history: manifests of published partitions of this pipeline, in any order.
+        quarantine_reasons: rows by reason, summed over the splits.
+        quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
+    """
+    specs: list[dict[str, Any]] = []
+    shown = days(run, judgement, history)
+    outputs = [name for name in output_names(run) if name in judgement.profile.columns]
+    ranked = [f.column for f in judgement.drift.columns]
+    others = [name for name in judgement.profile.columns if name not in ranked]
+    features = [name for name in (*ranked, *others) if name not in outputs]
+    scores = _scores(outputs, baseline, shown, specs)
+    if len(shown) > 1:
+        specs.append({"id": "rows", "spec": rows_by_day(shown, axis(shown))})
+    if ranked:
+        heat = heat_map(ranked[:_FEATURES], shown, axis(shown))
+        specs.append({"id": "heat", "spec": heat})
+    output_cards = cards(outputs[:_OUTPUTS], judgement, baseline, specs)
+    feature_cards = cards(features[:_FEATURES], judgement, baseline, specs)
+    failed = judgement.quality.failed
+    held = [e for e in judgement.quality.expectations if e.success]
+    examples = list(quarantine_examples)[:_EXAMPLES]
+    by_rows = sorted((quarantine_reasons or {}).items(), key=lambda item: (-item[1], item[0]))
+    script = assets.script()
+    return _template().render(
+        run=run,
+        judgement=judgement,
+        headline=headline(judgement),
+        reasons=reasons(judgement)[:_REASONS],
+        tiles=tiles(judgement),
+        facts=facts(run, judgement),
+        quality_line=quality_line(judgement),
+        expectations=judgement.quality.expectations,
+        failed=failed[:_EXPECTATIONS],
+        held=held[:_EXPECTATIONS],
+        expectations_left_out=sum(max(0, len(es) - _EXPECTATIONS) for es in (failed, held)),
+        quarantine_line=_quarantine_line(judgement),
+        quarantine_reasons=by_rows[:_REASONS],
+        examples=examples,
+        example_columns=list(dict.fromkeys(name for row in examples for name in row))[:12],
+        scores=scores,
+        day_count=len(shown),
+        heat_legend=_heat_legend(),
+        drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
+        drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
+        output_cards=output_cards,
+        feature_cards=feature_cards,
+        features_left_out=max(0, len(features) - _FEATURES),
+        charts=_json(specs),
+        style=Markup(assets.style()),
+        script=Markup(script),
+        script_digest=Markup(assets.digest(script)),
+    )
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cut": cut, "figure": figure, "percent": percent, "meter": _meter}
+    return environment.get_template("page.html")
+
+
+def _json(specs: Sequence[Mapping[str, Any]]) -> Markup:
+    """JSON for a script block: no ``<`` in it can end the block or start a comment."""
+    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _scores(
+    outputs: Sequence[str],
+    baseline: Baseline | None,
+    shown: Sequence[Any],
+    specs: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    found = []
+    for index, name in enumerate(outputs[:_OUTPUTS]):
+        if not any(name in day.scores for day in shown):
+            continue
+        known = baseline.columns.get(name) if baseline else None
+        reference: list[float] = []
+        if known and known.profile and known.kind == "numeric" and known.profile.counts:
+            reference = [float(q) for q in quantiles(known.profile, (0.05, 0.5, 0.95))]
+        spec = scores_by_day(name, shown, axis(shown), reference)
+        specs.append({"id": f"score{index}", "spec": spec})
+        found.append({"name": name, "id": f"score{index}", "reference": bool(reference)})
+    return found
+
+
+def _quarantine_line(judgement: Judgement) -> str:
+    share = judgement.quarantined / max(judgement.rows_in, 1)
+    return (
+        f"{judgement.quarantined:,} of {judgement.rows_in:,} rows ({percent(share)}) could not be "
+        "scored. They are kept in the state's quarantine/ folder with source file, row number "
+        "and reason."
+    )
+
+
+def _heat_legend() -> list[str]:
+    levels = [f"{level:g}" for level in HEAT_LEVELS]
+    between = [f"{a} to {b}" for a, b in pairwise(levels)]
+    return [f"below {levels[0]}", *between, f"{levels[-1]} and more"]
+
+
+def _meter(feature: FeatureDrift) -> str:
+    """Length of the bar in percent: the middle is the alarm level."""
+    ratio = feature.psi / feature.threshold if feature.threshold else 0.0
+    return f"{min(ratio / 2, 1) * 100:.0f}"

@@ -1,0 +1,29 @@
+"""The files of a run directory, by name. Driver and workers agree on them here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nocturne.records import Run, Split
+
+__all__ = ["approval_path", "judgement_path", "progress_path", "result_path"]
+
+
+def result_path(run: Run, split: Split) -> Path:
+    """The split's result, once an attempt has decided it."""
+    return Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+
+
+def progress_path(run: Run, split: Split) -> Path:
+    """Rows done so far, as text, while an attempt is under way."""
+    return Path(run.run_dir) / "progress" / f"{split.index:05d}"
+
+
+def judgement_path(run: Run) -> Path:
+    """The run's judgement."""
+    return Path(run.run_dir) / "judgement.json"
+
+
+def approval_path(run: Run) -> Path:
+    """Who let a held run pass, and when."""
+    return Path(run.run_dir) / "approval.json"

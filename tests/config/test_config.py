@@ -1,0 +1,226 @@
+"""Configuration: layered, typed, and every wrong value named with its file, key and choices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nocturne import config
+from nocturne.config.layers import merge
+from nocturne.config.schema import schemas
+from nocturne.errors import ConfigError
+from nocturne.layout import Layout, suite_path
+
+ROOT = Path(__file__).parents[2]
+PIPELINE = {
+    "model": {"name": "m", "alias": "champion"},
+    "input": {"path": "in"},
+    "output": {"path": "out/scores", "keys": ["id"]},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def write(pipeline=None, base=None, env=None, text=None) -> Path:  # type: ignore[no-untyped-def]
+        for name, content in (("base", base), ("env/local", env), ("pipelines/p", pipeline)):
+            path = tmp_path / "conf" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(content or {}))
+        if text is not None:
+            (tmp_path / "conf" / "pipelines" / "p.yaml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def _error(root: Path, **arguments) -> str:  # type: ignore[no-untyped-def]
+    with pytest.raises(ConfigError) as caught:
+        config.load("p", root=root, **arguments)
+    return str(caught.value)
+
+
+def test_a_later_layer_wins_and_each_value_knows_its_origin(project) -> None:  # type: ignore[no-untyped-def]
+    root = project(
+        {**PIPELINE, "scoring": {"threads": 3}},
+        base={"scoring": {"threads": 1, "micro_batch": 128}, "quality": {"on_failure": "warn"}},
+        env={"scoring": {"threads": 2, "batch_rows": 1000}},
+    )
+    loaded = config.load("p", root=root, overrides={"scoring.batch_rows": 500})
+    scoring = loaded.pipeline.scoring
+    assert (scoring.threads, scoring.micro_batch, scoring.batch_rows) == (3, 128, 500)
+    origins = {key: origin for key, _, origin in loaded.values()}
+    assert origins["scoring.threads"] == "conf/pipelines/p.yaml"
+    assert origins["scoring.micro_batch"] == "conf/base.yaml"
+    assert origins["scoring.batch_rows"] == "run parameter"
+    assert origins["scoring.device"] == "default"
+
+
+def test_zero_false_and_empty_text_survive_a_merge() -> None:
+    low = {"a": {"x": 1, "y": True, "z": "text"}, "b": 2}
+    assert merge(low, {"a": {"x": 0, "y": False, "z": ""}}) == {
+        "a": {"x": 0, "y": False, "z": ""},
+        "b": 2,
+    }
+
+
+@given(
+    st.recursive(
+        st.dictionaries(st.sampled_from("abc"), st.integers() | st.booleans() | st.none()),
+        lambda inner: st.dictionaries(st.sampled_from("abc"), inner),
+        max_leaves=8,
+    )
+)
+def test_merging_nothing_changes_nothing(tree) -> None:  # type: ignore[no-untyped-def]
+    assert merge(tree, {}) == tree
+    assert merge({}, tree) == tree
+    assert merge(tree, tree) == tree
+
+
+def test_a_version_given_for_one_run_replaces_the_alias(project) -> None:  # type: ignore[no-untyped-def]
+    model = config.load("p", root=project(PIPELINE), overrides={"model.version": 7}).pipeline.model
+    assert (model.version, model.alias) == (7, None)
+
+
+def test_an_unknown_key_names_file_key_choices_and_the_nearest(project) -> None:  # type: ignore[no-untyped-def]
+    root = project({**PIPELINE, "scoring": {"micro_bach": 64}})
+    said = _error(root)
+    assert said.startswith("conf/pipelines/p.yaml: scoring.micro_bach: unknown key; expected one of")
+    assert "did you mean 'micro_batch'?" in said
+
+
+def test_a_wrong_value_in_a_lower_layer_names_that_layer(project) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project(PIPELINE, env={"quality": {"on_failure": "explode"}}))
+    assert said.startswith("conf/env/local.yaml: quality.on_failure: got 'explode'")
+    assert "'warn', 'hold' or 'fail'" in said
+
+
+def test_a_missing_setting_is_named(project) -> None:  # type: ignore[no-untyped-def]
+    assert "output.keys: missing" in _error(project({**PIPELINE, "output": {"path": "o"}}))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"name": "m"}, "exactly one of alias, tags and version selects the model; got none"),
+        ({"name": "m", "alias": "a", "version": 2}, "got alias and version"),
+        ({"name": "../m", "alias": "a"}, "model.name"),
+    ],
+)
+def test_a_model_is_selected_in_exactly_one_way(project, model, message) -> None:  # type: ignore[no-untyped-def]
+    assert message in _error(project({**PIPELINE, "model": model}))
+
+
+@pytest.mark.parametrize("name", ["../p", "p/../p", "/etc/passwd", "nope", "", "p.yaml"])
+def test_a_pipeline_name_can_not_leave_its_folder(project, name: str) -> None:  # type: ignore[no-untyped-def]
+    root = project(PIPELINE)
+    with pytest.raises(ConfigError, match="expected one of p "):
+        config.load(name, root=root)
+
+
+def test_an_unknown_environment_lists_those_that_exist(project) -> None:  # type: ignore[no-untyped-def]
+    assert "no environment 'moon' (NOCTURNE_ENV): expected one of local" in _error(
+        project(PIPELINE), env="moon"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "is not valid YAML"),
+        ("- just\n- a list", "got a list, expected `key: value` lines"),
+        ("!!python/object/apply:os.system ['echo hacked']", "is not valid YAML"),
+    ],
+)
+def test_yaml_that_is_none_or_that_would_run_code_is_refused(project, text, message) -> None:  # type: ignore[no-untyped-def]
+    assert message in _error(project(text=text))
+
+
+def test_credentials_in_a_uri_are_refused(project) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "registry": {"tracking_uri": "http://me:pw@host"}}))
+    assert "set MLFLOW_TRACKING_USERNAME" in said
+
+
+@pytest.mark.parametrize("value", ["..", "%Y/%m", "a b", "%q", "", "../%Y"])
+def test_a_partition_value_can_not_leave_the_table(project, value: str) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": "in", "partition": {"ds": value}}}))
+    assert "is not a partition value" in said
+
+
+@pytest.mark.parametrize("name", ["../../secret.yaml", "/etc/passwd"])
+def test_a_suite_can_not_lie_elsewhere(project, name: str) -> None:  # type: ignore[no-untyped-def]
+    loaded = config.load("p", root=project(PIPELINE))
+    (loaded.home / "conf" / "expectations").mkdir()
+    with pytest.raises(ConfigError, match="lies outside of"):
+        suite_path(loaded, name)
+
+
+def test_a_missing_suite_lists_those_there_are(project) -> None:  # type: ignore[no-untyped-def]
+    loaded = config.load("p", root=project(PIPELINE))
+    folder = loaded.home / "conf" / "expectations"
+    folder.mkdir()
+    (folder / "one.yaml").touch()
+    with pytest.raises(ConfigError, match=r"no suite 'two.yaml' in .*: it has one\.yaml"):
+        suite_path(loaded, "two.yaml")
+
+
+@pytest.mark.parametrize("output", ["in", "in/scores", "."])
+def test_input_and_output_must_not_overlap(project, output: str) -> None:  # type: ignore[no-untyped-def]
+    root = project({**PIPELINE, "output": {"path": output, "keys": ["id"]}})
+    with pytest.raises(ConfigError, match="lie inside one another"):
+        Layout.of(config.load("p", root=root))
+
+
+DAILY, HOURLY = {"ds": "%Y-%m-%d"}, {"region": "eu", "ds": "%Y%m%d", "hour": "%H"}
+
+
+def test_layouts_fill_in_their_formats() -> None:
+    assert config.partition(DAILY, "2013-04-01").path == "ds=2013-04-01"
+    assert config.partition(HOURLY, "2013-04-01T05").path == "region=eu/ds=20130401/hour=05"
+    assert config.partition({}, "2013-04-01").path == ""
+
+
+@pytest.mark.parametrize("layout", [DAILY, HOURLY])
+def test_a_path_leads_back_to_its_partition(layout: dict[str, str]) -> None:
+    key = "2013-04-01T05" if layout is HOURLY else "2013-04-01"
+    partition = config.partition(layout, key)
+    assert config.from_path(layout, partition.path) == partition
+    for wrong in ("ds=tomorrow", "other=1", "ds=2013-04-01/x=1", "region=us/ds=20130401/hour=05"):
+        assert config.from_path(layout, wrong) is None
+
+
+@pytest.mark.parametrize("key", ["2013-4-1", "yesterday", "../..", "2013-02-30", "2013-04-01T05", ""])
+def test_a_malformed_date_is_refused_with_an_example(key: str) -> None:
+    with pytest.raises(ConfigError, match="expected a partition key such as 2013-04-01"):
+        config.partition(DAILY, key)
+
+
+def test_a_range_holds_both_ends() -> None:
+    assert [p.key for p in config.span(DAILY, "2012-02-28", "2012-03-01")] == [
+        "2012-02-28",
+        "2012-02-29",
+        "2012-03-01",
+    ]
+    assert len(list(config.span(HOURLY, "2013-04-01T22", "2013-04-02T01"))) == 4
+
+
+def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+    with pytest.raises(ConfigError, match="swap them"):
+        list(config.span(DAILY, "2013-04-02", "2013-04-01"))
+
+
+def test_the_committed_schemas_are_fresh() -> None:
+    for name, schema in schemas().items():
+        committed = json.loads((ROOT / "conf" / "schema" / name).read_text())
+        assert committed == schema, "run `nocturne config schema` and commit"
+
+
+def test_every_committed_pipeline_is_valid_and_points_editors_to_the_schema() -> None:
+    for name in config.names(ROOT):
+        config.load(name, root=ROOT)
+        first = (ROOT / "conf" / "pipelines" / f"{name}.yaml").read_text().splitlines()[0]
+        assert first == "# yaml-language-server: $schema=../schema/pipeline.json"

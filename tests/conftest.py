@@ -1,0 +1,120 @@
+"""Fixtures that several areas share: a small torch model, and runs planned without a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from nocturne import plan
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run, write
+
+ENCODING = Encoding(
+    inputs=(
+        TensorSpec("numbers", "float32", "numeric", (Feature("x", fill=0.5), Feature("y"))),
+        TensorSpec("codes", "int64", "category", (Feature("word", vocabulary=("a", "b"), unknown=2),)),
+    ),
+    outputs=(OutputSpec("score", "sigmoid"),),
+)  # fmt: skip
+
+
+class Small(torch.nn.Module):
+    """Two numbers and one category, as the flights' model in small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.words = torch.nn.Embedding(3, 2)
+        self.dense = torch.nn.Linear(4, 1)
+
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        return self.dense(torch.cat([numbers, self.words(codes[:, 0])], dim=1))
+
+
+def sample(rows: int, seed: int = 0, first_id: int = 0) -> pa.Table:
+    """Rows with missing numbers and unknown words."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=rows)
+    return pa.table(
+        {
+            "id": pa.array(np.arange(first_id, first_id + rows)),
+            "x": pa.array(x, mask=random.random(rows) < 0.1),
+            "y": pa.array(random.normal(size=rows)),
+            "word": pa.array(random.choice(["a", "b", "c", None], size=rows).tolist(), pa.string()),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    """The small model saved as pt2, dynamic in rows."""
+    folder = tmp_path_factory.mktemp("model")
+    example = (torch.zeros(4, 2), torch.zeros(4, 1, dtype=torch.int64))
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(Small(), example, dynamic_shapes=({0: rows}, {0: rows}))
+    torch.export.save(program, folder / "model.pt2")
+    return ModelRef("small", 3, "version 3", "torch", "0" * 64, str(folder))
+
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
+    """Writes a partition and plans it as ``prepare`` does, without a registry."""
+
+    def make(
+        tables: Mapping[str, pa.Table] | None = None,
+        *,
+        partition: str = "2024-01-01",
+        keys: tuple[str, ...] = ("id",),
+        row_group_size: int = 1000,
+        based_on: str | None = None,
+        keep: int = 2,
+        **changes: Any,
+    ) -> Run:
+        folder = tmp_path / "data" / f"ds={partition}"
+        for name, table in (tables if tables is not None else {"part-0.parquet": sample(2500)}).items():
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, folder / name, row_group_size=row_group_size)
+        state = tmp_path / "out" / "_nocturne" / "scores" / f"ds={partition}"
+        files = plan.fingerprints(folder, state / "fingerprints.json")
+        pinned = Pinned("cpu", 256, 1, "float32", 512)
+        model = changes.pop("model", small_model)
+        pieces = plan.cut(folder, files, max_rows=1000, max_bytes=1 << 30)
+        splits = plan.split_keys(pieces, model, ENCODING, pinned, keys)
+        key = plan.run_key(splits)
+        run = Run(
+            format=STATE_FORMAT,
+            pipeline="scores",
+            partition=Partition(partition, (("ds", partition),)),
+            run_key=key,
+            run_dir=str(state / "runs" / key[:16]),
+            input_dir=str(folder),
+            output_dir=str(tmp_path / "out" / "scores" / f"ds={partition}"),
+            state_dir=str(state),
+            model=model,
+            encoding=asdict(ENCODING),
+            pinned=pinned,
+            keys=keys,
+            passthrough=("word",),
+            files=files,
+            splits=splits,
+            profile_centers={"x": 0.0, "word": None, "score": 0.5},
+            based_on=based_on,
+            config_digest="none",
+            config={"output": {"keep": keep}},
+            created="2024-01-02T00:00:00+00:00",
+        )
+        write(Path(run.run_dir) / "run.json", run)
+        return run
+
+    return make

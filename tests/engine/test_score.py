@@ -1,0 +1,242 @@
+"""The engine: encodes without row loops, is bit-equal however rows are batched, names bad rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from conftest import ENCODING, Small, sample
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns
+from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
+from nocturne.errors import ModelError
+
+
+def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:
+    batches = table.to_batches(max_chunksize=batch_rows)
+    done = score(batches, TorchModel(Small()), ENCODING, micro_batch=micro_batch)
+    return np.concatenate([b.column("score").to_numpy(zero_copy_only=False) for b in done])
+
+
+def test_a_row_gets_the_same_bits_whatever_batch_it_comes_in() -> None:
+    table = sample(3001)
+    whole = _scores(table, 100_000)
+    assert np.array_equal(whole, _scores(table, 7))
+    assert np.array_equal(whole, _scores(table, 1000))
+
+
+def test_scores_agree_across_micro_batches_within_a_relative_1e5() -> None:
+    table = sample(3001)
+    np.testing.assert_allclose(_scores(table, 4096, 64), _scores(table, 4096, 2048), rtol=1e-5)
+
+
+def test_the_engine_gives_what_the_module_gives_by_hand() -> None:
+    table = sample(50)
+    x = np.nan_to_num(table["x"].to_numpy(), nan=0.5)
+    numbers = np.stack([x, table["y"].to_numpy()], axis=1).astype(np.float32)
+    codes = [[{"a": 0, "b": 1}.get(word, 2)] for word in table["word"].to_pylist()]
+    with torch.inference_mode():
+        expected = torch.sigmoid(Small()(torch.from_numpy(numbers), torch.tensor(codes)))[:, 0]
+    np.testing.assert_allclose(_scores(table, 50), expected.numpy(), rtol=1e-6)
+
+
+def test_null_and_nan_are_filled_then_scaled() -> None:
+    spec = TensorSpec("n", "float32", "numeric", (Feature("v", fill=3.0, center=1.0, scale=2.0),))
+    batch = pa.record_batch({"v": pa.array([1.0, None, float("nan"), 5.0])})
+    assert ENCODERS["numeric"](batch, spec).tolist() == [[0.0], [1.0], [1.0], [2.0]]
+
+
+def test_large_integers_survive_an_integer_tensor_with_nulls() -> None:
+    big = 2**53 + 1
+    spec = TensorSpec("n", "int64", "numeric", (Feature("v", fill=-1),))
+    batch = pa.record_batch({"v": pa.array([big, None])})
+    assert ENCODERS["numeric"](batch, spec).tolist() == [[big], [-1]]
+
+
+def test_unknown_and_null_categories_get_the_unknown_index() -> None:
+    spec = TensorSpec("c", "int64", "category", (Feature("v", vocabulary=("p", "q"), unknown=9),))
+    batch = pa.record_batch({"v": pa.array(["q", None, "zzz", "p"]).dictionary_encode()})
+    assert ENCODERS["category"](batch, spec).tolist() == [[1], [9], [9], [0]]
+
+
+def test_lists_are_cut_and_padded() -> None:
+    spec = TensorSpec("l", "int64", "list", (Feature("v", length=3, pad=0),))
+    values = [[1, 2, 3, 4], [], None, [5, None]]
+    for type_ in (pa.list_(pa.int64()), pa.large_list(pa.int64())):
+        batch = pa.record_batch({"v": pa.array(values, type_)})
+        assert ENCODERS["list"](batch, spec).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0], [5, 0, 0]]
+
+
+def test_a_sliced_batch_encodes_as_its_own_rows() -> None:
+    spec = TensorSpec("l", "int64", "list", (Feature("v", length=2),))
+    batch = pa.record_batch({"v": pa.array([[9], [1, 2], [3]])}).slice(1)
+    assert ENCODERS["list"](batch, spec).tolist() == [[1, 2], [3, 0]]
+
+
+class Raising(Small):
+    """Raises on a marked row, as a model with an assertion inside would."""
+
+    calls = 0
+
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        Raising.calls += 1
+        if (numbers[:, 1] > 1e6).any():
+            raise RuntimeError("too large")
+        return super().forward(numbers, codes)
+
+
+def test_rows_on_which_the_model_raises_are_found_by_halving() -> None:
+    table = sample(1000)
+    y = table["y"].to_numpy().copy()
+    y[[17, 800]] = 1e7
+    table = table.set_column(2, "y", pa.array(y))
+    Raising.calls = 0
+    [done] = score(table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING,
+                   micro_batch=256)  # fmt: skip
+    bad = [i for i, reason in enumerate(done.column(REASON).to_pylist()) if reason]
+    assert bad == [17, 800]
+    assert "too large" in done.column(REASON)[17].as_py()
+    assert Raising.calls <= 4 + 2 * 2 * 9, "O(bad x log batch) calls"
+    good = np.setdiff1d(np.arange(1000), bad)
+    scores = done.column("score").to_numpy()
+    np.testing.assert_array_equal(scores[good], _scores(table, 1000)[good])
+
+
+def test_a_model_that_raises_on_every_row_is_refused() -> None:
+    table = sample(100).set_column(2, "y", pa.array([1e7] * 100))
+    with pytest.raises(ModelError, match="raises on every one of 100 rows.*too large"):
+        list(score(table.to_batches(), TorchModel(Raising()), ENCODING))
+
+
+def test_predictions_that_are_not_finite_get_a_reason() -> None:
+    table = sample(10).set_column(2, "y", pa.array([float("inf")] + [0.0] * 9))
+
+    class Plain(Small):
+        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+            return numbers[:, 1] - numbers[:, 1]
+
+    [done] = score(table.to_batches(), TorchModel(Plain()), ENCODING)
+    assert done.column(REASON)[0].as_py() == "the prediction score is not finite"
+    assert done.column(REASON).null_count == 9
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda n: (n[:, 0], n[:, 1]), "returned 2 outputs, the encoding spec names 1: score"),
+        (lambda n: n, r"output 'score' has shape \(256, 2\), expected one value a row"),
+    ],
+)
+def test_outputs_that_are_not_those_of_the_spec_are_refused(result, message) -> None:  # type: ignore[no-untyped-def]
+    class Other(torch.nn.Module):
+        def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> object:
+            return result(numbers)
+
+    with pytest.raises(ModelError, match=message):
+        list(score(sample(3).to_batches(), TorchModel(Other()), ENCODING, micro_batch=256))
+
+
+def test_an_empty_batch_gives_an_empty_batch() -> None:
+    [done] = score([sample(1).to_batches()[0].slice(1)], TorchModel(Small()), ENCODING)
+    assert done.num_rows == 0
+    assert done.schema.names == ["score", REASON]
+
+
+@pytest.mark.parametrize("name", sorted(POST))
+def test_post_processing_keeps_the_shape(name: str) -> None:
+    values = np.array([-1000.0, 0.0, 1000.0], dtype=np.float32)
+    assert POST[name](values).shape == (3,)
+
+
+def test_sigmoid_reaches_its_limits_without_a_warning() -> None:
+    assert POST["sigmoid"](np.array([-1000.0, 0.0, 1000.0])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_folder_without_pt2_says_how_to_make_one(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ModelError, match=r"holds no \.pt2 file; log the model with"):
+        load_torch(str(tmp_path), "cpu")
+
+
+def test_a_damaged_pt2_is_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "model.pt2").write_bytes(b"not a zip")
+    with pytest.raises(ModelError, match=r"torch can't load .*model\.pt2"):
+        load_torch(str(tmp_path), "cpu")
+
+
+def test_what_a_schema_lacks_is_said_column_by_column() -> None:
+    schema = pa.schema([("x", pa.string()), ("word", pa.int64())])
+    assert check_columns(ENCODING, schema) == [
+        "column 'x' is string, the model wants a number (float32)",
+        "column 'y' is missing",
+        "column 'word' is int64, the model wants a string",
+    ]
+
+
+def test_narrowing_that_the_spec_declares_is_no_loss() -> None:
+    schema = pa.schema([("x", pa.float64()), ("y", pa.int64()), ("word", pa.large_string())])
+    assert check_columns(ENCODING, schema) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "fits"),
+    [
+        ("double", pa.int32(), True),
+        ("long", pa.float64(), False),
+        ("integer", pa.int64(), False),
+        ("long", pa.int32(), True),
+        ("string", pa.int64(), False),
+        ("datetime", pa.timestamp("us", "UTC"), True),
+        ("boolean", pa.int8(), False),
+    ],
+)
+def test_a_frame_takes_casts_without_loss_only(wanted: str, actual: pa.DataType, fits: bool) -> None:
+    spec = TensorSpec("frame", "frame", "frame", (Feature("v", type=wanted),))
+    encoding = Encoding((spec,), (OutputSpec("p"),))
+    assert (check_columns(encoding, pa.schema([("v", actual)])) == []) is fits
+
+
+def test_an_encoding_survives_json_and_refuses_nonsense() -> None:
+    assert Encoding.from_json(ENCODING.to_json()) == ENCODING
+    with pytest.raises(ModelError, match="can't be read"):
+        Encoding.from_json('{"inputs": 3}')
+    bare = Encoding((TensorSpec("c", "int64", "category", (Feature("v"),)),), ())
+    with pytest.raises(ModelError, match="needs a vocabulary"):
+        Encoding.from_json(bare.to_json())
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
+    assert list(ahead(iter(range(100)), depth=3)) == list(range(100))
+
+    def failing():  # type: ignore[no-untyped-def]
+        yield 1
+        raise KeyError("gone")
+
+    items = ahead(failing())
+    assert next(items) == 1
+    with pytest.raises(KeyError, match="gone"):
+        next(items)
+
+
+def test_reading_ahead_never_holds_more_than_its_depth() -> None:
+    made = 0
+
+    def items():  # type: ignore[no-untyped-def]
+        nonlocal made
+        for i in range(1000):
+            made = i + 1
+            yield i
+
+    stream = ahead(items(), depth=2)
+    next(stream)
+    import time
+
+    time.sleep(0.3)
+    assert made <= 5
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_encoding_gives_the_arguments_in_order() -> None:
+    encoded = encode(sample(5).to_batches()[0], ENCODING)
+    assert [a.shape for a in encoded] == [(5, 2), (5, 1)]  # type: ignore[union-attr]
+    assert [str(a.dtype) for a in encoded] == ["float32", "int64"]  # type: ignore[union-attr]
