@@ -82,7 +82,9 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
         **changes: Any,
     ) -> Run:
         folder = tmp_path / "data" / f"ds={partition}"
-        for name, table in (tables if tables is not None else {"part-0.parquet": sample(2500)}).items():
+        for name, table in (
+            tables if tables is not None else {"part-0.parquet": sample(2500)}
+        ).items():
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, folder / name, row_group_size=row_group_size)
         state = tmp_path / "out" / "_nocturne" / "scores" / f"ds={partition}"

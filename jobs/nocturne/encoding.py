@@ -22,7 +22,15 @@ import pyarrow as pa
 from nocturne.errors import ModelError
 from nocturne.records import dump, load
 
-__all__ = ["ENCODING_FILE", "FRAME_TYPES", "Encoding", "Feature", "OutputSpec", "TensorSpec", "check_columns"]
+__all__ = [
+    "ENCODING_FILE",
+    "FRAME_TYPES",
+    "Encoding",
+    "Feature",
+    "OutputSpec",
+    "TensorSpec",
+    "check_columns",
+]
 
 ENCODING_FILE = "encoding.json"
 

@@ -125,8 +125,7 @@ def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
     if not found or not sum(f.rows for f in found):
         what = "no Parquet file" if not found else f"{len(found)} files with no row in them"
         raise InputError(
-            f"partition {folder} is empty: it has {what}. Check its writer, or set "
-            "input.on_missing: skip",
+            f"partition {folder} is empty: it has {what}. Check its writer; nothing was scored",
             path=str(folder),
         )
     cache_file.parent.mkdir(parents=True, exist_ok=True)
@@ -236,5 +235,3 @@ def split_keys(
 def run_key(splits: Sequence[Split]) -> str:
     """What the whole partition's output is made from, as one sha256."""
     return digest(OUTPUT_VERSION, [split.key for split in splits])
-
-

@@ -207,9 +207,7 @@ _REGISTRATION = {"registered_model_meta"}
 
 
 def _tree_digest(folder: Path) -> str:
-    files = sorted(
-        p for p in folder.rglob("*") if p.is_file() and p.name not in _REGISTRATION
-    )
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _REGISTRATION)
     return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in files])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -63,10 +63,8 @@ def recall(state_dir: str | Path) -> Current | None:
 
 def clear(state_dir: str | Path) -> None:
     """Nothing unfinished: the published manifest says the rest."""
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(_path(state_dir))
-    except FileNotFoundError:
-        pass
 
 
 @contextmanager

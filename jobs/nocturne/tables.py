@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,14 +21,25 @@ _COLOURS = {"published": "green", "unchanged": "green", "ok": "green", "warn": "
             "running": "cyan", "missing": "dim", "skipped": "dim"}  # fmt: skip
 
 
+_NUMBERS = ("rows", "published", "quarantined", "rows/s", "model")
+
+
 def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
     for name in columns:
-        right = name in ("rows", "published", "quarantined", "rows/s", "model")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        number = name in _NUMBERS
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number or name in ("partition", "state", "outcome", "verdict"),
+        )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a log or a pipe: lines as long as they need to be
+        console = Console(width=200)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
@@ -52,11 +64,15 @@ def nights_table(name: str, nights: Sequence[Night]) -> None:
                 n.manifest.rows_published if n.manifest else None,
                 n.manifest.rows_quarantined if n.manifest else None,
                 n.manifest.verdict if n.manifest else None,
-                n.manifest_path,
+                n.manifest.id if n.manifest else None,
             )
             for n in nights
         ],
     )
+    done = [n for n in nights if n.output and n.manifest_path]
+    if done:
+        print(f"scores   {done[-1].output}\nmanifest {done[-1].manifest_path}")
+        print(f"report   {done[-1].manifest.report}" if done[-1].manifest else "")
 
 
 def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:

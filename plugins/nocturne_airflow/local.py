@@ -257,12 +257,16 @@ def _stop_signals() -> list[signal.Signals]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the stack; show where it is, or run a command in it; end it."""
+    """Start the stack and show where it is, or run a command in it; end it."""
     parser = argparse.ArgumentParser(prog="python -m nocturne_airflow.local", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="Airflow's port; 0: any free one")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="MLflow's; 0: any free one")
     commands = parser.add_subparsers(dest="what")
-    run = commands.add_parser("run", help="run a command beside the servers, then end them")
+    run = commands.add_parser(
+        "run",
+        help="run a command in the environment of this project's running Airflow; if none runs, "
+        "start it for the command's time",
+    )
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
     options = parser.parse_args(argv)
     if options.what == "run" and not options.command:
@@ -270,7 +274,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in _stop_signals()[1:]:
         signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
-        with Stack(project_home(), Ports(options.port, options.mlflow_port)) as stack:
+        root = project_home()
+        ports = running(root)
+        if options.what == "run" and ports is not None:
+            env = environment(root, ports)
+            return subprocess.run(options.command, env=env, check=False).returncode
+        with Stack(root, Ports(options.port, options.mlflow_port)) as stack:
             if options.what == "run":
                 return subprocess.run(options.command, env=stack.env, check=False).returncode
             print(

@@ -22,7 +22,7 @@ from nocturne.errors import TerminalError
 __all__ = ["MARK", "StackError", "end", "free_port", "members", "start", "tail", "taken"]
 
 MARK = "NOCTURNE_STACK"
-_GRACE_S = 8.0
+_GRACE_S = 6.0
 
 
 class StackError(TerminalError):

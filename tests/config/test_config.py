@@ -89,7 +89,9 @@ def test_a_version_given_for_one_run_replaces_the_alias(project) -> None:  # typ
 def test_an_unknown_key_names_file_key_choices_and_the_nearest(project) -> None:  # type: ignore[no-untyped-def]
     root = project({**PIPELINE, "scoring": {"micro_bach": 64}})
     said = _error(root)
-    assert said.startswith("conf/pipelines/p.yaml: scoring.micro_bach: unknown key; expected one of")
+    assert said.startswith(
+        "conf/pipelines/p.yaml: scoring.micro_bach: unknown key; expected one of"
+    )
     assert "did you mean 'micro_batch'?" in said
 
 
@@ -193,7 +195,9 @@ def test_a_path_leads_back_to_its_partition(layout: dict[str, str]) -> None:
         assert config.from_path(layout, wrong) is None
 
 
-@pytest.mark.parametrize("key", ["2013-4-1", "yesterday", "../..", "2013-02-30", "2013-04-01T05", ""])
+@pytest.mark.parametrize(
+    "key", ["2013-4-1", "yesterday", "../..", "2013-02-30", "2013-04-01T05", ""]
+)
 def test_a_malformed_date_is_refused_with_an_example(key: str) -> None:
     with pytest.raises(ConfigError, match="expected a partition key such as 2013-04-01"):
         config.partition(DAILY, key)

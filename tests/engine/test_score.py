@@ -65,7 +65,12 @@ def test_lists_are_cut_and_padded() -> None:
     values = [[1, 2, 3, 4], [], None, [5, None]]
     for type_ in (pa.list_(pa.int64()), pa.large_list(pa.int64())):
         batch = pa.record_batch({"v": pa.array(values, type_)})
-        assert ENCODERS["list"](batch, spec).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0], [5, 0, 0]]
+        assert ENCODERS["list"](batch, spec).tolist() == [
+            [1, 2, 3],
+            [0, 0, 0],
+            [0, 0, 0],
+            [5, 0, 0],
+        ]
 
 
 def test_a_sliced_batch_encodes_as_its_own_rows() -> None:
@@ -190,7 +195,9 @@ def test_narrowing_that_the_spec_declares_is_no_loss() -> None:
         ("boolean", pa.int8(), False),
     ],
 )
-def test_a_frame_takes_casts_without_loss_only(wanted: str, actual: pa.DataType, fits: bool) -> None:
+def test_a_frame_takes_casts_without_loss_only(
+    wanted: str, actual: pa.DataType, fits: bool
+) -> None:
     spec = TensorSpec("frame", "frame", "frame", (Feature("v", type=wanted),))
     encoding = Encoding((spec,), (OutputSpec("p"),))
     assert (check_columns(encoding, pa.schema([("v", actual)])) == []) is fits

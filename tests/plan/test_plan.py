@@ -133,11 +133,11 @@ def test_a_young_partition_is_not_ready(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("tables", "message"),
-    [({}, "it has no Parquet file"), ({"a": sample(0)}, "1 files with no row in them")],
+    [({}, "no Parquet file"), ({"a": sample(0)}, "1 files with no row in them")],
 )
 def test_an_empty_partition_is_refused(tmp_path: Path, tables, message: str) -> None:  # type: ignore[no-untyped-def]
     folder = _folder(tmp_path, **tables)
-    with pytest.raises(InputError, match=f"is empty: {message}"):
+    with pytest.raises(InputError, match=f"is empty: it has {message}"):
         plan.fingerprints(folder, tmp_path / "cache.json")
 
 

@@ -67,7 +67,9 @@ def test_publishing_the_same_run_again_changes_nothing(make_run: MakeRun) -> Non
     assert len(publish.history(Path(run.state_dir))) == 1
 
 
-def test_corrected_input_replaces_the_partition_and_keeps_the_old_version(make_run: MakeRun) -> None:
+def test_corrected_input_replaces_the_partition_and_keeps_the_old_version(
+    make_run: MakeRun,
+) -> None:
     run = make_run()
     first = _publish(run)
     again = make_run({"part-0.parquet": sample(1500, seed=2)}, based_on=first.id)
@@ -211,7 +213,9 @@ def test_an_exchange_across_file_systems_is_refused_with_advice(tmp_path: Path) 
     far.mkdir()
     (tmp_path / "near").mkdir()
     try:
-        with pytest.raises(PublishError, match="no atomic exchange of folders.*nothing was changed"):
+        with pytest.raises(
+            PublishError, match="no atomic exchange of folders.*nothing was changed"
+        ):
             exchange(tmp_path / "near", far)
     finally:
         far.rmdir()

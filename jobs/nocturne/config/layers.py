@@ -35,7 +35,7 @@ class Loaded:
 
     def path(self, text: str) -> Path:
         """A configured path made absolute."""
-        return (self.home / os.path.expanduser(text)).resolve()
+        return (self.home / Path(text).expanduser()).resolve()
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """(dotted key, value, origin) of every setting, in the model's order."""
@@ -191,7 +191,9 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
     for problem in error.errors():
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location)
-        origin = next((o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), default)
+        origin = next(
+            (o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), default
+        )
         if problem["type"] == "extra_forbidden":
             valid = _valid_keys(location[:-1])
             near = difflib.get_close_matches(location[-1], valid, 1)

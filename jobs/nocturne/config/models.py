@@ -7,7 +7,14 @@ import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 __all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
            "Schedule", "Scoring", "Spark"]  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 
 from nocturne import config
+from nocturne.demo.champion import ALIAS, MODEL, champion
 from nocturne.demo.flights import prepare
 from nocturne.errors import NocturneError
 from nocturne.tracking import tracking_uri, without_secret
@@ -16,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m nocturne.demo", description=__doc__)
     parser.add_argument("command", choices=["prepare"], help="make the tables and the model")
     parser.parse_args()
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
         _prepare()
     except NocturneError as error:
@@ -34,8 +37,6 @@ def _prepare() -> None:
 
     started = time.perf_counter()
     uri = tracking_uri(loaded.pipeline.registry.tracking_uri, loaded.home)
-    from nocturne.demo.train import ALIAS, MODEL, champion  # torch and MLflow: seconds
-
     made = champion(folder, uri)
     print(
         f"model  {MODEL} version {made.version} ({ALIAS}), {without_secret(uri)}: "

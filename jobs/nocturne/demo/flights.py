@@ -12,10 +12,12 @@ import importlib.util
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from nocturne import records
-from nocturne.errors import ConfigError
+from nocturne.errors import ConfigError, PartitionMissing
 
 __all__ = [
     "KEYS",
@@ -43,6 +45,7 @@ LATE_MINUTES = 15
 KEYS = ("time_hour", "carrier", "flight")
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure",
            "visib")  # fmt: skip
+_DATE = ("year", "month", "day")
 _MARKER = "prepared.json"
 _COUNTS = ("flight", "distance", "sched_dep_time", "sched_arr_time", "hour", "minute", "arr_delay",
            "wind_dir")  # fmt: skip
@@ -83,7 +86,7 @@ def source() -> Path:
     )
 
 
-def _read(file: object, columns: list[str]) -> pa.Table:
+def _read(file: Any, columns: list[str]) -> pa.Table:
     options = csv.ConvertOptions(
         include_columns=columns,
         column_types=_TYPES,
@@ -96,22 +99,20 @@ def _read(file: object, columns: list[str]) -> pa.Table:
 def tables(data: Path) -> tuple[pa.Table, pa.Table]:
     """Flights and labels of the whole year, each with its local date in a column ``ds``.
 
-    The day is the airport's, as a traveller would say it. Rows are in the order of the
+    The day is the airport's, as a traveller would say it. Rows are in the order of days, then
     keys: the source's own order is that of the actual departures.
     """
     known = ["carrier", "flight", "tailnum", "origin", "dest", "distance", "sched_dep_time",
              "sched_arr_time", "hour", "minute"]  # fmt: skip
     with zipfile.ZipFile(data / "flights.csv.zip").open("flights.csv") as file:
-        rows = _read(file, ["year", "month", "day", "time_hour", *known, "arr_delay"])
+        rows = _read(file, [*_DATE, "time_hour", *known, "arr_delay"])
     weather = _read(data / "weather.csv", ["origin", "time_hour", *WEATHER])
     # The origin's own hour is a unique key in UTC only: local hours repeat when DST ends.
     rows = rows.join(weather, ["origin", "time_hour"], join_type="left outer")
-    rows = rows.sort_by([(key, "ascending") for key in KEYS])
+    rows = rows.sort_by([(name, "ascending") for name in (*_DATE, *KEYS)])
 
-    days = [
-        date(*ymd)
-        for ymd in zip(*(rows[c].to_pylist() for c in ("year", "month", "day")))
-    ]
+    dates = (rows[name].to_pylist() for name in _DATE)
+    days = [date(*parts) for parts in zip(*dates, strict=True)]
     weekday = pa.array([day.weekday() for day in days], pa.int32())
     ds = pa.array([day.isoformat() for day in days])
     flights = rows.select(["time_hour", *known]).append_column("weekday", weekday)
@@ -124,13 +125,9 @@ def tables(data: Path) -> tuple[pa.Table, pa.Table]:
 
 
 def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    # A stable sort keeps the key order within a day.
-    table = table.sort_by([("ds", "ascending"), *((key, "ascending") for key in KEYS)])
-    ends = table["ds"].combine_chunks().dictionary_encode().value_counts()
+    """The days of a table that is sorted by them."""
     start = 0
-    for day, rows in zip(
-        ends.field("values").to_pylist(), ends.field("counts").to_pylist()
-    ):
+    for day, rows in Counter(table["ds"].to_pylist()).items():
         yield day, table.slice(start, rows).drop_columns("ds").combine_chunks()
         start += rows
 
@@ -172,7 +169,7 @@ def prepare(folder: Path, data: Path | None = None) -> Prepared:
     scratch = folder / f".prepare.{os.getpid()}.tmp"
     written = set()
     rows = {}
-    for place, table in zip(places.values(), tables(data)):
+    for place, table in zip(places.values(), tables(data), strict=True):
         for day, part in _by_day(table):
             rows[day] = part.num_rows
             if _place(part, place / f"ds={day}", scratch):
@@ -194,7 +191,11 @@ def _marked(marker: Path, made_from: dict[str, object]) -> dict[str, int]:
 
 
 def read_days(table: Path, first: str, last: str) -> pa.Table:
-    """The partitions from ``first`` to ``last``, both included, with their day as ``ds``."""
+    """The partitions from ``first`` to ``last``, both included, with their day as ``ds``.
+
+    Raises:
+        PartitionMissing: there is none of them.
+    """
     parts = []
     for folder in sorted(table.glob("ds=*")):
         day = folder.name.removeprefix("ds=")
@@ -202,7 +203,7 @@ def read_days(table: Path, first: str, last: str) -> pa.Table:
             part = pq.read_table(folder / "part-0.parquet", partitioning=None)
             parts.append(part.append_column("ds", pa.array([day] * part.num_rows)))
     if not parts:
-        raise ConfigError(
+        raise PartitionMissing(
             f"{table} has no day from {first} to {last}; `python -m nocturne.demo prepare` "
             "writes them"
         )

@@ -38,9 +38,7 @@ class FlightDelay(nn.Module):
         super().__init__()
         self.schedule = schedule
         self.embeddings = nn.ModuleList(nn.Embedding(s, min(width, (s + 1) // 2)) for s in sizes)
-        self.biases = nn.ModuleList(
-            nn.Embedding(s, 1, _weight=torch.zeros(s, 1)) for s in sizes
-        )
+        self.biases = nn.ModuleList(nn.Embedding(s, 1, _weight=torch.zeros(s, 1)) for s in sizes)
         self.linear = nn.Linear(numbers, 1)
         widths = [schedule + sum(min(width, (s + 1) // 2) for s in sizes), *hidden]
         layers: list[nn.Module] = []
@@ -50,7 +48,9 @@ class FlightDelay(nn.Module):
 
     def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         embedded = [table(codes[:, i]) for i, table in enumerate(self.embeddings)]
-        logits: torch.Tensor = self.dense(torch.cat([numbers[:, : self.schedule], *embedded], dim=1))
+        logits: torch.Tensor = self.dense(
+            torch.cat([numbers[:, : self.schedule], *embedded], dim=1)
+        )
         logits = logits + self.linear(numbers)
         for i, table in enumerate(self.biases):
             logits = logits + table(codes[:, i])

@@ -1,4 +1,4 @@
-"""Training the demo's model on January to March, and registering it.
+"""Training the demo's model on January to March, beside a logistic regression.
 
 Whatever this code chooses (how many epochs, how strongly the logistic regression is
 regularised) it chooses on March, with a model that saw January and February only; then both
@@ -8,13 +8,10 @@ model's design was tried out by hand, with April in view.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -29,20 +26,9 @@ from torch import nn
 from nocturne import contract
 from nocturne.demo import flights as tables
 from nocturne.demo.model import FlightDelay
-from nocturne.drift import BASELINE_VERSION
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.files import digest, file_digest
-from nocturne.tracking import connect, experiment_id, reachable
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
-
-__all__ = ["ALIAS", "EXPERIMENT", "MODEL", "Champion", "Trained", "champion", "recipe", "train"]
-
-MODEL = "flight_delay"
-ALIAS = "champion"
-EXPERIMENT = "flight_delay-training"
+__all__ = ["SETTINGS", "Trained", "train"]
 
 TRAINING = ("2013-01-01", "2013-03-31")
 MARCH = "2013-03-01"
@@ -82,16 +68,6 @@ class Trained:
     epochs: int
     auc: dict[str, float]
     logistic: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The registered version; ``made`` says whether this call trained it."""
-
-    version: int
-    auc_april: float
-    logistic_april: float
-    made: bool
 
 
 class Examples:
@@ -142,14 +118,14 @@ def fit(table: pa.Table, epochs: int, watch: pa.Table | None = None) -> tuple[
     aucs = []
     for _ in range(epochs):
         module.train()
-        for rows in torch.randperm(len(examples.y)).split(SETTINGS.batch):
+        for rows in torch.split(torch.randperm(len(examples.y)), SETTINGS.batch):
             numbers, codes = (x[rows] for x in examples.x)
             # A few codes are hidden, so that "unknown" means something when it comes.
             hide = torch.rand(codes.shape) < SETTINGS.hidden_codes
             logits = module(numbers, torch.where(hide, unknown, codes))
             loss = nn.functional.binary_cross_entropy_with_logits(logits, examples.y[rows])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         if watched is not None:
             aucs.append(auc(module, watched))
@@ -205,83 +181,3 @@ def train(folder: Path) -> Trained:
             auc={"march": curve[epochs - 1], "april": auc(module, Examples(april, encoding))},
             logistic={"march": rivals[penalty], "april": logistic_auc(months, april, penalty)},
         )
-
-
-def recipe() -> str:
-    """A digest of all that makes the model: these files, the data, torch, the baseline."""
-    here = Path(__file__).parent
-    code = [file_digest(here / name) for name in ("train.py", "model.py")]
-    return digest(code, tables.VERSION, torch.__version__, BASELINE_VERSION)[:16]
-
-
-def champion(folder: Path, tracking_uri: str) -> Champion:
-    """The demo's registered model: trained now, unless this recipe's version is there.
-
-    An alias that someone moved to another version stays where it is.
-    """
-    client = connect(tracking_uri)
-    with reachable(tracking_uri), _quiet_mlflow():
-        found = _registered(client)
-        if found is None:
-            return _register(client, train(folder))
-        aliases = client.get_registered_model(MODEL).aliases
-        if ALIAS not in aliases:
-            client.set_registered_model_alias(MODEL, ALIAS, found.version)
-        return Champion(
-            version=int(found.version),
-            auc_april=float(found.tags["auc_april"]),
-            logistic_april=float(found.tags["auc_april_logistic"]),
-            made=False,
-        )
-
-
-def _registered(client: MlflowClient) -> ModelVersion | None:
-    wanted = f"name = '{MODEL}' and tags.recipe = '{recipe()}'"
-    found = [v for v in client.search_model_versions(wanted) if v.status == "READY"]
-    return max(found, key=lambda v: int(v.version), default=None)
-
-
-def _register(client: MlflowClient, trained: Trained) -> Champion:
-    import mlflow
-
-    experiment = experiment_id(client, EXPERIMENT)
-    with mlflow.start_run(experiment_id=experiment, run_name=f"{MODEL} {recipe()}"):
-        mlflow.log_params({**asdict(SETTINGS), "epochs": trained.epochs})
-        mlflow.log_metrics(
-            {f"auc_{month}": value for month, value in trained.auc.items()}
-            | {f"auc_{month}_logistic": value for month, value in trained.logistic.items()}
-        )
-        logged = contract.log_torch_model(
-            trained.module,
-            trained.encoding,
-            trained.data,
-            name=MODEL,
-            partitions=trained.data["ds"],
-            registered_model_name=MODEL,
-            alias=ALIAS,
-            tags={
-                "stage": "production",
-                "recipe": recipe(),
-                "auc_april": f"{trained.auc['april']:.4f}",
-                "auc_april_logistic": f"{trained.logistic['april']:.4f}",
-            },
-        )
-    return Champion(
-        version=logged.version or 0,
-        auc_april=trained.auc["april"],
-        logistic_april=trained.logistic["april"],
-        made=True,
-    )
-
-
-@contextmanager
-def _quiet_mlflow() -> Iterator[None]:
-    """Hides MLflow's progress notes; its warnings stay."""
-    logger = logging.getLogger("mlflow")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            yield
-    finally:
-        logger.setLevel(before)

@@ -105,7 +105,10 @@ def _predict(
             f"the model returned {len(raw)} outputs, the encoding spec names "
             f"{len(encoding.outputs)}: {', '.join(o.name for o in encoding.outputs)}"
         )
-    return [_checked(values, o, size)[: stop - start] for values, o in zip(raw, encoding.outputs)]
+    return [
+        _checked(values, o, size)[: stop - start]
+        for values, o in zip(raw, encoding.outputs, strict=False)
+    ]
 
 
 def _checked(values: NDArray[Any], output: OutputSpec, size: int) -> NDArray[Any]:

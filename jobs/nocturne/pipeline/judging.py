@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from nocturne import drift, profile, publish, quality, registry, report
 from nocturne.config import Loaded, from_path, load
@@ -14,6 +15,7 @@ from nocturne.records import (
     DriftResult,
     Judgement,
     Manifest,
+    Profile,
     QualityResult,
     Run,
     SplitResult,
@@ -57,7 +59,14 @@ def judge(run: Run) -> Judgement:
 
         judgement = _verdict(run, loaded, results, checked, drifted, merged, seconds)
         started = time.perf_counter()
-        page = report.html(run, judgement, baseline, _history(run, loaded), reasons=_reasons(results))
+        page = report.html(
+            run,
+            judgement,
+            baseline,
+            _history(run, loaded),
+            quarantine_reasons=_reasons(results),
+            quarantine_examples=_examples(run, results),
+        )
         (folder / "report.html").write_text(page, encoding="utf-8")
         write(folder / "drift.json", drifted)
         write(folder / "profile.json", merged)
@@ -70,7 +79,7 @@ def judge(run: Run) -> Judgement:
 
 
 def _with(judgement: Judgement, **changes: object) -> Judgement:
-    return Judgement(**{**judgement.__dict__, **changes})  # type: ignore[arg-type]
+    return Judgement(**{**judgement.__dict__, **changes})
 
 
 def _check(run: Run, loaded: Loaded, results: list[SplitResult]) -> QualityResult:
@@ -94,13 +103,27 @@ def _reasons(results: list[SplitResult]) -> dict[str, int]:
     return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dict[str, Any]]:
+    """The first quarantined rows: file, row, reason and keys."""
+    import pyarrow.parquet as pq
+
+    found: list[dict[str, Any]] = []
+    for result in results:
+        if result.quarantine_file and len(found) < limit:
+            path = Path(run.run_dir) / "attempts" / result.quarantine_file
+            columns = ["source_file", "source_row", "reason", *run.keys]
+            batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
+            found += batch.to_pylist()
+    return found[:limit]
+
+
 def _verdict(
     run: Run,
     loaded: Loaded,
     results: list[SplitResult],
     checked: QualityResult,
     drifted: DriftResult,
-    merged: object,
+    merged: Profile,
     seconds: dict[str, float],
 ) -> Judgement:
     reasons: list[str] = []
@@ -139,7 +162,7 @@ def _verdict(
         quarantined=quarantined,
         quality=checked,
         drift=drifted,
-        profile=merged,  # type: ignore[arg-type]
+        profile=merged,
         drift_verdict=drift_verdict,
         quality_verdict=quality_verdict,
         seconds=seconds,

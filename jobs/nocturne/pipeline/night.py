@@ -74,8 +74,8 @@ def score_range(
     failures = score(todo, master=loaded.pipeline.spark.master, progress=Progress()) if todo else {}
     for run in todo:
         try:
-            if error := failures.get(run.run_dir):
-                raise error
+            if scoring := failures.get(run.run_dir):
+                raise scoring
             judgement = judge(run)
             say(f"{run.partition.key}: verdict {judgement.verdict}"
                 + "".join(f"\n  {reason}" for reason in judgement.reasons))  # fmt: skip

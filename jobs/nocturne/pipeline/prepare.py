@@ -190,5 +190,3 @@ def _drop_orphans(run: Run) -> None:
         name = json.loads(path.read_text(encoding="utf-8")).get("file", "")
         if not (Path(run.run_dir) / "attempts" / name).is_file():
             path.unlink()
-
-

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from nocturne import drift, publish, state
+from nocturne import publish, report, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
 from nocturne.pipeline.runs import results_of, step
@@ -55,6 +55,7 @@ def publish_run(run: Run) -> Manifest:
         judgement = gate(run)
         results = results_of(run)
         started = time.perf_counter()
+        outputs_named = [output["name"] for output in run.encoding["outputs"]]
         outputs, quarantine = publish.staged(run, results)
         approval = approval_path(run)
         by = json.loads(approval.read_text())["by"] if approval.exists() else None
@@ -86,7 +87,7 @@ def publish_run(run: Run) -> Manifest:
                 quality_verdict=judgement.quality_verdict,
                 drift_verdict=judgement.drift_verdict,
                 drift=judgement.drift.columns,
-                score_summary=drift.score_summary(judgement.profile, [o["name"] for o in run.encoding["outputs"]]),
+                score_summary=report.score_summary(judgement.profile, outputs_named),
                 report=judgement.report,
                 mlflow_run_id=judgement.mlflow_run_id,
                 approved_by=by,

@@ -52,13 +52,13 @@ def score(
     with session(name, master, conf, home() / "conf" / "spark") as spark:
         failures = score_runs(spark, runs, report)
     for run in runs:
-        if error := failures.get(run.run_dir):
+        if failure := failures.get(run.run_dir):
             write(Path(run.run_dir) / "error.json",
-                  {"type": type(error).__name__, "message": str(error),
-                   "terminal": isinstance(error, TerminalError)})  # fmt: skip
+                  {"type": type(failure).__name__, "message": str(failure),
+                   "terminal": isinstance(failure, TerminalError)})  # fmt: skip
             try:
                 with step("score", run):
-                    raise error
+                    raise failure
             except NocturneError:
                 pass
     return failures
@@ -79,5 +79,3 @@ def submitted(run_dirs: Sequence[str]) -> int:
     for error in failures.values():
         print(f"nocturne: {error}", file=sys.stderr)
     return max((error.exit_code for error in failures.values()), default=0)
-
-

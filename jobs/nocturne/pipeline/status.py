@@ -15,7 +15,9 @@ from nocturne.records import Manifest, Partition
 __all__ = ["status"]
 
 
-def status(loaded: Loaded, first: str | None = None, last: str | None = None) -> list[dict[str, Any]]:
+def status(
+    loaded: Loaded, first: str | None = None, last: str | None = None
+) -> list[dict[str, Any]]:
     """One object a partition, oldest first: those of the input and those with a state.
 
     Args:

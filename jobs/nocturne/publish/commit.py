@@ -115,5 +115,3 @@ def _prune(state: Path, keep: int) -> None:
     names = sorted(p.name for p in versions.iterdir()) if versions.is_dir() else []
     for name in names[: max(0, len(names) - keep)]:
         shutil.rmtree(versions / name, ignore_errors=True)
-
-

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
-    from great_expectations.data_context import AbstractDataContext
+    from great_expectations.data_context.data_context.abstract_data_context import (
+        AbstractDataContext,
+    )
 
 __all__ = ["Answered", "add", "place", "scratch"]
 
@@ -47,12 +49,14 @@ def add(
         answer.success = bool(answer.success)
         answer.result = _harmless(answer.result)
         answer.exception_info = _harmless(answer.exception_info)
-        answer.rendered_content = answer.expectation_config.rendered_content = None
+        if answer.expectation_config is not None:
+            answer.expectation_config.rendered_content = None
     answers.success = bool(answers.success)
     run = RunIdentifier(
         run_name=re.sub(r"[^\w-]+", "_", title, flags=re.ASCII), run_time=datetime.now(UTC)
     )
-    answers.meta.update(run_id=run, validation_time=run.run_time)
+    answers.meta["run_id"] = run
+    answers.meta["validation_time"] = run.run_time
     identifier = ValidationResultIdentifier(
         expectation_suite_identifier=ExpectationSuiteIdentifier(suite.name),
         run_id=run,

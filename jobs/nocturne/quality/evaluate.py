@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nocturne.errors import ConfigError
 from nocturne.quality import docs, gx, words
@@ -12,6 +13,11 @@ from nocturne.quality.frames import read_frame
 from nocturne.quality.reads import NAMES_ONLY, columns
 from nocturne.quality.suites import Suite, load_suite
 from nocturne.records import Expectation, QualityResult
+
+if TYPE_CHECKING:
+    from great_expectations.data_context.data_context.abstract_data_context import (
+        AbstractDataContext,
+    )
 
 __all__ = ["evaluate"]
 
@@ -51,7 +57,7 @@ def evaluate(
 
 
 def _ask(
-    context: gx.AbstractDataContext, side: str, suite: Suite, path: Path, files: Sequence[Path]
+    context: AbstractDataContext, side: str, suite: Suite, path: Path, files: Sequence[Path]
 ) -> docs.Answered:
     expectations = suite["expectations"]
     by_name = any(e["type"] in NAMES_ONLY for e in expectations)
@@ -61,7 +67,8 @@ def _ask(
 
 
 def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> list[Expectation]:
-    by_key = {str(r.expectation_config.id): r for r in answered[1].results}
+    answers = answered[1].results
+    by_key = {str(r.expectation_config.id): r for r in answers if r.expectation_config}
     expected = {gx.key(i): e for i, e in enumerate(suite["expectations"])}
     if by_key.keys() != expected.keys():
         raise ConfigError(

@@ -84,4 +84,7 @@ def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
         pa.uint32(): pd.UInt32Dtype(),
         pa.uint64(): pd.UInt64Dtype(),
     }
-    return column.to_pandas(types_mapper=masked.get if column.null_count else None)
+    series: pd.Series[Any] = column.to_pandas(
+        types_mapper=masked.get if column.null_count else None
+    )
+    return series

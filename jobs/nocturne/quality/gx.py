@@ -21,8 +21,10 @@ from nocturne.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
-    from great_expectations.core.batch import Batch
-    from great_expectations.data_context import AbstractDataContext
+    from great_expectations.data_context.data_context.abstract_data_context import (
+        AbstractDataContext,
+    )
+    from great_expectations.datasource.fluent.interfaces import Batch
 
 __all__ = ["SHOWN", "build", "context", "key", "quiet", "validate"]
 
@@ -50,6 +52,7 @@ def context(docs_dir: Path | None) -> AbstractDataContext:
     from great_expectations.data_context.types.base import (
         DataContextConfig,
         InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
     )
 
     site = {
@@ -65,7 +68,7 @@ def context(docs_dir: Path | None) -> AbstractDataContext:
         store_backend_defaults=InMemoryStoreBackendDefaults(),
         data_docs_sites={_SITE: site} if docs_dir else {},
         analytics_enabled=False,
-        progress_bars={"globally": False},
+        progress_bars=ProgressBarsConfig(globally=False),
     )
     return great_expectations.get_context(mode="ephemeral", project_config=config)
 
@@ -75,9 +78,7 @@ def key(index: int) -> str:
     return str(UUID(int=index))
 
 
-def build(
-    name: str, path: Path, expectations: Sequence[Mapping[str, Any]]
-) -> ExpectationSuite:
+def build(name: str, path: Path, expectations: Sequence[Mapping[str, Any]]) -> ExpectationSuite:
     """The suite as Great Expectations has it, each expectation with its ``key``.
 
     Raises:
@@ -90,7 +91,7 @@ def build(
     for index, expectation in enumerate(expectations):
         try:
             ExpectationConfiguration(**expectation).to_domain_obj()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - pydantic's, its own, and plain ones
             raise ConfigError(
                 f"{path}: expectations[{index}]: {expectation['type']}: Great Expectations "
                 f"refuses its arguments {expectation['kwargs']!r}: {error}",
@@ -114,7 +115,7 @@ def validate(
     batch = definition.get_batch(batch_parameters={"dataframe": frame})
     try:
         return batch.validate(suite, result_format=form)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever an expectation's code raises
         return _one_by_one(batch, suite, form)
 
 
@@ -130,7 +131,7 @@ def _one_by_one(
     for configuration in suite.expectation_configurations:
         try:
             results.append(batch.validate(configuration.to_domain_obj(), result_format=form))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             said = {"raised_exception": True, "exception_message": str(error)}
             results.append(
                 ExpectationValidationResult(

@@ -44,7 +44,8 @@ def check_columns(path: Path, names: Iterable[str]) -> None:
     Raises:
         ConfigError: the suite is wrong, or reads columns that the table lacks.
     """
-    there, missing = list(names), {}
+    there = list(names)
+    missing: dict[str, str] = {}
     for index, expectation in enumerate(load_suite(path)["expectations"]):
         for name in columns_of(expectation):
             if name not in there:

@@ -71,7 +71,9 @@ def _read(path: Path) -> tuple[Any, list[int]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         return _plain(yaml.safe_load(text)), _lines(node)
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; `nocturne init` writes a starter suite") from None
+        raise ConfigError(
+            f"{path} does not exist; `nocturne init` writes a starter suite"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -88,7 +90,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, (bytes, set)):
-        raise ValueError(f"{value!r} has no JSON form; write a text or a list")
+        raise yaml.YAMLError(f"{value!r} has no JSON form; write a text or a list")
     return value
 
 
@@ -127,7 +129,9 @@ def _expectation_problems(check: Any) -> Iterator[str]:
     type_, kwargs = check.get("type"), check.get("kwargs")
     if type_ not in known_types():
         near = difflib.get_close_matches(str(type_), known_types(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {choices(known_types(), 8)}"
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else f"it has {choices(known_types(), 8)}"
+        )
         yield f"type: got {type_!r}, which Great Expectations 1.24 does not have; {hint}"
     elif unsupported(str(type_)):
         yield f"type: {type_} does not run on files, only on databases; use another expectation"

@@ -22,7 +22,7 @@ def record(
 ) -> Expectation:
     """The expectation with what was observed and what was asked."""
     raised = next(_raised(answer.exception_info or {}), None)
-    detail = _asked(expectation, answer)
+    detail = _sentence(answer) or _arguments(expectation["kwargs"])
     if raised is not None:
         detail = f"could not be evaluated: {_cut(raised, 200)} (asked: {detail})"
     if expectation.get("severity", "critical") != "critical":
@@ -52,18 +52,25 @@ def _raised(info: Mapping[str, Any]) -> Iterator[str]:
             yield from _raised(below)
 
 
-def _asked(expectation: Mapping[str, Any], answer: ExpectationValidationResult) -> str:
-    """Great Expectations' own sentence where it has one, else the arguments."""
+def _sentence(answer: ExpectationValidationResult) -> str | None:
+    """What was asked as Great Expectations says it; tables and graphs have no sentence."""
+    configuration = answer.expectation_config
+    if configuration is None:
+        return None
     try:
         answer.render()
-        contents = answer.expectation_config.rendered_content or []
-        value = next(c.value for c in contents if c.name == "atomic.prescriptive.summary")
-        if value.template:
-            params = {n: _show(p["value"]) for n, p in value.params.items() if "value" in p}
-            return Template(value.template).safe_substitute(params)
-    except Exception:  # a sentence is not worth a night: say the arguments instead
-        pass
-    return ", ".join(f"{n}={_show(v)}" for n, v in expectation["kwargs"].items())
+    except Exception:  # noqa: BLE001 - a renderer's bug is not worth a night
+        return None
+    for content in configuration.rendered_content or ():
+        if content.name == "atomic.prescriptive.summary" and content.value.template:
+            params = content.value.params or {}
+            shown = {n: _show(p["value"]) for n, p in params.items() if "value" in p}
+            return Template(content.value.template).safe_substitute(shown)
+    return None
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_show(value)}" for name, value in kwargs.items())
 
 
 def _observed(result: Mapping[str, Any]) -> str:
@@ -79,7 +86,7 @@ def _observed(result: Mapping[str, Any]) -> str:
         said += " values unexpected"
         examples = list(result.get("partial_unexpected_list") or [])
         if examples and not all(_null(e) for e in examples):
-            said += f", such as {_show(examples)}"
+            said += f", such as {', '.join(dict.fromkeys(map(_show, examples)))}"
         return f"{said}; {nulls:,} null" if nulls else said
     mismatched = (result.get("details") or {}).get("mismatched") or {}
     if mismatched:
@@ -93,7 +100,8 @@ def _observed(result: Mapping[str, Any]) -> str:
 
 
 def _null(value: Any) -> bool:
-    return value is None or value != value if not _is_list(value) else False
+    """None, NaN, pandas' NA and NaT, all without importing pandas."""
+    return value is None or str(value) in ("nan", "<NA>", "NaT")
 
 
 def _is_list(value: Any) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from nocturne.report.histograms import Histogram
-from nocturne.report.vega import Spec, labels, number, short, tips
+from nocturne.report.vega import FIT, Spec, labels, number, short, tips
 
 __all__ = ["category_bars", "numeric_bars"]
 
 _SHARE: Spec = {"axis": {"format": "%", "tickCount": 3}, "stack": None}
 
 
-def numeric_bars(histogram: Histogram) -> Spec:
+def numeric_bars(histogram: Histogram, height: int) -> Spec:
     """Baseline as filled bars, this partition as a line along the tops of its own."""
     rows: list[Spec] = [
         {
@@ -29,10 +29,15 @@ def numeric_bars(histogram: Histogram) -> Spec:
         {"x": last["y"], "c": last["c"]},
         {"x": last["y"], "c": 0},
     ]
-    x = number("x", scale={"zero": False, "nice": False}, axis={"grid": False, "tickCount": 5, "format": "~g"})
+    x = number(
+        "x",
+        scale={"zero": False, "nice": False},
+        axis={"grid": False, "tickCount": 5, "format": _format(histogram)},
+    )
     return {
         "width": "container",
-        "height": 110,
+        "autosize": FIT,
+        "height": height,
         "data": {"values": rows},
         "layer": [
             {
@@ -65,7 +70,15 @@ def numeric_bars(histogram: Histogram) -> Spec:
     }
 
 
-def category_bars(histogram: Histogram) -> Spec:
+def _format(histogram: Histogram) -> str:
+    """How an axis writes its values: plainly (2013, not 2,013) unless that gets long."""
+    largest = max(abs(histogram.bins[0].low), abs(histogram.bins[-1].high))
+    if largest >= 1e5:
+        return "~s"
+    return "~r" if largest >= 1e-3 else "~e"
+
+
+def category_bars(histogram: Histogram, height: int) -> Spec:
     """One row a value: baseline as a wide pale bar, this partition as a narrow one on it."""
     names = labels([b.label for b in histogram.bins])
     rows = [
@@ -75,7 +88,8 @@ def category_bars(histogram: Histogram) -> Spec:
     y: Spec = {"field": "l", "type": "nominal", "title": None, "sort": None}
     return {
         "width": "container",
-        "height": {"step": 16},
+        "autosize": FIT,
+        "height": {"step": height / max(len(rows), 6)},
         "data": {"values": rows},
         "encoding": {
             "y": {**y, "axis": {"ticks": False, "domain": False}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nocturne.report.days import Day
-from nocturne.report.vega import Spec, labels, number, short, tips
+from nocturne.report.vega import FIT, Spec, labels, number, short, tips
 
 __all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
 
@@ -39,6 +39,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
     color = number("r", scale={"type": "threshold", "domain": HEAT_LEVELS, "range": "heatmap"})
     return {
         "width": "container",
+        "autosize": FIT,
         "height": {"step": 18},
         "data": {"values": rows},
         "encoding": {
@@ -78,6 +79,7 @@ def scores_by_day(
     point = {"type": "point", "style": "current", "filled": True}
     return {
         "width": "container",
+        "autosize": FIT,
         "height": 190,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain)},
@@ -123,6 +125,7 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
     y = number("n", axis={"format": "~s", "tickCount": 3})
     return {
         "width": "container",
+        "autosize": FIT,
         "height": 80,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain), "y": y, "tooltip": tooltip},

@@ -13,12 +13,17 @@ from nocturne.report.words import cut, figure, percent
 
 __all__ = ["Card", "cards"]
 
+_ROUNDING = 1e-9
+_CUT_TAILS = 0.02
+"""Plots leave out about 1% of the rows by design; from here on the reader is told."""
+
 
 @dataclass(frozen=True)
 class Card:
     """What the page shows of a column; ``id`` is its chart's place."""
 
     id: str
+    column: str
     name: str
     facts: str
     alarmed: bool
@@ -29,6 +34,7 @@ def cards(
     judgement: Judgement,
     baseline: Baseline | None,
     specs: list[dict[str, Any]],
+    height: int = 120,
 ) -> list[Card]:
     """The cards of columns; the charts that fill them are added to ``specs``."""
     drift = {feature.column: feature for feature in judgement.drift.columns}
@@ -41,10 +47,10 @@ def cards(
         place = f"c{len(specs)}"
         if histogram.bins:
             draw = numeric_bars if column.kind == "numeric" else category_bars
-            specs.append({"id": place, "spec": draw(histogram)})
+            specs.append({"id": place, "spec": draw(histogram, height)})
         feature = drift.get(name)
         text = " · ".join(_facts(column, feature, histogram))
-        found.append(Card(place, cut(name), text, feature is not None and feature.alarmed))
+        found.append(Card(place, name, cut(name), text, feature is not None and feature.alarmed))
     return found
 
 
@@ -63,9 +69,10 @@ def _facts(column: ColumnProfile, feature: FeatureDrift | None, histogram: Histo
         facts.append(f"nulls {percent(missing)}{before}")
     if feature and feature.new_rate:
         facts.append(f"new values {percent(feature.new_rate)}")
-    if histogram.outside > 5e-4:
-        what = "outside the plot" if column.kind == "numeric" else "in other values"
-        facts.append(f"{percent(histogram.outside)} of rows {what}")
+    if column.kind == "category" and histogram.outside > _ROUNDING:
+        facts.append(f"{percent(histogram.outside)} of rows in other values")
+    elif histogram.outside > _CUT_TAILS:
+        facts.append(f"{percent(histogram.outside)} of rows outside the plot")
     if not histogram.bins:
         facts.append("no values to draw")
     return facts or ["no nulls"]

@@ -20,6 +20,7 @@ __all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]
 
 _BINS = 30
 _CATEGORIES = 8
+_NEW = 2
 _TAIL = 0.005
 
 
@@ -64,13 +65,19 @@ def numeric_histogram(current: ColumnProfile, baseline: ColumnProfile | None) ->
 
 
 def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
-    """The values most frequent on either side; ``outside`` are the rows of all others."""
+    """The values most frequent on either side; ``outside`` are the rows of all others.
+
+    The two most frequent new ones are always among them: they are what a reader looks for.
+    """
     now, total = current.counts, max(sum(current.counts.values()) + current.other, 1)
     then = {} if baseline is None else baseline.counts
     reference = 1 if baseline is None else max(sum(then.values()) + baseline.other, 1)
     share = {v: (now.get(v, 0) / total, then.get(v, 0) / reference) for v in {*now, *then}}
-    shown = sorted(share, key=lambda value: (-max(share[value]), value))[:_CATEGORIES]
-    bars = [(value, share[value][0], share[value][1]) for value in shown]
+    ranked = sorted(share, key=lambda value: (-max(share[value]), value))
+    new = [value for value in ranked if baseline and value not in then][:_NEW]
+    frequent = [value for value in ranked if value not in new][: _CATEGORIES - len(new)]
+    shown = [value for value in ranked if value in frequent or value in new]
+    bars = [(f"(new) {v}" if v in new else v, share[v][0], share[v][1]) for v in shown]
     return Histogram(
         tuple(Bin(label, 0, 0, c, None if baseline is None else b) for label, c, b in bars),
         max(0.0, 1 - sum(c for _, c, _ in bars)) if current.counts else 0.0,

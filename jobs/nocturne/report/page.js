@@ -14,7 +14,6 @@
       view: { stroke: null },
       axis: { ...text, gridColor: color("line"), domainColor: color("line"), tickColor: color("line"), labelLimit: 130 },
       range: { heatmap: [1, 2, 3, 4, 5, 6].map((i) => color("heat" + i)) },
-      autosize: { type: "fit-x", contains: "padding" },
       style: {
         baseline: { color: color("baseline") },
         current: { color: color("current"), strokeWidth: 2 },
@@ -30,7 +29,7 @@
   }
 
   async function draw() {
-    const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, config: config(), tooltip: { theme: dark.matches ? "dark" : "light" } };
+    const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, logLevel: 1, config: config(), tooltip: { theme: dark.matches ? "dark" : "light" } };
     for (const { id, spec } of charts) {
       const place = document.getElementById(id);
       try {

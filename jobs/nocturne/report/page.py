@@ -19,8 +19,8 @@ from markupsafe import Markup
 from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, Run
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
-from nocturne.report.cards import cards
-from nocturne.report.days import axis, days, output_names
+from nocturne.report.cards import Card, cards
+from nocturne.report.days import Day, axis, days, output_names
 from nocturne.report.summary import quantiles
 from nocturne.report.words import (
     cut,
@@ -66,13 +66,14 @@ def html(
     ranked = [f.column for f in judgement.drift.columns]
     others = [name for name in judgement.profile.columns if name not in ranked]
     features = [name for name in (*ranked, *others) if name not in outputs]
-    scores = _scores(outputs, baseline, shown, specs)
+    output_cards = cards(outputs[:_OUTPUTS], judgement, baseline, specs, height=190)
+    numeric = [c for c in output_cards if any(c.column in day.scores for day in shown)]
+    scores = [_score(card, baseline, shown, specs) for card in numeric]
     if len(shown) > 1:
         specs.append({"id": "rows", "spec": rows_by_day(shown, axis(shown))})
-    if ranked:
-        heat = heat_map(ranked[:_FEATURES], shown, axis(shown))
-        specs.append({"id": "heat", "spec": heat})
-    output_cards = cards(outputs[:_OUTPUTS], judgement, baseline, specs)
+        if ranked:
+            heat = heat_map(ranked[:_FEATURES], shown, axis(shown))
+            specs.append({"id": "heat", "spec": heat})
     feature_cards = cards(features[:_FEATURES], judgement, baseline, specs)
     failed = judgement.quality.failed
     held = [e for e in judgement.quality.expectations if e.success]
@@ -97,10 +98,12 @@ def html(
         example_columns=list(dict.fromkeys(name for row in examples for name in row))[:12],
         scores=scores,
         day_count=len(shown),
+        has_baseline=baseline is not None,
         heat_legend=_heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
         drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
-        output_cards=output_cards,
+        output_cards=[card for card in output_cards if card not in numeric],
+        outputs_left_out=max(0, len(outputs) - _OUTPUTS),
         feature_cards=feature_cards,
         features_left_out=max(0, len(features) - _FEATURES),
         charts=_json(specs),
@@ -128,24 +131,18 @@ def _json(specs: Sequence[Mapping[str, Any]]) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _scores(
-    outputs: Sequence[str],
-    baseline: Baseline | None,
-    shown: Sequence[Any],
-    specs: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    found = []
-    for index, name in enumerate(outputs[:_OUTPUTS]):
-        if not any(name in day.scores for day in shown):
-            continue
-        known = baseline.columns.get(name) if baseline else None
-        reference: list[float] = []
-        if known and known.profile and known.kind == "numeric" and known.profile.counts:
-            reference = [float(q) for q in quantiles(known.profile, (0.05, 0.5, 0.95))]
-        spec = scores_by_day(name, shown, axis(shown), reference)
-        specs.append({"id": f"score{index}", "spec": spec})
-        found.append({"name": name, "id": f"score{index}", "reference": bool(reference)})
-    return found
+def _score(
+    card: Card, baseline: Baseline | None, shown: Sequence[Day], specs: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A numeric output over days, beside its histogram."""
+    known = baseline.columns.get(card.column) if baseline else None
+    reference: list[float] = []
+    if known and known.profile and known.kind == "numeric" and known.profile.counts:
+        reference = [float(q) for q in quantiles(known.profile, (0.05, 0.5, 0.95))]
+    place = f"days-{card.id}"
+    spec = scores_by_day(card.column, shown, axis(shown), reference)
+    specs.append({"id": place, "spec": spec})
+    return {"name": card.name, "id": place, "reference": bool(reference), "card": card}
 
 
 def _quarantine_line(judgement: Judgement) -> str:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Spec", "labels", "number", "short", "tips"]
+__all__ = ["FIT", "Spec", "labels", "number", "short", "tips"]
 
 Spec = dict[str, Any]
+
+FIT: Spec = {"type": "fit-x", "contains": "padding"}
+"""A chart as wide as its card, on a phone too."""
 
 _LABEL = 24
 

@@ -106,7 +106,10 @@ def facts(run: Run, judgement: Judgement) -> list[tuple[str, str]]:
         ("Run key", run.run_key),
     ]
     if judgement.seconds:
-        steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in judgement.seconds.items())
+        steps = ", ".join(
+            f"{step} {seconds:.{1 if seconds >= 1 else 2}f} s"
+            for step, seconds in judgement.seconds.items()
+        )
         found.append(("Time", steps))
     return found
 

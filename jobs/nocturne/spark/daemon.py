@@ -9,7 +9,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import nocturne.split  # noqa: E402, F401  the engine, torch and pyarrow with it
+import nocturne.split  # noqa: F401  the engine, torch and pyarrow with it
 
 if __name__ == "__main__":
     from pyspark.daemon import manager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -46,7 +47,7 @@ def score_runs(
     failures: dict[str, NocturneError] = {}
     if pending:
         tasks = _tasks(pending, spark.sparkContext.defaultParallelism)
-        with _watch(runs, progress):
+        with _Watch(runs, progress):
             rows = _collect(spark, tasks)
         for row in rows:
             if row["error"]:
@@ -108,8 +109,15 @@ def _one(run_dir: str, index: int) -> pa.RecordBatch:
         error, message = type(failure).__name__, str(failure)
     return pa.RecordBatch.from_pylist(
         [{"run_dir": run_dir, "split": index, "rows": rows, "error": error, "message": message}],
-        schema=pa.schema([("run_dir", pa.string()), ("split", pa.int32()), ("rows", pa.int64()),
-                          ("error", pa.string()), ("message", pa.string())]),  # fmt: skip
+        schema=pa.schema(
+            [
+                ("run_dir", pa.string()),
+                ("split", pa.int32()),
+                ("rows", pa.int64()),
+                ("error", pa.string()),
+                ("message", pa.string()),
+            ]
+        ),
     )
 
 
@@ -120,14 +128,12 @@ def _count(runs: Sequence[Run]) -> tuple[int, int]:
             if result_path(run, split).exists():
                 done += split.rows
             else:
-                try:
+                with contextlib.suppress(FileNotFoundError, ValueError):
                     done += int(progress_path(run, split).read_text() or 0)
-                except (FileNotFoundError, ValueError):
-                    pass
     return done, sum(run.rows for run in runs)
 
 
-class _watch:
+class _Watch:
     """Reports progress from a thread of its own while the job runs."""
 
     def __init__(self, runs: Sequence[Run], progress: Progress | None) -> None:
@@ -144,5 +150,3 @@ class _watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-
-

@@ -1,0 +1,66 @@
+# `make help` explains. Everything that runs leaves its files in .venv/ and var/ only.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+# uv reads UV_FIND_LINKS where pip reads PIP_FIND_LINKS: local wheels serve both.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export NOCTURNE_HOME ?= $(CURDIR)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test e2e lint airflow lock clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: java $(BIN)/.installed ## Make the environment .venv from the lock
+
+demo: setup ## Score one day of real flights through the Airflow DAG
+	@python -m nocturne.demo prepare
+	@python -m nocturne_airflow.demo
+
+airflow: setup ## Start Airflow and MLflow with the demo, at localhost; Ctrl-C ends all of it
+	@python -m nocturne.demo prepare
+	@python -m nocturne_airflow.local
+
+test: setup ## Run the tests, with a real scheduler for two days each way
+	@python -m pytest -q
+
+e2e: setup ## Run the three uses end to end for a full week each way
+	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
+
+lint: setup ## ruff, mypy strict and the rooms' contract
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+lock: ## Resolve the versions anew into requirements.lock (names and versions only)
+	@printf 'pyspark-client\n' > .excludes.tmp
+	@uv pip compile pyproject.toml --all-extras --python-version 3.11 --excludes .excludes.tmp \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o .lock.tmp
+	@sed -E 's/^(torch==[0-9.]+)\+.*/\1/' .lock.tmp > requirements.lock
+	@rm -f .excludes.tmp .lock.tmp
+
+clean: ## Remove the environment and everything that runs left behind
+	rm -rf .venv var
+
+.PHONY: java
+java:
+	@$(PYTHON) jobs/nocturne/java.py --install
+
+# torch is the one package installed with its dependencies: which ones it needs (CUDA's, or
+# none) depends on the build that the machine is given. All others come from the lock alone,
+# without dependencies, so that pyspark-client stays out.
+$(BIN)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "nocturne: needs Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt
+	@uv pip install -q --no-deps -r .venv/lock-without-torch.txt
+	@uv pip install -q -c requirements.lock "$$(grep '^torch==' requirements.lock)"
+	@uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

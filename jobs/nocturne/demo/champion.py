@@ -1,0 +1,112 @@
+"""The demo's registered model: there already, or trained and registered now.
+
+Asking the registry loads neither torch nor scikit-learn, so that a second run is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nocturne.demo import flights
+from nocturne.drift import BASELINE_VERSION
+from nocturne.files import digest, file_digest
+from nocturne.tracking import connect, experiment_id, reachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = ["ALIAS", "EXPERIMENT", "MODEL", "Champion", "champion", "recipe"]
+
+MODEL = "flight_delay"
+ALIAS = "champion"
+EXPERIMENT = "flight_delay-training"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered version; ``made`` says whether this call trained it."""
+
+    version: int
+    auc_april: float
+    logistic_april: float
+    made: bool
+
+
+def recipe() -> str:
+    """A digest of what makes the model: its code, the data, torch, the baseline's format."""
+    here = Path(__file__).parent
+    code = [file_digest(here / name) for name in ("train.py", "model.py")]
+    return digest(code, flights.VERSION, version("torch"), BASELINE_VERSION)[:16]
+
+
+def champion(folder: Path, tracking_uri: str) -> Champion:
+    """The demo's model, trained on the tables below ``folder`` unless this recipe is there.
+
+    An alias that someone moved to another version stays where it is.
+
+    Raises:
+        RegistryUnavailable: the MLflow server did not answer.
+    """
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        found = _registered(client)
+        if found is None:
+            return _train_and_register(client, folder)
+        if ALIAS not in client.get_registered_model(MODEL).aliases:
+            client.set_registered_model_alias(MODEL, ALIAS, found.version)
+    return Champion(
+        version=int(found.version),
+        auc_april=float(found.tags["auc_april"]),
+        logistic_april=float(found.tags["auc_april_logistic"]),
+        made=False,
+    )
+
+
+def _registered(client: MlflowClient) -> ModelVersion | None:
+    wanted = f"name = '{MODEL}' and tags.recipe = '{recipe()}'"
+    found = [v for v in client.search_model_versions(wanted) if v.status == "READY"]
+    return max(found, key=lambda v: int(v.version), default=None)
+
+
+def _train_and_register(client: MlflowClient, folder: Path) -> Champion:
+    import mlflow
+
+    from nocturne import contract
+    from nocturne.demo.train import SETTINGS, train
+
+    # It warns where an environment has no pip (uv makes such); the requirements are pinned.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    trained = train(folder)
+    experiment = experiment_id(client, EXPERIMENT)
+    with mlflow.start_run(experiment_id=experiment, run_name=f"{MODEL} {recipe()}"):
+        mlflow.log_params({**asdict(SETTINGS), "epochs": trained.epochs})
+        mlflow.log_metrics(
+            {f"auc_{month}": value for month, value in trained.auc.items()}
+            | {f"auc_{month}_logistic": value for month, value in trained.logistic.items()}
+        )
+        logged = contract.log_torch_model(
+            trained.module,
+            trained.encoding,
+            trained.data,
+            name=MODEL,
+            partitions=trained.data["ds"],
+            registered_model_name=MODEL,
+            alias=ALIAS,
+            tags={
+                "stage": "production",
+                "recipe": recipe(),
+                "auc_april": f"{trained.auc['april']:.4f}",
+                "auc_april_logistic": f"{trained.logistic['april']:.4f}",
+            },
+        )
+    return Champion(
+        version=logged.version or 0,
+        auc_april=trained.auc["april"],
+        logistic_april=trained.logistic["april"],
+        made=True,
+    )

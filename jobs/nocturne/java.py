@@ -1,0 +1,65 @@
+"""Is there a Java that Spark 4 can run on? Standard library only: `make` asks before installing.
+
+Spark 4.3 needs Java 17 or newer with the module jdk.incubator.vector.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["ADVICE", "find", "version"]
+
+ADVICE = """Spark needs Java 17 or newer. Install it with one of
+  Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless
+  macOS:           brew install openjdk@17
+  conda:           conda install -c conda-forge openjdk=17
+and see that `java -version` finds it, or set JAVA_HOME."""
+
+
+def find() -> str | None:
+    """The java that Spark would start: JAVA_HOME's, else the PATH's."""
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which(str(Path(home) / "bin" / "java")) if home else shutil.which("java")
+
+
+def version(java: str) -> int | None:
+    """Its major version; None if it can't run or lacks jdk.incubator.vector."""
+    try:
+        done = subprocess.run(
+            [java, "--list-modules"], capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError:
+        return None
+    found = re.search(r"^java\.base@(\d+)", done.stdout, re.MULTILINE)
+    if found is None or "jdk.incubator.vector" not in done.stdout:
+        return None
+    return int(found.group(1))
+
+
+def main() -> int:
+    """Exit code 0 if Java is fit; as root on Debian it is installed first if need be."""
+    java = find()
+    if java and (version(java) or 0) >= 17:
+        return 0
+    if os.geteuid() == 0 and Path("/etc/debian_version").exists() and "--install" in sys.argv:
+        print("nocturne: no Java 17 or newer here: installing openjdk-17-jre-headless (Debian)")
+        for command in (["apt-get", "-qq", "update"],
+                        ["apt-get", "-qq", "-y", "install", "openjdk-17-jre-headless"]):  # fmt: skip
+            if subprocess.run(command, check=False).returncode:
+                break
+        else:
+            java = find()
+            if java and (version(java) or 0) >= 17:
+                return 0
+    said = f"found {java}, which is too old or lacks jdk.incubator.vector" if java else "no java"
+    print(f"nocturne: {said}. {ADVICE}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
