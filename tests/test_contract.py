@@ -317,4 +317,4 @@ def test_a_model_of_another_flavor_carries_a_baseline_too(tracking: str) -> None
 @pytest.mark.parametrize("model", ["runs:/123/model", SimpleNamespace()])
 def test_only_a_logged_model_can_be_registered(model: object) -> None:
     with pytest.raises(ModelError, match=r"expected what mlflow\.<flavor>\.log_model"):
-        contract.register(model, "tiny")  # type: ignore[arg-type]
+        contract.register(model, "tiny")

@@ -74,7 +74,8 @@ class Command:
             errors="replace",
             start_new_session=True,
         )
-        assert process.stdout is not None and process.stderr is not None  # they are pipes
+        assert process.stdout is not None  # they are pipes
+        assert process.stderr is not None
         said: deque[str] = deque(maxlen=20)
         reader = threading.Thread(target=self._follow, args=(process.stderr, said), daemon=True)
         reader.start()

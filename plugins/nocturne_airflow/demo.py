@@ -168,6 +168,7 @@ What to try next (commands are in .venv/bin)
       --from-date 2013-04-01 --to-date 2013-04-07""",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
 
 

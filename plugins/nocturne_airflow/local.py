@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -125,7 +126,9 @@ class Stack:
         """End every process of the stack; a second Ctrl-C must not stop that half-way."""
         ignored = {s: signal.signal(s, signal.SIG_IGN) for s in _stop_signals()}
         try:
-            end(self.id, self._servers.values())
+            end(self.id, [server.pid for server in self._servers.values()])
+            for server in self._servers.values():
+                server.wait()
             self._servers.clear()
             if _claim_of(self.home).get("id") == self.id:
                 (self.home / "stack.json").unlink(missing_ok=True)
@@ -141,7 +144,7 @@ class Stack:
                 f"http://localhost:{other['airflow']}). Use that one, or end it first.",
             )
         if other:  # it was killed outright: what it started may still run
-            end(str(other["id"]))
+            end(str(other["id"]), _sessions(other))
         for what, port, option in (
             ("Airflow", self.ports.airflow, "--port"),
             ("MLflow", self.ports.mlflow, "--mlflow-port"),
@@ -152,20 +155,25 @@ class Stack:
                     f"choose another port with {option} N (0: any free one).",
                     port=port,
                 )
+        self._record()
+
+    def _record(self) -> None:
+        servers = {server.pid: _started(server.pid) for server in self._servers.values()}
         claim = {"id": self.id, "pid": os.getpid(), "started": _started(os.getpid()),
-                 "airflow": self.ports.airflow, "mlflow": self.ports.mlflow}  # fmt: skip
-        self.home.mkdir(parents=True, exist_ok=True)
+                 "airflow": self.ports.airflow, "mlflow": self.ports.mlflow,
+                 "servers": servers}  # fmt: skip
         (self.home / "stack.json").write_text(json.dumps(claim))
 
     def _start(self, name: str, command: Sequence[str]) -> None:
         self.log(name).unlink(missing_ok=True)
         self._servers[name] = start(command, self.env, self.log(name), self.root)
+        self._record()
 
     def _migrate(self) -> None:
-        from airflow import __version__
-
+        # Importing airflow here would make its files in the user's home.
+        installed = version("apache-airflow")
         stamp = self.home / "airflow.db.version"
-        if stamp.is_file() and stamp.read_text() == __version__:
+        if stamp.is_file() and stamp.read_text() == installed:
             return
         self.say("Making Airflow's database ...")
         self._start("migrate", [sys.executable, "-m", "airflow", "db", "migrate"])
@@ -173,7 +181,7 @@ class Stack:
         if code:
             self.check()
         del self._servers["migrate"]
-        stamp.write_text(__version__)
+        stamp.write_text(installed)
 
     def _wait_until_healthy(self) -> None:
         self.say("Starting Airflow and MLflow ...")
@@ -242,6 +250,13 @@ def _claim_of(home: Path) -> dict[str, Any]:
 
 def _runs(claim: dict[str, Any]) -> bool:
     return bool(claim["pid"] != os.getpid() and _started(claim["pid"]) == claim["started"])
+
+
+def _sessions(claim: dict[str, Any]) -> list[int]:
+    # A session outlives its leader, and its number is not used again while it lives. Where the
+    # leader lives it must be the one that was started then.
+    servers = {int(pid): began for pid, began in claim.get("servers", {}).items()}
+    return [pid for pid, began in servers.items() if _started(pid) in (began, None)]
 
 
 def _started(pid: int) -> float | None:

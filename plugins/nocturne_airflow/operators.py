@@ -22,7 +22,7 @@ from nocturne_airflow.request import Request, read
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["PrepareOperator", "RUN_DIR", "ScoreOperator", "StepOperator", "check", "request"]
+__all__ = ["RUN_DIR", "PrepareOperator", "ScoreOperator", "StepOperator", "check", "request"]
 
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
 """Where a task finds the run: what ``prepare`` returned."""
@@ -60,7 +60,7 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
-class StepOperator(BaseOperator):
+class StepOperator(BaseOperator):  # type: ignore[misc,unused-ignore]
     """A step that works on the run directory: ``nocturne <step> RUN_DIR``."""
 
     template_fields: Sequence[str] = ("run_dir",)
@@ -116,10 +116,10 @@ class PrepareOperator(StepOperator):
         self.log.info("Nothing to score (%s): %s", action, answer.get("message", ""))
         task = context["ti"].task
         after = sorted(task.get_flat_relative_ids(upstream=False))
-        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call]
+        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call,unused-ignore]
 
 
-class ScoreOperator(SparkSubmitOperator):
+class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
     """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
 
     spark-submit ends with 1 both for our errors and for Spark's own, so every failure here is

@@ -1,8 +1,10 @@
 """Starts server processes and ends every one of them, with all that they started.
 
-A process group is not enough: Airflow's supervisors and our own steps open sessions of their
-own, and a parent that dies first leaves them to init. So every process of a stack inherits an
-environment variable with the stack's id, and ending the stack ends whoever carries it.
+A process group is not enough: our own steps open sessions of their own, and a parent that dies
+first leaves them to init. So every process of a stack inherits an environment variable with
+the stack's id. That alone is not enough either: Airflow's workers overwrite their environment
+when they set their title. Ending a stack ends whoever carries the id or is in the session of
+one of its servers.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,40 +48,42 @@ def start(
         )
 
 
-def members(stack: str) -> list[psutil.Process]:
-    """Every living process of ours that carries the stack's id, this one excepted."""
+def members(stack: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
+    """Every living process of the stack, this one excepted.
+
+    Args:
+        sessions: process ids of the stack's servers, each the leader of a session.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == stack:
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if os.getsid(process.pid) in sessions or process.environ().get(MARK) == stack:
                 found.append(process)
     return found
 
 
-def end(stack: str, first: Iterable[subprocess.Popen[bytes]] = ()) -> None:
+def end(stack: str, servers: Collection[int] = ()) -> None:
     """End a stack: its servers politely, then whoever is left, then for good.
 
     The servers go first, since they end their own children in good order; idle workers of
     the LocalExecutor ignore SIGTERM.
     """
-    servers = [p for p in first if p.poll() is None]
-    for server in servers:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-    psutil.wait_procs([psutil.Process(p.pid) for p in servers if _alive(p.pid)], _GRACE_S)
-    for what in ("terminate", "kill"):
-        left = members(stack)
-        for process in left:
-            with suppress(psutil.Error):
-                getattr(process, what)()
+    everyone = members(stack, servers)
+    first = [process for process in everyone if process.pid in servers]
+    _signal(first, signal.SIGTERM)
+    psutil.wait_procs(first, _GRACE_S)
+    for what in (signal.SIGTERM, signal.SIGKILL):
+        left = {*members(stack, servers), *(p for p in everyone if p.is_running())}
+        _signal(left, what)
         psutil.wait_procs(left, _GRACE_S / 2)
-    for server in servers:
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(1)
 
 
-def _alive(pid: int) -> bool:
-    return bool(psutil.pid_exists(pid))
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(number)  # psutil makes sure that it is still the same process
 
 
 def taken(port: int) -> bool:

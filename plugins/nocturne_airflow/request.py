@@ -115,7 +115,7 @@ def read(
         raise ConfigError(
             "this run names no partition. In the trigger form fill in the day; with the REST "
             'API send "partition_key": "2013-04-01"; with the command line use '
-            "`airflow dags trigger DAG --conf '{\"day\": \"2013-04-01\"}'`, since it has no "
+            """`airflow dags trigger DAG --conf '{"day": "2013-04-01"}'`, since it has no """
             "option for the partition key."
         )
     if partition_key and day and day != partition_key:

@@ -31,7 +31,7 @@ __all__ = ["ReadySensor"]
 NOT_READY = 75
 
 
-class ReadySensor(BaseSensorOperator):
+class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
     """Asks ``nocturne ready`` until the partition is complete.
 
     Airflow's ``soft_fail`` would also skip a run whose parameters are wrong, so that a typing

@@ -39,9 +39,7 @@ def timetable(schedule: Schedule, layout: Mapping[str, str]) -> CronPartitionTim
     )
 
 
-def bounds(
-    schedule: Schedule, layout: Mapping[str, str]
-) -> tuple[dt.datetime, dt.datetime | None]:
+def bounds(schedule: Schedule, layout: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime | None]:
     """(start_date, end_date) of the DAG: the first and the last moment a run may start."""
     zone = ZoneInfo(schedule.timezone)
     hourly = "%H" in key_format(layout)

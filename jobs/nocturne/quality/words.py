@@ -120,6 +120,8 @@ def _show(value: Any) -> str:
     if _is_list(value):
         shown = ", ".join(_show(v) for v in value[:5])
         return f"{shown}, and {len(value) - 5} more" if len(value) > 5 else shown
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_show(below)}" for name, below in value.items()) + "}"
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     return _cut(str(value), _SHORT)

@@ -40,7 +40,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
     return {
         "width": "container",
         "autosize": FIT,
-        "height": {"step": 18},
+        "height": 18 * len(names),
         "data": {"values": rows},
         "encoding": {
             "x": _days_axis(domain),

@@ -29,7 +29,7 @@
   }
 
   async function draw() {
-    const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, logLevel: 1, config: config(), tooltip: { theme: dark.matches ? "dark" : "light" } };
+    const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, config: config(), tooltip: { theme: dark.matches ? "dark" : "light" } };
     for (const { id, spec } of charts) {
       const place = document.getElementById(id);
       try {

@@ -26,7 +26,7 @@ _SETTINGS = {
 def session(
     app: str, master: str | None, conf: Mapping[str, str], conf_dir: Path | None = None
 ) -> Iterator[SparkSession]:
-    """A Spark session that is stopped at the end.
+    """A Spark session that is stopped at the end; one that runs already is used and left.
 
     Args:
         master: None under spark-submit, which has set it.
@@ -40,6 +40,10 @@ def session(
         os.environ.setdefault("SPARK_CONF_DIR", str(conf_dir))
     from pyspark.sql import SparkSession
 
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
     builder = SparkSession.builder.appName(app)
     if master:
         builder = builder.master(master)

@@ -1,0 +1,83 @@
+"""A project with a registered torch model, and one Spark session for all tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from conftest import ENCODING, Small, sample
+from nocturne import config
+from nocturne.contract import log_torch_model
+from nocturne.tracking import connect, experiment_id
+
+ROOT = Path(__file__).parents[2]
+DAYS = tuple(f"2024-01-{day:02d}" for day in range(1, 6))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with the model "small": version 1, alias champion."""
+    folder = tmp_path_factory.mktemp("registry")
+    client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
+    data = pa.concat_tables([sample(600, seed) for seed in range(4)])
+    labels = [f"2023-12-{1 + i // 600:02d}" for i in range(len(data))]
+    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels,
+                    registered_model_name="small", alias="champion",
+                    tags={"stage": "production"})  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _spark() -> Iterator[None]:
+    from nocturne.spark.session import session
+
+    with session("tests", "local[2]", {"spark.ui.enabled": "false", "spark.driver.host":
+                 "127.0.0.1"}, ROOT / "conf" / "spark"):  # fmt: skip
+        yield
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., config.Loaded]:
+    """Makes a project with five days of data; keyword arguments change its YAML by dotted key."""
+
+    def make(**changes: object) -> config.Loaded:
+        conf = tmp_path / "conf"
+        conf.mkdir()
+        shutil.copy(ROOT / "conf" / "base.yaml", conf)
+        for name in ("env", "spark"):
+            shutil.copytree(ROOT / "conf" / name, conf / name)
+        (conf / "expectations").mkdir()
+        (conf / "pipelines").mkdir()
+        database = tmp_path / "var" / "mlflow" / "mlflow.db"
+        database.parent.mkdir(parents=True)
+        shutil.copy(registry / "mlflow.db", database)
+        for number, day in enumerate(DAYS):
+            folder = tmp_path / "data" / f"ds={day}"
+            folder.mkdir(parents=True)
+            table = sample(600, 100 + number, 1000 * number)
+            pq.write_table(table, folder / "part-0.parquet", row_group_size=250)
+        pipeline: dict[str, dict[str, object]] = {
+            "model": {"name": "small", "alias": "champion"},
+            "input": {"path": "data"},
+            "output": {"path": "out/scores", "keys": ["id"], "passthrough": ["word"]},
+            "scoring": {"split_rows": 250},
+        }
+        monkeypatch.setenv("NOCTURNE_HOME", str(tmp_path))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for key, value in changes.items():
+            section, _, name = key.partition("__")
+            pipeline.setdefault(section, {})[name] = value
+        (conf / "pipelines" / "p.yaml").write_text(yaml.safe_dump(pipeline))
+        return config.load("p")
+
+    return make

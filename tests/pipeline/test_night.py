@@ -1,0 +1,327 @@
+"""Whole nights on a real registry and a real Spark: from plan to publish, and again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import sample
+from nocturne import config
+from nocturne.errors import Held, ModelError, NotReady, PartitionMissing, RegistryUnavailable
+from nocturne.errors import InputError, StateError
+from nocturne.files import file_digest
+from nocturne.layout import Layout
+from nocturne.pipeline import open_run, prepare
+from nocturne.pipeline.judging import judge
+from nocturne.pipeline.night import Night, approve_held, score_range
+from nocturne.pipeline.publishing import gate, publish_run
+from nocturne.pipeline.scoring import score
+from nocturne.pipeline.status import status
+
+Project = Callable[..., config.Loaded]
+pytestmark = pytest.mark.usefixtures("_spark")
+
+
+def _score(
+    loaded: config.Loaded, first: str, last: str | None = None, **flags: bool
+) -> list[Night]:
+    nights = list(config.span(loaded.pipeline.input.partition, first, last))
+    given = {"force": False, "dry_run": False, **flags}
+    return score_range(loaded, nights, say=lambda _: None, **given)
+
+
+def _files(loaded: config.Loaded, day: str) -> dict[str, tuple[str, int, int]]:
+    folder = loaded.path("out/scores") / f"ds={day}"
+    return {
+        p.name: (file_digest(p), p.stat().st_ino, p.stat().st_mtime_ns)
+        for p in sorted(folder.iterdir())
+    }
+
+
+def _input_keys(loaded: config.Loaded, day: str) -> Counter[object]:
+    table = pq.read_table(loaded.path("data") / f"ds={day}", partitioning=None, columns=["id"])
+    return Counter(table["id"].to_pylist())
+
+
+def _output_keys(loaded: config.Loaded, day: str) -> Counter[object]:
+    layout = Layout.of(loaded)
+    folders = [layout.table / f"ds={day}"]
+    folders += (layout.state / f"ds={day}" / "quarantine").glob("*")
+    keys: Counter[object] = Counter()
+    for folder in folders:
+        keys += Counter(pq.read_table(folder, partitioning=None, columns=["id"])["id"].to_pylist())
+    return keys
+
+
+def test_a_range_is_published_day_by_day_and_a_repetition_changes_nothing(project: Project) -> None:
+    loaded = project()
+    nights = _score(loaded, "2024-01-01", "2024-01-03")
+    assert [n.outcome for n in nights] == ["published"] * 3
+    for night in nights:
+        assert _output_keys(loaded, night.partition) == _input_keys(loaded, night.partition)
+    before = [_files(loaded, n.partition) for n in nights]
+    manifests = [Path(str(n.manifest_path)).stat() for n in nights]
+    again = _score(loaded, "2024-01-01", "2024-01-03")
+    assert [n.outcome for n in again] == ["unchanged"] * 3
+    assert "already published" in again[0].message
+    assert [_files(loaded, n.partition) for n in nights] == before
+    assert [Path(str(n.manifest_path)).stat() for n in again] == manifests
+
+
+def test_a_published_night_has_report_mlflow_run_and_a_manifest_that_binds_it(
+    project: Project,
+) -> None:
+    loaded = project()
+    [night] = _score(loaded, "2024-01-01")
+    manifest = night.manifest
+    assert manifest is not None
+    assert (manifest.model.name, manifest.model.version) == ("small", 1)
+    assert manifest.rows_in == manifest.rows_published == 600
+    assert {f.path: f.sha256 for f in manifest.outputs} == {
+        name: digest for name, (digest, _, _) in _files(loaded, "2024-01-01").items()
+    }
+    assert manifest.inputs[0].sha256 == file_digest(
+        loaded.path("data") / "ds=2024-01-01" / "part-0.parquet"
+    )
+    assert "small" in Path(str(manifest.report)).read_text()
+    run = mlflow.MlflowClient().get_run(str(manifest.mlflow_run_id))
+    assert run.data.metrics["rows_in"] == 600
+    assert set(manifest.score_summary) == {"score"}
+    assert {f.column for f in manifest.drift} == {"x", "y", "word", "score"}
+
+
+def test_force_scores_again_to_the_same_bytes_under_new_names(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    before = _files(loaded, "2024-01-01")
+    [night] = _score(loaded, "2024-01-01", force=True)
+    after = _files(loaded, "2024-01-01")
+    assert night.manifest is not None
+    assert night.manifest.number == 2
+    assert set(after).isdisjoint(before)
+    assert [v[0] for v in after.values()] == [v[0] for v in before.values()]
+
+
+def test_a_late_file_scores_only_what_is_new(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    late = loaded.path("data") / "ds=2024-01-01" / "part-1.parquet"
+    pq.write_table(sample(50, 9, 900_000), late)
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    prepared = prepare(loaded, partition)
+    assert "3 unchanged splits are taken over" in prepared.message
+    assert len(list((Path(prepared.run.run_dir) / "results").iterdir())) == 3  # type: ignore[union-attr]
+    [night] = _score(loaded, "2024-01-01")
+    assert night.manifest is not None
+    assert night.manifest.rows_published == 650
+    assert _output_keys(loaded, "2024-01-01") == _input_keys(loaded, "2024-01-01")
+
+
+def test_a_dry_run_scores_and_publishes_nothing(project: Project) -> None:
+    loaded = project()
+    [night] = _score(loaded, "2024-01-01", dry_run=True)
+    assert night.outcome == "dry run"
+    assert "600 rows in 3 splits, model small version 1 (alias champion)" in night.message
+    layout = Layout.of(loaded)
+    assert not layout.table.exists()
+    assert not list(layout.state.rglob("run.json"))
+
+
+def test_too_many_bad_rows_hold_the_night_until_somebody_approves(project: Project) -> None:
+    loaded = project()
+    path = loaded.path("data") / "ds=2024-01-02" / "part-0.parquet"
+    table = sample(600)
+    ids = [None if i % 10 == 0 else i for i in range(600)]
+    pq.write_table(table.set_column(0, "id", pa.array(ids, pa.int64())), path)
+    [night] = _score(loaded, "2024-01-02")
+    assert (night.outcome, night.exit_code) == ("held", 3)
+    assert "60 of 600 rows (10.00%) are quarantined, over the limit of 1.00%" in night.message
+    assert "nocturne approve p --date 2024-01-02" in night.message
+    assert not (loaded.path("out/scores") / "ds=2024-01-02").exists()
+    [row] = [r for r in status(loaded) if r["partition"] == "2024-01-02"]
+    assert (row["state"], row["rows_published"]) == ("held", None)
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-02")
+    manifest = approve_held(loaded, partition, "ada")
+    assert (manifest.rows_published, manifest.rows_quarantined) == (540, 60)
+    assert (manifest.approved_by, manifest.verdict) == ("ada", "hold")
+    assert _output_keys(loaded, "2024-01-02") == _input_keys(loaded, "2024-01-02")
+    with pytest.raises(StateError, match="has no held scores"):
+        approve_held(loaded, partition, "ada")
+
+
+@pytest.mark.parametrize(("on_failure", "outcome"), [("hold", "held"), ("warn", "published"),
+                                                     ("fail", "failed")])  # fmt: skip
+def test_a_failed_expectation_does_what_the_yaml_says(
+    project: Project, on_failure: str, outcome: str
+) -> None:
+    loaded = project(quality__input_suite="in.yaml", quality__on_failure=on_failure)
+    (loaded.home / "conf" / "expectations" / "in.yaml").write_text(
+        "name: in\nexpectations:\n"
+        "- type: expect_column_values_to_not_be_null\n  kwargs: {column: x}\n"
+    )
+    [night] = _score(loaded, "2024-01-01")
+    assert night.outcome == outcome
+    said = night.message or " ".join(night.manifest.reasons if night.manifest else ())
+    assert "1 expectations failed: expect_column_values_to_not_be_null on x (input)" in said
+    assert list((loaded.path("out") / "_nocturne").rglob("data_docs/**/*.html"))
+
+
+def test_one_bad_day_does_not_stop_the_others(project: Project) -> None:
+    loaded = project()
+    (loaded.path("data") / "ds=2024-01-02" / "part-0.parquet").write_bytes(b"no parquet")
+    nights = _score(loaded, "2024-01-01", "2024-01-03")
+    assert [n.outcome for n in nights] == ["published", "failed", "published"]
+    assert "is not a readable Parquet file" in nights[1].message
+
+
+def test_a_day_that_breaks_in_a_worker_does_not_stop_the_others(project: Project) -> None:
+    loaded = project()
+    path = loaded.path("data") / "ds=2024-01-02" / "part-0.parquet"
+    content = bytearray(path.read_bytes())
+    content[100:1500] = b"\xff" * 1400
+    path.write_bytes(content)
+    nights = _score(loaded, "2024-01-01", "2024-01-02")
+    assert [n.outcome for n in nights] == ["published", "failed"]
+    assert "can't be decoded" in nights[1].message
+    [run_dir] = (Layout.of(loaded).state / "ds=2024-01-02" / "runs").iterdir()
+    assert json.loads((run_dir / "error.json").read_text())["terminal"] is True
+    states = {r["partition"]: r["state"] for r in status(loaded)}
+    assert states["2024-01-02"] == "failed"
+    assert states["2024-01-05"] == "missing"
+
+
+def test_each_step_alone_gives_what_the_whole_gives(project: Project) -> None:
+    loaded = project()
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-04")
+    run = prepare(loaded, partition).run
+    assert run is not None
+    with pytest.raises(StateError, match="3 of 3 splits .* are not scored yet"):
+        judge(run)
+    assert score([run], master=None) == {}
+    with pytest.raises(StateError, match="judgement.json does not exist"):
+        gate(run)
+    judge(run)
+    manifest = publish_run(open_run(run.run_dir))
+    assert publish_run(run) == manifest, "a second publish changes nothing"
+    [night] = _score(loaded, "2024-01-04")
+    assert night.outcome == "unchanged"
+
+
+def test_a_run_directory_that_was_moved_is_refused(project: Project) -> None:
+    loaded = project()
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    run = prepare(loaded, partition).run
+    assert run is not None
+    away = Path(run.run_dir).rename(loaded.home / "away")
+    with pytest.raises(StateError, match="it was moved or copied"):
+        open_run(away)
+
+
+def test_a_missing_partition_fails_or_is_skipped_as_the_yaml_says(project: Project) -> None:
+    loaded = project(input__on_missing="skip")
+    [night] = _score(loaded, "2025-01-01")
+    assert (night.outcome, night.exit_code) == ("skipped", 0)
+    failing = config.load("p", overrides={"input.on_missing": "fail"})
+    partition = config.partition(failing.pipeline.input.partition, "2025-01-01")
+    with pytest.raises(PartitionMissing, match="the table has ds=2024-01-01 to ds=2024-01-05"):
+        prepare(failing, partition)
+
+
+def test_an_incomplete_partition_is_retryable(project: Project) -> None:
+    loaded = project(input__ready={"success_file": True})
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    with pytest.raises(NotReady) as caught:
+        prepare(loaded, partition)
+    assert caught.value.exit_code == 75
+
+
+def test_a_column_that_the_model_wants_is_refused_before_spark(project: Project) -> None:
+    loaded = project()
+    path = loaded.path("data") / "ds=2024-01-01" / "part-0.parquet"
+    pq.write_table(sample(10).drop_columns(["word"]), path)
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    with pytest.raises(InputError, match="column 'word' is missing"):
+        prepare(loaded, partition)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"name": "nope", "alias": "champion"}, "no model 'nope' in the registry .* it has small"),
+        ({"name": "small", "alias": "best"}, "has no alias 'best': it has champion"),
+        ({"name": "small", "version": 9}, "has no version 9: it has 1"),
+        ({"name": "small", "tags": {"stage": "x"}}, "carries all of .*carry stage=production"),
+    ],
+)
+def test_a_model_that_is_not_there_lists_what_is(project: Project, model, message) -> None:  # type: ignore[no-untyped-def]
+    loaded = project(model__name=model["name"])
+    loaded = _with_model(loaded, model)
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    with pytest.raises(ModelError, match=message):
+        prepare(loaded, partition)
+
+
+def _with_model(loaded: config.Loaded, model: dict[str, object]) -> config.Loaded:
+    import yaml
+
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "model": model}))
+    return config.load("p")
+
+
+def test_tags_select_the_newest_version_that_carries_them(project: Project) -> None:
+    loaded = _with_model(project(), {"name": "small", "tags": {"stage": "production"}})
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    run = prepare(loaded, partition, dry_run=True).run
+    assert run is not None
+    assert (run.model.version, run.model.selector) == (1, "tags stage=production")
+
+
+def test_a_registry_that_is_away_is_retryable_and_its_secret_is_not_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    with pytest.raises(RegistryUnavailable, match="did not answer; nothing was changed") as caught:
+        prepare(loaded, partition)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_mlflow_that_dies_after_prepare_costs_no_scores(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = project()
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-05")
+    run = prepare(loaded, partition).run
+    assert run is not None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    score([run], master=None)
+    assert judge(run).mlflow_run_id is None
+    assert "Its scores are not affected" in capsys.readouterr().err
+    assert publish_run(run).rows_published == 600
+
+
+def test_a_held_run_does_not_pass_the_gate(project: Project) -> None:
+    loaded = project(quality__max_quarantined=0.0)
+    path = loaded.path("data") / "ds=2024-01-03" / "part-0.parquet"
+    ids = pa.array([None, *range(1, 600)], pa.int64())
+    pq.write_table(sample(600).set_column(0, "id", ids), path)
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-03")
+    run = prepare(loaded, partition).run
+    assert run is not None
+    score([run], master=None)
+    assert judge(run).verdict == "hold"
+    with pytest.raises(Held, match="nothing was published"):
+        publish_run(run)
+    assert not os.path.exists(run.output_dir)
