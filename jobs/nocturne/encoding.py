@@ -81,7 +81,7 @@ class OutputSpec:
 
     name: str
     post: Literal["none", "sigmoid"] = "none"
-    type: Literal["float32", "float64", "int64", "string"] = "float32"
+    type: Literal["float32", "float64", "int64", "bool", "string"] = "float32"
 
 
 @dataclass(frozen=True)

@@ -275,5 +275,6 @@ def _output_type(output: Mapping[str, Any]) -> Any:
     if name == "tensor":
         name = str(output["tensor-spec"]["dtype"])
     known = {"long": "int64", "integer": "int64", "int64": "int64", "int32": "int64",
-             "string": "string", "float": "float32", "float32": "float32"}  # fmt: skip
+             "string": "string", "boolean": "bool", "bool": "bool",
+             "float": "float32", "float32": "float32"}  # fmt: skip
     return known.get(str(name), "float64")

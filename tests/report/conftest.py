@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ class Night:
     history: tuple[Manifest, ...]
 
 
-def flights(day: int, rows: int = 900, new_carrier: str = "", extra: int = 0) -> Profile:
+@cache
+def flights(day: int, rows: int = 900, new_carrier: str = "") -> Profile:
     """The profile of one day; days from 90 on are warmer, and their scores higher."""
     rng = np.random.default_rng(day)
     season = max(0, day - 60) / 30
@@ -74,9 +76,8 @@ def flights(day: int, rows: int = 900, new_carrier: str = "", extra: int = 0) ->
         "origin": rng.choice(["EWR", "JFK", "LGA"], rows).tolist(),
         "dest": rng.choice(AIRPORTS, rows).tolist(),
         "score": rng.beta(2 + season, 7, rows),
-        **{f"extra_{i:03}": rng.normal(size=rows) for i in range(extra)},
     }
-    profiler = TableProfiler({**CENTERS, **{f"extra_{i:03}": 0.0 for i in range(extra)}})
+    profiler = TableProfiler(CENTERS)
     profiler.update(pa.RecordBatch.from_pydict(columns))
     return profiler.result()
 
@@ -154,16 +155,22 @@ def a_manifest(run: Run, judgement: Judgement, number: int = 1) -> Manifest:
     )  # fmt: skip
 
 
-def make_night(*, days: int = 29, new_carrier: str = "", extra: int = 0) -> Night:
+@cache
+def training() -> Baseline:
+    """The baseline of days 0 to 59."""
+    return build_baseline({f"d{i:02}": flights(i) for i in range(60)}, ["score"])
+
+
+def make_night(*, days: int = 29, new_carrier: str = "") -> Night:
     """Training on days 0 to 59, ``days`` of history from day 60 on, then the night itself."""
-    baseline = build_baseline({f"d{i:02}": flights(i, extra=extra) for i in range(60)}, ["score"])
+    baseline = training()
     first = dt.date(2013, 3, 2)
     history = []
     for offset in range(days):
-        profile = flights(60 + offset, rows=850 + 10 * (offset % 7), extra=extra)
+        profile = flights(60 + offset, rows=850 + 10 * (offset % 7))
         judged = a_judgement(profile, judge(profile, baseline, floor=0.02))
         history.append(a_manifest(a_run(first + dt.timedelta(offset)), judged))
-    profile = flights(60 + days, new_carrier=new_carrier, extra=extra)
+    profile = flights(60 + days, new_carrier=new_carrier)
     judgement = a_judgement(profile, judge(profile, baseline, floor=0.02))
     return Night(a_run(first + dt.timedelta(days)), judgement, baseline, tuple(history))
 
@@ -176,7 +183,7 @@ def night() -> Night:
 
 @pytest.fixture
 def nights() -> Callable[..., Night]:
-    """``nights(days=..., new_carrier=..., extra=...)`` makes another."""
+    """``nights(days=..., new_carrier=...)`` makes another."""
     return make_night
 
 

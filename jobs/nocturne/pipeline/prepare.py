@@ -17,7 +17,7 @@ from nocturne.errors import PartitionMissing
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.runs import step
-from nocturne.records import STATE_FORMAT, Manifest, Partition, Pinned, Run, write
+from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Pinned, Run, write
 from nocturne.tracking import tracking_uri
 
 __all__ = ["Prepared", "prepare", "ready"]
@@ -99,7 +99,6 @@ def prepare(
         salt=f"force-{current.number if current else 0}" if force else "",
     )
     run_key = plan.run_key(splits)
-    baseline = resolved.baseline
     run = Run(
         format=STATE_FORMAT,
         pipeline=pipeline.name,
@@ -116,8 +115,7 @@ def prepare(
         passthrough=tuple(pipeline.output.passthrough),
         files=files,
         splits=splits,
-        profile_centers=_centers(encoding, {n: c.center for n, c in baseline.columns.items()}
-                                 if baseline else {}),
+        profile_centers=_centers(encoding, resolved.baseline),
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
         config=pipeline.model_dump(mode="json"),
@@ -170,18 +168,26 @@ def _device(wanted: str) -> str:
     return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
 
 
-def _centers(encoding: Encoding, known: Mapping[str, float]) -> dict[str, float | None]:
-    """What the workers profile: features and outputs; a centre for numbers, None for words."""
-    kinds: dict[str, bool] = {}
+_WORDS = ("string", "bool", "boolean")
+_UNCOUNTED = ("binary", "datetime")
+
+
+def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | None]:
+    """What the workers profile: features and outputs; a centre for numbers, None for words.
+
+    The baseline says it for its own columns, so that both are counted in the same buckets.
+    """
+    found: dict[str, float | None] = {}
     for tensor, feature in encoding.features():
-        if tensor.encoder == "list":
-            continue
-        kinds[feature.column] = tensor.encoder == "numeric" or (
-            tensor.encoder == "frame" and feature.type not in ("string", "boolean", "binary")
-        )
+        if tensor.encoder != "list" and feature.type not in _UNCOUNTED:
+            word = tensor.encoder == "category" or feature.type in _WORDS
+            found[feature.column] = None if word else 0.0
     for output in encoding.outputs:
-        kinds[output.name] = output.type != "string"
-    return {name: known.get(name, 0.0) if number else None for name, number in kinds.items()}
+        found[output.name] = None if output.type in _WORDS else 0.0
+    for name, column in (baseline.columns if baseline else {}).items():
+        if name in found:
+            found[name] = column.center if column.kind == "numeric" else None
+    return found
 
 
 def _drop_orphans(run: Run) -> None:

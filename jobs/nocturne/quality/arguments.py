@@ -36,8 +36,10 @@ def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
     for name in schema.get("required", ()):
         if name not in kwargs:
             yield f"{name}: missing; {type_} needs it"
-    if {"min_value", "max_value"} <= set(known) and all(
-        kwargs.get(name) is None for name in ("min_value", "max_value")
+    if (
+        "min_value" in known
+        and type_.endswith("_between")
+        and all(kwargs.get(name) is None for name in ("min_value", "max_value"))
     ):
         yield "min_value and max_value: both missing; give at least one"
     for name in known:

@@ -91,7 +91,7 @@ def build(name: str, path: Path, expectations: Sequence[Mapping[str, Any]]) -> E
     for index, expectation in enumerate(expectations):
         try:
             ExpectationConfiguration(**expectation).to_domain_obj()
-        except Exception as error:  # noqa: BLE001 - pydantic's, its own, and plain ones
+        except Exception as error:  # pydantic's, its own, and plain ones
             raise ConfigError(
                 f"{path}: expectations[{index}]: {expectation['type']}: Great Expectations "
                 f"refuses its arguments {expectation['kwargs']!r}: {error}",
@@ -115,7 +115,7 @@ def validate(
     batch = definition.get_batch(batch_parameters={"dataframe": frame})
     try:
         return batch.validate(suite, result_format=form)
-    except Exception:  # noqa: BLE001 - whatever an expectation's code raises
+    except Exception:  # whatever an expectation's code raises
         return _one_by_one(batch, suite, form)
 
 
@@ -131,7 +131,7 @@ def _one_by_one(
     for configuration in suite.expectation_configurations:
         try:
             results.append(batch.validate(configuration.to_domain_obj(), result_format=form))
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # as above
             said = {"raised_exception": True, "exception_message": str(error)}
             results.append(
                 ExpectationValidationResult(

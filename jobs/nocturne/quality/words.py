@@ -59,7 +59,7 @@ def _sentence(answer: ExpectationValidationResult) -> str | None:
         return None
     try:
         answer.render()
-    except Exception:  # noqa: BLE001 - a renderer's bug is not worth a night
+    except Exception:  # a renderer's bug is not worth a night
         return None
     for content in configuration.rendered_content or ():
         if content.name == "atomic.prescriptive.summary" and content.value.template:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.records import ColumnProfile
-from nocturne.report.summary import intervals, quantiles
+from nocturne.report.summary import intervals
 
 __all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]
 
@@ -85,9 +85,12 @@ def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -
 
 
 def _edges(sides: list[ColumnProfile]) -> NDArray[np.float64]:
-    tails = np.array([quantiles(side, (_TAIL, 1 - _TAIL)) for side in sides])
-    low, high = float(tails[:, 0].min()), float(tails[:, 1].max())
-    if all(_is_whole(side) for side in sides):
+    whole = all(_is_whole(side) for side in sides)
+    ends = [_ends(side, 0.0) for side in sides]
+    if not whole or max(e[1] for e in ends) - min(e[0] for e in ends) >= _BINS:
+        ends = [_ends(side, _TAIL) for side in sides]
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    if whole:
         # Bins of whole steps around whole numbers: others would hold now two, now three.
         first, last = np.round(low), np.round(high)
         step = max(1.0, float(np.ceil((last - first + 1) / _BINS)))
@@ -95,6 +98,15 @@ def _edges(sides: list[ColumnProfile]) -> NDArray[np.float64]:
         return np.asarray(first - 0.5 + step * np.arange(count + 1))
     margin = (high - low) * 1e-6 or max(abs(low), 1.0) * 1e-3
     return np.linspace(low - margin, high + margin, _BINS + 1)
+
+
+def _ends(column: ColumnProfile, tail: float) -> tuple[float, float]:
+    """Where the column starts and ends, less the fraction ``tail`` of its rows on each side."""
+    low, high, rows = intervals(column)
+    upto = np.cumsum(rows)
+    first = int(np.searchsorted(upto, tail * upto[-1], side="right"))
+    last = int(np.searchsorted(upto, (1 - tail) * upto[-1]))
+    return float(low[first]), float(high[last])
 
 
 def _is_whole(column: ColumnProfile) -> bool:

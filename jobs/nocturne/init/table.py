@@ -1,0 +1,153 @@
+"""How a Parquet table is partitioned, as the configuration says it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nocturne.config import from_path, key_format
+from nocturne.errors import InputError, choices
+from nocturne.plan import data_files
+from nocturne.records import Partition
+
+__all__ = ["Table", "inspect"]
+
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_NAMED = {
+    **dict.fromkeys(("year", "yyyy", "yr", "y"), "%Y"),
+    **dict.fromkeys(("month", "mm"), "%m"),
+    **dict.fromkeys(("day", "dd"), "%d"),
+    **dict.fromkeys(("hour", "hh", "hr", "h"), "%H"),
+    **dict.fromkeys(("minute", "min"), "%M"),
+}
+"""Keys that are a part of a date by their name: two digits alone could be anything."""
+
+_DATES = ("%Y-%m-%d", "%Y%m%d", "%Y_%m_%d", "%Y-%m-%dT%H", "%Y-%m-%d-%H", "%Y%m%d%H", "%Y-%m",
+          "%Y%m")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's folder, its layout (key -> format or fixed value) and its partitions by date.
+
+    ``others`` has the values that a fixed key takes elsewhere in the table.
+    """
+
+    path: Path
+    layout: dict[str, str]
+    partitions: tuple[Partition, ...]
+    others: dict[str, tuple[str, ...]]
+
+    @property
+    def hourly(self) -> bool:
+        return "%H" in key_format(self.layout)
+
+    def files(self, partition: Partition) -> list[Path]:
+        return data_files(self.path / partition.path)
+
+
+def inspect(path: Path) -> Table:
+    """The table below ``path``.
+
+    Raises:
+        InputError: there is none, it has no file, or no partition key tells a date.
+    """
+    if not path.is_dir():
+        parent = path.parent
+        there = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+        raise InputError(
+            f"{path} is no folder; expected one that holds a Parquet table. {parent} has "
+            f"{choices(there)}",
+            path=str(path),
+        )
+    folders = list(_partition_folders(path))
+    if not folders:
+        if not data_files(path):
+            raise InputError(
+                f"{path} is empty; expected Parquet files in it, or in folders such as "
+                "ds=2013-04-01/",
+                path=str(path),
+            )
+        return Table(path, {}, (Partition("all"),), {})
+    layout, others = _layout(path, folders)
+    found = {f: from_path(layout, f) for f in folders}
+    dated = [p for f, p in found.items() if p is not None and data_files(path / f)]
+    if not dated:
+        raise InputError(
+            f"{path} has {len(folders)} partition folders ({choices(folders, 3)}) and no file in "
+            f"those that fit {_words(layout)}; expected Parquet files in them",
+            path=str(path),
+        )
+    return Table(path, layout, tuple(sorted(dated, key=lambda p: p.key)), others)
+
+
+def _partition_folders(path: Path, below: str = "") -> Iterator[str]:
+    """Paths ``a=1/b=2`` of the innermost partition folders, relative to the table."""
+    children = sorted(
+        p.name
+        for p in (path / below).iterdir()
+        if p.is_dir() and "=" in p.name and not p.name.startswith((".", "_"))
+    )
+    for name in children:
+        yield from _partition_folders(path, f"{below}/{name}" if below else name)
+    if not children and below:
+        yield below
+
+
+def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    split = [[piece.partition("=")[::2] for piece in folder.split("/")] for folder in folders]
+    names = {tuple(name for name, _ in pieces) for pieces in split}
+    if len(names) > 1:
+        raise InputError(
+            f"{path} mixes partition keys: {choices('/'.join(n) for n in names)}; expected the "
+            "same in every folder. Point --input at one table",
+            path=str(path),
+        )
+    layout: dict[str, str] = {}
+    others: dict[str, tuple[str, ...]] = {}
+    for level, name in enumerate(names.pop()):
+        values = sorted({pieces[level][1] for pieces in split} - {_HIVE_NULL})
+        format_ = _format(name, values)
+        if format_ is None and name.lower() in _NAMED:
+            wanted = _NAMED[name.lower()]
+            example = dt.datetime(2013, 4, 1, 5).strftime(wanted)
+            raise InputError(
+                f"{path}: the folders {name}={choices(values, 3)} are not written as {wanted}; "
+                f"expected e.g. {name}={example}. Have the table written so",
+                path=str(path),
+            )
+        if format_ is None:  # no date: one pipeline scores one value of such a key
+            layout[name] = values[0] if values else _HIVE_NULL
+            others[name] = tuple(values[1:])
+        else:
+            layout[name] = format_
+    if not any("%" in format_ for format_ in layout.values()):
+        raise InputError(
+            f"no partition key of {path} tells a date: {_words(layout)} ({choices(folders, 3)}). "
+            "Expected folders such as ds=2013-04-01/; or point --input at one of them, which is "
+            "then an unpartitioned table",
+            path=str(path),
+        )
+    return layout, others
+
+
+def _format(name: str, values: list[str]) -> str | None:
+    """The strftime format that all values have; None if they are no dates."""
+    named = _NAMED.get(name.lower())
+    for format_ in (named,) if named else _DATES:
+        if values and all(_fits(value, format_) for value in values):
+            return format_
+    return None
+
+
+def _fits(value: str, format_: str) -> bool:
+    try:
+        return dt.datetime.strptime(value, format_).strftime(format_) == value
+    except ValueError:
+        return False
+
+
+def _words(layout: dict[str, str]) -> str:
+    return "/".join(f"{name}={value}" for name, value in layout.items())

@@ -1,0 +1,195 @@
+"""How the tasks run a step, and how its exit code becomes Airflow's answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
+
+from nocturne_airflow.command import Command, Outcome
+from nocturne_airflow.operators import (
+    PrepareOperator,
+    ScoreOperator,
+    StepOperator,
+    check,
+    need_run_dir,
+)
+from nocturne_airflow.sensor import ReadySensor
+
+DAILY = {"ds": "%Y-%m-%d"}
+LOG = logging.getLogger("test")
+
+
+def context(run_type: str = "manual", key: str | None = None, **params: Any) -> Any:
+    """What Airflow hands a task, as far as ours look at it."""
+    task = SimpleNamespace(get_flat_relative_ids=lambda upstream: {"score", "judge"})
+    run = SimpleNamespace(run_type=run_type, partition_key=key, conf=dict(params))
+    ti = SimpleNamespace(task=task, get_first_reschedule_date=lambda _: None)
+    return {"dag_run": run, "params": params, "ti": ti}
+
+
+def prepare(home: Path) -> PrepareOperator:
+    return PrepareOperator(task_id="prepare", pipeline="daily", layout=DAILY, home=str(home))
+
+
+def sensor(home: Path, *, skip: bool = False, timeout: float = 60) -> ReadySensor:
+    return ReadySensor(
+        task_id="wait", pipeline="daily", layout=DAILY, home=str(home), skip_missing=skip,
+        timeout=timedelta(seconds=timeout),
+    )  # fmt: skip
+
+
+def test_a_step_answers_with_its_last_line_and_speaks_on_stderr(
+    steps: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps("print('working', file=sys.stderr); print('chatter'); print(json.dumps({'a': args}))")
+    with caplog.at_level(logging.INFO):
+        outcome = Command(["judge", "DIR"], tmp_path, LOG).run()
+    assert outcome == Outcome(0, "working", {"a": ["judge", "DIR"]})
+    assert {"$ nocturne judge DIR", "working", "chatter"} <= set(caplog.messages)
+
+
+def test_a_step_does_not_see_airflows_secrets(
+    steps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "secret")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
+    steps("print(json.dumps(dict(os.environ)))")
+    seen = Command(["status"], tmp_path, LOG).run().output
+    assert "secret" not in seen.values()
+    assert seen["NOCTURNE_HOME"] == str(tmp_path)
+    assert seen["MLFLOW_TRACKING_URI"] == "http://mlflow"
+
+
+def test_ending_a_step_ends_what_it_started(steps: Any, tmp_path: Path) -> None:
+    steps(
+        "import signal, subprocess\n"
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)"
+    )
+    command = Command(["score"], tmp_path, LOG)
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(command.run()))
+    thread.start()
+    until = time.monotonic() + 20
+    while not ((tmp_path / "child").exists() and (tmp_path / "child").read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    command.end()
+    thread.join(10)
+    assert outcomes[0].code == -signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(_dead(int((tmp_path / "child").read_text())), 0)
+
+
+def _dead(pid: int) -> int:
+    """Waits until a killed process is reaped (a zombie still has its number)."""
+    stat = Path(f"/proc/{pid}/stat")
+    until = time.monotonic() + 5
+    while stat.exists() and stat.read_text().split()[2] != "Z" and time.monotonic() < until:
+        time.sleep(0.02)
+    if stat.exists() and stat.read_text().split()[2] == "Z":
+        raise ProcessLookupError(pid)
+    return pid
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_terminal_exit_codes_are_not_retried(code: int) -> None:
+    with pytest.raises(AirflowFailException, match="gate: held: approve it"):
+        check("gate", Outcome(code, "held: approve it"))
+
+
+@pytest.mark.parametrize("code", [75, -9, 137])
+def test_other_exit_codes_are_retried(code: int) -> None:
+    with pytest.raises(AirflowException, match=f"ended with code {code}: away") as caught:
+        check("publish", Outcome(code, "away"))
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_prepare_hands_over_the_run_directory(steps: Any, tmp_path: Path) -> None:
+    steps("print(json.dumps({'action': 'score', 'run_dir': ' '.join(args), 'message': ''}))")
+    given = prepare(tmp_path).execute(context(day="2013-04-01", model_version=2))
+    assert given == "prepare daily --date 2013-04-01 --model-version 2 --json"
+
+
+@pytest.mark.parametrize("action", ["nothing", "skip", "dry_run"])
+def test_where_there_is_nothing_to_score_the_rest_is_skipped(
+    steps: Any, tmp_path: Path, action: str
+) -> None:
+    steps(f"print(json.dumps({{'action': {action!r}, 'run_dir': None, 'message': 'why'}}))")
+    with pytest.raises(DownstreamTasksSkipped) as caught:
+        prepare(tmp_path).execute(context(key="2013-04-01"))
+    assert caught.value.tasks == ["judge", "score"]
+
+
+def test_an_answer_of_another_version_is_refused(steps: Any, tmp_path: Path) -> None:
+    steps("print(json.dumps({'action': 'dance'}))")
+    with pytest.raises(AirflowFailException, match="expected an action"):
+        prepare(tmp_path).execute(context(key="2013-04-01"))
+
+
+@pytest.mark.parametrize("operator", [StepOperator, ScoreOperator])
+def test_a_task_without_a_run_directory_says_what_to_clear(operator: Any, tmp_path: Path) -> None:
+    extra = {"step": "judge"} if operator is StepOperator else {"application": "score.py"}
+    task = operator(task_id="t", home=str(tmp_path), run_dir="", **extra)
+    with pytest.raises(AirflowFailException, match="Clear `prepare` with its downstream tasks"):
+        task.execute(context(key="2013-04-01"))
+    assert need_run_dir("/runs/1") == "/runs/1"
+
+
+def test_the_sensor_passes_a_complete_partition(steps: Any, tmp_path: Path) -> None:
+    steps("sys.exit(0)")
+    assert sensor(tmp_path).poke(context("scheduled", "2013-04-01")) is True
+
+
+def test_a_scheduled_run_waits(steps: Any, tmp_path: Path) -> None:
+    steps("sys.exit(75)")
+    with pytest.raises(AirflowRescheduleException):
+        sensor(tmp_path).execute(context("scheduled", "2013-04-01"))
+
+
+@pytest.mark.parametrize("run_type", ["manual", "backfill"])
+def test_other_runs_say_at_once_what_is_missing(steps: Any, tmp_path: Path, run_type: str) -> None:
+    steps("print('there is no _SUCCESS', file=sys.stderr); sys.exit(75)")
+    with pytest.raises(AirflowFailException, match=r"no _SUCCESS\nOnly scheduled runs wait"):
+        sensor(tmp_path).execute(context(run_type, "2013-04-01"))
+
+
+def test_a_missing_partition_may_be_skipped(steps: Any, tmp_path: Path) -> None:
+    steps("sys.exit(75)")
+    with pytest.raises(AirflowSkipException, match="on_missing is skip"):
+        sensor(tmp_path, skip=True).execute(context("manual", "2013-04-01"))
+    with pytest.raises(AirflowSkipException, match="on_missing is skip"):
+        sensor(tmp_path, skip=True, timeout=0).execute(context("scheduled", "2013-04-01"))
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(tmp_path, timeout=0).execute(context("scheduled", "2013-04-01"))
+
+
+def test_wrong_parameters_fail_even_where_missing_is_skipped(steps: Any, tmp_path: Path) -> None:
+    steps("sys.exit(0)")
+    with pytest.raises(AirflowFailException, match="unknown run parameter 'dryrun'"):
+        sensor(tmp_path, skip=True).execute(context("manual", "2013-04-01", dryrun=True))
+
+
+def test_a_configuration_error_fails_the_sensor(steps: Any, tmp_path: Path) -> None:
+    steps("print('no pipeline', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(AirflowFailException, match="ready: no pipeline"):
+        sensor(tmp_path, skip=True).execute(context("scheduled", "2013-04-01"))

@@ -1,0 +1,84 @@
+"""What a DAG run may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from nocturne.errors import ConfigError
+from nocturne_airflow.request import FIELDS, Request, params, read
+
+DAILY = {"ds": "%Y-%m-%d"}
+HOURLY = {"ds": "%Y-%m-%d", "hour": "%H"}
+
+
+def test_a_scheduled_run_is_its_partition_key() -> None:
+    assert read(DAILY, "2013-04-01", {"day": None, "dry_run": False}) == Request("2013-04-01")
+
+
+def test_a_manual_run_may_name_the_day_instead() -> None:
+    asked = read(DAILY, None, {"day": "2013-04-01", "model_version": 3, "force": True})
+    assert asked.arguments() == ["--date", "2013-04-01", "--model-version", "3", "--force"]
+
+
+def test_day_and_partition_key_may_both_be_given_if_they_agree() -> None:
+    assert read(DAILY, "2013-04-01", {"day": "2013-04-01"}).key == "2013-04-01"
+
+
+def test_a_day_that_disagrees_with_the_partition_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'2013-04-01' but the day is '2013-04-02'"):
+        read(DAILY, "2013-04-01", {"day": "2013-04-02"})
+
+
+def test_without_a_day_the_advice_says_how_to_give_one() -> None:
+    with pytest.raises(ConfigError, match=r"names no partition.*airflow dags trigger DAG --conf"):
+        read(DAILY, None, {"day": None})
+
+
+def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
+    message = r"'dryrun': expected day, dry_run, force, model_version \(did you mean 'dry_run'\?\)"
+    with pytest.raises(ConfigError, match=message):
+        read(DAILY, "2013-04-01", {}, {"dryrun": True})
+
+
+@pytest.mark.parametrize(
+    ("layout", "key"),
+    [(DAILY, "2013-4-01"), (DAILY, "../2013-04-01"), (DAILY, "2013-04-01T05"),
+     (HOURLY, "2013-04-01"), (DAILY, "2013-02-30")],
+)  # fmt: skip
+def test_what_is_no_partition_of_this_layout_is_refused(layout: dict[str, str], key: str) -> None:
+    with pytest.raises(ConfigError, match="expected a partition key such as"):
+        read(layout, key, {})
+
+
+def test_the_form_shows_every_field_with_title_and_help() -> None:
+    fields = params(DAILY)
+    assert tuple(fields) == FIELDS
+    for field in fields.values():
+        assert field.schema["title"]
+        assert field.description
+        assert "section" not in field.schema, "Airflow folds named sections away"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "valid"),
+    [("day", "2013-04-01", True), ("day", None, True), ("day", "April 1st", False),
+     ("model_version", 7, True), ("model_version", None, True), ("model_version", 0, False),
+     ("model_version", "7", False), ("dry_run", "yes", False), ("force", True, True)],
+)  # fmt: skip
+def test_the_form_checks_values(field: str, value: object, valid: bool) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    if valid:
+        assert params(DAILY)[field].resolve(value=value) == value
+    else:
+        with pytest.raises(ParamValidationError, match="Failed validating"):
+            params(DAILY)[field].resolve(value=value)
+
+
+def test_the_hour_of_an_hourly_table_has_a_pattern() -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    field = params(HOURLY)["day"]
+    assert field.resolve(value="2013-04-01T05") == "2013-04-01T05"
+    with pytest.raises(ParamValidationError):
+        field.resolve(value="2013-04-01")

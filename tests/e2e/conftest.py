@@ -1,0 +1,37 @@
+"""One real local stack for the session: MLflow server, Airflow's four components, Spark.
+
+The project is a temporary one with its own conf/ and var/; the demo's data and model are made
+in it as ``make demo`` makes them. A second pipeline, ``nightly``, is the demo's without its end
+date, so that a schedule can be watched.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.helpers import Local, copy_conf, late_partitions
+from nocturne_airflow.environment import Ports
+from nocturne_airflow.local import Stack
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    root = tmp_path_factory.mktemp("project")
+    copy_conf(root)
+    env = {**os.environ, "NOCTURNE_HOME": str(root)}
+    env.pop("MLFLOW_TRACKING_URI", None)
+    subprocess.run(
+        [sys.executable, "-m", "nocturne.demo", "prepare"], env=env, cwd=root, check=True
+    )
+    late_partitions(root)
+    with Stack(root, Ports(0, 0)) as stack:
+        airflow = stack.client()
+        for dag_id in ("flight_delay", "nightly"):
+            airflow.wait_for_dag(dag_id)
+        airflow.pause("flight_delay", False)
+        yield Local(root, stack.env, airflow)

@@ -1,0 +1,94 @@
+"""The project that the end-to-end tests run in, and the running stack as they use it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from nocturne_airflow.client import Airflow
+
+__all__ = ["DAYS", "FIRST", "RUN_TIMEOUT_S", "Local", "copy_conf", "days", "late_partitions"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FIRST = dt.date(2013, 4, 1)
+DAYS = int(os.environ.get("NOCTURNE_E2E_DAYS", "2"))
+RUN_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Local:
+    """The running stack as a test uses it."""
+
+    root: Path
+    env: dict[str, str]
+    airflow: Airflow
+
+    def run(self, *command: str, root: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command in the stack's environment; its output is shown if it fails."""
+        env = self.env | ({"NOCTURNE_HOME": str(root)} if root else {})
+        done = subprocess.run(
+            command, env=env, cwd=root or self.root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def ended(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Wait for a run that must succeed; its task states."""
+        state = self.airflow.wait_for_run(dag_id, run_id, timeout=RUN_TIMEOUT_S)
+        states = self.airflow.task_states(dag_id, run_id)
+        failed = [task for task, s in states.items() if s == "failed"]
+        log = self.airflow.log(dag_id, run_id, failed[0]) if failed else ""
+        assert state == "success", f"{run_id}: {states}\n{log[-4000:]}"
+        return states
+
+    def refused(self, dag_id: str, run_id: str) -> str:
+        """Wait for a run that must fail in its first task; that task's log."""
+        assert self.airflow.wait_for_run(dag_id, run_id, timeout=RUN_TIMEOUT_S) == "failed"
+        states = self.airflow.task_states(dag_id, run_id)
+        assert states.pop("wait") == "failed"
+        assert set(states.values()) == {"upstream_failed"}
+        return self.airflow.log(dag_id, run_id, "wait")
+
+
+def days(count: int = DAYS) -> list[str]:
+    """The demo's partitions that the tests score."""
+    return [(FIRST + dt.timedelta(days=n)).isoformat() for n in range(count)]
+
+
+def copy_conf(root: Path) -> None:
+    """The repository's conf/, and the pipeline ``nightly``."""
+    shutil.copytree(REPOSITORY / "conf", root / "conf")
+    pipelines = root / "conf" / "pipelines"
+    nightly: dict[str, Any] = yaml.safe_load((pipelines / "flight_delay.yaml").read_text())
+    nightly["name"] = "nightly"
+    nightly["input"]["path"] = "var/nightly/flights"
+    nightly["output"]["path"] = "var/nightly/scores"
+    del nightly["schedule"]["end_date"]
+    (pipelines / "nightly.yaml").write_text(yaml.safe_dump(nightly))
+
+
+def late_partitions(root: Path) -> None:
+    """Yesterday's partition, and today's in case midnight passes meanwhile.
+
+    They are the first demo day's flights; one of them has lost its flight number.
+    """
+    table = pq.read_table(root / "var/demo/flights" / f"ds={FIRST}" / "part-0.parquet")
+    numbers = table.column("flight").to_pylist()
+    numbers[3] = None
+    at = table.schema.get_field_index("flight")
+    table = table.set_column(at, table.schema.field(at), pa.array(numbers, table.schema.types[at]))
+    today = dt.datetime.now(dt.UTC).date()
+    for day in (today - dt.timedelta(days=1), today):
+        folder = root / "var/nightly/flights" / f"ds={day}"
+        folder.mkdir(parents=True)
+        pq.write_table(table, folder / "part-0.parquet")
+        (folder / "_SUCCESS").touch()

@@ -1,0 +1,194 @@
+"""The main job in its three uses, with a real scheduler, Spark and MLflow server.
+
+The tests build on one another in file order: first every day is scored once, by backfill, then
+what is published must stand whatever else is asked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import time
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, copy_conf, days
+from nocturne_airflow.client import AirflowRefused
+
+pytestmark = pytest.mark.e2e
+
+DAG = "flight_delay"
+KEYS = ["time_hour", "carrier", "flight"]
+
+
+def scores(root: Path, day: str) -> Path:
+    return root / "var/demo/scores/flight_delay" / f"ds={day}"
+
+
+def files(root: Path, day: str) -> dict[str, str]:
+    """Name -> sha256 of a published partition."""
+    return {p.name: sha256(p.read_bytes()).hexdigest() for p in scores(root, day).iterdir()}
+
+
+def traces(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Path -> (inode, mtime, size) of every published file, folder and manifest."""
+    table = root / "var/demo/scores/flight_delay"
+    manifests = root / "var/demo/scores/_nocturne/flight_delay"
+    found = [*table.rglob("*"), *manifests.glob("ds=*/manifests/*")]
+    return {
+        str(p): (s.st_ino, s.st_mtime_ns, s.st_size) for p in found if (s := p.stat()) is not None
+    }
+
+
+def status(local: Local, pipeline: str, day: str) -> dict[str, Any]:
+    done = local.run("nocturne", "status", pipeline, "--from", day, "--to", day, "--json")
+    return dict(json.loads(done.stdout.splitlines()[-1])[0])
+
+
+def keys_of(path: Path) -> Counter[tuple[Any, ...]]:
+    """The keys of all rows below a folder, with multiplicity."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for file in sorted(path.glob("*.parquet")):
+        table = pq.read_table(file, columns=KEYS, partitioning=None)
+        rows.update(zip(*(table.column(k).to_pylist() for k in KEYS), strict=True))
+    return rows
+
+
+def quarantined(manifest: str) -> Counter[tuple[Any, ...]]:
+    """The keys of the rows that a manifest's run put into quarantine."""
+    record = json.loads(Path(manifest).read_text())
+    folder = Path(manifest).parents[1] / "quarantine" / record["run_key"][:16]
+    return keys_of(folder) if folder.is_dir() else Counter()
+
+
+def backfill(local: Local, *options: str) -> list[dict[str, Any]]:
+    """`airflow backfill create` for the demo's days; its runs once they have ended."""
+    before = {r["dag_run_id"] for r in local.airflow.runs(DAG, "backfill")}
+    local.run("airflow", "backfill", "create", "--dag-id", DAG, "--from-date", days()[0],
+              "--to-date", days()[-1], *options)  # fmt: skip
+    runs = [r for r in local.airflow.runs(DAG, "backfill") if r["dag_run_id"] not in before]
+    for run in runs:
+        local.ended(DAG, run["dag_run_id"])
+    return runs
+
+
+def test_a_backfill_publishes_every_day_of_its_range(local: Local) -> None:
+    runs = backfill(local)
+    assert sorted(r["partition_key"] for r in runs) == days()
+    for day in days():
+        night = status(local, DAG, day)
+        assert night["state"] == "published"
+        assert night["rows_in"] == night["rows_published"] + night["rows_quarantined"]
+
+
+def test_every_input_row_is_in_the_scores_or_in_quarantine_once(local: Local) -> None:
+    for day in days():
+        night = status(local, DAG, day)
+        given = keys_of(Path(night["input"]))
+        assert given == keys_of(Path(night["output"])) + quarantined(night["manifest"])
+        assert given.total() == night["rows_in"] > 0
+
+
+def test_a_backfill_that_reprocesses_touches_nothing(local: Local) -> None:
+    before = traces(local.root)
+    runs = backfill(local, "--reprocess-behavior", "completed")
+    assert sorted(r["partition_key"] for r in runs) == days()
+    for run in runs:
+        states = local.airflow.task_states(DAG, run["dag_run_id"])
+        assert states["prepare"] == "success"
+        assert states["score"] == states["publish"] == "skipped"
+    assert traces(local.root) == before
+
+
+def test_the_command_line_writes_the_same_bytes(
+    local: Local, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("cli")
+    copy_conf(root)
+    (root / "var/demo").mkdir(parents=True)
+    os.symlink(local.root / "var/demo/flights", root / "var/demo/flights")
+    local.run("nocturne", "score", DAG, "--date", days()[0], "--to", days()[-1], root=root)
+    for day in days():
+        assert files(root, day) == files(local.root, day)
+
+
+def test_a_manual_run_names_its_day_in_the_form(local: Local) -> None:
+    day = (FIRST + dt.timedelta(days=len(days()))).isoformat()
+    form = {"day": day, "model_version": 1, "dry_run": False, "force": False}
+    states = local.ended(DAG, local.airflow.trigger(DAG, conf=form))
+    assert set(states.values()) == {"success"}
+    assert status(local, DAG, day)["model_version"] == 1
+
+
+def test_a_dry_run_publishes_nothing(local: Local) -> None:
+    day = (FIRST + dt.timedelta(days=len(days()) + 1)).isoformat()
+    run_id = local.airflow.trigger(DAG, conf={"day": day, "dry_run": True})
+    states = local.ended(DAG, run_id)
+    assert states["prepare"] == "success"
+    assert states["score"] == "skipped"
+    assert "dry run, nothing was scored" in local.airflow.log(DAG, run_id, "prepare")
+    assert status(local, DAG, day)["state"] == "missing"
+    assert not scores(local.root, day).exists()
+
+
+def test_unknown_parameters_are_refused_by_the_first_task(local: Local) -> None:
+    run_id = local.airflow.trigger(DAG, days()[0], conf={"dryrun": True})
+    assert "unknown run parameter 'dryrun'" in local.refused(DAG, run_id)
+
+
+def test_a_day_that_disagrees_with_the_partition_key_is_refused(local: Local) -> None:
+    run_id = local.airflow.trigger(DAG, days()[0], conf={"day": "2013-05-01"})
+    assert "but the day is '2013-05-01'" in local.refused(DAG, run_id)
+
+
+def test_a_manual_run_for_a_day_without_data_fails_soon(local: Local) -> None:
+    log = local.refused(DAG, local.airflow.trigger(DAG, "2014-01-01"))
+    assert "Only scheduled runs wait for a partition" in log
+
+
+def test_wrong_values_never_become_a_run(local: Local) -> None:
+    with pytest.raises(AirflowRefused, match="less than the minimum of 1"):
+        local.airflow.trigger(DAG, days()[0], conf={"model_version": 0})
+    with pytest.raises(AirflowRefused, match="not a 'date'"):
+        local.airflow.trigger(DAG, conf={"day": "April 1st"})
+
+
+def test_the_schedule_scores_yesterday(local: Local) -> None:
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    local.airflow.pause("nightly", False)
+    until = time.monotonic() + 60
+    while not (runs := local.airflow.runs("nightly", "scheduled")):
+        assert time.monotonic() < until, "the scheduler made no run"
+        time.sleep(1)
+    local.airflow.pause("nightly")
+    (run,) = runs
+    key = str(run["partition_key"])
+    assert key in (str(yesterday), str(yesterday + dt.timedelta(days=1)))
+    local.ended("nightly", run["dag_run_id"])
+
+    night = status(local, "nightly", key)
+    assert (night["state"], night["rows_quarantined"]) == ("published", 1)
+    lost = quarantined(night["manifest"])
+    assert [flight for _, _, flight in lost] == [None]
+    assert keys_of(Path(night["input"])) == keys_of(Path(night["output"])) + lost
+
+
+def test_one_wrong_yaml_stops_no_other_pipeline(local: Local) -> None:
+    wrong = local.root / "conf/pipelines/wrong.yaml"
+    wrong.write_text("name: wrong\nmodel: {name: m, alias: a}\n")
+    try:
+        until = time.monotonic() + RUN_TIMEOUT_S / 10
+        while not (errors := local.airflow.import_errors()):
+            assert time.monotonic() < until, "no import error appeared"
+            time.sleep(1)
+    finally:
+        wrong.unlink()
+    (message,) = errors.values()
+    assert "wrong.yaml: input: missing" in message
+    assert not local.airflow.call("GET", f"/dags/{DAG}")["has_import_errors"]

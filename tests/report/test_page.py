@@ -1,0 +1,253 @@
+"""The HTML report: complete, escaped, small, and loading nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vl_convert
+
+from nocturne.records import DriftResult, Partition
+from nocturne.report import html
+
+ATTACK = "<script>alert(1)</script>"
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+class Page(HTMLParser):
+    """The page as a browser reads it: visible text, scripts, and attributes that load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self._inside = ""
+        self.feed(text)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+        self.charts: list[dict[str, Any]] = json.loads(self.scripts[0])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+        for name, value in attrs:
+            if name in ("src", "href", "data", "action", "srcset", "poster"):
+                self.loads.append(f"{tag} {name}={value}")
+            if name == "id" and value:
+                self.ids.append(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.words.append(data)
+
+
+def page(night: Any, **more: Any) -> Page:
+    return Page(html(night.run, night.judgement, night.baseline, night.history, **more))
+
+
+@pytest.fixture(scope="module")
+def ordinary(night: Any) -> Page:
+    return page(night)
+
+
+def test_the_verdict_comes_first_with_its_reasons(night: Any, ordinary: Page) -> None:
+    assert ordinary.text.index("Warning") < ordinary.text.index("rows in")
+    assert all(reason in ordinary.text for reason in night.judgement.reasons)
+
+
+def test_an_ok_night_without_reasons_says_what_was_found(night: Any) -> None:
+    judgement = replace(night.judgement, verdict="ok", reasons=())
+    text = page(replace(night, judgement=judgement)).text
+    assert "OK: nothing stands in the way" in text
+    assert "3 expectations checked, 0 failed" in text
+
+
+@pytest.mark.parametrize(("verdict", "words"), [("hold", "until a person"), ("fail", "Failed")])
+def test_every_verdict_has_plain_words(night: Any, verdict: Any, words: str) -> None:
+    assert words in page(replace(night, judgement=replace(night.judgement, verdict=verdict))).text
+
+
+def test_the_summary_names_the_run(night: Any, ordinary: Page) -> None:
+    for fact in ("flight_delay", "ds=2013-03-31", "version 3 (alias champion", night.run.run_key):
+        assert fact in ordinary.text
+    assert "900 rows in" in ordinary.text
+    assert "720 rows/s" in ordinary.text
+
+
+def test_failed_expectations_come_before_those_that_hold(held: Any) -> None:
+    text = page(held).text
+    assert "1 of 4 expectations failed" in text
+    assert text.index("0.71") < text.index("3 that hold")
+    assert "/docs/index.html" in text
+
+
+def test_quarantine_shows_reasons_by_rows_and_examples(held: Any) -> None:
+    shown = page(
+        held,
+        quarantine_reasons={"null key: flight": 3, "temp is not a number": 9},
+        quarantine_examples=[{"file": "part-0.parquet", "row": 17, "reason": "null key: flight"}],
+    )
+    assert "12 of 900 rows (1.3%)" in shown.text
+    assert shown.text.index("temp is not a number 9") < shown.text.index("null key: flight 3")
+    assert "part-0.parquet 17 null key" in shown.text
+
+
+def test_every_column_is_in_the_drift_table_worst_first(night: Any, ordinary: Page) -> None:
+    table = ordinary.text[ordinary.text.index("Alarm above") :]
+    places = [table.index(f.column) for f in night.judgement.drift.columns[:4]]
+    assert places == sorted(places)
+
+
+def test_the_charts_people_expect_are_there_and_have_their_places(
+    night: Any, ordinary: Page
+) -> None:
+    ids = [chart["id"] for chart in ordinary.charts]
+    assert set(ids) <= set(ordinary.ids)
+    assert {"heat", "rows"} <= set(ids)
+    assert len(ids) == 3 + 15
+    heat = next(c["spec"] for c in ordinary.charts if c["id"] == "heat")
+    assert len(heat["data"]["values"]) == 30 * 15
+
+
+def test_every_chart_is_valid_vega_lite(ordinary: Page) -> None:
+    for chart in ordinary.charts:
+        vl_convert.vegalite_to_vega(chart["spec"])
+
+
+def test_without_a_baseline_the_night_is_drawn_alone(night: Any) -> None:
+    judgement = replace(night.judgement, drift=DriftResult(note="Drift was not measured."))
+    shown = Page(html(night.run, judgement, None, ()))
+    assert "Drift was not measured." in shown.text
+    assert "baseline (training)" not in shown.text
+    assert len(shown.charts) == 1 + 15
+
+
+def test_without_earlier_days_the_report_says_so(night: Any) -> None:
+    assert "No other partition is published yet" in page(replace(night, history=())).text
+
+
+def test_the_page_loads_nothing(ordinary: Page, night: Any) -> None:
+    text = html(night.run, night.judgement, night.baseline, night.history)
+    assert ordinary.loads == []
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\(", text[: text.index("</style>")])
+    assert "http" not in json.dumps(ordinary.charts)
+
+
+def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any) -> None:
+    judged, base = night.judgement, night.baseline.columns
+    copies = {f"{name}_{i}": name for i in range(20) for name in base if name != "score"}
+    drift = tuple(
+        replace(f, column=copy)
+        for copy, name in copies.items()
+        for f in judged.drift.columns
+        if f.column == name
+    )
+    profile = {copy: judged.profile.columns[name] for copy, name in copies.items()}
+    judgement = replace(
+        judged, drift=DriftResult(drift), profile=replace(judged.profile, columns=profile)
+    )
+    baseline = replace(night.baseline, columns={copy: base[n] for copy, n in copies.items()})
+    past = replace(night.history[0], drift=drift)
+    history = [replace(past, partition=Partition(f"2012-{i:04}")) for i in range(120)]
+    text = html(night.run, judgement, baseline, history)
+    assert 1_200_000 < len(text.encode()) < 2_000_000
+    assert len(re.findall(r"window\.vegaEmbed ?=", text)) == 1
+    shown = Page(text)
+    assert "30 are shown; 250 with less drift are left out" in shown.text
+    assert "180 more columns" in shown.text
+
+
+def test_the_page_stays_small_whatever_the_values_are(night: Any) -> None:
+    huge = "x" * 1_000_000
+    judgement = replace(night.judgement, reasons=(huge,))
+    run = replace(night.run, input_dir=huge)
+    text = html(run, judgement, night.baseline, (), quarantine_examples=[{huge: huge}] * 50)
+    assert len(text) < 2_000_000
+
+
+def attacked(nights: Callable[..., Any]) -> Any:
+    """A night in which every text that comes from data is an attack."""
+    night = nights(days=2, new_carrier=ATTACK)
+    judged, base = night.judgement, night.baseline
+    columns = {ATTACK if n == "temp" else n: c for n, c in judged.profile.columns.items()}
+    drift = tuple(
+        replace(f, column=ATTACK, psi=99.0) if f.column == "temp" else f
+        for f in judged.drift.columns
+    )
+    expectation = replace(
+        judged.quality.expectations[0], success=False, column=ATTACK, observed=ATTACK,
+        detail=ATTACK, type=ATTACK, suite=ATTACK,
+    )  # fmt: skip
+    judgement = replace(
+        judged,
+        reasons=(ATTACK,),
+        quarantined=1,
+        profile=replace(judged.profile, columns=columns),
+        drift=replace(judged.drift, columns=drift, note=ATTACK),
+        quality=replace(judged.quality, expectations=(expectation,), data_docs=ATTACK),
+    )
+    baseline = replace(
+        base, columns={ATTACK if n == "temp" else n: c for n, c in base.columns.items()}
+    )
+    run = replace(night.run, pipeline=ATTACK, input_dir=ATTACK, output_dir=ATTACK)
+    return replace(night, run=run, judgement=judgement, baseline=baseline)
+
+
+def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any]) -> None:
+    shown = page(
+        attacked(nights),
+        quarantine_reasons={ATTACK: 1},
+        quarantine_examples=[{ATTACK: ATTACK}],
+    )
+    assert len(shown.scripts) == 2
+    assert shown.text.count(ATTACK) >= 12
+    assert ATTACK[:20] in json.dumps(shown.charts)
+
+
+def test_a_script_block_can_not_be_ended_by_data(nights: Callable[..., Any]) -> None:
+    night = attacked(nights)
+    text = html(night.run, night.judgement, night.baseline, night.history)
+    assert text.lower().count("<script") == text.lower().count("</script") == 2
+    assert "<!--" not in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_draws_every_chart_and_runs_nothing_else(
+    nights: Callable[..., Any], tmp_path: Path, scheme: str
+) -> None:
+    night = attacked(nights)
+    text = html(night.run, night.judgement, night.baseline, night.history)
+    file = tmp_path / "report.html"
+    file.write_text(text, encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    flags += "--disable-background-networking --disable-component-update --disable-sync "
+    flags += f"--blink-settings=preferredColorScheme={1 if scheme == 'light' else 0} "
+    flags += "--virtual-time-budget=20000 --enable-logging=stderr --dump-dom"
+    command = [str(BROWSER), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert 'data-drawn="yes"' in done.stdout
+    drawn = done.stdout[: done.stdout.index('<script type="application/json"')]
+    assert drawn.count("<svg") == len(Page(text).charts)
+    assert "could not be drawn" not in drawn
+    assert "CONSOLE" not in done.stderr
