@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(database: Path, tmp_path: Path) -> Iterator[Store]:
+def store(database: Path, tmp_path: Path) -> Store:
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
-    yield Store(tmp_path)
+    return Store(tmp_path)
 
 
 def test_a_night_becomes_one_run_with_its_tags_metrics_and_artifacts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from nocturne.records import Profile
 from nocturne.report import score_summary
 
 
-def profile(values: Sequence[object], center: float | None) -> Profile:
+def profile(values: Any, center: float | None) -> Profile:
     profiler = TableProfiler({"score": center})
     profiler.update(pa.RecordBatch.from_pydict({"score": values}))
     return profiler.result()

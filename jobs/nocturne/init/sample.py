@@ -38,6 +38,8 @@ class Sample:
     def words(self) -> str:
         """For comments: "4,210 rows of 2013-01-01 to 2013-12-31"."""
         first, last = self.partitions[0], self.partitions[-1]
+        if first == "all":
+            return f"{self.rows.num_rows:,} rows of the table"
         days = first if first == last else f"{len(self.partitions)} partitions, {first} to {last}"
         return f"{self.rows.num_rows:,} rows of {days}"
 
@@ -122,7 +124,8 @@ def is_key(sample: Sample, names: Sequence[str]) -> bool:
     """Whether the columns have no null and no two rows of a partition in common."""
     if any(sample.rows[name].null_count for name in names):
         return False
-    return _groups(sample, names) == sample.rows.num_rows
+    unique: bool = _groups(sample, names) == sample.rows.num_rows
+    return unique
 
 
 def _groups(sample: Sample, names: Sequence[str]) -> int:

@@ -136,7 +136,7 @@ def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, t
 def _format(name: str, values: list[str]) -> str | None:
     """The strftime format that all values have; None if they are no dates."""
     named = _NAMED.get(name.lower())
-    for format_ in (named,) if named else _DATES:
+    for format_ in (named, *_DATES) if named else _DATES:
         if values and all(_fits(value, format_) for value in values):
             return format_
     return None

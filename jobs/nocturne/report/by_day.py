@@ -12,6 +12,9 @@ __all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
 HEAT_LEVELS = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Steps of the heat map's colours, in multiples of the alarm level."""
 
+_ROOM = {"left": 5, "top": 5, "right": 28, "bottom": 5}
+"""Around a chart: to the right, half of a day's label."""
+
 
 def _days_axis(domain: Sequence[str]) -> Spec:
     axis = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 12, "grid": False}
@@ -40,6 +43,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
     return {
         "width": "container",
         "autosize": FIT,
+        "padding": _ROOM,
         "height": 18 * len(names),
         "data": {"values": rows},
         "encoding": {
@@ -80,6 +84,7 @@ def scores_by_day(
     return {
         "width": "container",
         "autosize": FIT,
+        "padding": _ROOM,
         "height": 190,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain)},
@@ -126,6 +131,7 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
     return {
         "width": "container",
         "autosize": FIT,
+        "padding": _ROOM,
         "height": 80,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain), "y": y, "tooltip": tooltip},

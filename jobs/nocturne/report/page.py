@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, Run
 from nocturne.report import assets
@@ -107,9 +106,9 @@ def html(
         feature_cards=feature_cards,
         features_left_out=max(0, len(features) - _FEATURES),
         charts=_json(specs),
-        style=Markup(assets.style()),
-        script=Markup(script),
-        script_digest=Markup(assets.digest(script)),
+        style=assets.style(),
+        script=script,
+        script_digest=assets.digest(script),
     )
 
 
@@ -125,10 +124,10 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
-def _json(specs: Sequence[Mapping[str, Any]]) -> Markup:
+def _json(specs: Sequence[Mapping[str, Any]]) -> str:
     """JSON for a script block: no ``<`` in it can end the block or start a comment."""
     text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _score(
