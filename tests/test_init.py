@@ -21,6 +21,7 @@ from nocturne import config, quality
 from nocturne.contract import log_torch_model
 from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.init import init
+from nocturne.init.keys import is_key
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
 from nocturne.pipeline import prepare
@@ -342,7 +343,7 @@ def test_given_keys_are_taken_though_they_repeat_and_the_yaml_says_so(
     table(root / "data")
     path, suite, _ = run(keys=["store"])
     assert (
-        "# The keys are not without nulls and unique in 300 rows of the table." in path.read_text()
+        "# The keys are not without nulls and unique in 300 rows of the table" in path.read_text()
     )
     assert config.load("sales", root=root).pipeline.output.keys == ["store"]
     assert "unique" not in suite.read_text()
@@ -365,6 +366,19 @@ def test_a_column_called_id_is_preferred_and_one_with_a_null_is_none(run: Init, 
     table(root / "data", data=data.append_column("id", pa.array([None, *range(299)])))
     run()
     assert config.load("sales", root=root).pipeline.output.keys == ["sale_id"]
+
+
+def test_a_guess_that_fails_in_a_partition_outside_of_the_sample_is_dropped(
+    run: Init, root: Path
+) -> None:
+    folder = table(root / "data", *(f"ds=2024-01-{day:02d}" for day in range(1, 15)))
+    for file in folder.rglob("*.parquet"):
+        seconds = [0] * 300 if "01-06" in str(file) else range(300)
+        day = pq.read_table(file, partitioning=None).append_column("second", pa.array(seconds))
+        pq.write_table(day, file)
+    assert is_key(take(inspect(folder)), ["second"])
+    run()
+    assert config.load("sales", root=root).pipeline.output.keys == ["store", "sale"]
 
 
 def test_existing_files_stay_unless_forced(run: Init, root: Path) -> None:

@@ -210,7 +210,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What one split came to; its file's existence decides which attempt counts."""
+    """What one split came to; its file's existence decides which attempt counts.
+
+    ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
+    """
 
     key: str
     index: int
@@ -222,7 +225,8 @@ class SplitResult:
     quarantined: int
     quarantine_file: str | None
     reasons: dict[str, int]
-    seconds: float
+    started: float
+    finished: float
     profile: Profile
 
 

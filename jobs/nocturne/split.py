@@ -66,7 +66,7 @@ def run_split(run: Run, split: Split) -> SplitResult:
     decided = result_path(run, split)
     if decided.exists():
         return read(SplitResult, decided)
-    started = time.perf_counter()
+    started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
     folder = Path(run.run_dir) / "attempts"
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,8 @@ def run_split(run: Run, split: Split) -> SplitResult:
         quarantined=rows - good_rows,
         quarantine_file=bad_target.name if bad_writer is not None else None,
         reasons=dict(sorted(reasons.items())),
-        seconds=round(time.perf_counter() - started, 3),
+        started=started,
+        finished=time.time(),
         profile=profiler.result(),
     )
     write(decided, result, exclusive=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from nocturne.init.keys import is_key
 from nocturne.init.model import Chosen
-from nocturne.init.sample import Sample, is_key
+from nocturne.init.sample import Sample
 from nocturne.init.table import Table
 
 __all__ = ["pipeline_text"]
@@ -87,9 +88,9 @@ def _ready(success_file: bool) -> list[str]:
 def _keys(sample: Sample, keys: Sequence[str], guessed: bool) -> list[str]:
     """A comment on where the keys come from."""
     if guessed:
-        return [f"  # The keys were guessed: no nulls, unique in {sample.words}."]
+        return [f"  # The keys were guessed: no nulls, unique in {sample.words}"]
     held = "are" if is_key(sample, keys) else "are not"
-    return [f"  # The keys {held} without nulls and unique in {sample.words}."]
+    return [f"  # The keys {held} without nulls and unique in {sample.words}"]
 
 
 def _others(sample: Sample, keys: Sequence[str]) -> str:

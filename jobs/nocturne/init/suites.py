@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import yaml
 
 from nocturne.encoding import Encoding
-from nocturne.init.sample import Sample, distinct_values, is_key
+from nocturne.init.keys import is_key
+from nocturne.init.sample import Sample, distinct_values
 
 __all__ = ["input_suite", "output_suite"]
 

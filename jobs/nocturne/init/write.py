@@ -10,9 +10,10 @@ from pathlib import Path
 from nocturne import config, quality
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
+from nocturne.init.keys import find_keys
 from nocturne.init.model import check_data, choose
 from nocturne.init.pipeline import pipeline_text
-from nocturne.init.sample import Sample, find_keys, take
+from nocturne.init.sample import Sample, take
 from nocturne.init.suites import input_suite, output_suite
 from nocturne.init.table import inspect
 from nocturne.layout import Layout
@@ -74,7 +75,7 @@ def init(
     chosen = choose(model, tracking_uri, allow_pickle=allow_pickle)
     check_data(chosen.encoding, sample.schema, folder)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
-    found = _checked(keys, sample) if keys else find_keys(sample, chosen.encoding.columns, made)
+    found = _checked(keys, sample) if keys else find_keys(table, sample, made)
     texts = [
         pipeline_text(
             name,

@@ -45,7 +45,7 @@ def judge(run: Run) -> Judgement:
         results = results_of(run)
         loaded = load(run.pipeline)
         folder = Path(run.run_dir)
-        seconds = {"score": round(sum(r.seconds for r in results), 3)}
+        seconds = {"score": _elapsed(results)}
         merged = profile.merge([r.profile for r in results])
         resolved = registry.Resolved(run.model)
 
@@ -93,6 +93,14 @@ def _check(run: Run, loaded: Loaded, results: list[SplitResult]) -> QualityResul
         return QualityResult()
     title = f"{run.pipeline} {run.partition.key}"
     return quality.evaluate(suites, docs_dir=Path(run.run_dir) / "data_docs", title=title)
+
+
+def _elapsed(results: list[SplitResult]) -> float:
+    """Seconds from the first split's start to the last one's end; splits taken over don't count."""
+    scored = [r for r in results if r.finished > r.started]
+    if not scored:
+        return 0.0
+    return round(max(r.finished for r in scored) - min(r.started for r in scored), 3)
 
 
 def _reasons(results: list[SplitResult]) -> dict[str, int]:

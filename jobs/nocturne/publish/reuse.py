@@ -41,7 +41,7 @@ def reuse(run: Run, current: Manifest) -> int:
             source = Path(run.state_dir) / "quarantine" / current.run_key[:16] / bad.path
             if not _link(source, attempts / f"quarantine-{name}", bad):
                 continue
-        new = replace(old, index=split.index, file=name, seconds=0.0,
+        new = replace(old, index=split.index, file=name, finished=old.started,
                       quarantine_file=f"quarantine-{name}" if bad else None)  # fmt: skip
         write(target, new, exclusive=True)
         taken += 1
