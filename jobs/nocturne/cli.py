@@ -228,6 +228,7 @@ def init(
     output_path: Annotated[Optional[str], typer.Option("--output", help="Of the scores.")] = None,
     key: Annotated[Optional[list[str]], typer.Option(help="Key column; may be repeated.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    allow_pickle: Annotated[bool, typer.Option(help="Take a model that is a pickle.")] = False,
 ) -> None:
     """Write a pipeline YAML and starter suites from a model and its data."""
     from nocturne.init import init as write_it
@@ -236,7 +237,8 @@ def init(
     root = config.home()
     uri = tracking_uri(config.registry_uri(root), root)
     for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
-                         keys=key or None, root=root, tracking_uri=uri, force=force):  # fmt: skip
+                         keys=key or None, root=root, tracking_uri=uri, force=force,
+                         allow_pickle=allow_pickle):  # fmt: skip
         _say(f"wrote {path}")
     _say(f"next: nocturne score {name} --date DATE --dry-run")
 

@@ -166,11 +166,11 @@ def test_the_schedule_scores_yesterday(local: Local) -> None:
     while not (runs := local.airflow.runs("nightly", "scheduled")):
         assert time.monotonic() < until, "the scheduler made no run"
         time.sleep(1)
-    local.airflow.pause("nightly")
     (run,) = runs
     key = str(run["partition_key"])
     assert key in (str(yesterday), str(yesterday + dt.timedelta(days=1)))
     local.ended("nightly", run["dag_run_id"])
+    local.airflow.pause("nightly")
 
     night = status(local, "nightly", key)
     assert (night["state"], night["rows_quarantined"]) == ("published", 1)

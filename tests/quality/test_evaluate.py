@@ -219,3 +219,18 @@ def test_at_most_a_few_short_examples_are_shown(tmp_path: Path) -> None:
     )
     assert len(found.observed) < 300
     assert found.observed.startswith("100 of 100 (100.00%) values unexpected, such as xxx")
+
+
+def test_an_expectation_without_an_answer_is_an_error_and_no_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.quality import gx
+
+    whole = gx.build
+    monkeypatch.setattr(gx, "build", lambda name, path, checks: whole(name, path, checks[:1]))
+    checks: list[Check] = [
+        ("expect_column_values_to_not_be_null", {"column": "id"}),
+        ("expect_column_values_to_be_null", {"column": "id"}),
+    ]
+    with pytest.raises(ConfigError, match="Great Expectations answered 1 of 2 expectations"):
+        ask(tmp_path, checks)

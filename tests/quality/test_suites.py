@@ -165,3 +165,15 @@ def test_the_known_types_are_those_that_great_expectations_registers() -> None:
     from nocturne.quality.catalog import known_types
 
     assert known_types() == sorted(list_registered_expectation_implementations())
+
+
+def test_an_environment_without_great_expectations_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.quality import catalog
+
+    for cached in (catalog._schemas, catalog._index):
+        cached.cache_clear()
+    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="install great-expectations==1.24.1, or remove quality"):
+        load_suite(suite(tmp_path, GOOD))

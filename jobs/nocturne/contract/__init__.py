@@ -5,6 +5,7 @@ which tensors), and its baseline (how the training data and the model's scores o
 For a torch module one call does it all::
 
     encoding = infer_encoding(table, numeric=["age"], categories=["city"], outputs=["score"])
+    use_project("churn-training")                  # MLflow as the project names it
     numbers, codes = tensors(table, encoding)      # train on these: what the night will see
     ...
     log_torch_model(module, encoding, table, name="churn", partitions=days,
@@ -21,6 +22,7 @@ All of them talk to MLflow's current tracking URI and registry.
 from nocturne.contract.baseline import baseline, predict
 from nocturne.contract.encodings import infer_encoding, tensors
 from nocturne.contract.log import LoggedTorchModel, log_torch_model, register
+from nocturne.contract.project import use_project
 
 __all__ = [
     "LoggedTorchModel",
@@ -30,4 +32,5 @@ __all__ = [
     "predict",
     "register",
     "tensors",
+    "use_project",
 ]
