@@ -51,6 +51,7 @@ clean: ## Remove the environment and everything that runs left behind
 java:
 	@$(PYTHON) jobs/nocturne/java.py --install
 
+# Compiled once here: where Python may not write bytecode, every start would compile it anew.
 # torch is the one package installed with its dependencies: which ones it needs (CUDA's, or
 # none) depends on the build that the machine is given. All others come from the lock alone,
 # without dependencies, so that pyspark-client stays out.
@@ -60,7 +61,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt
-	@uv pip install -q --no-deps -r .venv/lock-without-torch.txt
-	@uv pip install -q -c requirements.lock "$$(grep '^torch==' requirements.lock)"
+	@uv pip install -q --compile-bytecode --no-deps -r .venv/lock-without-torch.txt
+	@uv pip install -q --compile-bytecode -c requirements.lock "$$(grep '^torch==' requirements.lock)"
 	@uv pip install -q --no-deps --no-build-isolation -e .
 	@touch $@

@@ -97,10 +97,10 @@ class Airflow:
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def runs(self, dag_id: str, run_type: str | None = None) -> list[dict[str, Any]]:
-        """The DAG's runs, oldest first."""
-        query = {"limit": 100, "order_by": "id"} | ({"run_type": run_type} if run_type else {})
+        """The DAG's newest hundred runs, oldest first."""
+        query = {"limit": 100, "order_by": "-id"} | ({"run_type": run_type} if run_type else {})
         found = self.call("GET", f"/dags/{dag_id}/dagRuns", params=query)
-        return list(found["dag_runs"])
+        return list(reversed(found["dag_runs"]))
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run as Airflow describes it."""
@@ -110,6 +110,13 @@ class Airflow:
         """Task id -> state ("none" where it has not been looked at yet)."""
         found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
         return {t["task_id"]: t["state"] or "none" for t in found["task_instances"]}
+
+    def abandon(self, dag_id: str) -> list[str]:
+        """Mark every unfinished run of the DAG as failed; returns their run ids."""
+        left = [str(r["dag_run_id"]) for r in self.runs(dag_id) if r["state"] not in ENDED]
+        for run_id in left:
+            self.call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+        return left
 
     def wait_for_run(
         self,

@@ -27,7 +27,7 @@ from nocturne.errors import NocturneError, TerminalError
 from nocturne_airflow.client import Airflow
 from nocturne_airflow.command import interpreter
 from nocturne_airflow.environment import USER, Ports, airflow_home, environment, passwords_file
-from nocturne_airflow.local import Stack, running
+from nocturne_airflow.stack import Stack, running
 
 __all__ = ["main"]
 
@@ -102,7 +102,12 @@ def _airflow(root: Path, console: Console) -> Iterator[Airflow]:
         yield Airflow(f"http://127.0.0.1:{ports.airflow}", USER, password)
         return
     with Stack(root, Ports(0, 0), say=console.print) as stack:
-        yield stack.client()
+        airflow = stack.client()
+        airflow.wait_for_dag(PIPELINE)
+        # What an interrupted demo left half-way: its processes are gone, but Airflow would
+        # wait five minutes for their heartbeat. What they scored is kept.
+        airflow.abandon(PIPELINE)
+        yield airflow
         console.print("Ending Airflow and MLflow ...")
 
 

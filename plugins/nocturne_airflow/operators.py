@@ -6,6 +6,7 @@ that passes between tasks is the run directory's path.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,8 +123,8 @@ class PrepareOperator(StepOperator):
 class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
     """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
 
-    spark-submit ends with 1 both for our errors and for Spark's own, so every failure here is
-    retried.
+    spark-submit ends with 1 both for our errors and for Spark's own; which of the two it was
+    stands in the run directory.
     """
 
     ui_color = "#f7ece4"
@@ -142,7 +143,23 @@ class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
             "PYSPARK_DRIVER_PYTHON": python,
             "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON") or python,
         }
-        super().execute(context)
+        spark_conf = Path(self.home) / "conf" / "spark"
+        if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
+            self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
+        try:
+            super().execute(context)
+        except AirflowException as failure:
+            raise self._explained(failure) from None
+
+    def _explained(self, failure: AirflowException) -> AirflowException:
+        """The job's own error, terminal or not, in place of "spark-submit failed"."""
+        left = Path((self.application_args or [""])[0]) / "error.json"
+        try:
+            error = json.loads(left.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return failure
+        kind = AirflowFailException if error.get("terminal") else AirflowException
+        return kind(f"score: {error.get('message')}")
 
 
 def need_run_dir(run_dir: str) -> str:

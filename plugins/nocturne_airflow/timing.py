@@ -4,6 +4,10 @@ The run of partition D starts when D is over, one cron tick later (``run_offset=
 start_date and end_date bound the *start* of scheduled runs, while ``schedule.start_date`` and
 ``end_date`` name partitions; so both move by one period, and the partition of the last day is
 scheduled. Manual runs and backfills of partitioned DAGs are not bounded by them.
+
+Known in Airflow 3.3.2: a cron in an hour that daylight saving skips (02:00 in New York) leaves
+out one partition of that year and runs the next one twice. Midnight, the default, is safe where
+clocks do not change at midnight; the wait for data belongs to the sensor, not to the cron.
 """
 
 from __future__ import annotations

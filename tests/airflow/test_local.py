@@ -17,8 +17,8 @@ import pytest
 
 from nocturne_airflow import local
 from nocturne_airflow.environment import Ports, airflow_home, environment, passwords_file
-from nocturne_airflow.local import Stack, running
 from nocturne_airflow.processes import MARK, StackError, end, free_port, members, start, tail
+from nocturne_airflow.stack import Stack, _mlflow, running
 
 
 def quiet(_: str) -> None:
@@ -56,7 +56,7 @@ def test_both_servers_listen_on_this_machine_only_and_want_a_password(tmp_path: 
     env = environment(tmp_path)
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
-    assert "127.0.0.1" in local._mlflow(tmp_path, Ports())
+    assert "127.0.0.1" in _mlflow(tmp_path, Ports())
 
 
 def test_the_tasks_find_the_environments_own_programs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -153,6 +154,27 @@ def test_a_task_without_a_run_directory_says_what_to_clear(operator: Any, tmp_pa
     with pytest.raises(AirflowFailException, match="Clear `prepare` with its downstream tasks"):
         task.execute(context(key="2013-04-01"))
     assert need_run_dir("/runs/1") == "/runs/1"
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, AirflowFailException),
+                                                (False, AirflowException)])  # fmt: skip
+def test_a_failed_job_says_what_its_run_directory_says(
+    steps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, kind: type
+) -> None:
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    submit.write_text("#!/bin/sh\necho 'job failed' >&2\nexit 1\n")
+    submit.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{submit.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type":"spark","host":"local[1]"}')
+    left = {"type": "InputError", "message": "column 'y' is missing", "terminal": terminal}
+    (tmp_path / "error.json").write_text(json.dumps(left))
+    task = ScoreOperator(
+        task_id="score", application="score.py", home=str(tmp_path), run_dir=str(tmp_path)
+    )
+    with pytest.raises(AirflowException, match="score: column 'y' is missing") as caught:
+        task.execute(context(key="2013-04-01"))
+    assert type(caught.value) is kind
 
 
 def test_the_sensor_passes_a_complete_partition(steps: Any, tmp_path: Path) -> None:

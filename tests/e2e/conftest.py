@@ -16,7 +16,7 @@ import pytest
 
 from e2e.helpers import Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
-from nocturne_airflow.local import Stack
+from nocturne_airflow.stack import Stack
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,8 @@ def copy_conf(root: Path) -> None:
     nightly["input"]["path"] = "var/nightly/flights"
     nightly["output"]["path"] = "var/nightly/scores"
     del nightly["schedule"]["end_date"]
+    # It would hold the night for the flight number that ``late_partitions`` takes away.
+    del nightly["quality"]["input_suite"]
     (pipelines / "nightly.yaml").write_text(yaml.safe_dump(nightly))
 
 

@@ -1,0 +1,262 @@
+"""The servers of a local Airflow and MLflow, started and watched one by one.
+
+Not ``airflow standalone``: ending that leaves its children running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from nocturne_airflow.client import Airflow
+from nocturne_airflow.environment import (
+    USER,
+    Ports,
+    airflow_home,
+    code_root,
+    environment,
+    passwords_file,
+)
+from nocturne_airflow.processes import MARK, StackError, end, free_port, start, tail, taken
+
+__all__ = ["STOP_SIGNALS", "Stack", "running"]
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HEALTHY_WITHIN_S = 240.0
+
+
+class Stack:
+    """The running servers of one project; a context manager that ends them all.
+
+    Args:
+        root: the project with conf/ and var/.
+        ports: 0 means any free port.
+        code: where dags/ and plugins/ are; default: this installation's.
+        say: receives one line of progress at a time.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        ports: Ports | None = None,
+        *,
+        code: Path | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        wanted = ports or Ports()
+        self.root = root.resolve()
+        self.ports = Ports(wanted.airflow or free_port(), wanted.mlflow or free_port())
+        self.code = code or code_root()
+        self.say = say
+        self.id = secrets.token_hex(8)
+        self.env = environment(self.root, self.ports, code=self.code) | {MARK: self.id}
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Stack:
+        try:
+            self._claim()
+            self._start("mlflow", _mlflow(self.root, self.ports))
+            self._migrate()
+            for name, arguments in _AIRFLOW.items():
+                self._start(name, [sys.executable, "-m", "airflow", *arguments(self.ports)])
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def home(self) -> Path:
+        return airflow_home(self.root)
+
+    @property
+    def password(self) -> str:
+        return str(json.loads(passwords_file(self.home).read_text())[USER])
+
+    def client(self) -> Airflow:
+        """A REST client, logged in."""
+        return Airflow(f"http://127.0.0.1:{self.ports.airflow}", USER, self.password)
+
+    def log(self, name: str) -> Path:
+        """The log file of one server."""
+        return self.home / "logs" / "local" / f"{name}.log"
+
+    def check(self) -> None:
+        """Make sure that every server still runs.
+
+        Raises:
+            StackError: one has ended; shows the end of its log.
+        """
+        for name, server in self._servers.items():
+            code = server.poll()
+            if code is not None:
+                raise StackError(
+                    f"{name} ended with code {code}. The end of {self.log(name)}:\n\n"
+                    f"{tail(self.log(name))}",
+                    name=name,
+                )
+
+    def stop(self) -> None:
+        """End every process of the stack; a second Ctrl-C must not stop that half-way."""
+        ignored = {s: signal.signal(s, signal.SIG_IGN) for s in STOP_SIGNALS}
+        try:
+            end(self.id, [server.pid for server in self._servers.values()])
+            for server in self._servers.values():
+                server.wait()
+            self._servers.clear()
+            if _claim_of(self.home).get("id") == self.id:
+                (self.home / "stack.json").unlink(missing_ok=True)
+        finally:
+            for number, handler in ignored.items():
+                signal.signal(number, handler)
+
+    def _claim(self) -> None:
+        other = _claim_of(self.home)
+        if other and _runs(other):
+            raise StackError(
+                f"this project's Airflow already runs (process {other['pid']}, "
+                f"http://localhost:{other['airflow']}). Use that one, or end it first.",
+            )
+        if other:  # it was killed outright: what it started may still run
+            end(str(other["id"]), _sessions(other))
+        for what, port, option in (
+            ("Airflow", self.ports.airflow, "--port"),
+            ("MLflow", self.ports.mlflow, "--mlflow-port"),
+        ):
+            if taken(port):
+                raise StackError(
+                    f"port {port}, which {what} needs, is taken by another program. End it, or "
+                    f"choose another port with {option} N (0: any free one).",
+                    port=port,
+                )
+        self._record()
+
+    def _record(self) -> None:
+        servers = {server.pid: _started(server.pid) for server in self._servers.values()}
+        claim = {"id": self.id, "pid": os.getpid(), "started": _started(os.getpid()),
+                 "airflow": self.ports.airflow, "mlflow": self.ports.mlflow,
+                 "servers": servers}  # fmt: skip
+        (self.home / "stack.json").write_text(json.dumps(claim))
+
+    def _start(self, name: str, command: Sequence[str]) -> None:
+        self.log(name).unlink(missing_ok=True)
+        self._servers[name] = start(command, self.env, self.log(name), self.root)
+        self._record()
+
+    def _migrate(self) -> None:
+        # Importing airflow here would make its files in the user's home.
+        installed = version("apache-airflow")
+        stamp = self.home / "airflow.db.version"
+        if stamp.is_file() and stamp.read_text() == installed:
+            return
+        self.say("Making Airflow's database ...")
+        self._start("migrate", [sys.executable, "-m", "airflow", "db", "migrate"])
+        code = self._servers["migrate"].wait()
+        if code:
+            self.check()
+        del self._servers["migrate"]
+        stamp.write_text(installed)
+
+    def _wait_until_healthy(self) -> None:
+        self.say("Starting Airflow and MLflow ...")
+        began = time.monotonic()
+        waiting = ["not answering yet"]
+        while waiting:
+            self.check()
+            waiting = _unhealthy(self.ports)
+            if waiting and time.monotonic() - began > _HEALTHY_WITHIN_S:
+                raise StackError(
+                    f"after {_HEALTHY_WITHIN_S:.0f} s these are not healthy: "
+                    f"{', '.join(waiting)}. Their logs: {self.log('*')}"
+                )
+            time.sleep(0.5)
+
+
+def running(root: Path) -> Ports | None:
+    """The ports of this project's Airflow if another process runs it now."""
+    claim = _claim_of(airflow_home(root))
+    return Ports(claim["airflow"], claim["mlflow"]) if claim and _runs(claim) else None
+
+
+def _mlflow(root: Path, ports: Ports) -> list[str]:
+    store = root / "var" / "mlflow"
+    (store / "artifacts").mkdir(parents=True, exist_ok=True)
+    # Clients read and write the artifacts themselves: the same models can be used through the
+    # server and through the SQLite file.
+    return [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+        "--port", str(ports.mlflow), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}",
+        "--default-artifact-root", (store / "artifacts").as_uri(), "--no-serve-artifacts",
+    ]  # fmt: skip
+
+
+_AIRFLOW: dict[str, Callable[[Ports], list[str]]] = {
+    "api-server": lambda ports: [
+        "api-server", "--host", "127.0.0.1", "--port", str(ports.airflow), "--workers", "1"
+    ],
+    "scheduler": lambda _: ["scheduler", "--skip-serve-logs"],
+    "dag-processor": lambda _: ["dag-processor"],
+    "triggerer": lambda _: ["triggerer", "--skip-serve-logs"],
+}  # fmt: skip
+
+
+def _unhealthy(ports: Ports) -> list[str]:
+    waiting = []
+    try:
+        httpx.get(f"{ports.mlflow_url}/health", timeout=2, trust_env=False).raise_for_status()
+    except httpx.HTTPError:
+        waiting.append("MLflow")
+    try:
+        url = f"http://127.0.0.1:{ports.airflow}/api/v2/monitor/health"
+        parts = httpx.get(url, timeout=5, trust_env=False).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return [*waiting, "Airflow's API server"]
+    return waiting + [n for n, part in parts.items() if (part or {}).get("status") != "healthy"]
+
+
+def _claim_of(home: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((home / "stack.json").read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _runs(claim: dict[str, Any]) -> bool:
+    return bool(claim["pid"] != os.getpid() and _started(claim["pid"]) == claim["started"])
+
+
+def _sessions(claim: dict[str, Any]) -> list[int]:
+    # A session outlives its leader, and its number is not used again while it lives. Where the
+    # leader lives it must be the one that was started then.
+    servers = {int(pid): began for pid, began in claim.get("servers", {}).items()}
+    return [pid for pid, began in servers.items() if _started(pid) in (began, None)]
+
+
+def _started(pid: int) -> float | None:
+    import psutil  # type: ignore[import-untyped,unused-ignore]
+
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return None
