@@ -20,7 +20,8 @@ from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run, wri
 ENCODING = Encoding(
     inputs=(
         TensorSpec("numbers", "float32", "numeric", (Feature("x", fill=0.5), Feature("y"))),
-        TensorSpec("codes", "int64", "category", (Feature("word", vocabulary=("a", "b"), unknown=2),)),
+        TensorSpec("codes", "int64", "category",
+                   (Feature("word", vocabulary=("a", "b"), unknown=2),)),
     ),
     outputs=(OutputSpec("score", "sigmoid"),),
 )  # fmt: skip

@@ -173,9 +173,15 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     path = f"{run.state_dir}/manifests/{manifest.id}.json"
     _say(f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
          f"{run.output_dir}\nmanifest {path}")  # fmt: skip
-    answer = {"manifest": path, "output": run.output_dir, "id": manifest.id,
-              "rows_published": manifest.rows_published, "model_version": manifest.model.version,
-              "rows_quarantined": manifest.rows_quarantined, "verdict": manifest.verdict}  # fmt: skip
+    answer = {
+        "manifest": path,
+        "output": run.output_dir,
+        "id": manifest.id,
+        "rows_published": manifest.rows_published,
+        "rows_quarantined": manifest.rows_quarantined,
+        "model_version": manifest.model.version,
+        "verdict": manifest.verdict,
+    }
     _answer(answer, as_json)
 
 

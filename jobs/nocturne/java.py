@@ -14,6 +14,8 @@ from pathlib import Path
 
 __all__ = ["ADVICE", "find", "version"]
 
+_PACKAGE = "openjdk-17-jre-headless"
+
 ADVICE = """Spark needs Java 17 or newer. Install it with one of
   Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless
   macOS:           brew install openjdk@17
@@ -47,12 +49,9 @@ def main() -> int:
     if java and (version(java) or 0) >= 17:
         return 0
     if os.geteuid() == 0 and Path("/etc/debian_version").exists() and "--install" in sys.argv:
-        print("nocturne: no Java 17 or newer here: installing openjdk-17-jre-headless (Debian)")
-        for command in (["apt-get", "-qq", "update"],
-                        ["apt-get", "-qq", "-y", "install", "openjdk-17-jre-headless"]):  # fmt: skip
-            if subprocess.run(command, check=False).returncode:
-                break
-        else:
+        print(f"nocturne: no Java 17 or newer here: installing Debian's {_PACKAGE}", flush=True)
+        commands = (["apt-get", "-qq", "update"], ["apt-get", "-qq", "-y", "install", _PACKAGE])
+        if all(subprocess.run(command, check=False).returncode == 0 for command in commands):
             java = find()
             if java and (version(java) or 0) >= 17:
                 return 0

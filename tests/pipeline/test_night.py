@@ -15,8 +15,15 @@ import pytest
 
 from conftest import sample
 from nocturne import config
-from nocturne.errors import Held, ModelError, NotReady, PartitionMissing, RegistryUnavailable
-from nocturne.errors import InputError, StateError
+from nocturne.errors import (
+    Held,
+    InputError,
+    ModelError,
+    NotReady,
+    PartitionMissing,
+    RegistryUnavailable,
+    StateError,
+)
 from nocturne.files import file_digest
 from nocturne.layout import Layout
 from nocturne.pipeline import open_run, prepare

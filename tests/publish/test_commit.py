@@ -30,7 +30,8 @@ def _manifest(run: Run, results: list[SplitResult]):  # type: ignore[no-untyped-
             published="2024-01-02T00:00:00+00:00", model=run.model, encoding_sha256="",
             pinned=run.pinned, config_digest="", environment={}, input_dir=run.input_dir,
             inputs=run.files, outputs=tuple(outputs), quarantine=tuple(quarantine),
-            rows_in=sum(r.rows_in for r in results), rows_published=sum(r.rows_out for r in results),
+            rows_in=sum(r.rows_in for r in results),
+            rows_published=sum(r.rows_out for r in results),
             rows_quarantined=sum(r.quarantined for r in results), verdict="ok", reasons=(),
             quality_verdict="ok", drift_verdict="ok", drift=(), score_summary={}, report=None,
             mlflow_run_id=None, approved_by=None, seconds={},
@@ -130,9 +131,9 @@ def test_a_manifest_whose_commit_was_cut_short_is_not_in_force(make_run: MakeRun
 
 def test_two_publishers_at_once_the_second_is_told(make_run: MakeRun) -> None:
     run = make_run()
-    with locked(Path(run.state_dir) / "lock"):
-        with pytest.raises(Superseded, match="another process is publishing ds=2024-01-01"):
-            _publish(run)
+    refused = pytest.raises(Superseded, match="another process is publishing ds=2024-01-01")
+    with locked(Path(run.state_dir) / "lock"), refused:
+        _publish(run)
     assert not Path(run.output_dir).exists()
 
 

@@ -76,6 +76,6 @@ def submitted(run_dirs: Sequence[str]) -> int:
     except NocturneError as error:
         print(f"nocturne: {error}", file=sys.stderr)
         return error.exit_code
-    for error in failures.values():
-        print(f"nocturne: {error}", file=sys.stderr)
-    return max((error.exit_code for error in failures.values()), default=0)
+    for failure in failures.values():
+        print(f"nocturne: {failure}", file=sys.stderr)
+    return max((failure.exit_code for failure in failures.values()), default=0)
