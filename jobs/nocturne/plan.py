@@ -71,9 +71,11 @@ def check_ready(
                 f"{folder} was written {age:.0f} minutes ago, input.ready.min_age_minutes is "
                 f"{min_age_minutes:g}; run this again in {min_age_minutes - age:.0f} minutes"
             )
-    if min_rows > 1 or (min_rows and not files):
+    if min_rows and not files:
+        raise NotReady(f"{folder} holds no Parquet file yet; run this again when it is written")
+    if min_rows > 1:
         rows = sum(_footer(f).num_rows for f in files)
-        if rows < min_rows and (files or not min_rows):
+        if rows < min_rows:
             raise NotReady(
                 f"{folder} holds {rows} rows, input.ready.min_rows is {min_rows}; run this again "
                 "when the rest has arrived"

@@ -15,7 +15,7 @@ from nocturne.errors import ConfigError, RegistryUnavailable
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "experiment_id", "reachable", "tracking_uri"]
+__all__ = ["connect", "experiment_id", "reachable", "tracking_uri", "without_secret"]
 
 _SQLITE = "sqlite:///"
 

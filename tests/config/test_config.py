@@ -145,6 +145,15 @@ def test_yaml_that_is_none_or_that_would_run_code_is_refused(project, text, mess
 def test_credentials_in_a_uri_are_refused(project) -> None:  # type: ignore[no-untyped-def]
     said = _error(project({**PIPELINE, "registry": {"tracking_uri": "http://me:pw@host"}}))
     assert "set MLFLOW_TRACKING_USERNAME" in said
+    assert "pw" not in said
+
+
+def test_secrets_in_spark_settings_are_refused(project) -> None:  # type: ignore[no-untyped-def]
+    conf = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.cores.max": 2}
+    said = _error(project({**PIPELINE, "spark": {"conf": conf}}))
+    assert "spark.hadoop.fs.s3a.secret.key would show in spark-submit's argument list" in said
+    assert "hush" not in said
+    assert "spark.cores.max" not in said
 
 
 @pytest.mark.parametrize("value", ["..", "%Y/%m", "a b", "%q", "", "../%Y"])

@@ -77,7 +77,7 @@ def project(
         for key, value in changes.items():
             section, _, name = key.partition("__")
             pipeline.setdefault(section, {})[name] = value
-        (conf / "pipelines" / "p.yaml").write_text(yaml.safe_dump(pipeline))
+        (conf / "pipelines" / "p.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
         return config.load("p")
 
     return make

@@ -332,3 +332,28 @@ def test_a_held_run_does_not_pass_the_gate(project: Project) -> None:
     with pytest.raises(Held, match="nothing was published"):
         publish_run(run)
     assert not os.path.exists(run.output_dir)
+
+
+@pytest.mark.parametrize(
+    ("layout", "key", "folder"),
+    [
+        ({}, "2024-01-01", ""),
+        ({"region": "eu", "ds": "%Y%m%d", "hour": "%H"}, "2024-01-01T05",
+         "region=eu/ds=20240101/hour=05"),
+    ],
+)  # fmt: skip
+def test_other_layouts_are_published_where_they_belong(
+    project: Project, layout: dict[str, str], key: str, folder: str
+) -> None:
+    loaded = project(input__partition=layout, input__path="other")
+    source = loaded.path("other") / folder
+    source.mkdir(parents=True)
+    pq.write_table(sample(100), source / "p.parquet")
+    [night] = _score(loaded, key)
+    assert night.outcome == "published", night.message
+    target = loaded.path("out/scores") / folder
+    assert pq.read_table(target, partitioning=None).num_rows == 100
+    assert [(r["partition"], r["state"]) for r in status(loaded)] == [
+        (key if layout else "all", "published")
+    ]
+    assert _score(loaded, key)[0].outcome == "unchanged"

@@ -115,6 +115,11 @@ def test_a_partition_without_its_marker_is_not_ready(tmp_path: Path) -> None:
     plan.check_ready(folder, **{**READY, "success_file": True})
 
 
+def test_a_folder_without_data_is_not_ready(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="holds no Parquet file yet"):
+        plan.check_ready(_folder(tmp_path), **READY)
+
+
 def test_too_few_rows_are_not_ready(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5))
     with pytest.raises(NotReady, match="holds 5 rows, input.ready.min_rows is 6"):

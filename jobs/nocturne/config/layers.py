@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from nocturne.config.models import NAME, Pipeline
+from nocturne.config.models import NAME, UNSAID, Pipeline
 from nocturne.errors import ConfigError, choices
 
 __all__ = ["Loaded", "home", "load", "merge", "names", "registry_uri"]
@@ -201,6 +201,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
             said = f"unknown key; expected one of {choices(valid, 30)}{hint}"
         elif problem["type"] == "missing":
             said = "missing; it has no default"
+        elif problem["type"] == UNSAID:
+            said = problem["msg"]
         else:
             said = f"got {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
         lines.append(f"{origin}: {key or 'pipeline'}: {said}")

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 __all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
            "Schedule", "Scoring", "Spark"]  # fmt: skip
@@ -22,6 +23,9 @@ __all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+UNSAID = "unsaid"
+"""The type of an error whose value must not be said."""
+_SECRET = re.compile(r"(?i)secret|passw|token|access\.key|credential")
 _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 
@@ -45,9 +49,10 @@ class Registry(_Section):
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
         if value and re.search(r"://[^/@]+@", value):
-            raise ValueError(
+            raise PydanticCustomError(
+                UNSAID,
                 "a URI with credentials in it; set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD in the environment instead"
+                "MLFLOW_TRACKING_PASSWORD in the environment instead",
             )
         return value
 
@@ -203,6 +208,19 @@ class Spark(_Section):
 
     master: str = Field("local[*]", description="Master of runs started by the CLI.")
     conf: dict[str, str] = Field({}, description="Extra spark.* configuration.")
+
+    @field_validator("conf")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        found = [key for key in value if _SECRET.search(key)]
+        if found:
+            raise PydanticCustomError(
+                UNSAID,
+                "{keys} would show in spark-submit's argument list; give secrets through the "
+                "environment or Spark's credential providers instead",
+                {"keys": ", ".join(found)},
+            )
+        return value
 
     @field_validator("conf", mode="before")
     @classmethod

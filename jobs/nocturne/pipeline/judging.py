@@ -23,7 +23,7 @@ from nocturne.records import (
     write,
 )
 from nocturne.rundir import judgement_path
-from nocturne.tracking import tracking_uri
+from nocturne.tracking import tracking_uri, without_secret
 
 __all__ = ["judge"]
 
@@ -207,7 +207,8 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
         )
     except Exception as error:
         print(
-            f"nocturne: this night has no MLflow run: {type(error).__name__}: {error}. Its scores "
+            f"nocturne: this night has no MLflow run: {type(error).__name__}: "
+            f"{without_secret(str(error))}. Its scores "
             "are not affected; `nocturne judge` logs it once MLflow answers",
             file=sys.stderr,
         )
