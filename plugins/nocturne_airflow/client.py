@@ -111,6 +111,11 @@ class Airflow:
         found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
         return {t["task_id"]: t["state"] or "none" for t in found["task_instances"]}
 
+    def backfilling(self, dag_id: str) -> bool:
+        """Whether a backfill counts as unfinished; Airflow notices its end half a minute late."""
+        found = self.call("GET", "/backfills", params={"dag_id": dag_id})
+        return any(b["completed_at"] is None for b in found["backfills"])
+
     def abandon(self, dag_id: str) -> list[str]:
         """Mark every unfinished run of the DAG as failed; returns their run ids."""
         left = [str(r["dag_run_id"]) for r in self.runs(dag_id) if r["state"] not in ENDED]

@@ -87,6 +87,19 @@ def test_waiting_for_a_run_ends_with_its_task_states(url: str) -> None:
         Airflow(url, "admin", "p").wait_for_run("d", "r", timeout=0)
 
 
+def test_a_backfill_without_an_end_is_running(url: str, answers: dict[str, Any]) -> None:
+    airflow = Airflow(url, "admin", "p")
+    for ended, unfinished in ((None, True), ("2026-01-01T00:00:00Z", False)):
+        answers["/api/v2/backfills"] = (200, {"backfills": [{"completed_at": ended}]})
+        assert airflow.backfilling("d") is unfinished
+
+
+def test_unfinished_runs_can_be_abandoned(url: str, answers: dict[str, Any]) -> None:
+    runs = [{"dag_run_id": "r", "state": "running"}, {"dag_run_id": "old", "state": "success"}]
+    answers["/api/v2/dags/d/dagRuns"] = (200, {"dag_runs": runs})
+    assert Airflow(url, "admin", "p").abandon("d") == ["r"]
+
+
 def test_a_log_shows_the_error_too(url: str) -> None:
     assert Airflow(url, "admin", "p").log("d", "r", "wait") == "Task failed\n\nno such day"
 

@@ -75,6 +75,10 @@ def backfill(local: Local, *options: str) -> list[dict[str, Any]]:
     runs = [r for r in local.airflow.runs(DAG, "backfill") if r["dag_run_id"] not in before]
     for run in runs:
         local.ended(DAG, run["dag_run_id"])
+    until = time.monotonic() + 120
+    while local.airflow.backfilling(DAG):  # there can be only one at a time
+        assert time.monotonic() < until, "Airflow did not notice the backfill's end"
+        time.sleep(1)
     return runs
 
 
