@@ -183,15 +183,13 @@ def test_the_output_suite_holds_a_sigmoid_between_0_and_1_and_the_keys_unique(
     assert unique == [{"column_list": ["store", "sale"]}]
 
 
-LAYOUTS: dict[tuple[str, ...], tuple[dict[str, str], str]] = {
-    ("",): ({}, "0 0 * * *"),
-    ("day=20240101", "day=20240102"): ({"day": "%Y%m%d"}, "0 0 * * *"),
-    ("ds=2024-01-01/hour=05", "ds=2024-01-01/hour=06"): (
-        {"ds": "%Y-%m-%d", "hour": "%H"}, "0 * * * *"),
-    ("year=2024/month=01/day=31", "year=2024/month=02/day=01"): (
-        {"year": "%Y", "month": "%m", "day": "%d"}, "0 0 * * *"),
-    ("region=eu/ds=2024-01-01", "region=us/ds=2024-01-01"): (
-        {"region": "eu", "ds": "%Y-%m-%d"}, "0 0 * * *"),
+LAYOUTS: dict[tuple[str, ...], dict[str, str]] = {
+    ("",): {},
+    ("day=20240101", "day=20240102"): {"day": "%Y%m%d"},
+    ("ds=2024-01-01/hour=05", "ds=2024-01-01/hour=06"): {"ds": "%Y-%m-%d", "hour": "%H"},
+    ("year=2024/month=01/day=31", "year=2024/month=02/day=01"): {
+        "year": "%Y", "month": "%m", "day": "%d"},
+    ("region=eu/ds=2024-01-01", "region=us/ds=2024-01-01"): {"region": "eu", "ds": "%Y-%m-%d"},
 }  # fmt: skip
 
 
@@ -199,12 +197,11 @@ LAYOUTS: dict[tuple[str, ...], tuple[dict[str, str], str]] = {
 def test_the_layout_is_read_from_the_folders(
     run: Init, root: Path, folders: tuple[str, ...]
 ) -> None:
-    layout, cron = LAYOUTS[folders]
+    layout = LAYOUTS[folders]
     table(root / "data", *folders)
     text = run()[0].read_text()
     pipeline = config.load("sales", root=root).pipeline
     assert pipeline.input.partition == layout
-    assert pipeline.schedule.cron == cron
     assert ("region is fixed: a pipeline scores one value of it; also: us" in text) == (
         "region" in layout
     )

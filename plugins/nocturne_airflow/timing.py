@@ -5,9 +5,10 @@ start_date and end_date bound the *start* of scheduled runs, while ``schedule.st
 ``end_date`` name partitions; so both move by one period, and the partition of the last day is
 scheduled. Manual runs and backfills of partitioned DAGs are not bounded by them.
 
-Known in Airflow 3.3.2: a cron in an hour that daylight saving skips (02:00 in New York) leaves
-out one partition of that year and runs the next one twice. Midnight, the default, is safe where
-clocks do not change at midnight; the wait for data belongs to the sensor, not to the cron.
+Runs start at midnight, and the wait for data belongs to the sensor: with another cron a manual
+run's key would decode to another moment than a scheduled one's. In Airflow 3.3.2 a cron in an hour
+that daylight saving skips (02:00 in New York) also leaves out one partition of that year and runs
+the next one twice; midnight is safe where clocks do not change at midnight.
 """
 
 from __future__ import annotations
@@ -23,20 +24,16 @@ from nocturne.config.models import Schedule
 
 __all__ = ["bounds", "cron", "timetable"]
 
-_DAILY = "0 0 * * *"
-_HOURLY = "0 * * * *"
 
-
-def cron(schedule: Schedule, layout: Mapping[str, str]) -> str:
-    """The cron expression; hourly partitions with the daily default run hourly."""
-    hourly = "%H" in key_format(layout)
-    return _HOURLY if hourly and schedule.cron == _DAILY else schedule.cron
+def cron(layout: Mapping[str, str]) -> str:
+    """The cron expression of a daily or an hourly table."""
+    return "0 * * * *" if "%H" in key_format(layout) else "0 0 * * *"
 
 
 def timetable(schedule: Schedule, layout: Mapping[str, str]) -> CronPartitionTimetable:
     """One run a partition, whose key reads as in the layout."""
     return CronPartitionTimetable(
-        cron(schedule, layout),
+        cron(layout),
         timezone=schedule.timezone,
         run_offset=-1,
         key_format=key_format(layout),
@@ -52,5 +49,4 @@ def bounds(schedule: Schedule, layout: Mapping[str, str]) -> tuple[dt.datetime, 
     if schedule.end_date is None:
         return first, None
     after = dt.datetime.combine(schedule.end_date + dt.timedelta(days=1), dt.time(), zone)
-    # A cron of 02:00 starts the last partition's run two hours after midnight.
     return first, after + period - dt.timedelta(seconds=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def test_a_day_is_scored_in_steps_as_airflow_does(project: Project) -> None:
         [BIN / "spark-submit", "--master", "local[2]", "--conf", "spark.driver.host=127.0.0.1",
          ROOT / "jobs" / "score.py", answer["run_dir"]],
         capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert submit.returncode == 0, submit.stderr
     judged = _nocturne("judge", answer["run_dir"], "--json")

@@ -184,9 +184,13 @@ class Drift(_Section):
 
 
 class Schedule(_Section):
-    """When the DAG runs. The partition of a run is the day before it."""
+    """When the DAG runs: at midnight (hourly partitions: at the hour), for what has just ended.
 
-    cron: str = Field("0 0 * * *", description="Cron expression, or hourly for hourly partitions.")
+    There is no cron to set: it is the one schedule under which a scheduled run, a manual run
+    and a backfill mean the same partition by the same key. Waiting for late data is
+    ``input.ready``'s part.
+    """
+
     timezone: str = Field("UTC", description="IANA name.")
     start_date: dt.date = Field(dt.date(2020, 1, 1), description="First partition.")
     end_date: dt.date | None = Field(None, description="Last partition; none: goes on.")

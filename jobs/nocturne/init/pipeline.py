@@ -98,11 +98,7 @@ def _others(sample: Sample, keys: Sequence[str]) -> str:
 
 
 def _schedule(table: Table) -> list[str]:
-    lines = ["schedule:"]
-    if table.hourly:
-        lines.append('  cron: "0 * * * *"  # the partition of a run is the hour before it')
-    else:
-        lines.append('  cron: "0 0 * * *"  # the partition of a run is the day before it')
+    lines = ["schedule:", "  timezone: UTC  # in which a day starts and ends"]
     if table.layout:
         lines.append(
             f"  start_date: {table.partitions[0].key[:10]}  # the first partition there is"
