@@ -251,3 +251,11 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
     assert drawn.count("<svg") == len(Page(text).charts)
     assert "could not be drawn" not in drawn
     assert "CONSOLE" not in done.stderr
+
+
+def test_data_docs_are_linked_from_the_report_beside_them(night: Any) -> None:
+    quality = replace(
+        night.judgement.quality, data_docs=f"{night.run.run_dir}/data_docs/index.html"
+    )
+    shown = page(replace(night, judgement=replace(night.judgement, quality=quality)))
+    assert "a href=data_docs/index.html" in shown.loads

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -87,6 +88,7 @@ def html(
         tiles=tiles(judgement),
         facts=facts(run, judgement),
         quality_line=quality_line(judgement),
+        docs_link=_docs_link(run, judgement),
         expectations=judgement.quality.expectations,
         failed=failed[:_EXPECTATIONS],
         held=held[:_EXPECTATIONS],
@@ -110,6 +112,14 @@ def html(
         script=script,
         script_digest=assets.digest(script),
     )
+
+
+def _docs_link(run: Run, judgement: Judgement) -> str | None:
+    """Data Docs as seen from the report, which lies in the run directory."""
+    docs = judgement.quality.data_docs
+    if docs is None or not Path(docs).is_relative_to(run.run_dir):
+        return None
+    return quote(Path(docs).relative_to(run.run_dir).as_posix())
 
 
 def _template() -> Template:
