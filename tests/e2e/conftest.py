@@ -1,8 +1,7 @@
 """One real local stack for the session: MLflow server, Airflow's four components, Spark.
 
 The project is a temporary one with its own conf/ and var/; the demo's data and model are made
-in it as ``make demo`` makes them. A second pipeline, ``nightly``, is the demo's without its end
-date, so that a schedule can be watched.
+in it as ``make demo`` makes them.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     late_partitions(root)
     with Stack(root, Ports(0, 0)) as stack:
         airflow = stack.client()
-        for dag_id in ("flight_delay", "nightly"):
+        for dag_id in ("flight_delay", "by_hand", "nightly"):
             airflow.wait_for_dag(dag_id)
         airflow.pause("flight_delay", False)
+        airflow.pause("by_hand", False)
         yield Local(root, stack.env, airflow)

@@ -65,17 +65,27 @@ def days(count: int = DAYS) -> list[str]:
 
 
 def copy_conf(root: Path) -> None:
-    """The repository's conf/, and the pipeline ``nightly``."""
+    """The repository's conf/, and two more pipelines of the same model.
+
+    ``by_hand`` is the demo with an output of its own; ``nightly`` has an input of its own too,
+    and no end date.
+    """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     pipelines = root / "conf" / "pipelines"
-    nightly: dict[str, Any] = yaml.safe_load((pipelines / "flight_delay.yaml").read_text())
+    demo = (pipelines / "flight_delay.yaml").read_text()
+    by_hand: dict[str, Any] = yaml.safe_load(demo)
+    by_hand["name"] = "by_hand"
+    by_hand["output"]["path"] = "var/by_hand/scores"
+    by_hand["schedule"]["max_active_runs"] = 2
+    nightly: dict[str, Any] = yaml.safe_load(demo)
     nightly["name"] = "nightly"
     nightly["input"]["path"] = "var/nightly/flights"
     nightly["output"]["path"] = "var/nightly/scores"
     del nightly["schedule"]["end_date"]
     # It would hold the night for the flight number that ``late_partitions`` takes away.
     del nightly["quality"]["input_suite"]
-    (pipelines / "nightly.yaml").write_text(yaml.safe_dump(nightly))
+    for pipeline in (by_hand, nightly):
+        (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 
 def late_partitions(root: Path) -> None:

@@ -27,18 +27,28 @@ DAG = "flight_delay"
 KEYS = ["time_hour", "carrier", "flight"]
 
 
-def scores(root: Path, day: str) -> Path:
-    return root / "var/demo/scores/flight_delay" / f"ds={day}"
+SCORES = "var/demo/scores/flight_delay"
 
 
-def files(root: Path, day: str) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def cli(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another project on the same input, with outputs and states of its own, still empty."""
+    root = tmp_path_factory.mktemp("cli")
+    copy_conf(root)
+    for folder in ("var/demo", "var/nightly"):
+        (root / folder).mkdir(parents=True)
+        os.symlink(local.root / folder / "flights", root / folder / "flights")
+    return root
+
+
+def files(table: Path, day: str) -> dict[str, str]:
     """Name -> sha256 of a published partition."""
-    return {p.name: sha256(p.read_bytes()).hexdigest() for p in scores(root, day).iterdir()}
+    return {p.name: sha256(p.read_bytes()).hexdigest() for p in (table / f"ds={day}").iterdir()}
 
 
 def traces(root: Path) -> dict[str, tuple[int, int, int]]:
     """Path -> (inode, mtime, size) of every published file, folder and manifest."""
-    table = root / "var/demo/scores/flight_delay"
+    table = root / SCORES
     manifests = root / "var/demo/scores/_nocturne/flight_delay"
     found = [*table.rglob("*"), *manifests.glob("ds=*/manifests/*")]
     return {
@@ -110,35 +120,30 @@ def test_a_backfill_that_reprocesses_touches_nothing(local: Local) -> None:
     assert traces(local.root) == before
 
 
-def test_the_command_line_writes_the_same_bytes(
-    local: Local, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    root = tmp_path_factory.mktemp("cli")
-    copy_conf(root)
-    (root / "var/demo").mkdir(parents=True)
-    os.symlink(local.root / "var/demo/flights", root / "var/demo/flights")
-    local.run("nocturne", "score", DAG, "--date", days()[0], "--to", days()[-1], root=root)
+def test_runs_by_hand_name_their_day_in_the_form_and_write_the_same_bytes(local: Local) -> None:
+    forms = [{"day": day, "model_version": 1, "dry_run": False, "force": False} for day in days()]
+    for run_id in [local.airflow.trigger("by_hand", conf=form) for form in forms]:
+        assert set(local.ended("by_hand", run_id).values()) == {"success"}
     for day in days():
-        assert files(root, day) == files(local.root, day)
+        assert files(local.root / "var/by_hand/scores", day) == files(local.root / SCORES, day)
+        assert status(local, "by_hand", day)["model_version"] == 1
 
 
-def test_a_manual_run_names_its_day_in_the_form(local: Local) -> None:
-    day = (FIRST + dt.timedelta(days=len(days()))).isoformat()
-    form = {"day": day, "model_version": 1, "dry_run": False, "force": False}
-    states = local.ended(DAG, local.airflow.trigger(DAG, conf=form))
-    assert set(states.values()) == {"success"}
-    assert status(local, DAG, day)["model_version"] == 1
+def test_the_command_line_writes_the_same_bytes(local: Local, cli: Path) -> None:
+    local.run("nocturne", "score", DAG, "--date", days()[0], "--to", days()[-1], root=cli)
+    for day in days():
+        assert files(cli / SCORES, day) == files(local.root / SCORES, day)
 
 
 def test_a_dry_run_publishes_nothing(local: Local) -> None:
-    day = (FIRST + dt.timedelta(days=len(days()) + 1)).isoformat()
+    day = (FIRST + dt.timedelta(days=len(days()))).isoformat()
     run_id = local.airflow.trigger(DAG, conf={"day": day, "dry_run": True})
     states = local.ended(DAG, run_id)
     assert states["prepare"] == "success"
     assert states["score"] == "skipped"
     assert "dry run, nothing was scored" in local.airflow.log(DAG, run_id, "prepare")
     assert status(local, DAG, day)["state"] == "missing"
-    assert not scores(local.root, day).exists()
+    assert not (local.root / SCORES / f"ds={day}").exists()
 
 
 def test_unknown_parameters_are_refused_by_the_first_task(local: Local) -> None:
@@ -163,7 +168,7 @@ def test_wrong_values_never_become_a_run(local: Local) -> None:
         local.airflow.trigger(DAG, conf={"day": "April 1st"})
 
 
-def test_the_schedule_scores_yesterday(local: Local) -> None:
+def test_the_schedule_scores_yesterday_to_the_same_bytes(local: Local, cli: Path) -> None:
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     local.airflow.pause("nightly", False)
     until = time.monotonic() + 60
@@ -181,6 +186,8 @@ def test_the_schedule_scores_yesterday(local: Local) -> None:
     lost = quarantined(night["manifest"])
     assert [flight for _, _, flight in lost] == [None]
     assert keys_of(Path(night["input"])) == keys_of(Path(night["output"])) + lost
+    local.run("nocturne", "score", "nightly", "--date", key, root=cli)
+    assert files(cli / "var/nightly/scores", key) == files(local.root / "var/nightly/scores", key)
 
 
 def test_one_wrong_yaml_stops_no_other_pipeline(local: Local) -> None:
