@@ -13,7 +13,7 @@ from typing import Literal
 from nocturne.errors import Held, NocturneError, StateError
 from nocturne.records import read, write
 
-__all__ = ["SILENCE", "Current", "clear", "now", "recall", "step", "touch"]
+__all__ = ["SILENCE", "Current", "clear", "now", "recall", "refused", "step", "touch"]
 
 SILENCE = dt.timedelta(minutes=15)
 """A run that says nothing for so long counts as failed."""
@@ -27,7 +27,7 @@ class Current:
     step: str
     run_key: str
     run_dir: str
-    model_version: int
+    model_version: int | None
     rows: int
     rows_done: int
     message: str
@@ -59,6 +59,11 @@ def recall(state_dir: str | Path) -> Current | None:
         said = f"no sign of life since {found.at} (step {found.step}): it was killed or lost"
         return Current(**{**found.__dict__, "state": "failed", "message": said})
     return found
+
+
+def refused(state_dir: str | Path, message: str) -> None:
+    """Planning failed: there is no run yet, but `status` must not call the night missing."""
+    touch(state_dir, Current("failed", "prepare", "", "", None, 0, 0, message, now()))
 
 
 def clear(state_dir: str | Path) -> None:

@@ -257,6 +257,9 @@ def test_a_column_that_the_model_wants_is_refused_before_spark(project: Project)
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     with pytest.raises(InputError, match="column 'word' is missing"):
         prepare(loaded, partition)
+    [row] = status(loaded, "2024-01-01", "2024-01-01")
+    assert (row["state"], row["model_version"]) == ("failed", None)
+    assert "column 'word' is missing" in row["message"]
 
 
 @pytest.mark.parametrize(

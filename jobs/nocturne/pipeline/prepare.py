@@ -13,7 +13,7 @@ import pyarrow as pa
 from nocturne import plan, publish, registry, state
 from nocturne.config import Loaded
 from nocturne.encoding import Encoding
-from nocturne.errors import PartitionMissing
+from nocturne.errors import PartitionMissing, TerminalError
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.runs import step
@@ -61,14 +61,26 @@ def prepare(
     Raises:
         NocturneError: anything that stands against scoring, before Spark starts.
     """
-    pipeline, layout = loaded.pipeline, Layout.of(loaded)
+    layout = Layout.of(loaded)
     try:
         ready(loaded, partition)
     except PartitionMissing as error:
-        if pipeline.input.on_missing == "skip":
+        if loaded.pipeline.input.on_missing == "skip":
             return Prepared("skip", f"skipped, as input.on_missing says: {error}")
         raise
     layout.prepare()
+    try:
+        return _plan(loaded, partition, layout, force, dry_run)
+    except TerminalError as error:
+        if not dry_run:
+            state.refused(layout.partition_state(partition), str(error))
+        raise
+
+
+def _plan(
+    loaded: Loaded, partition: Partition, layout: Layout, force: bool, dry_run: bool
+) -> Prepared:
+    pipeline = loaded.pipeline
     suites = _suites(loaded)
     folder, state_dir = layout.input(partition), layout.partition_state(partition)
     current = publish.current(state_dir, layout.output(partition))
@@ -127,7 +139,8 @@ def prepare(
         f"{run_key[:16]}"
     )
     if current is not None and current.run_key == run_key:
-        state.clear(state_dir)
+        if not dry_run:
+            state.clear(state_dir)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
     if dry_run:

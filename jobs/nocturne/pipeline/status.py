@@ -83,7 +83,7 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
 
 
 def _report(manifest: Manifest | None, unfinished: state.Current | None) -> str | None:
-    if unfinished:
+    if unfinished and unfinished.run_dir:
         path = Path(unfinished.run_dir) / "report.html"
         return str(path) if path.exists() else None
     return manifest.report if manifest else None
