@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## Say what each target does
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-setup: java $(BIN)/.installed ## Make the environment .venv from the lock
+setup: python java $(BIN)/.installed ## Make the environment .venv from the lock
 
 demo: setup ## Score one day of real flights through the Airflow DAG
 	@python -m nocturne.demo prepare
@@ -47,8 +47,12 @@ lock: ## Resolve the versions anew into requirements.lock (names and versions on
 clean: ## Remove the environment and everything that runs left behind
 	rm -rf .venv var
 
-.PHONY: java
-java:
+.PHONY: python java
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo "nocturne: needs Python 3.11 as $(PYTHON); or say make PYTHON=/path/to/it" >&2; exit 1; }
+
+java: python
 	@$(PYTHON) jobs/nocturne/java.py --install
 
 # Compiled once here: where Python may not write bytecode, every start would compile it anew.
@@ -56,8 +60,6 @@ java:
 # none) depends on the build that the machine is given. All others come from the lock alone,
 # without dependencies, so that pyspark-client stays out.
 $(BIN)/.installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "nocturne: needs Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt

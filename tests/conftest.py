@@ -93,13 +93,14 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
         pinned = Pinned("cpu", 256, 1, "float32", 512)
         model = changes.pop("model", small_model)
         pieces = plan.cut(folder, files, max_rows=1000, max_bytes=1 << 30)
-        splits = plan.split_keys(pieces, model, ENCODING, pinned, keys)
+        splits = plan.split_keys(pieces, model, ENCODING, pinned, keys, ("word",))
         key = plan.run_key(splits)
         run = Run(
             format=STATE_FORMAT,
             pipeline="scores",
             partition=Partition(partition, (("ds", partition),)),
             run_key=key,
+            content_key=key,
             run_dir=str(state / "runs" / key[:16]),
             input_dir=str(folder),
             output_dir=str(tmp_path / "out" / "scores" / f"ds={partition}"),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from conftest import MakeRun, sample
-from nocturne.errors import InputChanged, InputError
+from nocturne.errors import InputChanged, InputError, ModelError
 from nocturne.files import file_digest
 from nocturne.rundir import result_path
 from nocturne.split import run_split
@@ -79,6 +80,37 @@ def test_infinite_inputs_that_make_no_finite_score_are_quarantined(make_run: Mak
     result = run_split(run, run.splits[0])
     assert result.rows_in == 100
     assert result.rows_out + result.quarantined == 100
+
+
+def test_a_column_named_as_one_of_quarantine_is_kept_beside_it(make_run: MakeRun) -> None:
+    table = sample(20).append_column("reason", pa.array(["mine"] * 20))
+    table = table.set_column(0, "id", pa.array([None, *range(1, 20)], pa.int64()))
+    run = make_run({"p.parquet": table}, keys=("id", "reason"))
+    result = run_split(run, run.splits[0])
+    bad = pq.read_table(Path(run.run_dir) / "attempts" / str(result.quarantine_file))
+    assert bad["reason"].to_pylist() == ["the key id is null"]
+    assert bad["input.reason"].to_pylist() == ["mine"]
+
+
+def test_the_largest_of_floats_do_not_break_the_profile(make_run: MakeRun) -> None:
+    table = sample(100).set_column(1, "x", pa.array([1.7e308, -1.7e308] * 50))
+    run = make_run({"p.parquet": table})
+    result = run_split(run, run.splits[0])
+    assert result.rows_in == 100
+    assert sum(result.profile.columns["x"].counts.values()) == 100
+
+
+def test_a_model_that_can_not_be_loaded_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = make_run()
+    broken = replace(run, model=replace(run.model, path=str(tmp_path)))
+    with pytest.raises(ModelError, match=r"holds no \.pt2 file"):
+        run_split(broken, broken.splits[0])
+    cuda = replace(run, pinned=replace(run.pinned, device="cuda"))
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="torch sees no CUDA device here"):
+            run_split(cuda, cuda.splits[0])
 
 
 def test_a_split_with_only_bad_rows_still_writes_a_file_with_the_schema(make_run: MakeRun) -> None:

@@ -38,7 +38,9 @@ def test_a_step_that_raises_leaves_its_reason(tmp_path: Path, error: Exception, 
     assert found is not None
     assert (found.state, found.step) == (said, "judge")
     assert str(error) in found.message
-    state.clear(tmp_path)
+    state.clear(tmp_path, "another")
+    assert state.recall(tmp_path) is not None
+    state.clear(tmp_path, "k")
     assert state.recall(tmp_path) is None
 
 

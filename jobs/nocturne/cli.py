@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -185,6 +186,13 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     _answer(answer, as_json)
 
 
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
 @app.command()
 @_clean_errors
 def approve(
@@ -197,7 +205,7 @@ def approve(
 
     loaded = _load(name)
     partition = config.partition(loaded.pipeline.input.partition, date)
-    manifest = approve_held(loaded, partition, by or getpass.getuser())
+    manifest = approve_held(loaded, partition, by or _login())
     _say(f"published {manifest.rows_published} rows as manifest {manifest.id}")
 
 

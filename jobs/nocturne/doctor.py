@@ -6,14 +6,13 @@ import importlib.metadata
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne import config, java
 from nocturne.errors import NocturneError
-from nocturne.files import exchange
+from nocturne.files import check_exchange
 from nocturne.layout import Layout
 from nocturne.tracking import connect, tracking_uri, without_secret
 
@@ -122,11 +121,7 @@ def _publishable(name: str, layout: Layout) -> Check:
         folder = folder.parent
     title = f"{name}: output"
     try:
-        with tempfile.TemporaryDirectory(prefix=".nocturne-doctor-", dir=folder) as scratch:
-            one, other = Path(scratch) / "one", Path(scratch) / "other"
-            one.mkdir()
-            other.mkdir()
-            exchange(one, other)
+        check_exchange(folder)
     except (OSError, NocturneError) as error:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
     free = shutil.disk_usage(folder).free / 2**30

@@ -136,11 +136,19 @@ def _is_number(type_: pa.DataType) -> bool:
     )
 
 
+def _fits_integer(actual: pa.DataType, wanted: pa.DataType) -> bool:
+    if not pa.types.is_integer(actual):
+        return False
+    if pa.types.is_unsigned_integer(actual):
+        return bool(actual.bit_width < wanted.bit_width)
+    return bool(actual.bit_width <= wanted.bit_width)
+
+
 def _fits_frame(actual: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_floating(wanted):
         return _is_number(actual)
     if pa.types.is_integer(wanted):
-        return bool(pa.types.is_integer(actual) and actual.bit_width <= wanted.bit_width)
+        return _fits_integer(actual, wanted)
     if pa.types.is_string(wanted):
         return _is_text(actual)
     if pa.types.is_timestamp(wanted):
@@ -151,6 +159,10 @@ def _fits_frame(actual: pa.DataType, wanted: pa.DataType) -> bool:
 def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, str]:
     """Whether the feature's encoder takes the type ``actual``, and what it wants instead."""
     if tensor.encoder == "numeric":
+        if tensor.dtype.startswith("int"):
+            wanted = pa.type_for_alias(tensor.dtype)
+            fits = pa.types.is_boolean(actual) or _fits_integer(actual, wanted)
+            return bool(fits), f"an integer ({tensor.dtype})"
         return _is_number(actual), f"a number ({tensor.dtype})"
     if tensor.encoder == "category":
         if isinstance(feature.vocabulary[0], str):
@@ -172,7 +184,7 @@ def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
     for tensor, feature in encoding.features():
         position = schema.get_field_index(feature.column)
         if position < 0:
-            if feature.required:
+            if feature.required or tensor.encoder != "frame":
                 problems.append(f"column {feature.column!r} is missing")
             continue
         actual: Any = schema.field(position).type

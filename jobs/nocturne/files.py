@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from nocturne.errors import PublishError, Superseded
 
-__all__ = ["digest", "exchange", "file_digest", "locked", "sync_folder"]
+__all__ = ["check_exchange", "digest", "exchange", "file_digest", "locked", "sync_folder"]
 
 
 def file_digest(path: str | Path) -> str:
@@ -68,6 +69,20 @@ def exchange(one: Path, other: Path) -> None:
             "system (ext4, xfs, btrfs)"
         )
     raise OSError(code, os.strerror(code), str(other))
+
+
+def check_exchange(folder: Path) -> None:
+    """Tries the exchange with two empty folders in ``folder``.
+
+    Raises:
+        PublishError: it can't be done there.
+        OSError: the folder can't be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=".nocturne-", dir=folder) as scratch:
+        one, other = Path(scratch) / "one", Path(scratch) / "other"
+        one.mkdir()
+        other.mkdir()
+        exchange(one, other)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, StateError
-from nocturne.records import STATE_FORMAT, Partition
+from nocturne.files import check_exchange
+from nocturne.records import STATE_FORMAT, Partition, write
 
 __all__ = ["Layout", "suite_path"]
 
@@ -61,18 +62,24 @@ class Layout:
         Raises:
             StateError: another version of Nocturne wrote it.
             ConfigError: it can't be written.
+            PublishError: its file system can't exchange folders.
         """
         marker = self.state / "format.json"
         try:
             self.state.mkdir(parents=True, exist_ok=True)
             if not marker.exists():
-                marker.write_text(json.dumps({"format": STATE_FORMAT}) + "\n", encoding="utf-8")
-            found = json.loads(marker.read_text(encoding="utf-8")).get("format")
+                check_exchange(self.state)
+                write(marker, {"format": STATE_FORMAT}, exclusive=True)
+            text = marker.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"{self.state} can't be written: {error.strerror}. It must be on the same file "
                 "system as output.path and writable for the user that runs Nocturne"
             ) from None
+        try:
+            found = json.loads(text).get("format")
+        except (ValueError, AttributeError):
+            found = f"nothing readable ({text[:40]!r})"
         if found != STATE_FORMAT:
             raise StateError(
                 f"{marker} says format {found}, this version reads {STATE_FORMAT}; use the "

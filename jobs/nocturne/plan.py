@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from nocturne.encoding import Encoding, check_columns
 from nocturne.errors import InputError, NotReady, PartitionMissing
@@ -104,10 +106,9 @@ def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
     """
     cache: dict[str, InputFile] = {}
     if cache_file.exists():
-        from pydantic import TypeAdapter
-
-        stored = TypeAdapter(list[InputFile]).validate_json(cache_file.read_bytes())
-        cache = {f.path: f for f in stored}
+        with suppress(ValidationError):  # a damaged cache is an empty one
+            stored = TypeAdapter(list[InputFile]).validate_json(cache_file.read_bytes())
+            cache = {f.path: f for f in stored}
     found = []
     for path in data_files(folder):
         stat = path.stat()
@@ -158,7 +159,10 @@ def check_schema(
             position = schema.get_field_index(name)
             if position < 0:
                 found.append(f"column {name!r} is missing (output.keys or output.passthrough)")
-            elif first.field(name).type != schema.field(position).type:
+            elif (
+                first.get_field_index(name) >= 0
+                and first.field(name).type != schema.field(position).type
+            ):
                 found.append(
                     f"column {name!r} is {schema.field(position).type}, in {files[0].path} it is "
                     f"{first.field(name).type}"
@@ -204,23 +208,28 @@ def cut(
     return splits
 
 
-def _settings(
-    model: ModelRef, encoding: Encoding, pinned: Pinned, columns: Sequence[str], salt: str
-) -> list[object]:
-    return [OUTPUT_VERSION, model.name, model.version, model.sha256, encoding.to_json(),
-            asdict(pinned), list(columns), salt]  # fmt: skip
-
-
 def split_keys(
     pieces: Sequence[tuple[InputFile, tuple[int, ...], int, int]],
     model: ModelRef,
     encoding: Encoding,
     pinned: Pinned,
-    columns: Sequence[str],
+    keys: Sequence[str],
+    passthrough: Sequence[str],
     salt: str = "",
 ) -> tuple[Split, ...]:
-    """The splits with their keys: equal keys mean equal output bytes."""
-    settings = digest(_settings(model, encoding, pinned, columns, salt))
+    """The splits with their keys: equal keys mean equal output bytes.
+
+    Args:
+        salt: makes other keys of the same contents, to score again what is published.
+    """
+    settings = digest(
+        OUTPUT_VERSION,
+        [model.name, model.version, model.sha256],
+        encoding.to_json(),
+        asdict(pinned),
+        [list(keys), list(passthrough)],
+        salt,
+    )
     return tuple(
         Split(
             index=index,

@@ -27,13 +27,15 @@ class PyfuncModel:
     def __init__(self, model: mlflow.pyfunc.PyFuncModel) -> None:
         self.model = model
 
-    def predict(self, encoded: Sequence[pa.RecordBatch]) -> list[NDArray[Any]]:
+    def predict(
+        self, encoded: Sequence[pa.RecordBatch]
+    ) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
         frame = _frame(encoded[0])
         result = self.model.predict(frame)
         if isinstance(result, dict):
-            return [np.asarray(values) for values in result.values()]
+            return {str(name): np.asarray(values) for name, values in result.items()}
         if isinstance(result, pd.DataFrame):
-            return [result[name].to_numpy() for name in result.columns]
+            return {str(name): result[name].to_numpy() for name in result.columns}
         values = np.asarray(result)
         if values.ndim == 2 and values.shape[1] > 1:
             return [values[:, i] for i in range(values.shape[1])]

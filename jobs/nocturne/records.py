@@ -121,12 +121,17 @@ class Pinned:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that scoring a partition needs: the content of ``run.json``."""
+    """Everything that scoring a partition needs: the content of ``run.json``.
+
+    ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
+    contents are scored once more, by force or because published files were lost.
+    """
 
     format: int
     pipeline: str
     partition: Partition
     run_key: str
+    content_key: str
     run_dir: str
     input_dir: str
     output_dir: str
@@ -324,6 +329,7 @@ class Manifest:
     pipeline: str
     partition: Partition
     run_key: str
+    content_key: str
     replaces: str | None
     published: str
     model: ModelRef
@@ -401,8 +407,10 @@ def read(kind: type[T], path: str | Path) -> T:
     return load(kind, text, str(path))
 
 
-def write(path: str | Path, record: Any, *, exclusive: bool = False) -> bool:
+def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bool = True) -> bool:
     """Write a record whole or not at all; with ``exclusive`` the first writer wins.
+
+    ``durable`` survives a power failure, at the price of a wait for the disk.
 
     Returns:
         False if ``exclusive`` and the file was there already (it is left as it was).
@@ -413,7 +421,8 @@ def write(path: str | Path, record: Any, *, exclusive: bool = False) -> bool:
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(dump(record))
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     if not exclusive:
         os.replace(temporary, path)
         return True

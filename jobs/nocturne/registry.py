@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,8 @@ def _tree_digest(folder: Path) -> str:
 
 
 def _find(folder: str, name: str) -> Path | None:
-    return next(iter(sorted(Path(folder).rglob(name))), None)
+    path = Path(folder) / name
+    return path if path.is_file() else None
 
 
 def _mlmodel(folder: Path) -> dict[str, Any]:
@@ -220,17 +222,31 @@ def _mlmodel(folder: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _runs_code(path: Path) -> bool:
+    """Whether loading the file may run code: a pickle by name or by content, or Python."""
+    if path.suffix.lower() in (*_PICKLES, ".py"):
+        return True
+    with open(path, "rb") as file:
+        start = file.read(2)
+    if len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5:
+        return True  # the protocol header of pickle 2 to 5
+    if path.suffix == ".pt2" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())
+
+
 def _refuse_pickles(ref: ModelRef) -> None:
     pickles = sorted(
         p.relative_to(ref.path).as_posix()
         for p in Path(ref.path).rglob("*")
-        if p.suffix.lower() in _PICKLES
+        if p.is_file() and _runs_code(p)
     )
     if pickles:
         raise ModelError(
-            f"model {ref.name} version {ref.version} holds {', '.join(pickles)}: a pickle is code "
-            "that runs when it is loaded. Export the model instead (torch: save as pt2 with "
-            "nocturne.contract.log_torch_model; scikit-learn: "
+            f"model {ref.name} version {ref.version} holds {', '.join(pickles)}: a pickle (or "
+            "a Python file) is code that runs when it is loaded. Export the model instead (torch: "
+            "save as pt2 with nocturne.contract.log_torch_model; scikit-learn: "
             "mlflow.sklearn.log_model(..., serialization_format='skops') or ONNX), or, if you "
             "trust whoever registered it, set model.allow_pickle: true",
             model=ref.name,

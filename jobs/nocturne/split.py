@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nocturne.encoding import Encoding
-from nocturne.engine import REASON, Model, ahead, score
-from nocturne.errors import InputChanged, InputError
+from nocturne.engine import REASON, Model, ahead, pick_device, score
+from nocturne.errors import InputChanged, InputError, ModelError, NocturneError
 from nocturne.files import file_digest
 from nocturne.profile import TableProfiler
 from nocturne.records import InputFile, Pinned, Run, Split, SplitResult, dump, load, read, write
@@ -44,7 +44,15 @@ def _model(backend: str, path: str, device: str, threads: int) -> Model:
     torch.set_num_threads(threads)
     pa.set_cpu_count(max(1, threads))
     module, _, function = BACKENDS[backend].partition(":")
-    model: Model = getattr(import_module(module), function)(path, device)
+    try:
+        model: Model = getattr(import_module(module), function)(path, pick_device(device))
+    except NocturneError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model in {path} can't be loaded: {type(error).__name__}: {error}. Are the "
+            "packages of its requirements.txt installed for Spark's workers?"
+        ) from error
     return model
 
 
@@ -238,7 +246,8 @@ def _quarantine(batch: pa.RecordBatch, why: pa.Array, file: str, first_row: int)
     """The bad rows with where they came from: file, row number in it (from 0), reason."""
     row = pa.array(range(first_row, first_row + batch.num_rows), pa.int64())
     arrays: list[Any] = [pa.repeat(pa.scalar(file), batch.num_rows), row, why, *batch.columns]
-    names = ["source_file", "source_row", "reason", *batch.schema.names]
+    ours = ["source_file", "source_row", "reason"]
+    names = [*ours, *(f"input.{n}" if n in ours else n for n in batch.schema.names)]
     return pa.RecordBatch.from_arrays(arrays, names=names).filter(pc.is_valid(why))
 
 

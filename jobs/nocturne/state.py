@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nocturne.errors import Held, NocturneError, StateError
+from nocturne.errors import Held, NocturneError, StateError, Superseded
 from nocturne.records import read, write
 
 __all__ = ["SILENCE", "Current", "clear", "now", "recall", "refused", "step", "touch"]
@@ -45,7 +45,7 @@ def _path(state_dir: str | Path) -> Path:
 
 def touch(state_dir: str | Path, current: Current) -> None:
     """Remember how the run stands."""
-    write(_path(state_dir), current)
+    write(_path(state_dir), current, durable=False)
 
 
 def recall(state_dir: str | Path) -> Current | None:
@@ -62,12 +62,24 @@ def recall(state_dir: str | Path) -> Current | None:
 
 
 def refused(state_dir: str | Path, message: str) -> None:
-    """Planning failed: there is no run yet, but `status` must not call the night missing."""
+    """Planning failed: there is no run yet, but `status` must not call the night missing.
+
+    A held night stays held: a person is still to decide on it.
+    """
+    held = recall(state_dir)
+    if held is not None and held.state == "held":
+        return
     touch(state_dir, Current("failed", "prepare", "", "", None, 0, 0, message, now()))
 
 
-def clear(state_dir: str | Path) -> None:
-    """Nothing unfinished: the published manifest says the rest."""
+def clear(state_dir: str | Path, run_key: str) -> None:
+    """Nothing of this run is unfinished: the published manifest says the rest.
+
+    What another run of the partition does stays.
+    """
+    found = recall(state_dir)
+    if found is not None and found.run_key not in ("", run_key):
+        return
     with suppress(FileNotFoundError):
         os.unlink(_path(state_dir))
 
@@ -89,6 +101,9 @@ def step(
         yield
     except Held as held:
         say("held", str(held))
+        raise
+    except Superseded:
+        clear(state_dir, run_key)  # the winner's night is fine
         raise
     except NocturneError as error:
         say("failed", str(error))

@@ -63,6 +63,12 @@ def reachable(uri: str) -> Iterator[None]:
     except MlflowException as error:
         text = str(error)
         down = "Max retries exceeded" in text or "too many 5" in text or "timed out" in text
+        if any(f"error code {code}" in text for code in (401, 403)):
+            raise ConfigError(
+                f"MLflow at {without_secret(uri)} refused: not authenticated or not allowed. Set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) "
+                "in the environment of the job"
+            ) from None
         if not down:
             raise
         raise RegistryUnavailable(
@@ -73,7 +79,8 @@ def reachable(uri: str) -> Iterator[None]:
 
 def without_secret(uri: str) -> str:
     """The URI as it may be logged: user and password taken out."""
-    return re.sub(r"://[^/@]+@", "://***@", uri)
+    hidden = re.sub(r"://[^/\s]*@", "://***@", uri)
+    return re.sub(r"(?i)([?&](?:user|password|token|key)=)[^&\s'\"]+", r"\1***", hidden)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

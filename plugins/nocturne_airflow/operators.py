@@ -146,6 +146,7 @@ class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
         spark_conf = Path(self.home) / "conf" / "spark"
         if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
             self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
+        (Path((self.application_args or [""])[0]) / "error.json").unlink(missing_ok=True)
         try:
             super().execute(context)
         except AirflowException as failure:
@@ -158,6 +159,10 @@ class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
             error = json.loads(left.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return failure
+        if error.get("type") == "InputChanged":  # the same plan would find the same
+            return AirflowFailException(
+                f"score: {error.get('message')}. Clear `prepare` with its downstream tasks."
+            )
         kind = AirflowFailException if error.get("terminal") else AirflowException
         return kind(f"score: {error.get('message')}")
 

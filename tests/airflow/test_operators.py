@@ -168,7 +168,10 @@ def test_a_failed_job_says_what_its_run_directory_says(
     monkeypatch.setenv("PATH", f"{submit.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type":"spark","host":"local[1]"}')
     left = {"type": "InputError", "message": "column 'y' is missing", "terminal": terminal}
-    (tmp_path / "error.json").write_text(json.dumps(left))
+    submit.write_text(
+        f"#!/bin/sh\necho '{json.dumps(json.dumps(left))[1:-1]}' > /dev/null\n"
+        f"cat > {tmp_path}/error.json <<'EOF'\n{json.dumps(left)}\nEOF\nexit 1\n"
+    )
     task = ScoreOperator(
         task_id="score", application="score.py", home=str(tmp_path), run_dir=str(tmp_path)
     )

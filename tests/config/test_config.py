@@ -149,9 +149,11 @@ def test_credentials_in_a_uri_are_refused(project) -> None:  # type: ignore[no-u
 
 
 def test_secrets_in_spark_settings_are_refused(project) -> None:  # type: ignore[no-untyped-def]
-    conf = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.cores.max": 2}
+    conf = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.cores.max": 2,
+            "spark.hadoop.fs.azure.account.key.x": "hush"}  # fmt: skip
     said = _error(project({**PIPELINE, "spark": {"conf": conf}}))
-    assert "spark.hadoop.fs.s3a.secret.key would show in spark-submit's argument list" in said
+    keys = "spark.hadoop.fs.azure.account.key.x, spark.hadoop.fs.s3a.secret.key"
+    assert f"{keys} would show in spark-submit's argument list" in said
     assert "hush" not in said
     assert "spark.cores.max" not in said
 
@@ -160,6 +162,27 @@ def test_secrets_in_spark_settings_are_refused(project) -> None:  # type: ignore
 def test_a_partition_value_can_not_leave_the_table(project, value: str) -> None:  # type: ignore[no-untyped-def]
     said = _error(project({**PIPELINE, "input": {"path": "in", "partition": {"ds": value}}}))
     assert "is not a partition value" in said
+
+
+@pytest.mark.parametrize("layout", [{"month": "%Y-%m"}, {"region": "eu"}, {"hour": "%H"}])
+def test_a_layout_that_does_not_lead_back_to_its_day_is_refused(project, layout) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": "in", "partition": layout}}))
+    assert "does not lead back from a folder to its day" in said
+
+
+def test_an_unpartitioned_table_has_no_range() -> None:
+    with pytest.raises(ConfigError, match="a range needs a partitioned table"):
+        list(config.span({}, "2024-01-01", "2024-01-02"))
+
+
+@pytest.mark.parametrize("model", [5, ["a"], None])
+def test_a_section_that_is_no_section_is_refused(project, model) -> None:  # type: ignore[no-untyped-def]
+    assert "conf/pipelines/p.yaml: model: got" in _error(project({**PIPELINE, "model": model}))
+
+
+def test_a_secret_in_a_wrong_place_is_not_said(project) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "registry": "http://me:hush@host"}))
+    assert "hush" not in said
 
 
 @pytest.mark.parametrize("name", ["../../secret.yaml", "/etc/passwd"])

@@ -10,7 +10,7 @@ import torch
 from conftest import ENCODING, Small, sample
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns
 from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
-from nocturne.errors import ModelError
+from nocturne.errors import InputError, ModelError
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:
@@ -108,10 +108,84 @@ def test_rows_on_which_the_model_raises_are_found_by_halving() -> None:
     np.testing.assert_array_equal(scores[good], _scores(table, 1000)[good])
 
 
-def test_a_model_that_raises_on_every_row_is_refused() -> None:
-    table = sample(100).set_column(2, "y", pa.array([1e7] * 100))
-    with pytest.raises(ModelError, match="raises on every one of 100 rows.*too large"):
-        list(score(table.to_batches(), TorchModel(Raising()), ENCODING))
+def _hopeless(rows: int) -> pa.Table:
+    return sample(rows).set_column(2, "y", pa.array([1e7] * rows))
+
+
+def test_a_model_that_raises_on_each_of_the_first_thousand_rows_is_refused() -> None:
+    batches = _hopeless(2000).to_batches(max_chunksize=300)
+    with pytest.raises(ModelError, match="every one of the first 1200 rows.*too large"):
+        list(score(batches, TorchModel(Raising()), ENCODING, micro_batch=300))
+
+
+def test_bad_rows_that_come_together_are_quarantined_alone() -> None:
+    table = pa.concat_tables([sample(64), _hopeless(66)])
+    done = list(score(table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING,
+                      micro_batch=64))  # fmt: skip
+    assert sum(len(b) - b.column(REASON).null_count for b in done) == 66
+
+
+class Fixed:
+    """Returns the given predictions, padded to the micro-batch."""
+
+    def __init__(self, *values: object, dtype: object = None) -> None:
+        self.values = np.array(values, dtype=dtype)  # type: ignore[call-overload]
+
+    def predict(self, encoded: object) -> list[np.ndarray]:
+        return [np.resize(self.values, 64)]
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "dtype", "bad"),
+    [
+        ("float64", (1.0, None), object, [1]),
+        ("string", ("a", None), object, [1]),
+        ("float32", (1.0, 1e300), np.float64, [1]),
+        ("int64", (2**53 + 1, 5), np.int64, []),
+        ("bool", (True, False), bool, []),
+    ],
+)
+def test_what_is_no_prediction_gets_a_reason_and_the_rest_stays_exact(
+    type_: str, values: tuple[object, ...], dtype: object, bad: list[int]
+) -> None:
+    encoding = Encoding(ENCODING.inputs, (OutputSpec("p", type=type_),))  # type: ignore[arg-type]
+    [done] = score(sample(2).to_batches(), Fixed(*values, dtype=dtype), encoding, micro_batch=64)
+    reasons = done.column(REASON).to_pylist()
+    assert [i for i, reason in enumerate(reasons) if reason] == bad
+    good = [i for i in range(2) if i not in bad]
+    assert [done.column("p")[i].as_py() for i in good] == [values[i] for i in good]
+
+
+def test_outputs_by_name_are_taken_by_name() -> None:
+    class Named:
+        def predict(self, encoded: object) -> dict[str, np.ndarray]:
+            return {"b": np.full(64, 2.0), "a": np.full(64, 1.0)}
+
+    encoding = Encoding(ENCODING.inputs, (OutputSpec("a"), OutputSpec("b")))
+    [done] = score(sample(3).to_batches(), Named(), encoding, micro_batch=64)
+    assert done.column("a").to_pylist() == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual"),
+    [("integer", pa.uint32()), ("long", pa.uint64()), ("int64", pa.float64())],
+)
+def test_types_that_would_wrap_or_truncate_are_refused(wanted: str, actual: pa.DataType) -> None:
+    spec = (
+        TensorSpec("n", "int64", "numeric", (Feature("v"),))
+        if wanted == "int64"
+        else TensorSpec("frame", "frame", "frame", (Feature("v", type=wanted),))
+    )
+    [said] = check_columns(Encoding((spec,), ()), pa.schema([("v", actual)]))
+    assert f"column 'v' is {actual}, the model wants" in said
+
+
+def test_an_integer_that_a_float_can_not_hold_is_refused() -> None:
+    spec = TensorSpec("frame", "frame", "frame", (Feature("v", type="float"),))
+    good = pa.record_batch({"v": pa.array([1, None, 16777216])})
+    assert ENCODERS["frame"](good, spec).column("v").to_pylist() == [1.0, None, 16777216.0]
+    with pytest.raises(InputError, match="'v' is int64, the model wants float, and a value would"):
+        ENCODERS["frame"](pa.record_batch({"v": pa.array([16777217])}), spec)
 
 
 def test_predictions_that_are_not_finite_get_a_reason() -> None:
@@ -122,7 +196,7 @@ def test_predictions_that_are_not_finite_get_a_reason() -> None:
             return numbers[:, 1] - numbers[:, 1]
 
     [done] = score(table.to_batches(), TorchModel(Plain()), ENCODING)
-    assert done.column(REASON)[0].as_py() == "the prediction score is not finite"
+    assert done.column(REASON)[0].as_py() == "the prediction score is missing or not finite"
     assert done.column(REASON).null_count == 9
 
 

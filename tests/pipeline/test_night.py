@@ -16,6 +16,7 @@ import pytest
 from conftest import sample
 from nocturne import config
 from nocturne.errors import (
+    ConfigError,
     Held,
     InputError,
     ModelError,
@@ -23,6 +24,7 @@ from nocturne.errors import (
     PartitionMissing,
     RegistryUnavailable,
     StateError,
+    Superseded,
 )
 from nocturne.files import file_digest
 from nocturne.layout import Layout
@@ -53,6 +55,11 @@ def _files(loaded: config.Loaded, day: str) -> dict[str, tuple[str, int, int]]:
     }
 
 
+def _trace(night: Night) -> tuple[int, int]:
+    found = Path(str(night.manifest_path)).stat()
+    return found.st_ino, found.st_mtime_ns
+
+
 def _input_keys(loaded: config.Loaded, day: str) -> Counter[object]:
     table = pq.read_table(loaded.path("data") / f"ds={day}", partitioning=None, columns=["id"])
     return Counter(table["id"].to_pylist())
@@ -75,12 +82,12 @@ def test_a_range_is_published_day_by_day_and_a_repetition_changes_nothing(projec
     for night in nights:
         assert _output_keys(loaded, night.partition) == _input_keys(loaded, night.partition)
     before = [_files(loaded, n.partition) for n in nights]
-    manifests = [Path(str(n.manifest_path)).stat() for n in nights]
+    manifests = [_trace(n) for n in nights]
     again = _score(loaded, "2024-01-01", "2024-01-03")
     assert [n.outcome for n in again] == ["unchanged"] * 3
     assert "already published" in again[0].message
     assert [_files(loaded, n.partition) for n in nights] == before
-    assert [Path(str(n.manifest_path)).stat() for n in again] == manifests
+    assert [_trace(n) for n in again] == manifests
 
 
 def test_a_published_night_has_report_mlflow_run_and_a_manifest_that_binds_it(
@@ -360,3 +367,102 @@ def test_other_layouts_are_published_where_they_belong(
         (key if layout else "all", "published")
     ]
     assert _score(loaded, key)[0].outcome == "unchanged"
+
+
+def _bad_keys(loaded: config.Loaded, day: str, share: int = 10) -> None:
+    ids = pa.array([None if i % share == 0 else i for i in range(600)], pa.int64())
+    table = sample(600).set_column(0, "id", ids)
+    pq.write_table(table, loaded.path("data") / f"ds={day}" / "part-0.parquet")
+
+
+def test_every_step_may_be_run_again_after_an_approval(project: Project) -> None:
+    loaded = project()
+    _bad_keys(loaded, "2024-01-02")
+    assert _score(loaded, "2024-01-02")[0].outcome == "held"
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-02")
+    manifest = approve_held(loaded, partition, "ada")
+    [run_dir] = (Layout.of(loaded).state / "ds=2024-01-02" / "runs").iterdir()
+    run = open_run(run_dir)
+    assert judge(run).verdict == "hold"
+    assert gate(run).quarantined == 60
+    assert publish_run(run) == manifest
+    [row] = [r for r in status(loaded) if r["partition"] == "2024-01-02"]
+    assert row["state"] == "published"
+
+
+def test_an_approval_counts_once(project: Project) -> None:
+    loaded = project()
+    _bad_keys(loaded, "2024-01-02")
+    _score(loaded, "2024-01-02")
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-02")
+    approve_held(loaded, partition, "ada")
+    pq.write_table(sample(50), loaded.path("data") / "ds=2024-01-02" / "part-0.parquet")
+    assert _score(loaded, "2024-01-02")[0].outcome == "published"
+    _bad_keys(loaded, "2024-01-02")
+    assert _score(loaded, "2024-01-02")[0].outcome == "held"
+
+
+def test_a_night_after_force_is_still_the_same_night(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    _score(loaded, "2024-01-01", force=True)
+    assert _score(loaded, "2024-01-01")[0].outcome == "unchanged"
+
+
+def test_published_files_that_were_lost_are_scored_again(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    next((loaded.path("out/scores") / "ds=2024-01-01").iterdir()).unlink()
+    [night] = _score(loaded, "2024-01-01")
+    assert night.outcome == "published"
+    assert _output_keys(loaded, "2024-01-01") == _input_keys(loaded, "2024-01-01")
+
+
+def test_a_stray_file_in_an_old_night_stops_no_later_one(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    (loaded.path("out/scores") / "ds=2024-01-01" / "_SUCCESS").touch()
+    assert _score(loaded, "2024-01-02")[0].outcome == "published"
+    [row] = status(loaded, "2024-01-01", "2024-01-01")
+    assert row["state"] == "failed"
+    assert "not published from here" in row["message"]
+
+
+def test_a_superseded_run_leaves_the_winner_published(project: Project) -> None:
+    loaded = project()
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    late = prepare(loaded, partition).run
+    assert late is not None
+    score([late], master=None)
+    judge(late)
+    pq.write_table(sample(50), loaded.path("data") / "ds=2024-01-01" / "part-0.parquet")
+    assert _score(loaded, "2024-01-01")[0].outcome == "published"
+    with pytest.raises(Superseded, match="Nothing was changed"):
+        publish_run(late)
+    [row] = status(loaded, "2024-01-01", "2024-01-01")
+    assert (row["state"], row["rows_published"]) == ("published", 50)
+
+
+def test_two_pipelines_can_not_share_an_output(project: Project) -> None:
+    loaded = project()
+    _score(loaded, "2024-01-01")
+    folder = loaded.home / "conf" / "pipelines"
+    (folder / "other.yaml").write_text((folder / "p.yaml").read_text())
+    partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
+    with pytest.raises(ConfigError, match="was published by the pipeline 'p'"):
+        prepare(config.load("other"), partition)
+
+
+def test_a_spark_that_fails_fails_its_nights_and_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the cluster burns")
+
+    monkeypatch.setattr("nocturne.spark.job.score_runs", broken)
+    nights = _score(loaded, "2024-01-01", "2024-01-02")
+    assert [(n.outcome, n.exit_code) for n in nights] == [("failed", 75)] * 2
+    assert "Spark failed: RuntimeError: the cluster burns" in nights[0].message
+    assert status(loaded, "2024-01-01", "2024-01-01")[0]["state"] == "failed"

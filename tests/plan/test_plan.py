@@ -32,7 +32,7 @@ def test_equal_contents_elsewhere_have_equal_keys(make_run: MakeRun, tmp_path: P
     (other / "part-0.parquet").write_bytes(source.read_bytes())
     files = plan.fingerprints(other, tmp_path / "cache.json")
     pieces = plan.cut(other, files, max_rows=1000, max_bytes=1 << 30)
-    splits = plan.split_keys(pieces, run.model, ENCODING, run.pinned, run.keys)
+    splits = plan.split_keys(pieces, run.model, ENCODING, run.pinned, run.keys, run.passthrough)
     assert plan.run_key(splits) == run.run_key
 
 
@@ -74,6 +74,32 @@ def test_untouched_files_are_not_hashed_again(tmp_path: Path, monkeypatch) -> No
     first = plan.fingerprints(folder, tmp_path / "cache.json")
     monkeypatch.setattr(plan, "file_digest", lambda _: pytest.fail("hashed again"))
     assert plan.fingerprints(folder, tmp_path / "cache.json") == first
+
+
+@pytest.mark.parametrize("content", ["", "{", "[{}]"])
+def test_a_damaged_cache_of_fingerprints_is_made_again(tmp_path: Path, content: str) -> None:
+    folder, cache = _folder(tmp_path, a=sample(10)), tmp_path / "cache.json"
+    first = plan.fingerprints(folder, cache)
+    cache.write_text(content)
+    assert plan.fingerprints(folder, cache) == first
+
+
+def test_a_key_that_the_first_file_lacks_is_said_for_that_file(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, a=sample(5).drop_columns(["id"]), b=sample(5))
+    files = plan.fingerprints(folder, tmp_path / "cache.json")
+    with pytest.raises(InputError, match=r"a\.parquet: column 'id' is missing"):
+        plan.check_schema(folder, files, ENCODING, ["id"])
+
+
+def test_keys_and_passthrough_are_not_the_same_thing(make_run: MakeRun) -> None:
+    run = make_run()
+    pieces = [(run.files[0], (0,), 0, 1000)]
+
+    def key(keys: tuple[str, ...], passthrough: tuple[str, ...]) -> str:
+        found = plan.split_keys(pieces, run.model, ENCODING, run.pinned, keys, passthrough)
+        return found[0].key
+
+    assert key(("id",), ("word",)) != key(("id", "word"), ())
 
 
 def test_splits_are_whole_row_groups_of_one_file(tmp_path: Path) -> None:

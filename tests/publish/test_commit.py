@@ -26,7 +26,8 @@ def _manifest(run: Run, results: list[SplitResult]):  # type: ignore[no-untyped-
     def make(number: int, replaces: str | None) -> Manifest:
         return Manifest(
             format=STATE_FORMAT, id=publish.manifest_id(number, run.run_key), number=number,
-            pipeline=run.pipeline, partition=run.partition, run_key=run.run_key, replaces=replaces,
+            pipeline=run.pipeline, partition=run.partition, run_key=run.run_key,
+            content_key=run.content_key, replaces=replaces,
             published="2024-01-02T00:00:00+00:00", model=run.model, encoding_sha256="",
             pinned=run.pinned, config_digest="", environment={}, input_dir=run.input_dir,
             inputs=run.files, outputs=tuple(outputs), quarantine=tuple(quarantine),
@@ -62,9 +63,10 @@ def test_published_files_are_those_of_the_manifest(make_run: MakeRun) -> None:
 def test_publishing_the_same_run_again_changes_nothing(make_run: MakeRun) -> None:
     run = make_run()
     first = _publish(run)
-    before = {p: os.stat(p) for p in Path(run.output_dir).iterdir()}
+    before = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in Path(run.output_dir).iterdir()}
     assert _publish(run) == first
-    assert {p: os.stat(p) for p in Path(run.output_dir).iterdir()} == before
+    after = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in Path(run.output_dir).iterdir()}
+    assert after == before
     assert len(publish.history(Path(run.state_dir))) == 1
 
 
@@ -196,6 +198,42 @@ def test_a_published_file_that_was_tampered_with_is_not_taken_over(make_run: Mak
     path = Path(again.output_dir) / manifest.outputs[0].path
     path.write_bytes(path.read_bytes() + b"x")
     assert publish.reuse(again, manifest) == 0
+
+
+def test_a_crash_right_after_the_exchange_loses_no_version(make_run: MakeRun) -> None:
+    first = _publish(make_run())
+    again = make_run({"part-0.parquet": sample(90, seed=8)}, based_on=first.id)
+    results = [run_split(again, split) for split in again.splits]
+    second = publish.commit(again, results, _manifest(again, results), 2)
+    version = Path(again.state_dir) / "versions" / first.id
+    version.rename(Path(again.run_dir) / "table")  # as if the process had died in between
+    assert publish.commit(again, results, _manifest(again, results), 2) == second
+    assert sorted(p.name for p in version.iterdir()) == [f.path for f in first.outputs]
+
+
+def test_a_refused_exchange_leaves_no_manifest(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _publish(make_run())
+    again = make_run({"part-0.parquet": sample(90, seed=8)}, based_on=first.id)
+
+    def refuse(*_: object) -> None:
+        raise PublishError("no exchange here")
+
+    monkeypatch.setattr(sys.modules["nocturne.publish.commit"], "exchange", refuse)
+    with pytest.raises(PublishError):
+        _publish(again)
+    assert [m.id for m in publish.history(Path(again.state_dir))] == [first.id]
+    assert _ids(again) == list(range(2500))
+
+
+def test_a_published_folder_that_lost_a_file_is_not_intact(make_run: MakeRun) -> None:
+    run = make_run()
+    manifest = _publish(run)
+    folder = Path(run.output_dir)
+    assert publish.intact(manifest, folder)
+    (folder / manifest.outputs[0].path).unlink()
+    assert not publish.intact(manifest, folder)
 
 
 def test_an_exchange_swaps_two_folders(tmp_path: Path) -> None:

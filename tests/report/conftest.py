@@ -90,6 +90,7 @@ def a_run(day: dt.date) -> Run:
         pipeline="flight_delay",
         partition=Partition(key, (("ds", key),)),
         run_key="5b1e" * 16,
+        content_key="5b1e" * 16,
         run_dir=f"{root}/_nocturne/flight_delay/ds={key}/runs/5b1e",
         input_dir=f"/data/flights/ds={key}",
         output_dir=f"{root}/flight_delay/ds={key}",
@@ -143,7 +144,8 @@ def a_judgement(profile: Profile, drift: DriftResult) -> Judgement:
 def a_manifest(run: Run, judgement: Judgement, number: int = 1) -> Manifest:
     return Manifest(
         format=1, id=f"{number}-{run.run_key}", number=number, pipeline=run.pipeline,
-        partition=run.partition, run_key=run.run_key, replaces=None, published=run.created,
+        partition=run.partition, run_key=run.run_key, content_key=run.content_key,
+        replaces=None, published=run.created,
         model=run.model, encoding_sha256="e", pinned=run.pinned, config_digest="cd",
         environment={}, input_dir=run.input_dir, inputs=run.files, outputs=(), quarantine=(),
         rows_in=judgement.rows_in, rows_published=judgement.rows_out,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from nocturne.config.models import NAME, UNSAID, Pipeline
 from nocturne.errors import ConfigError, choices
+from nocturne.tracking import without_secret
 
 __all__ = ["Loaded", "home", "load", "merge", "names", "registry_uri"]
 
@@ -73,7 +74,7 @@ def names(root: Path) -> list[str]:
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
-    """Deep merge; ``high`` wins, also with 0, false and "". Null removes a value."""
+    """Deep merge; ``high`` wins, also with 0, false, "" and null."""
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
@@ -161,7 +162,8 @@ def _read(path: Path) -> Tree:
 
 
 def _add(tree: Tree, origins: dict[str, str], layer: Tree, origin: str) -> Tree:
-    selectors = {"alias", "tags", "version"} & set(layer.get("model") or {})
+    model = layer.get("model")
+    selectors = {"alias", "tags", "version"} & set(model if isinstance(model, Mapping) else ())
     if selectors and isinstance(tree.get("model"), Mapping):
         # A layer that selects a model replaces the selector below it, whatever its kind.
         below = {k: v for k, v in tree["model"].items() if k not in {"alias", "tags", "version"}}
@@ -204,7 +206,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
         elif problem["type"] == UNSAID:
             said = problem["msg"]
         else:
-            said = f"got {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+            given = without_secret(repr(problem["input"]))
+            said = f"got {given}: {problem['msg'].removeprefix('Value error, ')}"
         lines.append(f"{origin}: {key or 'pipeline'}: {said}")
     return "\n".join(lines)
 

@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from nocturne.config.partitions import determines
+
 __all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
            "Schedule", "Scoring", "Spark"]  # fmt: skip
 
@@ -25,7 +27,8 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
-_SECRET = re.compile(r"(?i)secret|passw|token|access\.key|credential")
+_SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
+_CREDENTIALS = re.compile(r"(?i)://[^/\s]*@|[?&](user|password|token|key)=")
 _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 
@@ -48,7 +51,7 @@ class Registry(_Section):
     @field_validator("tracking_uri")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
-        if value and re.search(r"://[^/@]+@", value):
+        if value and _CREDENTIALS.search(value):
             raise PydanticCustomError(
                 UNSAID,
                 "a URI with credentials in it; set MLFLOW_TRACKING_USERNAME and "
@@ -120,6 +123,11 @@ class Input(_Section):
                     f"{key}: {text!r} is not a partition value; use letters, digits, '_', '-', "
                     "'.', and the codes %Y %m %d %H %M %S %j %U %u %V %G"
                 )
+        if value and not determines(value):
+            raise ValueError(
+                f"{value} does not lead back from a folder to its day (or hour): each needs a "
+                "folder of its own, e.g. {ds: '%Y-%m-%d'} or {year: '%Y', month: '%m', day: '%d'}"
+            )
         return value
 
 
@@ -216,7 +224,7 @@ class Spark(_Section):
     @field_validator("conf")
     @classmethod
     def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
-        found = [key for key in value if _SECRET.search(key)]
+        found = [k for k, text in value.items() if _SECRET.search(k) or _CREDENTIALS.search(text)]
         if found:
             raise PydanticCustomError(
                 UNSAID,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from nocturne.errors import ConfigError
 from nocturne.records import Partition
 
-__all__ = ["from_path", "key_format", "parse", "partition", "span"]
+__all__ = ["determines", "from_path", "key_format", "parse", "partition", "span"]
 
 _HOURLY = "%Y-%m-%dT%H"
 _DAILY = "%Y-%m-%d"
@@ -42,6 +42,23 @@ def partition(layout: Mapping[str, str], key: str) -> Partition:
     return Partition(key, tuple((name, moment.strftime(text)) for name, text in layout.items()))
 
 
+def determines(layout: Mapping[str, str]) -> bool:
+    """Whether neighbouring days (hours) have folders of their own that lead back to them."""
+    step = _step(layout)
+    for start in (dt.datetime(2024, 2, 28), dt.datetime(2023, 12, 31, 22)):
+        moments = [start + step * n for n in range(4)]
+        for moment in moments:
+            found = partition(layout, moment.strftime(key_format(layout)))
+            if from_path(layout, found.path) != found:
+                return False
+    return True
+
+
+def _step(layout: Mapping[str, str]) -> dt.timedelta:
+    hourly = key_format(layout) == _HOURLY
+    return dt.timedelta(hours=1) if hourly else dt.timedelta(days=1)
+
+
 def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Partition]:
     """Every partition from ``first`` to ``last``, both included.
 
@@ -51,7 +68,11 @@ def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Pa
     moment, end = parse(layout, first), parse(layout, last or first)
     if end < moment:
         raise ConfigError(f"the range ends ({last}) before it starts ({first}); swap them")
-    step = dt.timedelta(hours=1) if key_format(layout) == _HOURLY else dt.timedelta(days=1)
+    if end > moment and not layout:
+        raise ConfigError(
+            "a range needs a partitioned table; this one is scored whole, so give one date"
+        )
+    step = _step(layout)
     while moment <= end:
         yield partition(layout, moment.strftime(key_format(layout)))
         moment += step

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
+from nocturne.errors import InputError
 
 __all__ = ["ENCODERS", "Encoded", "encode", "rows"]
 
@@ -42,7 +43,8 @@ def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
         if integral:
             out[:, position] = values
         else:
-            out[:, position] = (values - feature.center) / feature.scale
+            with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
+                out[:, position] = (values - feature.center) / feature.scale
     return np.ascontiguousarray(out)
 
 
@@ -66,9 +68,9 @@ def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     count, length = batch.num_rows, feature.length
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     taken = np.minimum(lengths.astype(np.int64), length)
-    values = pc.list_flatten(column)
+    values = pc.list_flatten(column).cast(pa.from_numpy_dtype(np.dtype(tensor.dtype)), safe=False)
     if values.null_count:
-        values = values.fill_null(feature.pad)
+        values = values.fill_null(pa.scalar(feature.pad).cast(values.type, safe=False))
     flat = values.to_numpy(zero_copy_only=False)
     starts = np.cumsum(lengths) - lengths
     row = np.repeat(np.arange(count), taken)
@@ -86,9 +88,21 @@ def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
             continue
         wanted = FRAME_TYPES[feature.type]
         column = _column(batch, feature.column)
-        arrays.append(column if column.type == wanted else column.cast(wanted, safe=False))
+        arrays.append(column if column.type == wanted else _cast(column, wanted, feature.column))
         names.append(feature.column)
     return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _cast(column: pa.Array, wanted: pa.DataType, name: str) -> pa.Array:
+    """Integers become floats only where each value stays the same; the plan refused the rest."""
+    try:
+        return column.cast(wanted, safe=pa.types.is_integer(column.type))
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"column {name!r} is {column.type}, the model wants {wanted}, and a value would not "
+            f"survive: {error}. Log the model with a signature of that type, or correct the data",
+            column=name,
+        ) from None
 
 
 ENCODERS: dict[str, Callable[[pa.RecordBatch, TensorSpec], Array | pa.RecordBatch]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,9 @@ __all__ = ["Model", "TorchModel", "load_torch", "pick_device"]
 
 
 class Model(Protocol):
-    """Takes the arguments of one micro-batch, gives its raw outputs [rows] in order."""
+    """Takes the arguments of one micro-batch, gives its raw outputs [rows] by name or in order."""
 
-    def predict(self, encoded: Encoded) -> Sequence[NDArray[Any]]: ...
+    def predict(self, encoded: Encoded) -> Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]: ...
 
 
 class TorchModel:
@@ -29,12 +29,12 @@ class TorchModel:
         self.module = module.to(device)
         self.device = device
 
-    def predict(self, encoded: Encoded) -> Sequence[NDArray[Any]]:
+    def predict(self, encoded: Encoded) -> Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]:
         with torch.inference_mode():
             tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in encoded]
             result = self.module(*tensors)
         if isinstance(result, dict):
-            result = tuple(result.values())
+            return {name: _to_numpy(tensor) for name, tensor in result.items()}
         several = isinstance(result, (tuple, list))
         return [_to_numpy(tensor) for tensor in (result if several else (result,))]
 

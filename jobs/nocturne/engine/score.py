@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from nocturne.engine.model import Model
 from nocturne.errors import ModelError
 
 __all__ = ["POST", "REASON", "score"]
+
+_HOPELESS = 1000
+"""Rows, from the first, on all of which the model raises: then the model is at fault."""
 
 REASON = "_reason"
 """The engine's column that says why a row could not be scored; null where it could."""
@@ -41,17 +44,24 @@ def score(
     """One RecordBatch of predictions for each batch, row by row in order.
 
     Its columns are ``encoding.outputs`` and ``_reason``: null, or why the row has no
-    prediction (the model raised on it, or a prediction is not finite).
+    prediction (the model raised on it, or a prediction is missing or not finite).
 
     Raises:
-        ModelError: the outputs are not those of the spec, or the model raises on every row.
+        ModelError: the outputs are not those of the spec, or the model raised on each of the
+            first thousand rows.
     """
+    raised, alive = 0, False
     for batch in batches:
-        yield _score_batch(batch, model, encoding, micro_batch)
+        done = _score_batch(batch, model, encoding, micro_batch, 0 if alive else raised)
+        if not alive:
+            reason = done.column(REASON)
+            alive = reason.null_count > 0
+            raised += len(reason)
+        yield done
 
 
 def _score_batch(
-    batch: pa.RecordBatch, model: Model, encoding: Encoding, micro_batch: int
+    batch: pa.RecordBatch, model: Model, encoding: Encoding, micro_batch: int, raised: int
 ) -> pa.RecordBatch:
     encoded = encode(batch, encoding)
     reasons: dict[int, str] = {}
@@ -59,10 +69,11 @@ def _score_batch(
     for start in range(0, batch.num_rows, micro_batch):
         stop = min(start + micro_batch, batch.num_rows)
         parts.append(_predict(encoded, model, encoding, start, stop, micro_batch, reasons))
-        if sum(start <= row < stop for row in reasons) == stop - start > 1:
+        if len(reasons) == stop and raised + stop >= _HOPELESS:
             raise ModelError(
-                f"the model raises on every one of {stop - start} rows: {reasons[start]}. Score "
-                "a few rows of this partition in a notebook to see why; nothing was published."
+                f"the model raises on every one of the first {raised + stop} rows: "
+                f"{reasons[start]}. Score a few rows of this partition in a notebook to see why; "
+                "nothing was published."
             )
     columns = []
     for position, output in enumerate(encoding.outputs):
@@ -100,6 +111,9 @@ def _predict(
         left = _predict(encoded, model, encoding, start, middle, size, reasons)
         right = _predict(encoded, model, encoding, middle, stop, size, reasons)
         return [np.concatenate(pair) for pair in zip(left, right, strict=True)]
+    if isinstance(raw, Mapping):
+        named = all(output.name in raw for output in encoding.outputs)
+        raw = [raw[o.name] for o in encoding.outputs] if named else list(raw.values())
     if len(raw) != len(encoding.outputs):
         raise ModelError(
             f"the model returned {len(raw)} outputs, the encoding spec names "
@@ -121,17 +135,32 @@ def _checked(values: NDArray[Any], output: OutputSpec, size: int) -> NDArray[Any
     return POST[output.post](flat)
 
 
+_HOLES = {"string": np.dtype(object), "int64": np.dtype(np.int64), "bool": np.dtype(bool)}
+
+
 def _hole(output: OutputSpec) -> NDArray[Any]:
-    return np.array([""], dtype=object) if output.type == "string" else np.zeros(1)
+    """What stands in for the prediction of a row that has none; its reason tells them apart."""
+    return np.zeros(1, dtype=_HOLES.get(output.type, np.dtype(np.float32)))
 
 
 def _column(values: NDArray[Any], output: OutputSpec, reasons: dict[int, str]) -> pa.Array:
-    """The output as Arrow; rows that are not finite get a reason unless they have one."""
+    """The output as Arrow; rows without a finite value get a reason unless they have one."""
+    absent: NDArray[np.bool_]
+    if values.dtype == object:
+        absent = np.array([value is None or value != value for value in values])
+    elif np.issubdtype(values.dtype, np.floating):
+        absent = ~np.isfinite(values)
+    else:
+        absent = np.zeros(len(values), dtype=bool)
     if output.type == "string":
-        return pa.array([str(v) for v in values], pa.string())
-    if np.issubdtype(values.dtype, np.floating):
-        for row in np.flatnonzero(~np.isfinite(values)):
-            reasons.setdefault(int(row), f"the prediction {output.name} is not finite")
-        if not output.type.startswith("float"):
-            values = np.nan_to_num(values)
-    return pa.array(values).cast(output.type, safe=False)
+        column = pa.array([None if a else str(v) for v, a in zip(values, absent, strict=True)],
+                          pa.string())  # fmt: skip
+    else:
+        column = pa.array(values, mask=np.asarray(absent, dtype=bool))
+        column = column.cast(output.type, safe=False)
+    if output.type in ("float32", "float64"):
+        final = column.fill_null(np.inf).to_numpy(zero_copy_only=False)
+        absent = ~np.isfinite(final)
+    for row in np.flatnonzero(absent):
+        reasons.setdefault(int(row), f"the prediction {output.name} is missing or not finite")
+    return column

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nocturne import drift, profile, publish, quality, registry, report
-from nocturne.config import Loaded, from_path, load
+from nocturne.config import Loaded, Pipeline, from_path, home
+from nocturne.errors import NocturneError
 from nocturne.layout import Layout, suite_path
-from nocturne.pipeline.runs import results_of, step
+from nocturne.pipeline.runs import in_force, results_of, step
 from nocturne.records import (
     DriftResult,
     Judgement,
@@ -20,9 +22,10 @@ from nocturne.records import (
     Run,
     SplitResult,
     VerdictName,
+    read,
     write,
 )
-from nocturne.rundir import judgement_path
+from nocturne.rundir import approval_path, judgement_path
 from nocturne.tracking import tracking_uri, without_secret
 
 __all__ = ["judge"]
@@ -35,15 +38,20 @@ _HISTORY = 60
 def judge(run: Run) -> Judgement:
     """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
 
+    A run that is published already keeps its judgement.
+
     An MLflow server that does not answer costs the night its MLflow run, not its scores.
 
     Raises:
         StateError: a split is not scored yet.
         ConfigError: a suite is wrong.
     """
+    if in_force(run) is not None and judgement_path(run).exists():
+        return read(Judgement, judgement_path(run))
     with step("judge", run):
+        approval_path(run).unlink(missing_ok=True)  # it was for an earlier judgement
         results = results_of(run)
-        loaded = load(run.pipeline)
+        loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
         folder = Path(run.run_dir)
         seconds = {"score": _elapsed(results)}
         merged = profile.merge([r.profile for r in results])
@@ -180,16 +188,19 @@ def _verdict(
 def _history(run: Run, loaded: Loaded) -> list[Manifest]:
     """Manifests in force of the partitions before this one, oldest first."""
     layout, config = Layout.of(loaded), loaded.pipeline.input.partition
-    before = []
-    for folder in layout.state.rglob("manifests"):
-        path = folder.parent.relative_to(layout.state).as_posix()
-        found = from_path(config, path) if config else None
-        if found is not None and found.key < run.partition.key:
-            before.append(found)
-    before.sort(key=lambda p: p.key)
-    manifests = (
-        publish.current(layout.partition_state(p), layout.output(p)) for p in before[-_HISTORY:]
-    )
+    found = [
+        partition
+        for folder in layout.state.glob("/".join(f"{name}=*" for name in config) or "all")
+        if (partition := from_path(config, folder.relative_to(layout.state).as_posix()))
+        and partition.key < run.partition.key
+    ]
+    manifests = []
+    for partition in sorted(found, key=lambda p: p.key)[-_HISTORY:]:
+        # An older night that somebody touched is shown by `status`; it must not stop this one.
+        with suppress(NocturneError):
+            manifests.append(
+                publish.current(layout.partition_state(partition), layout.output(partition))
+            )
     return [m for m in manifests if m is not None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from nocturne import state
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import NocturneError, StateError, TerminalError
 from nocturne.layout import Layout
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.prepare import Prepared, prepare
@@ -63,7 +64,7 @@ def score_range(
     for partition in nights:
         try:
             prepared = prepare(loaded, partition, force=force, dry_run=dry_run)
-        except NocturneError as error:
+        except Exception as error:
             done[partition.key] = _failed(partition, error, say)
             continue
         say(prepared.message)
@@ -80,12 +81,15 @@ def score_range(
             say(f"{run.partition.key}: verdict {judgement.verdict}"
                 + "".join(f"\n  {reason}" for reason in judgement.reasons))  # fmt: skip
             done[run.partition.key] = _published(run, publish_run(run))
-        except NocturneError as failure:
+        except Exception as failure:
             done[run.partition.key] = _failed(run.partition, failure, say)
     return [done[partition.key] for partition in nights]
 
 
-def _failed(partition: Partition, error: NocturneError, say: Callable[[str], None]) -> Night:
+def _failed(partition: Partition, error: Exception, say: Callable[[str], None]) -> Night:
+    if not isinstance(error, NocturneError):
+        traceback.print_exception(error)
+        error = TerminalError(f"{partition.key}: {type(error).__name__}: {error}")
     say(f"nocturne: {error}")
     outcome = "held" if error.exit_code == 3 else "failed"
     return Night(partition.key, outcome, str(error), exit_code=error.exit_code)

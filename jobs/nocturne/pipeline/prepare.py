@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +15,12 @@ import pyarrow as pa
 from nocturne import plan, publish, registry, state
 from nocturne.config import Loaded
 from nocturne.encoding import Encoding
-from nocturne.errors import PartitionMissing, TerminalError
+from nocturne.errors import ConfigError, PartitionMissing, TerminalError
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.runs import step
-from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Pinned, Run, write
+from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Pinned, Run, Split, write
+from nocturne.rundir import approval_path
 from nocturne.tracking import tracking_uri
 
 __all__ = ["Prepared", "prepare", "ready"]
@@ -84,6 +87,11 @@ def _plan(
     suites = _suites(loaded)
     folder, state_dir = layout.input(partition), layout.partition_state(partition)
     current = publish.current(state_dir, layout.output(partition))
+    if current is not None and current.pipeline != pipeline.name:
+        raise ConfigError(
+            f"{layout.output(partition)} was published by the pipeline {current.pipeline!r}; two "
+            f"pipelines can't share an output. Give {pipeline.name!r} an output.path of its own"
+        )
     resolved = registry.resolve(
         **pipeline.model.model_dump(),
         tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
@@ -102,20 +110,25 @@ def _plan(
         precision=scoring.precision,
         batch_rows=scoring.batch_rows,
     )
-    splits = plan.split_keys(
-        plan.cut(folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20),
-        resolved.ref,
-        encoding,
-        pinned,
-        columns,
-        salt=f"force-{current.number if current else 0}" if force else "",
-    )
+    pieces = plan.cut(folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20)
+    keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
+
+    def keyed(salt: str = "") -> tuple[Split, ...]:
+        return plan.split_keys(pieces, resolved.ref, encoding, pinned, keys, passthrough, salt)
+
+    splits = keyed()
+    content_key = plan.run_key(splits)
+    same = current is not None and current.content_key == content_key
+    lost = same and current is not None and not publish.intact(current, layout.output(partition))
+    if current is not None and (force or lost):
+        splits = keyed(f"again after {current.id}")
     run_key = plan.run_key(splits)
     run = Run(
         format=STATE_FORMAT,
         pipeline=pipeline.name,
         partition=partition,
         run_key=run_key,
+        content_key=content_key,
         run_dir=str(layout.run(partition, run_key)),
         input_dir=str(folder),
         output_dir=str(layout.output(partition)),
@@ -123,8 +136,8 @@ def _plan(
         model=resolved.ref,
         encoding=asdict(encoding),
         pinned=pinned,
-        keys=tuple(pipeline.output.keys),
-        passthrough=tuple(pipeline.output.passthrough),
+        keys=keys,
+        passthrough=passthrough,
         files=files,
         splits=splits,
         profile_centers=_centers(encoding, resolved.baseline),
@@ -138,15 +151,18 @@ def _plan(
         f"{run.model.name} version {run.model.version} ({run.model.selector}), run key "
         f"{run_key[:16]}"
     )
-    if current is not None and current.run_key == run_key:
+    if lost:
+        what += "; published files are missing or damaged, so it is scored again"
+    if current is not None and same and not force and not lost:
         if not dry_run:
-            state.clear(state_dir)
+            state.clear(state_dir, current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
     if dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
     _drop_orphans(run)
+    approval_path(run).unlink(missing_ok=True)  # it was for what was judged then
     write(Path(run.run_dir) / "run.json", run)
     reused = publish.reuse(run, current) if current else 0
     if reused:
@@ -178,7 +194,15 @@ def _device(wanted: str) -> str:
     """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
     if wanted != "auto":
         return wanted
-    return "cuda" if Path("/dev/nvidiactl").exists() else "cpu"
+    return "cuda" if Path("/dev/nvidiactl").exists() and _torch_has_cuda() else "cpu"
+
+
+def _torch_has_cuda() -> bool:
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    return re.search(r"^cuda\b.*=\s*['\"]", text, re.MULTILINE) is not None
 
 
 _WORDS = ("string", "bool", "boolean")

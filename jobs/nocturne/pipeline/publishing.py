@@ -11,7 +11,7 @@ from pathlib import Path
 from nocturne import publish, report, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
-from nocturne.pipeline.runs import results_of, step
+from nocturne.pipeline.runs import in_force, results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
 from nocturne.rundir import approval_path, judgement_path
 
@@ -51,6 +51,10 @@ def publish_run(run: Run) -> Manifest:
     Raises:
         Held, Superseded, PublishError, StateError: nothing was changed.
     """
+    published = in_force(run)
+    if published is not None:
+        state.clear(run.state_dir, run.run_key)
+        return published
     with step("publish", run):
         judgement = gate(run)
         results = results_of(run)
@@ -68,6 +72,7 @@ def publish_run(run: Run) -> Manifest:
                 pipeline=run.pipeline,
                 partition=run.partition,
                 run_key=run.run_key,
+                content_key=run.content_key,
                 replaces=replaces,
                 published=state.now(),
                 model=run.model,
@@ -96,8 +101,8 @@ def publish_run(run: Run) -> Manifest:
             )  # fmt: skip
 
         done = publish.commit(run, results, manifest, run.config["output"]["keep"])
-    state.clear(run.state_dir)
-    for name in ("attempts", "table", "progress"):
+    state.clear(run.state_dir, run.run_key)
+    for name in ("attempts", "progress"):
         shutil.rmtree(Path(run.run_dir) / name, ignore_errors=True)
     return done
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from nocturne import state
+from nocturne import publish, state
 from nocturne.errors import StateError
-from nocturne.records import Run, SplitResult, read
+from nocturne.records import Manifest, Run, SplitResult, read
 from nocturne.rundir import result_path
 
-__all__ = ["open_run", "results_of", "step"]
+__all__ = ["in_force", "open_run", "results_of", "step"]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -32,6 +32,12 @@ def open_run(run_dir: str | Path) -> Run:
             run_dir=str(run_dir),
         )
     return run
+
+
+def in_force(run: Run) -> Manifest | None:
+    """The run's manifest if it is what is published now: its steps then have nothing to do."""
+    current = publish.current(Path(run.state_dir), Path(run.output_dir))
+    return current if current is not None and current.run_key == run.run_key else None
 
 
 def results_of(run: Run) -> list[SplitResult]:

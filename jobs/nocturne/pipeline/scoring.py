@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nocturne import state
 from nocturne.config import Pipeline, home
-from nocturne.errors import NocturneError, StateError, TerminalError
+from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
 from nocturne.pipeline.runs import open_run, step
 from nocturne.records import Run, write
 
 __all__ = ["score", "submitted"]
 
 Bar = Callable[[int, int], None]
+_SIGN_OF_LIFE_S = 5.0
 
 
 def score(
@@ -35,22 +38,40 @@ def score(
     first = runs[0]
     conf = Pipeline.model_validate(first.config).spark.conf
 
+    told = 0.0
+
     def report(done: int, total: int) -> None:
+        nonlocal told
+        if progress:
+            progress(done, total)
+        if time.monotonic() - told < _SIGN_OF_LIFE_S:
+            return
+        told = time.monotonic()
         for run in runs:
             state.touch(
                 run.state_dir,
                 state.Current("running", "score", run.run_key, run.run_dir, run.model.version,
                               run.rows, done * run.rows // max(1, total), "", state.now()),
             )  # fmt: skip
-        if progress:
-            progress(done, total)
 
     for run in runs:
         (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
     report(0, sum(run.rows for run in runs))
     name = f"nocturne {first.pipeline} {first.partition.key}"
-    with session(name, master, conf, home() / "conf" / "spark") as spark:
-        failures = score_runs(spark, runs, report)
+    failures: dict[str, NocturneError] = {}
+    try:
+        with session(name, master, conf, home() / "conf" / "spark") as spark:
+            failures = score_runs(spark, runs, report)
+    except NocturneError as error:
+        failures = {run.run_dir: error for run in runs}
+    except Exception as error:
+        traceback.print_exc()
+        line = (str(error).splitlines() or [""])[0]
+        said = RetryableError(
+            f"Spark failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
+            "doctor` checks what Spark needs"
+        )
+        failures = {run.run_dir: said for run in runs}
     for run in runs:
         if failure := failures.get(run.run_dir):
             write(Path(run.run_dir) / "error.json",

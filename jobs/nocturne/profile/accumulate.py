@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -36,9 +37,10 @@ class NumericProfiler:
         self.nan += len(values) - len(finite)
         if not len(finite):
             return
-        self.counts += np.bincount(bucket(finite, self.center), minlength=BUCKETS)
-        self.total += float(finite.sum())
-        self.squares += float(finite @ finite)
+        with np.errstate(over="ignore"):  # sentinels as large as a float can be
+            self.counts += np.bincount(bucket(finite, self.center), minlength=BUCKETS)
+            self.total += float(finite.sum())
+            self.squares += float(finite @ finite)
         self.minimum = min(self.minimum, float(finite.min()))
         self.maximum = max(self.maximum, float(finite.max()))
 
@@ -51,11 +53,17 @@ class NumericProfiler:
             nan=self.nan,
             counts={str(i): int(self.counts[i]) for i in used},
             center=self.center,
-            total=self.total,
-            total_squares=self.squares,
+            total=bounded(self.total),
+            total_squares=bounded(self.squares),
             minimum=None if self.minimum == np.inf else self.minimum,
             maximum=None if self.maximum == -np.inf else self.maximum,
         )
+
+
+def bounded(value: float) -> float:
+    """Moments stop at the largest float; JSON has no infinity."""
+    largest = sys.float_info.max
+    return 0.0 if value != value else max(-largest, min(largest, value))
 
 
 class CategoryProfiler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from nocturne.profile.accumulate import cap
+from nocturne.profile.accumulate import bounded, cap
 from nocturne.records import ColumnProfile, Profile
 
 __all__ = ["merge"]
@@ -28,8 +28,8 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts=kept,
         other=other,
         center=parts[0].center,
-        total=sum(p.total for p in parts),
-        total_squares=sum(p.total_squares for p in parts),
+        total=bounded(sum(p.total for p in parts)),
+        total_squares=bounded(sum(p.total_squares for p in parts)),
         minimum=min((p.minimum for p in parts if p.minimum is not None), default=None),
         maximum=max((p.maximum for p in parts if p.maximum is not None), default=None),
     )

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from nocturne.errors import StateError, Superseded
+from nocturne.errors import PublishError, StateError, Superseded
 from nocturne.files import exchange, file_digest, locked, sync_folder
 from nocturne.publish.manifests import current, file_name, next_number, path_of
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, write
@@ -46,6 +46,7 @@ def commit(
     with locked(state / "lock"):
         now = current(state, target)
         if now is not None and now.run_key == run.run_key:
+            _retire(run, now)
             return now
         if (now.id if now else None) != run.based_on:
             raise Superseded(
@@ -61,8 +62,13 @@ def commit(
         _keep_quarantine(run, new)
         write(path_of(state, new.id), new, exclusive=True)
         sync_folder(path_of(state, new.id).parent)
-        _swap(table, target, state, now)
-    _prune(state, keep)
+        try:
+            _swap(table, target)
+        except (PublishError, OSError):
+            path_of(state, new.id).unlink()  # it never came into force
+            raise
+        _retire(run, new)
+        _prune(state, keep)
     return new
 
 
@@ -91,23 +97,29 @@ def _keep_quarantine(run: Run, new: Manifest) -> None:
         pattern = f"quarantine-{index:05d}-{file.split[:16]}-*"
         for source in (Path(run.run_dir) / "attempts").glob(pattern):
             if file_digest(source) == file.sha256:
-                shutil.copyfile(source, folder / file.path)
+                (folder / file.path).unlink(missing_ok=True)
+                os.link(source, folder / file.path)
                 break
 
 
-def _swap(table: Path, target: Path, state: Path, now: Manifest | None) -> None:
+def _swap(table: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        os.rename(table, target)
-    else:
+    if target.exists():
         exchange(table, target)
-        if now is None:
-            shutil.rmtree(table)  # it was empty: current() refuses foreign files
-        else:
-            old = state / "versions" / now.id
-            old.parent.mkdir(exist_ok=True)
-            os.rename(table, old)
+    else:
+        table.rename(target)
     sync_folder(target.parent)
+
+
+def _retire(run: Run, now: Manifest) -> None:
+    """The files that the exchange brought out become a kept version; also after a crash there."""
+    table = Path(run.run_dir) / "table"
+    if now.replaces is not None and table.is_dir():
+        old = Path(run.state_dir) / "versions" / now.replaces
+        old.parent.mkdir(exist_ok=True)
+        if not old.exists():
+            table.rename(old)
+    shutil.rmtree(table, ignore_errors=True)
 
 
 def _prune(state: Path, keep: int) -> None:

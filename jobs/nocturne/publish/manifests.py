@@ -8,7 +8,7 @@ from pathlib import Path
 from nocturne.errors import PublishError
 from nocturne.records import Manifest, read
 
-__all__ = ["current", "file_name", "history", "manifest_id", "next_number", "path_of"]
+__all__ = ["current", "file_name", "history", "intact", "manifest_id", "next_number", "path_of"]
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
 
@@ -57,6 +57,12 @@ def current(state: Path, target: Path) -> Manifest | None:
             path=str(target),
         )
     return read(Manifest, path_of(state, ids[-1]))
+
+
+def intact(manifest: Manifest, target: Path) -> bool:
+    """Whether the published folder holds the manifest's files, by name and size."""
+    there = {p.name: p.stat().st_size for p in target.iterdir()}
+    return there == {file.path: file.size for file in manifest.outputs}
 
 
 def history(state: Path) -> list[Manifest]:

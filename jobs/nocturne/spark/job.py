@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -88,7 +89,8 @@ def _collect(spark: SparkSession, tasks: list[list[Item]]) -> list[dict[str, str
 
 
 @lru_cache(maxsize=64)
-def _run(run_dir: str) -> Run:
+def _run(run_dir: str, written: int) -> Run:
+    """Read once a process, and again when it was planned anew."""
     return read(Run, Path(run_dir) / "run.json")
 
 
@@ -103,10 +105,13 @@ def _work(tasks: list[list[Item]], batches: Iterator[pa.RecordBatch]) -> Iterato
 def _one(run_dir: str, index: int) -> pa.RecordBatch:
     rows, error, message = 0, None, None
     try:
-        run = _run(run_dir)
+        run = _run(run_dir, (Path(run_dir) / "run.json").stat().st_mtime_ns)
         rows = run_split(run, run.splits[index]).rows_in
     except NocturneError as failure:
         error, message = type(failure).__name__, str(failure)
+    except Exception as failure:  # one bad split must not end the other nights' job
+        traceback.print_exc()
+        error, message = "RetryableError", f"split {index}: {type(failure).__name__}: {failure}"
     return pa.RecordBatch.from_pylist(
         [{"run_dir": run_dir, "split": index, "rows": rows, "error": error, "message": message}],
         schema=pa.schema(
