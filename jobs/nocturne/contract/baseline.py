@@ -12,7 +12,7 @@ from nocturne.contract.encodings import median, require_columns
 from nocturne.drift import build_baseline
 from nocturne.encoding import Encoding
 from nocturne.engine import REASON, Model, score
-from nocturne.errors import InputError, choices
+from nocturne.errors import InputError, ModelError, choices
 from nocturne.profile import TableProfiler
 from nocturne.records import Baseline
 
@@ -29,17 +29,23 @@ def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
 
     Raises:
         InputError: a column of the encoding is missing or of another type.
-        ModelError: the model raises on every row, or its outputs are not the encoding's.
+        ModelError: no row has a prediction, or the outputs are not the encoding's.
     """
     require_columns(table, encoding)
     batches = table.select(encoding.columns).combine_chunks().to_batches(max_chunksize=_BATCH)
     parts = []
+    scored, reason = 0, ""
     for part in score(iter(batches), model, encoding):
-        bad = part.column(REASON).is_valid()
+        why = part.column(REASON)
+        bad = why.is_valid()
+        scored += why.null_count
+        reason = reason or (str(why[0]) if why.null_count < len(why) else "")
         parts.append([
             pc.if_else(bad, pa.scalar(None, column.type), column)
             for column in (part.column(output.name) for output in encoding.outputs)
         ])  # fmt: skip
+    if not scored and table.num_rows:
+        raise ModelError(f"none of {table.num_rows} rows has a prediction: {reason}.")
     names = [output.name for output in encoding.outputs]
     types = [pa.type_for_alias(output.type) for output in encoding.outputs]
     columns = [pa.chunked_array([p[i] for p in parts], t) for i, t in enumerate(types)]
