@@ -168,10 +168,11 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Publish a judged run: all of it in one step, or nothing."""
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import publish_run
+    from nocturne.publish import path_of
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    path = f"{run.state_dir}/manifests/{manifest.id}.json"
+    path = str(path_of(Path(run.state_dir), manifest.id))
     _say(f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
          f"{run.output_dir}\nmanifest {path}")  # fmt: skip
     answer = {

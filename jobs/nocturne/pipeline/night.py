@@ -18,6 +18,7 @@ from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.runs import open_run
 from nocturne.pipeline.scoring import score
 from nocturne.progress import Progress
+from nocturne.publish import path_of
 from nocturne.records import Manifest, Partition, Run
 
 __all__ = ["Night", "approve_held", "score_range"]
@@ -103,7 +104,7 @@ def _unscored(partition: Partition, prepared: Prepared) -> Night:
 
 
 def _published(run: Run, manifest: Manifest, outcome: str = "published", said: str = "") -> Night:
-    path = str(Path(run.state_dir) / "manifests" / f"{manifest.id}.json")
+    path = str(path_of(Path(run.state_dir), manifest.id))
     return Night(run.partition.key, outcome, said, manifest, path, run.output_dir)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nocturne import state
@@ -77,11 +78,8 @@ def score(
             write(Path(run.run_dir) / "error.json",
                   {"type": type(failure).__name__, "message": str(failure),
                    "terminal": isinstance(failure, TerminalError)})  # fmt: skip
-            try:
-                with step("score", run):
-                    raise failure
-            except NocturneError:
-                pass
+            with suppress(NocturneError), step("score", run):
+                raise failure
     return failures
 
 

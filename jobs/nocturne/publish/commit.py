@@ -59,7 +59,7 @@ def commit(
             )
         new = manifest(next_number(state), run.based_on)
         table = _arrange(run, results)
-        _keep_quarantine(run, new)
+        _keep_quarantine(run, results)
         write(path_of(state, new.id), new, exclusive=True)
         sync_folder(path_of(state, new.id).parent)
         try:
@@ -67,6 +67,7 @@ def commit(
         except (PublishError, OSError):
             path_of(state, new.id).unlink()  # it never came into force
             raise
+        sync_folder(target.parent)  # in force already: an error here must not take it back
         _retire(run, new)
         _prune(state, keep)
     return new
@@ -89,17 +90,14 @@ def _arrange(run: Run, results: list[SplitResult]) -> Path:
     return table
 
 
-def _keep_quarantine(run: Run, new: Manifest) -> None:
+def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
     folder = Path(run.state_dir) / "quarantine" / run.run_key[:16]
-    for file in new.quarantine:
-        folder.mkdir(parents=True, exist_ok=True)
-        index = int(file.path.split("-")[1])
-        pattern = f"quarantine-{index:05d}-{file.split[:16]}-*"
-        for source in (Path(run.run_dir) / "attempts").glob(pattern):
-            if file_digest(source) == file.sha256:
-                (folder / file.path).unlink(missing_ok=True)
-                os.link(source, folder / file.path)
-                break
+    for result in results:
+        if result.quarantine_file:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = folder / file_name(result.index, run.run_key)
+            kept.unlink(missing_ok=True)
+            os.link(Path(run.run_dir) / "attempts" / result.quarantine_file, kept)
 
 
 def _swap(table: Path, target: Path) -> None:
@@ -108,7 +106,6 @@ def _swap(table: Path, target: Path) -> None:
         exchange(table, target)
     else:
         table.rename(target)
-    sync_folder(target.parent)
 
 
 def _retire(run: Run, now: Manifest) -> None:
