@@ -145,15 +145,16 @@ def test_the_night_resolves_it_to_a_torch_model_without_pickles(
 
 @pytest.mark.parametrize("rows", [1, 2, 31, 1000])
 def test_the_exported_graph_takes_any_number_of_rows(downloaded: Path, rows: int) -> None:
-    module = load_torch(str(downloaded), "cpu").module
-    assert module(torch.ones(rows, 2), torch.zeros(rows, 1, dtype=torch.int64)).shape == (rows, 1)
+    module = load_torch(str(downloaded), ENCODING).run
+    [found] = module(torch.ones(rows, 2), torch.zeros(rows, 1, dtype=torch.int64))
+    assert found.shape == (rows, 1)
 
 
 def test_it_is_logged_in_evaluation_mode_and_the_module_is_left_as_it_was(
     downloaded: Path,
 ) -> None:
     expected = contract.predict(TorchModel(Tiny().eval()), ENCODING, DATA)
-    found = contract.predict(load_torch(str(downloaded), "cpu"), ENCODING, DATA)
+    found = contract.predict(load_torch(str(downloaded), ENCODING), ENCODING, DATA)
     np.testing.assert_allclose(found["risk"].to_numpy(), expected["risk"].to_numpy(), rtol=1e-6)
 
 

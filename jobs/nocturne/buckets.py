@@ -19,9 +19,21 @@ _HALF = BUCKETS // 2
 
 
 def bucket(values: NDArray[np.floating], center: float) -> NDArray[np.int64]:
-    """Bucket ids [n] of ``values`` [n], which must be finite. -0.0 counts as 0.0."""
-    shifted = (values - center).astype(np.float32) + np.float32(0)
-    return (shifted.view(np.uint32) >> _SHIFT).astype(np.int64)
+    """Bucket ids [n] of ``values`` [n]. -0.0 counts as 0.0.
+
+    What is not finite, or too far from ``center`` for a float32, gets an id of the exponent
+    255. Float32 values are taken as they are where the centre is a float32 too; the ids are
+    those of the exact difference rounded once.
+    """
+    narrow = values.dtype == np.float32 and float(np.float32(center)) == center
+    if narrow:
+        shifted = values - np.float32(center) if center else values + np.float32(0)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            shifted = (values - np.float64(center)).astype(np.float32) + np.float32(0)
+    ids = np.empty(len(shifted), dtype=np.int64)
+    np.right_shift(shifted.view(np.uint32), _SHIFT, out=ids, casting="unsafe")
+    return ids
 
 
 def rank(ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,14 +6,23 @@ encoder, and the features that fill it, one column of the tensor each:
     numeric   null and NaN become ``fill``, then (x - center) / scale
     category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
     list      one feature; ``length`` items a row, cut or padded with ``pad``
+    mask      one feature, a list too: 1 where ``list`` has an item, 0 where it has padding
     frame     the columns as they are, cast to ``type``: what a pyfunc model takes
 
-The *outputs* name what the model returns, in order, and the post-processing of each.
+The *outputs* are the prediction columns, each made from one of the model's outputs by a
+post-processing:
+
+    none, sigmoid   value by value; with ``length``, a vector of so many values
+    softmax         over the classes: a vector of ``length`` probabilities
+    argmax          the index of the largest of the classes, or its name in ``labels``
+    top_k           the ``length`` largest classes, best first: indices, or names in ``labels``
+    top_k_values    their softmax probabilities, in the same order
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,17 +80,48 @@ class TensorSpec:
 
     name: str
     dtype: Dtype
-    encoder: Literal["numeric", "category", "list", "frame"]
+    encoder: Literal["numeric", "category", "list", "mask", "frame"]
     features: tuple[Feature, ...]
 
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One prediction column: its name, its post-processing, its Arrow type."""
+    """One prediction column: its name, its post-processing, its Arrow type.
+
+    ``source`` is the model's output that it is made from: a name, or a position as text.
+    Empty: the output of the same name if the model names its outputs, else the one at the
+    column's own position. ``length``: 0 for one value a row, else a vector of that many.
+    """
 
     name: str
-    post: Literal["none", "sigmoid"] = "none"
+    post: Literal["none", "sigmoid", "softmax", "argmax", "top_k", "top_k_values"] = "none"
     type: Literal["float32", "float64", "int64", "bool", "string"] = "float32"
+    source: str = ""
+    length: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The column's type: ``type``, or a fixed-size list of it."""
+        value = pa.type_for_alias(self.type)
+        return pa.list_(value, self.length) if self.length else value
+
+    def problem(self) -> str:
+        """What contradicts itself in this spec, in words; empty if nothing does."""
+        vector = self.post in ("softmax", "top_k", "top_k_values")
+        classes = self.post in ("argmax", "top_k")
+        if vector and self.length < 1:
+            return f"{self.post} needs a length of at least 1"
+        if self.post == "argmax" and self.length:
+            return "argmax gives one value a row, so it takes no length"
+        if self.labels and not classes:
+            return f"labels belong to argmax or top_k, not to {self.post}"
+        if classes and self.type != ("string" if self.labels else "int64"):
+            wanted = "string, the labels'" if self.labels else "int64, an index"
+            return f"{self.post} has the type {self.type}, expected {wanted}"
+        if not classes and self.post != "none" and self.type not in ("float32", "float64"):
+            return f"{self.post} has the type {self.type}, expected float32 or float64"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -102,8 +142,22 @@ class Encoding:
         """The input columns, each once, in the order of first use."""
         return tuple(dict.fromkeys(feature.column for _, feature in self.features()))
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one encoded row: what the batch and the micro-batch are sized by."""
+        total = 0
+        for tensor, feature in self.features():
+            item = 4 if tensor.dtype in ("float32", "int32") else 8
+            total += item * max(1, feature.length)
+        return max(1, total)
+
     def to_json(self) -> str:
         return dump(self)
+
+    @staticmethod
+    def of(stored: Mapping[str, Any]) -> Encoding:
+        """The encoding that a run's ``encoding`` holds."""
+        return load(Encoding, json.dumps(stored), "run.json: encoding")
 
     @staticmethod
     def from_json(text: str | bytes, source: str = ENCODING_FILE) -> Encoding:
@@ -118,11 +172,16 @@ class Encoding:
                     f"{source}: input {tensor.name!r}, column {feature.column!r}: a category "
                     "needs a vocabulary; log the model again with one"
                 )
-            if tensor.encoder == "list" and (feature.length < 1 or len(tensor.features) != 1):
+            if tensor.encoder in ("list", "mask") and (
+                feature.length < 1 or len(tensor.features) != 1
+            ):
                 raise ModelError(
-                    f"{source}: input {tensor.name!r}: a list tensor takes one feature with a "
-                    "length of at least 1"
+                    f"{source}: input {tensor.name!r}: a {tensor.encoder} tensor takes one feature "
+                    "with a length of at least 1"
                 )
+        for output in encoding.outputs:
+            if problem := output.problem():
+                raise ModelError(f"{source}: output {output.name!r}: {problem}")
         return encoding
 
 
@@ -170,7 +229,11 @@ def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, 
         return bool(pa.types.is_integer(actual)), "an integer"
     if tensor.encoder == "frame":
         return _fits_frame(actual, FRAME_TYPES[feature.type]), feature.type
-    is_list = pa.types.is_list(actual) or pa.types.is_fixed_size_list(actual)
+    is_list = (
+        pa.types.is_list(actual)
+        or pa.types.is_large_list(actual)
+        or pa.types.is_fixed_size_list(actual)
+    )
     return bool(is_list and _is_number(actual.value_type)), "a list of numbers"
 
 

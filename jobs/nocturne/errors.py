@@ -13,6 +13,7 @@
     `-- RetryableError            the same call may succeed later
         |-- NotReady              the partition is there but not complete yet
         |-- InputChanged          a file changed between planning and reading
+        |-- DeviceLost            the accelerator failed; only a new process can use it again
         `-- RegistryUnavailable   the MLflow server did not answer
 
 A retryable error ends the command line with exit code 75 (EX_TEMPFAIL of sysexits.h), a
@@ -26,6 +27,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "ConfigError",
+    "DeviceLost",
     "Held",
     "InputChanged",
     "InputError",
@@ -108,6 +110,10 @@ class NotReady(RetryableError):
 
 class InputChanged(RetryableError):
     """An input file is no longer the one that was planned."""
+
+
+class DeviceLost(RetryableError):
+    """The accelerator failed; only a new process can use it again."""
 
 
 class RegistryUnavailable(RetryableError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,7 @@ from nocturne.records import InputFile, ModelRef, Pinned, Split, dump
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
            "run_key", "split_keys"]  # fmt: skip
 
-OUTPUT_VERSION = 1
+OUTPUT_VERSION = 2
 """Raised only when the same input and model would give other output bytes."""
 
 
@@ -109,22 +110,19 @@ def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
         with suppress(ValidationError):  # a damaged cache is an empty one
             stored = TypeAdapter(list[InputFile]).validate_json(cache_file.read_bytes())
             cache = {f.path: f for f in stored}
-    found = []
-    for path in data_files(folder):
+
+    def described(path: Path) -> InputFile:
         stat = path.stat()
         name = path.relative_to(folder).as_posix()
         seen = cache.get(name)
-        if seen and (seen.inode, seen.size, seen.mtime_ns) == (
-            stat.st_ino,
-            stat.st_size,
-            stat.st_mtime_ns,
-        ):
-            found.append(seen)
-            continue
+        now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
+            return seen
         rows = _footer(path).num_rows
-        found.append(
-            InputFile(name, file_digest(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
-        )
+        return InputFile(name, file_digest(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # sha256 runs without Python's lock
+        found = list(threads.map(described, data_files(folder)))
     if not found or not sum(f.rows for f in found):
         what = "no Parquet file" if not found else f"{len(found)} files with no row in them"
         raise InputError(

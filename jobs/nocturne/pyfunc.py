@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nocturne.encoding import Encoding
+
 __all__ = ["PyfuncModel", "load"]
 
 _NULLABLE: dict[Any, Any] = {
@@ -51,7 +53,7 @@ def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def load(path: str, device: str) -> PyfuncModel:
-    """The pyfunc model in the folder ``path``; ``device`` is the flavor's own affair."""
+def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
+    """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     return PyfuncModel(mlflow.pyfunc.load_model(path))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -37,6 +38,7 @@ __all__ = [
     "Run",
     "Split",
     "SplitResult",
+    "Tuning",
     "VerdictName",
     "dump",
     "load",
@@ -110,13 +112,32 @@ class Split:
 
 @dataclass(frozen=True)
 class Pinned:
-    """What decides bits, fixed before the first split is scored."""
+    """What decides bits, fixed before the first split is scored.
+
+    ``kernel`` names how the model is run (see ``nocturne.engine.KERNELS``), ``micro_batch``
+    the rows that go through it at once, ``batch_rows`` those that are read at once.
+    """
 
     device: str
     micro_batch: int
     threads: int
     precision: str
     batch_rows: int
+    kernel: str = "graph"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the search found fastest for a model, device and row width, and how fast it was.
+
+    ``seconds_per_million`` maps ``kernel/micro_batch`` to the measured seconds for a million
+    rows; ``found`` says whether it was measured, or is where a search would start.
+    """
+
+    kernel: str
+    micro_batch: int
+    found: bool
+    seconds_per_million: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,6 +239,9 @@ class SplitResult:
     """What one split came to; its file's existence decides which attempt counts.
 
     ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
+    ``micro_batch`` is the pinned one unless the device's memory ran out.
+    ``precision_error``: the largest difference to float32 in the first batch, by output; only
+    of the first split, and empty in float32.
     """
 
     key: str
@@ -233,6 +257,8 @@ class SplitResult:
     started: float
     finished: float
     profile: Profile
+    micro_batch: int = 0
+    precision_error: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -354,9 +380,16 @@ class Manifest:
     mlflow_run_id: str | None
     approved_by: str | None
     seconds: dict[str, float]
+    precision_error: dict[str, float] = field(default_factory=dict)
 
 
 T = TypeVar("T")
+
+
+@lru_cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    """Building one takes milliseconds, and a worker reads records for every split."""
+    return TypeAdapter(kind)
 
 
 def dump(record: Any) -> str:
@@ -364,11 +397,12 @@ def dump(record: Any) -> str:
 
     Records with a profile, thousands of numbers, go on one line.
     """
-    value = asdict(record) if not isinstance(record, Mapping) else record
     indent = None if isinstance(record, (SplitResult, Profile, Judgement, Baseline)) else 1
     return (
-        json.dumps(value, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
-    )
+        json.dumps(record, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False,
+                   default=vars)
+        + "\n"
+    )  # fmt: skip
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
@@ -378,7 +412,8 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
         StateError: the JSON is not such a record; names ``source`` and the field.
     """
     try:
-        return TypeAdapter(kind).validate_json(text)
+        found: T = _adapter(kind).validate_json(text)  # type: ignore[arg-type]
+        return found
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

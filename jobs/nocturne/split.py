@@ -3,49 +3,84 @@
 Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations
 are not imported. Scoring a split twice is harmless: each attempt writes files of its own,
 and the result file, created exclusively, says which attempt counts.
+
+Reading, scoring (with encoding), and profiling with writing are three steps. Where the task
+has cores for it (``scoring.threads``), or a GPU computes beside the CPU, each runs in a thread
+of its own behind a queue of two batches; on a single core they take turns, since threads
+would only take the core from each other. A worker holds at most ``BATCHES`` batches at once,
+and what staging holds; how large the split is does not matter.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nocturne.encoding import Encoding
 from nocturne.engine import REASON, Model, ahead, pick_device, score
-from nocturne.errors import InputChanged, InputError, ModelError, NocturneError
+from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.files import file_digest
 from nocturne.profile import TableProfiler
-from nocturne.records import InputFile, Pinned, Run, Split, SplitResult, dump, load, read, write
+from nocturne.reading import open_parquet, read_batches
+from nocturne.records import InputFile, Run, Split, SplitResult, read, write
 from nocturne.rundir import progress_path, result_path
+from nocturne.staging import Staging
 
-__all__ = ["BACKENDS", "MODEL_VERSION", "output_schema", "run_split"]
+__all__ = ["BACKENDS", "BATCHES", "MODEL_VERSION", "Place", "input_columns", "load_backend",
+           "load_model", "output_schema", "run_split", "score_batches"]  # fmt: skip
 
 BACKENDS = {"torch": "nocturne.engine:load_torch", "pyfunc": "nocturne.pyfunc:load"}
-"""Backend -> ``module:function(path, device)``, imported only where it is used."""
+"""Backend -> ``module:function(path, encoding, device=, kernel=, precision=)``, imported where
+it is used."""
+
+BATCHES = 8
+"""Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
 
 MODEL_VERSION = "model_version"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a task runs: the device that Spark gave it, and its share of that one's memory."""
+
+    device: str | None = None
+    memory: float = 1.0
+
+
+def load_backend(name: str) -> Callable[..., Model]:
+    """The function of ``BACKENDS`` that loads a model of this backend."""
+    module, _, function = BACKENDS[name].partition(":")
+    found: Callable[..., Model] = getattr(import_module(module), function)
+    return found
+
+
 @lru_cache(maxsize=4)
-def _model(backend: str, path: str, device: str, threads: int) -> Model:
+def _model(
+    name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
+) -> Model:
     """Loaded once a process, whatever number of splits it scores."""
     import torch
 
     torch.set_num_threads(threads)
-    pa.set_cpu_count(max(1, threads))
-    module, _, function = BACKENDS[backend].partition(":")
+    pa.set_cpu_count(threads)
+    encoding = Encoding.from_json(spec)
     try:
-        model: Model = getattr(import_module(module), function)(path, pick_device(device))
+        return load_backend(name)(
+            path, encoding, device=pick_device(device), kernel=kernel, precision=precision
+        )
     except NocturneError:
         raise
     except Exception as error:
@@ -53,100 +88,139 @@ def _model(backend: str, path: str, device: str, threads: int) -> Model:
             f"the model in {path} can't be loaded: {type(error).__name__}: {error}. Are the "
             "packages of its requirements.txt installed for Spark's workers?"
         ) from error
-    return model
+
+
+def load_model(run: Run, place: Place, precision: str | None = None) -> Model:
+    """The run's pinned model, or the same in another ``precision`` to compare it with.
+
+    Raises:
+        ModelError: it can't be loaded, or its device is not there.
+    """
+    pinned = run.pinned
+    device = place.device or pinned.device
+    if device.startswith("cuda") and place.memory < 1:
+        _limit_memory(device, place.memory)
+    spec = json.dumps(run.encoding)
+    kernel = pinned.kernel if precision is None else "graph"
+    wanted = precision or pinned.precision
+    return _model(run.model.backend, run.model.path, spec, device, kernel, wanted, pinned.threads)
+
+
+@lru_cache(maxsize=8)
+def _limit_memory(device: str, share: float) -> None:
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 def output_schema(run: Run, encoding: Encoding, source: pa.Schema) -> pa.Schema:
     """The published columns: keys, passthrough, predictions, model_version."""
     fields = [source.field(name).remove_metadata() for name in (*run.keys, *run.passthrough)]
-    fields += [pa.field(o.name, pa.type_for_alias(o.type)) for o in encoding.outputs]
+    fields += [pa.field(o.name, o.arrow_type) for o in encoding.outputs]
     return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])
 
 
-def run_split(run: Run, split: Split) -> SplitResult:
+def input_columns(run: Run, encoding: Encoding, source: pa.Schema) -> list[str]:
+    """What is read of the input, each column once."""
+    wanted = dict.fromkeys((*run.keys, *run.passthrough, *encoding.columns))
+    return [name for name in wanted if name in source.names]
+
+
+def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     """Score a split, unless its result is there already.
 
     Raises:
         InputChanged: the file is not the one that was planned (retryable: plan again).
         InputError: the file can't be decoded.
         ModelError: the model can't be loaded, or fails on every row.
+        DeviceLost: the GPU failed (retryable, in a new process).
     """
     decided = result_path(run, split)
     if decided.exists():
         return read(SplitResult, decided)
+    planned = next(f for f in run.files if f.path == split.file)
+    _check_unchanged(run, planned)
+    path = Path(run.input_dir) / planned.path
+    source = open_parquet(path)
+    encoding = Encoding.of(run.encoding)
+    columns = input_columns(run, encoding, source.schema_arrow)
+    batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows)
+
+    def check(rows: int) -> None:
+        _check_unchanged(run, planned)
+        if rows != split.rows:
+            raise InputChanged(
+                f"{split.file}: planned {split.rows} rows, read {rows}; the file changed "
+                "meanwhile. Run the partition again"
+            )
+
+    return score_batches(run, split, batches, source.schema_arrow, place, check)
+
+
+def score_batches(
+    run: Run,
+    split: Split,
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    place: Place,
+    check: Callable[[int], None],
+) -> SplitResult:
+    """Score what ``batches`` gives as the split; returns the result that decides.
+
+    Args:
+        schema: of the batches, and of columns beside them that are not read.
+        check: called with the rows that came, before anything counts; raises if it must not.
+    """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
     folder = Path(run.run_dir) / "attempts"
     folder.mkdir(parents=True, exist_ok=True)
-    target, bad_target = folder / attempt, folder / f"quarantine-{attempt}"
-
-    encoding = load(Encoding, dump(run.encoding), "run.json: encoding")
-    planned = next(f for f in run.files if f.path == split.file)
-    _check_unchanged(run, planned)
-    device = run.pinned.device
-    model = _model(run.model.backend, run.model.path, device, run.pinned.threads)
-    source = _open(run, planned)
-    schema = output_schema(run, encoding, source.schema_arrow)
-    wanted = [c for c in dict.fromkeys((*run.keys, *run.passthrough, *encoding.columns))
-              if c in source.schema_arrow.names]  # fmt: skip
+    encoding = Encoding.of(run.encoding)
+    model = load_model(run, place)
+    published = output_schema(run, encoding, schema)
     profiler = TableProfiler(run.profile_centers)
-    reasons: Counter[str] = Counter()
-    rows = good_rows = 0
-    bad_writer: pq.ParquetWriter | None = None
+    precision: dict[str, float] = {}
     last_report = 0.0
 
-    with pq.ParquetWriter(target, schema, use_dictionary=_text_columns(schema)) as writer:
-        batches = ahead(_batches(source, split, wanted, run.pinned, planned))
-        for batch, predictions in _scored(batches, model, encoding, run.pinned.micro_batch):
+    steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
+    read_ahead = ahead(batches) if steps else batches
+    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch)
+    with (
+        Staging(folder / attempt, folder / f"quarantine-{attempt}", published) as staging,
+        closing(ahead(scored) if steps else scored) as pairs,
+    ):
+        for batch, predictions in pairs:
+            if run.pinned.precision != "float32" and split.index == 0 and not precision:
+                precision = _precision_error(run, place, encoding, batch, predictions)
             why = _reasons(batch, predictions, run.keys)
-            good = pc.is_null(why)
-            joined = _join(batch, predictions, schema, run.model.version)
-            profiler.update(_with_outputs(batch, predictions, encoding))
-            if why.null_count == len(why):
-                writer.write_batch(joined)
-                good_rows += len(why)
-            else:
-                kept = joined.filter(good)
-                if kept.num_rows:
-                    writer.write_batch(kept)
-                good_rows += kept.num_rows
-                bad = _quarantine(batch, why, split.file, split.first_row + rows)
-                bad_writer = bad_writer or pq.ParquetWriter(bad_target, bad.schema)
-                bad_writer.write_batch(bad)
-                reasons.update(bad.column("reason").to_pylist())
-            rows += len(why)
+            whole = _with_outputs(batch, predictions, encoding)
+            profiler.update(whole)
+            all_good = why.null_count == len(why)
+            source = batch if all_good else _located(batch, why, split, staging.rows)
+            staging.add(_joined(whole, published, run.model.version), source, why)
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
-                _report(run, split, rows)
-    if bad_writer is not None:
-        bad_writer.close()
-    _check_unchanged(run, planned)
-    if rows != split.rows:
-        raise InputChanged(
-            f"{split.file}: planned {split.rows} rows, read {rows}; the file changed meanwhile. "
-            "Run the partition again"
-        )
-    for path in (target, bad_target):
-        if path.exists():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+                _report(run, split, staging.rows)
+    check(staging.rows)
     result = SplitResult(
         key=split.key,
         index=split.index,
         file=attempt,
-        rows_in=rows,
-        rows_out=good_rows,
-        sha256=file_digest(target),
-        size=target.stat().st_size,
-        quarantined=rows - good_rows,
-        quarantine_file=bad_target.name if bad_writer is not None else None,
-        reasons=dict(sorted(reasons.items())),
+        rows_in=staging.rows,
+        rows_out=staging.good_rows,
+        sha256=file_digest(staging.target),
+        size=staging.target.stat().st_size,
+        quarantined=staging.rows - staging.good_rows,
+        quarantine_file=staging.quarantine.name if staging.reasons else None,
+        reasons=dict(sorted(staging.reasons.items())),
         started=started,
         finished=time.time(),
         profile=profiler.result(),
+        micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
+        precision_error=precision,
     )
-    write(decided, result, exclusive=True)
-    return read(SplitResult, decided)
+    decided = result_path(run, split)
+    return result if write(decided, result, exclusive=True) else read(SplitResult, decided)
 
 
 def _check_unchanged(run: Run, planned: InputFile) -> None:
@@ -164,35 +238,10 @@ def _check_unchanged(run: Run, planned: InputFile) -> None:
         )
 
 
-def _open(run: Run, planned: InputFile) -> pq.ParquetFile:
-    path = Path(run.input_dir) / planned.path
-    try:
-        return pq.ParquetFile(path, pre_buffer=True)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
-
-
-def _batches(
-    source: pq.ParquetFile, split: Split, columns: list[str], pinned: Pinned, planned: InputFile
-) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from source.iter_batches(
-            batch_size=pinned.batch_rows,
-            row_groups=list(split.row_groups),
-            columns=columns,
-            use_threads=False,
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{planned.path}: row groups {split.row_groups[0]} to {split.row_groups[-1]} can't be "
-            f"decoded: {error}. Have the file written again",
-            path=planned.path,
-        ) from None
-
-
 def _scored(
     batches: Iterator[pa.RecordBatch], model: Model, encoding: Encoding, micro_batch: int
-) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """Each batch with its predictions, in order."""
     waiting: deque[pa.RecordBatch] = deque()
 
     def remembered() -> Iterator[pa.RecordBatch]:
@@ -202,6 +251,27 @@ def _scored(
 
     for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
         yield waiting.popleft(), predictions
+
+
+def _precision_error(
+    run: Run, place: Place, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
+) -> dict[str, float]:
+    """The largest difference that the precision makes to a batch's predictions, by output.
+
+    Absolute, in the prediction's own unit, against the same model in float32.
+    """
+    exact = load_model(run, place, precision="float32")
+    [expected] = score([batch], exact, encoding, micro_batch=run.pinned.micro_batch)
+    errors = {}
+    for output in encoding.outputs:
+        if output.type in ("float32", "float64"):
+            one, other = (
+                pc.list_flatten(b.column(output.name)) if output.length else b.column(output.name)
+                for b in (expected, found)
+            )
+            difference = pc.max(pc.abs(pc.subtract(one, other))).as_py()
+            errors[output.name] = float(difference) if difference is not None else 0.0
+    return errors
 
 
 def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
@@ -214,17 +284,13 @@ def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str
     return why
 
 
-def _join(
-    batch: pa.RecordBatch, predictions: pa.RecordBatch, schema: pa.Schema, version: int
-) -> pa.RecordBatch:
-    columns = []
-    for field in schema:
-        if field.name == MODEL_VERSION:
-            columns.append(pa.repeat(pa.scalar(version, pa.int32()), batch.num_rows))
-        elif predictions.schema.get_field_index(field.name) >= 0:
-            columns.append(predictions.column(field.name))
-        else:
-            columns.append(batch.column(field.name))
+def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
+    columns = [
+        pa.repeat(pa.scalar(version, pa.int32()), whole.num_rows)
+        if field.name == MODEL_VERSION
+        else whole.column(field.name)
+        for field in schema
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -242,17 +308,19 @@ def _with_outputs(
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
-def _quarantine(batch: pa.RecordBatch, why: pa.Array, file: str, first_row: int) -> pa.RecordBatch:
-    """The bad rows with where they came from: file, row number in it (from 0), reason."""
-    row = pa.array(range(first_row, first_row + batch.num_rows), pa.int64())
-    arrays: list[Any] = [pa.repeat(pa.scalar(file), batch.num_rows), row, why, *batch.columns]
+def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) -> pa.RecordBatch:
+    """The rows with where they came from: file, row number in it (from 0), and the reason.
+
+    Rows that Spark has read have no file and number; their keys name them.
+    """
+    count, first = batch.num_rows, split.first_row + before
+    known = bool(split.file)
+    file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
+    row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())
+    arrays: list[Any] = [file, row, why, *batch.columns]
     ours = ["source_file", "source_row", "reason"]
     names = [*ours, *(f"input.{n}" if n in ours else n for n in batch.schema.names)]
-    return pa.RecordBatch.from_arrays(arrays, names=names).filter(pc.is_valid(why))
-
-
-def _text_columns(schema: pa.Schema) -> list[str]:
-    return [f.name for f in schema if pa.types.is_string(f.type) or f.name == MODEL_VERSION]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 def _report(run: Run, split: Split, rows: int) -> None:

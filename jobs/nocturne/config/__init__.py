@@ -1,12 +1,13 @@
 """The config room: typed YAML in layers, and what a date means to a pipeline."""
 
 from nocturne.config.layers import Loaded, home, load, names, registry_uri
-from nocturne.config.models import Pipeline
+from nocturne.config.models import Pipeline, Scoring
 from nocturne.config.partitions import from_path, key_format, parse, partition, span
 
 __all__ = [
     "Loaded",
     "Pipeline",
+    "Scoring",
     "from_path",
     "home",
     "key_format",

@@ -157,12 +157,25 @@ class Scoring(_Section):
     """How rows go through the model."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
-    micro_batch: int = Field(
-        1024, ge=64, le=1 << 20, description="Rows through the model at once; tails are padded."
+    micro_batch: Literal["auto"] | Annotated[int, Field(ge=64, le=1 << 20)] = Field(
+        "auto",
+        description="Rows through the model at once; tails are padded. auto: measured once for "
+        "a model, device and row width.",
     )
-    batch_rows: int = Field(65_536, ge=64, le=1 << 24, description="Rows read and written at once.")
-    threads: int = Field(1, ge=1, le=256, description="Torch threads of a Spark task.")
-    precision: Literal["float32"] = Field("float32", description="Precision of the model.")
+    batch_rows: int = Field(
+        65_536,
+        ge=64,
+        le=1 << 24,
+        description="Rows read at once; fewer where the rows are wide (32 MiB a batch).",
+    )
+    threads: int = Field(
+        1, ge=1, le=256, description="Cores of a Spark task, and torch's threads in it."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of the model's weights and arithmetic. bfloat16 is faster where the CPU or "
+        "GPU has it; its error against float32 is put in the manifest.",
+    )
     split_rows: int = Field(1_000_000, ge=1, description="About how many rows a split holds.")
     split_mb: int = Field(256, ge=1, description="About how many MiB on disk a split holds.")
 

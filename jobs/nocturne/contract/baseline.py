@@ -47,7 +47,7 @@ def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
     if not scored and table.num_rows:
         raise ModelError(f"none of {table.num_rows} rows has a prediction: {reason}.")
     names = [output.name for output in encoding.outputs]
-    types = [pa.type_for_alias(output.type) for output in encoding.outputs]
+    types = [output.arrow_type for output in encoding.outputs]
     columns = [pa.chunked_array([p[i] for p in parts], t) for i, t in enumerate(types)]
     return pa.table(columns, names=names)
 

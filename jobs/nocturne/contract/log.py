@@ -90,7 +90,7 @@ def log_torch_model(
     with tempfile.TemporaryDirectory() as folder:
         local = mlflow.artifacts.download_artifacts(info.model_uri, dst_path=folder)
         try:
-            predictions = predict(load_torch(local, "cpu"), encoding, data)
+            predictions = predict(load_torch(local, encoding), encoding, data)
         except ModelError as error:
             raise ModelError(
                 f"the model {name!r} was exported, but can't score its own training data: {error} "

@@ -1,19 +1,41 @@
-"""The engine room: encoding and inference over RecordBatches. Knows no Spark, no MLflow."""
+"""The engine room: encoding and inference over RecordBatches. Knows no Spark, no MLflow.
+
+``score`` takes RecordBatches and a model, and gives predictions. Its parts, one a file:
+
+    encode      columns -> arrays, one encoder a function
+    program     the exported program: its graph, the order of its arguments
+    kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
+    torch_model, device_model, lane     running it on a CPU, on a GPU
+    post, column                        outputs -> Arrow columns, with reasons for bad rows
+    ahead       a step in a thread of its own, behind a bounded queue
+"""
 
 from nocturne.engine.ahead import ahead
+from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.encode import ENCODERS, encode
-from nocturne.engine.model import Model, TorchModel, load_torch, pick_device
-from nocturne.engine.score import POST, REASON, score
+from nocturne.engine.kernels import KERNELS, PRECISIONS
+from nocturne.engine.load import load_torch, pick_device
+from nocturne.engine.model import AsyncModel, Model
+from nocturne.engine.post import POST
+from nocturne.engine.score import REASON, score
+from nocturne.engine.search import first_sizes, search
+from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
     "ENCODERS",
+    "KERNELS",
     "POST",
+    "PRECISIONS",
     "REASON",
+    "AsyncModel",
+    "DeviceModel",
     "Model",
     "TorchModel",
     "ahead",
     "encode",
+    "first_sizes",
     "load_torch",
     "pick_device",
     "score",
+    "search",
 ]

@@ -25,27 +25,36 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]; null and NaN become the fill, then (x - center) / scale."""
-    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype, order="F")
-    integral = np.issubdtype(out.dtype, np.integer)
+    value = _integer if tensor.dtype.startswith("int") else _floating
+    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype)
     for position, feature in enumerate(tensor.features):
-        column = _column(batch, feature.column)
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())
-        if integral or not pa.types.is_floating(column.type):
-            filled = column.fill_null(int(feature.fill)) if integral else column
-            values = filled.to_numpy(zero_copy_only=False)
-        else:
-            values = column.to_numpy(zero_copy_only=False)
-        if np.issubdtype(values.dtype, np.floating):
-            missing = np.isnan(values)
-            if missing.any():
-                values = np.where(missing, values.dtype.type(feature.fill), values)
-        if integral:
-            out[:, position] = values
-        else:
-            with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
-                out[:, position] = (values - feature.center) / feature.scale
-    return np.ascontiguousarray(out)
+        # Column by column: side by side, columns whose distance is a power of two would put
+        # each other out of the cache.
+        out[:, position] = value(_column(batch, feature.column), feature, out.dtype)
+    return out
+
+
+def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Array:
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return np.asarray(column.fill_null(int(feature.fill)).to_numpy(zero_copy_only=False))
+
+
+def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array:
+    """The column's own memory where nothing is to be done to it."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    values = column.to_numpy(zero_copy_only=False)
+    if np.issubdtype(values.dtype, np.floating):
+        missing = np.isnan(values)
+        if missing.any():
+            values = np.where(missing, values.dtype.type(feature.fill), values)
+        elif values.dtype == dtype and feature.center == 0 and feature.scale == 1:
+            return np.asarray(values)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
+        if feature.center != 0 or feature.scale != 1:
+            values = (values - feature.center) / feature.scale
+        return np.asarray(values.astype(dtype, copy=False))
 
 
 def _category(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
@@ -66,18 +75,33 @@ def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     feature: Feature = tensor.features[0]
     column = _column(batch, feature.column)
     count, length = batch.num_rows, feature.length
-    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    taken = np.minimum(lengths.astype(np.int64), length)
-    values = pc.list_flatten(column).cast(pa.from_numpy_dtype(np.dtype(tensor.dtype)), safe=False)
-    if values.null_count:
-        values = values.fill_null(pa.scalar(feature.pad).cast(values.type, safe=False))
-    flat = values.to_numpy(zero_copy_only=False)
+    flat = pc.list_flatten(column).cast(pa.from_numpy_dtype(np.dtype(tensor.dtype)), safe=False)
+    if flat.null_count:
+        flat = flat.fill_null(pa.scalar(feature.pad).cast(flat.type, safe=False))
+    values = flat.to_numpy(zero_copy_only=False)
+    lengths = _lengths(column)
+    if len(values) == count * length and bool((lengths == length).all()):
+        return np.asarray(values.reshape(count, length))  # nothing to cut or pad: no copy
+    taken = np.minimum(lengths, length)
     starts = np.cumsum(lengths) - lengths
     row = np.repeat(np.arange(count), taken)
     item = np.arange(len(row)) - np.repeat(np.cumsum(taken) - taken, taken)
     out = np.full((count, length), feature.pad, dtype=tensor.dtype)
-    out[row, item] = flat[starts[row] + item]
+    out[row, item] = values[starts[row] + item]
     return out
+
+
+def _lengths(column: pa.Array) -> NDArray[np.int64]:
+    """Items of each list [rows]; 0 for null."""
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.asarray(lengths.astype(np.int64))
+
+
+def _mask(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, length]: 1 for an item of the list, 0 for padding (a model's attention mask)."""
+    feature: Feature = tensor.features[0]
+    lengths = _lengths(_column(batch, feature.column))
+    return (np.arange(feature.length) < lengths[:, None]).astype(tensor.dtype)
 
 
 def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
@@ -109,12 +133,16 @@ ENCODERS: dict[str, Callable[[pa.RecordBatch, TensorSpec], Array | pa.RecordBatc
     "numeric": _numeric,
     "category": _category,
     "list": _list,
+    "mask": _mask,
     "frame": _frame,
 }
 
 
 def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
-    """The model's arguments for a batch, in order: arrays [rows, ...], or one frame."""
+    """The model's arguments for a batch, in order: arrays [rows, ...], or one frame.
+
+    An array may share its memory with the batch: it is read, never written.
+    """
     return [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
 
 

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding, OutputSpec
+from nocturne.encoding import Encoding
+from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.encode import Encoded, encode, rows
-from nocturne.engine.model import Model
-from nocturne.errors import ModelError
+from nocturne.engine.model import Array, Model, Raw
+from nocturne.errors import ModelError, NocturneError
 
-__all__ = ["POST", "REASON", "score"]
+__all__ = ["REASON", "score"]
 
 _HOPELESS = 1000
 """Rows, from the first, on all of which the model raises: then the model is at fault."""
 
 REASON = "_reason"
 """The engine's column that says why a row could not be scored; null where it could."""
-
-
-def _sigmoid(values: NDArray[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-values)))
-
-
-POST: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "none": lambda values: values,
-    "sigmoid": _sigmoid,
-}
 
 
 def score(
@@ -44,123 +33,144 @@ def score(
     """One RecordBatch of predictions for each batch, row by row in order.
 
     Its columns are ``encoding.outputs`` and ``_reason``: null, or why the row has no
-    prediction (the model raised on it, or a prediction is missing or not finite).
+    prediction (the model raised on it, or a prediction is missing or not finite). A model
+    that can ``begin`` a batch is still at work on one while the next is read and encoded.
 
     Raises:
         ModelError: the outputs are not those of the spec, or the model raised on each of the
             first thousand rows.
     """
+    begin = getattr(model, "begin", None)
     raised, alive = 0, False
-    for batch in batches:
-        done = _score_batch(batch, model, encoding, micro_batch, 0 if alive else raised)
+
+    def finish(encoded: Encoded, count: int, begun: Callable[[], Raw] | None) -> pa.RecordBatch:
+        nonlocal raised, alive
+        reasons: Reasons = {}
+        raw = _waited(begun)
+        if raw is None:
+            raw = _in_turn(encoded, count, model, micro_batch, reasons, 0 if alive else raised)
+        done = _batch(raw, count, encoding, reasons)
         if not alive:
-            reason = done.column(REASON)
-            alive = reason.null_count > 0
-            raised += len(reason)
-        yield done
+            alive = done.column(REASON).null_count > 0
+            raised += count
+        return done
+
+    waiting: Callable[[], pa.RecordBatch] | None = None
+    for batch in batches:
+        encoded, count = encode(batch, encoding), batch.num_rows
+        begun = begin(encoded, micro_batch) if begin is not None and count else None
+        if waiting is not None:
+            yield waiting()
+        waiting = partial(finish, encoded, count, begun)
+        if begun is None:
+            yield waiting()
+            waiting = None
+    if waiting is not None:
+        yield waiting()
 
 
-def _score_batch(
-    batch: pa.RecordBatch, model: Model, encoding: Encoding, micro_batch: int, raised: int
-) -> pa.RecordBatch:
-    encoded = encode(batch, encoding)
-    reasons: dict[int, str] = {}
-    parts: list[list[NDArray[Any]]] = []
-    for start in range(0, batch.num_rows, micro_batch):
-        stop = min(start + micro_batch, batch.num_rows)
-        parts.append(_predict(encoded, model, encoding, start, stop, micro_batch, reasons))
+def _waited(begun: Callable[[], Raw] | None) -> Raw | None:
+    """The outputs of a batch that was begun; None if a row of it makes the model raise."""
+    if begun is None:
+        return None
+    try:
+        return begun()
+    except NocturneError:
+        raise
+    except Exception:
+        return None
+
+
+def _in_turn(
+    encoded: Encoded, count: int, model: Model, size: int, reasons: Reasons, raised: int
+) -> Raw | None:
+    """The raw outputs of a batch, one micro-batch after another; None if no row has any."""
+    pieces: list[Raw | None] = []
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        pieces += _predict(encoded, model, start, stop, size, reasons)
         if len(reasons) == stop and raised + stop >= _HOPELESS:
             raise ModelError(
                 f"the model raises on every one of the first {raised + stop} rows: "
                 f"{reasons[start]}. Score a few rows of this partition in a notebook to see why; "
                 "nothing was published."
             )
-    columns = []
-    for position, output in enumerate(encoding.outputs):
-        values = [part[position] for part in parts]
-        columns.append(_column(np.concatenate(values) if values else np.empty(0), output, reasons))
-    why = pa.array([reasons.get(row) for row in range(batch.num_rows)] if reasons else
-                   pa.nulls(batch.num_rows, pa.string()), pa.string())  # fmt: skip
-    return pa.RecordBatch.from_arrays(
-        [*columns, why], names=[*(o.name for o in encoding.outputs), REASON]
-    )
+    return _together(pieces)
 
 
 def _predict(
-    encoded: Encoded,
-    model: Model,
-    encoding: Encoding,
-    start: int,
-    stop: int,
-    size: int,
-    reasons: dict[int, str],
-) -> list[NDArray[Any]]:
-    """Outputs of the rows ``start`` to ``stop``; rows that the model raises on get a reason.
+    encoded: Encoded, model: Model, start: int, stop: int, size: int, reasons: Reasons
+) -> list[Raw | None]:
+    """Raw outputs of the rows ``start`` to ``stop``, in pieces; None for one that raises.
 
     A batch that raises is halved until the bad rows are alone: O(bad x log rows) calls.
     """
     try:
         raw = model.predict(rows(encoded, start, stop, size))
-    except ModelError:
+    except NocturneError:
         raise
     except Exception as error:
         if stop - start == 1:
             reasons[start] = f"the model raised {type(error).__name__}: {str(error)[:200]}"
-            return [_hole(output) for output in encoding.outputs]
+            return [None]
         middle = (start + stop) // 2
-        left = _predict(encoded, model, encoding, start, middle, size, reasons)
-        right = _predict(encoded, model, encoding, middle, stop, size, reasons)
-        return [np.concatenate(pair) for pair in zip(left, right, strict=True)]
-    if isinstance(raw, Mapping):
-        named = all(output.name in raw for output in encoding.outputs)
-        raw = [raw[o.name] for o in encoding.outputs] if named else list(raw.values())
-    if len(raw) != len(encoding.outputs):
-        raise ModelError(
-            f"the model returned {len(raw)} outputs, the encoding spec names "
-            f"{len(encoding.outputs)}: {', '.join(o.name for o in encoding.outputs)}"
-        )
-    return [
-        _checked(values, o, size)[: stop - start]
-        for values, o in zip(raw, encoding.outputs, strict=False)
+        left = _predict(encoded, model, start, middle, size, reasons)
+        return left + _predict(encoded, model, middle, stop, size, reasons)
+    return [{name: _cut(values, size, stop - start) for name, values in _named(raw).items()}]
+
+
+def _cut(values: Array, size: int, count: int) -> Array:
+    """Without the padding; what has another number of rows is left for the check of shapes."""
+    values = np.atleast_1d(values)
+    return values[:count] if len(values) == size else values
+
+
+def _named(raw: Raw) -> dict[str, Array]:
+    return dict(raw) if isinstance(raw, Mapping) else {str(i): v for i, v in enumerate(raw)}
+
+
+def _together(pieces: list[Raw | None]) -> dict[str, Array] | None:
+    """One array an output; rows that raised are zeros, and their reasons tell them apart."""
+    whole = [_named(piece) for piece in pieces if piece is not None]
+    if not whole:
+        return None
+    zeros = {name: np.zeros_like(values[:1]) for name, values in whole[0].items()}
+    parts = [zeros if piece is None else _named(piece) for piece in pieces]
+    return {name: np.concatenate([part[name] for part in parts]) for name in whole[0]}
+
+
+def _batch(raw: Raw | None, count: int, encoding: Encoding, reasons: Reasons) -> pa.RecordBatch:
+    """The prediction columns and ``_reason``."""
+    outputs = [hole(o, count) for o in encoding.outputs] if raw is None else [
+        checked(values, output, count)
+        for values, output in zip(_chosen(_named(raw), encoding), encoding.outputs, strict=True)
+    ]  # fmt: skip
+    columns = [
+        arrow_column(values, output, reasons)
+        for values, output in zip(outputs, encoding.outputs, strict=True)
     ]
+    why = [reasons.get(row) for row in range(count)] if reasons else None
+    reason = pa.nulls(count, pa.string()) if why is None else pa.array(why, pa.string())
+    return pa.RecordBatch.from_arrays(
+        [*columns, reason], names=[*(o.name for o in encoding.outputs), REASON]
+    )
 
 
-def _checked(values: NDArray[Any], output: OutputSpec, size: int) -> NDArray[Any]:
-    flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if flat.shape != (size,):
+def _chosen(found: dict[str, Array], encoding: Encoding) -> list[Array]:
+    """For each output of the spec the model's output that it is made from."""
+    wanted = [output.source or output.name for output in encoding.outputs]
+    by_name = any(o.source for o in encoding.outputs) or set(wanted) <= set(found)
+    if not by_name:
+        if len(found) != len(wanted):
+            raise ModelError(
+                f"the model returned {len(found)} outputs, the encoding spec names "
+                f"{len(wanted)}: {', '.join(wanted)}"
+            )
+        return list(found.values())
+    lacking = [name for name in wanted if name not in found]
+    if lacking:
         raise ModelError(
-            f"output {output.name!r} has shape {tuple(values.shape)}, expected one value a row: "
-            f"({size},) or ({size}, 1)"
+            f"the encoding spec takes the model's output {lacking[0]!r}, but it returned "
+            f"{', '.join(found) or 'none'}; correct the output's source in the spec"
         )
-    return POST[output.post](flat)
-
-
-_HOLES = {"string": np.dtype(object), "int64": np.dtype(np.int64), "bool": np.dtype(bool)}
-
-
-def _hole(output: OutputSpec) -> NDArray[Any]:
-    """What stands in for the prediction of a row that has none; its reason tells them apart."""
-    return np.zeros(1, dtype=_HOLES.get(output.type, np.dtype(np.float32)))
-
-
-def _column(values: NDArray[Any], output: OutputSpec, reasons: dict[int, str]) -> pa.Array:
-    """The output as Arrow; rows without a finite value get a reason unless they have one."""
-    absent: NDArray[np.bool_]
-    if values.dtype == object:
-        absent = np.array([value is None or value != value for value in values])
-    elif np.issubdtype(values.dtype, np.floating):
-        absent = ~np.isfinite(values)
-    else:
-        absent = np.zeros(len(values), dtype=bool)
-    if output.type == "string":
-        column = pa.array([None if a else str(v) for v, a in zip(values, absent, strict=True)],
-                          pa.string())  # fmt: skip
-    else:
-        column = pa.array(values, mask=np.asarray(absent, dtype=bool))
-        column = column.cast(output.type, safe=False)
-    if output.type in ("float32", "float64"):
-        final = column.fill_null(np.inf).to_numpy(zero_copy_only=False)
-        absent = ~np.isfinite(final)
-    for row in np.flatnonzero(absent):
-        reasons.setdefault(int(row), f"the prediction {output.name} is missing or not finite")
-    return column
+    return [found[name] for name in wanted]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +17,8 @@ from nocturne.errors import ConfigError, PartitionMissing, TerminalError
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.runs import step
-from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Pinned, Run, Split, write
+from nocturne.pipeline.tuning import pin
+from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, write
 from nocturne.rundir import approval_path
 from nocturne.tracking import tracking_uri
 
@@ -103,13 +102,8 @@ def _plan(
     schema = plan.check_schema(folder, files, encoding, columns)
     _check_suites(suites, schema, encoding, columns)
     scoring = pipeline.scoring
-    pinned = Pinned(
-        device=_device(scoring.device),
-        micro_batch=scoring.micro_batch,
-        threads=scoring.threads,
-        precision=scoring.precision,
-        batch_rows=scoring.batch_rows,
-    )
+    paths = [folder / file.path for file in files]
+    pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
     pieces = plan.cut(folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20)
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
@@ -190,21 +184,6 @@ def _check_suites(
         quality.check_columns(path, there[side])
 
 
-def _device(wanted: str) -> str:
-    """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
-    if wanted != "auto":
-        return wanted
-    return "cuda" if Path("/dev/nvidiactl").exists() and _torch_has_cuda() else "cpu"
-
-
-def _torch_has_cuda() -> bool:
-    found = find_spec("torch")
-    if found is None or found.origin is None:
-        return False
-    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
-    return re.search(r"^cuda\b.*=\s*['\"]", text, re.MULTILINE) is not None
-
-
 _WORDS = ("string", "bool", "boolean")
 _UNCOUNTED = ("binary", "datetime")
 
@@ -216,10 +195,10 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
     """
     found: dict[str, float | None] = {}
     for tensor, feature in encoding.features():
-        if tensor.encoder != "list" and feature.type not in _UNCOUNTED:
+        if tensor.encoder not in ("list", "mask") and feature.type not in _UNCOUNTED:
             word = tensor.encoder == "category" or feature.type in _WORDS
             found[feature.column] = None if word else 0.0
-    for output in encoding.outputs:
+    for output in (o for o in encoding.outputs if not o.length):
         found[output.name] = None if output.type in _WORDS else 0.0
     for name, column in (baseline.columns if baseline else {}).items():
         if name in found:

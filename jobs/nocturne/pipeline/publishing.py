@@ -98,6 +98,7 @@ def publish_run(run: Run) -> Manifest:
                 approved_by=by,
                 seconds={**judgement.seconds,
                          "publish": round(time.perf_counter() - started, 3)},
+                precision_error=next((r.precision_error for r in results if r.precision_error), {}),
             )  # fmt: skip
 
         done = publish.commit(run, results, manifest, run.config["output"]["keep"])

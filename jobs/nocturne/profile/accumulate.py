@@ -18,6 +18,10 @@ MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
 
 
+_BEYOND = np.isin(np.arange(BUCKETS) & (BUCKETS // 2 - 1), np.arange(255 << 5, 256 << 5))
+"""The buckets of NaN, of the infinite, and of what is too far off for a float32."""
+
+
 class NumericProfiler:
     """Counts by bucket around ``center``, nulls, NaN (infinite values too) and moments."""
 
@@ -32,17 +36,24 @@ class NumericProfiler:
         self.rows += len(column)
         self.null += column.null_count
         present = column.drop_null() if column.null_count else column
-        values = np.asarray(present.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-        finite = values[np.isfinite(values)]
-        self.nan += len(values) - len(finite)
-        if not len(finite):
-            return
-        with np.errstate(over="ignore"):  # sentinels as large as a float can be
-            self.counts += np.bincount(bucket(finite, self.center), minlength=BUCKETS)
-            self.total += float(finite.sum())
-            self.squares += float(finite @ finite)
-        self.minimum = min(self.minimum, float(finite.min()))
-        self.maximum = max(self.maximum, float(finite.max()))
+        if present.type != pa.float32():
+            present = present.cast(pa.float64(), safe=False)
+        values = np.asarray(present.to_numpy(zero_copy_only=False))
+        with np.errstate(over="ignore", invalid="ignore"):  # sentinels as large as a float can be
+            counts = np.bincount(bucket(values, self.center), minlength=BUCKETS)
+            if counts[_BEYOND].any():
+                finite = values[np.isfinite(values)]
+                self.nan += len(values) - len(finite)
+                values = finite
+                counts = np.bincount(bucket(values, self.center), minlength=BUCKETS)
+            if not len(values):
+                return
+            self.counts += counts
+            exact = values.astype(np.float64, copy=False)
+            self.total += float(exact.sum())
+            self.squares += float(exact @ exact)
+        self.minimum = min(self.minimum, float(values.min()))
+        self.maximum = max(self.maximum, float(values.max()))
 
     def result(self) -> ColumnProfile:
         used = np.flatnonzero(self.counts)
@@ -51,7 +62,7 @@ class NumericProfiler:
             rows=self.rows,
             null=self.null,
             nan=self.nan,
-            counts={str(i): int(self.counts[i]) for i in used},
+            counts=dict(zip(map(str, used.tolist()), self.counts[used].tolist(), strict=True)),
             center=self.center,
             total=bounded(self.total),
             total_squares=bounded(self.squares),

@@ -1,0 +1,60 @@
+"""From an MLflow model folder to what the engine calls."""
+
+from __future__ import annotations
+
+import torch
+
+from nocturne.encoding import Encoding
+from nocturne.engine.device_model import DeviceModel
+from nocturne.engine.kernels import KERNELS, build
+from nocturne.engine.program import load_program
+from nocturne.engine.torch_model import TorchModel
+from nocturne.errors import ModelError, choices
+
+__all__ = ["load_torch", "pick_device"]
+
+
+def pick_device(wanted: str) -> str:
+    """The device for ``auto | cpu | cuda | cuda:1``.
+
+    Raises:
+        ModelError: cuda is asked for and torch sees none.
+    """
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(
+            f"scoring.device is {wanted}, but torch sees no CUDA device here; use auto or cpu, or "
+            "install a CUDA build of torch on the workers"
+        )
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def load_torch(
+    path: str,
+    encoding: Encoding,
+    *,
+    device: str = "cpu",
+    kernel: str = "graph",
+    precision: str = "float32",
+) -> TorchModel | DeviceModel:
+    """The ``pt2`` module (torch.export) of an MLflow model folder, ready to score.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        kernel: one of ``KERNELS``; on a GPU ``graph`` is the only one.
+        precision: ``float32`` or ``bfloat16``.
+
+    Raises:
+        ModelError: there is no pt2 file in it, torch can't read it, its inputs are not the
+            spec's, or the kernel does not apply to it.
+    """
+    if kernel not in KERNELS:
+        raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")
+    program = load_program(path)
+    order = program.order([tensor.name for tensor in encoding.inputs])
+    names = [str(name) for name in program.outputs] if program.names_outputs else None
+    run = build(program, kernel, precision, device)
+    if device == "cpu":
+        return TorchModel(run, order=order, names=names)
+    return DeviceModel(run, device, order=order, names=names)

@@ -1,0 +1,105 @@
+"""A ``pt2`` program (torch.export) as a flat graph: tensors in, tensors out, no checks between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch.fx.graph import CodeGen
+
+from nocturne.errors import ModelError
+
+__all__ = ["Program", "load_program"]
+
+
+class Program:
+    """An exported module with the names and the order of its arguments and outputs.
+
+    ``inputs`` has an entry an argument: its name if it is taken by keyword or from a dict,
+    else its position. ``outputs`` likewise: names if the module returns a dict.
+    """
+
+    def __init__(self, exported: torch.export.ExportedProgram) -> None:
+        self.exported = exported
+        spec = exported.call_spec
+        self.inputs = _paths(spec.in_spec)
+        self.outputs = _paths(spec.out_spec)
+        self._check_rows()
+
+    def _check_rows(self) -> None:
+        """Raises: ModelError if an argument's first dimension was fixed when it was exported."""
+        taken = set(self.exported.graph_signature.user_inputs)
+        for node in self.exported.graph.nodes:
+            if node.op == "placeholder" and node.name in taken:
+                rows = getattr(node.meta.get("val"), "shape", [None])[0]
+                if isinstance(rows, int):
+                    raise ModelError(
+                        f"the model was exported for exactly {rows} rows (input {node.name!r}); "
+                        "export it with the first dimension of each input dynamic, as "
+                        "nocturne.contract.log_torch_model does"
+                    )
+
+    @property
+    def names_outputs(self) -> bool:
+        return bool(self.outputs) and all(isinstance(o, str) for o in self.outputs)
+
+    def order(self, names: Sequence[str]) -> list[int]:
+        """Where each argument of the program stands among the tensors called ``names``.
+
+        Raises:
+            ModelError: the spec has another number of tensors, or lacks a name.
+        """
+        if len(names) != len(self.inputs):
+            raise ModelError(
+                f"the model takes {len(self.inputs)} tensors, the encoding spec makes "
+                f"{len(names)}: {', '.join(names)}"
+            )
+        lacking = [i for i in self.inputs if isinstance(i, str) and i not in names]
+        if lacking:
+            raise ModelError(
+                f"the model takes the named input {lacking[0]!r}, the encoding spec has "
+                f"{', '.join(names)}; give the tensor that name"
+            )
+        return [names.index(i) if isinstance(i, str) else i for i in self.inputs]
+
+    def graph(self) -> torch.fx.GraphModule:
+        """A new graph module: flat tensors in and out, without shape guards."""
+        module: Any = self.exported.module(check_guards=False)
+        graph = torch.fx.Graph()
+        values: dict[torch.fx.Node, torch.fx.Node] = {}
+        graph.graph_copy(module.graph, values)
+        flat, _ = pytree.tree_flatten(next(n for n in module.graph.nodes if n.op == "output").args)
+        graph.output(tuple(values[node] for node in flat))
+        graph.set_codegen(CodeGen())
+        return torch.fx.GraphModule(module, graph)
+
+
+def _paths(spec: Any) -> list[str | int]:
+    """The key of each leaf: a name in a dict, else its position."""
+    leaves, _ = pytree.tree_flatten_with_path(
+        pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    )
+    return [getattr(path[-1], "key", position) if path else position for path, position in leaves]
+
+
+def load_program(path: str) -> Program:
+    """The ``pt2`` file of an MLflow model folder.
+
+    Raises:
+        ModelError: there is none in it, or torch can't read it.
+    """
+    found = sorted(Path(path).rglob("*.pt2"))
+    if not found:
+        raise ModelError(
+            f"{path} holds no .pt2 file; log the model with mlflow.pytorch.log_model(..., "
+            "serialization_format='pt2') or nocturne.contract.log_torch_model",
+            path=path,
+        )
+    try:
+        exported = torch.export.load(found[0])
+    except Exception as error:
+        raise ModelError(f"torch can't load {found[0]}: {error}", path=path) from error
+    return Program(exported)

@@ -1,0 +1,69 @@
+"""Reading a split: whole row groups of one Parquet file, in batches, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.errors import InputError
+
+__all__ = ["open_parquet", "read_batches"]
+
+_PAGE_BYTES = 1 << 20
+"""Read from a column chunk at once: memory then does not grow with the row groups."""
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Raises: InputError if it is not a readable Parquet file."""
+    try:
+        return pq.ParquetFile(path, buffer_size=_PAGE_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
+
+
+def read_batches(
+    source: pq.ParquetFile, path: Path, row_groups: Sequence[int], columns: list[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
+
+    While one row group is decoded, the kernel is asked to read the next one from the disk,
+    which takes no thread of ours.
+
+    Raises:
+        InputError: a page can't be decoded.
+    """
+    with open(path, "rb") as file:
+        _will_need(file.fileno(), source, row_groups[:1])
+        asked, end = 0, 0
+        done = 0
+        try:
+            for batch in source.iter_batches(
+                batch_size=rows, row_groups=list(row_groups), columns=columns, use_threads=False
+            ):
+                while done >= end and asked < len(row_groups):
+                    end += source.metadata.row_group(row_groups[asked]).num_rows
+                    asked += 1
+                    _will_need(file.fileno(), source, row_groups[asked : asked + 1])
+                done += batch.num_rows
+                yield batch
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
+                f"{error}. Have the file written again",
+                path=str(path),
+            ) from None
+
+
+def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:
+    for group in groups:
+        footer = source.metadata.row_group(group)
+        chunks = [footer.column(i) for i in range(footer.num_columns)]
+        starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
+        length = sum(c.total_compressed_size for c in chunks)
+        with suppress(AttributeError, OSError):  # advice: not given on macOS
+            os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)

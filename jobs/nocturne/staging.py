@@ -1,0 +1,81 @@
+"""Staging: the good rows of a split to one Parquet file, the bad ones to another."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+__all__ = ["Staging"]
+
+_GROUP_ROWS = 1 << 20
+_GROUP_BYTES = 64 << 20
+"""A row group is written when it has so many rows or bytes: what staging holds in memory."""
+
+
+class Staging:
+    """Two files of one attempt; the one for quarantine is made with its first row.
+
+    Used as a context: the files are whole and on disk after it.
+    """
+
+    def __init__(self, target: Path, quarantine: Path, schema: pa.Schema) -> None:
+        self.target, self.quarantine = target, quarantine
+        self.rows = self.good_rows = 0
+        self.reasons: Counter[str] = Counter()
+        self._bad: pq.ParquetWriter | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = self._held_bytes = 0
+        # Dictionaries pay for words that repeat; on keys and scores they only cost time.
+        words = [f.name for f in schema if pa.types.is_string(f.type)]
+        self._good = pq.ParquetWriter(target, schema, use_dictionary=[*words, schema.names[-1]])
+
+    def add(self, scored: pa.RecordBatch, source: pa.RecordBatch, why: pa.Array) -> None:
+        """Keep a batch.
+
+        Args:
+            scored: the rows as they are published, of the schema.
+            source: the same rows as quarantine shows them.
+            why: for each row null, or the reason why it is quarantined.
+        """
+        self.rows += len(why)
+        if why.null_count < len(why):
+            bad = source.filter(pc.is_valid(why))
+            self._bad = self._bad or pq.ParquetWriter(self.quarantine, bad.schema)
+            self._bad.write_batch(bad)
+            self.reasons.update(why.drop_null().to_pylist())
+            scored = scored.filter(pc.is_null(why))
+        self.good_rows += scored.num_rows
+        if scored.num_rows:
+            self._held.append(scored)
+            self._held_rows += scored.num_rows
+            self._held_bytes += scored.nbytes
+            if self._held_rows >= _GROUP_ROWS or self._held_bytes >= _GROUP_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._good.write_table(pa.Table.from_batches(self._held))
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._good.close()
+        if self._bad is not None:
+            self._bad.close()
+        if kind is None:
+            for path in (self.target, self.quarantine):
+                if path.exists():
+                    with open(path, "rb") as file:
+                        os.fsync(file.fileno())
