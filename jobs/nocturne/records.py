@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -387,7 +386,7 @@ T = TypeVar("T")
 
 
 @lru_cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Building one takes milliseconds, and a worker reads records for every split."""
     return TypeAdapter(kind)
 
@@ -412,7 +411,7 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
         StateError: the JSON is not such a record; names ``source`` and the field.
     """
     try:
-        found: T = _adapter(kind).validate_json(text)  # type: ignore[arg-type]
+        found: T = _adapter(cast(Any, kind)).validate_json(text)
         return found
     except ValidationError as error:
         first = error.errors()[0]

@@ -49,6 +49,8 @@ class Program:
     def order(self, names: Sequence[str]) -> list[int]:
         """Where each argument of the program stands among the tensors called ``names``.
 
+        Arguments by keyword take the tensor of their name, the others what is left, in order.
+
         Raises:
             ModelError: the spec has another number of tensors, or lacks a name.
         """
@@ -63,7 +65,8 @@ class Program:
                 f"the model takes the named input {lacking[0]!r}, the encoding spec has "
                 f"{', '.join(names)}; give the tensor that name"
             )
-        return [names.index(i) if isinstance(i, str) else i for i in self.inputs]
+        left = iter([i for i, name in enumerate(names) if name not in self.inputs])
+        return [names.index(i) if isinstance(i, str) else next(left) for i in self.inputs]
 
     def graph(self) -> torch.fx.GraphModule:
         """A new graph module: flat tensors in and out, without shape guards."""

@@ -1,0 +1,127 @@
+"""Exported programs: named inputs and outputs, kernels that agree, precision, fixed rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.engine import KERNELS, load_torch
+from nocturne.errors import ModelError
+
+
+class Wide(torch.nn.Module):
+    """Linear layers with each activation that is fused, a residual, a norm, named arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.codes = torch.nn.Embedding(5, 4)
+        self.first = torch.nn.Linear(7, 16)
+        self.second = torch.nn.Linear(16, 16)
+        self.third = torch.nn.Linear(16, 16, bias=False)
+        self.norm = torch.nn.LayerNorm(16)
+        self.last = torch.nn.Linear(16, 3)
+
+    def forward(self, numbers: torch.Tensor, *, codes: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = torch.cat([numbers, self.codes(codes[:, 0])], dim=1)
+        x = torch.relu(self.first(x))
+        x = x + torch.tanh(self.second(x))
+        x = self.norm(x + torch.sigmoid(self.third(x)))
+        return {"logits": self.last(x), "size": x.norm(dim=1)}
+
+
+ENCODING = Encoding(
+    inputs=(
+        TensorSpec("codes", "int64", "category", (Feature("c", vocabulary=(1, 2), unknown=4),)),
+        TensorSpec("numbers", "float32", "numeric", tuple(Feature(f"n{i}") for i in range(3))),
+    ),
+    outputs=(OutputSpec("size", source="size"), OutputSpec("p", "softmax", "float32", "logits", 3)),
+)
+ROWS = 64
+NUMBERS = np.random.default_rng(1).normal(size=(ROWS, 3)).astype(np.float32)
+CODES = np.random.default_rng(2).integers(0, 5, size=(ROWS, 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("wide")
+    rows = torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        Wide().eval(),
+        (torch.zeros(4, 3),),
+        {"codes": torch.zeros(4, 1, dtype=torch.int64)},
+        dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
+    )
+    torch.export.save(program, path / "model.pt2")
+    return path
+
+
+def _expected() -> dict[str, np.ndarray]:
+    with torch.inference_mode():
+        found = Wide().eval()(torch.from_numpy(NUMBERS), codes=torch.from_numpy(CODES))
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_every_kernel_gives_what_the_module_gives_by_name(folder: Path, kernel: str) -> None:
+    """The tensors come in the spec's order; the program takes one of them by keyword."""
+    model = load_torch(str(folder), ENCODING, kernel=kernel)
+    found = model.predict([CODES, NUMBERS])
+    assert isinstance(found, dict)
+    for name, values in _expected().items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_onednn_takes_every_linear_layer_and_its_activation(folder: Path) -> None:
+    model = load_torch(str(folder), ENCODING, kernel="onednn")
+    targets = [str(node.target) for node in model.run.graph.nodes]  # type: ignore[attr-defined]
+    assert sum("_linear_pointwise" in target for target in targets) == 4
+    assert not any(word in target for target in targets
+                   for word in ("aten.linear", "relu", "tanh", "sigmoid"))  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_bfloat16_is_near_float32(folder: Path, kernel: str) -> None:
+    model = load_torch(str(folder), ENCODING, kernel=kernel, precision="bfloat16")
+    found = model.predict([CODES, NUMBERS])
+    assert isinstance(found, dict)
+    assert found["logits"].dtype == np.float32
+    error = np.abs(found["logits"] - _expected()["logits"]).max()
+    assert 0 < error < 0.1
+
+
+def test_a_spec_that_lacks_a_named_input_is_refused(folder: Path) -> None:
+    inputs = (ENCODING.inputs[1], TensorSpec("other", "int64", "numeric", (Feature("c"),)))
+    with pytest.raises(ModelError, match="takes the named input 'codes', the encoding spec has"):
+        load_torch(str(folder), Encoding(inputs, ENCODING.outputs))
+    with pytest.raises(ModelError, match="takes 2 tensors, the encoding spec makes 1: codes"):
+        load_torch(str(folder), Encoding(ENCODING.inputs[:1], ENCODING.outputs))
+
+
+def test_a_program_that_was_exported_for_some_rows_only_is_refused(tmp_path: Path) -> None:
+    program = torch.export.export(torch.nn.Linear(3, 1), (torch.zeros(4, 3),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    spec = Encoding(ENCODING.inputs[1:], (OutputSpec("p"),))
+    with pytest.raises(ModelError, match="exported for exactly 4 rows.*first dimension"):
+        load_torch(str(tmp_path), spec)
+
+
+def test_a_kernel_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(ModelError, match="no kernel 'magic'; there are graph, onednn"):
+        load_torch(str(folder), ENCODING, kernel="magic")
+
+
+def test_onednn_says_that_a_model_without_linear_layers_is_not_for_it(tmp_path: Path) -> None:
+    rows = torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        torch.nn.Tanh(), (torch.zeros(4, 3),), dynamic_shapes=({0: rows},)
+    )
+    torch.export.save(program, tmp_path / "model.pt2")
+    spec = Encoding(ENCODING.inputs[1:], (OutputSpec("p"),))
+    assert load_torch(str(tmp_path), spec).predict([NUMBERS])
+    with pytest.raises(ModelError, match="no linear layer"):
+        load_torch(str(tmp_path), spec, kernel="onednn")

@@ -1,0 +1,76 @@
+"""The search: it takes what is faster, and only what agrees."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from nocturne.engine import first_sizes, search
+from nocturne.errors import ModelError
+
+SAMPLE = [np.ones((3000, 4), dtype=np.float32)]
+
+
+class Costs:
+    """A model that takes so long a call, and so long a row over its cache."""
+
+    def __init__(self, call: float, row: float = 0.0, cache: int = 1 << 30, adds: float = 0.0):
+        self.call, self.row, self.cache, self.adds = call, row, cache, adds
+
+    def predict(self, encoded: list[np.ndarray]) -> list[np.ndarray]:
+        rows = len(encoded[0])
+        time.sleep(self.call + self.row * (rows if rows > self.cache else 0))
+        return [encoded[0].sum(axis=1) + self.adds]
+
+
+def test_the_micro_batch_grows_while_calls_cost_and_stops_where_the_cache_ends() -> None:
+    found = search(lambda _: Costs(1e-3, 1e-5, cache=2048), ["graph"], SAMPLE,
+                   start=512, largest=8192)  # fmt: skip
+    assert found.micro_batch == 2048
+    assert found.found
+    assert set(found.seconds_per_million) == {f"graph/{1 << p}" for p in (9, 10, 11, 12)}
+
+
+def test_it_shrinks_where_the_start_is_too_large() -> None:
+    found = search(lambda _: Costs(1e-4, 1e-5, cache=1500), ["graph"], SAMPLE,
+                   start=2048, largest=4096)  # fmt: skip
+    assert found.micro_batch == 1024
+
+
+def test_a_faster_kernel_is_taken_if_it_agrees() -> None:
+    models = {"graph": Costs(4e-3), "fast": Costs(1e-3), "wrong": Costs(0, adds=1e-3)}
+    found = search(models.__getitem__, list(models), SAMPLE, start=1024, largest=1024)
+    assert found.kernel == "fast"
+    assert "wrong/1024" not in found.seconds_per_million
+
+
+def test_a_kernel_that_does_not_apply_is_left_out() -> None:
+    def load(kernel: str) -> Costs:
+        if kernel == "other":
+            raise ModelError("the model has no linear layer")
+        return Costs(1e-4)
+
+    assert search(load, ["other", "graph"], SAMPLE, start=256, largest=256).kernel == "graph"
+
+
+def test_a_model_that_no_kernel_runs_is_an_error() -> None:
+    def load(kernel: str) -> Costs:
+        raise ValueError("nothing works")
+
+    with pytest.raises(ModelError, match="can't score a sample .* ValueError: nothing works"):
+        search(load, ["graph"], SAMPLE, start=256, largest=256)
+
+
+@pytest.mark.parametrize(("width", "device"), [(4, "cpu"), (80, "cpu"), (100_000, "cpu"),
+                                               (80, "cuda"), (1024, "cuda")])  # fmt: skip
+def test_it_starts_within_bounds_at_a_power_of_two(width: int, device: str) -> None:
+    start, largest = first_sizes(width, device)
+    assert start & (start - 1) == 0
+    assert 256 <= start <= largest
+
+
+def test_wider_rows_start_smaller() -> None:
+    assert first_sizes(4000, "cpu")[0] < first_sizes(40, "cpu")[0]
+    assert first_sizes(80, "cuda", 8 << 30)[0] <= first_sizes(80, "cuda", 80 << 30)[0]
