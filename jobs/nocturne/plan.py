@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 from nocturne.encoding import Encoding, check_columns
 from nocturne.errors import InputError, NotReady, PartitionMissing
 from nocturne.files import digest, file_digest
-from nocturne.records import InputFile, ModelRef, Pinned, Split, dump
+from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
-           "run_key", "split_keys"]  # fmt: skip
+           "query_split", "run_key", "split_keys"]  # fmt: skip
 
 OUTPUT_VERSION = 2
 """Raised only when the same input and model would give other output bytes."""
@@ -96,8 +96,8 @@ def _footer(path: Path) -> pq.FileMetaData:
         ) from None
 
 
-def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
-    """Every data file with the sha256 of its bytes.
+def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tuple[InputFile, ...]:
+    """Every data file with the sha256 of its bytes; rows are counted in Parquet only.
 
     Hashes are cached by path, inode, size and modification time: a file that nobody
     touched is not read again.
@@ -118,13 +118,17 @@ def fingerprints(folder: Path, cache_file: Path) -> tuple[InputFile, ...]:
         now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
             return seen
-        rows = _footer(path).num_rows
+        rows = _footer(path).num_rows if parquet else 0
         return InputFile(name, file_digest(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # sha256 runs without Python's lock
         found = list(threads.map(described, data_files(folder)))
-    if not found or not sum(f.rows for f in found):
-        what = "no Parquet file" if not found else f"{len(found)} files with no row in them"
+    if not found or (parquet and not sum(f.rows for f in found)):
+        what = (
+            f"no {'Parquet' if parquet else 'data'} file"
+            if not found
+            else f"{len(found)} files with no row in them"
+        )
         raise InputError(
             f"partition {folder} is empty: it has {what}. Check its writer; nothing was scored",
             path=str(folder),
@@ -239,6 +243,22 @@ def split_keys(
         )
         for index, (file, groups, first, rows) in enumerate(pieces)
     )
+
+
+def query_split(
+    files: Sequence[InputFile],
+    query: Query,
+    model: ModelRef,
+    encoding: Encoding,
+    pinned: Pinned,
+    keys: Sequence[str],
+    passthrough: Sequence[str],
+    salt: str = "",
+) -> tuple[Split, ...]:
+    """The one split that a query is planned as; its key binds the text and every file."""
+    contents = digest([(f.path, f.sha256) for f in files], query.sql, query.format, query.options)
+    whole = InputFile("", contents, 0, 0, 0, 0)
+    return split_keys([(whole, (), 0, 0)], model, encoding, pinned, keys, passthrough, salt)
 
 
 def run_key(splits: Sequence[Split]) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "Pinned",
     "Profile",
     "QualityResult",
+    "Query",
     "Run",
     "Split",
     "SplitResult",
@@ -126,6 +127,19 @@ class Pinned:
 
 
 @dataclass(frozen=True)
+class Query:
+    """What Spark reads for a run whose reader it is: files of any format, through SQL if given.
+
+    ``tables`` maps the names that the SQL uses, beside ``input``, to their folders.
+    """
+
+    format: str
+    options: dict[str, str]
+    sql: str | None
+    tables: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Tuning:
     """What the search found fastest for a model, device and row width, and how fast it was.
 
@@ -144,7 +158,8 @@ class Run:
     """Everything that scoring a partition needs: the content of ``run.json``.
 
     ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
-    contents are scored once more, by force or because published files were lost.
+    contents are scored once more, by force or because published files were lost. A run with
+    a ``query`` is planned as one split, of rows that only Spark can count.
     """
 
     format: int
@@ -168,6 +183,7 @@ class Run:
     config_digest: str
     config: dict[str, Any]
     created: str
+    query: Query | None = None
 
     @property
     def rows(self) -> int:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 from nocturne.records import Run, Split
 
-__all__ = ["approval_path", "judgement_path", "progress_path", "result_path"]
+__all__ = ["approval_path", "judgement_path", "progress_path", "result_path", "scored_path"]
 
 
 def result_path(run: Run, split: Split) -> Path:
     """The split's result, once an attempt has decided it."""
     return Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+
+
+def scored_path(run: Run) -> Path:
+    """How many results a run with a query came to, once all of them are there."""
+    return Path(run.run_dir) / "scored.json"
 
 
 def progress_path(run: Run, split: Split) -> Path:

@@ -146,15 +146,14 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     columns = input_columns(run, encoding, source.schema_arrow)
     batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows)
 
-    def check(rows: int) -> None:
-        _check_unchanged(run, planned)
-        if rows != split.rows:
-            raise InputChanged(
-                f"{split.file}: planned {split.rows} rows, read {rows}; the file changed "
-                "meanwhile. Run the partition again"
-            )
-
-    return score_batches(run, split, batches, source.schema_arrow, place, check)
+    result = score_batches(run, split, batches, source.schema_arrow, place)
+    _check_unchanged(run, planned)
+    if result.rows_in != split.rows:
+        raise InputChanged(
+            f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
+            "meanwhile. Run the partition again"
+        )
+    return result if write(decided, result, exclusive=True) else read(SplitResult, decided)
 
 
 def score_batches(
@@ -163,13 +162,11 @@ def score_batches(
     batches: Iterator[pa.RecordBatch],
     schema: pa.Schema,
     place: Place,
-    check: Callable[[int], None],
 ) -> SplitResult:
-    """Score what ``batches`` gives as the split; returns the result that decides.
+    """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
 
     Args:
         schema: of the batches, and of columns beside them that are not read.
-        check: called with the rows that came, before anything counts; raises if it must not.
     """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
@@ -201,8 +198,7 @@ def score_batches(
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
-    check(staging.rows)
-    result = SplitResult(
+    return SplitResult(
         key=split.key,
         index=split.index,
         file=attempt,
@@ -219,8 +215,6 @@ def score_batches(
         micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
         precision_error=precision,
     )
-    decided = result_path(run, split)
-    return result if write(decided, result, exclusive=True) else read(SplitResult, decided)
 
 
 def _check_unchanged(run: Run, planned: InputFile) -> None:

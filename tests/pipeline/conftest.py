@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import pyarrow as pa
@@ -16,6 +17,9 @@ from conftest import ENCODING, Small, sample
 from nocturne import config
 from nocturne.contract import log_torch_model
 from nocturne.tracking import connect, experiment_id
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parents[2]
 DAYS = tuple(f"2024-01-{day:02d}" for day in range(1, 6))
@@ -36,12 +40,17 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _spark() -> Iterator[None]:
+def spark() -> Iterator[SparkSession]:
     from nocturne.spark.session import session
 
     with session("tests", "local[2]", {"spark.ui.enabled": "false", "spark.driver.host":
-                 "127.0.0.1"}, ROOT / "conf" / "spark"):  # fmt: skip
-        yield
+                 "127.0.0.1"}, ROOT / "conf" / "spark") as made:  # fmt: skip
+        yield made
+
+
+@pytest.fixture
+def _spark(spark: SparkSession) -> None:
+    """For tests whose scoring should find a session that runs already."""
 
 
 @pytest.fixture

@@ -29,11 +29,31 @@ UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
 _CREDENTIALS = re.compile(r"(?i)://[^/\s]*@|[?&](user|password|token|key)=")
+_KEY = re.compile(r"\{(\w*)\}")
 _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _text(value: Any) -> Any:
+    """YAML's numbers and booleans as Spark writes them."""
+    if isinstance(value, dict):
+        return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
+    return value
+
+
+def _no_secrets(value: dict[str, str]) -> dict[str, str]:
+    found = [k for k, text in value.items() if _SECRET.search(k) or _CREDENTIALS.search(text)]
+    if found:
+        raise PydanticCustomError(
+            UNSAID,
+            "{keys} would show in argument lists and in the run directory; give secrets through "
+            "the environment or Spark's credential providers instead",
+            {"keys": ", ".join(found)},
+        )
+    return value
 
 
 class Registry(_Section):
@@ -103,7 +123,24 @@ class Ready(_Section):
 class Input(_Section):
     """The table that is scored."""
 
-    path: PathText = Field(description="Folder of the Parquet table; relative to the project.")
+    path: PathText = Field(description="Folder of the table; relative to the project.")
+    format: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")] = Field(
+        "parquet", description="parquet, or any format that Spark reads (scoring.reader: spark)."
+    )
+    options: dict[str, str] = Field(
+        {}, description="Options of Spark's reader, e.g. {header: true} for csv."
+    )
+    sql: str | None = Field(
+        None,
+        min_length=1,
+        description="What to score, as a Spark SQL query over `input`, the partition, and over "
+        "`tables` (scoring.reader: spark).",
+    )
+    tables: dict[Name, PathText] = Field(
+        {},
+        description="Folders of other Parquet tables that `sql` uses, by name; partition keys in "
+        "braces are filled in, e.g. data/weather/ds={ds}.",
+    )
     partition: dict[Name, str] = Field(
         default={"ds": "%Y-%m-%d"},
         description="Partition keys in path order, each with a strftime format or a fixed "
@@ -113,6 +150,31 @@ class Input(_Section):
     on_missing: Literal["fail", "skip"] = Field(
         "fail", description="What a night without a partition does."
     )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _option_text(cls, value: Any) -> Any:
+        return _text(value)
+
+    @field_validator("options")
+    @classmethod
+    def _no_secret_options(cls, value: dict[str, str]) -> dict[str, str]:
+        return _no_secrets(value)
+
+    @model_validator(mode="after")
+    def _tables_are_used(self) -> Input:
+        if self.tables and not self.sql:
+            raise ValueError(
+                "tables are for sql, which is not given; write the query, or drop them"
+            )
+        unknown = sorted({k for t in self.tables.values() for k in _KEY.findall(t)}
+                         - set(self.partition))  # fmt: skip
+        if unknown:
+            raise ValueError(
+                f"tables: {{{unknown[0]}}} is no partition key; there are "
+                f"{', '.join(self.partition) or 'none'}"
+            )
+        return self
 
     @field_validator("partition")
     @classmethod
@@ -156,6 +218,11 @@ class Output(_Section):
 class Scoring(_Section):
     """How rows go through the model."""
 
+    reader: Literal["pyarrow", "spark"] = Field(
+        "pyarrow",
+        description="pyarrow: each worker reads whole row groups of Parquet files itself. spark: "
+        "Spark reads, for input.sql and other formats; slower, and a night is resumed whole.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
     micro_batch: Literal["auto"] | Annotated[int, Field(ge=64, le=1 << 20)] = Field(
         "auto",
@@ -234,25 +301,15 @@ class Spark(_Section):
     master: str = Field("local[*]", description="Master of runs started by the CLI.")
     conf: dict[str, str] = Field({}, description="Extra spark.* configuration.")
 
-    @field_validator("conf")
-    @classmethod
-    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
-        found = [k for k, text in value.items() if _SECRET.search(k) or _CREDENTIALS.search(text)]
-        if found:
-            raise PydanticCustomError(
-                UNSAID,
-                "{keys} would show in spark-submit's argument list; give secrets through the "
-                "environment or Spark's credential providers instead",
-                {"keys": ", ".join(found)},
-            )
-        return value
-
     @field_validator("conf", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
-        return value
+    def _conf_text(cls, value: Any) -> Any:
+        return _text(value)
+
+    @field_validator("conf")
+    @classmethod
+    def _no_secret_conf(cls, value: dict[str, str]) -> dict[str, str]:
+        return _no_secrets(value)
 
 
 class Pipeline(_Section):
@@ -270,3 +327,23 @@ class Pipeline(_Section):
     drift: Drift = Drift()
     schedule: Schedule = Schedule()
     spark: Spark = Spark()
+
+    @model_validator(mode="after")
+    def _needs_spark(self) -> Pipeline:
+        if self.scoring.reader == "spark":
+            if self.input.format != "parquet" and self.input.ready.min_rows > 1:
+                raise ValueError(
+                    "input.ready.min_rows counts rows in Parquet footers; input.format is "
+                    f"{self.input.format}. Use success_file or min_age_minutes instead"
+                )
+            if self.input.format != "parquet" and self.quality.input_suite:
+                raise ValueError(
+                    f"quality.input_suite reads Parquet, input.format is {self.input.format}; "
+                    "drop the suite, or have the input written as Parquet"
+                )
+            return self
+        for name, needs in (("sql", self.input.sql), ("options", self.input.options),
+                            ("format", self.input.format != "parquet")):  # fmt: skip
+            if needs:
+                raise ValueError(f"input.{name} needs scoring.reader: spark (it is pyarrow)")
+        return self

@@ -16,6 +16,7 @@ from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, PartitionMissing, TerminalError
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step
 from nocturne.pipeline.tuning import pin
 from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, write
@@ -97,18 +98,29 @@ def _plan(
         store=layout.state / "models",
     )
     encoding = resolved.encoding
-    files = plan.fingerprints(folder, state_dir / "fingerprints.json")
+    query = query_of(loaded, partition)
     columns = (*pipeline.output.keys, *pipeline.output.passthrough)
-    schema = plan.check_schema(folder, files, encoding, columns)
-    _check_suites(suites, schema, encoding, columns)
     scoring = pipeline.scoring
-    paths = [folder / file.path for file in files]
+    if query is None:
+        files = plan.fingerprints(folder, state_dir / "fingerprints.json")
+    else:
+        files = query_files(query, folder, state_dir)
+    known = query is None or (query.sql is None and query.format == "parquet")
+    if known:  # what a query gives, Spark says when it scores
+        schema = plan.check_schema(folder, files, encoding, columns)
+        _check_suites(suites, schema, encoding, columns)
+    paths = [folder / file.path for file in files] if known else []
     pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
-    pieces = plan.cut(folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20)
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
     def keyed(salt: str = "") -> tuple[Split, ...]:
-        return plan.split_keys(pieces, resolved.ref, encoding, pinned, keys, passthrough, salt)
+        settings = resolved.ref, encoding, pinned, keys, passthrough, salt
+        if query is not None:
+            return plan.query_split(files, query, *settings)
+        pieces = plan.cut(
+            folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20
+        )
+        return plan.split_keys(pieces, *settings)
 
     splits = keyed()
     content_key = plan.run_key(splits)
@@ -139,9 +151,11 @@ def _plan(
         config_digest=digest(pipeline.model_dump(mode="json")),
         config=pipeline.model_dump(mode="json"),
         created=state.now(),
+        query=query,
     )  # fmt: skip
+    size = f"{run.rows} rows in {len(splits)} splits" if query is None else f"{len(files)} files"
     what = (
-        f"{pipeline.name} {partition.key}: {run.rows} rows in {len(splits)} splits, model "
+        f"{pipeline.name} {partition.key}: {size}, model "
         f"{run.model.name} version {run.model.version} ({run.model.selector}), run key "
         f"{run_key[:16]}"
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from nocturne import publish, state
 from nocturne.errors import StateError
-from nocturne.records import Manifest, Run, SplitResult, read
-from nocturne.rundir import result_path
+from nocturne.records import Manifest, Run, Split, SplitResult, read
+from nocturne.rundir import result_path, scored_path
 
 __all__ = ["in_force", "open_run", "results_of", "step"]
 
@@ -46,11 +48,20 @@ def results_of(run: Run) -> list[SplitResult]:
     Raises:
         StateError: a split is not scored yet.
     """
-    missing = [split for split in run.splits if not result_path(run, split).exists()]
+    paths = [result_path(run, split) for split in _splits(run)]
+    missing = [path for path in paths if not path.exists()]
     if missing:
         raise StateError(
-            f"{len(missing)} of {len(run.splits)} splits of {run.run_dir} are not scored yet; "
+            f"{len(missing)} of {len(paths)} splits of {run.run_dir} are not scored yet; "
             f"score it first (`nocturne score {run.pipeline} --date {run.partition.key}`)",
             run_dir=run.run_dir,
         )
-    return [read(SplitResult, result_path(run, split)) for split in run.splits]
+    return [read(SplitResult, path) for path in paths]
+
+
+def _splits(run: Run) -> tuple[Split, ...]:
+    """The planned ones; of a query as many as Spark made of it."""
+    if run.query is None or not scored_path(run).exists():
+        return run.splits
+    count = json.loads(scored_path(run).read_bytes())["results"]
+    return tuple(replace(run.splits[0], index=index) for index in range(count))

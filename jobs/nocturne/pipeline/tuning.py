@@ -52,7 +52,7 @@ def pin(
 
     Args:
         state: of the pipeline.
-        files: of the partition; rows of the first one are the sample.
+        files: of the partition, for a sample of its rows; none: nothing is measured.
     """
     device = _device(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
@@ -111,7 +111,7 @@ def _tune(
     if isinstance(wanted, int):
         start = largest = wanted
     unmeasured = Tuning("graph", start, found=False)
-    if not there:
+    if not there or not files:
         return unmeasured
     torch.set_num_threads(pinned.threads)
     try:

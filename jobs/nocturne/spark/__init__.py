@@ -1,1 +1,8 @@
-"""The score room: splits through Spark's workers. Import ``job`` and ``session`` from it."""
+"""The score room: splits through Spark's workers (``job``, ``session``, ``query``).
+
+``score_udf`` is the engine for notebooks and other people's jobs.
+"""
+
+from nocturne.spark.udf import score_udf
+
+__all__ = ["score_udf"]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError
-from nocturne.records import Run, Split, read
-from nocturne.rundir import progress_path, result_path
-from nocturne.split import run_split
+from nocturne.records import Run, Split
+from nocturne.rundir import progress_path, result_path, scored_path
+from nocturne.spark.query import score_query
+from nocturne.spark.session import cause_of, gpu_share
+from nocturne.spark.work import guarded, open_run, place, raised
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,17 +42,23 @@ def score_runs(
         RetryableError: Spark itself failed (a worker was lost, memory); what was scored
             stays and is not scored again.
     """
-    pending = [(run, split) for run in runs for split in run.splits
+    pending = [(run, split) for run in runs if run.query is None for split in run.splits
                if not result_path(run, split).exists()]  # fmt: skip
     failures: dict[str, NocturneError] = {}
+    share = gpu_share(spark)
+    for run in runs:
+        if run.query is not None and not scored_path(run).exists():
+            try:
+                score_query(spark, run, share)
+            except NocturneError as error:
+                failures[run.run_dir] = error
     if pending:
         tasks = _tasks(pending, spark.sparkContext.defaultParallelism)
         with _Watch(runs, progress):
-            rows = _collect(spark, tasks)
+            rows = _collect(spark, tasks, share)
         for row in rows:
             if row["error"]:
-                kind = getattr(errors, row["error"], RetryableError)
-                failures.setdefault(row["run_dir"], kind(row["message"]))
+                failures.setdefault(row["run_dir"], raised(row["error"], row["message"]))
     if progress:
         progress(*_count(runs))
     return failures
@@ -74,56 +79,40 @@ def _tasks(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]
     return tasks
 
 
-def _collect(spark: SparkSession, tasks: list[list[Item]]) -> list[dict[str, str]]:
+def _collect(spark: SparkSession, tasks: list[list[Item]], share: float) -> list[dict[str, str]]:
     numbers = spark.range(0, len(tasks), 1, len(tasks))
     try:
-        rows = numbers.mapInArrow(partial(_work, tasks), _SCHEMA).collect()
+        rows = numbers.mapInArrow(partial(_work, tasks, share), _SCHEMA).collect()
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        cause = next((x for x in reversed(lines) if "Error" in x or "Exception" in x), lines[0])
         raise RetryableError(
-            f"Spark could not score the splits: {cause.strip()}. What was scored stays; run the "
+            f"Spark could not score the splits: {cause_of(error)}. What was scored stays; run the "
             "same command again to go on from there"
         ) from error
     return [row.asDict() for row in rows]
 
 
-@lru_cache(maxsize=64)
-def _run(run_dir: str, written: int) -> Run:
-    """Read once a process, and again when it was planned anew."""
-    return read(Run, Path(run_dir) / "run.json")
-
-
-def _work(tasks: list[list[Item]], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _work(
+    tasks: list[list[Item]], share: float, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the splits of each task number that comes."""
     for batch in batches:
         for number in batch.column(0).to_pylist():
             for run_dir, index in tasks[number]:
-                yield _one(run_dir, index)
+                rows, error, message = guarded(
+                    partial(_score, run_dir, index, share), f"split {index}"
+                )
+                yield pa.RecordBatch.from_arrays(
+                    [[run_dir], pa.array([index], pa.int32()), [rows or 0],
+                     pa.array([error], pa.string()), pa.array([message], pa.string())],
+                    names=["run_dir", "split", "rows", "error", "message"],
+                )  # fmt: skip
 
 
-def _one(run_dir: str, index: int) -> pa.RecordBatch:
-    rows, error, message = 0, None, None
-    try:
-        run = _run(run_dir, (Path(run_dir) / "run.json").stat().st_mtime_ns)
-        rows = run_split(run, run.splits[index]).rows_in
-    except NocturneError as failure:
-        error, message = type(failure).__name__, str(failure)
-    except Exception as failure:  # one bad split must not end the other nights' job
-        traceback.print_exc()
-        error, message = "RetryableError", f"split {index}: {type(failure).__name__}: {failure}"
-    return pa.RecordBatch.from_pylist(
-        [{"run_dir": run_dir, "split": index, "rows": rows, "error": error, "message": message}],
-        schema=pa.schema(
-            [
-                ("run_dir", pa.string()),
-                ("split", pa.int32()),
-                ("rows", pa.int64()),
-                ("error", pa.string()),
-                ("message", pa.string()),
-            ]
-        ),
-    )
+def _score(run_dir: str, index: int, share: float) -> int:
+    from nocturne.split import run_split
+
+    run = open_run(run_dir)
+    return run_split(run, run.splits[index], place(run, share)).rows_in
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:

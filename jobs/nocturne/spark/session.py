@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["session"]
+__all__ = ["cause_of", "gpu_share", "session"]
 
 _SETTINGS = {
     "spark.python.daemon.module": "nocturne.spark.daemon",
@@ -55,3 +55,24 @@ def session(
         yield spark
     finally:
         spark.stop()
+
+
+def gpu_share(spark: SparkSession) -> float:
+    """The part of a GPU's memory that each task may take: all tasks of a GPU fit in it.
+
+    From ``spark.task.resource.gpu.amount`` (0.25: four tasks a GPU); without it, in local
+    mode, from the tasks that run at once and the GPUs that are there.
+    """
+    amount: str | None = spark.sparkContext.getConf().get("spark.task.resource.gpu.amount")
+    if amount:
+        return min(1.0, float(amount))
+    devices = len(list(Path("/dev").glob("nvidia[0-9]*"))) or 1
+    tasks: int = spark.sparkContext.defaultParallelism
+    return min(1.0, devices / tasks)
+
+
+def cause_of(error: BaseException) -> str:
+    """The line of Spark's long messages that says what went wrong."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    cause = next((x for x in reversed(lines) if "Error" in x or "Exception" in x), lines[0])
+    return cause.strip()

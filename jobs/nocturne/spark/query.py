@@ -1,0 +1,184 @@
+"""The other feeder: Spark reads and joins, the same engine scores under ``mapInArrow``.
+
+Its contract is weaker than that of splits. There are no row groups, so a partition is resumed
+whole; quarantine names rows by their keys; what the SQL reads beside ``input`` and the declared
+tables is in no fingerprint. Which task attempt counts is Spark's decision: each writes files of
+its own and hands its result to the driver, which writes down those of the job that succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from nocturne.encoding import Encoding, check_columns
+from nocturne.errors import InputChanged, InputError, RetryableError
+from nocturne.files import locked
+from nocturne.records import Run, SplitResult, dump, load, write
+from nocturne.rundir import result_path, scored_path
+from nocturne.spark.session import cause_of
+from nocturne.spark.work import guarded, open_run, place, raised
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["score_query"]
+
+_SCHEMA = "result string, error string, message string"
+
+
+def score_query(spark: SparkSession, run: Run, share: float) -> None:
+    """Score what the run's query gives.
+
+    Args:
+        share: of a GPU's memory that each task may take.
+
+    Raises:
+        InputError: the SQL is wrong, or what it gives does not fit the model.
+        InputChanged: a file changed since planning.
+        RetryableError: Spark failed.
+        NocturneError: what a worker raised.
+    """
+    frame = _fitting(_frame(spark, run), run)
+    try:
+        rows = frame.mapInArrow(partial(_work, run.run_dir, share), _SCHEMA).collect()
+    except Exception as error:
+        raise RetryableError(
+            f"Spark could not score the query of {run.pipeline}: {cause_of(error)}. Run the same "
+            "command again; the partition is scored anew"
+        ) from error
+    for row in rows:
+        if row["error"]:
+            raise raised(row["error"], row["message"])
+    results = [load(SplitResult, row["result"], "a worker's result") for row in rows]
+    if not results:
+        raise InputError(
+            f"the query of {run.pipeline} gave no row for {run.partition.key}; nothing was "
+            "scored. Check input.sql and the tables that it joins"
+        )
+    _check_unchanged(run)
+    _write(run, sorted(results, key=lambda result: result.index))
+
+
+def _write(run: Run, results: list[SplitResult]) -> None:
+    [planned] = run.splits
+    with locked(Path(run.run_dir) / "scored.lock"):
+        if scored_path(run).exists():
+            return
+        for index, result in enumerate(results):
+            path = result_path(run, replace(planned, index=index))
+            write(path, replace(result, index=index))
+        write(scored_path(run), {"results": len(results)})
+
+
+def _frame(spark: SparkSession, run: Run) -> DataFrame:
+    """The partition, or the SQL over it; ``:ds`` and the like stand for partition values.
+
+    Raises:
+        InputError: Spark can't read or analyse it.
+    """
+    assert run.query is not None
+    query = run.query
+    try:
+        reader = spark.read.options(**query.options).format(query.format)
+        frame = reader.load(run.input_dir)
+        if query.sql is None:
+            return frame
+        frame.createOrReplaceTempView("input")
+        for name, path in query.tables.items():
+            spark.read.parquet(path).createOrReplaceTempView(name)
+        return spark.sql(query.sql, args=dict(run.partition.keys))
+    except Exception as error:
+        raise InputError(
+            f"Spark can't read the input of {run.pipeline} as its YAML says: "
+            f"{str(error).splitlines()[0]}. The SQL knows `input`"
+            + "".join(f", `{name}`" for name in query.tables)
+            + (f" and the parameters {', '.join(':' + k for k, _ in run.partition.keys)}"
+               if run.partition.keys else "")
+        ) from error  # fmt: skip
+
+
+def _fitting(frame: DataFrame, run: Run) -> DataFrame:
+    """Only the columns that are needed, once they are known to fit the model."""
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    encoding = Encoding.of(run.encoding)
+    schema = to_arrow_schema(frame.schema)
+    needed = (*run.keys, *run.passthrough)
+    problems = check_columns(encoding, schema)
+    problems += [f"column {name!r} is missing (output.keys or output.passthrough)"
+                 for name in needed if name not in schema.names]  # fmt: skip
+    if problems:
+        raise InputError(
+            f"what Spark reads for {run.pipeline} does not fit the model:\n  "
+            + "\n  ".join(problems)
+            + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
+            problems=problems,
+        )
+    wanted = dict.fromkeys((*needed, *encoding.columns))
+    return frame.select(*(f"`{name}`" for name in wanted if name in schema.names))
+
+
+def _check_unchanged(run: Run) -> None:
+    assert run.query is not None
+    for file in run.files:
+        table, _, name = file.path.rpartition(":")
+        path = Path(run.query.tables[table] if table else run.input_dir) / name
+        stat = path.stat() if path.exists() else None
+        now = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        if now != (file.size, file.mtime_ns, file.inode):
+            raise InputChanged(
+                f"{path} changed after planning; nothing of it was published. Run the partition "
+                "again",
+                path=str(path),
+            )
+
+
+def _work(
+    run_dir: str, share: float, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: the rows of one task, as one split."""
+    first = next((batch for batch in batches if batch.num_rows), None)
+    if first is None:
+        return
+    found, error, message = guarded(
+        lambda: dump(_score(run_dir, share, first, batches)), "the query's rows"
+    )
+    columns = [pa.array([value], pa.string()) for value in (found, error, message)]
+    yield pa.RecordBatch.from_arrays(columns, names=["result", "error", "message"])
+
+
+def _score(
+    run_dir: str, share: float, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]
+) -> SplitResult:
+    from pyspark import TaskContext
+
+    from nocturne.split import score_batches
+
+    run = open_run(run_dir)
+    task = TaskContext.get()
+    split = replace(run.splits[0], index=task.partitionId() if task else 0)
+    batches = _sized(first, rest, run.pinned.batch_rows)
+    return score_batches(run, split, batches, first.schema, place(run, share))
+
+
+def _sized(
+    first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Spark's small batches put together to ``rows`` rows, so that no micro-batch is padded."""
+    held, count = [first], first.num_rows
+    for batch in rest:
+        held.append(batch)
+        count += batch.num_rows
+        while count >= rows:
+            table = pa.Table.from_batches(held)
+            yield from table.slice(0, rows).combine_chunks().to_batches()
+            held = table.slice(rows).to_batches()
+            count -= rows
+    if count:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()

@@ -1,0 +1,158 @@
+"""The engine for notebooks and other people's jobs: a registered model as a Spark column."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nocturne.encoding import Encoding
+from nocturne.errors import ConfigError
+from nocturne.registry import resolve
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, SparkSession
+
+__all__ = ["score_udf"]
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def score_udf(
+    spark: SparkSession,
+    model_uri: str,
+    *,
+    tracking_uri: str | None = None,
+    allow_pickle: bool = False,
+    device: str = "cpu",
+    precision: str = "float32",
+    micro_batch: int = 1024,
+) -> Callable[..., Column]:
+    """A registered model as a column, used like ``mlflow.pyfunc.spark_udf``.
+
+    >>> delay = score_udf(spark, "models:/flight_delay@champion")
+    >>> flights.withColumn("late", delay())
+
+    Called without arguments it takes the columns of the model's encoding by name; else it takes
+    columns in the order of ``columns`` (an attribute of what is returned). The value is the
+    model's output, post-processed, or a struct of its outputs if it has several; null where a
+    row has no prediction. It is an Arrow UDF over an iterator of batches: no pandas on the way.
+
+    The model's files go to the workers with ``SparkContext.addFile``, so it works on a cluster.
+
+    Args:
+        model_uri: ``models:/name@alias`` or ``models:/name/3``, resolved now, once.
+        tracking_uri: of the registry. Default: MLflow's current one.
+        allow_pickle: load artifacts that run code when they are loaded.
+        device, precision: where and how the model runs: ``cpu | cuda``, ``float32 | bfloat16``.
+        micro_batch: rows through the model at once.
+
+    Raises:
+        ConfigError: ``model_uri`` is neither.
+        ModelError: there is no such model, or it can't be scored.
+    """
+    import mlflow
+    from pyspark.sql.functions import arrow_udf
+    from pyspark.sql.pandas.types import from_arrow_type
+    from pyspark.sql.types import StructField, StructType
+
+    found = _URI.fullmatch(model_uri)
+    if found is None:
+        raise ConfigError(f"got {model_uri!r}, expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    store = Path(tempfile.mkdtemp(prefix="nocturne-model-"))
+    atexit.register(shutil.rmtree, store, ignore_errors=True)  # Spark serves it until then
+    model = resolve(
+        name=found["name"],
+        alias=found["alias"],
+        tags=None,
+        version=int(found["version"]) if found["version"] else None,
+        allow_pickle=allow_pickle,
+        tracking_uri=tracking_uri or mlflow.get_registry_uri(),
+        store=store,
+    )
+    encoding, ref = model.encoding, model.ref
+    # A name of its own each time: Spark refuses another file of a name that it has.
+    archive = store / f"{store.name}-{ref.sha256[:16]}.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(ref.path, arcname="model")
+    spark.sparkContext.addFile(str(archive))
+    columns = list(encoding.columns)
+    outputs = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
+    several = len(outputs) > 1
+    kind: Any = StructType([StructField(*o) for o in outputs]) if several else outputs[0][1]
+    settings = {"device": device, "precision": precision}
+    name, spec, backend = archive.name, encoding.to_json(), ref.backend
+
+    def scored(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        yield from _score(name, spec, backend, settings, columns, micro_batch, batches)
+
+    def alone(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        yield from scored((batch,) for batch in batches)
+
+    taken, given = (scored, tuple[pa.Array, ...]) if len(columns) > 1 else (alone, pa.Array)
+    taken.__annotations__ = {"batches": Iterator[given], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
+    udf = arrow_udf(taken, kind)
+
+    def column(*arguments: Any) -> Column:
+        if arguments and len(arguments) != len(columns):
+            raise ConfigError(
+                f"got {len(arguments)} columns, the model takes {len(columns)}: "
+                f"{', '.join(columns)}; call it without arguments to take them by name"
+            )
+        made: Column = udf(*(arguments or columns))
+        return made
+
+    column.columns = columns  # type: ignore[attr-defined]
+    return column
+
+
+def _score(
+    archive: str,
+    spec: str,
+    backend: str,
+    settings: dict[str, str],
+    columns: list[str],
+    micro_batch: int,
+    batches: Iterator[tuple[pa.Array, ...]],
+) -> Iterator[pa.Array]:
+    """In a Python worker: predictions, null where a row has none."""
+    import pyarrow.compute as pc
+
+    from nocturne.engine import REASON, score
+
+    encoding = Encoding.from_json(spec)
+    model = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
+    records = (pa.RecordBatch.from_arrays(list(b), names=columns) for b in batches)
+    for done in score(records, model, encoding, micro_batch=micro_batch):
+        good = done.column(REASON).is_null()
+        values = [
+            v if done.column(REASON).null_count == len(v)
+            else pc.if_else(good, v, pa.scalar(None, v.type))
+            for v in (done.column(output.name) for output in encoding.outputs)
+        ]  # fmt: skip
+        names = [output.name for output in encoding.outputs]
+        yield values[0] if len(values) == 1 else pa.StructArray.from_arrays(values, names)
+
+
+@lru_cache(maxsize=4)
+def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, str], ...]) -> Any:
+    """Unpacked and loaded once a process; torch with one thread, as its task has one core."""
+    import torch
+    from pyspark import SparkFiles
+
+    from nocturne.split import load_backend
+
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp(prefix="nocturne-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with tarfile.open(SparkFiles.get(archive)) as tar:
+        tar.extractall(folder, filter="data")
+    return load_backend(backend)(str(folder / "model"), Encoding.from_json(spec), **dict(settings))

@@ -1,0 +1,73 @@
+"""What every task does in a Python worker: open its run, know its place, pass errors on.
+
+The engine is imported by the functions, in the worker: the driver, which imports this too,
+needs no torch.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from nocturne import errors
+from nocturne.errors import NocturneError, RetryableError
+from nocturne.records import Run, read
+
+if TYPE_CHECKING:
+    from nocturne.split import Place
+
+__all__ = ["guarded", "open_run", "place", "raised"]
+
+T = TypeVar("T")
+
+
+def open_run(run_dir: str) -> Run:
+    """The run, read once a process, and again when it was planned anew."""
+    return _run(run_dir, (Path(run_dir) / "run.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _run(run_dir: str, written: int) -> Run:
+    return read(Run, Path(run_dir) / "run.json")
+
+
+def place(run: Run, share: float) -> Place:
+    """The GPU that Spark gave this task, or one by turns where Spark was told of none.
+
+    Args:
+        share: of a GPU's memory that each task may take.
+    """
+    from nocturne.split import Place
+
+    if run.pinned.device == "cpu":
+        return Place()
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    given = task.resources().get("gpu") if task else None
+    if given:
+        return Place(f"cuda:{given.addresses[0]}", share)
+    import torch
+
+    count = max(1, torch.cuda.device_count())
+    return Place(f"cuda:{(task.partitionId() if task else 0) % count}", share)
+
+
+def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:
+    """(value, None, None), or (None, the error's type, its message): errors cross as data."""
+    try:
+        return work(), None, None
+    except NocturneError as failure:
+        return None, type(failure).__name__, str(failure)
+    except Exception as failure:  # one bad split must not end the other nights' job
+        traceback.print_exc()
+        return None, "RetryableError", f"{what}: {type(failure).__name__}: {failure}"
+
+
+def raised(error: str, message: str) -> NocturneError:
+    """On the driver: the error that a worker passed on."""
+    found: NocturneError = getattr(errors, error, RetryableError)(message)
+    return found

@@ -1,0 +1,165 @@
+"""The Spark reader: joins and other formats, the same scores, and its weaker contract kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from nocturne import config
+from nocturne.config import Loaded, partition
+from nocturne.errors import ConfigError, InputError, StateError
+from nocturne.pipeline import prepare
+from nocturne.pipeline.night import Night, score_range
+from nocturne.pipeline.runs import results_of
+from nocturne.rundir import scored_path
+
+pytestmark = pytest.mark.usefixtures("_spark")
+DAY = "2024-01-02"
+
+
+def _score(loaded: Loaded, force: bool = False) -> Night:
+    [night] = score_range(
+        loaded, [partition(loaded.pipeline.input.partition, DAY)],
+        force=force, dry_run=False, say=lambda _: None,
+    )  # fmt: skip
+    return night
+
+
+def _published(night: Night) -> pa.Table:
+    assert night.outcome == "published", night.message
+    return pq.read_table(str(night.output), partitioning=None).sort_by("id")
+
+
+def test_both_readers_give_the_same_scores(project) -> None:  # type: ignore[no-untyped-def]
+    loaded = project()
+    direct = _published(_score(loaded))
+    by_spark = config.load("p", overrides={"scoring.reader": "spark", "output.path": "out/other"})
+    found = _published(_score(by_spark))
+    assert found.schema.names == direct.schema.names
+    assert found.equals(direct.cast(found.schema))
+
+
+def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    loaded = project()
+    plain = _published(_score(loaded))
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder, partitioning=None)
+    (tmp_path / "words" / f"ds={DAY}").mkdir(parents=True)
+    pq.write_table(table.select(["id", "word"]), tmp_path / "words" / f"ds={DAY}" / "w.parquet")
+    pq.write_table(table.drop_columns(["word"]), folder / "part-0.parquet")
+    joined = config.load(
+        "p",
+        overrides={
+            "scoring.reader": "spark",
+            "input.sql": "SELECT input.*, word FROM input JOIN words USING (id) "
+            "WHERE id % 2 = 0 AND :ds = '2024-01-02'",
+            "input.tables": {"words": "words/ds={ds}"},
+            "output.path": "out/joined",
+        },
+    )
+    night = _score(joined)
+    found = _published(night)
+    even = plain.filter([i % 2 == 0 for i in plain["id"].to_pylist()])
+    assert found.equals(even.cast(found.schema))
+    assert night.manifest is not None
+    assert {f.path for f in night.manifest.inputs} == {"part-0.parquet", "words:w.parquet"}
+    assert _score(joined).outcome == "unchanged"
+
+    pq.write_table(table.select(["id", "word"]).slice(100),
+                   tmp_path / "words" / f"ds={DAY}" / "w.parquet")  # fmt: skip
+    again = _published(_score(joined))
+    assert 0 < len(again) < len(found), "another table is another run key"
+
+
+def test_csv_is_read_by_spark(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    loaded = project()
+    plain = _published(_score(loaded))
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder, partitioning=None)
+    (folder / "part-0.parquet").unlink()
+    pacsv.write_csv(table, folder / "part-0.csv")
+    by_csv = config.load(
+        "p",
+        overrides={"scoring.reader": "spark", "input.format": "csv", "output.path": "out/csv",
+                   "input.options": {"header": True, "inferSchema": True}},
+    )  # fmt: skip
+    found = _published(_score(by_csv))
+    assert found["id"].to_pylist() == plain["id"].to_pylist()
+    assert found["score"].to_numpy() == pytest.approx(plain["score"].to_numpy(), rel=1e-5)
+
+
+def test_null_keys_are_quarantined_by_what_is_known_of_them(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    project(quality__max_quarantined=0.5)
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder, partitioning=None)
+    ids = [None, *table["id"].to_pylist()[1:]]
+    pq.write_table(table.set_column(0, "id", pa.array(ids)), folder / "part-0.parquet")
+    night = _score(config.load("p", overrides={"scoring.reader": "spark"}))
+    assert night.manifest is not None
+    assert (night.manifest.rows_published, night.manifest.rows_quarantined) == (599, 1)
+    [kept] = (tmp_path / "out" / "_nocturne" / "scores" / f"ds={DAY}" / "quarantine").rglob(
+        "*.parquet"
+    )
+    [row] = pq.read_table(kept).to_pylist()
+    assert (row["source_file"], row["source_row"]) == (None, None)
+    assert row["reason"] == "the key id is null"
+    assert row["x"] == table["x"][0].as_py()
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (
+            "SELECT * FROM inptu",
+            "can't read the input of p as its YAML says.*The SQL knows `input`",
+        ),
+        ("SELECT id, x, word FROM input", "column 'y' is missing"),
+        ("SELECT * FROM input WHERE id < 0", "gave no row for 2024-01-02"),
+    ],
+)
+def test_sql_that_gives_nothing_to_score_says_so_and_leaves_nothing(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path, sql: str, said: str
+) -> None:
+    project()
+    night = _score(config.load("p", overrides={"scoring.reader": "spark", "input.sql": sql}))
+    assert night.outcome == "failed"
+    with pytest.raises(AssertionError, match=said):
+        raise AssertionError(night.message.replace("\n", " "))
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+def test_what_needs_spark_says_so(project) -> None:  # type: ignore[no-untyped-def]
+    project()
+    for key, value in (("input.sql", "SELECT 1"), ("input.format", "orc")):
+        with pytest.raises(ConfigError, match=r"needs scoring\.reader: spark"):
+            config.load("p", overrides={key: value})
+    with pytest.raises(ConfigError, match="is no partition key; there are ds"):
+        config.load("p", overrides={"scoring.reader": "spark", "input.sql": "SELECT 1",
+                                    "input.tables": {"w": "w/{hour}"}})  # fmt: skip
+
+
+def test_a_query_is_not_scored_until_all_its_results_are_there(project) -> None:  # type: ignore[no-untyped-def]
+    project()
+    loaded = config.load("p", overrides={"scoring.reader": "spark"})
+    night = _score(loaded)
+    prepared = prepare(loaded, partition(loaded.pipeline.input.partition, DAY), force=True)
+    assert prepared.run is not None
+    assert night.manifest is not None
+    assert not scored_path(prepared.run).exists()
+    with pytest.raises(StateError, match="1 of 1 splits .* are not scored yet"):
+        results_of(prepared.run)
+
+
+def test_input_error_is_what_a_missing_table_gives(project) -> None:  # type: ignore[no-untyped-def]
+    project()
+    loaded = config.load(
+        "p",
+        overrides={"scoring.reader": "spark", "input.sql": "SELECT * FROM input JOIN w USING (id)",
+                   "input.tables": {"w": "nowhere"}},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="nowhere is empty: it has no Parquet file"):
+        prepare(loaded, partition(loaded.pipeline.input.partition, DAY))
