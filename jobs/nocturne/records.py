@@ -11,11 +11,12 @@ import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from nocturne.errors import StateError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = [
     "STATE_FORMAT",
@@ -403,7 +404,12 @@ T = TypeVar("T")
 
 @lru_cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """Building one takes milliseconds, and a worker reads records for every split."""
+    """Building one takes milliseconds, and a worker reads records for every split.
+
+    Imported here, so that the engine runs where there is no pydantic.
+    """
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)
 
 
@@ -426,6 +432,8 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
     Raises:
         StateError: the JSON is not such a record; names ``source`` and the field.
     """
+    from pydantic import ValidationError
+
     try:
         found: T = _adapter(cast(Any, kind)).validate_json(text)
         return found

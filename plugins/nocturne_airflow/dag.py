@@ -64,7 +64,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             task_id="score",
             application=str(code / "jobs" / "score.py"),
             name=f"nocturne-{pipeline.name}",
-            conf=dict(pipeline.spark.conf),
+            conf=pipeline.spark_conf,
             home=home,
             doc_md="Scores the splits with Spark, into the run's staging folder.",
         )

@@ -328,6 +328,12 @@ class Pipeline(_Section):
     schedule: Schedule = Schedule()
     spark: Spark = Spark()
 
+    @property
+    def spark_conf(self) -> dict[str, str]:
+        """Spark's settings of this pipeline: a task has as many cores as torch has threads."""
+        cores = {"spark.task.cpus": str(self.scoring.threads)} if self.scoring.threads > 1 else {}
+        return cores | self.spark.conf
+
     @model_validator(mode="after")
     def _needs_spark(self) -> Pipeline:
         if self.scoring.reader == "spark":

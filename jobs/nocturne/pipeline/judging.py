@@ -13,6 +13,7 @@ from nocturne.config import Loaded, Pipeline, from_path, home
 from nocturne.errors import NocturneError
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.runs import in_force, results_of, step
+from nocturne.pipeline.tuning import remember
 from nocturne.records import (
     DriftResult,
     Judgement,
@@ -51,6 +52,7 @@ def judge(run: Run) -> Judgement:
     with step("judge", run):
         approval_path(run).unlink(missing_ok=True)  # it was for an earlier judgement
         results = results_of(run)
+        remember(run, results)
         loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
         folder = Path(run.run_dir)
         seconds = {"score": _elapsed(results)}

@@ -37,7 +37,7 @@ def score(
     from nocturne.spark.session import session
 
     first = runs[0]
-    conf = Pipeline.model_validate(first.config).spark.conf
+    conf = Pipeline.model_validate(first.config).spark_conf
 
     told = 0.0
 

@@ -1,0 +1,142 @@
+"""What decides bits is found once, kept, pinned in the run key, and then never moves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nocturne import config
+from nocturne.config import Loaded, partition
+from nocturne.pipeline import prepare
+from nocturne.pipeline.tuning import remember
+from nocturne.records import Run
+from nocturne.rundir import result_path
+from nocturne.split import run_split
+
+
+def _prepared(loaded: Loaded, day: str = "2024-01-01") -> Run:
+    run = prepare(loaded, partition(loaded.pipeline.input.partition, day)).run
+    assert run is not None
+    return run
+
+
+def _kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "out" / "_nocturne" / "scores" / "tuning").glob("*.json"))
+
+
+def test_the_search_is_made_once_and_kept_for_every_night(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    loaded = project()
+    first = _prepared(loaded)
+    [kept] = _kept(tmp_path)
+    found = json.loads(kept.read_bytes())
+    assert found["found"] is True
+    assert (first.pinned.kernel, first.pinned.micro_batch) == (
+        found["kernel"],
+        found["micro_batch"],
+    )
+    assert f"{found['kernel']}/{found['micro_batch']}" in found["seconds_per_million"]
+    assert first.pinned.batch_rows % first.pinned.micro_batch == 0
+    other = {"kernel": "graph", "micro_batch": 4096}
+    kept.write_text(json.dumps(found | other))
+    assert _prepared(loaded, "2024-01-02").pinned.micro_batch == 4096
+
+
+def test_another_size_is_another_run_key(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    loaded = project()
+    keys = {
+        _prepared(config.load("p", overrides={"scoring.micro_batch": size})).run_key
+        for size in (256, 512)
+    }
+    assert len(keys | {_prepared(loaded).run_key}) == 3
+    precise = config.load("p", overrides={"scoring.precision": "bfloat16"})
+    assert _prepared(precise).pinned.precision == "bfloat16"
+
+
+def test_repeated_and_resumed_runs_are_bit_equal(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Scored whole, then half of it again from nothing, as after a kill: the same bytes."""
+    run = _prepared(project())
+    whole = [run_split(run, split).sha256 for split in run.splits]
+    assert len(whole) > 1
+    for split in run.splits[::2]:
+        result_path(run, split).unlink()
+    assert [run_split(run, split).sha256 for split in run.splits] == whole
+    shutil.rmtree(Path(run.run_dir) / "results")
+    assert [run_split(run, split).sha256 for split in reversed(run.splits)] == whole[::-1]
+
+
+def test_across_sizes_kernels_and_threads_scores_agree(project) -> None:  # type: ignore[no-untyped-def]
+    base = _prepared(project())
+
+    def scores(number: int, **pinned: object) -> np.ndarray:
+        folder = Path(base.run_dir).with_name(f"variant-{number}")
+        run = replace(base, run_dir=str(folder), pinned=replace(base.pinned, **pinned))  # type: ignore[arg-type]
+        files = [folder / "attempts" / run_split(run, split).file for split in run.splits]
+        return np.concatenate([pq.read_table(f)["score"].to_numpy() for f in files])
+
+    expected = scores(0, kernel="graph", micro_batch=1024)
+    variants = [
+        {"kernel": k, "micro_batch": m} for k in ("graph", "onednn") for m in (64, 333, 4096)
+    ]
+    for number, variant in enumerate([*variants, {"threads": 2}], 1):
+        np.testing.assert_allclose(scores(number, **variant), expected, rtol=1e-5)
+
+
+def test_the_error_of_bfloat16_is_measured_on_the_first_batch(project) -> None:  # type: ignore[no-untyped-def]
+    project()
+    run = _prepared(config.load("p", overrides={"scoring.precision": "bfloat16"}))
+    first, second = (run_split(run, split) for split in run.splits[:2])
+    assert 0 < first.precision_error["score"] < 0.05
+    assert second.precision_error == {}
+
+
+def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path
+) -> None:
+    loaded = project()
+    run = _prepared(loaded)
+    results = [run_split(run, split) for split in run.splits]
+    remember(run, results)
+    before = _kept(tmp_path)[0].read_bytes()
+    assert json.loads(before)["micro_batch"] == run.pinned.micro_batch
+    remember(run, [replace(results[0], micro_batch=128), *results[1:]])
+    assert _prepared(loaded, "2024-01-03").pinned.micro_batch == 128
+
+
+def test_wide_rows_make_small_batches() -> None:
+    from nocturne.config import Scoring
+    from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+    from nocturne.pipeline.tuning import pin
+    from nocturne.records import ModelRef
+
+    spec = Encoding(
+        (TensorSpec("ids", "int64", "list", (Feature("ids", length=4096),)),), (OutputSpec("p"),)
+    )
+    ref = ModelRef("m", 1, "version 1", "torch", "0" * 64, "/nowhere")
+    pinned = pin(Scoring(micro_batch=64), ref, spec, Path("/nowhere"), [])
+    assert pinned.batch_rows == 1024
+    assert pinned.batch_rows * spec.row_bytes == 32 << 20
+
+
+@pytest.mark.parametrize("device", ["cuda"])
+def test_a_device_that_is_not_here_gets_an_unmeasured_start(project, device: str) -> None:  # type: ignore[no-untyped-def]
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    project()
+    run = _prepared(config.load("p", overrides={"scoring.device": device}))
+    assert run.pinned.device == device
+    assert run.pinned.micro_batch >= 1024
+
+
+def test_threads_are_the_cores_of_a_task(project) -> None:  # type: ignore[no-untyped-def]
+    project()
+    two = config.load("p", overrides={"scoring.threads": 2}).pipeline
+    assert two.spark_conf["spark.task.cpus"] == "2"
+    assert "spark.task.cpus" not in config.load("p").pipeline.spark_conf
