@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import tarfile
@@ -151,8 +152,8 @@ def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, st
     from nocturne.split import load_backend
 
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp(prefix="nocturne-model-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with tarfile.open(SparkFiles.get(archive)) as tar:
+    packed = SparkFiles.get(archive)
+    folder = Path(f"{packed}-{os.getpid()}")  # in a folder that Spark deletes at the end
+    with tarfile.open(packed) as tar:
         tar.extractall(folder, filter="data")
     return load_backend(backend)(str(folder / "model"), Encoding.from_json(spec), **dict(settings))
