@@ -3,7 +3,7 @@
 ``score`` takes RecordBatches and a model, and gives predictions. Its parts, one a file:
 
     encode      columns -> arrays, one encoder a function
-    program     the exported program: its graph, the order of its arguments
+    program     the exported program: its graph, the order of its arguments; ``flat`` keeps it
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
     torch_model, device_model, lane     running it on a CPU, on a GPU
     post, column                        outputs -> Arrow columns, with reasons for bad rows

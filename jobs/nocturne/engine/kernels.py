@@ -88,13 +88,13 @@ KERNELS: dict[str, Callable[[GraphModule], GraphModule]] = {"graph": _graph, "on
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def build(program: Program, kernel: str, precision: str, device: str) -> Run:
-    """The program on a device, its floating-point weights and inputs in ``precision``.
+def build(program: Program, kernel: str, precision: str) -> Run:
+    """The program as a callable, its floating-point weights and inputs in ``precision``.
 
     Raises:
         ModelError: this kernel does not apply to this program.
     """
-    graph = program.graph().to(device)
+    graph = program.graph
     dtype = PRECISIONS[precision]
     if dtype is torch.float32:
         return KERNELS[kernel](graph)

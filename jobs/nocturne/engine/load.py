@@ -51,10 +51,10 @@ def load_torch(
     """
     if kernel not in KERNELS:
         raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")
-    program = load_program(path)
+    program = load_program(path, device)
     order = program.order([tensor.name for tensor in encoding.inputs])
-    names = [str(name) for name in program.outputs] if program.names_outputs else None
-    run = build(program, kernel, precision, device)
+    names = program.output_names
+    run = build(program, kernel, precision)
     if device == "cpu":
         return TorchModel(run, order=order, names=names)
     return DeviceModel(run, device, order=order, names=names)
