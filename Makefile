@@ -10,7 +10,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test e2e lint airflow lock clean
+.PHONY: help setup demo test e2e lint bench airflow lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: setup ## ruff, mypy strict and the rooms' contract
 	@ruff format --check .
 	@mypy
 	@lint-imports
+
+bench: setup ## Measure against the other engines on this machine's CPU (hours: docs/benchmarks.md)
+	@python -m benchmarks
 
 lock: ## Resolve the versions anew into requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp

@@ -16,14 +16,46 @@ __all__ = ["open_parquet", "read_batches"]
 
 _PAGE_BYTES = 1 << 20
 """Read from a column chunk at once: memory then does not grow with the row groups."""
+_SHORT = 3
+"""Bytes a value: where a writer gave its dictionary up, there are more."""
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """Raises: InputError if it is not a readable Parquet file."""
+    """A file whose words come as dictionaries where it stores them so.
+
+    They are then neither copied row by row, nor hashed again when they are written.
+
+    Raises:
+        InputError: it is not a readable Parquet file.
+    """
     try:
-        return pq.ParquetFile(path, buffer_size=_PAGE_BYTES, pre_buffer=False)
+        footer = pq.read_metadata(path)
+        return pq.ParquetFile(
+            path,
+            metadata=footer,
+            buffer_size=_PAGE_BYTES,
+            pre_buffer=False,
+            read_dictionary=_dictionaries(footer),
+        )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
+
+
+def _dictionaries(footer: pq.FileMetaData) -> list[str]:
+    """Flat text columns whose row groups are a dictionary and short indices, all of them."""
+    found = []
+    for position, field in enumerate(footer.schema.to_arrow_schema()):
+        if not pa.types.is_string(field.type) or position >= footer.num_columns:
+            continue
+        chunks = [footer.row_group(i).column(position) for i in range(footer.num_row_groups)]
+        if all(
+            c.path_in_schema == field.name
+            and c.has_dictionary_page
+            and c.total_uncompressed_size < _SHORT * c.num_values + _PAGE_BYTES
+            for c in chunks
+        ):
+            found.append(field.name)
+    return found
 
 
 def read_batches(

@@ -115,9 +115,14 @@ def _limit_memory(device: str, share: float) -> None:
 
 def output_schema(run: Run, encoding: Encoding, source: pa.Schema) -> pa.Schema:
     """The published columns: keys, passthrough, predictions, model_version."""
-    fields = [source.field(name).remove_metadata() for name in (*run.keys, *run.passthrough)]
+    fields = [_plain_field(source.field(name)) for name in (*run.keys, *run.passthrough)]
     fields += [pa.field(o.name, o.arrow_type) for o in encoding.outputs]
     return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return pa.field(field.name, type_, field.nullable)
 
 
 def input_columns(run: Run, encoding: Encoding, source: pa.Schema) -> list[str]:
@@ -285,7 +290,7 @@ def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.Record
         else whole.column(field.name)
         for field in schema
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays(columns, names=schema.names)
 
 
 def _with_outputs(

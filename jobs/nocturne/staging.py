@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections import Counter
 from pathlib import Path
@@ -31,9 +32,8 @@ class Staging:
         self._bad: pq.ParquetWriter | None = None
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
-        # Dictionaries pay for words that repeat; on keys and scores they only cost time.
-        words = [f.name for f in schema if pa.types.is_string(f.type)]
-        self._good = pq.ParquetWriter(target, schema, use_dictionary=[*words, schema.names[-1]])
+        self._schema = schema
+        self._good: pq.ParquetWriter | None = None
 
     def add(self, scored: pa.RecordBatch, source: pa.RecordBatch, why: pa.Array) -> None:
         """Keep a batch.
@@ -45,7 +45,7 @@ class Staging:
         """
         self.rows += len(why)
         if why.null_count < len(why):
-            bad = source.filter(pc.is_valid(why))
+            bad = _plain(source.filter(pc.is_valid(why)))
             self._bad = self._bad or pq.ParquetWriter(self.quarantine, bad.schema)
             self._bad.write_batch(bad)
             self.reasons.update(why.drop_null().to_pylist())
@@ -60,8 +60,21 @@ class Staging:
 
     def _flush(self) -> None:
         if self._held:
-            self._good.write_table(pa.Table.from_batches(self._held))
+            table = pa.Table.from_batches(self._held)
+            self._good = self._good or self._writer(table.schema)
+            self._good.write_table(table)
         self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def _writer(self, schema: pa.Schema) -> pq.ParquetWriter:
+        """Words that came as dictionaries are written so; the file's schema says plain words."""
+        # Dictionaries pay for words that repeat; on keys and scores they only cost time.
+        words = [f.name for f in self._schema if pa.types.is_string(f.type)]
+        writer = pq.ParquetWriter(
+            self.target, schema, use_dictionary=[*words, schema.names[-1]], store_schema=False
+        )
+        stored = base64.b64encode(self._schema.serialize().to_pybytes())
+        writer.add_key_value_metadata({"ARROW:schema": stored.decode()})
+        return writer
 
     def __enter__(self) -> Staging:
         return self
@@ -71,7 +84,9 @@ class Staging:
     ) -> None:
         if kind is None:
             self._flush()
-        self._good.close()
+            self._good = self._good or self._writer(self._schema)
+        if self._good is not None:
+            self._good.close()
         if self._bad is not None:
             self._bad.close()
         if kind is None:
@@ -79,3 +94,11 @@ class Staging:
                 if path.exists():
                     with open(path, "rb") as file:
                         os.fsync(file.fileno())
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries."""
+    columns = [
+        c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

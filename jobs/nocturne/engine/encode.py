@@ -61,13 +61,20 @@ def _category(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]: positions in the vocabulary, ``unknown`` for the rest."""
     out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype)
     for position, feature in enumerate(tensor.features):
-        column = _column(batch, feature.column)
-        known = pa.array(feature.vocabulary)
-        if column.type != known.type:
-            column = column.cast(known.type)
-        index = pc.index_in(column, value_set=known).fill_null(feature.unknown)
-        out[:, position] = index.to_numpy(zero_copy_only=False)
+        column = batch.column(feature.column)
+        if pa.types.is_dictionary(column.type):  # each word is looked up once, not once a row
+            index = _positions(column.dictionary, feature).take(column.indices)
+        else:
+            index = _positions(column, feature)
+        out[:, position] = index.fill_null(feature.unknown).to_numpy(zero_copy_only=False)
     return out
+
+
+def _positions(column: pa.Array, feature: Feature) -> pa.Array:
+    """Positions in the vocabulary [n]; null where there is none."""
+    known = pa.array(feature.vocabulary)
+    return pc.index_in(column.cast(known.type) if column.type != known.type else column,
+                       value_set=known)  # fmt: skip
 
 
 def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:

@@ -1,0 +1,43 @@
+"""The contenders: one program each, ``python -m benchmarks.contenders.<module>``.
+
+Each takes the arguments of ``arguments.py``; its own best settings are the defaults in its
+``SETTINGS``, and what else was tried stands in docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CONTENDERS", "Contender"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How to start one, and how to know the processes of it that score.
+
+    Attributes:
+        title: as the table calls it.
+        module: below ``benchmarks.contenders``.
+        worker: regular expression on the command line of the processes that score, for their
+            memory; "" where any Python process may.
+        environment: None for the project's own, else the name of benchmarks/<name>.txt.
+    """
+
+    title: str
+    module: str
+    worker: str = ""
+    environment: str | None = None
+
+
+_SPARK = r"python\S* .*daemon"
+
+CONTENDERS = {
+    "bare": Contender("bare loop", "bare"),
+    "nocturne": Contender("Nocturne", "nocturne_cli", _SPARK),
+    "daft": Contender("Daft", "daft_frame", environment="daft"),
+    "ray_data": Contender("Ray Data", "ray_data", "^ray::", "ray"),
+    "mapInArrow": Contender("`mapInArrow`, read by Spark", "map_in_arrow", _SPARK),
+    "mapInPandas": Contender("`mapInPandas`, read by Spark", "map_in_pandas", _SPARK),
+    "predict_batch_udf": Contender("`predict_batch_udf`", "predict_batch", _SPARK),
+    "spark_udf": Contender("`mlflow.pyfunc.spark_udf`", "spark_udf", _SPARK),
+}

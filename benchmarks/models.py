@@ -1,0 +1,98 @@
+"""The models: random weights, frozen for the peers, registered in MLflow for ours and its UDF."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.data import COLUMNS, table
+from benchmarks.layout import Layout
+from benchmarks.workloads import Workload
+from nocturne.drift import BASELINE_VERSION
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+
+__all__ = ["make", "network"]
+
+BASELINE_ROWS = 100_000
+_BASELINE_DAYS = 10
+
+
+def network(hidden: Sequence[int]) -> nn.Module:
+    """An MLP with ReLU and these hidden widths; gives logits [rows, 1]."""
+    torch.manual_seed(7)
+    layers: list[nn.Module] = []
+    width = len(COLUMNS)
+    for wide in hidden:
+        layers += [nn.Linear(width, wide), nn.ReLU()]
+        width = wide
+    return nn.Sequential(*layers, nn.Linear(width, 1)).eval()
+
+
+def make(layout: Layout, workload: Workload) -> None:
+    """``frozen.pt`` and ``model.json`` in the model folder, unless they are there.
+
+    ``model.json`` names the registered models: ``nocturne`` (pt2, with its encoding and its
+    baseline) and ``pyfunc`` (a URI; the very predict function of the others), and their
+    registry; with another torch or another kind of baseline they are registered anew.
+    """
+    folder = layout.model(workload.name)
+    said = folder / "model.json"
+    made_by = [list(workload.hidden), torch.__version__, BASELINE_VERSION]
+    if said.exists() and json.loads(said.read_text(encoding="utf-8"))["made_by"] == made_by:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    module = network(workload.hidden)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(module, torch.zeros(1024, len(COLUMNS)))
+        torch.jit.save(torch.jit.freeze(traced), str(folder / "frozen.pt"))
+    registered = _register(layout, module, folder, f"bench_{workload.name}")
+    text = json.dumps({**registered, "project": str(layout.project), "made_by": made_by})
+    said.write_text(text + "\n", encoding="utf-8")
+
+
+def _register(layout: Layout, module: nn.Module, folder: Path, name: str) -> dict[str, str]:
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from nocturne import contract
+    from nocturne.tracking import connect, experiment_id, tracking_uri
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    uri = tracking_uri("sqlite:///var/mlflow/mlflow.db", layout.project)
+    mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "benchmarks"))
+    data = table(1 << 16, BASELINE_ROWS)  # a file that is in no size
+    days = np.arange(BASELINE_ROWS) % _BASELINE_DAYS
+    contract.log_torch_model(
+        module,
+        _encoding(),
+        data,
+        name=name,
+        partitions=[f"day {day}" for day in days],
+        registered_model_name=name,
+        alias="champion",
+    )
+    frame = data.select(COLUMNS).slice(0, 8).to_pandas()
+    logged = mlflow.pyfunc.log_model(
+        name=f"{name}_pyfunc",
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"frozen": str(folder / "frozen.pt")},
+        signature=infer_signature(frame, np.zeros(8, np.float32)),
+        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}"],
+        registered_model_name=f"{name}_pyfunc",
+    )
+    pyfunc = f"models:/{name}_pyfunc/{logged.registered_model_version}"
+    return {"nocturne": name, "pyfunc": pyfunc, "tracking_uri": uri}
+
+
+def _encoding() -> Encoding:
+    features = tuple(Feature(name) for name in COLUMNS)
+    numbers = TensorSpec("numbers", "float32", "numeric", features)
+    return Encoding((numbers,), (OutputSpec("score", post="sigmoid"),))
