@@ -25,3 +25,19 @@ def test_rate_and_time_left_count_from_the_first_row_seen() -> None:
     progress.line(100_000, 1_000_000, 12.0)
     said = progress.line(500_000, 1_000_000, 16.0)
     assert said == "500,000 of 1,000,000 rows (50%), 100,000 rows/s, 5 s left"
+
+
+def test_the_bar_makes_room_for_other_words(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.terminal = True
+    progress.clear()
+    assert capsys.readouterr().err == ""
+    progress(10, 100)
+    capsys.readouterr()
+    progress.clear()
+    progress.clear()
+    assert capsys.readouterr().err == "\r\x1b[K"
+    progress(100, 100)
+    capsys.readouterr()
+    progress.clear()
+    assert capsys.readouterr().err == ""

@@ -20,6 +20,7 @@ import typer
 
 from nocturne import config
 from nocturne.errors import ConfigError, NocturneError
+from nocturne.stopwatch import Stopwatch
 
 __all__ = ["app"]
 
@@ -83,7 +84,10 @@ def score(
 
     loaded = _load(name, model_version)
     nights = list(config.span(loaded.pipeline.input.partition, date, to))
-    done = score_range(loaded, nights, force=force, dry_run=dry_run, say=_say)
+    watch = Stopwatch()
+    with watch("in all"):
+        done = score_range(loaded, nights, force=force, dry_run=dry_run, say=_say, watch=watch)
+    _say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
     if as_json:
         _answer([night.as_json() for night in done], True)
     else:

@@ -17,6 +17,7 @@ class Progress:
         self.last = -every
         self.first: tuple[float, int] | None = None
         self.terminal = sys.stderr.isatty()
+        self.drawn = False
 
     def __call__(self, done: int, total: int) -> None:
         elapsed = time.monotonic() - self.started
@@ -29,9 +30,16 @@ class Progress:
             filled = 24 * done // max(1, total)
             bar = "#" * filled + "-" * (24 - filled)
             print(f"\r[{bar}] {text}\x1b[K", end="\n" if finished else "", file=sys.stderr)
+            self.drawn = not finished
         else:
             print(f"scoring: {text}", file=sys.stderr)
         sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the bar away, so that something else can be said; the next call draws it again."""
+        if self.terminal and self.drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self.drawn = False
 
     def line(self, done: int, total: int, elapsed: float) -> str:
         """The state in words; the rate counts from the first row that was seen."""

@@ -11,6 +11,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Resolved:
     def __init__(self, ref: ModelRef) -> None:
         self.ref = ref
 
-    @property
+    @cached_property
     def encoding(self) -> Encoding:
         """The encoding spec, or for a pyfunc model what its MLflow signature says."""
         found = _find(self.ref.path, ENCODING_FILE)
@@ -53,11 +54,17 @@ class Resolved:
             )
         return _encoding_of_signature(self.ref)
 
-    @property
+    @cached_property
     def baseline(self) -> Baseline | None:
         """The baseline logged with the model, if there is one."""
         found = _find(self.ref.path, BASELINE_FILE)
-        return None if found is None else load(Baseline, found.read_bytes(), str(found))
+        return None if found is None else _baseline(str(found), found.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _baseline(path: str, written: int) -> Baseline:
+    """Parsed once a process: the nights of a range are judged with one."""
+    return load(Baseline, Path(path).read_bytes(), path)
 
 
 def resolve(
@@ -169,15 +176,17 @@ def _pin(client: MlflowClient, found: ModelVersion, selector: str, store: Path) 
         )
         sha256 = _tree_digest(download)
         final = store / sha256[:32]
+        verified = False
         if not final.exists():
             try:
                 os.rename(download, final)
+                verified = True
             except OSError:
                 if not final.exists():
                     raise
     finally:
         shutil.rmtree(download, ignore_errors=True)
-    if _tree_digest(final) != sha256:
+    if not verified and _tree_digest(final) != sha256:
         raise ModelError(
             f"the stored copy of model {found.name} version {found.version} in {final} was "
             "changed; delete that folder and run this again"

@@ -466,3 +466,49 @@ def test_a_spark_that_fails_fails_its_nights_and_says_so(
     assert [(n.outcome, n.exit_code) for n in nights] == [("failed", 75)] * 2
     assert "Spark failed: RuntimeError: the cluster burns" in nights[0].message
     assert status(loaded, "2024-01-01", "2024-01-01")[0]["state"] == "failed"
+
+
+def test_spark_is_started_early_only_where_something_will_be_scored(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.spark.application import Application
+
+    loaded, started, whole = project(), [0], Application.start
+
+    def counted(self: Application) -> None:
+        started[0] += 1
+        whole(self)
+
+    monkeypatch.setattr(Application, "start", counted)
+    _score(loaded, "2024-01-01", dry_run=True)
+    assert started == [0]
+    _score(loaded, "2024-01-01")
+    assert started[0] > 0
+    started[0] = 0
+    assert _score(loaded, "2024-01-01")[0].outcome == "unchanged"
+    assert started == [0]
+
+
+def test_a_range_is_scored_with_one_version_though_the_alias_moves(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne import registry
+
+    asked: list[object] = []
+    whole = registry.resolve
+    monkeypatch.setattr(
+        registry, "resolve", lambda **wanted: asked.append(wanted) or whole(**wanted)
+    )
+    nights = _score(project(), "2024-01-01", "2024-01-03")
+    assert [night.outcome for night in nights] == ["published"] * 3
+    assert len(asked) == 1
+
+
+def test_the_seconds_of_a_range_are_told_by_step(project: Project) -> None:
+    from nocturne.stopwatch import Stopwatch
+
+    loaded, watch = project(), Stopwatch()
+    nights = list(config.span(loaded.pipeline.input.partition, "2024-01-01", "2024-01-02"))
+    score_range(loaded, nights, force=False, dry_run=False, say=lambda _: None, watch=watch)
+    assert list(watch.seconds) == ["prepare", "score", "check", "drift", "report", "mlflow",
+                                   "publish"]  # fmt: skip

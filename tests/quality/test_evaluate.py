@@ -234,3 +234,31 @@ def test_an_expectation_without_an_answer_is_an_error_and_no_pass(
     ]
     with pytest.raises(ConfigError, match="Great Expectations answered 1 of 2 expectations"):
         ask(tmp_path, checks)
+
+
+def test_a_sentence_is_asked_for_once_however_many_nights_ask_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.quality import words
+
+    asked, whole = [], words._rendered
+    monkeypatch.setattr(words, "_SENTENCES", {})
+    monkeypatch.setattr(words, "_rendered", lambda c: asked.append(c.type) or whole(c))
+    type_ = "expect_column_values_to_be_between"
+    said = [answer(tmp_path, type_, column="count", max_value=m).detail for m in (5, 5, 6)]
+    assert said == [f"count values must be less than or equal to {m}." for m in (5, 5, 6)]
+    assert len(asked) == 2
+
+
+def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
+    from nocturne.stopwatch import Stopwatch
+
+    path = tmp_path / "suite.yaml"
+    path.write_text(yaml.safe_dump({"name": "demo", "expectations": [
+        {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}]}))  # fmt: skip
+    pq.write_table(TABLE, tmp_path / "part.parquet")
+    suites = {"input": (path, [tmp_path / "part.parquet"])}
+    for docs, names in ((None, ["check"]), (tmp_path / "docs", ["check", "docs"])):
+        watch = Stopwatch()
+        evaluate(suites, docs_dir=docs, title="t", watch=watch)
+        assert list(watch.seconds) == names

@@ -177,3 +177,14 @@ def test_an_environment_without_great_expectations_is_told_what_to_install(
     monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="install great-expectations==1.24.1, or remove quality"):
         load_suite(suite(tmp_path, GOOD))
+
+
+def test_a_suite_that_was_written_anew_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "suite.json"
+    checks = [{"type": "expect_column_to_exist", "kwargs": {"column": name}} for name in "ab"]
+    for count in (1, 2):
+        path.write_text(json.dumps({"name": "s", "expectations": checks[:count]}))
+        first = load_suite(path)
+        assert len(first["expectations"]) == count
+        first["expectations"].clear()  # a copy: what one caller does is no other's matter
+        assert len(load_suite(path)["expectations"]) == count

@@ -9,7 +9,6 @@ the training data, and further than sampling alone explains.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import chdtri
 
 from nocturne.drift.metrics import psi
 from nocturne.records import ColumnBaseline
@@ -41,6 +40,8 @@ def sampling_noise(column: ColumnBaseline, current: tuple[int, ...]) -> float:
     It is distributed as (1/n + 1/m) chi-square with B - 1 degrees of freedom, for n and m
     rows in B bins (those that hold a row on either side).
     """
+    from scipy.special import chdtri  # a fifth of a second, not needed to plan or to score
+
     pair = np.array([column.counts, current], dtype=np.int64)
     bins = int((pair.sum(axis=0) > 0).sum())
     m, n = pair.sum(axis=1)

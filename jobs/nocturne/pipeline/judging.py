@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, profile, publish, quality, registry, report
+from nocturne import drift, profile, publish, registry, report
 from nocturne.config import Loaded, Pipeline, from_path, home
 from nocturne.errors import NocturneError
-from nocturne.layout import Layout, suite_path
+from nocturne.layout import Layout
+from nocturne.pipeline.checks import check
 from nocturne.pipeline.runs import in_force, results_of, step
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
@@ -27,19 +28,26 @@ from nocturne.records import (
     write,
 )
 from nocturne.rundir import approval_path, judgement_path
+from nocturne.stopwatch import Stopwatch
 from nocturne.tracking import tracking_uri, without_secret
 
 __all__ = ["judge"]
+
+Check = Callable[[Run, Stopwatch], QualityResult]
 
 _ORDER: tuple[VerdictName, ...] = ("ok", "warn", "hold", "fail")
 _HISTORY = 60
 """Published partitions before this one that the report shows."""
 
 
-def judge(run: Run) -> Judgement:
+def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Judgement:
     """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
 
     A run that is published already keeps its judgement.
+
+    Args:
+        watch: is told the seconds of each part too.
+        check: evaluates the suites.
 
     An MLflow server that does not answer costs the night its MLflow run, not its scores.
 
@@ -55,54 +63,40 @@ def judge(run: Run) -> Judgement:
         remember(run, results)
         loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
         folder = Path(run.run_dir)
-        seconds = {"score": _elapsed(results)}
         merged = profile.merge([r.profile for r in results])
-        resolved = registry.Resolved(run.model)
-
-        started = time.perf_counter()
-        checked = _check(run, loaded, results)
-        seconds["check"] = round(time.perf_counter() - started, 3)
-        started = time.perf_counter()
-        baseline = resolved.baseline
-        drifted = drift.judge(merged, baseline, floor=loaded.pipeline.drift.floor)
-        seconds["drift"] = round(time.perf_counter() - started, 3)
-
-        judgement = _verdict(run, loaded, results, checked, drifted, merged, seconds)
-        started = time.perf_counter()
-        page = report.html(
-            run,
-            judgement,
-            baseline,
-            _history(run, loaded),
-            quarantine_reasons=_reasons(results),
-            quarantine_examples=_examples(run, results),
-        )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        write(folder / "drift.json", drifted)
-        write(folder / "profile.json", merged)
-        seconds["report"] = round(time.perf_counter() - started, 3)
-        judgement = _with(judgement, report=str(folder / "report.html"), seconds=seconds)
+        mine, waited = Stopwatch(), watch or Stopwatch()
+        mine.add("score", _elapsed(results))
+        with waited("check"):
+            checked = check(run, mine)
+        with mine("drift"):
+            baseline = registry.Resolved(run.model).baseline
+            drifted = drift.judge(merged, baseline, floor=loaded.pipeline.drift.floor)
+        judgement = _verdict(run, loaded, results, checked, drifted, merged, mine.rounded())
+        with mine("report"):
+            page = report.html(
+                run,
+                judgement,
+                baseline,
+                _history(run, loaded),
+                quarantine_reasons=_reasons(results),
+                quarantine_examples=_examples(run, results),
+            )
+            (folder / "report.html").write_text(page, encoding="utf-8")
+            write(folder / "drift.json", drifted)
+            write(folder / "profile.json", merged)
+        judgement = _with(judgement, report=str(folder / "report.html"), seconds=mine.rounded())
         write(judgement_path(run), judgement)
-        judgement = _with(judgement, mlflow_run_id=_log(run, loaded, judgement))
+        with mine("mlflow"):
+            logged = _log(run, loaded, judgement)
+        judgement = _with(judgement, mlflow_run_id=logged, seconds=mine.rounded())
         write(judgement_path(run), judgement)
+        for name in ("drift", "report", "mlflow"):
+            waited.add(name, mine.seconds[name])
         return judgement
 
 
 def _with(judgement: Judgement, **changes: object) -> Judgement:
     return Judgement(**{**judgement.__dict__, **changes})
-
-
-def _check(run: Run, loaded: Loaded, results: list[SplitResult]) -> QualityResult:
-    wanted = loaded.pipeline.quality
-    inputs = [Path(run.input_dir) / f.path for f in run.files]
-    outputs = [Path(run.run_dir) / "attempts" / r.file for r in results]
-    named = {"input": (wanted.input_suite, inputs), "output": (wanted.output_suite, outputs)}
-    suites = {side: (suite_path(loaded, name), files)
-              for side, (name, files) in named.items() if name}  # fmt: skip
-    if not suites:
-        return QualityResult()
-    title = f"{run.pipeline} {run.partition.key}"
-    return quality.evaluate(suites, docs_dir=Path(run.run_dir) / "data_docs", title=title)
 
 
 def _elapsed(results: list[SplitResult]) -> float:

@@ -6,20 +6,24 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nocturne import state
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StateError, TerminalError
 from nocturne.layout import Layout
-from nocturne.pipeline.judging import judge
-from nocturne.pipeline.prepare import Prepared, prepare
+from nocturne.pipeline.background import Background
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.runs import open_run
-from nocturne.pipeline.scoring import score
+from nocturne.pipeline.scoring import application
 from nocturne.progress import Progress
 from nocturne.publish import path_of
 from nocturne.records import Manifest, Partition, Run
+from nocturne.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from nocturne.pipeline.prepare import Prepared
+    from nocturne.spark.application import Application
 
 __all__ = ["Night", "approve_held", "score_range"]
 
@@ -58,33 +62,88 @@ def score_range(
     force: bool,
     dry_run: bool,
     say: Callable[[str], None],
+    watch: Stopwatch | None = None,
 ) -> list[Night]:
-    """Score the partitions; one that fails does not stop the others."""
+    """Score the partitions; one that fails does not stop the others.
+
+    Args:
+        watch: is told the seconds of each step, as this process waits for it.
+    """
+    watch = watch or Stopwatch()
+    name = " ".join((loaded.pipeline.name, *(night.key for night in nights[:1])))
+    with application(loaded.pipeline, name, loaded.pipeline.spark.master) as spark:
+        if not dry_run and _expects_work(loaded, nights, force):
+            spark.start()
+        with watch("prepare"):
+            done, todo = _prepare(loaded, nights, force, dry_run, say)
+        if todo:
+            done |= _finish(todo, spark, say, watch)
+    return [done[night.key] for night in nights]
+
+
+def _prepare(
+    loaded: Loaded,
+    nights: Sequence[Partition],
+    force: bool,
+    dry_run: bool,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Night], list[Run]]:
+    """The nights that are done with already, and the runs of the others."""
+    from nocturne.pipeline.model import resolver
+    from nocturne.pipeline.prepare import prepare
+
     done: dict[str, Night] = {}
     todo: list[Run] = []
-    for partition in nights:
+    resolve = resolver(loaded)
+    for night in nights:
         try:
-            prepared = prepare(loaded, partition, force=force, dry_run=dry_run)
+            prepared = prepare(loaded, night, force=force, dry_run=dry_run, resolve=resolve)
         except Exception as error:
-            done[partition.key] = _failed(partition, error, say)
+            done[night.key] = _failed(night, error, say)
             continue
         say(prepared.message)
         if prepared.action == "score" and prepared.run:
             todo.append(prepared.run)
         else:
-            done[partition.key] = _unscored(partition, prepared)
-    failures = score(todo, master=loaded.pipeline.spark.master, progress=Progress()) if todo else {}
-    for run in todo:
-        try:
-            if scoring := failures.get(run.run_dir):
-                raise scoring
-            judgement = judge(run)
-            say(f"{run.partition.key}: verdict {judgement.verdict}"
-                + "".join(f"\n  {reason}" for reason in judgement.reasons))  # fmt: skip
-            done[run.partition.key] = _published(run, publish_run(run))
-        except Exception as failure:
-            done[run.partition.key] = _failed(run.partition, failure, say)
-    return [done[partition.key] for partition in nights]
+            done[night.key] = _unscored(night, prepared)
+    return done, todo
+
+
+def _finish(
+    todo: Sequence[Run], spark: Application, say: Callable[[str], None], watch: Stopwatch
+) -> dict[str, Night]:
+    """Score the runs, and judge and publish each in its order as soon as it is scored."""
+    progress = Progress()
+    scoring = Background(todo, spark, progress)
+    from nocturne.pipeline.checks import Checks
+    from nocturne.pipeline.judging import judge
+
+    done: dict[str, Night] = {}
+    with Checks(todo) as check:
+        for run in todo:
+            try:
+                with watch("score"):
+                    scoring.wait(run)
+                judgement = judge(run, watch, check)
+                progress.clear()
+                say(f"{run.partition.key}: verdict {judgement.verdict}"
+                    + "".join(f"\n  {reason}" for reason in judgement.reasons))  # fmt: skip
+                with watch("publish"):
+                    manifest = publish_run(run)
+                done[run.partition.key] = _published(run, manifest)
+            except Exception as failure:
+                progress.clear()
+                done[run.partition.key] = _failed(run.partition, failure, say)
+    return done
+
+
+def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> bool:
+    """Whether something will be scored, as far as a look at the folders tells."""
+    layout = Layout.of(loaded)
+    return any(
+        layout.input(night).is_dir() and (force or not layout.output(night).is_dir())
+        for night in nights
+    )
 
 
 def _failed(partition: Partition, error: Exception, say: Callable[[str], None]) -> Night:

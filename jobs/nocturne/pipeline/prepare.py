@@ -10,18 +10,18 @@ from typing import Literal
 
 import pyarrow as pa
 
-from nocturne import plan, publish, registry, state
+from nocturne import plan, publish, state
 from nocturne.config import Loaded
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, PartitionMissing, TerminalError
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step
 from nocturne.pipeline.tuning import pin
 from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, write
 from nocturne.rundir import approval_path
-from nocturne.tracking import tracking_uri
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -54,12 +54,18 @@ def ready(loaded: Loaded, partition: Partition) -> None:
 
 
 def prepare(
-    loaded: Loaded, partition: Partition, *, force: bool = False, dry_run: bool = False
+    loaded: Loaded,
+    partition: Partition,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    resolve: Resolve | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
 
     Args:
         force: score again although the same scores are published.
+        resolve: gives the model; for a range, so that its nights have one.
 
     Raises:
         NocturneError: anything that stands against scoring, before Spark starts.
@@ -73,7 +79,7 @@ def prepare(
         raise
     layout.prepare()
     try:
-        return _plan(loaded, partition, layout, force, dry_run)
+        return _plan(loaded, partition, layout, force, dry_run, resolve or resolver(loaded))
     except TerminalError as error:
         if not dry_run:
             state.refused(layout.partition_state(partition), str(error))
@@ -81,7 +87,12 @@ def prepare(
 
 
 def _plan(
-    loaded: Loaded, partition: Partition, layout: Layout, force: bool, dry_run: bool
+    loaded: Loaded,
+    partition: Partition,
+    layout: Layout,
+    force: bool,
+    dry_run: bool,
+    resolve: Resolve,
 ) -> Prepared:
     pipeline = loaded.pipeline
     suites = _suites(loaded)
@@ -92,11 +103,7 @@ def _plan(
             f"{layout.output(partition)} was published by the pipeline {current.pipeline!r}; two "
             f"pipelines can't share an output. Give {pipeline.name!r} an output.path of its own"
         )
-    resolved = registry.resolve(
-        **pipeline.model.model_dump(),
-        tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
-        store=layout.state / "models",
-    )
+    resolved = resolve()
     encoding = resolved.encoding
     query = query_of(loaded, partition)
     columns = (*pipeline.output.keys, *pipeline.output.passthrough)

@@ -12,7 +12,7 @@ from nocturne.errors import StateError
 from nocturne.records import Manifest, Run, Split, SplitResult, read
 from nocturne.rundir import result_path, scored_path
 
-__all__ = ["in_force", "open_run", "results_of", "step"]
+__all__ = ["in_force", "open_run", "results_of", "scored", "step"]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -40,6 +40,13 @@ def in_force(run: Run) -> Manifest | None:
     """The run's manifest if it is what is published now: its steps then have nothing to do."""
     current = publish.current(Path(run.state_dir), Path(run.output_dir))
     return current if current is not None and current.run_key == run.run_key else None
+
+
+def scored(run: Run) -> bool:
+    """Whether every split has its result."""
+    if run.query is not None:
+        return scored_path(run).exists()
+    return all(result_path(run, split).exists() for split in run.splits)
 
 
 def results_of(run: Run) -> list[SplitResult]:

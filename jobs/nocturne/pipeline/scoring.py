@@ -3,42 +3,83 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nocturne import state
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
-from nocturne.pipeline.runs import open_run, step
+from nocturne.pipeline.runs import open_run, scored, step
 from nocturne.records import Run, write
 
-__all__ = ["score", "submitted"]
+if TYPE_CHECKING:
+    from nocturne.spark.application import Application
+
+__all__ = ["Bar", "Claims", "application", "score", "submitted"]
 
 Bar = Callable[[int, int], None]
 _SIGN_OF_LIFE_S = 5.0
 
 
+class Claims:
+    """The runs that have gone on to be judged: scoring says nothing more of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claimed: set[str] = set()
+
+    def claim(self, run: Run) -> None:
+        """Returns when nothing is being said of the run, and nothing will be."""
+        with self._lock:
+            self._claimed.add(run.run_dir)
+
+    @contextmanager
+    def open(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
+        """Those of the runs that nobody has claimed, nor can while this lasts."""
+        with self._lock:
+            yield [run for run in runs if run.run_dir not in self._claimed]
+
+
+def application(pipeline: Pipeline, name: str, master: str | None) -> Application:
+    """The Spark application that scores the pipeline's runs; ``start`` may come early.
+
+    Args:
+        master: None under spark-submit.
+    """
+    from nocturne.spark.application import Application
+
+    lean = pipeline.scoring.reader != "spark"
+    folder = home() / "conf" / "spark"
+    return Application(f"nocturne {name}", master, pipeline.spark_conf, folder, lean=lean)
+
+
 def score(
-    runs: Sequence[Run], *, master: str | None, progress: Bar | None = None
+    runs: Sequence[Run],
+    *,
+    master: str | None = None,
+    progress: Bar | None = None,
+    spark: Application | None = None,
+    claims: Claims | None = None,
 ) -> dict[str, NocturneError]:
     """Score the runs in one Spark application.
 
     Args:
-        master: None under spark-submit.
+        master: of an application of their own; None under spark-submit.
+        spark: an application to score in, which the caller stops.
+        claims: where somebody goes on with runs that are scored while others are not.
 
     Returns:
         run directory -> error of the runs that could not be scored; also left in
         ``error.json`` there, since spark-submit passes on an exit code at most.
     """
     from nocturne.spark.job import score_runs
-    from nocturne.spark.session import session
 
-    first = runs[0]
-    conf = Pipeline.model_validate(first.config).spark_conf
-
+    claims = claims or Claims()
     told = 0.0
 
     def report(done: int, total: int) -> None:
@@ -48,21 +89,29 @@ def score(
         if time.monotonic() - told < _SIGN_OF_LIFE_S:
             return
         told = time.monotonic()
-        for run in runs:
-            state.touch(
-                run.state_dir,
-                state.Current("running", "score", run.run_key, run.run_dir, run.model.version,
-                              run.rows, done * run.rows // max(1, total), "", state.now()),
-            )  # fmt: skip
+        with claims.open(runs) as unfinished:
+            for run in unfinished:
+                rows = done * run.rows // max(1, total)
+                state.touch(
+                    run.state_dir,
+                    state.Current("running", "score", run.run_key, run.run_dir, run.model.version,
+                                  run.rows, rows, "", state.now()),
+                )  # fmt: skip
 
     for run in runs:
         (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
     report(0, sum(run.rows for run in runs))
-    name = f"nocturne {first.pipeline} {first.partition.key}"
     failures: dict[str, NocturneError] = {}
     try:
-        with session(name, master, conf, home() / "conf" / "spark") as spark:
-            failures = score_runs(spark, runs, report)
+        if all(scored(run) for run in runs):
+            report(total := sum(run.rows for run in runs), total)
+        elif spark is not None:
+            failures = score_runs(spark.context(), runs, report)
+        else:
+            first = runs[0]
+            name = f"{first.pipeline} {first.partition.key}"
+            with application(Pipeline.model_validate(first.config), name, master) as own:
+                failures = score_runs(own.context(), runs, report)
     except NocturneError as error:
         failures = {run.run_dir: error for run in runs}
     except Exception as error:
@@ -73,6 +122,9 @@ def score(
             "doctor` checks what Spark needs"
         )
         failures = {run.run_dir: said for run in runs}
+    # What another split's error, or Spark's, came too late for goes on all the same.
+    failures = {r.run_dir: failures[r.run_dir] for r in runs if r.run_dir in failures
+                and not scored(r)}  # fmt: skip
     for run in runs:
         if failure := failures.get(run.run_dir):
             write(Path(run.run_dir) / "error.json",

@@ -13,6 +13,7 @@ from nocturne.quality.frames import read_frame
 from nocturne.quality.reads import NAMES_ONLY, columns
 from nocturne.quality.suites import Suite, load_suite
 from nocturne.records import Expectation, QualityResult
+from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (
@@ -23,7 +24,11 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    suites: Mapping[str, tuple[Path, Sequence[Path]]], *, docs_dir: Path | None, title: str
+    suites: Mapping[str, tuple[Path, Sequence[Path]]],
+    *,
+    docs_dir: Path | None,
+    title: str,
+    watch: Stopwatch | None = None,
 ) -> QualityResult:
     """The answers of each suite about its Parquet files, and Data Docs of them.
 
@@ -31,6 +36,7 @@ def evaluate(
         suites: "input" or "output" -> the suite's file and the files that it is about.
         docs_dir: where Data Docs are written, replacing what is there; None for none.
         title: names the run in Data Docs, e.g. "flight_delay 2013-04-01".
+        watch: is told the seconds of "check" and of "docs".
 
     Returns:
         One record an expectation, in the order of the suites. An expectation that can't be
@@ -40,20 +46,26 @@ def evaluate(
         ConfigError: a suite is wrong.
         InputError: a file can't be read.
     """
+    watch = watch or Stopwatch()
     loaded = {side: (load_suite(path), path, files) for side, (path, files) in suites.items()}
     if not loaded:
         return QualityResult()
     records: list[Expectation] = []
+    answers: list[docs.Answered] = []
     made_in = docs.scratch(docs_dir) if docs_dir else None
     with gx.quiet():
-        context = gx.context(made_in)
-        for side, (suite, path, files) in loaded.items():
-            answered = _ask(context, side, suite, path, files)
-            records += _records(side, suite, path, answered)
-            if docs_dir:
+        with watch("check"):
+            context = gx.context(made_in)
+            for side, (suite, path, files) in loaded.items():
+                answers.append(_ask(context, side, suite, path, files))
+                records += _records(side, suite, path, answers[-1])
+        if docs_dir is None or made_in is None:
+            return QualityResult(tuple(records))
+        with watch("docs"):
+            for answered in answers:
                 docs.add(context, title, *answered)
-        index = docs.place(context, made_in, docs_dir) if made_in and docs_dir else None
-    return QualityResult(tuple(records), str(index) if index else None)
+            index = docs.place(context, made_in, docs_dir)
+    return QualityResult(tuple(records), str(index))
 
 
 def _ask(

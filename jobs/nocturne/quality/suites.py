@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +38,20 @@ def load_suite(path: Path) -> Suite:
         ConfigError: it can't be read, or something in it is wrong; names the file and, for
             each problem, where it is, what came and what was expected.
     """
+    try:
+        stat = path.stat()
+    except OSError:
+        return _load(path)
+    return deepcopy(_loaded(path, stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=32)
+def _loaded(path: Path, written: int, size: int) -> Suite:
+    """Read once a process, and again when the file was written anew."""
+    return _load(path)
+
+
+def _load(path: Path) -> Suite:
     content, lines = _read(path)
     if not isinstance(content, Mapping):
         raise ConfigError(

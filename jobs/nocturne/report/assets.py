@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+
+from nocturne import cache
 
 __all__ = ["digest", "script", "style"]
 
 _HERE = Path(__file__).parent
+_VEGA = "vl-convert-python"
+_GIVEN_OUT = "window.vegaEmbed = vegaEmbed;"
 
 
-@cache
+@functools.cache
 def script() -> str:
     """The page's JavaScript, whole: it loads nothing."""
-    import vl_convert
-
     # In a function, since the bundle's top level would define hundreds of globals.
-    bundle = f"(function(){{{vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;')}}})();"
+    bundle = f"(function(){{{cache.text(_bundle_name(), _bundle)}}})();"
     own = (_HERE / "page.js").read_text(encoding="utf-8")
     return f"{bundle}\n{own}".replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-@cache
+def _bundle() -> str:
+    """Vega as one script: a second or two of bundling, the same for every night."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle(_GIVEN_OUT))
+
+
+def _bundle_name() -> str:
+    return f"vega-{version(_VEGA)}-{hashlib.sha256(_GIVEN_OUT.encode()).hexdigest()[:8]}.js"
+
+
+@functools.cache
 def style() -> str:
     """The page's style sheet."""
     return (_HERE / "page.css").read_text(encoding="utf-8")
 
 
+@functools.cache
 def digest(text: str) -> str:
     """The hash by which a Content-Security-Policy allows this script and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

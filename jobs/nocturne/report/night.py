@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
 from nocturne.records import Judgement, Run
@@ -26,11 +26,12 @@ from nocturne.tracking import connect, experiment_id, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 __all__ = ["log_night", "metric_name", "metrics", "tags"]
 
 _NAME = 250
-_BATCH = 1000
+_BATCH = 900  # of the thousand things that MLflow takes at once, with room for the tags
 _TAG = 5000
 
 
@@ -56,16 +57,15 @@ def log_night(
         client = connect(tracking_uri)
         where = experiment_id(client, experiment)
         wanted = metrics(run, judgement)
-        run_id = _agreeing(client, where, run, wanted) or _created(client, where, run)
-        _log_metrics(client, run_id, wanted, _step(run.partition.key))
-        for name, value in tags(run, judgement).items():
-            client.set_tag(run_id, name, value)
+        logged = _agreeing(client, where, run, wanted) or _created(client, where, run)
+        run_id = str(logged.info.run_id)
+        _log_batch(client, logged, wanted, tags(run, judgement), _step(run.partition.key))
         for path in artifacts:
             if path.is_dir():
                 client.log_artifacts(run_id, str(path), path.name)
             else:
                 client.log_artifact(run_id, str(path))
-        if client.get_run(run_id).info.status == "RUNNING":
+        if logged.info.status == "RUNNING":
             client.set_terminated(run_id, "FAILED" if judgement.verdict == "fail" else "FINISHED")
     return run_id
 
@@ -147,14 +147,14 @@ def _check(artifacts: Sequence[Path]) -> None:
 
 def _agreeing(
     client: MlflowClient, where: str, run: Run, wanted: Mapping[str, float]
-) -> str | None:
+) -> MlflowRun | None:
     """The night's run if what it holds is still true; one that is not goes to MLflow's trash."""
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(run).items())
     for found in client.search_runs([where], query, order_by=["attributes.start_time ASC"]):
         logged = found.data.metrics
         compared = [name for name in logged if name in wanted and not _is_timing(name)]
         if all(math.isclose(wanted[name], logged[name], rel_tol=1e-12) for name in compared):
-            return str(found.info.run_id)
+            return found
         client.delete_run(found.info.run_id)
     return None
 
@@ -163,11 +163,10 @@ def _is_timing(name: str) -> bool:
     return name == "rows_per_second" or name.startswith("seconds.")
 
 
-def _created(client: MlflowClient, where: str, run: Run) -> str:
-    created = client.create_run(
+def _created(client: MlflowClient, where: str, run: Run) -> MlflowRun:
+    return client.create_run(
         where, start_time=_started(run), tags=_identity(run), run_name=run.partition.key
     )
-    return str(created.info.run_id)
 
 
 def _started(run: Run) -> int:
@@ -178,17 +177,25 @@ def _started(run: Run) -> int:
         return int(time.time() * 1000)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, wanted: Mapping[str, float], step: int) -> None:
-    from mlflow.entities import Metric
+def _log_batch(
+    client: MlflowClient,
+    logged: MlflowRun,
+    wanted: Mapping[str, float],
+    tagged: Mapping[str, str],
+    step: int,
+) -> None:
+    """All in one request, unless there are very many numbers."""
+    from mlflow.entities import Metric, RunTag
 
-    found: Any = client.get_run(run_id)
     points = [
-        Metric(name, value, found.info.start_time, step)
+        Metric(name, value, logged.info.start_time, step)
         for name, value in wanted.items()
-        if name not in found.data.metrics
+        if name not in logged.data.metrics
     ]
-    for first in range(0, len(points), _BATCH):
-        client.log_batch(run_id, metrics=points[first : first + _BATCH])
+    named = [RunTag(name, value) for name, value in tagged.items()]
+    for first in range(0, max(1, len(points)), _BATCH):
+        some = points[first : first + _BATCH]
+        client.log_batch(logged.info.run_id, metrics=some, tags=() if first else named)
 
 
 def _step(key: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def _docs_link(run: Run, judgement: Judgement) -> str | None:
     return quote(Path(docs).relative_to(run.run_dir).as_posix())
 
 
+@cache
 def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -1,14 +1,16 @@
-"""The Spark job: one row a split, no data rows in the JVM."""
+"""The Spark job: some splits a task, no data rows in the JVM.
+
+An RDD of split numbers and not a DataFrame: planning, and generating code for, the first query
+of a session takes seconds, here for a handful of numbers.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from nocturne.errors import NocturneError, RetryableError
 from nocturne.records import Run, Split
@@ -18,6 +20,7 @@ from nocturne.spark.session import cause_of, gpu_share
 from nocturne.spark.work import guarded, open_run, place, raised
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 __all__ = ["Progress", "score_runs"]
@@ -26,12 +29,14 @@ Progress = Callable[[int, int], None]
 """Called every second or so with (rows done, rows in all)."""
 
 Item = tuple[str, int]
-_SCHEMA = "run_dir string, split int, rows long, error string, message string"
+Failure = tuple[str, str, str]
+"""Run directory, the error's type, its message."""
+
 _SMALL_TASK_ROWS = 200_000
 
 
 def score_runs(
-    spark: SparkSession, runs: Sequence[Run], progress: Progress | None = None
+    spark: SparkContext, runs: Sequence[Run], progress: Progress | None = None
 ) -> dict[str, NocturneError]:
     """Score every split of the runs that has no result yet, all in one job.
 
@@ -49,16 +54,15 @@ def score_runs(
     for run in runs:
         if run.query is not None and not scored_path(run).exists():
             try:
-                score_query(spark, run, share)
+                score_query(_session(), run, share)
             except NocturneError as error:
                 failures[run.run_dir] = error
     if pending:
-        tasks = _tasks(pending, spark.sparkContext.defaultParallelism)
+        tasks = _tasks(pending, spark.defaultParallelism)
         with _Watch(runs, progress):
-            rows = _collect(spark, tasks, share)
-        for row in rows:
-            if row["error"]:
-                failures.setdefault(row["run_dir"], raised(row["error"], row["message"]))
+            failed = _collect(spark, tasks, share)
+        for run_dir, error_type, message in failed:
+            failures.setdefault(run_dir, raised(error_type, message))
     if progress:
         progress(*_count(runs))
     return failures
@@ -79,33 +83,33 @@ def _tasks(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]
     return tasks
 
 
-def _collect(spark: SparkSession, tasks: list[list[Item]], share: float) -> list[dict[str, str]]:
-    numbers = spark.range(0, len(tasks), 1, len(tasks))
+def _session() -> SparkSession:
+    """The SQL side of the context that is up, made when it is first wanted."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate()
+
+
+def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list[Failure]:
     try:
-        rows = numbers.mapInArrow(partial(_work, tasks, share), _SCHEMA).collect()
+        spark.setJobDescription(f"score {sum(map(len, tasks))} splits")
+        work = partial(_work, share)
+        failed: list[Failure] = spark.parallelize(tasks, len(tasks)).mapPartitions(work).collect()
     except Exception as error:
         raise RetryableError(
             f"Spark could not score the splits: {cause_of(error)}. What was scored stays; run the "
             "same command again to go on from there"
         ) from error
-    return [row.asDict() for row in rows]
+    return failed
 
 
-def _work(
-    tasks: list[list[Item]], share: float, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: the splits of each task number that comes."""
-    for batch in batches:
-        for number in batch.column(0).to_pylist():
-            for run_dir, index in tasks[number]:
-                rows, error, message = guarded(
-                    partial(_score, run_dir, index, share), f"split {index}"
-                )
-                yield pa.RecordBatch.from_arrays(
-                    [[run_dir], pa.array([index], pa.int32()), [rows or 0],
-                     pa.array([error], pa.string()), pa.array([message], pa.string())],
-                    names=["run_dir", "split", "rows", "error", "message"],
-                )  # fmt: skip
+def _work(share: float, tasks: Iterable[list[Item]]) -> Iterator[Failure]:
+    """In a Python worker: the splits of its tasks; what can't be scored."""
+    for items in tasks:
+        for run_dir, index in items:
+            _, error, message = guarded(partial(_score, run_dir, index, share), f"split {index}")
+            if error is not None:
+                yield run_dir, error, str(message)
 
 
 def _score(run_dir: str, index: int, share: float) -> int:

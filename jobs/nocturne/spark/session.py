@@ -1,25 +1,19 @@
-"""The Spark session: settings that every run shares, whoever started it."""
+"""A Spark session on an application: for what needs SQL, and for notebooks and tests."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nocturne.spark.application import Application
+
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 __all__ = ["cause_of", "gpu_share", "session"]
-
-_SETTINGS = {
-    "spark.python.daemon.module": "nocturne.spark.daemon",
-    "spark.python.worker.reuse": "true",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.ui.showConsoleProgress": "false",
-}
 
 
 @contextmanager
@@ -33,41 +27,24 @@ def session(
         conf: extra ``spark.*`` settings; they win over ours.
         conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
     """
-    # Workers run this very interpreter unless somebody chose another.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    if conf_dir is not None and conf_dir.is_dir():
-        os.environ.setdefault("SPARK_CONF_DIR", str(conf_dir))
-    from pyspark.sql import SparkSession
+    with Application(app, master, conf, conf_dir, lean=False) as application:
+        application.context()
+        from pyspark.sql import SparkSession
 
-    running = SparkSession.getActiveSession()
-    if running is not None:
-        yield running
-        return
-    builder = SparkSession.builder.appName(app)
-    if master:
-        builder = builder.master(master)
-    for key, value in {**_SETTINGS, **conf}.items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    try:
-        yield spark
-    finally:
-        spark.stop()
+        yield SparkSession.builder.getOrCreate()
 
 
-def gpu_share(spark: SparkSession) -> float:
+def gpu_share(spark: SparkContext) -> float:
     """The part of a GPU's memory that each task may take: all tasks of a GPU fit in it.
 
     From ``spark.task.resource.gpu.amount`` (0.25: four tasks a GPU); without it, in local
     mode, from the tasks that run at once and the GPUs that are there.
     """
-    amount: str | None = spark.sparkContext.getConf().get("spark.task.resource.gpu.amount")
+    amount: str | None = spark.getConf().get("spark.task.resource.gpu.amount")
     if amount:
         return min(1.0, float(amount))
     devices = len(list(Path("/dev").glob("nvidia[0-9]*"))) or 1
-    tasks: int = spark.sparkContext.defaultParallelism
+    tasks: int = spark.defaultParallelism
     return min(1.0, devices / tasks)
 
 

@@ -1,0 +1,56 @@
+"""Scoring in the background: a night is judged and published while later ones are scored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nocturne.errors import NocturneError
+from nocturne.pipeline.runs import scored
+from nocturne.pipeline.scoring import Bar, Claims, score
+from nocturne.records import Run
+
+if TYPE_CHECKING:
+    from nocturne.spark.application import Application
+
+__all__ = ["Background"]
+
+_POLL_S = 0.05
+
+
+class Background:
+    """Scores runs in one Spark application, in a thread; ends the application after the last."""
+
+    def __init__(self, runs: Sequence[Run], spark: Application, progress: Bar) -> None:
+        self._claims = Claims()
+        self._failures: dict[str, NocturneError] = {}
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._score, args=(runs, spark, progress), name="score", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, run: Run) -> None:
+        """Returns once the run's splits are all scored; its state is then the caller's.
+
+        Raises:
+            NocturneError: they can't be.
+        """
+        while self._thread.is_alive() and not scored(run):
+            self._thread.join(_POLL_S)
+        self._claims.claim(run)
+        if scored(run):
+            return
+        if self._error is not None:
+            raise self._error
+        if failure := self._failures.get(run.run_dir):
+            raise failure
+
+    def _score(self, runs: Sequence[Run], spark: Application, progress: Bar) -> None:
+        try:
+            self._failures = score(runs, spark=spark, progress=progress, claims=self._claims)
+        except BaseException as error:  # ``wait`` raises it
+            self._error = error
+        finally:
+            spark.finish()

@@ -1,0 +1,111 @@
+"""The quality checks of a range, made beside the driver and some nights ahead of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nocturne import quality
+from nocturne.config import Loaded, Pipeline, home
+from nocturne.errors import NocturneError
+from nocturne.layout import suite_path
+from nocturne.pipeline.runs import results_of, scored
+from nocturne.records import QualityResult, Run
+from nocturne.stopwatch import Stopwatch
+
+__all__ = ["Checks", "check"]
+
+_AHEAD = 4
+"""Nights that are checked before their turn; bounded, so that neither pipe can fill up."""
+
+
+def check(run: Run, watch: Stopwatch) -> QualityResult:
+    """What the run's suites say of its input and its scores, with Data Docs.
+
+    Raises:
+        ConfigError: a suite is wrong.
+    """
+    wanted = _wanted(run)
+    return quality.evaluate(**wanted, watch=watch) if wanted["suites"] else QualityResult()
+
+
+class Checks:
+    """``check`` in a process of its own, started before there is anything to check.
+
+    If that process dies, this one does the work.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._coming = deque(runs)
+        self._asked: deque[Run] = deque()
+        self._helper: quality.Helper | None = None
+        config = Pipeline.model_validate(runs[0].config).quality
+        if config.input_suite or config.output_suite:
+            with suppress(OSError):
+                self._helper = quality.Helper()
+
+    def __call__(self, run: Run, watch: Stopwatch) -> QualityResult:
+        """The check of ``run``, whose turn it is; asks for those behind it that are scored."""
+        self._drop_before(run)
+        try:
+            while self._helper and self._coming and len(self._asked) < _AHEAD:
+                if not scored(self._coming[0]):
+                    break
+                coming = self._coming.popleft()
+                with suppress(NocturneError):  # raised again when its turn comes
+                    self._helper.ask(**_wanted(coming))
+                    self._asked.append(coming)
+            if self._helper and self._asked and self._asked[0] is run:
+                self._asked.popleft()
+                result, seconds = self._helper.answer()
+                for name, value in seconds.items():
+                    watch.add(name, value)
+                return result
+        except OSError:
+            self.close()
+        return check(run, watch)
+
+    def _drop_before(self, run: Run) -> None:
+        """Nights that were not judged, since they failed before, are not waited for."""
+        while self._asked and self._asked[0] is not run:
+            self._asked.popleft()
+            if self._helper:
+                with suppress(Exception):
+                    self._helper.answer()
+        while not self._asked and self._coming and self._coming[0] is not run:
+            self._coming.popleft()
+
+    def close(self) -> None:
+        """End the process."""
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.close()
+
+    def __enter__(self) -> Checks:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _wanted(run: Run) -> dict[str, Any]:
+    loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
+    config = loaded.pipeline.quality
+    inputs = [Path(run.input_dir) / f.path for f in run.files]
+    outputs = [Path(run.run_dir) / "attempts" / r.file for r in results_of(run)]
+    named = {"input": (config.input_suite, inputs), "output": (config.output_suite, outputs)}
+    return {
+        "suites": {side: (suite_path(loaded, name), files)
+                   for side, (name, files) in named.items() if name},
+        "docs_dir": Path(run.run_dir) / "data_docs",
+        "title": f"{run.pipeline} {run.partition.key}",
+    }  # fmt: skip

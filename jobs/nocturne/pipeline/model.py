@@ -1,0 +1,41 @@
+"""The model of a run, or of a range: its alias is resolved once, whatever number of nights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nocturne import registry
+from nocturne.config import Loaded
+from nocturne.errors import NocturneError
+from nocturne.layout import Layout
+from nocturne.tracking import tracking_uri
+
+__all__ = ["Resolve", "resolver"]
+
+Resolve = Callable[[], registry.Resolved]
+
+
+def resolver(loaded: Loaded) -> Resolve:
+    """A function that resolves the model when it is first called, and then repeats its answer.
+
+    An error is an answer too: the other nights of the range would only wait for the same.
+    """
+    answer: registry.Resolved | NocturneError | None = None
+
+    def resolve() -> registry.Resolved:
+        nonlocal answer
+        if answer is None:
+            pipeline = loaded.pipeline
+            try:
+                answer = registry.resolve(
+                    **pipeline.model.model_dump(),
+                    tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
+                    store=Layout.of(loaded).state / "models",
+                )
+            except NocturneError as error:
+                answer = error
+        if isinstance(answer, NocturneError):
+            raise answer
+        return answer
+
+    return resolve

@@ -1,0 +1,54 @@
+"""``python -m nocturne.quality``: evaluates suites for another process, see ``helper``.
+
+Questions come on standard input and answers go to standard output, a line of JSON each, in
+order; it ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from nocturne.errors import NocturneError
+from nocturne.quality import gx
+from nocturne.quality.evaluate import evaluate
+from nocturne.records import dump
+from nocturne.stopwatch import Stopwatch
+
+_NICE = 10
+"""What is scored or started meanwhile goes first; on an idle machine this costs nothing."""
+
+
+def main(questions: IO[str], answers: IO[str]) -> None:
+    """Answer until there are no more questions."""
+    with gx.quiet():
+        gx.context(None)  # the import, before it is waited for
+    for line in questions:
+        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+
+
+def _answer(question: dict[str, Any]) -> dict[str, Any]:
+    suites = {side: (Path(path), [Path(f) for f in files])
+              for side, (path, files) in question["suites"].items()}  # fmt: skip
+    docs_dir, watch = Path(question["docs_dir"]), Stopwatch()
+    try:
+        result = evaluate(suites, docs_dir=docs_dir, title=question["title"], watch=watch)
+    except NocturneError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": "TerminalError", "message": f"{type(error).__name__}: {error}"}
+    return {"result": json.loads(dump(result)), "seconds": watch.seconds}
+
+
+if __name__ == "__main__":
+    with suppress(OSError):
+        os.nice(_NICE)
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as private, suppress(KeyboardInterrupt):
+        os.dup2(2, 1)  # what libraries print is no answer
+        main(sys.stdin, private)

@@ -1,0 +1,212 @@
+"""A Spark application that comes up in the background while its caller still prepares.
+
+Starting a JVM, a Spark context and the Python workers' daemon takes seconds in which the
+driver has other things to do: it asks the registry and plans the splits meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nocturne.spark import jvm
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+__all__ = ["Application"]
+
+_SETTINGS = {
+    "spark.python.daemon.module": "nocturne.spark.daemon",
+    "spark.python.worker.reuse": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+_ARCHIVE_S = 120.0
+_WAKING_S = 30.0
+
+
+class Application:
+    """A Spark context of our own, or the one that runs already, which is used and left.
+
+    A bare context, not a session: scoring needs no SQL, whose start takes as long again.
+    ``nocturne.spark.session`` adds it where it is wanted.
+
+    Args:
+        name: shown in Spark's UI.
+        master: None under spark-submit, which has set it.
+        conf: extra ``spark.*`` settings; they win over ours.
+        conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
+        lean: Spark carries no rows, so a small JVM will do.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        master: str | None,
+        conf: Mapping[str, str],
+        conf_dir: Path | None = None,
+        *,
+        lean: bool = True,
+    ) -> None:
+        self._name, self._master, self._conf, self._conf_dir = name, master, conf, conf_dir
+        self._lean = lean
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._waking: threading.Thread | None = None
+        self._end: threading.Thread | None = None
+        self._context: SparkContext | None = None
+        self._error: BaseException | None = None
+        self._ours = self._given_up = False
+        self._launch: jvm.Launch | None = None
+
+    def start(self) -> None:
+        """Begin to start, and return at once."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="spark", daemon=True)
+                self._thread.start()
+
+    def context(self) -> SparkContext:
+        """The context, once it is up; raises what stood against it."""
+        self.start()
+        assert self._thread is not None
+        self._thread.join()
+        if self._context is None:
+            assert self._error is not None
+            raise self._error
+        return self._context
+
+    def finish(self) -> None:
+        """Begin to end what ``start`` began, and return at once."""
+        with self._lock:
+            if self._end is None and self._context is not None:
+                self._end = threading.Thread(target=self._stop, name="spark-end", daemon=True)
+                self._end.start()
+
+    def stop(self) -> None:
+        """End what ``start`` began; one that is not up yet is not waited for, and ends itself."""
+        with self._lock:
+            self._given_up = True
+        self.finish()
+        if self._end is not None:
+            self._end.join()
+
+    def __enter__(self) -> Application:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and self._context is not None:
+            self._launch = None  # nor is this the time to wait for an archive
+            with suppress(Exception):  # the caller gave up: so must the job, and without a word
+                self._context.setLogLevel("OFF")
+                self._context.cancelAllJobs()
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            from pyspark import SparkContext
+
+            self._context = SparkContext._active_spark_context
+            if self._context is None:
+                made = self._started()
+                with self._lock:
+                    if self._given_up:
+                        made.stop()
+                        return
+                    self._context, self._ours = made, True
+                if jvm.is_local(self._master):
+                    self._waking = threading.Thread(
+                        target=_wake, args=(made,), name="spark-wake", daemon=True
+                    )
+                    self._waking.start()
+        except BaseException as error:  # whoever asks for the context gets it
+            self._error = error
+
+    def _stop(self) -> None:
+        context, self._context = self._context, None
+        assert context is not None
+        if self._ours:
+            if self._waking is not None and self._waking.is_alive():
+                context.cancelAllJobs()
+                self._waking.join(_WAKING_S)
+            context.stop()
+        if self._launch is not None and self._launch.making:
+            _end_jvm(self._launch)
+
+    def _started(self) -> SparkContext:
+        from pyspark import SparkContext
+        from pyspark.errors import PySparkRuntimeError
+
+        # Workers run this very interpreter unless somebody chose another.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+        runs = SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
+        launch = jvm.plan(None if runs else self._master, self._conf, self._conf_dir,
+                          lean=self._lean)  # fmt: skip
+        for name, value in launch.environment.items():
+            os.environ.setdefault(name, value)
+        try:
+            self._launch = launch
+            return self._new(launch)
+        except PySparkRuntimeError:
+            if launch.archive is None:
+                raise
+            launch.archive.drop()  # the JVM did not start, and perhaps this is why
+            self._launch = launch.plain()
+            return self._new(self._launch)
+
+    def _new(self, launch: jvm.Launch) -> SparkContext:
+        from pyspark import SparkConf, SparkContext
+
+        conf = SparkConf().setAppName(self._name)
+        if self._master:
+            conf.setMaster(self._master)
+        for key, value in {**_SETTINGS, **launch.settings()}.items():
+            conf.set(key, value)
+        context = SparkContext(conf=conf)
+        context.setLogLevel("ERROR")
+        return context
+
+
+def _wake(context: SparkContext) -> None:
+    """Spark starts the workers' daemon with the first task; so it gets one before there is work."""
+    with suppress(Exception):  # the scoring job will say what is wrong
+        context.setJobDescription("start the Python workers")
+        context.parallelize([0], 1).foreachPartition(_nothing)
+
+
+def _nothing(_: Iterable[object]) -> None:
+    pass
+
+
+def _end_jvm(launch: jvm.Launch) -> None:
+    """Wait for the JVM, which leaves the archive on its way out."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    process: subprocess.Popen[bytes] | None = getattr(gateway, "proc", None)
+    if gateway is None or process is None or launch.archive is None:
+        return
+    SparkContext._gateway = SparkContext._jvm = None
+    gateway.shutdown()
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        code = process.wait(_ARCHIVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    launch.archive.keep(code)

@@ -1,0 +1,123 @@
+"""How the driver's JVM is started, where our command line starts it: lean, and from an archive."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nocturne import java
+from nocturne.spark import archive
+from nocturne.spark.archive import Archive
+
+__all__ = ["Launch", "is_local", "plan"]
+
+_OPTIONS = "spark.driver.extraJavaOptions"
+_CLASS_PATH = "spark.driver.extraClassPath"
+_OPTIONS_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+_LOG = "log4j2.properties"
+
+# The second compiler and a parallel collector take the cores from the workers while they warm
+# up, 3 of 8 seconds of CPU until the first job is done; without rows to carry they never pay.
+_LEAN = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a JVM is started with.
+
+    Attributes:
+        conf: ``spark.*`` settings.
+        environment: variables that it and the workers need.
+        archive: the class-data archive to make or to use, if one may be.
+        making: whether this JVM makes it.
+    """
+
+    conf: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+    archive: Archive | None = None
+    making: bool = False
+
+    def plain(self) -> Launch:
+        """The same without the archive."""
+        return Launch(self.conf, self.environment)
+
+    def settings(self) -> dict[str, str]:
+        """All of ``spark.*``, the archive's options included."""
+        options = ""
+        if self.archive is not None:
+            options = self.archive.make() if self.making else self.archive.use()
+        given = self.conf.get(_OPTIONS, "")
+        joined = f"{options} {given}".strip()
+        return {**self.conf, _OPTIONS: joined} if joined else self.conf
+
+
+def is_local(master: str | None) -> bool:
+    """Whether driver, executors and workers are on one machine."""
+    return master is not None and master.startswith("local")
+
+
+def plan(
+    master: str | None, conf: Mapping[str, str], conf_dir: Path | None, *, lean: bool = True
+) -> Launch:
+    """How to start the JVM.
+
+    Args:
+        master: None under spark-submit: the JVM runs already, and only ``conf`` counts.
+        conf: extra settings; options in them come after ours, so that theirs win.
+        conf_dir: Spark's configuration folder, unless SPARK_CONF_DIR is set.
+        lean: the JVM carries no rows.
+    """
+    if master is None:
+        return Launch(dict(conf), _conf_dir(conf_dir))
+    options, environment = [], {}
+    if _only_log(conf_dir) and "SPARK_CONF_DIR" not in os.environ:
+        # Not as SPARK_CONF_DIR: that is on the class path, and a folder there bars the archive.
+        file = shlex.quote(str(Path(str(conf_dir)) / _LOG))
+        options.append(f"-Dlog4j2.configurationFile={file}")
+    else:
+        environment = _conf_dir(conf_dir)
+    given = conf.get(_OPTIONS, "")
+    if lean and is_local(master) and not _chooses_compiler_or_collector(given):
+        options.append(_LEAN)
+    joined = " ".join([*options, given]).strip()
+    wanted = {**conf, _OPTIONS: joined} if joined else dict(conf)
+    if environment or any(_folders_on_class_path()):
+        return Launch(wanted, environment)
+    found = archive.find(java.find(), conf.get(_CLASS_PATH, ""))
+    making = found is not None and found.wanted
+    return Launch(wanted, environment, found if making or (found and found.path) else None, making)
+
+
+def _conf_dir(conf_dir: Path | None) -> dict[str, str]:
+    there = conf_dir is not None and conf_dir.is_dir()
+    return {"SPARK_CONF_DIR": str(conf_dir)} if there else {}
+
+
+def _only_log(conf_dir: Path | None) -> bool:
+    """Whether the folder says how to log and nothing else."""
+    if conf_dir is None or not conf_dir.is_dir():
+        return False
+    return [p.name for p in conf_dir.iterdir()] == [_LOG]
+
+
+def _chooses_compiler_or_collector(given: str) -> bool:
+    """Two collectors are an error to the JVM, so ours must not meet another."""
+    said = [given, *(os.environ.get(name, "") for name in _OPTIONS_VARIABLES)]
+    return any(word in options for options in said for word in ("GC", "Tiered"))
+
+
+def _folders_on_class_path() -> Iterator[str]:
+    """Configuration folders that Spark's scripts put on the class path, if there is one."""
+    import pyspark
+
+    home = os.environ.get("SPARK_HOME") or str(Path(pyspark.__file__).parent)
+    named = [os.environ.get("SPARK_CONF_DIR") or f"{home}/conf"]
+    named += [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    for name in named:
+        if name and Path(name).is_dir() and any(Path(name).iterdir()):
+            yield name
+    if os.environ.get("SPARK_DIST_CLASSPATH"):
+        yield "SPARK_DIST_CLASSPATH"

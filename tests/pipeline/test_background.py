@@ -1,0 +1,124 @@
+"""A night goes on as soon as its own splits are scored, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeRun
+from nocturne import state
+from nocturne.errors import InputError, NocturneError
+from nocturne.pipeline.background import Background
+from nocturne.pipeline.scoring import Claims
+from nocturne.records import Run
+from nocturne.rundir import result_path
+
+DAYS = ("2024-01-01", "2024-01-02")
+
+
+class _Spark:
+    """Stands for the application: scoring is a function of the test's own."""
+
+    ended = False
+
+    def context(self) -> None: ...
+
+    def finish(self) -> None:
+        self.ended = True
+
+
+def _results(run: Run) -> None:
+    for split in run.splits:
+        path = result_path(run, split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+
+
+@pytest.fixture
+def begin(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[list[Run], Background, _Spark]]:
+    def make(score_runs: Callable[..., dict[str, NocturneError]]) -> Any:
+        monkeypatch.setattr("nocturne.spark.job.score_runs", score_runs)
+        runs, spark = [make_run(partition=day) for day in DAYS], _Spark()
+        return runs, Background(runs, spark, lambda *_: None), spark  # type: ignore[arg-type]
+
+    return make
+
+
+def test_the_first_night_is_not_kept_waiting_by_the_second(begin: Any) -> None:
+    go_on = threading.Event()
+
+    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+        _results(runs[0])
+        assert go_on.wait(60)
+        _results(runs[1])
+        return {}
+
+    runs, scoring, spark = begin(score)
+    scoring.wait(runs[0])
+    assert not spark.ended
+    go_on.set()
+    scoring.wait(runs[1])
+
+
+def test_scoring_says_nothing_more_of_a_night_that_went_on(begin: Any) -> None:
+    go_on = threading.Event()
+
+    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+        _results(runs[0])
+        assert go_on.wait(60)
+        report(2500, 5000)
+        _results(runs[1])
+        return {}
+
+    runs, scoring, _ = begin(score)
+    scoring.wait(runs[0])
+    state.clear(runs[0].state_dir, runs[0].run_key)  # published
+    go_on.set()
+    scoring.wait(runs[1])
+    assert state.recall(Path(runs[0].state_dir)) is None
+
+
+def test_a_failed_night_leaves_the_others_alone(begin: Any) -> None:
+    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+        _results(runs[1])
+        return {runs[0].run_dir: InputError("a bad file"), runs[1].run_dir: InputError("too late")}
+
+    runs, scoring, spark = begin(score)
+    with pytest.raises(InputError, match="a bad file"):
+        scoring.wait(runs[0])
+    scoring.wait(runs[1])
+    scoring._thread.join()
+    assert spark.ended
+    current = state.recall(Path(runs[0].state_dir))
+    assert current is not None
+    assert current.state == "failed"
+
+
+def test_when_spark_fails_the_nights_that_are_scored_go_on(begin: Any) -> None:
+    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+        _results(runs[0])
+        raise RuntimeError("the cluster burns")
+
+    runs, scoring, _ = begin(score)
+    scoring.wait(runs[0])
+    with pytest.raises(NocturneError, match="the cluster burns"):
+        scoring.wait(runs[1])
+
+
+def test_a_claim_waits_until_nothing_is_being_said(make_run: MakeRun) -> None:
+    run, claims = make_run(), Claims()
+    with claims.open([run]) as unfinished:
+        assert unfinished == [run]
+        claiming = threading.Thread(target=claims.claim, args=(run,))
+        claiming.start()
+        claiming.join(0.05)
+        assert claiming.is_alive()
+    claiming.join()
+    with claims.open([run]) as unfinished:
+        assert unfinished == []

@@ -1,0 +1,122 @@
+"""The checks made beside the driver are those that it would make itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import MakeRun
+from nocturne import split
+from nocturne.config import Pipeline
+from nocturne.errors import ConfigError
+from nocturne.pipeline.checks import Checks, check
+from nocturne.records import QualityResult, Run, write
+from nocturne.stopwatch import Stopwatch
+
+DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
+SUITE = {
+    "name": "input",
+    "expectations": [
+        {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 2500}},
+        {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}},
+    ],
+}
+
+
+@pytest.fixture
+def scored_runs(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[Run]]:
+    """Scored runs of a pipeline with a suite in a project of its own."""
+
+    def make(days: tuple[str, ...] = DAYS, suite: str = "input.yaml") -> list[Run]:
+        folder = tmp_path / "conf" / "expectations"
+        folder.mkdir(parents=True)
+        (tmp_path / "conf" / "base.yaml").touch()
+        (folder / "input.yaml").write_text(yaml.safe_dump(SUITE))
+        monkeypatch.setenv("NOCTURNE_HOME", str(tmp_path))
+        pipeline = Pipeline.model_validate(
+            {"name": "scores", "model": {"name": "small", "version": 3}, "input": {"path": "data"},
+             "output": {"path": "out", "keys": ["id"]}, "quality": {"input_suite": suite}}
+        )  # fmt: skip
+        runs = []
+        for day in days:
+            run = replace(make_run(partition=day), config=pipeline.model_dump(mode="json"))
+            write(Path(run.run_dir) / "run.json", run)
+            for piece in run.splits:
+                split.run_split(run, piece)
+            runs.append(run)
+        return runs
+
+    return make
+
+
+def _same(one: QualityResult, other: QualityResult) -> bool:
+    return one.expectations == other.expectations and len(one.expectations) == 2
+
+
+def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Run]]) -> None:
+    runs = scored_runs()
+    watch = Stopwatch()
+    with Checks(runs) as checks:
+        beside = [checks(run, watch) for run in runs]
+    assert set(watch.seconds) == {"check", "docs"}
+    for run, result in zip(runs, beside, strict=True):
+        assert result.data_docs == str(Path(run.run_dir) / "data_docs" / "index.html")
+        assert Path(result.data_docs).is_file()
+    assert _same(beside[0], check(runs[0], Stopwatch()))
+
+
+def test_nights_that_failed_before_are_passed_over(scored_runs: Callable[..., list[Run]]) -> None:
+    runs = scored_runs()
+    with Checks(runs) as checks:
+        checks(runs[0], Stopwatch())
+        result = checks(runs[2], Stopwatch())
+    assert result.data_docs == str(Path(runs[2].run_dir) / "data_docs" / "index.html")
+
+
+def test_when_the_helper_dies_the_driver_does_its_work(
+    scored_runs: Callable[..., list[Run]],
+) -> None:
+    runs = scored_runs(DAYS[:2])
+    with Checks(runs) as checks:
+        helper: Any = checks._helper
+        helper._process.kill()
+        helper._process.wait()
+        results = [checks(run, Stopwatch()) for run in runs]
+    assert _same(results[0], results[1])
+
+
+def test_a_suite_that_is_gone_is_the_error_of_each_night(
+    scored_runs: Callable[..., list[Run]],
+) -> None:
+    runs = scored_runs(DAYS[:2], suite="gone.yaml")
+    with Checks(runs) as checks:
+        for run in runs:
+            with pytest.raises(ConfigError, match=r"no suite 'gone\.yaml'"):
+                checks(run, Stopwatch())
+
+
+def test_a_wrong_suite_is_said_in_the_drivers_words(
+    scored_runs: Callable[..., list[Run]], tmp_path: Path
+) -> None:
+    runs = scored_runs(DAYS[:1])
+    suite = tmp_path / "conf" / "expectations" / "input.yaml"
+    suite.write_text(suite.read_text().replace("not_be_null", "not_be_nul"))
+    with Checks(runs) as checks, pytest.raises(ConfigError, match="did you mean"):
+        checks(runs[0], Stopwatch())
+
+
+def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
+    pipeline = Pipeline.model_validate(
+        {"name": "scores", "model": {"name": "small", "version": 3}, "input": {"path": "data"},
+         "output": {"path": "out", "keys": ["id"]}}
+    )  # fmt: skip
+    run = replace(make_run(), config=pipeline.model_dump(mode="json"))
+    with Checks([run]) as checks:
+        assert checks._helper is None

@@ -1,0 +1,37 @@
+"""A range has one model, resolved once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nocturne import config, registry
+from nocturne.errors import ModelError
+from nocturne.pipeline.model import resolver
+
+Project = Callable[..., config.Loaded]
+
+
+def test_the_registry_is_asked_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = resolver(project())
+    first = resolve()
+    monkeypatch.setattr(registry, "resolve", lambda **_: pytest.fail("asked again"))
+    assert resolve() is first
+    assert first.encoding is resolve().encoding
+
+
+def test_an_error_is_an_answer_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refuse(**wanted: Any) -> None:
+        asked.append(wanted)
+        raise ModelError("no such model")
+
+    monkeypatch.setattr(registry, "resolve", refuse)
+    resolve = resolver(project())
+    for _ in range(3):
+        with pytest.raises(ModelError, match="no such model"):
+            resolve()
+    assert len(asked) == 1
