@@ -140,3 +140,21 @@ def test_threads_are_the_cores_of_a_task(project) -> None:  # type: ignore[no-un
     two = config.load("p", overrides={"scoring.threads": 2}).pipeline
     assert two.spark_conf["spark.task.cpus"] == "2"
     assert "spark.task.cpus" not in config.load("p").pipeline.spark_conf
+
+
+def test_what_is_said_by_hand_is_not_measured(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from nocturne.engine import KERNELS
+
+    project()
+    both = {"scoring.kernel": "onednn", "scoring.micro_batch": 512}
+    run = _prepared(config.load("p", overrides=both))
+    assert (run.pinned.kernel, run.pinned.micro_batch) == ("onednn", 512)
+    assert _kept(tmp_path) == []
+    one = _prepared(config.load("p", overrides={"scoring.kernel": "onednn"}))
+    assert one.pinned.kernel == "onednn"
+    [kept] = _kept(tmp_path)
+    assert {
+        name.split("/")[0] for name in json.loads(kept.read_bytes())["seconds_per_million"]
+    } == {"onednn"}
+    choices = config.Scoring.model_json_schema()["properties"]["kernel"]["enum"]
+    assert set(choices) == {"auto", *KERNELS}

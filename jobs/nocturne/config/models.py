@@ -229,6 +229,11 @@ class Scoring(_Section):
         description="Rows through the model at once; tails are padded. auto: measured once for "
         "a model, device and row width.",
     )
+    kernel: Literal["auto", "graph", "onednn"] = Field(
+        "auto",
+        description="How the model is run: operator by operator, or with linear layers packed "
+        "for oneDNN. auto: the faster one, measured with micro_batch.",
+    )
     batch_rows: int = Field(
         65_536,
         ge=64,

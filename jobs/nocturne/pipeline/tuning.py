@@ -41,6 +41,9 @@ __all__ = ["pin", "remember"]
 _BATCH_BYTES = 32 << 20
 _SAMPLE_ROWS = 16_384
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+Wanted = tuple[str, int | str]
+"""Kernel and micro-batch as the pipeline says them, "auto" or by hand."""
+
 _PYFUNC = 1024, 1 << 16
 """Where the search starts and ends for pyfunc, whose calls cost milliseconds."""
 
@@ -56,11 +59,14 @@ def pin(
     """
     device = _device(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
-    path = _path(state, model, encoding, pinned, scoring.micro_batch)
-    if path.exists():
+    wanted = scoring.kernel, scoring.micro_batch
+    path = _path(state, model, encoding, pinned, wanted)
+    if scoring.kernel != "auto" and scoring.micro_batch != "auto":
+        tuning = Tuning(scoring.kernel, scoring.micro_batch, found=False)
+    elif path.exists():
         tuning = read(Tuning, path)
     else:
-        tuning = _tune(pinned, scoring.micro_batch, model, encoding, files)
+        tuning = _tune(pinned, wanted, model, encoding, files)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = read(Tuning, path)  # of two at once the first one counts for both
@@ -77,14 +83,13 @@ def remember(run: Run, results: Sequence[SplitResult]) -> None:
         return
     encoding = Encoding.of(run.encoding)
     state = Path(run.state_dir).parents[max(1, len(run.partition.keys)) - 1]
-    wanted = run.config.get("scoring", {}).get("micro_batch", "auto")
+    scoring = run.config.get("scoring", {})
+    wanted = scoring.get("kernel", "auto"), scoring.get("micro_batch", "auto")
     path = _path(state, run.model, encoding, run.pinned, wanted)
     write(path, Tuning(run.pinned.kernel, least, found=True))
 
 
-def _path(
-    state: Path, model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: int | str
-) -> Path:
+def _path(state: Path, model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -> Path:
     name = _device_name(pinned.device)
     key = digest(model.sha256, name, encoding.row_bytes, pinned.precision, pinned.threads,
                  wanted, _torch_version())  # fmt: skip
@@ -93,7 +98,7 @@ def _path(
 
 def _tune(
     pinned: Pinned,
-    wanted: int | str,
+    wanted: Wanted,
     model: ModelRef,
     encoding: Encoding,
     files: Sequence[Path],
@@ -108,9 +113,11 @@ def _tune(
     start, largest = engine.first_sizes(encoding.row_bytes, pinned.device, memory)
     if model.backend == "pyfunc":
         start, largest = _PYFUNC
-    if isinstance(wanted, int):
-        start = largest = wanted
-    unmeasured = Tuning("graph", start, found=False)
+    kernel, micro_batch = wanted
+    if isinstance(micro_batch, int):
+        start = largest = micro_batch
+    kernels = _kernels(pinned, model) if kernel == "auto" else [kernel]
+    unmeasured = Tuning(kernels[0], start, found=False)
     if not there or not files:
         return unmeasured
     torch.set_num_threads(pinned.threads)
@@ -118,7 +125,7 @@ def _tune(
         encoded = engine.encode(_sample(files, encoding), encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
-            _kernels(pinned, model),
+            kernels,
             encoded,
             start=start,
             largest=largest,

@@ -140,6 +140,7 @@ class Application:
         assert context is not None
         if self._ours:
             if self._waking is not None and self._waking.is_alive():
+                context.setLogLevel("OFF")  # what is cut short is no news
                 context.cancelAllJobs()
                 self._waking.join(_WAKING_S)
             context.stop()
