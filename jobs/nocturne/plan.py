@@ -23,7 +23,10 @@ from nocturne.files import digest, file_digest
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
-           "query_split", "run_key", "split_keys"]  # fmt: skip
+           "query_pieces", "run_key", "split_keys"]  # fmt: skip
+
+Piece = tuple[InputFile, tuple[int, ...], int, int]
+"""File, row groups, first row, rows: a split that has no key yet."""
 
 OUTPUT_VERSION = 2
 """Raised only when the same input and model would give other output bytes."""
@@ -187,9 +190,7 @@ def check_schema(
     return first
 
 
-def cut(
-    folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int
-) -> list[tuple[InputFile, tuple[int, ...], int, int]]:
+def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int) -> list[Piece]:
     """(file, row groups, first row, rows) of each split: whole row groups of one file."""
     splits = []
     for file in files:
@@ -211,7 +212,7 @@ def cut(
 
 
 def split_keys(
-    pieces: Sequence[tuple[InputFile, tuple[int, ...], int, int]],
+    pieces: Sequence[Piece],
     model: ModelRef,
     encoding: Encoding,
     pinned: Pinned,
@@ -245,20 +246,10 @@ def split_keys(
     )
 
 
-def query_split(
-    files: Sequence[InputFile],
-    query: Query,
-    model: ModelRef,
-    encoding: Encoding,
-    pinned: Pinned,
-    keys: Sequence[str],
-    passthrough: Sequence[str],
-    salt: str = "",
-) -> tuple[Split, ...]:
-    """The one split that a query is planned as; its key binds the text and every file."""
+def query_pieces(files: Sequence[InputFile], query: Query) -> list[Piece]:
+    """The one piece that a query is planned as: its text, and the contents of every file."""
     contents = digest([(f.path, f.sha256) for f in files], query.sql, query.format, query.options)
-    whole = InputFile("", contents, 0, 0, 0, 0)
-    return split_keys([(whole, (), 0, 0)], model, encoding, pinned, keys, passthrough, salt)
+    return [(InputFile("", contents, 0, 0, 0, 0), (), 0, 0)]
 
 
 def run_key(splits: Sequence[Split]) -> str:

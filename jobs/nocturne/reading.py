@@ -10,14 +10,30 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.errors import InputError
+from nocturne.errors import InputChanged, InputError
+from nocturne.records import InputFile
 
-__all__ = ["open_parquet", "read_batches"]
+__all__ = ["check_unchanged", "open_parquet", "read_batches"]
 
 _PAGE_BYTES = 1 << 20
 """Read from a column chunk at once: memory then does not grow with the row groups."""
 _SHORT = 3
 """Bytes a value: where a writer gave its dictionary up, there are more."""
+
+
+def check_unchanged(path: Path, planned: InputFile) -> None:
+    """Raises: InputChanged if the file is no longer the one that was planned."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise InputChanged(f"{path} was deleted after planning; run the partition again") from None
+    now = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    if now != (planned.size, planned.mtime_ns, planned.inode):
+        raise InputChanged(
+            f"{path} changed after planning (size, time or inode): nothing of it was published. "
+            "Run the partition again",
+            path=str(path),
+        )
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

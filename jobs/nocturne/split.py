@@ -34,8 +34,8 @@ from nocturne.engine import REASON, Model, ahead, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.files import file_digest
 from nocturne.profile import TableProfiler
-from nocturne.reading import open_parquet, read_batches
-from nocturne.records import InputFile, Run, Split, SplitResult, read, write
+from nocturne.reading import check_unchanged, open_parquet, read_batches
+from nocturne.records import Run, Split, SplitResult, read, write
 from nocturne.rundir import progress_path, result_path
 from nocturne.staging import Staging
 
@@ -144,15 +144,15 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     if decided.exists():
         return read(SplitResult, decided)
     planned = next(f for f in run.files if f.path == split.file)
-    _check_unchanged(run, planned)
     path = Path(run.input_dir) / planned.path
+    check_unchanged(path, planned)
     source = open_parquet(path)
     encoding = Encoding.of(run.encoding)
     columns = input_columns(run, encoding, source.schema_arrow)
     batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows)
 
     result = score_batches(run, split, batches, source.schema_arrow, place)
-    _check_unchanged(run, planned)
+    check_unchanged(path, planned)
     if result.rows_in != split.rows:
         raise InputChanged(
             f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
@@ -220,21 +220,6 @@ def score_batches(
         micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
         precision_error=precision,
     )
-
-
-def _check_unchanged(run: Run, planned: InputFile) -> None:
-    path = Path(run.input_dir) / planned.path
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        raise InputChanged(f"{path} was deleted after planning; run the partition again") from None
-    now = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    if now != (planned.size, planned.mtime_ns, planned.inode):
-        raise InputChanged(
-            f"{path} changed after planning (size, time or inode): nothing of it was published. "
-            "Run the partition again",
-            path=str(path),
-        )
 
 
 def _scored(

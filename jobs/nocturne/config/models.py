@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -54,6 +56,10 @@ def _no_secrets(value: dict[str, str]) -> dict[str, str]:
             {"keys": ", ".join(found)},
         )
     return value
+
+
+Settings = Annotated[dict[str, str], BeforeValidator(_text), AfterValidator(_no_secrets)]
+"""What Spark is told by name: text, and no secret."""
 
 
 class Registry(_Section):
@@ -127,7 +133,7 @@ class Input(_Section):
     format: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")] = Field(
         "parquet", description="parquet, or any format that Spark reads (scoring.reader: spark)."
     )
-    options: dict[str, str] = Field(
+    options: Settings = Field(
         {}, description="Options of Spark's reader, e.g. {header: true} for csv."
     )
     sql: str | None = Field(
@@ -150,16 +156,6 @@ class Input(_Section):
     on_missing: Literal["fail", "skip"] = Field(
         "fail", description="What a night without a partition does."
     )
-
-    @field_validator("options", mode="before")
-    @classmethod
-    def _option_text(cls, value: Any) -> Any:
-        return _text(value)
-
-    @field_validator("options")
-    @classmethod
-    def _no_secret_options(cls, value: dict[str, str]) -> dict[str, str]:
-        return _no_secrets(value)
 
     @model_validator(mode="after")
     def _tables_are_used(self) -> Input:
@@ -304,17 +300,7 @@ class Spark(_Section):
     """Spark's own settings."""
 
     master: str = Field("local[*]", description="Master of runs started by the CLI.")
-    conf: dict[str, str] = Field({}, description="Extra spark.* configuration.")
-
-    @field_validator("conf", mode="before")
-    @classmethod
-    def _conf_text(cls, value: Any) -> Any:
-        return _text(value)
-
-    @field_validator("conf")
-    @classmethod
-    def _no_secret_conf(cls, value: dict[str, str]) -> dict[str, str]:
-        return _no_secrets(value)
+    conf: Settings = Field({}, description="Extra spark.* configuration.")
 
 
 class Pipeline(_Section):

@@ -18,7 +18,7 @@ from nocturne.engine.load import load_torch, pick_device
 from nocturne.engine.model import AsyncModel, Model
 from nocturne.engine.post import POST
 from nocturne.engine.score import REASON, score
-from nocturne.engine.search import first_sizes, search
+from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
 from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "POST",
     "PRECISIONS",
     "REASON",
+    "SAMPLE_ROWS",
     "AsyncModel",
     "DeviceModel",
     "Model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def _onednn(graph: GraphModule) -> GraphModule:
     for node in list(graph.graph.nodes):
         if node.target is not _aten.linear.default or not _constant(node.args[1]):
             continue
-        weight = _value(graph, node.args[1])
+        weight: torch.Tensor = attrgetter(str(node.args[1].target))(graph)
         bias = node.args[2] if len(node.args) > 2 else None
         if weight.dtype not in (torch.float32, torch.bfloat16) or weight.device.type != "cpu":
             continue
@@ -72,14 +73,6 @@ def _onednn(graph: GraphModule) -> GraphModule:
 
 def _constant(node: object) -> bool:
     return isinstance(node, Node) and node.op == "get_attr"
-
-
-def _value(graph: GraphModule, node: Node) -> torch.Tensor:
-    found: Any = graph
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    tensor: torch.Tensor = found
-    return tensor
 
 
 KERNELS: dict[str, Callable[[GraphModule], GraphModule]] = {"graph": _graph, "onednn": _onednn}

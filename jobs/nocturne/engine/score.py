@@ -19,6 +19,9 @@ __all__ = ["REASON", "score"]
 _HOPELESS = 1000
 """Rows, from the first, on all of which the model raises: then the model is at fault."""
 
+Named = dict[str, Array]
+"""Raw outputs by name, or by position as text."""
+
 REASON = "_reason"
 """The engine's column that says why a row could not be scored; null where it could."""
 
@@ -85,7 +88,7 @@ def _in_turn(
     encoded: Encoded, count: int, model: Model, size: int, reasons: Reasons, raised: int
 ) -> Raw | None:
     """The raw outputs of a batch, one micro-batch after another; None if no row has any."""
-    pieces: list[Raw | None] = []
+    pieces: list[Named | None] = []
     for start in range(0, count, size):
         stop = min(start + size, count)
         pieces += _predict(encoded, model, start, stop, size, reasons)
@@ -100,7 +103,7 @@ def _in_turn(
 
 def _predict(
     encoded: Encoded, model: Model, start: int, stop: int, size: int, reasons: Reasons
-) -> list[Raw | None]:
+) -> list[Named | None]:
     """Raw outputs of the rows ``start`` to ``stop``, in pieces; None for one that raises.
 
     A batch that raises is halved until the bad rows are alone: O(bad x log rows) calls.
@@ -125,18 +128,17 @@ def _cut(values: Array, size: int, count: int) -> Array:
     return values[:count] if len(values) == size else values
 
 
-def _named(raw: Raw) -> dict[str, Array]:
+def _named(raw: Raw) -> Named:
     return dict(raw) if isinstance(raw, Mapping) else {str(i): v for i, v in enumerate(raw)}
 
 
-def _together(pieces: list[Raw | None]) -> dict[str, Array] | None:
+def _together(pieces: list[Named | None]) -> Named | None:
     """One array an output; rows that raised are zeros, and their reasons tell them apart."""
-    whole = [_named(piece) for piece in pieces if piece is not None]
-    if not whole:
+    first = next((piece for piece in pieces if piece is not None), None)
+    if first is None:
         return None
-    zeros = {name: np.zeros_like(values[:1]) for name, values in whole[0].items()}
-    parts = [zeros if piece is None else _named(piece) for piece in pieces]
-    return {name: np.concatenate([part[name] for part in parts]) for name in whole[0]}
+    zeros = {name: np.zeros_like(values[:1]) for name, values in first.items()}
+    return {name: np.concatenate([(piece or zeros)[name] for piece in pieces]) for name in first}
 
 
 def _batch(raw: Raw | None, count: int, encoding: Encoding, reasons: Reasons) -> pa.RecordBatch:

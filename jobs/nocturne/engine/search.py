@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -163,7 +163,7 @@ def _sized(encoded: Encoded, count: int) -> Encoded:
 
 
 def _arrays(raw: Raw) -> list[Array]:
-    return list(raw.values()) if hasattr(raw, "values") else list(raw)
+    return list(raw.values() if isinstance(raw, Mapping) else raw)
 
 
 def _agree(expected: list[Array], found: list[Array], tolerance: float) -> bool:

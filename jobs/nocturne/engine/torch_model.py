@@ -13,7 +13,7 @@ from nocturne.engine.encode import Encoded
 from nocturne.engine.kernels import Run
 from nocturne.engine.model import Array, Raw
 
-__all__ = ["TorchModel", "named", "to_numpy"]
+__all__ = ["TorchModel"]
 
 # Encoded arrays may share memory with a batch that was read; they are never written.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

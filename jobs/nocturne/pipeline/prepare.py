@@ -120,14 +120,15 @@ def _plan(
     pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
-    def keyed(salt: str = "") -> tuple[Split, ...]:
-        settings = resolved.ref, encoding, pinned, keys, passthrough, salt
-        if query is not None:
-            return plan.query_split(files, query, *settings)
+    if query is None:
         pieces = plan.cut(
             folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20
         )
-        return plan.split_keys(pieces, *settings)
+    else:
+        pieces = plan.query_pieces(files, query)
+
+    def keyed(salt: str = "") -> tuple[Split, ...]:
+        return plan.split_keys(pieces, resolved.ref, encoding, pinned, keys, passthrough, salt)
 
     splits = keyed()
     content_key = plan.run_key(splits)

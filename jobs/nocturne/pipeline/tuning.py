@@ -39,7 +39,6 @@ from nocturne.records import (
 __all__ = ["pin", "remember"]
 
 _BATCH_BYTES = 32 << 20
-_SAMPLE_ROWS = 16_384
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 Wanted = tuple[str, int | str]
 """Kernel and micro-batch as the pipeline says them, "auto" or by hand."""
@@ -122,7 +121,7 @@ def _tune(
         return unmeasured
     torch.set_num_threads(pinned.threads)
     try:
-        encoded = engine.encode(_sample(files, encoding), encoding)
+        encoded = engine.encode(_sample(files, encoding, engine.SAMPLE_ROWS), encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
             kernels,
@@ -152,11 +151,11 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
     )
 
 
-def _sample(files: Sequence[Path], encoding: Encoding) -> pa.RecordBatch:
+def _sample(files: Sequence[Path], encoding: Encoding, rows: int) -> pa.RecordBatch:
     for path in files:
         source = pq.ParquetFile(path)
         columns = [c for c in encoding.columns if c in source.schema_arrow.names]
-        for batch in source.iter_batches(_SAMPLE_ROWS, columns=columns, use_threads=False):
+        for batch in source.iter_batches(rows, columns=columns, use_threads=False):
             if batch.num_rows:
                 return batch
     raise ModelError("the partition has no row to try the model on")

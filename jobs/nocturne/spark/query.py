@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from nocturne.encoding import Encoding, check_columns
-from nocturne.errors import InputChanged, InputError, RetryableError
+from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
+from nocturne.reading import check_unchanged
 from nocturne.records import Run, SplitResult, dump, load, write
 from nocturne.rundir import result_path, scored_path
 from nocturne.spark.session import cause_of
@@ -128,15 +129,7 @@ def _check_unchanged(run: Run) -> None:
     assert run.query is not None
     for file in run.files:
         table, _, name = file.path.rpartition(":")
-        path = Path(run.query.tables[table] if table else run.input_dir) / name
-        stat = path.stat() if path.exists() else None
-        now = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        if now != (file.size, file.mtime_ns, file.inode):
-            raise InputChanged(
-                f"{path} changed after planning; nothing of it was published. Run the partition "
-                "again",
-                path=str(path),
-            )
+        check_unchanged(Path(run.query.tables[table] if table else run.input_dir) / name, file)
 
 
 def _work(
