@@ -257,6 +257,17 @@ def test_a_baseline_without_partitions_is_one_partition_of_the_columns_it_can_co
     assert set(made.columns["age"].partitions) == {"all"}
 
 
+def test_the_centre_of_a_float32_column_is_a_float32_which_is_counted_faster() -> None:
+    values = np.array([0.1, 0.2, 0.4, 0.7], np.float32)  # the median lies between two of them
+    data = pa.table({"narrow": values, "wide": values.astype(np.float64)})
+
+    made = contract.baseline(data, pa.table({"prediction": [0.5] * 4}))
+
+    narrow, wide = (made.columns[name].center or 0.0 for name in ("narrow", "wide"))
+    assert float(np.float32(narrow)) == narrow != wide
+    assert wide == pytest.approx(narrow, rel=1e-7)
+
+
 def test_rows_that_the_model_can_not_score_are_missing_in_the_predictions() -> None:
     class Root(torch.nn.Module):
         def forward(self, numbers: torch.Tensor) -> torch.Tensor:

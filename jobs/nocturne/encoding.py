@@ -22,7 +22,7 @@ post-processing:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ __all__ = [
     "OutputSpec",
     "TensorSpec",
     "check_columns",
+    "check_output",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -257,3 +258,12 @@ def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
         if not fits:
             problems.append(f"column {feature.column!r} is {actual}, the model wants {wanted}")
     return list(dict.fromkeys(problems))
+
+
+def check_output(encoding: Encoding, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
+    """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs."""
+    missing = [f"column {name!r} is missing (output.keys or output.passthrough)"
+               for name in columns if schema.get_field_index(name) < 0]  # fmt: skip
+    written = {"model_version", *(output.name for output in encoding.outputs)}
+    return missing + [f"column {name!r} would be written twice: it is an output"
+                      for name in columns if name in written]  # fmt: skip

@@ -14,15 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from nocturne.errors import PublishError, Superseded
 
-__all__ = ["check_exchange", "digest", "exchange", "file_digest", "locked", "sync_folder"]
+__all__ = [
+    "check_exchange", "digest", "exchange", "file_blake3", "file_digest", "locked", "sync_folder",
+]  # fmt: skip
 
 
 def file_digest(path: str | Path) -> str:
     """sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_blake3(path: str | Path) -> str:
+    """BLAKE3 of a file's bytes, in hex: as safe as sha256, and faster."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, blake3).hexdigest()  # type: ignore[arg-type]
 
 
 def digest(*parts: Any) -> str:

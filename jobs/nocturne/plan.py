@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from nocturne.encoding import Encoding, check_columns
+from nocturne.encoding import Encoding, check_columns, check_output
 from nocturne.errors import InputError, NotReady, PartitionMissing
-from nocturne.files import digest, file_digest
+from nocturne.files import digest, file_blake3
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
@@ -100,7 +100,7 @@ def _footer(path: Path) -> pq.FileMetaData:
 
 
 def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tuple[InputFile, ...]:
-    """Every data file with the sha256 of its bytes; rows are counted in Parquet only.
+    """Every data file with the BLAKE3 hash of its bytes; rows are counted in Parquet only.
 
     Hashes are cached by path, inode, size and modification time: a file that nobody
     touched is not read again.
@@ -122,9 +122,9 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
         if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
             return seen
         rows = _footer(path).num_rows if parquet else 0
-        return InputFile(name, file_digest(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
+        return InputFile(name, file_blake3(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # sha256 runs without Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing runs without Python's lock
         found = list(threads.map(described, data_files(folder)))
     if not found or (parquet and not sum(f.rows for f in found)):
         what = (
@@ -159,25 +159,13 @@ def check_schema(
     for file in files:
         schema = pq.read_schema(folder / file.path)
         first = first or schema
-        found = check_columns(encoding, schema)
+        found = check_columns(encoding, schema) + check_output(encoding, schema, columns)
         for name in columns:
-            position = schema.get_field_index(name)
-            if position < 0:
-                found.append(f"column {name!r} is missing (output.keys or output.passthrough)")
-            elif (
-                first.get_field_index(name) >= 0
-                and first.field(name).type != schema.field(position).type
-            ):
-                found.append(
-                    f"column {name!r} is {schema.field(position).type}, in {files[0].path} it is "
-                    f"{first.field(name).type}"
-                )
+            one, other = (s.field(name).type if name in s.names else None for s in (first, schema))
+            if one and other and one != other:
+                found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
         problems += [f"{file.path}: {problem}" for problem in found]
     assert first is not None
-    clash = sorted({o.name for o in encoding.outputs} & set(columns))
-    if "model_version" in columns:
-        clash.append("model_version")
-    problems += [f"column {name!r} would be written twice: it is an output" for name in clash]
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
@@ -236,7 +224,7 @@ def split_keys(
     return tuple(
         Split(
             index=index,
-            key=digest(settings, file.path, file.sha256, groups),
+            key=digest(settings, file.path, file.blake3, groups),
             file=file.path,
             row_groups=groups,
             first_row=first,
@@ -248,7 +236,7 @@ def split_keys(
 
 def query_pieces(files: Sequence[InputFile], query: Query) -> list[Piece]:
     """The one piece that a query is planned as: its text, and the contents of every file."""
-    contents = digest([(f.path, f.sha256) for f in files], query.sql, query.format, query.options)
+    contents = digest([(f.path, f.blake3) for f in files], query.sql, query.format, query.options)
     return [(InputFile("", contents, 0, 0, 0, 0), (), 0, 0)]
 
 

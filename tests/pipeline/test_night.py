@@ -26,7 +26,7 @@ from nocturne.errors import (
     StateError,
     Superseded,
 )
-from nocturne.files import file_digest
+from nocturne.files import file_blake3, file_digest
 from nocturne.layout import Layout
 from nocturne.pipeline import open_run, prepare
 from nocturne.pipeline.judging import judge
@@ -102,7 +102,7 @@ def test_a_published_night_has_report_mlflow_run_and_a_manifest_that_binds_it(
     assert {f.path: f.sha256 for f in manifest.outputs} == {
         name: digest for name, (digest, _, _) in _files(loaded, "2024-01-01").items()
     }
-    assert manifest.inputs[0].sha256 == file_digest(
+    assert manifest.inputs[0].blake3 == file_blake3(
         loaded.path("data") / "ds=2024-01-01" / "part-0.parquet"
     )
     assert "small" in Path(str(manifest.report)).read_text()

@@ -72,7 +72,7 @@ def test_model_and_columns_change_the_key(make_run: MakeRun, change: str) -> Non
 def test_untouched_files_are_not_hashed_again(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     folder = _folder(tmp_path, a=sample(10))
     first = plan.fingerprints(folder, tmp_path / "cache.json")
-    monkeypatch.setattr(plan, "file_digest", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(plan, "file_blake3", lambda _: pytest.fail("hashed again"))
     assert plan.fingerprints(folder, tmp_path / "cache.json") == first
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nocturne import plan
 from nocturne.config import Loaded
-from nocturne.records import InputFile, Partition, Query
+from nocturne.records import TABLE_MARK, InputFile, Partition, Query
 
 __all__ = ["query_files", "query_of"]
 
@@ -39,5 +39,5 @@ def query_files(query: Query, folder: Path, state_dir: Path) -> tuple[InputFile,
     )
     for name, path in sorted(query.tables.items()):
         files = plan.fingerprints(Path(path), state_dir / f"fingerprints-{name}.json")
-        found += tuple(replace(file, path=f"{name}:{file.path}") for file in files)
+        found += tuple(replace(file, path=f"{name}{TABLE_MARK}{file.path}") for file in files)
     return found

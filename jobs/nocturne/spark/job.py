@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["Progress", "score_runs"]
+__all__ = ["Progress", "score_runs", "shares"]
 
 Progress = Callable[[int, int], None]
 """Called every second or so with (rows done, rows in all)."""
@@ -31,8 +31,6 @@ Progress = Callable[[int, int], None]
 Item = tuple[str, int]
 Failure = tuple[str, str, str]
 """Run directory, the error's type, its message."""
-
-_SMALL_TASK_ROWS = 200_000
 
 
 def score_runs(
@@ -58,7 +56,7 @@ def score_runs(
             except NocturneError as error:
                 failures[run.run_dir] = error
     if pending:
-        tasks = _tasks(pending, spark.defaultParallelism)
+        tasks = shares(pending, spark.defaultParallelism)
         with _Watch(runs, progress):
             failed = _collect(spark, tasks, share)
         for run_dir, error_type, message in failed:
@@ -68,18 +66,22 @@ def score_runs(
     return failures
 
 
-def _tasks(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
-    """Big splits alone, small ones together, but never fewer tasks than cores."""
-    total = sum(split.rows for _, split in pending)
-    size = max(1, min(_SMALL_TASK_ROWS, total // max(1, cores)))
+def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
+    """Guided self-scheduling (Polychronopoulos and Kuck, 1987), biggest splits first.
+
+    Each task takes half of a core's share of the rows that are left: first few long tasks,
+    which cost Spark little, at last short ones, with which all cores end at the same time.
+    """
+    left = sum(split.rows for _, split in pending)
     tasks: list[list[Item]] = []
-    filled = size
+    room = 0.0
     for run, split in sorted(pending, key=lambda item: -item[1].rows):
-        if filled >= size:
+        if room < split.rows / 2:
             tasks.append([])
-            filled = 0
+            room = left / (2 * cores)
         tasks[-1].append((run.run_dir, split.index))
-        filled += split.rows
+        room -= split.rows
+        left -= split.rows
     return tasks
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from nocturne.encoding import Encoding, check_columns
+from nocturne.encoding import Encoding, check_columns, check_output
 from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
 from nocturne.reading import check_unchanged
-from nocturne.records import Run, SplitResult, dump, load, write
+from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import result_path, scored_path
 from nocturne.spark.session import cause_of
 from nocturne.spark.work import guarded, open_run, place, raised
@@ -111,9 +111,7 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     encoding = Encoding.of(run.encoding)
     schema = to_arrow_schema(frame.schema)
     needed = (*run.keys, *run.passthrough)
-    problems = check_columns(encoding, schema)
-    problems += [f"column {name!r} is missing (output.keys or output.passthrough)"
-                 for name in needed if name not in schema.names]  # fmt: skip
+    problems = check_columns(encoding, schema) + check_output(encoding, schema, needed)
     if problems:
         raise InputError(
             f"what Spark reads for {run.pipeline} does not fit the model:\n  "
@@ -128,7 +126,7 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
 def _check_unchanged(run: Run) -> None:
     assert run.query is not None
     for file in run.files:
-        table, _, name = file.path.rpartition(":")
+        table, _, name = file.path.rpartition(TABLE_MARK)
         check_unchanged(Path(run.query.tables[table] if table else run.input_dir) / name, file)
 
 
