@@ -10,7 +10,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test e2e lint bench airflow lock clean
+.PHONY: help setup demo test e2e chaos lint bench airflow lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: setup ## Run the tests, with a real scheduler for two days each way
 
 e2e: setup ## Run the three uses end to end for a full week each way
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
+
+chaos: setup ## Kill it at every step and at 200 random moments (half an hour)
+	@NOCTURNE_CHAOS=200 python -m pytest -q -rA --no-header -n 2 --dist load tests/chaos
 
 lint: setup ## ruff, mypy strict and the rooms' contract
 	@ruff check .

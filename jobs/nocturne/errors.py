@@ -22,7 +22,9 @@ terminal one with 1; Airflow's retries follow that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Superseded",
     "TerminalError",
     "choices",
+    "disk_errors",
 ]
 
 
@@ -118,6 +121,39 @@ class DeviceLost(RetryableError):
 
 class RegistryUnavailable(RetryableError):
     """The MLflow server did not answer."""
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Says what a full or read-only disk means to whoever runs this.
+
+    Raises:
+        RetryableError: there is no space left.
+        PublishError: something can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        known = _of_disk(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _of_disk(error: OSError) -> NocturneError | None:
+    where = error.filename or "the disk of output.path, or of the temporary files"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RetryableError(
+            f"no space left ({where}): {error.strerror or error}. Nothing was published, what was "
+            "scored stays. Free some (`nocturne gc` lists what is not needed) and run the same "
+            "command again"
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return PublishError(
+            f"{where} can't be written: {error.strerror or error}. Nothing was published. The user "
+            "that runs Nocturne needs to write output.path and the _nocturne folder beside it"
+        )
+    return None
 
 
 def choices(options: Iterable[object], limit: int = 12) -> str:

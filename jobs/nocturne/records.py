@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from nocturne.errors import StateError
+from nocturne.failpoints import reach
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -372,7 +373,11 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What made the published scores. ``id`` is the commit number and the run key."""
+    """What made the published scores. ``id`` is the commit number and the run key.
+
+    ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
+    rolled it back.
+    """
 
     format: int
     id: str
@@ -406,6 +411,7 @@ class Manifest:
     approved_by: str | None
     seconds: dict[str, float]
     precision_error: dict[str, float] = field(default_factory=dict)
+    restores: str | None = None
 
 
 T = TypeVar("T")
@@ -490,6 +496,7 @@ def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bo
         file.flush()
         if durable:
             os.fsync(file.fileno())
+    reach("record.written")
     if not exclusive:
         os.replace(temporary, path)
         return True

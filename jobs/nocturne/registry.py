@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["BASELINE_FILE", "Resolved", "resolve"]
+__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "resolve"]
 
 BASELINE_FILE = "baseline.json"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".pth", ".pt")
@@ -210,6 +210,16 @@ def _pin(client: MlflowClient, found: ModelVersion, selector: str, store: Path) 
         model_id=_mlmodel(final).get("model_id"),
         flavors=tuple(sorted(flavors)),
     )
+
+
+def check_copy(ref: ModelRef) -> None:
+    """Raises: ModelError if the pinned copy of a model is gone or was changed."""
+    if not Path(ref.path).is_dir() or _tree_digest(Path(ref.path)) != ref.sha256:
+        raise ModelError(
+            f"{ref.path} is not the copy of model {ref.name} version {ref.version} that was pinned "
+            "(missing or changed), so nothing can be scored with it again. Score the partition "
+            f"anew with --model-version {ref.version} --force"
+        )
 
 
 _REGISTRATION = {"registered_model_meta"}

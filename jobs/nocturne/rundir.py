@@ -6,7 +6,10 @@ from pathlib import Path
 
 from nocturne.records import Run, Split
 
-__all__ = ["approval_path", "judgement_path", "progress_path", "result_path", "scored_path"]
+__all__ = [
+    "approval_path", "judgement_path", "progress_path", "rejection_path", "result_path",
+    "scored_path",
+]  # fmt: skip
 
 
 def result_path(run: Run, split: Split) -> Path:
@@ -32,3 +35,8 @@ def judgement_path(run: Run) -> Path:
 def approval_path(run: Run) -> Path:
     """Who let a held run pass, and when."""
     return Path(run.run_dir) / "approval.json"
+
+
+def rejection_path(run: Run) -> Path:
+    """Who decided that a held run is not to be published, when and why."""
+    return Path(run.run_dir) / "rejection.json"

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 from nocturne.encoding import Encoding
 from nocturne.engine import REASON, Model, ahead, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
+from nocturne.failpoints import reach
 from nocturne.files import file_digest
 from nocturne.profile import TableProfiler
 from nocturne.reading import check_unchanged, open_parquet, read_batches
@@ -158,7 +159,10 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
             f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
             "meanwhile. Run the partition again"
         )
-    return result if write(decided, result, exclusive=True) else read(SplitResult, decided)
+    reach("split.staged")
+    first = write(decided, result, exclusive=True)
+    reach("split.decided")
+    return result if first else read(SplitResult, decided)
 
 
 def score_batches(
@@ -183,6 +187,7 @@ def score_batches(
     profiler = TableProfiler(run.profile_centers)
     precision: dict[str, float] = {}
     last_report = 0.0
+    reach("split.begun")
 
     steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
@@ -200,6 +205,7 @@ def score_batches(
             all_good = why.null_count == len(why)
             source = batch if all_good else _located(batch, why, split, staging.rows)
             staging.add(_joined(whole, published, run.model.version), source, why)
+            reach("split.batch")
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nocturne.errors import Held, NocturneError, StateError, Superseded
+from nocturne.errors import Held, NocturneError, StateError, Superseded, disk_errors
 from nocturne.records import read, write
 
 __all__ = ["SILENCE", "Current", "clear", "now", "recall", "refused", "step", "touch"]
@@ -23,7 +23,7 @@ SILENCE = dt.timedelta(minutes=15)
 class Current:
     """The last run's step and how it stands. ``rows_done`` of ``rows`` while scoring."""
 
-    state: Literal["running", "held", "failed"]
+    state: Literal["running", "held", "failed", "rejected"]
     step: str
     run_key: str
     run_dir: str
@@ -96,18 +96,18 @@ def step(
             Current(state, name, run_key, run_dir, model_version, rows, 0, message, now()),
         )
 
-    say("running", "")
     try:
-        yield
+        with disk_errors():
+            say("running", "")
+            yield
     except Held as held:
         say("held", str(held))
         raise
     except Superseded:
         clear(state_dir, run_key)  # the winner's night is fine
         raise
-    except NocturneError as error:
-        say("failed", str(error))
-        raise
     except Exception as error:
-        say("failed", f"{type(error).__name__}: {error}")
+        ours = isinstance(error, NocturneError)
+        with suppress(OSError):  # where the disk is full, this can't be written either
+            say("failed", str(error) if ours else f"{type(error).__name__}: {error}")
         raise

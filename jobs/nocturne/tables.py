@@ -18,6 +18,7 @@ __all__ = ["config_table", "doctor_table", "nights_table", "status_table"]
 
 _COLOURS = {"published": "green", "unchanged": "green", "ok": "green", "warn": "yellow",
             "held": "yellow", "hold": "yellow", "failed": "red", "fail": "red",
+            "rejected": "red",
             "running": "cyan", "missing": "dim", "skipped": "dim"}  # fmt: skip
 
 

@@ -29,8 +29,9 @@ from nocturne.errors import (
 from nocturne.files import file_blake3, file_digest
 from nocturne.layout import Layout
 from nocturne.pipeline import open_run, prepare
+from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.night import Night, approve_held, score_range
+from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.scoring import score
 from nocturne.pipeline.status import status

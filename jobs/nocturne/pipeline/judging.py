@@ -11,9 +11,10 @@ from typing import Any
 from nocturne import drift, profile, publish, registry, report
 from nocturne.config import Loaded, Pipeline, from_path, home
 from nocturne.errors import NocturneError
+from nocturne.failpoints import reach
 from nocturne.layout import Layout
 from nocturne.pipeline.checks import check
-from nocturne.pipeline.runs import in_force, results_of, step
+from nocturne.pipeline.runs import in_force, results_of, step, undecide
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
     DriftResult,
@@ -27,7 +28,7 @@ from nocturne.records import (
     read,
     write,
 )
-from nocturne.rundir import approval_path, judgement_path
+from nocturne.rundir import judgement_path
 from nocturne.stopwatch import Stopwatch
 from nocturne.tracking import tracking_uri, without_secret
 
@@ -58,7 +59,7 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
     if in_force(run) is not None and judgement_path(run).exists():
         return read(Judgement, judgement_path(run))
     with step("judge", run):
-        approval_path(run).unlink(missing_ok=True)  # it was for an earlier judgement
+        undecide(run)
         results = results_of(run)
         remember(run, results)
         loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
@@ -84,8 +85,10 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
             (folder / "report.html").write_text(page, encoding="utf-8")
             write(folder / "drift.json", drifted)
             write(folder / "profile.json", merged)
+        reach("judge.reported")
         judgement = _with(judgement, report=str(folder / "report.html"), seconds=mine.rounded())
         write(judgement_path(run), judgement)
+        reach("judge.judged")
         with mine("mlflow"):
             logged = _log(run, loaded, judgement)
         judgement = _with(judgement, mlflow_run_id=logged, seconds=mine.rounded())

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nocturne import state
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError, StateError, TerminalError
+from nocturne.errors import NocturneError, TerminalError
 from nocturne.layout import Layout
 from nocturne.pipeline.background import Background
-from nocturne.pipeline.publishing import approve, publish_run
-from nocturne.pipeline.runs import open_run
+from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import application
 from nocturne.progress import Progress
 from nocturne.publish import path_of
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from nocturne.pipeline.prepare import Prepared
     from nocturne.spark.application import Application
 
-__all__ = ["Night", "approve_held", "score_range"]
+__all__ = ["Night", "score_range"]
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,23 @@ def score_range(
     *,
     force: bool,
     dry_run: bool,
+    requeue: bool = False,
     say: Callable[[str], None],
     watch: Stopwatch | None = None,
 ) -> list[Night]:
     """Score the partitions; one that fails does not stop the others.
 
     Args:
+        requeue: score the published splits with quarantined rows again.
         watch: is told the seconds of each step, as this process waits for it.
     """
     watch = watch or Stopwatch()
     name = " ".join((loaded.pipeline.name, *(night.key for night in nights[:1])))
     with application(loaded.pipeline, name, loaded.pipeline.spark.master) as spark:
-        if not dry_run and _expects_work(loaded, nights, force):
+        if not dry_run and _expects_work(loaded, nights, force or requeue):
             spark.start()
         with watch("prepare"):
-            done, todo = _prepare(loaded, nights, force, dry_run, say)
+            done, todo = _prepare(loaded, nights, force, dry_run, requeue, say)
         if todo:
             done |= _finish(todo, spark, say, watch)
     return [done[night.key] for night in nights]
@@ -86,6 +86,7 @@ def _prepare(
     nights: Sequence[Partition],
     force: bool,
     dry_run: bool,
+    requeue: bool,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Night], list[Run]]:
     """The nights that are done with already, and the runs of the others."""
@@ -97,7 +98,8 @@ def _prepare(
     resolve = resolver(loaded)
     for night in nights:
         try:
-            prepared = prepare(loaded, night, force=force, dry_run=dry_run, resolve=resolve)
+            prepared = prepare(loaded, night, force=force, dry_run=dry_run, requeue=requeue,
+                               resolve=resolve)  # fmt: skip
         except Exception as error:
             done[night.key] = _failed(night, error, say)
             continue
@@ -165,22 +167,3 @@ def _unscored(partition: Partition, prepared: Prepared) -> Night:
 def _published(run: Run, manifest: Manifest, outcome: str = "published", said: str = "") -> Night:
     path = str(path_of(Path(run.state_dir), manifest.id))
     return Night(run.partition.key, outcome, said, manifest, path, run.output_dir)
-
-
-def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
-    """Publish what is held.
-
-    Raises:
-        StateError: nothing is held there.
-        Superseded: something newer was published meanwhile.
-    """
-    found = state.recall(Layout.of(loaded).partition_state(partition))
-    if found is None or found.state != "held":
-        raise StateError(
-            f"{loaded.pipeline.name} {partition.key} has no held scores (it is "
-            f"{found.state if found else 'not running, held or failed'}); see `nocturne status "
-            f"{loaded.pipeline.name}`"
-        )
-    run = open_run(found.run_dir)
-    approve(run, by)
-    return publish_run(run)

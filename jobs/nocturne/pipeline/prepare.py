@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +14,15 @@ import pyarrow as pa
 from nocturne import plan, publish, state
 from nocturne.config import Loaded
 from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, PartitionMissing, TerminalError
+from nocturne.errors import ConfigError, PartitionMissing, StateError, TerminalError, disk_errors
+from nocturne.failpoints import reach
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
-from nocturne.pipeline.runs import step
+from nocturne.pipeline.runs import step, undecide
 from nocturne.pipeline.tuning import pin
-from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, write
-from nocturne.rundir import approval_path
+from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, read, write
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -59,12 +60,14 @@ def prepare(
     *,
     force: bool = False,
     dry_run: bool = False,
+    requeue: bool = False,
     resolve: Resolve | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
 
     Args:
         force: score again although the same scores are published.
+        requeue: score the splits with quarantined rows again, and take the others over.
         resolve: gives the model; for a range, so that its nights have one.
 
     Raises:
@@ -79,10 +82,13 @@ def prepare(
         raise
     layout.prepare()
     try:
-        return _plan(loaded, partition, layout, force, dry_run, resolve or resolver(loaded))
+        with disk_errors():
+            resolve = resolve or resolver(loaded)
+            return _plan(loaded, partition, layout, force, dry_run, requeue, resolve)
     except TerminalError as error:
         if not dry_run:
-            state.refused(layout.partition_state(partition), str(error))
+            with suppress(OSError):
+                state.refused(layout.partition_state(partition), str(error))
         raise
 
 
@@ -92,6 +98,7 @@ def _plan(
     layout: Layout,
     force: bool,
     dry_run: bool,
+    requeue: bool,
     resolve: Resolve,
 ) -> Prepared:
     pipeline = loaded.pipeline
@@ -134,9 +141,21 @@ def _plan(
     content_key = plan.run_key(splits)
     same = current is not None and current.content_key == content_key
     lost = same and current is not None and not publish.intact(current, layout.output(partition))
-    if current is not None and (force or lost):
-        splits = keyed(f"again after {current.id}")
     run_key = plan.run_key(splits)
+    published = {m.run_key for m in publish.lineage(state_dir, current)}
+    if requeue:
+        if current is None or not same or lost:
+            raise _not_as_it_was(pipeline.name, partition, current)
+        if not current.quarantine:
+            said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
+            return Prepared("nothing", said, None, current)
+        splits = _requeued(read(Run, publish.run_folder(state_dir, current) / "run.json"), current)
+        run_key = plan.run_key(splits)
+    elif current is not None and (force or lost or (run_key in published and not same)):
+        # A published file's name is never given to other bytes: not even where they would be
+        # made of the same, as after a rollback.
+        splits = keyed(f"again after {current.id}")
+        run_key = plan.run_key(splits)
     run = Run(
         format=STATE_FORMAT,
         pipeline=pipeline.name,
@@ -169,22 +188,45 @@ def _plan(
     )
     if lost:
         what += "; published files are missing or damaged, so it is scored again"
-    if current is not None and same and not force and not lost:
+    if current is not None and same and not force and not lost and not requeue:
         if not dry_run:
+            publish.settle(state_dir, layout.output(partition), pipeline.output.keep)
             state.clear(state_dir, current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
     if dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
+    reach("prepare.planned")
     _drop_orphans(run)
-    approval_path(run).unlink(missing_ok=True)  # it was for what was judged then
+    undecide(run)
     write(Path(run.run_dir) / "run.json", run)
     reused = publish.reuse(run, current) if current else 0
     if reused:
         what += f"; {reused} unchanged splits are taken over from manifest {run.based_on}"
     with step("prepare", run):
         return Prepared("score", what, run, current)
+
+
+def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
+    """The splits of the published run; those with quarantined rows have other keys."""
+    bad = {file.split for file in current.quarantine}
+    return tuple(
+        replace(split, key=digest(split.key, f"requeued after {current.id}"))
+        if split.key in bad
+        else split
+        for split in run.splits
+    )
+
+
+def _not_as_it_was(name: str, partition: Partition, current: Manifest | None) -> StateError:
+    if current is None:
+        return StateError(f"{name} {partition.key} is not published: nothing to requeue")
+    return StateError(
+        f"{name} {partition.key}: the input, the model or the settings are not those of manifest "
+        f"{current.id} any more, or its files were lost. `nocturne score {name} --date "
+        f"{partition.key}` scores all that changed, its quarantined rows too"
+    )
 
 
 def _suites(loaded: Loaded) -> dict[str, Path]:

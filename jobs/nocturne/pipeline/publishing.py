@@ -13,9 +13,9 @@ from nocturne.errors import Held, InputError
 from nocturne.files import digest
 from nocturne.pipeline.runs import in_force, results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
-from nocturne.rundir import approval_path, judgement_path
+from nocturne.rundir import approval_path, judgement_path, rejection_path
 
-__all__ = ["approve", "environment", "gate", "publish_run"]
+__all__ = ["approve", "environment", "gate", "publish_run", "reject"]
 
 
 def gate(run: Run) -> Judgement:
@@ -26,6 +26,13 @@ def gate(run: Run) -> Judgement:
         InputError: the verdict is fail.
     """
     judgement = read(Judgement, judgement_path(run))
+    if rejection_path(run).exists():
+        said = json.loads(rejection_path(run).read_text(encoding="utf-8"))
+        raise InputError(
+            f"{run.pipeline} {run.partition.key} was rejected by {said['by']} at {said['at']}"
+            f"{': ' + said['why'] if said['why'] else ''}. Nothing was published; to judge it "
+            f"anew: nocturne score {run.pipeline} --date {run.partition.key}"
+        )
     why = "; ".join(judgement.reasons)
     where = f"Report: {judgement.report}"
     if judgement.verdict == "fail":
@@ -45,6 +52,11 @@ def approve(run: Run, by: str) -> None:
     write(approval_path(run), {"by": by, "at": state.now()})
 
 
+def reject(run: Run, by: str, why: str) -> None:
+    """Keeps a held run from being published, until it is judged anew."""
+    write(rejection_path(run), {"by": by, "at": state.now(), "why": why})
+
+
 def publish_run(run: Run) -> Manifest:
     """Pass the gate and publish; a run that is published already is left as it is.
 
@@ -52,8 +64,10 @@ def publish_run(run: Run) -> Manifest:
         Held, Superseded, PublishError, StateError: nothing was changed.
     """
     published = in_force(run)
+    keep = run.config["output"]["keep"]
     if published is not None:
-        state.clear(run.state_dir, run.run_key)
+        publish.settle(Path(run.state_dir), Path(run.output_dir), keep)
+        _tidy(run)
         return published
     with step("publish", run):
         judgement = gate(run)
@@ -101,11 +115,15 @@ def publish_run(run: Run) -> Manifest:
                 precision_error=next((r.precision_error for r in results if r.precision_error), {}),
             )  # fmt: skip
 
-        done = publish.commit(run, results, manifest, run.config["output"]["keep"])
+        done = publish.commit(run, results, manifest, keep)
+    _tidy(run)
+    return done
+
+
+def _tidy(run: Run) -> None:
     state.clear(run.state_dir, run.run_key)
     for name in ("attempts", "progress"):
         shutil.rmtree(Path(run.run_dir) / name, ignore_errors=True)
-    return done
 
 
 def environment() -> dict[str, str]:

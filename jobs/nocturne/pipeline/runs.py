@@ -10,9 +10,9 @@ from pathlib import Path
 from nocturne import publish, state
 from nocturne.errors import StateError
 from nocturne.records import Manifest, Run, Split, SplitResult, read
-from nocturne.rundir import result_path, scored_path
+from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
 
-__all__ = ["in_force", "open_run", "results_of", "scored", "step"]
+__all__ = ["in_force", "open_run", "results_of", "scored", "step", "undecide"]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -40,6 +40,12 @@ def in_force(run: Run) -> Manifest | None:
     """The run's manifest if it is what is published now: its steps then have nothing to do."""
     current = publish.current(Path(run.state_dir), Path(run.output_dir))
     return current if current is not None and current.run_key == run.run_key else None
+
+
+def undecide(run: Run) -> None:
+    """Forget what a person decided: it was about an earlier judgement."""
+    approval_path(run).unlink(missing_ok=True)
+    rejection_path(run).unlink(missing_ok=True)
 
 
 def scored(run: Run) -> bool:

@@ -12,7 +12,7 @@ from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition
 
-__all__ = ["status"]
+__all__ = ["partitions", "status"]
 
 
 def status(
@@ -24,7 +24,7 @@ def status(
         first, last: partition keys that bound the list, both included.
     """
     layout = Layout.of(loaded)
-    found = {p.key: p for p in _partitions(loaded, layout)}
+    found = {p.key: p for p in partitions(loaded, layout)}
     return [
         _describe(layout, found[key])
         for key in sorted(found)
@@ -32,7 +32,8 @@ def status(
     ]
 
 
-def _partitions(loaded: Loaded, layout: Layout) -> Iterator[Partition]:
+def partitions(loaded: Loaded, layout: Layout) -> Iterator[Partition]:
+    """Those of the input, of the state and of the table; some come more than once."""
     config = loaded.pipeline.input.partition
     if not config:
         yield Partition("all")
@@ -54,6 +55,8 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
     except NocturneError as error:
         problem = str(error)
     unfinished = state.recall(state_dir)
+    if manifest and unfinished and unfinished.run_key == manifest.run_key:
+        unfinished = None  # it came into force, and was killed before it could say so
     name = "published" if manifest else "missing"
     if problem:
         name = "failed"

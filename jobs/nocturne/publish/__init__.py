@@ -1,7 +1,22 @@
 """The publish room: staged files become the partition, exactly once, with a manifest."""
 
-from nocturne.publish.commit import commit, staged
-from nocturne.publish.manifests import current, history, intact, manifest_id, path_of
+from nocturne.publish.commit import commit, restore, settle, staged
+from nocturne.publish.garbage import Garbage, garbage, remove, scratch, unused
+from nocturne.publish.manifests import (
+    current,
+    history,
+    intact,
+    lineage,
+    manifest_id,
+    path_of,
+    run_folder,
+    version_of,
+)
 from nocturne.publish.reuse import reuse
+from nocturne.publish.verify import Problem, verify
 
-__all__ = ["commit", "current", "history", "intact", "manifest_id", "path_of", "reuse", "staged"]
+__all__ = [
+    "Garbage", "Problem", "commit", "current", "garbage", "history", "intact", "lineage",
+    "manifest_id", "path_of", "remove", "restore", "reuse", "run_folder", "scratch", "settle",
+    "staged", "unused", "verify", "version_of",
+]  # fmt: skip

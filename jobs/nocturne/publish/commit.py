@@ -1,18 +1,34 @@
-"""Staged files become the partition, in one atomic exchange, or nothing changes."""
+"""Staged files become the partition, in one atomic exchange, or nothing changes.
+
+A commit writes the manifest, then exchanges the folders. Published file names carry the run
+key, so the folder itself says which manifest is in force: before the exchange the old one,
+after it the new one. What follows (the old files become a kept version) is done by whoever
+finds it undone: ``settle``.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import PublishError, StateError, Superseded
+from nocturne.failpoints import reach
 from nocturne.files import exchange, file_digest, locked, sync_folder
-from nocturne.publish.manifests import current, file_name, next_number, path_of
+from nocturne.publish.manifests import (
+    current,
+    file_name,
+    lineage,
+    next_number,
+    path_of,
+    run_folder,
+    version_of,
+)
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, write
 
-__all__ = ["commit", "staged"]
+__all__ = ["commit", "restore", "settle", "staged"]
 
 
 def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list[OutputFile]]:
@@ -44,10 +60,12 @@ def commit(
     """
     state, target = Path(run.state_dir), Path(run.output_dir)
     with locked(state / "lock"):
+        reach("commit.locked")
         now = current(state, target)
-        if now is not None and now.run_key == run.run_key:
-            _retire(run, now)
-            return now
+        if now is not None:
+            _settle(state, now, keep)
+            if now.run_key == run.run_key:
+                return now
         if (now.id if now else None) != run.based_on:
             raise Superseded(
                 f"{run.pipeline} {run.partition.key}: these scores were planned when the "
@@ -58,34 +76,82 @@ def commit(
                 published=now.id if now else None,
             )
         new = manifest(next_number(state), run.based_on)
-        table = _arrange(run, results)
+        attempts = Path(run.run_dir) / "attempts"
+        files = {file_name(r.index, run.run_key): attempts / r.file for r in results}
+        table = _arrange(files, Path(run.run_dir) / "table")
+        reach("commit.arranged")
         _keep_quarantine(run, results)
-        write(path_of(state, new.id), new, exclusive=True)
-        sync_folder(path_of(state, new.id).parent)
-        try:
-            _swap(table, target)
-        except (PublishError, OSError):
-            path_of(state, new.id).unlink()  # it never came into force
-            raise
-        sync_folder(target.parent)  # in force already: an error here must not take it back
-        _retire(run, new)
-        _prune(state, keep)
+        _put_in_force(state, target, table, new, keep)
     return new
 
 
-def _arrange(run: Run, results: list[SplitResult]) -> Path:
-    """A folder with every winning attempt under its final name: hard links, no copies."""
-    table = Path(run.run_dir) / "table"
+def restore(
+    state: Path,
+    target: Path,
+    earlier: Manifest,
+    manifest: Callable[[int, str], Manifest],
+    keep: int,
+) -> Manifest:
+    """Put the files of an earlier manifest in force again, as a new manifest.
+
+    Args:
+        manifest: makes the new manifest from its number and the id of the one that it replaces.
+
+    Raises:
+        StateError: nothing is published, or the earlier files are no longer kept as they were.
+        Superseded: another process is publishing.
+    """
+    with locked(state / "lock"):
+        reach("commit.locked")
+        now = current(state, target)
+        if now is None:
+            raise StateError(f"{target} is not published, so there is nothing to roll back")
+        _settle(state, now, keep)
+        if now.run_key == earlier.run_key:
+            return now
+        kept = version_of(state, earlier)
+        if kept is None:
+            raise StateError(
+                f"the files of manifest {earlier.id} are no longer kept (output.keep is {keep}). "
+                "Score the partition again with that model (--model-version "
+                f"{earlier.model.version}), or raise output.keep for the future"
+            )
+        for file in earlier.outputs:
+            if not (kept / file.path).is_file() or file_digest(kept / file.path) != file.sha256:
+                raise StateError(
+                    f"{kept / file.path} is not the file that manifest {earlier.id} published "
+                    "(missing or damaged); nothing was changed. Choose another manifest"
+                )
+        files = {file.path: kept / file.path for file in earlier.outputs}
+        table = _arrange(files, run_folder(state, earlier) / "table")
+        reach("commit.arranged")
+        new = manifest(next_number(state), now.id)
+        _put_in_force(state, target, table, new, keep)
+    return new
+
+
+def settle(state: Path, target: Path, keep: int) -> None:
+    """Finish what a publish that was killed after its exchange left undone.
+
+    Where another process is publishing, that one does it.
+    """
+    with suppress(Superseded), locked(state / "lock"):
+        now = current(state, target)
+        if now is not None:
+            _settle(state, now, keep)
+
+
+def _arrange(files: Mapping[str, Path], table: Path) -> Path:
+    """A folder with the files under their final names: hard links, no copies."""
     shutil.rmtree(table, ignore_errors=True)
-    table.mkdir()
-    for result in results:
-        source = Path(run.run_dir) / "attempts" / result.file
+    table.mkdir(parents=True)
+    for name, source in files.items():
         if not source.exists():
             raise StateError(
-                f"{source} is gone, though its result says that it was written; run "
-                f"`nocturne score {run.pipeline} --date {run.partition.key} --force`"
+                f"{source} is gone, though its result says that it was written; run the "
+                "partition again with --force"
             )
-        os.link(source, table / file_name(result.index, run.run_key))
+        os.link(source, table / name)
     sync_folder(table)
     return table
 
@@ -98,29 +164,48 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
             kept = folder / file_name(result.index, run.run_key)
             kept.unlink(missing_ok=True)
             os.link(Path(run.run_dir) / "attempts" / result.quarantine_file, kept)
+    reach("commit.quarantined")
 
 
-def _swap(table: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        exchange(table, target)
-    else:
-        table.rename(target)
+def _put_in_force(state: Path, target: Path, table: Path, new: Manifest, keep: int) -> None:
+    path = path_of(state, new.id)
+    write(path, new, exclusive=True)
+    sync_folder(path.parent)
+    reach("commit.written")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            exchange(table, target)
+        else:
+            table.rename(target)
+    except (PublishError, OSError):
+        path.unlink()  # it never came into force
+        raise
+    reach("commit.swapped")
+    sync_folder(target.parent)  # in force already: an error here must not take it back
+    _settle(state, new, keep)
 
 
-def _retire(run: Run, now: Manifest) -> None:
-    """The files that the exchange brought out become a kept version; also after a crash there."""
-    table = Path(run.run_dir) / "table"
+def _settle(state: Path, now: Manifest, keep: int) -> None:
+    """The files that the exchange brought out become a kept version; too old ones go."""
+    table = run_folder(state, now) / "table"
     if now.replaces is not None and table.is_dir():
-        old = Path(run.state_dir) / "versions" / now.replaces
+        old = state / "versions" / now.replaces
         old.parent.mkdir(exist_ok=True)
         if not old.exists():
             table.rename(old)
     shutil.rmtree(table, ignore_errors=True)
+    reach("commit.retired")
+    for path in superfluous_versions(state, now, keep):
+        shutil.rmtree(path, ignore_errors=True)
+    reach("commit.pruned")
 
 
-def _prune(state: Path, keep: int) -> None:
-    versions = state / "versions"
-    names = sorted(p.name for p in versions.iterdir()) if versions.is_dir() else []
-    for name in names[: max(0, len(names) - keep)]:
-        shutil.rmtree(versions / name, ignore_errors=True)
+def superfluous_versions(state: Path, now: Manifest, keep: int) -> list[Path]:
+    """Kept versions past ``keep``, and those whose files are in force again."""
+    folder = state / "versions"
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    line = {manifest.id for manifest in lineage(state, now)}
+    wanted = [p for p in found if p.name in line and not p.name.endswith(now.run_key[:16])]
+    wanted = wanted[-keep:] if keep else []
+    return [path for path in found if path not in wanted]

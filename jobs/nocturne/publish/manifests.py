@@ -8,7 +8,10 @@ from pathlib import Path
 from nocturne.errors import PublishError
 from nocturne.records import Manifest, read
 
-__all__ = ["current", "file_name", "history", "intact", "manifest_id", "next_number", "path_of"]
+__all__ = [
+    "current", "file_name", "history", "intact", "lineage", "manifest_id", "next_number",
+    "path_of", "run_folder", "version_of",
+]  # fmt: skip
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
 
@@ -26,6 +29,17 @@ def manifest_id(number: int, run_key: str) -> str:
 def path_of(state: Path, id_: str) -> Path:
     """Where the manifest ``id_`` lies."""
     return state / "manifests" / f"{id_}.json"
+
+
+def run_folder(state: Path, manifest: Manifest) -> Path:
+    """The run directory in which the manifest's scores were made."""
+    return state / "runs" / manifest.run_key[:16]
+
+
+def version_of(state: Path, manifest: Manifest) -> Path | None:
+    """Where the files of a manifest that was replaced are kept; None if they are not."""
+    found = sorted((state / "versions").glob(f"*-{manifest.run_key[:16]}"))
+    return found[-1] if found else None
 
 
 def _ids(state: Path) -> list[str]:
@@ -65,6 +79,19 @@ def intact(manifest: Manifest, target: Path) -> bool:
     return there == {file.path: file.size for file in manifest.outputs}
 
 
+def lineage(state: Path, now: Manifest | None) -> list[Manifest]:
+    """The manifest in force, the one that it replaced, and so on to the first.
+
+    What ``history`` has beside them never came into force.
+    """
+    line = []
+    while now is not None:
+        line.append(now)
+        before = path_of(state, now.replaces) if now.replaces else None
+        now = read(Manifest, before) if before is not None and before.exists() else None
+    return line
+
+
 def history(state: Path) -> list[Manifest]:
-    """Every manifest of the partition, oldest first."""
+    """Every manifest that was written for the partition, oldest first."""
     return [read(Manifest, path_of(state, id_)) for id_ in _ids(state)]

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from nocturne.failpoints import reach
 from nocturne.files import file_digest
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, read, write
 
@@ -41,6 +42,7 @@ def reuse(run: Run, current: Manifest) -> int:
             source = Path(run.state_dir) / "quarantine" / current.run_key[:16] / bad.path
             if not _link(source, attempts / f"quarantine-{name}", bad):
                 continue
+        reach("prepare.linked")
         new = replace(old, index=split.index, file=name, finished=old.started,
                       quarantine_file=f"quarantine-{name}" if bad else None)  # fmt: skip
         write(target, new, exclusive=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nocturne import errors
-from nocturne.errors import NocturneError, RetryableError
+from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.records import Run, read
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def place(run: Run, share: float) -> Place:
 def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:
     """(value, None, None), or (None, the error's type, its message): errors cross as data."""
     try:
-        return work(), None, None
+        with disk_errors():
+            return work(), None, None
     except NocturneError as failure:
         return None, type(failure).__name__, str(failure)
     except Exception as failure:  # one bad split must not end the other nights' job

@@ -1,0 +1,19 @@
+"""``nocturne``: the pipeline from a terminal, and its single steps for Airflow.
+
+Exit codes: 0 done; 1 a terminal error (trying again won't help); 3 held for a person;
+75 a retryable one; 2 wrong usage. With --json the last line of standard output is one
+JSON value; everything meant for people goes to standard error then.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from nocturne.cli import care, nights, project
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Batch scoring, published exactly once.")  # fmt: skip
+for commands in (nights.app, care.app, project.app):
+    app.add_typer(commands)

@@ -1,0 +1,75 @@
+"""What the commands share: errors without tracebacks, options, where output goes."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Optional, ParamSpec, TypeVar
+
+import typer
+
+from nocturne import config
+from nocturne.errors import NocturneError
+from nocturne.records import Partition
+
+__all__ = [
+    "AsJson", "By", "Date", "Name", "Version", "answer", "clean_errors", "load", "login", "night",
+    "say",
+]  # fmt: skip
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Name = Annotated[str, typer.Argument(metavar="PIPELINE", help="A file in conf/pipelines/.")]
+Date = Annotated[str, typer.Option("--date", help="Partition, e.g. 2013-04-01.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Version = Annotated[Optional[int], typer.Option("--model-version", help="Score with this version.")]
+By = Annotated[Optional[str], typer.Option(help="Who decides; default: your login.")]
+
+
+def clean_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Our own errors end the command with their message and exit code, not a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except NocturneError as error:
+            print(f"nocturne: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+
+    return wrapped
+
+
+def say(text: str) -> None:
+    """For people: standard error."""
+    print(text, file=sys.stderr)
+
+
+def answer(value: Any, as_json: bool) -> None:
+    """For programs: one JSON value, the last line of standard output."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def load(name: str, version: int | None = None) -> config.Loaded:
+    """The pipeline, its model's version by hand if one is given."""
+    return config.load(name, overrides={"model.version": version})
+
+
+def night(name: str, date: str) -> tuple[config.Loaded, Partition]:
+    """The pipeline and one of its partitions."""
+    loaded = load(name)
+    return loaded, config.partition(loaded.pipeline.input.partition, date)
+
+
+def login() -> str:
+    """Who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid {os.getuid()}"

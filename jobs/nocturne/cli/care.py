@@ -1,0 +1,128 @@
+"""After the night: decide on held scores, prove what is published, go back, clean up."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Optional
+
+import typer
+
+from nocturne import config
+from nocturne.cli.base import AsJson, By, Date, Name, answer, clean_errors, load, login, night, say
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+@clean_errors
+def approve(name: Name, date: Date, by: By = None) -> None:
+    """Publish the held scores of a partition all the same."""
+    from nocturne.pipeline.decisions import approve_held
+
+    loaded, partition = night(name, date)
+    manifest = approve_held(loaded, partition, by or login())
+    say(f"published {manifest.rows_published} rows as manifest {manifest.id}")
+
+
+@app.command()
+@clean_errors
+def reject(
+    name: Name,
+    date: Date,
+    by: By = None,
+    why: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+) -> None:
+    """Decide that the held scores of a partition are not published."""
+    from nocturne.pipeline.decisions import reject_held
+
+    loaded, partition = night(name, date)
+    run = reject_held(loaded, partition, by or login(), why)
+    say(f"{name} {date} is rejected; what was published before stays. Its scores remain in "
+        f"{run.run_dir} until `nocturne gc {name} --yes`")  # fmt: skip
+
+
+@app.command()
+@clean_errors
+def verify(
+    name: Name,
+    date: Date,
+    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Score splits again, compare.")] = False,
+    splits: Annotated[int, typer.Option(min=0, help="How many are replayed; 0: all.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that what is published is what the manifest says: files, hashes, counts, schema.
+
+    Exit code 1 if it is not, or if nothing is published.
+    """
+    from nocturne.errors import NocturneError
+    from nocturne.pipeline.verifying import verify_partition
+
+    loaded = load(name)
+    found: list[dict[str, Any]] = []
+    for partition in config.span(loaded.pipeline.input.partition, date, to):
+        try:
+            verified = verify_partition(loaded, partition, (splits or None) if replay else 0)
+        except NocturneError as error:
+            found.append({"partition": partition.key, "ok": False, "message": str(error)})
+            say(f"{partition.key}: {error}")
+            continue
+        found.append(verified.as_json())
+        what = f"{verified.files} files, {verified.rows} rows, manifest {verified.manifest}"
+        say(f"{partition.key}: {'ok' if verified.ok else 'NOT as published'}, {what}")
+        for problem in verified.problems:
+            say(f"  {problem.file or 'the partition'}: {problem.problem}")
+        for one in verified.replayed:
+            say(f"  {one.file}: replay {one.outcome}{': ' + one.detail if one.detail else ''}")
+    answer(found, as_json)
+    if not all(one["ok"] for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+@clean_errors
+def rollback(
+    name: Name,
+    date: Date,
+    to: Annotated[
+        Optional[str], typer.Option("--to", help="Manifest id or number; default: the one before.")
+    ] = None,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the earlier scores of a partition in force again, as a new manifest."""
+    from nocturne.pipeline.decisions import roll_back
+
+    loaded, partition = night(name, date)
+    manifest = roll_back(loaded, partition, to, by or login())
+    say(f"{name} {date}: manifest {manifest.restores} ({manifest.rows_published} rows, model "
+        f"version {manifest.model.version}) is in force again as {manifest.id}")  # fmt: skip
+    answer({"id": manifest.id, "restores": manifest.restores,
+            "model_version": manifest.model.version,
+            "rows_published": manifest.rows_published}, as_json)  # fmt: skip
+
+
+@app.command()
+@clean_errors
+def gc(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only listed.")] = False,
+    older_than: Annotated[
+        float, typer.Option(min=0, help="Hours; what changed within them is left alone.")
+    ] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """List, or remove, files of the state that nothing needs any more.
+
+    Never what a manifest in force, a kept version, or a held or running night needs.
+    """
+    from nocturne.pipeline.collecting import collect
+
+    found = collect(load(name), older_than * 3600, yes)
+    for garbage in found:
+        say(f"{garbage.bytes:>14,}  {garbage.path}  ({garbage.why})")
+    size = sum(garbage.bytes for garbage in found) / 1e6
+    verb = "removed" if yes else "would be removed; --yes removes it"
+    say(f"{len(found)} files and folders, {size:,.1f} MB: {verb}" if found else "no garbage")
+    answer([{"path": str(g.path), "bytes": g.bytes, "why": g.why} for g in found], as_json)

@@ -1,0 +1,190 @@
+"""Scoring a partition or a range, its single steps, and how the partitions stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from nocturne import config
+from nocturne.cli.base import AsJson, Date, Name, Version, answer, clean_errors, load, night, say
+from nocturne.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from nocturne.pipeline.night import Night
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+RunDir = Annotated[Path, typer.Argument(help="The run directory that prepare printed.")]
+Force = Annotated[bool, typer.Option("--force", help="Score again what is published already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve and plan, score nothing.")]
+
+
+@app.command()
+@clean_errors
+def score(
+    name: Name,
+    date: Date,
+    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    model_version: Version = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a partition, or a range in one Spark application, from plan to publish."""
+    from nocturne.pipeline.night import score_range
+
+    loaded = load(name, model_version)
+    nights = list(config.span(loaded.pipeline.input.partition, date, to))
+    watch = Stopwatch()
+    with watch("in all"):
+        done = score_range(loaded, nights, force=force, dry_run=dry_run, say=say, watch=watch)
+    say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
+    _tell(name, done, as_json)
+
+
+@app.command()
+@clean_errors
+def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Give quarantined rows another chance, after a fix, with the model that scored the night.
+
+    The splits that they are in are scored again; all others are taken over as they are.
+    """
+    from nocturne.pipeline.decisions import scored_with
+    from nocturne.pipeline.night import score_range
+
+    loaded, partition = night(name, date)
+    loaded = load(name, scored_with(loaded, partition).version)
+    done = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
+    _tell(name, done, as_json)
+
+
+def _tell(name: str, done: Sequence[Night], as_json: bool) -> None:
+    if as_json:
+        answer([night.as_json() for night in done], True)
+    else:
+        from nocturne.tables import nights_table
+
+        nights_table(name, done)
+    code = max((night.exit_code for night in done), default=0)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+@clean_errors
+def ready(name: Name, date: Date) -> None:
+    """Say whether a partition is complete: exit code 0, or 75 if not yet."""
+    from nocturne.errors import NotReady, PartitionMissing
+    from nocturne.pipeline import ready as check
+
+    loaded, partition = night(name, date)
+    try:
+        check(loaded, partition)
+    except PartitionMissing as error:
+        raise NotReady(str(error)) from None
+    say(f"{name} {date} is ready")
+
+
+@app.command()
+@clean_errors
+def prepare(
+    name: Name,
+    date: Date,
+    model_version: Version = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Resolve the model and plan a partition; print its run directory."""
+    from nocturne.pipeline import prepare as plan_it
+
+    loaded = load(name, model_version)
+    partition = config.partition(loaded.pipeline.input.partition, date)
+    prepared = plan_it(loaded, partition, force=force, dry_run=dry_run)
+    say(prepared.message)
+    run_dir = prepared.run.run_dir if prepared.run and prepared.action == "score" else None
+    answer({"action": prepared.action, "run_dir": run_dir, "message": prepared.message}, as_json)
+    if run_dir and not as_json:
+        print(run_dir)
+
+
+@app.command()
+@clean_errors
+def judge(run_dir: RunDir, as_json: AsJson = False) -> None:
+    """Check quality and drift of a scored run; write its report."""
+    from nocturne.pipeline import open_run
+    from nocturne.pipeline.judging import judge as judge_it
+
+    judgement = judge_it(open_run(run_dir))
+    say(f"verdict {judgement.verdict}" + "".join(f"\n  {r}" for r in judgement.reasons))
+    say(f"report {judgement.report}")
+    said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
+              "report": judgement.report, "run_dir": str(run_dir)}  # fmt: skip
+    answer(said, as_json)
+
+
+@app.command()
+@clean_errors
+def gate(run_dir: RunDir) -> None:
+    """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    from nocturne.pipeline import open_run
+    from nocturne.pipeline.publishing import gate as check
+    from nocturne.pipeline.runs import step
+
+    run = open_run(run_dir)
+    with step("gate", run):
+        say(f"passed with verdict {check(run).verdict}")
+
+
+@app.command()
+@clean_errors
+def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
+    """Publish a judged run: all of it in one step, or nothing."""
+    from nocturne.pipeline import open_run
+    from nocturne.pipeline.publishing import publish_run
+    from nocturne.publish import path_of
+
+    run = open_run(run_dir)
+    manifest = publish_run(run)
+    path = str(path_of(Path(run.state_dir), manifest.id))
+    say(f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
+         f"{run.output_dir}\nmanifest {path}")  # fmt: skip
+    said = {
+        "manifest": path,
+        "output": run.output_dir,
+        "id": manifest.id,
+        "rows_published": manifest.rows_published,
+        "rows_quarantined": manifest.rows_quarantined,
+        "model_version": manifest.model.version,
+        "verdict": manifest.verdict,
+    }
+    answer(said, as_json)
+
+
+@app.command()
+@clean_errors
+def status(
+    name: Name,
+    first: Annotated[Optional[str], typer.Option("--from", help="First partition.")] = None,
+    last: Annotated[Optional[str], typer.Option("--to", help="Last partition.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the partitions with state, model version, rows and verdict."""
+    from nocturne.pipeline.status import status as list_them
+
+    loaded = load(name)
+    for key in (first, last):
+        if key is not None:
+            config.parse(loaded.pipeline.input.partition, key)
+    rows = list_them(loaded, first, last)
+    if as_json:
+        answer(rows, True)
+    else:
+        from nocturne.tables import status_table
+
+        status_table(name, rows)

@@ -1,0 +1,97 @@
+"""Setting up: a new pipeline, what a run needs, the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from nocturne import config
+from nocturne.cli.base import AsJson, Name, answer, clean_errors, load, say
+from nocturne.errors import ConfigError
+
+__all__ = ["app"]
+
+app = typer.Typer()
+config_app = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
+app.add_typer(config_app, name="config")
+
+
+@app.command()
+@clean_errors
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new pipeline.")],
+    model: Annotated[str, typer.Option(help="Registered model: NAME, NAME@ALIAS, NAME/VERSION.")],
+    input_path: Annotated[str, typer.Option("--input", help="Folder of the Parquet table.")],
+    output_path: Annotated[Optional[str], typer.Option("--output", help="Of the scores.")] = None,
+    key: Annotated[Optional[list[str]], typer.Option(help="Key column; may be repeated.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    allow_pickle: Annotated[bool, typer.Option(help="Take a model that is a pickle.")] = False,
+) -> None:
+    """Write a pipeline YAML and starter suites from a model and its data."""
+    from nocturne.init import init as write_it
+    from nocturne.tracking import tracking_uri
+
+    root = config.home()
+    uri = tracking_uri(config.registry_uri(root), root)
+    for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
+                         keys=key or None, root=root, tracking_uri=uri, force=force,
+                         allow_pickle=allow_pickle):  # fmt: skip
+        say(f"wrote {path}")
+    say(f"next: nocturne score {name} --date DATE --dry-run")
+
+
+@app.command()
+@clean_errors
+def doctor(as_json: AsJson = False) -> None:
+    """Check what a run needs, and say how to mend what is missing."""
+    from nocturne.doctor import check_all
+    from nocturne.tables import doctor_table
+
+    checks = check_all()
+    if as_json:
+        answer([check.__dict__ for check in checks], True)
+    else:
+        doctor_table(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@config_app.command("show")
+@clean_errors
+def config_show(name: Name, as_json: AsJson = False) -> None:
+    """Every setting with its value and where it comes from."""
+    loaded = load(name)
+    rows = list(loaded.values())
+    if as_json:
+        answer([{"key": k, "value": v, "origin": o} for k, v, o in rows], True)
+    else:
+        from nocturne.tables import config_table
+
+        config_table(name, rows)
+
+
+@config_app.command("schema")
+@clean_errors
+def config_schema() -> None:
+    """Write the JSON schemas that editors use into conf/schema/."""
+    from nocturne.config.schema import write_schemas
+
+    for path in write_schemas(config.home()):
+        say(f"wrote {path}")
+
+
+@config_app.command("check")
+@clean_errors
+def config_check() -> None:
+    """Validate every pipeline's YAML."""
+    root, wrong = config.home(), []
+    for name in config.names(root):
+        try:
+            config.load(name, root=root)
+            say(f"{name}: ok")
+        except ConfigError as error:
+            wrong.append(name)
+            say(f"{error}")
+    if wrong:
+        raise ConfigError(f"{len(wrong)} of the pipelines are wrong: {', '.join(wrong)}")

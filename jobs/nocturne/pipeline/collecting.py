@@ -1,0 +1,70 @@
+"""Collect garbage: working files, versions and models that nothing needs any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nocturne import publish, state
+from nocturne.config import Loaded
+from nocturne.errors import Superseded
+from nocturne.files import locked
+from nocturne.layout import Layout
+from nocturne.pipeline.status import partitions
+from nocturne.publish import Garbage
+from nocturne.records import Partition, Run, read
+
+__all__ = ["collect"]
+
+
+def collect(loaded: Loaded, seconds: float, remove: bool) -> list[Garbage]:
+    """What can go from a pipeline's state; with ``remove`` it is gone.
+
+    Never what a manifest in force, a kept version, or a held or running night needs.
+
+    Args:
+        seconds: what was changed within so many is left alone.
+    """
+    layout = Layout.of(loaded)
+    found: list[Garbage] = []
+    for partition in {p.key: p for p in partitions(loaded, layout)}.values():
+        found += _of_partition(loaded, layout, partition, seconds, remove)
+    of_table = _of_models(layout, seconds) + publish.scratch(layout.state, seconds)
+    for garbage in of_table if remove else ():
+        publish.remove(garbage)
+    return found + of_table
+
+
+def _of_partition(
+    loaded: Loaded, layout: Layout, partition: Partition, seconds: float, remove: bool
+) -> list[Garbage]:
+    folder, target = layout.partition_state(partition), layout.output(partition)
+    if not folder.is_dir():
+        return []
+    keep = loaded.pipeline.output.keep
+    try:
+        if remove:
+            publish.settle(folder, target, keep)
+        with locked(folder / "lock"):
+            now = publish.current(folder, target)
+            busy = [key for key in _busy(folder) if now is None or key != now.run_key]
+            found = publish.garbage(folder, now, keep, busy, seconds)
+            for garbage in found if remove else ():
+                publish.remove(garbage)
+            if remove and now is not None:
+                state.clear(folder, now.run_key)
+    except Superseded:  # being published: it has no garbage that is old enough
+        return []
+    return found
+
+
+def _busy(folder: Path) -> list[str]:
+    current = state.recall(folder)
+    return [current.run_key] if current and current.state in ("held", "running") else []
+
+
+def _of_models(layout: Layout, seconds: float) -> list[Garbage]:
+    """Copies of models that no run directory names, in a partition or outside of all."""
+    used = set()
+    for path in layout.state.glob("**/runs/*/run.json"):
+        used.add(Path(read(Run, path).model.path).name)
+    return publish.unused(layout.state / "models", used, seconds)

@@ -1,0 +1,178 @@
+"""Verify a published partition, and score a sample of it again to compare."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nocturne import publish, registry
+from nocturne.config import Loaded
+from nocturne.errors import NocturneError, StateError
+from nocturne.files import file_blake3
+from nocturne.layout import Layout
+from nocturne.pipeline.publishing import environment
+from nocturne.publish import Problem
+from nocturne.records import InputFile, Manifest, OutputFile, Partition, Run, Split, read
+
+__all__ = ["Replayed", "Verified", "verify_partition"]
+
+TOLERANCE = 1e-5
+"""Relative, between a score and the same one made on another processor or by another torch."""
+
+_DECIDES_BITS = ("torch", "machine", "cpu")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One split scored again: how its rows compare with the published ones."""
+
+    file: str
+    outcome: Literal["bit-equal", "within tolerance", "different", "impossible"]
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome in ("bit-equal", "within tolerance")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verify found of one partition."""
+
+    partition: str
+    manifest: str
+    output: str
+    files: int
+    rows: int
+    problems: tuple[Problem, ...]
+    replayed: tuple[Replayed, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems and all(one.ok for one in self.replayed)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **{k: v for k, v in vars(self).items() if k not in ("problems", "replayed")},
+            "ok": self.ok,
+            "problems": [vars(problem) for problem in self.problems],
+            "replayed": [vars(one) for one in self.replayed],
+        }
+
+
+def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 0) -> Verified:
+    """Compare a published partition with its manifest; nothing is changed.
+
+    Args:
+        replay: how many splits are scored again with the pinned model and compared; None: all.
+
+    Raises:
+        StateError: nothing is published there.
+        PublishError: the folder holds files that no manifest names.
+    """
+    layout = Layout.of(loaded)
+    state, target = layout.partition_state(partition), layout.output(partition)
+    manifest = publish.current(state, target)
+    if manifest is None:
+        raise StateError(
+            f"{loaded.pipeline.name} {partition.key} is not published: {target} is "
+            f"{'empty' if target.exists() else 'not there'}. See `nocturne status "
+            f"{loaded.pipeline.name}`"
+        )
+    run = read(Run, publish.run_folder(state, manifest) / "run.json")
+    outputs = [output["name"] for output in run.encoding["outputs"]]
+    columns = [*run.keys, *run.passthrough, *outputs, "model_version"]
+    problems = publish.verify(manifest, target, state, columns)
+    replayed = _replay(run, manifest, target, replay) if replay != 0 else []
+    return Verified(partition.key, manifest.id, str(target), len(manifest.outputs),
+                    manifest.rows_published, tuple(problems), tuple(replayed))  # fmt: skip
+
+
+def _replay(run: Run, manifest: Manifest, target: Path, count: int | None) -> list[Replayed]:
+    """Score some of the published splits again, chosen by chance."""
+    if run.query is not None:
+        said = "a query is read by Spark as a whole; score the partition again with --force"
+        return [Replayed("", "impossible", said)]
+    try:
+        registry.check_copy(run.model)
+    except NocturneError as error:
+        return [Replayed("", "impossible", str(error))]
+    splits = {split.key: split for split in run.splits}
+    files = list(manifest.outputs)
+    if count is not None and count < len(files):
+        chosen = random.SystemRandom().sample(range(len(files)), count)
+        files = [files[i] for i in sorted(chosen)]
+    differs = _elsewhere(manifest.environment)
+    with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state_dir) as scratch:
+        again = replace(run, run_dir=scratch)
+        return [_one(again, splits[file.split], file, target, differs) for file in files]
+
+
+def _one(run: Run, split: Split, file: OutputFile, target: Path, differs: str) -> Replayed:
+    from nocturne.split import run_split
+
+    planned = next(f for f in run.files if f.path == split.file)
+    source = Path(run.input_dir) / planned.path
+    if not source.is_file():
+        return Replayed(file.path, "impossible", f"its input {source} is gone")
+    if file_blake3(source) != planned.blake3:
+        return Replayed(file.path, "impossible", f"its input {source} was changed since")
+    try:
+        result = run_split(_as_it_is_now(run, planned, source), split)
+    except NocturneError as error:
+        return Replayed(file.path, "impossible", str(error))
+    made = Path(run.run_dir) / "attempts" / result.file
+    one, other = pq.read_table(target / file.path), pq.read_table(made)
+    made.unlink()
+    if one.equals(other):
+        return Replayed(file.path, "bit-equal")
+    found = _difference(one, other)
+    if differs and found is None:
+        return Replayed(file.path, "within tolerance", f"relative {TOLERANCE:g}; {differs}")
+    return Replayed(file.path, "different", found or "in the last bits, on the same processor type")
+
+
+def _as_it_is_now(run: Run, planned: InputFile, source: Path) -> Run:
+    """The same bytes may have been copied since: then inode and time differ."""
+    stat = source.stat()
+    now = replace(planned, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
+    return replace(run, files=tuple(now if f is planned else f for f in run.files))
+
+
+def _elsewhere(then: dict[str, str]) -> str:
+    """What decides bits and is not as it was then, in words; "" if all is."""
+    now = environment()
+    differs = [f"{name} was {then.get(name)}, is {now[name]}"
+               for name in _DECIDES_BITS if then.get(name) != now[name]]  # fmt: skip
+    return ", ".join(differs)
+
+
+def _difference(one: pa.Table, other: pa.Table) -> str | None:
+    """The first difference beyond the tolerance; None if there is none."""
+    if one.schema.names != other.schema.names or len(one) != len(other):
+        return f"{len(one)} rows of {one.schema.names} are now {len(other)} of {other.schema.names}"
+    for name in one.schema.names:
+        said = _column_difference(one[name], other[name])
+        if said:
+            return f"column {name!r}: {said}"
+    return None
+
+
+def _column_difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> str | None:
+    if one.equals(other):
+        return None
+    if pa.types.is_fixed_size_list(one.type):
+        one, other = pc.list_flatten(one), pc.list_flatten(other)
+    if one.type != other.type or not pa.types.is_floating(one.type):
+        return "other values"
+    gap = pc.abs(pc.subtract(one, other))
+    relative = pc.divide(gap, pc.add(pc.abs(one), 1e-12))
+    largest = pc.max(relative).as_py()
+    return None if largest <= TOLERANCE else f"values differ by a relative {largest:.2g}"

@@ -1,0 +1,123 @@
+"""Garbage: what no manifest in force, kept version, held or running night needs any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nocturne.failpoints import reach
+from nocturne.publish.commit import superfluous_versions
+from nocturne.publish.manifests import history, lineage
+from nocturne.records import Manifest
+
+__all__ = ["Garbage", "garbage", "remove", "scratch", "unused"]
+
+_WORKING = ("attempts", "progress", "table")
+"""What a run directory needs no more once its manifest is in force."""
+_SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".download-*", ".garbage-*")
+"""Names that are only there for a moment, unless the process was killed in it."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file or folder of the state, its size, and why it is not needed."""
+
+    path: Path
+    bytes: int
+    why: str
+
+
+def garbage(
+    state: Path, now: Manifest | None, keep: int, busy: Collection[str], seconds: float
+) -> list[Garbage]:
+    """What can go from one partition's state.
+
+    Args:
+        now: the manifest in force; None: nothing is published, and every manifest counts.
+        keep: replaced versions that stay.
+        busy: run keys that are held or running.
+        seconds: what was changed within so many is left alone.
+    """
+    line = lineage(state, now) if now else history(state)  # a folder that somebody moved away
+    keys, ids = {m.run_key[:16] for m in line}, {m.id for m in line}
+    working = {key[:16] for key in busy}
+    # The night before lies in the run that replaced it, until somebody settles that.
+    unsettled = now and now.replaces and not (state / "versions" / now.replaces).exists()
+
+    def found() -> Iterator[tuple[Path, str]]:
+        for run in _children(state / "runs"):
+            if run.name in working or run.name.startswith("."):
+                continue
+            if run.name not in keys:
+                yield run, "of a run that was not published"
+                continue
+            for name in _WORKING:
+                if (run / name).exists() and not (name == "table" and unsettled):
+                    yield run / name, "working files of a published run"
+        for path in superfluous_versions(state, now, keep) if now else ():
+            yield path, f"a version past output.keep ({keep}), or in force again"
+        for path in _children(state / "manifests"):
+            if path.suffix == ".json" and path.stem not in ids and path.stem[7:] not in working:
+                yield path, "a manifest that never came into force"
+        for folder in _children(state / "quarantine"):
+            if folder.name not in keys | working:
+                yield folder, "quarantine of a run that was not published"
+
+    return _old(found(), seconds)
+
+
+def scratch(folder: Path, seconds: float) -> list[Garbage]:
+    """What processes that were killed left half made, anywhere in a table's state."""
+    found = [path for pattern in _SCRATCH for path in sorted(folder.rglob(pattern))]
+    return _old(((path, "half made by a process that was killed") for path in found), seconds)
+
+
+def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]:
+    """Stored models, and what was made from them, whose folder's name is not in ``used``."""
+    stored = [p for p in _children(models) if p.name[0] != "." and p.name.split(".")[0] not in used]
+    return _old(((path, "a model that no run needs") for path in stored), seconds)
+
+
+def _old(found: Iterable[tuple[Path, str]], seconds: float) -> list[Garbage]:
+    return [
+        Garbage(path, _size(path), why)
+        for path, why in found
+        if time.time() - _changed(path) >= seconds
+    ]
+
+
+def remove(found: Garbage) -> None:
+    """Remove a piece of garbage; it loses its name first, so that it is whole or gone."""
+    gone = found.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        found.path.rename(gone)
+    except FileNotFoundError:  # it lay in something that is gone already
+        return
+    reach("gc.moved")
+    if gone.is_dir():
+        shutil.rmtree(gone)
+    else:
+        gone.unlink()
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _walk(path: Path) -> Iterator[os.stat_result]:
+    for inner in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            yield inner.lstat()
+
+
+def _size(path: Path) -> int:
+    return sum(stat.st_size for stat in _walk(path))
+
+
+def _changed(path: Path) -> float:
+    return max((stat.st_mtime for stat in _walk(path)), default=0.0)

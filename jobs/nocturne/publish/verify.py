@@ -1,0 +1,91 @@
+"""Verify: is what lies in the published folder what its manifest says?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.files import file_digest
+from nocturne.records import Manifest, OutputFile
+
+__all__ = ["Problem", "verify"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file, or with the partition as a whole (``file`` is "")."""
+
+    file: str
+    problem: str
+
+
+def verify(manifest: Manifest, target: Path, state: Path, columns: Sequence[str]) -> list[Problem]:
+    """Files, hashes, counts and schema of a published partition against its manifest.
+
+    Args:
+        columns: the names that every published file has, in order.
+    """
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    known = {file.path for file in manifest.outputs}
+    problems = [Problem(name, "is in no manifest") for name in sorted(there - known)]
+    schemas: dict[str, pa.Schema] = {}
+    for file in manifest.outputs:
+        found, schema = _file(target / file.path, file)
+        problems += [Problem(file.path, said) for said in found]
+        if schema is not None:
+            schemas[file.path] = schema
+    for file in manifest.quarantine:
+        folder = state / "quarantine" / manifest.run_key[:16]
+        found, _ = _file(folder / file.path, file)
+        problems += [Problem(f"quarantine/{file.path}", said) for said in found]
+    return problems + _schemas(schemas, columns) + _counts(manifest)
+
+
+def _file(path: Path, file: OutputFile) -> tuple[list[str], pa.Schema | None]:
+    if not path.is_file():
+        return ["is missing"], None
+    size = path.stat().st_size
+    if size != file.size:
+        return [f"has {size} bytes, the manifest says {file.size}"], None
+    if file_digest(path) != file.sha256:
+        return ["has other bytes than were published (sha256 differs)"], None
+    try:
+        footer = pq.read_metadata(path)
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        return [f"is not a readable Parquet file: {error}"], None
+    if footer.num_rows != file.rows:
+        return [f"has {footer.num_rows} rows, the manifest says {file.rows}"], schema
+    return [], schema
+
+
+def _schemas(schemas: dict[str, pa.Schema], columns: Sequence[str]) -> list[Problem]:
+    problems = []
+    first: pa.Schema | None = None
+    for name, schema in schemas.items():
+        first = first or schema
+        if schema.names != list(columns):
+            said = f"has the columns {', '.join(schema.names)}, expected {', '.join(columns)}"
+            problems.append(Problem(name, said))
+        elif not schema.equals(first):
+            problems.append(Problem(name, "has other types than the first file"))
+    return problems
+
+
+def _counts(manifest: Manifest) -> list[Problem]:
+    published = sum(file.rows for file in manifest.outputs)
+    quarantined = sum(file.rows for file in manifest.quarantine)
+    pairs = [
+        ("rows of its output files", published, "published", manifest.rows_published),
+        ("rows of its quarantine files", quarantined, "quarantined", manifest.rows_quarantined),
+        ("published and quarantined rows", published + quarantined, "read", manifest.rows_in),
+    ]
+    return [
+        Problem("", f"the {what} are {found}, the manifest says {said} were {how}")
+        for what, found, how, said in pairs
+        if found != said
+    ]

@@ -1,0 +1,81 @@
+"""A project whose nights are scored in plain processes, and any number of copies of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from chaos.nights import DAY, Root
+from conftest import sample
+from pipeline.conftest import ROOT
+from pipeline.conftest import registry as registry
+
+MakeRoot = Callable[..., Root]
+
+
+def rows(count: int, seed: int, first_id: int) -> pa.Table:
+    """A file of the partition; some of the first 600 ids are missing: quarantined rows."""
+    table = sample(count, seed, first_id)
+    keys = table["id"]
+    missing = pc.and_(pc.less(keys, 600), pc.equal(pc.bit_wise_and(keys, 63), 7))
+    return table.set_column(0, "id", pc.if_else(missing, pa.scalar(None, keys.type), keys))
+
+
+@pytest.fixture(scope="session")
+def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """conf/, a registry and a partition of three files, 18 splits."""
+    root = tmp_path_factory.mktemp("template")
+    (root / "conf" / "pipelines").mkdir(parents=True)
+    shutil.copy(ROOT / "conf" / "base.yaml", root / "conf")
+    for name in ("env", "spark"):
+        shutil.copytree(ROOT / "conf" / name, root / "conf" / name)
+    (root / "conf" / "expectations").mkdir()
+    database = root / "var" / "mlflow" / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    shutil.copy(registry / "mlflow.db", database)
+    folder = root / "data" / f"ds={DAY}"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        pq.write_table(rows(600, number, 1000 * number), folder / f"part-{number}.parquet",
+                       row_group_size=100)  # fmt: skip
+    pipeline = {
+        "model": {"name": "small", "alias": "champion"},
+        "input": {"path": "data"},
+        "output": {"path": "out/scores", "keys": ["id"], "passthrough": ["word"]},
+        # By hand: two searches may find different kernels, whose last bits differ.
+        "scoring": {"split_rows": 100, "kernel": "graph", "micro_batch": 64},
+        "quality": {"max_quarantined": 0.5},
+    }
+    text = yaml.safe_dump(pipeline, sort_keys=False)
+    (root / "conf" / "pipelines" / "p.yaml").write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def make_root(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeRoot]:
+    """Copies of the project; processes that they left running are ended."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made: list[Root] = []
+
+    def make() -> Root:
+        folder = tmp_path / f"root-{len(made)}"
+        shutil.copytree(template, folder)
+        made.append(Root(folder))
+        return made[-1]
+
+    home = os.environ.get("NOCTURNE_HOME")
+    yield make
+    if home is not None:
+        os.environ["NOCTURNE_HOME"] = home
+    for root in made:
+        root.end()

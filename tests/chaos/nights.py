@@ -1,0 +1,225 @@
+"""Nights in plain processes, without a JVM: a driver, two workers, and what they leave on disk.
+
+The driver forks two workers, which take the splits by turns as Spark's tasks would, waits for
+them, judges and publishes. All of it is the pipeline's own code; only Spark is replaced, by
+``os.fork``. A driver that is started again does what a retry does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne import config, publish
+from nocturne.config import Loaded
+from nocturne.errors import NocturneError
+from nocturne.failpoints import VARIABLE
+from nocturne.layout import Layout
+from nocturne.pipeline import prepare
+from nocturne.pipeline.collecting import collect
+from nocturne.pipeline.decisions import roll_back
+from nocturne.pipeline.judging import judge
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.runs import results_of
+from nocturne.pipeline.verifying import verify_partition
+from nocturne.records import Manifest, Partition, Run
+from nocturne.split import run_split
+
+DAY = "2024-01-02"
+CORES = 2
+
+
+def score_here(run: Run, throttle: float = 0.0) -> None:
+    """Score in ``CORES`` forked workers; raises if one of them failed."""
+    workers = [_fork(lambda core=core: _work(run, core, throttle)) for core in range(CORES)]
+    codes = [_wait(pid) for pid in workers]
+    if any(codes):
+        raise ChildProcessError("a worker died")
+
+
+def _work(run: Run, core: int, throttle: float) -> None:
+    if throttle:
+        _throttle(throttle)
+    for split in run.splits[core::CORES]:
+        run_split(run, split)
+
+
+def _throttle(seconds: float) -> None:
+    """A slow model: each call of it takes so much longer."""
+    from nocturne.engine.torch_model import TorchModel
+
+    fast = TorchModel.predict
+
+    def slow(self: TorchModel, encoded):  # type: ignore[no-untyped-def]
+        time.sleep(seconds)
+        return fast(self, encoded)
+
+    TorchModel.predict = slow  # type: ignore[method-assign]
+
+
+def whole_night(
+    loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
+) -> None:
+    """From plan to publish."""
+    prepared = prepare(loaded, partition, requeue=requeue)
+    if prepared.action == "score" and prepared.run is not None:
+        score_here(prepared.run, throttle)
+        results_of(prepared.run)
+        judge(prepared.run)
+        publish_run(prepared.run)
+
+
+def _fork(work: Callable[[], object]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        import torch
+
+        torch.set_num_threads(1)  # threads do not live on in a forked process
+        work()
+        code = 0
+    except NocturneError as error:
+        print(f"nocturne: {error}", file=sys.stderr)
+        code = error.exit_code
+    except ChildProcessError:
+        code = 75
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@dataclass
+class Root:
+    """A project's folder, and the processes that were started in it."""
+
+    path: Path
+    started: list[int] = field(default_factory=list)
+
+    def load(self) -> Loaded:
+        os.environ["NOCTURNE_HOME"] = str(self.path)
+        return config.load("p")
+
+    @property
+    def partition(self) -> Partition:
+        return config.partition(self.load().pipeline.input.partition, DAY)
+
+    @property
+    def input(self) -> Path:
+        return self.path / "data" / f"ds={DAY}"
+
+    @property
+    def output(self) -> Path:
+        return self.path / "out" / "scores" / f"ds={DAY}"
+
+    @property
+    def state(self) -> Path:
+        return Layout.of(self.load()).partition_state(self.partition)
+
+    # What is done in it: each in a process (and process group) of its own.
+
+    def start(self, work: Callable[[], object], failpoint: str = "") -> int:
+        """Fork a process that does the work; returns its id."""
+
+        def child() -> None:
+            os.setsid()
+            if failpoint:
+                os.environ[VARIABLE] = failpoint
+            work()
+
+        self.started.append(_fork(child))
+        return self.started[-1]
+
+    def night(self, failpoint: str = "", throttle: float = 0.0) -> int:
+        """A night from plan to publish; its exit code, negative for a signal."""
+        return self.wait(self.start_night(failpoint, throttle))
+
+    def start_night(self, failpoint: str = "", throttle: float = 0.0) -> int:
+        return self.start(lambda: whole_night(self.load(), self.partition, throttle), failpoint)
+
+    def requeue(self, failpoint: str = "") -> int:
+        return self.wait(
+            self.start(lambda: whole_night(self.load(), self.partition, requeue=True), failpoint)
+        )
+
+    def rollback(self, failpoint: str = "") -> int:
+        return self.wait(
+            self.start(lambda: roll_back(self.load(), self.partition, None, "ada"), failpoint)
+        )
+
+    def gc(self, failpoint: str = "") -> int:
+        return self.wait(self.start(lambda: collect(self.load(), 0, remove=True), failpoint))
+
+    def wait(self, pid: int) -> int:
+        return _wait(pid)
+
+    def end(self) -> None:
+        """Kill whatever was started here and lives on."""
+        for group in self.started:
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    # What is there.
+
+    def manifest(self) -> Manifest | None:
+        return publish.current(self.state, self.output)
+
+    def published(self) -> dict[str, str]:
+        """File name -> sha256."""
+        if not self.output.is_dir():
+            return {}
+        return {p.name: sha256(p.read_bytes()).hexdigest() for p in sorted(self.output.iterdir())}
+
+    def decided(self) -> dict[str, int]:
+        """Result file -> inode, of every run: which splits are done."""
+        return {str(p.relative_to(self.state)): p.stat().st_ino
+                for p in self.state.glob("runs/*/results/*.json")}  # fmt: skip
+
+    def files(self) -> list[str]:
+        """Every file and folder of the state."""
+        state = Layout.of(self.load()).state
+        return sorted(str(path.relative_to(self.path)) for path in state.rglob("*"))
+
+    def check(self) -> None:
+        """The night is whole, is what its manifest says, and no row is lost or doubled."""
+        verified = verify_partition(self.load(), self.partition)
+        assert verified.ok, verified.problems
+        manifest = self.manifest()
+        assert manifest is not None
+        sources = {f"part-{i}": pq.read_table(self.input / f.path, partitioning=None)
+                   for i, f in enumerate(manifest.inputs)}  # fmt: skip
+        came = Counter(_keys(pa.concat_tables(sources.values())))
+        kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
+        held = [pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
+                for f in manifest.quarantine]  # fmt: skip
+        went = Counter[object]()
+        for table in (*kept, *held):
+            went.update(_keys(table))
+        assert went == came, (went - came, came - went)
+        assert all(key is not None for table in kept for key in _keys(table))
+
+
+def _keys(table: pa.Table) -> list[object]:
+    return list(table["id"].to_pylist())

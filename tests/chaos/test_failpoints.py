@@ -1,0 +1,167 @@
+"""SIGKILL at every named step; the run that follows ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import MakeRoot, rows
+from chaos.nights import CORES, Root
+from nocturne.errors import ConfigError
+from nocturne.failpoints import FAILPOINTS, VARIABLE, reach
+
+SOURCE = Path(__file__).parents[2] / "jobs" / "nocturne"
+KILLED = -signal.SIGKILL
+ONLY_ELSEWHERE = {"prepare.linked", "gc.moved"}
+FIRST = [
+    *(name for name in FAILPOINTS if name not in ONLY_ELSEWHERE),
+    "split.batch@5", "split.staged@4", "split.decided@9",
+    *(f"record.written@{n}" for n in (2, 5, 9, 12)),
+]  # fmt: skip
+AGAIN = [
+    "prepare.planned", "prepare.linked", "prepare.linked@7", "split.staged", "split.decided",
+    "judge.judged", *(name for name in FAILPOINTS if name.startswith("commit.")),
+]  # fmt: skip
+BACK = [name for name in FAILPOINTS if name.startswith("commit.") and "quarantined" not in name]
+
+
+def _correct(root: Root) -> None:
+    """One file of three is delivered again, one is new: 12 splits are as they were."""
+    pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
+    pq.write_table(rows(200, 60, 9000), root.input / "part-9.parquet", row_group_size=100)
+
+
+def _undisturbed(root: Root, *steps: Callable[[Root], object]) -> Root:
+    for step in steps:
+        assert not step(root)
+    return root
+
+
+def _same(root: Root, reference: Root) -> None:
+    """The same bytes under the same names, every row once, and nothing left but what belongs."""
+    root.check()
+    assert root.published() == reference.published()
+    assert root.gc() == reference.gc() == 0
+    assert _names(root) == _names(reference)
+    root.check()
+
+
+def _names(root: Root) -> list[str]:
+    """The state's files; a commit that was killed leaves a gap in the numbers of manifests."""
+    commit = r"/(manifests|versions)/\d{6}-"
+    return sorted(re.sub(commit, r"/\1/N-", name) for name in root.files())
+
+
+@pytest.mark.parametrize("point", FIRST)
+def test_the_first_night(make_root: MakeRoot, point: str) -> None:
+    root, other = make_root(), make_root()
+
+    code = root.night(point)
+
+    killed_a_worker = code == 75 and point.split("@")[0].startswith(("split.", "record."))
+    assert code == KILLED or killed_a_worker, "the failpoint was not reached"
+    assert not root.output.exists() or root.manifest() is not None
+    before = root.decided()
+    assert root.night() == 0
+    after = root.decided()
+    assert {name: after[name] for name in before} == before, "a decided split was scored again"
+    _same(root, _undisturbed(other, Root.night))
+
+
+@pytest.mark.parametrize("point", AGAIN)
+def test_a_night_that_replaces_another(make_root: MakeRoot, point: str) -> None:
+    root, other = make_root(), make_root()
+    assert root.night() == 0
+    old = root.published()
+    _correct(root)
+
+    code = root.night(point)
+
+    assert code in (KILLED, 75), "the failpoint was not reached"
+    assert root.published() == old or root.manifest() is not None
+    assert root.night() == 0
+    assert root.published() != old
+    _same(root, _undisturbed(other, Root.night, _correct, Root.night))
+
+
+@pytest.mark.parametrize("point", BACK)
+def test_a_rollback(make_root: MakeRoot, point: str) -> None:
+    root, other = make_root(), make_root()
+    for one in (root, other):
+        _undisturbed(one, Root.night)
+    first = root.published()
+    for one in (root, other):
+        _undisturbed(one, _correct, Root.night)
+
+    assert root.rollback(point) == KILLED
+    if root.published() != first:
+        assert root.rollback() == 0
+    assert root.published() == first
+    assert root.gc() == 0  # settles what the killed one left
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.restores is not None
+    assert manifest.approved_by == "ada"
+    _undisturbed(other, Root.rollback)
+    assert root.published() == other.published()
+    assert other.gc() == 0
+    assert _names(root) == _names(other)
+    assert root.rollback() == 0, "and there is a way back"
+    assert root.published() != first
+
+
+@pytest.mark.parametrize("point", AGAIN)
+def test_a_requeue(make_root: MakeRoot, point: str) -> None:
+    root, other = make_root(), make_root()
+    for one in (root, other):
+        _undisturbed(one, Root.night)
+
+    code = root.requeue(point)
+
+    assert code in (KILLED, 75), "the failpoint was not reached"
+    manifest = root.manifest()
+    assert manifest is not None
+    if manifest.number == 1:  # else it came into force, and a second one would requeue again
+        assert root.requeue() == 0
+    _same(root, _undisturbed(other, Root.requeue))
+
+
+@pytest.mark.parametrize("point", ["gc.moved", "gc.moved@2"])
+def test_collecting_garbage(make_root: MakeRoot, point: str) -> None:
+    root, other = make_root(), make_root()
+    assert root.night("commit.quarantined") == KILLED
+    _correct(root)  # what the killed run has scored is of no use any more
+    assert root.night() == 0
+
+    assert root.gc(point) == KILLED
+
+    root.check()
+    _undisturbed(other, _correct, Root.night)
+    _same(root, other)
+
+
+def test_at_most_one_split_a_core_is_scored_again(make_root: MakeRoot) -> None:
+    root = make_root()
+    assert root.night("split.staged@6") == 75  # both workers die in their sixth split
+    begun = len(list(root.state.glob("runs/*/attempts/[0-9]*.parquet")))
+    assert begun - len(root.decided()) <= CORES
+    assert root.night() == 0
+
+
+def test_every_failpoint_is_in_the_code_once_and_known() -> None:
+    text = "".join(p.read_text() for p in SOURCE.rglob("*.py") if p.name != "failpoints.py")
+    for name in FAILPOINTS:
+        assert f'reach("{name}")' in text, name
+    tried = {name.split("@")[0] for name in (*FIRST, *AGAIN, *BACK, "gc.moved")}
+    assert tried == set(FAILPOINTS)
+
+
+def test_a_failpoint_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "commit.swaped")
+    with pytest.raises(ConfigError, match=r"NOCTURNE_FAILPOINT is 'commit.swaped', expected one"):
+        reach("commit.swapped")

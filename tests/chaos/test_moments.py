@@ -1,0 +1,142 @@
+"""SIGKILL at random moments between the first split and the commit, while somebody reads.
+
+``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 200), each with a
+seed of its own, printed with the phase that it hit. What is killed: the driver alone, so that
+its workers live on while the next run starts; one worker; or all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import MakeRoot
+from chaos.nights import CORES, Root
+from nocturne.records import SplitResult, read
+
+TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
+FIRST_SEED = int(os.environ.get("NOCTURNE_CHAOS_SEED", "2026"))
+THROTTLE = 0.02
+"""Seconds that each micro-batch takes longer: the window is then some seconds wide."""
+
+HIT: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, str]:
+    """Filled by the first trial: file name -> sha256 of a night that nobody disturbed."""
+    return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _summary() -> Iterator[None]:
+    yield
+    print(f"\n{sum(HIT.values())} kills, seeds {FIRST_SEED} to {FIRST_SEED + TRIALS - 1}:",
+          ", ".join(f"{phase} {count}" for phase, count in sorted(HIT.items())))  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + TRIALS))
+def test_killed_at_a_random_moment(
+    make_root: MakeRoot, undisturbed: dict[str, str], seed: int
+) -> None:
+    chance = random.Random(seed)
+    root = make_root()
+    if not undisturbed:
+        other = make_root()
+        assert other.night() == 0
+        undisturbed.update(other.published())
+
+    pid = root.start_night(throttle=THROTTLE)
+    _await_first_split(root)
+    time.sleep(chance.uniform(0, 2.0))
+    phase, before = _phase(root), root.decided()
+    whom = chance.choice(("driver", "worker", "all"))
+    _kill(pid, whom)
+    assert _whole_or_nothing(root, undisturbed)
+    if whom == "worker":
+        assert root.wait(pid) in (0, 75)
+    else:
+        assert root.wait(pid) in (0, -signal.SIGKILL)
+    HIT[f"{phase} ({whom})"] += 1
+    print(f"seed {seed}: {whom} killed in phase {phase}, {len(before)} splits decided")
+
+    again = root.start_night()
+    while psutil.pid_exists(again) and psutil.Process(again).status() != psutil.STATUS_ZOMBIE:
+        assert _whole_or_nothing(root, undisturbed), "a reader saw a part of a night"
+        time.sleep(0.005)
+    assert root.wait(again) == 0
+
+    root.check()
+    assert root.published() == undisturbed
+    assert {n: i for n, i in root.decided().items() if n in before} == before
+    assert _scored_twice(root, before) <= CORES
+    root.end()  # orphaned workers that still score change nothing
+    assert root.gc() == 0
+    left = [name for name in root.files() if "/attempts" in name or ".tmp" in name]
+    assert not left
+
+
+def _await_first_split(root: Root) -> None:
+    deadline = time.monotonic() + 60
+    while not list(root.state.glob("runs/*/attempts/*.parquet")):
+        assert time.monotonic() < deadline, "no split was begun"
+        time.sleep(0.005)
+
+
+def _phase(root: Root) -> str:
+    """What the night is at, by what lies on the disk."""
+    [run] = root.state.glob("runs/*")
+    decided = len(list((run / "results").glob("*.json")))
+    if list((root.state / "manifests").glob("*.json")):
+        return "4 commit and after"
+    if (run / "judgement.json").exists():
+        return "3 judged"
+    return "2 scored" if decided == 18 else "1 scoring"
+
+
+def _kill(driver: int, whom: str) -> None:
+    process = psutil.Process(driver)
+    if whom == "all":
+        os.killpg(driver, signal.SIGKILL)
+    elif whom == "driver":
+        process.kill()
+    else:
+        for worker in process.children()[:1]:
+            worker.kill()
+
+
+def _whole_or_nothing(root: Root, night: dict[str, str]) -> bool:
+    """What a reader that lists and reads the folder sees: no night, or this one."""
+    try:
+        names = sorted(path.name for path in root.output.iterdir())
+    except FileNotFoundError:
+        return True
+    return names == sorted(night) and sum(_rows(root.output / name) for name in names) == _all(root)
+
+
+def _rows(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _all(root: Root) -> int:
+    tables = [pq.read_table(path, columns=["id"], partitioning=None) for path in
+              sorted(root.input.glob("*.parquet"))]  # fmt: skip
+    return sum(len(table) - table["id"].null_count for table in tables)
+
+
+def _scored_twice(root: Root, before: dict[str, int]) -> int:
+    """Attempts that were begun and are not the ones that count: work that was done in vain."""
+    results = [read(SplitResult, root.state / name) for name in root.decided()]
+    assert len(results) == 18
+    counted = {result.file for result in results}
+    begun = {path.name for path in root.state.glob("runs/*/attempts/[0-9]*.parquet")}
+    return len(begun - counted)

@@ -1,0 +1,199 @@
+"""Two at once, and a world that changes half-way: a clear error or a right result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import MakeRoot, rows
+from chaos.nights import Root
+from nocturne.tracking import connect
+
+STOPPED = psutil.STATUS_STOPPED
+
+
+def _until_stopped(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while psutil.Process(pid).status() != STOPPED:
+        assert time.monotonic() < deadline, "the failpoint was not reached"
+        time.sleep(0.01)
+
+
+def _go_on(root: Root, pid: int) -> int:
+    os.kill(pid, signal.SIGCONT)
+    return root.wait(pid)
+
+
+def test_two_runs_of_one_partition_publish_one_night(make_root: MakeRoot) -> None:
+    root, other = make_root(), make_root()
+    pids = [root.start_night(throttle=0.005) for _ in range(2)]
+    codes = sorted(root.wait(pid) for pid in pids)
+    assert codes[0] == 0
+    assert codes[1] in (0, 1)  # 1: superseded, or found it being published
+    root.check()
+    assert other.night() == 0
+    assert root.published() == other.published()
+
+
+def test_an_orphan_that_wants_to_publish_after_a_newer_run_has_no_effect(
+    make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = make_root()
+    orphan = root.start_night("judge.judged=SIGSTOP")
+    _until_stopped(orphan)
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+    newer = root.published()
+
+    assert _go_on(root, orphan) == 1
+
+    assert (
+        "these scores were planned when the published manifest was none" in capfd.readouterr().err
+    )
+    assert root.published() == newer
+    root.check()
+
+
+def test_who_finds_the_partition_locked_changes_nothing(
+    make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = make_root()
+    first = root.start_night("commit.locked=SIGSTOP")
+    _until_stopped(first)
+    assert root.night() == 1
+    assert "another process is publishing" in capfd.readouterr().err
+    assert not root.output.exists()
+    assert _go_on(root, first) == 0
+    root.check()
+
+
+def test_an_alias_that_moves_half_way_changes_the_next_night_only(make_root: MakeRoot) -> None:
+    root, other = make_root(), make_root()
+    pid = root.start_night("prepare.planned=SIGSTOP")
+    _until_stopped(pid)
+
+    def move() -> None:
+        client = connect(f"sqlite:///{root.path / 'var/mlflow/mlflow.db'}")
+        source = client.get_model_version("small", "1")
+        made = client.create_model_version("small", source.source, run_id=source.run_id)
+        client.set_registered_model_alias("small", "champion", made.version)
+
+    assert root.wait(root.start(move)) == 0
+    assert _go_on(root, pid) == 0
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.model.version == 1
+    assert other.night() == 0
+    assert root.published() == other.published()
+    assert root.night() == 0
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.model.version == 2
+
+
+@pytest.mark.parametrize("change", ["replaced", "truncated", "deleted", "corrected in place"])
+def test_an_input_file_that_changes_between_plan_and_read(
+    make_root: MakeRoot, capfd: pytest.CaptureFixture[str], change: str
+) -> None:
+    root = make_root()
+    pid = root.start_night("split.begun=SIGSTOP")  # both workers stop in their first split
+    deadline = time.monotonic() + 60
+    while len(_stopped(pid)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    _change(root.input / "part-2.parquet", change)
+    for worker in _stopped(pid):
+        worker.send_signal(signal.SIGCONT)
+
+    assert root.wait(pid) == 75
+
+    said = capfd.readouterr().err
+    assert "changed after planning" in said or "was deleted after planning" in said
+    assert not root.output.exists()
+    assert root.night() == 0, "what is there now is planned and scored"
+    root.check()
+
+
+def _stopped(driver: int) -> list[psutil.Process]:
+    return [p for p in psutil.Process(driver).children() if p.status() == STOPPED]
+
+
+def _change(path: Path, how: str) -> None:
+    if how == "replaced":
+        pq.write_table(rows(600, 91, 2000), path, row_group_size=100)
+    elif how == "deleted":
+        path.unlink()
+    elif how == "truncated":
+        kept = pq.read_table(path, partitioning=None).slice(0, 300)
+        with open(path, "r+b") as file:
+            file.truncate(100)
+        os.utime(path)
+        pq.write_table(kept, path)  # the next night finds a whole file
+    else:  # the same size and the same footer: one bit of a page
+        page = bytearray(path.read_bytes())
+        column = pq.read_metadata(path).row_group(3).column(2)
+        page[column.data_page_offset + column.total_compressed_size - 3] ^= 1
+        with open(path, "r+b") as file:
+            file.write(page)
+
+
+def test_a_page_corrected_in_place_is_another_fingerprint(make_root: MakeRoot) -> None:
+    root = make_root()
+    assert root.night() == 0
+    before, first = root.published(), root.manifest()
+    path = root.input / "part-2.parquet"
+    size = path.stat().st_size
+    _change(path, "corrected in place")
+    assert path.stat().st_size == size
+    assert root.night() == 0
+    second = root.manifest()
+    assert first is not None
+    assert second is not None
+    assert second.inputs[2].blake3 != first.inputs[2].blake3
+    assert second.inputs[:2] == first.inputs[:2]
+    assert root.published() != before
+    root.check()
+
+
+def test_a_split_that_is_scored_twice_at_once_counts_once(make_root: MakeRoot) -> None:
+    root = make_root()
+    slow = root.start_night("split.staged=SIGSTOP")  # both workers, each with a split of its own
+    deadline = time.monotonic() + 60
+    while len(_stopped(slow)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert root.night() == 0
+    published = root.published()
+    for worker in _stopped(slow):
+        worker.send_signal(signal.SIGCONT)
+    root.wait(slow)
+    assert root.published() == published
+    root.check()
+
+
+def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot) -> None:
+    from nocturne.errors import Superseded
+    from nocturne.pipeline.decisions import approve_held
+
+    root = make_root()
+    yaml = root.path / "conf" / "pipelines" / "p.yaml"
+    text = yaml.read_text()
+    yaml.write_text(text.replace("max_quarantined: 0.5", "max_quarantined: 0.0"))
+    assert root.night() == 3
+    held = root.state / "current.json"
+    kept = held.read_text()
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    yaml.write_text(text)
+    assert root.night() == 0
+    newer = root.published()
+    held.write_text(kept)  # as if the page that shows the held night had not been reloaded
+
+    with pytest.raises(Superseded, match="Nothing was changed"):
+        approve_held(root.load(), root.partition, "ada")
+    assert root.published() == newer

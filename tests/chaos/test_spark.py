@@ -1,0 +1,71 @@
+"""The same on Spark: its driver, its JVM or its Python workers die. Only in `make chaos`."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from chaos.conftest import MakeRoot
+from chaos.nights import DAY, Root
+from nocturne.failpoints import VARIABLE
+
+TRIALS = 20
+pytestmark = pytest.mark.skipif(
+    "NOCTURNE_CHAOS" not in os.environ, reason="minutes on Spark; make chaos runs it"
+)
+POINTS = ("split.begun", "split.staged", "split.decided", "commit.arranged", "commit.written",
+          "commit.swapped")  # fmt: skip
+
+
+def _start(root: Root, failpoint: str = "") -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
+        env={**os.environ, "NOCTURNE_HOME": str(root.path), VARIABLE: failpoint},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_killed_on_spark(make_root: MakeRoot, trial: int) -> None:
+    root, other = make_root(), make_root()
+    chance = random.Random(trial)
+    if trial < len(POINTS):
+        assert _start(root, POINTS[trial]).wait(300) != 0
+    else:
+        process = _start(root)
+        deadline = time.monotonic() + 120
+        while not list(root.state.glob("runs/*/attempts/*.parquet")):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.5))
+        _kill(process, chance.choice(("driver", "java", "worker", "all")))
+        process.wait(300)
+    before = root.decided()
+
+    assert _start(root).wait(300) == 0
+
+    root.check()
+    assert other.night() == 0
+    assert root.published() == other.published(), "Spark or plain processes: the same bytes"
+    after = root.decided()
+    assert {name: after[name] for name in before} == before
+
+
+def _kill(process: subprocess.Popen[bytes], whom: str) -> None:
+    if whom == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif whom == "driver":
+        process.kill()
+    else:
+        tree = psutil.Process(process.pid).children(recursive=True)
+        java = [p for p in tree if p.name() == "java"]
+        workers = [p for p in tree if "daemon" in " ".join(p.cmdline())]
+        for victim in (java if whom == "java" else workers)[-1:]:
+            victim.kill()
