@@ -59,8 +59,7 @@ def test_killed_at_a_random_moment(
     _await_first_split(root)
     time.sleep(chance.uniform(0, 2.0))
     phase, before = _phase(root), root.decided()
-    whom = chance.choice(("driver", "worker", "all"))
-    _kill(pid, whom)
+    whom = _kill(pid, chance.choice(("driver", "worker", "all")))
     assert _whole_or_nothing(root, undisturbed)
     if whom == "worker":
         assert root.wait(pid) in (0, 75)
@@ -103,15 +102,18 @@ def _phase(root: Root) -> str:
     return "2 scored" if decided == 18 else "1 scoring"
 
 
-def _kill(driver: int, whom: str) -> None:
+def _kill(driver: int, whom: str) -> str:
+    """Who was killed: once all splits are scored there is no worker any more."""
     process = psutil.Process(driver)
+    alive = [p for p in process.children() if p.status() != psutil.STATUS_ZOMBIE]
+    if whom == "worker" and alive:
+        alive[0].kill()
+        return whom
     if whom == "all":
         os.killpg(driver, signal.SIGKILL)
-    elif whom == "driver":
-        process.kill()
-    else:
-        for worker in process.children()[:1]:
-            worker.kill()
+        return whom
+    process.kill()
+    return "driver"
 
 
 def _whole_or_nothing(root: Root, night: dict[str, str]) -> bool:
