@@ -64,7 +64,8 @@ def _kill(process: subprocess.Popen[bytes], whom: str) -> None:
     elif whom == "driver":
         process.kill()
     else:
-        tree = psutil.Process(process.pid).children(recursive=True)
+        tree = [p for p in psutil.Process(process.pid).children(recursive=True)
+                if p.status() != psutil.STATUS_ZOMBIE]  # fmt: skip
         java = [p for p in tree if p.name() == "java"]
         workers = [p for p in tree if "daemon" in " ".join(p.cmdline())]
         for victim in (java if whom == "java" else workers)[-1:]:
