@@ -30,7 +30,34 @@ def test_the_micro_batch_grows_while_calls_cost_and_stops_where_the_cache_ends()
                    start=512, largest=8192)  # fmt: skip
     assert found.micro_batch == 2048
     assert found.found
-    assert set(found.seconds_per_million) == {f"graph/{1 << p}" for p in (9, 10, 11, 12)}
+    assert set(found.seconds_per_million) == {f"graph/{1 << p}" for p in (9, 10, 11, 12, 13)}
+
+
+class Ticks:
+    """A model whose calls cost ticks of a clock of its own, by their rows."""
+
+    def __init__(self, costs: dict[int, float]) -> None:
+        self.costs, self.now = costs, 0.0
+
+    def predict(self, encoded: list[np.ndarray]) -> list[np.ndarray]:
+        self.now += self.costs.get(len(encoded[0]), 1.0) * len(encoded[0])
+        return [encoded[0].sum(axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("costs", "best"),
+    [
+        ({512: 1.0, 1024: 1.1, 2048: 0.5}, 2048),  # one size that does not help is looked past
+        ({512: 0.9, 1024: 1.0, 2048: 1.0, 4096: 0.1}, 512),  # two are the end
+        ({512: 1.0, 256: 0.99}, 512),  # less than 3% is no reason
+    ],
+)
+def test_what_the_clock_says_decides(costs: dict[int, float], best: int) -> None:
+    model = Ticks(costs)
+    found = search(lambda _: model, ["graph"], SAMPLE, start=512, largest=8192,
+                   clock=lambda: model.now)  # fmt: skip
+    assert found.micro_batch == best
+    assert found.seconds_per_million[f"graph/{best}"] == pytest.approx(1e6 * costs[best])
 
 
 def test_it_shrinks_where_the_start_is_too_large() -> None:

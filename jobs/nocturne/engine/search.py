@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -63,16 +62,19 @@ def search(
     start: int,
     largest: int,
     tolerance: float = 1e-5,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Tuning:
     """The fastest kernel and micro-batch on a sample of rows, in a second or two.
 
-    From ``start`` the micro-batch is doubled, then halved, while that helps by 3% or more. A
-    kernel counts only if its outputs agree with the first kernel's within ``tolerance``,
-    relative to the largest of them.
+    From ``start`` the micro-batch is doubled, then halved, while that helps by 3% or more; one
+    size that does not help is looked past. A kernel counts only if its outputs agree with the
+    first kernel's within ``tolerance``, relative to the largest of them.
 
     Args:
         load: makes the model of a kernel; a ModelError means that it does not apply.
         encoded: the sample; it is repeated where a micro-batch is longer.
+        clock: gives seconds. Those of this thread alone (``time.thread_time``), where all of
+            the work is done in it, don't count what else the machine does.
 
     Raises:
         ModelError: no kernel runs this model.
@@ -93,7 +95,7 @@ def search(
             expected = found
         elif not _agree(expected, found, tolerance):
             continue
-        seconds, size = _climb(model, kernel, encoded, start, largest, times)
+        seconds, size = _climb(model, kernel, encoded, (start, largest), times, clock)
         if best is None or seconds < best[0] * _BETTER:
             best = seconds, kernel, size
     if best is None:
@@ -106,41 +108,49 @@ def search(
 
 
 def _climb(
-    model: Model, kernel: str, encoded: Encoded, start: int, largest: int, times: dict[str, float]
+    model: Model,
+    kernel: str,
+    encoded: Encoded,
+    bounds: tuple[int, int],
+    times: dict[str, float],
+    clock: Callable[[], float],
 ) -> tuple[float, int]:
     """(seconds a row, rows) of the best size that doubling, then halving, leads to."""
+    start, largest = bounds
     up = [start << step for step in range(20) if start << step <= largest]
     down = [start >> step for step in range(20) if start >> step >= _SMALLEST]
-    best = _measure(model, encoded, start), start
+    best = _measure(model, encoded, start, clock), start
     times[f"{kernel}/{start}"] = best[0]
     for path in (up, down):
-        for _, size in pairwise(path):
-            seconds = _measure(model, encoded, size)
+        worse = 0
+        for size in path[1:]:
+            seconds = _measure(model, encoded, size, clock)
             if getattr(model, "limit", None) is not None:
                 break  # the device's memory ends here
             times[f"{kernel}/{size}"] = seconds
-            if seconds > best[0] * _BETTER:
+            if seconds <= best[0] * _BETTER:
+                best, worse = (seconds, size), 0
+            elif (worse := worse + 1) == 2:
                 break
-            best = seconds, size
         if best[1] != start:
             break
     return best
 
 
-def _measure(model: Model, encoded: Encoded, size: int) -> float:
+def _measure(model: Model, encoded: Encoded, size: int, clock: Callable[[], float]) -> float:
     """Seconds a row: the best of a few rounds, since whatever else runs only ever adds."""
     count = max(size, SAMPLE_ROWS // size * size)
     sample = _sized(encoded, count)
-    begun = time.perf_counter()
+    begun = clock()
     _run(model, sample, size, size)
-    once = time.perf_counter() - begun
+    once = clock() - begun
     if once * (count // size) > _RUN_SECONDS:
         count = max(size, int(_RUN_SECONDS / max(once, 1e-9)) * size)
     best = float("inf")
     for _ in range(_ROUNDS):
-        begun = time.perf_counter()
+        begun = clock()
         _run(model, sample, count, size)
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, clock() - begun)
     return best / count
 
 
