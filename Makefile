@@ -32,7 +32,7 @@ e2e: setup ## Run the three uses end to end for a full week each way
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
 
 chaos: setup ## Kill it at every step and at 200 random moments (half an hour)
-	@NOCTURNE_CHAOS=200 python -m pytest -q -rA --no-header -n 2 --dist load tests/chaos
+	@NOCTURNE_CHAOS=200 python -m pytest -q --no-header -n 2 --dist load tests/chaos
 
 lint: setup ## ruff, mypy strict and the rooms' contract
 	@ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,20 @@ from pipeline.conftest import ROOT
 from pipeline.conftest import registry as registry
 
 MakeRoot = Callable[..., Root]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many kills hit which phase, and the seeds; also where several processes ran the tests."""
+    reports = [r for outcome in ("passed", "failed") for r in terminalreporter.getreports(outcome)]
+    said = [dict(report.user_properties) for report in reports if report.when == "call"]
+    hits = Counter(str(one["hit"]) for one in said if "hit" in one)
+    if not hits:
+        return
+    seeds = sorted(int(one["seed"]) for one in said if "seed" in one)
+    terminalreporter.section("kills")
+    terminalreporter.line(f"{hits.total()} at random moments; seeds {seeds[0]} to {seeds[-1]}")
+    for phase, count in sorted(hits.items()):
+        terminalreporter.line(f"{count:5}  {phase}")
 
 
 def rows(count: int, seed: int, first_id: int) -> pa.Table:

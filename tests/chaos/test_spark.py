@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -33,7 +34,9 @@ def _start(root: Root, failpoint: str = "") -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
-def test_killed_on_spark(make_root: MakeRoot, trial: int) -> None:
+def test_killed_on_spark(
+    make_root: MakeRoot, record_property: Callable[[str, object], None], trial: int
+) -> None:
     root, other = make_root(), make_root()
     chance = random.Random(trial)
     if trial < len(POINTS):
@@ -45,7 +48,9 @@ def test_killed_on_spark(make_root: MakeRoot, trial: int) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(chance.uniform(0, 0.5))
-        _kill(process, chance.choice(("driver", "java", "worker", "all")))
+        whom = chance.choice(("driver", "java", "worker", "all"))
+        record_property("hit", f"Spark, {whom} killed")
+        _kill(process, whom)
         process.wait(300)
     before = root.decided()
 

@@ -1,0 +1,122 @@
+"""Odd and bad files: every row is published or quarantined once, or nothing is, and it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import MakeRoot, rows
+from chaos.nights import Root
+
+TABLE = rows(600, 1, 1000)
+
+
+def _odd_name(folder: Path) -> None:
+    (folder / "part-0.parquet").rename(folder / "ein Teil, äöü 日本 #1%.parquet")
+
+
+def _nested_beside(folder: Path) -> None:
+    pairs = pa.StructArray.from_arrays([TABLE["id"].combine_chunks()], ["inner"])
+    pq.write_table(TABLE.append_column("extra", pairs), folder / "part-1.parquet")
+
+
+def _no_rows(folder: Path) -> None:
+    pq.write_table(TABLE.slice(0, 0), folder / "part-1.parquet")
+
+
+def _one_row(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    pq.write_table(TABLE.slice(0, 1), folder / "part-0.parquet")
+
+
+def _one_row_group(folder: Path) -> None:
+    pq.write_table(rows(20_000, 3, 50_000), folder / "part-1.parquet", row_group_size=1 << 30)
+
+
+def _dictionaries(folder: Path) -> None:
+    words = TABLE["word"].combine_chunks().dictionary_encode()
+    pq.write_table(TABLE.set_column(3, "word", words), folder / "part-1.parquet")
+
+
+def _infinite(folder: Path) -> None:
+    y = pc.if_else(pc.less(TABLE["id"], 1010), float("inf"), TABLE["y"])
+    pq.write_table(TABLE.set_column(2, "y", y), folder / "part-1.parquet")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_odd_name, _nested_beside, _no_rows, _one_row, _one_row_group, _dictionaries, _infinite],
+)
+def test_what_is_odd_is_scored(make_root: MakeRoot, change: Callable[[Path], None]) -> None:
+    root = make_root()
+    change(root.input)
+    assert root.night() == 0
+    root.check()
+
+
+def _write(content: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "part-1.parquet"
+        path.write_bytes(content(path.read_bytes()))
+
+    return change
+
+
+def _table(table: pa.Table) -> Callable[[Path], None]:
+    return lambda folder: pq.write_table(table, folder / "part-1.parquet")
+
+
+def _corrupt_page(folder: Path) -> None:
+    path = folder / "part-1.parquet"
+    column = pq.read_metadata(path).row_group(2).column(1)
+    content = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 24] = bytes(24)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_write(lambda _: b""), "part-1.parquet (0 bytes) is not a readable Parquet file"),
+        (_write(lambda old: old[:-6]), "is not a readable Parquet file"),
+        (_write(lambda old: old[:-4] + b"NOPE"), "is not a readable Parquet file"),
+        (_corrupt_page, "part-1.parquet: row groups 2 to 2 can't be decoded"),
+        (_table(TABLE.drop_columns(["y"])), "part-1.parquet: column 'y' is missing"),
+        (_table(TABLE.drop_columns(["id"])), "part-1.parquet: column 'id' is missing"),
+        (_table(TABLE.set_column(2, "y", TABLE["y"].cast(pa.string()))),
+         "part-1.parquet: column 'y' is string, the model wants"),
+        (_table(TABLE.set_column(1, "x", pa.StructArray.from_arrays(
+            [TABLE["x"].combine_chunks()], ["inner"]))),
+         "part-1.parquet: column 'x' is struct<inner: double>, the model wants"),
+        (_table(TABLE.set_column(0, "id", TABLE["id"].cast(pa.string()))),
+         "part-1.parquet: column 'id' is string, in part-0.parquet it is int64"),
+    ],
+)  # fmt: skip
+def test_what_is_bad_is_refused_by_name_and_nothing_is_published(
+    make_root: MakeRoot,
+    capfd: pytest.CaptureFixture[str],
+    change: Callable[[Path], None],
+    said: str,
+) -> None:
+    root = make_root()
+    good = _kept(root)
+    change(root.input)
+
+    assert root.night() in (1, 75)  # 75: the driver of these tests, for whatever a worker says
+
+    assert said in capfd.readouterr().err
+    assert not root.output.exists()
+    (root.input / "part-1.parquet").write_bytes(good)
+    assert root.night() == 0, "once it is written again"
+    root.check()
+
+
+def _kept(root: Root) -> bytes:
+    return (root.input / "part-1.parquet").read_bytes()
