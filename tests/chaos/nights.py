@@ -208,9 +208,9 @@ class Root:
         assert verified.ok, verified.problems
         manifest = self.manifest()
         assert manifest is not None
-        sources = {f"part-{i}": pq.read_table(self.input / f.path, partitioning=None)
-                   for i, f in enumerate(manifest.inputs)}  # fmt: skip
-        came = Counter(_keys(pa.concat_tables(sources.values())))
+        came = Counter[object]()
+        for file in manifest.inputs:
+            came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
         held = [pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
                 for f in manifest.quarantine]  # fmt: skip
