@@ -1,6 +1,6 @@
 """SIGKILL at random moments between the first split and the commit, while somebody reads.
 
-``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 200), each with a
+``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 220), each with a
 seed of its own; how many hit which phase is printed at the end. What is killed: the driver
 alone, so that its workers live on while the next run starts; one worker; or all of them.
 """
@@ -24,7 +24,7 @@ from nocturne.records import SplitResult, read
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
 FIRST_SEED = int(os.environ.get("NOCTURNE_CHAOS_SEED", "2026"))
-THROTTLE = 0.02
+THROTTLE = 0.06
 """Seconds that each micro-batch takes longer: the window is then some seconds wide."""
 
 
@@ -50,8 +50,9 @@ def test_killed_at_a_random_moment(
 
     pid = root.start_night(throttle=THROTTLE)
     _await_first_split(root)
-    time.sleep(chance.uniform(0, 2.0))
-    phase, before = _phase(root), root.decided()
+    time.sleep(chance.uniform(0, 1.5))
+    over = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    phase, before = "5 over already" if over else _phase(root), root.decided()
     whom = _kill(pid, chance.choice(("driver", "worker", "all")))
     assert _whole_or_nothing(root, undisturbed)
     if whom == "worker":
