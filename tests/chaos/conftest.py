@@ -31,7 +31,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     seeds = sorted(int(one["seed"]) for one in said if "seed" in one)
     terminalreporter.section("kills")
-    terminalreporter.line(f"{hits.total()} at random moments; seeds {seeds[0]} to {seeds[-1]}")
+    span = f"; seeds {seeds[0]} to {seeds[-1]}" if seeds else ""
+    terminalreporter.line(f"{hits.total()} at random moments{span}")
     for phase, count in sorted(hits.items()):
         terminalreporter.line(f"{count:5}  {phase}")
 
