@@ -40,6 +40,7 @@ __all__ = [
     "TensorSpec",
     "check_columns",
     "check_output",
+    "plain_type",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -238,6 +239,11 @@ def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, 
     return bool(is_list and _is_number(actual.value_type)), "a list of numbers"
 
 
+def plain_type(type_: Any) -> Any:
+    """A column's Arrow type; of a dictionary that of its values."""
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
 def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
     """What in ``schema`` the encoding can't take, in words; empty if all is well.
 
@@ -251,9 +257,7 @@ def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
             if feature.required or tensor.encoder != "frame":
                 problems.append(f"column {feature.column!r} is missing")
             continue
-        actual: Any = schema.field(position).type
-        if pa.types.is_dictionary(actual):
-            actual = actual.value_type
+        actual = plain_type(schema.field(position).type)
         fits, wanted = _expected(tensor, feature, actual)
         if not fits:
             problems.append(f"column {feature.column!r} is {actual}, the model wants {wanted}")

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from nocturne.encoding import Encoding, check_columns, check_output
+from nocturne.encoding import Encoding, check_columns, check_output, plain_type
 from nocturne.errors import InputError, NotReady, PartitionMissing
 from nocturne.files import digest, file_blake3
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
@@ -143,13 +143,6 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
     return tuple(found)
 
 
-def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """A column's type; of a dictionary that of its words, which is what is published."""
-    position = schema.get_field_index(name)
-    type_ = schema.field(position).type if position >= 0 else None
-    return type_.value_type if type_ is not None and pa.types.is_dictionary(type_) else type_
-
-
 def check_schema(
     folder: Path, files: Sequence[InputFile], encoding: Encoding, columns: Sequence[str]
 ) -> pa.Schema:
@@ -168,8 +161,10 @@ def check_schema(
         first = first or schema
         found = check_columns(encoding, schema) + check_output(encoding, schema, columns)
         for name in columns:
-            one, other = (_type_of(s, name) for s in (first, schema))
-            if one and other and one != other:
+            if not (name in first.names and name in schema.names):
+                continue
+            one, other = (plain_type(s.field(name).type) for s in (first, schema))
+            if one != other:
                 found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
         problems += [f"{file.path}: {problem}" for problem in found]
     assert first is not None

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, plain_type
 from nocturne.engine import REASON, Model, ahead, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
@@ -122,8 +122,7 @@ def output_schema(run: Run, encoding: Encoding, source: pa.Schema) -> pa.Schema:
 
 
 def _plain_field(field: pa.Field) -> pa.Field:
-    type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    return pa.field(field.name, type_, field.nullable)
+    return pa.field(field.name, plain_type(field.type), field.nullable)
 
 
 def input_columns(run: Run, encoding: Encoding, source: pa.Schema) -> list[str]:

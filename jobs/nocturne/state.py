@@ -48,11 +48,18 @@ def touch(state_dir: str | Path, current: Current) -> None:
     write(_path(state_dir), current, durable=False)
 
 
-def recall(state_dir: str | Path) -> Current | None:
-    """How the last run stands; a run that fell silent is failed. None: nothing unfinished."""
+def recall(state_dir: str | Path, in_force: str | None = None) -> Current | None:
+    """How the last run stands; a run that fell silent is failed. None: nothing unfinished.
+
+    Args:
+        in_force: the published run's key; if that is the last run, it was killed before it could
+            say that it is done.
+    """
     try:
         found = read(Current, _path(state_dir))
     except StateError:
+        return None
+    if found.run_key == in_force:
         return None
     silent = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found.at)
     if found.state == "running" and silent > SILENCE:

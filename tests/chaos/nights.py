@@ -68,6 +68,14 @@ def _throttle(seconds: float) -> None:
     TorchModel.predict = slow  # type: ignore[method-assign]
 
 
+def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Returns once the condition holds; fails with ``what`` if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
 def whole_night(
     loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
 ) -> None:
@@ -135,6 +143,15 @@ class Root:
     @property
     def state(self) -> Path:
         return Layout.of(self.load()).partition_state(self.partition)
+
+    def attempts(self) -> list[Path]:
+        """Files of attempts at splits, of every run."""
+        return list(self.state.glob("runs/*/attempts/[0-9]*.parquet"))
+
+    def hold(self) -> None:
+        """From now on a single quarantined row holds the night."""
+        path = self.path / "conf" / "pipelines" / "p.yaml"
+        path.write_text(path.read_text().replace("max_quarantined: 0.5", "max_quarantined: 0.0"))
 
     # What is done in it: each in a process (and process group) of its own.
 

@@ -220,14 +220,9 @@ def test_a_damaged_version_is_not_put_in_force(root: Root) -> None:
     assert root.published() == before
 
 
-def _hold(root: Root) -> None:
-    path = root.path / "conf" / "pipelines" / "p.yaml"
-    path.write_text(path.read_text().replace("max_quarantined: 0.5", "max_quarantined: 0.0"))
-
-
 def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: MakeRoot) -> None:
     root = make_root()
-    _hold(root)
+    root.hold()
     assert root.night() == 3
     [run] = (root.state / "runs").iterdir()
     done = nocturne(root, "reject", "--date", DAY, "--by", "ada", "--why", "keys are missing")
@@ -296,7 +291,7 @@ def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
     assert root.night("judge.judged") < 0  # scored, never published
     _correct(root)
     assert root.night() == 0
-    _hold(root)
+    root.hold()
     pq.write_table(rows(600, 51, 1000), root.input / "part-1.parquet", row_group_size=100)
     assert root.night() == 3  # held: its files must stay
     before = root.files()

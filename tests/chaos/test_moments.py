@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import CORES, Root
+from chaos.nights import CORES, Root, until
 from nocturne.records import SplitResult, read
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
@@ -49,7 +49,7 @@ def test_killed_at_a_random_moment(
         undisturbed.update(other.published())
 
     pid = root.start_night(throttle=THROTTLE)
-    _await_first_split(root)
+    until(root.attempts, "no split was begun")
     time.sleep(chance.uniform(0, 1.5))
     over = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     phase, before = "5 over already" if over else _phase(root), root.decided()
@@ -76,13 +76,6 @@ def test_killed_at_a_random_moment(
     assert root.gc() == 0
     left = [name for name in root.files() if "/attempts" in name or ".tmp" in name]
     assert not left
-
-
-def _await_first_split(root: Root) -> None:
-    deadline = time.monotonic() + 60
-    while not list(root.state.glob("runs/*/attempts/*.parquet")):
-        assert time.monotonic() < deadline, "no split was begun"
-        time.sleep(0.005)
 
 
 def _phase(root: Root) -> str:
@@ -134,5 +127,5 @@ def _scored_twice(root: Root, before: dict[str, int]) -> int:
     results = [read(SplitResult, root.state / name) for name in root.decided()]
     assert len(results) == 18
     counted = {result.file for result in results}
-    begun = {path.name for path in root.state.glob("runs/*/attempts/[0-9]*.parquet")}
+    begun = {path.name for path in root.attempts()}
     return len(begun - counted)

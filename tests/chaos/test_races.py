@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
@@ -12,17 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, rows
-from chaos.nights import Root
+from chaos.nights import CORES, Root, until
 from nocturne.tracking import connect
 
 STOPPED = psutil.STATUS_STOPPED
 
 
 def _until_stopped(pid: int) -> None:
-    deadline = time.monotonic() + 60
-    while psutil.Process(pid).status() != STOPPED:
-        assert time.monotonic() < deadline, "the failpoint was not reached"
-        time.sleep(0.01)
+    until(lambda: psutil.Process(pid).status() == STOPPED, "the failpoint was not reached")
+
+
+def _until_workers_stopped(driver: int) -> None:
+    until(lambda: len(_stopped(driver)) == CORES, "the failpoint was not reached")
 
 
 def _go_on(root: Root, pid: int) -> int:
@@ -103,10 +103,7 @@ def test_an_input_file_that_changes_between_plan_and_read(
 ) -> None:
     root = make_root()
     pid = root.start_night("split.begun=SIGSTOP")  # both workers stop in their first split
-    deadline = time.monotonic() + 60
-    while len(_stopped(pid)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _until_workers_stopped(pid)
     _change(root.input / "part-2.parquet", change)
     for worker in _stopped(pid):
         worker.send_signal(signal.SIGCONT)
@@ -164,10 +161,7 @@ def test_a_page_corrected_in_place_is_another_fingerprint(make_root: MakeRoot) -
 def test_a_split_that_is_scored_twice_at_once_counts_once(make_root: MakeRoot) -> None:
     root = make_root()
     slow = root.start_night("split.staged=SIGSTOP")  # both workers, each with a split of its own
-    deadline = time.monotonic() + 60
-    while len(_stopped(slow)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _until_workers_stopped(slow)
     assert root.night() == 0
     published = root.published()
     for worker in _stopped(slow):
@@ -184,7 +178,7 @@ def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot
     root = make_root()
     yaml = root.path / "conf" / "pipelines" / "p.yaml"
     text = yaml.read_text()
-    yaml.write_text(text.replace("max_quarantined: 0.5", "max_quarantined: 0.0"))
+    root.hold()
     assert root.night() == 3
     held = root.state / "current.json"
     kept = held.read_text()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import DAY, Root
+from chaos.nights import DAY, Root, until
 from nocturne.failpoints import VARIABLE
 
 TRIALS = 20
@@ -43,10 +43,7 @@ def test_killed_on_spark(
         assert _start(root, POINTS[trial]).wait(300) != 0
     else:
         process = _start(root)
-        deadline = time.monotonic() + 120
-        while not list(root.state.glob("runs/*/attempts/*.parquet")):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(root.attempts, "no split was begun", 120)
         time.sleep(chance.uniform(0, 0.5))
         whom = chance.choice(("driver", "java", "worker", "all"))
         record_property("hit", f"Spark, {whom} killed")

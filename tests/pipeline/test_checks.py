@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _same(one: QualityResult, other: QualityResult) -> bool:
 def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Run]]) -> None:
     runs = scored_runs()
     watch = Stopwatch()
-    with Checks(runs) as checks:
+    with closing(Checks(runs)) as checks:
         beside = [checks(run, watch) for run in runs]
     assert set(watch.seconds) == {"check", "docs"}
     for run, result in zip(runs, beside, strict=True):
@@ -74,7 +75,7 @@ def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Ru
 
 def test_nights_that_failed_before_are_passed_over(scored_runs: Callable[..., list[Run]]) -> None:
     runs = scored_runs()
-    with Checks(runs) as checks:
+    with closing(Checks(runs)) as checks:
         checks(runs[0], Stopwatch())
         result = checks(runs[2], Stopwatch())
     assert result.data_docs == str(Path(runs[2].run_dir) / "data_docs" / "index.html")
@@ -84,7 +85,7 @@ def test_when_the_helper_dies_the_driver_does_its_work(
     scored_runs: Callable[..., list[Run]],
 ) -> None:
     runs = scored_runs(DAYS[:2])
-    with Checks(runs) as checks:
+    with closing(Checks(runs)) as checks:
         helper: Any = checks._helper
         helper._process.kill()
         helper._process.wait()
@@ -96,7 +97,7 @@ def test_a_suite_that_is_gone_is_the_error_of_each_night(
     scored_runs: Callable[..., list[Run]],
 ) -> None:
     runs = scored_runs(DAYS[:2], suite="gone.yaml")
-    with Checks(runs) as checks:
+    with closing(Checks(runs)) as checks:
         for run in runs:
             with pytest.raises(ConfigError, match=r"no suite 'gone\.yaml'"):
                 checks(run, Stopwatch())
@@ -108,7 +109,7 @@ def test_a_wrong_suite_is_said_in_the_drivers_words(
     runs = scored_runs(DAYS[:1])
     suite = tmp_path / "conf" / "expectations" / "input.yaml"
     suite.write_text(suite.read_text().replace("not_be_null", "not_be_nul"))
-    with Checks(runs) as checks, pytest.raises(ConfigError, match="did you mean"):
+    with closing(Checks(runs)) as checks, pytest.raises(ConfigError, match="did you mean"):
         checks(runs[0], Stopwatch())
 
 
@@ -118,5 +119,5 @@ def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
          "output": {"path": "out", "keys": ["id"]}}
     )  # fmt: skip
     run = replace(make_run(), config=pipeline.model_dump(mode="json"))
-    with Checks([run]) as checks:
+    with closing(Checks([run])) as checks:
         assert checks._helper is None

@@ -61,9 +61,9 @@ def load(name: str, version: int | None = None) -> config.Loaded:
     return config.load(name, overrides={"model.version": version})
 
 
-def night(name: str, date: str) -> tuple[config.Loaded, Partition]:
-    """The pipeline and one of its partitions."""
-    loaded = load(name)
+def night(name: str, date: str, version: int | None = None) -> tuple[config.Loaded, Partition]:
+    """The pipeline, as ``load`` gives it, and one of its partitions."""
+    loaded = load(name, version)
     return loaded, config.partition(loaded.pipeline.input.partition, date)
 
 

@@ -54,11 +54,11 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
 
     The splits that they are in are scored again; all others are taken over as they are.
     """
-    from nocturne.pipeline.decisions import scored_with
     from nocturne.pipeline.night import score_range
+    from nocturne.pipeline.runs import published
 
     loaded, partition = night(name, date)
-    loaded = load(name, scored_with(loaded, partition).version)
+    loaded = load(name, published(loaded, partition).model.version)
     done = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
     _tell(name, done, as_json)
 
@@ -103,8 +103,7 @@ def prepare(
     """Resolve the model and plan a partition; print its run directory."""
     from nocturne.pipeline import prepare as plan_it
 
-    loaded = load(name, model_version)
-    partition = config.partition(loaded.pipeline.input.partition, date)
+    loaded, partition = night(name, date, model_version)
     prepared = plan_it(loaded, partition, force=force, dry_run=dry_run)
     say(prepared.message)
     run_dir = prepared.run.run_dir if prepared.run and prepared.action == "score" else None

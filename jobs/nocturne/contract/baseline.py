@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from nocturne.contract.encodings import median, require_columns
 from nocturne.drift import build_baseline
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, plain_type
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.profile import TableProfiler
@@ -113,7 +113,7 @@ def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
     encoders = {} if encoding is None else {f.column: t.encoder for t, f in encoding.features()}
     kinds = {}
     for field in schema:
-        type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        type_ = plain_type(field.type)
         number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
         word = pa.types.is_string(type_) or pa.types.is_large_string(type_)
         encoder = encoders.get(field.name, "frame")

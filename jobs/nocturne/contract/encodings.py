@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns, plain_type
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
 
@@ -87,7 +87,7 @@ def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
 
 
 def _category_feature(name: str, column: pa.ChunkedArray) -> Feature:
-    value_type = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    value_type = plain_type(column.type)
     text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
     if not (text or pa.types.is_integer(value_type)):
         raise InputError(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, plain_type
 from nocturne.init.keys import is_key
 from nocturne.init.sample import Sample, distinct_values
 
@@ -94,7 +94,7 @@ def _keys(sample: Sample, keys: Sequence[str]) -> Iterator[Check]:
 
 
 def _value_set(column: pa.ChunkedArray, vocabulary: Sequence[str | int]) -> list[str]:
-    type_ = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    type_ = plain_type(column.type)
     if not (pa.types.is_string(type_) or pa.types.is_large_string(type_)):
         return []
     seen = distinct_values(column)

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nocturne import quality
@@ -84,17 +83,6 @@ class Checks:
         helper, self._helper = self._helper, None
         if helper is not None:
             helper.close()
-
-    def __enter__(self) -> Checks:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _wanted(run: Run) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def _of_partition(
             publish.settle(folder, target, keep)
         with locked(folder / "lock"):
             now = publish.current(folder, target)
-            busy = [key for key in _busy(folder) if now is None or key != now.run_key]
+            last = state.recall(folder, now.run_key if now else None)
+            busy = [last.run_key] if last and last.state in ("held", "running") else []
             found = publish.garbage(folder, now, keep, busy, seconds)
             for garbage in found if remove else ():
                 publish.remove(garbage)
@@ -55,11 +56,6 @@ def _of_partition(
     except Superseded:  # being published: it has no garbage that is old enough
         return []
     return found
-
-
-def _busy(folder: Path) -> list[str]:
-    current = state.recall(folder)
-    return [current.run_key] if current and current.state in ("held", "running") else []
 
 
 def _of_models(layout: Layout, seconds: float) -> list[Garbage]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from nocturne import publish, state
 from nocturne.config import Loaded
 from nocturne.errors import StateError
 from nocturne.layout import Layout
 from nocturne.pipeline.publishing import approve, publish_run, reject
-from nocturne.pipeline.runs import open_run
-from nocturne.records import Manifest, ModelRef, Partition, Run
+from nocturne.pipeline.runs import open_run, published
+from nocturne.records import Manifest, Partition, Run
 
-__all__ = ["approve_held", "reject_held", "roll_back", "scored_with"]
+__all__ = ["approve_held", "reject_held", "roll_back"]
 
 
 def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
@@ -38,7 +37,11 @@ def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") ->
     run = _held(loaded, partition)
     reject(run, by, why)
     said = f"rejected by {by}{': ' + why if why else ''}"
-    _say(run, "rejected", said)
+    state.touch(
+        run.state_dir,
+        state.Current("rejected", "gate", run.run_key, run.run_dir, run.model.version, run.rows,
+                      run.rows, said, state.now()),
+    )  # fmt: skip
     return run
 
 
@@ -51,27 +54,6 @@ def _held(loaded: Loaded, partition: Partition) -> Run:
             f"{loaded.pipeline.name}`"
         )
     return open_run(found.run_dir)
-
-
-def _say(run: Run, what: Literal["rejected"], message: str) -> None:
-    state.touch(
-        run.state_dir,
-        state.Current(what, "gate", run.run_key, run.run_dir, run.model.version, run.rows,
-                      run.rows, message, state.now()),
-    )  # fmt: skip
-
-
-def scored_with(loaded: Loaded, partition: Partition) -> ModelRef:
-    """The model of the scores in force.
-
-    Raises:
-        StateError: nothing is published.
-    """
-    layout = Layout.of(loaded)
-    current = publish.current(layout.partition_state(partition), layout.output(partition))
-    if current is None:
-        raise StateError(f"{loaded.pipeline.name} {partition.key} is not published")
-    return current.model
 
 
 def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> Manifest:
@@ -87,9 +69,7 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
     layout = Layout.of(loaded)
     state_dir, target = layout.partition_state(partition), layout.output(partition)
     what = f"{loaded.pipeline.name} {partition.key}"
-    line = publish.lineage(state_dir, publish.current(state_dir, target))
-    if not line:
-        raise StateError(f"{what} is not published, so there is nothing to roll back")
+    line = publish.lineage(state_dir, published(loaded, partition))
     earlier = _earlier(what, line, to, state_dir)
 
     def manifest(number: int, replaces: str) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def _finish(
     from nocturne.pipeline.judging import judge
 
     done: dict[str, Night] = {}
-    with Checks(todo) as check:
+    with closing(Checks(todo)) as check:
         for run in todo:
             try:
                 with watch("score"):

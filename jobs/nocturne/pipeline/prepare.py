@@ -141,8 +141,6 @@ def _plan(
     content_key = plan.run_key(splits)
     same = current is not None and current.content_key == content_key
     lost = same and current is not None and not publish.intact(current, layout.output(partition))
-    run_key = plan.run_key(splits)
-    published = {m.run_key for m in publish.lineage(state_dir, current)}
     if requeue:
         if current is None or not same or lost:
             raise _not_as_it_was(pipeline.name, partition, current)
@@ -150,12 +148,13 @@ def _plan(
             said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
             return Prepared("nothing", said, None, current)
         splits = _requeued(read(Run, publish.run_folder(state_dir, current) / "run.json"), current)
-        run_key = plan.run_key(splits)
-    elif current is not None and (force or lost or (run_key in published and not same)):
+    elif current is not None and (
+        force or lost or (not same and _was_published(state_dir, current, content_key))
+    ):
         # A published file's name is never given to other bytes: not even where they would be
         # made of the same, as after a rollback.
         splits = keyed(f"again after {current.id}")
-        run_key = plan.run_key(splits)
+    run_key = plan.run_key(splits)
     run = Run(
         format=STATE_FORMAT,
         pipeline=pipeline.name,
@@ -206,6 +205,10 @@ def _plan(
         what += f"; {reused} unchanged splits are taken over from manifest {run.based_on}"
     with step("prepare", run):
         return Prepared("score", what, run, current)
+
+
+def _was_published(state_dir: Path, current: Manifest, run_key: str) -> bool:
+    return run_key in {m.run_key for m in publish.lineage(state_dir, current)}
 
 
 def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne import publish, state
+from nocturne.config import Loaded
 from nocturne.errors import StateError
-from nocturne.records import Manifest, Run, Split, SplitResult, read
+from nocturne.layout import Layout
+from nocturne.records import Manifest, Partition, Run, Split, SplitResult, read
 from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
 
-__all__ = ["in_force", "open_run", "results_of", "scored", "step", "undecide"]
+__all__ = ["in_force", "open_run", "published", "results_of", "scored", "step", "undecide"]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -46,6 +48,25 @@ def undecide(run: Run) -> None:
     """Forget what a person decided: it was about an earlier judgement."""
     approval_path(run).unlink(missing_ok=True)
     rejection_path(run).unlink(missing_ok=True)
+
+
+def published(loaded: Loaded, partition: Partition) -> Manifest:
+    """The manifest in force.
+
+    Raises:
+        StateError: nothing is published.
+        PublishError: the folder holds files that no manifest names.
+    """
+    layout = Layout.of(loaded)
+    target = layout.output(partition)
+    manifest = publish.current(layout.partition_state(partition), target)
+    if manifest is None:
+        name = loaded.pipeline.name
+        raise StateError(
+            f"{name} {partition.key} is not published: {target} is "
+            f"{'empty' if target.exists() else 'not there'}. See `nocturne status {name}`"
+        )
+    return manifest
 
 
 def scored(run: Run) -> bool:

@@ -54,9 +54,7 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
         manifest = publish.current(state_dir, target)
     except NocturneError as error:
         problem = str(error)
-    unfinished = state.recall(state_dir)
-    if manifest and unfinished and unfinished.run_key == manifest.run_key:
-        unfinished = None  # it came into force, and was killed before it could say so
+    unfinished = state.recall(state_dir, manifest.run_key if manifest else None)
     name = "published" if manifest else "missing"
     if problem:
         name = "failed"

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from nocturne import publish, registry
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import NocturneError
 from nocturne.files import file_blake3
 from nocturne.layout import Layout
 from nocturne.pipeline.publishing import environment
+from nocturne.pipeline.runs import published
 from nocturne.publish import Problem
 from nocturne.records import InputFile, Manifest, OutputFile, Partition, Run, Split, read
 
@@ -79,13 +80,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     """
     layout = Layout.of(loaded)
     state, target = layout.partition_state(partition), layout.output(partition)
-    manifest = publish.current(state, target)
-    if manifest is None:
-        raise StateError(
-            f"{loaded.pipeline.name} {partition.key} is not published: {target} is "
-            f"{'empty' if target.exists() else 'not there'}. See `nocturne status "
-            f"{loaded.pipeline.name}`"
-        )
+    manifest = published(loaded, partition)
     run = read(Run, publish.run_folder(state, manifest) / "run.json")
     outputs = [output["name"] for output in run.encoding["outputs"]]
     columns = [*run.keys, *run.passthrough, *outputs, "model_version"]

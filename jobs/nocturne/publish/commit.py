@@ -23,7 +23,9 @@ from nocturne.publish.manifests import (
     lineage,
     next_number,
     path_of,
+    quarantine_folder,
     run_folder,
+    unchanged,
     version_of,
 )
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, write
@@ -117,7 +119,7 @@ def restore(
                 f"{earlier.model.version}), or raise output.keep for the future"
             )
         for file in earlier.outputs:
-            if not (kept / file.path).is_file() or file_digest(kept / file.path) != file.sha256:
+            if not unchanged(kept / file.path, file):
                 raise StateError(
                     f"{kept / file.path} is not the file that manifest {earlier.id} published "
                     "(missing or damaged); nothing was changed. Choose another manifest"
@@ -157,7 +159,7 @@ def _arrange(files: Mapping[str, Path], table: Path) -> Path:
 
 
 def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
-    folder = Path(run.state_dir) / "quarantine" / run.run_key[:16]
+    folder = quarantine_folder(Path(run.state_dir), run.run_key)
     for result in results:
         if result.quarantine_file:
             folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nocturne.failpoints import reach
 from nocturne.publish.commit import superfluous_versions
-from nocturne.publish.manifests import history, lineage
+from nocturne.publish.manifests import history, lineage, run_folder
 from nocturne.records import Manifest
 
 __all__ = ["Garbage", "garbage", "remove", "scratch", "unused"]
@@ -46,8 +46,7 @@ def garbage(
     line = lineage(state, now) if now else history(state)  # a folder that somebody moved away
     keys, ids = {m.run_key[:16] for m in line}, {m.id for m in line}
     working = {key[:16] for key in busy}
-    # The night before lies in the run that replaced it, until somebody settles that.
-    unsettled = now and now.replaces and not (state / "versions" / now.replaces).exists()
+    in_force = run_folder(state, now) if now else None
 
     def found() -> Iterator[tuple[Path, str]]:
         for run in _children(state / "runs"):
@@ -57,7 +56,9 @@ def garbage(
                 yield run, "of a run that was not published"
                 continue
             for name in _WORKING:
-                if (run / name).exists() and not (name == "table" and unsettled):
+                if name == "table" and run == in_force:
+                    continue  # the night that it replaced, which somebody has to settle
+                if (run / name).exists():
                     yield run / name, "working files of a published run"
         for path in superfluous_versions(state, now, keep) if now else ():
             yield path, f"a version past output.keep ({keep}), or in force again"

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from nocturne.errors import PublishError
-from nocturne.records import Manifest, read
+from nocturne.files import file_digest
+from nocturne.records import Manifest, OutputFile, read
 
 __all__ = [
     "current", "file_name", "history", "intact", "lineage", "manifest_id", "next_number",
-    "path_of", "run_folder", "version_of",
+    "path_of", "quarantine_folder", "run_folder", "unchanged", "version_of",
 ]  # fmt: skip
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
@@ -34,6 +35,16 @@ def path_of(state: Path, id_: str) -> Path:
 def run_folder(state: Path, manifest: Manifest) -> Path:
     """The run directory in which the manifest's scores were made."""
     return state / "runs" / manifest.run_key[:16]
+
+
+def quarantine_folder(state: Path, run_key: str) -> Path:
+    """Where the rows lie that a run has quarantined."""
+    return state / "quarantine" / run_key[:16]
+
+
+def unchanged(path: Path, file: OutputFile) -> bool:
+    """Whether ``path`` is there with the very bytes of a manifest's file."""
+    return path.is_file() and file_digest(path) == file.sha256
 
 
 def version_of(state: Path, manifest: Manifest) -> Path | None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne.failpoints import reach
-from nocturne.files import file_digest
+from nocturne.publish.manifests import quarantine_folder, run_folder, unchanged
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, read, write
+from nocturne.rundir import result_path
 
 __all__ = ["reuse"]
 
@@ -22,12 +23,13 @@ def reuse(run: Run, current: Manifest) -> int:
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
-    earlier = Path(run.state_dir) / "runs" / current.run_key[:16] / "results"
+    state = Path(run.state_dir)
+    earlier = run_folder(state, current) / "results"
     taken = 0
     for split in run.splits:
         file = published.get(split.key)
         found = next(iter(earlier.glob(f"*-{split.key[:16]}.json")), None)
-        target = Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+        target = result_path(run, split)
         if file is None or found is None or target.exists():
             continue
         old = read(SplitResult, found)
@@ -39,7 +41,7 @@ def reuse(run: Run, current: Manifest) -> int:
             continue
         bad = quarantined.get(split.key)
         if bad is not None:
-            source = Path(run.state_dir) / "quarantine" / current.run_key[:16] / bad.path
+            source = quarantine_folder(state, current.run_key) / bad.path
             if not _link(source, attempts / f"quarantine-{name}", bad):
                 continue
         reach("prepare.linked")
@@ -51,7 +53,7 @@ def reuse(run: Run, current: Manifest) -> int:
 
 
 def _link(source: Path, target: Path, expected: OutputFile) -> bool:
-    if not source.is_file() or file_digest(source) != expected.sha256:
+    if not unchanged(source, expected):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

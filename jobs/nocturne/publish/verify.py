@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.files import file_digest
+from nocturne.publish.manifests import quarantine_folder
 from nocturne.records import Manifest, OutputFile
 
 __all__ = ["Problem", "verify"]
@@ -39,8 +40,7 @@ def verify(manifest: Manifest, target: Path, state: Path, columns: Sequence[str]
         if schema is not None:
             schemas[file.path] = schema
     for file in manifest.quarantine:
-        folder = state / "quarantine" / manifest.run_key[:16]
-        found, _ = _file(folder / file.path, file)
+        found, _ = _file(quarantine_folder(state, manifest.run_key) / file.path, file)
         problems += [Problem(f"quarantine/{file.path}", said) for said in found]
     return problems + _schemas(schemas, columns) + _counts(manifest)
 
