@@ -40,7 +40,10 @@ __all__ = [
     "TensorSpec",
     "check_columns",
     "check_output",
+    "is_text",
     "plain_type",
+    "text_as_numbers",
+    "to_cast",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -187,7 +190,8 @@ class Encoding:
         return encoding
 
 
-def _is_text(type_: pa.DataType) -> bool:
+def is_text(type_: pa.DataType) -> bool:
+    """Whether it is a string of either width."""
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
@@ -211,7 +215,7 @@ def _fits_frame(actual: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_integer(wanted):
         return _fits_integer(actual, wanted)
     if pa.types.is_string(wanted):
-        return _is_text(actual)
+        return is_text(actual)
     if pa.types.is_timestamp(wanted):
         return bool(pa.types.is_temporal(actual))
     return bool(actual == wanted)
@@ -227,7 +231,7 @@ def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, 
         return _is_number(actual), f"a number ({tensor.dtype})"
     if tensor.encoder == "category":
         if isinstance(feature.vocabulary[0], str):
-            return _is_text(actual), "a string"
+            return is_text(actual), "a string"
         return bool(pa.types.is_integer(actual)), "an integer"
     if tensor.encoder == "frame":
         return _fits_frame(actual, FRAME_TYPES[feature.type]), feature.type
@@ -244,13 +248,15 @@ def plain_type(type_: Any) -> Any:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
-def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
+def check_columns(encoding: Encoding, schema: pa.Schema, *, cast_text: bool = False) -> list[str]:
     """What in ``schema`` the encoding can't take, in words; empty if all is well.
 
     Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric
-    feature, or a number for a vocabulary of words, is.
+    feature (unless ``cast_text``), or a number for a vocabulary of words, is.
     """
     problems = []
+    if cast_text:
+        schema = text_as_numbers(encoding, schema)
     for tensor, feature in encoding.features():
         position = schema.get_field_index(feature.column)
         if position < 0:
@@ -260,8 +266,53 @@ def check_columns(encoding: Encoding, schema: pa.Schema) -> list[str]:
         actual = plain_type(schema.field(position).type)
         fits, wanted = _expected(tensor, feature, actual)
         if not fits:
-            problems.append(f"column {feature.column!r} is {actual}, the model wants {wanted}")
+            hint = ""
+            if is_text(actual) and _number_of(tensor, feature) is not None and not cast_text:
+                hint = " (input.cast_text: true reads text as numbers)"
+            problems.append(
+                f"column {feature.column!r} is {actual}, the model wants {wanted}{hint}"
+            )
     return list(dict.fromkeys(problems))
+
+
+def text_as_numbers(encoding: Encoding, schema: pa.Schema) -> pa.Schema:
+    """The schema with each column of text as the numbers that all its features want of it."""
+    wanted: dict[str, set[pa.DataType]] = {}
+    for tensor, feature in encoding.features():
+        wanted.setdefault(feature.column, set()).add(_number_of(tensor, feature))
+    fields = []
+    for field in schema:
+        types = wanted.get(field.name, set())
+        number = next(iter(types)) if len(types) == 1 and is_text(plain_type(field.type)) else None
+        fields.append(field if number is None else field.with_type(number))
+    return pa.schema(fields)
+
+
+def _number_of(tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
+    """What text is read as for a feature; None if it wants no number."""
+    if tensor.encoder == "numeric":
+        return pa.type_for_alias(tensor.dtype if tensor.dtype.startswith("int") else "float64")
+    if tensor.encoder == "category" and isinstance(feature.vocabulary[0], int):
+        return pa.int64()
+    if tensor.encoder == "frame" and feature.type in ("integer", "long", "float", "double"):
+        return FRAME_TYPES[feature.type]
+    return None
+
+
+def to_cast(encoding: Encoding, schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The columns of ``schema`` that are cast value by value, and to what."""
+    found = {
+        field.name: number.type
+        for field, number in zip(schema, text_as_numbers(encoding, schema), strict=True)
+        if field.type != number.type
+    }
+    for tensor, feature in encoding.features():
+        position = schema.get_field_index(feature.column)
+        if tensor.encoder == "frame" and position >= 0:
+            wanted = FRAME_TYPES[feature.type]
+            if plain_type(schema.field(position).type) != wanted:
+                found[feature.column] = wanted
+    return found
 
 
 def check_output(encoding: Encoding, schema: pa.Schema, columns: Sequence[str]) -> list[str]:

@@ -144,12 +144,18 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
 
 
 def check_schema(
-    folder: Path, files: Sequence[InputFile], encoding: Encoding, columns: Sequence[str]
+    folder: Path,
+    files: Sequence[InputFile],
+    encoding: Encoding,
+    columns: Sequence[str],
+    *,
+    cast_text: bool = False,
 ) -> pa.Schema:
     """The first file's schema, once every file has what the model and the output need.
 
     Args:
         columns: keys and passthrough columns.
+        cast_text: text will do where the model wants numbers.
 
     Raises:
         InputError: names each file and column that is missing or of a wrong type.
@@ -159,7 +165,8 @@ def check_schema(
     for file in files:
         schema = pq.read_schema(folder / file.path)
         first = first or schema
-        found = check_columns(encoding, schema) + check_output(encoding, schema, columns)
+        found = check_columns(encoding, schema, cast_text=cast_text)
+        found += check_output(encoding, schema, columns)
         for name in columns:
             if not (name in first.names and name in schema.names):
                 continue

@@ -195,6 +195,7 @@ class Run:
     config: dict[str, Any]
     created: str
     query: Query | None = None
+    cast_text: bool = False
 
     @property
     def rows(self) -> int:

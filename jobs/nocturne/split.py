@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,8 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import Encoding, plain_type
-from nocturne.engine import REASON, Model, ahead, pick_device, score
+from nocturne.encoding import Encoding, plain_type, to_cast
+from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
@@ -190,20 +190,20 @@ def score_batches(
 
     steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
-    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch)
+    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch, to_cast(encoding, schema))
     with (
         Staging(folder / attempt, folder / f"quarantine-{attempt}", published) as staging,
-        closing(ahead(scored) if steps else scored) as pairs,
+        closing(ahead(scored) if steps else scored) as triples,
     ):
-        for batch, predictions in pairs:
+        for batch, seen, predictions in triples:
             if run.pinned.precision != "float32" and split.index == 0 and not precision:
-                precision = _precision_error(run, place, encoding, batch, predictions)
+                precision = _precision_error(run, place, encoding, seen, predictions)
             why = _reasons(batch, predictions, run.keys)
-            whole = _with_outputs(batch, predictions, encoding)
-            profiler.update(whole)
+            outputs = _outputs(predictions, encoding)
+            profiler.update(_beside(seen, outputs))
             all_good = why.null_count == len(why)
             source = batch if all_good else _located(batch, why, split, staging.rows)
-            staging.add(_joined(whole, published, run.model.version), source, why)
+            staging.add(_joined(_beside(batch, outputs), published, run.model.version), source, why)
             reach("split.batch")
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
@@ -228,18 +228,28 @@ def score_batches(
 
 
 def _scored(
-    batches: Iterator[pa.RecordBatch], model: Model, encoding: Encoding, micro_batch: int
-) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Each batch with its predictions, in order."""
-    waiting: deque[pa.RecordBatch] = deque()
+    batches: Iterator[pa.RecordBatch],
+    model: Model,
+    encoding: Encoding,
+    micro_batch: int,
+    wanted: Mapping[str, pa.DataType],
+) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
+    """Each batch as it was read, as the model saw it, and its predictions, in order."""
+    waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
 
     def remembered() -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            waiting.append(batch)
-            yield batch
+            seen, lost = cast_rows(batch, wanted) if wanted else (batch, None)
+            waiting.append((batch, seen, lost))
+            yield seen
 
     for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
-        yield waiting.popleft(), predictions
+        batch, seen, lost = waiting.popleft()
+        if lost is not None:
+            why = pc.coalesce(lost, predictions.column(REASON))
+            at = predictions.schema.get_field_index(REASON)
+            predictions = predictions.set_column(at, REASON, why)
+        yield batch, seen, predictions
 
 
 def _precision_error(
@@ -283,17 +293,20 @@ def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.Record
     return pa.RecordBatch.from_arrays(columns, names=schema.names)
 
 
-def _with_outputs(
-    batch: pa.RecordBatch, predictions: pa.RecordBatch, encoding: Encoding
-) -> pa.RecordBatch:
-    """The input beside the predictions, with null for a row that has none."""
-    arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-    reason = predictions.column(REASON)
+def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
+    """The predictions by name, with null for a row that has none."""
+    arrays, reason = {}, predictions.column(REASON)
     for output in encoding.outputs:
         values = predictions.column(output.name)
         if reason.null_count < len(reason):
             values = pc.if_else(reason.is_null(), values, pa.scalar(None, values.type))
         arrays[output.name] = values
+    return arrays
+
+
+def _beside(batch: pa.RecordBatch, outputs: dict[str, pa.Array]) -> pa.RecordBatch:
+    """The input with the predictions beside it."""
+    arrays = dict(zip(batch.schema.names, batch.columns, strict=True)) | outputs
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 

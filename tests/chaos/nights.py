@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from nocturne import config, publish
 from nocturne.config import Loaded
@@ -148,10 +149,12 @@ class Root:
         """Files of attempts at splits, of every run."""
         return list(self.state.glob("runs/*/attempts/[0-9]*.parquet"))
 
-    def hold(self) -> None:
-        """From now on a single quarantined row holds the night."""
+    def configure(self, section: str, **values: object) -> None:
+        """Say something else in the pipeline's YAML."""
         path = self.path / "conf" / "pipelines" / "p.yaml"
-        path.write_text(path.read_text().replace("max_quarantined: 0.5", "max_quarantined: 0.0"))
+        pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pipeline.setdefault(section, {}).update(values)
+        path.write_text(yaml.safe_dump(pipeline), encoding="utf-8")
 
     # What is done in it: each in a process (and process group) of its own.
 

@@ -222,7 +222,7 @@ def test_a_damaged_version_is_not_put_in_force(root: Root) -> None:
 
 def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: MakeRoot) -> None:
     root = make_root()
-    root.hold()
+    root.configure("quality", max_quarantined=0.0)
     assert root.night() == 3
     [run] = (root.state / "runs").iterdir()
     done = nocturne(root, "reject", "--date", DAY, "--by", "ada", "--why", "keys are missing")
@@ -291,7 +291,7 @@ def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
     assert root.night("judge.judged") < 0  # scored, never published
     _correct(root)
     assert root.night() == 0
-    root.hold()
+    root.configure("quality", max_quarantined=0.0)
     pq.write_table(rows(600, 51, 1000), root.input / "part-1.parquet", row_group_size=100)
     assert root.night() == 3  # held: its files must stay
     before = root.files()

@@ -60,6 +60,36 @@ def test_what_is_odd_is_scored(make_root: MakeRoot, change: Callable[[Path], Non
     root.check()
 
 
+def test_text_among_numbers_is_cast_and_what_is_none_is_quarantined(make_root: MakeRoot) -> None:
+    """A column that one "n/a" made text, in one file of three."""
+    root = make_root()
+    undisturbed = make_root()
+    y = TABLE["y"].cast(pa.string())
+    pq.write_table(TABLE.set_column(2, "y", y), undisturbed.input / "part-1.parquet")
+    lost = pc.if_else(pc.equal(pc.bit_wise_and(TABLE["id"], 127), 5), "n/a", y)
+    pq.write_table(TABLE.set_column(2, "y", lost), root.input / "part-1.parquet")
+    for one in (root, undisturbed):
+        one.configure("input", cast_text=True)
+        assert one.night() == 0
+        one.check()
+
+    found, whole = root.manifest(), undisturbed.manifest()
+    assert found is not None
+    assert whole is not None
+    bad = pc.sum(pc.equal(lost, "n/a")).as_py()
+    assert bad > 3
+    assert found.rows_quarantined == whole.rows_quarantined + bad
+    scores = [pq.read_table(one.output, partitioning=None).drop_columns(["model_version"])
+              for one in (root, undisturbed)]  # fmt: skip
+    kept = scores[1].filter(pc.is_in(scores[1]["id"], scores[0]["id"]))
+    assert scores[0].sort_by("id") == kept.sort_by("id"), "the scores that numbers would give"
+    held = [pq.read_table(root.state / "quarantine" / found.run_key[:16] / file.path)
+            for file in found.quarantine]  # fmt: skip
+    reasons = pa.concat_tables([t for t in held if t.schema.field("y").type == pa.string()])
+    cast = reasons.filter(pc.equal(reasons["reason"], "column y: string that can't become double"))
+    assert cast["y"].to_pylist() == ["n/a"] * bad
+
+
 def _write(content: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder / "part-1.parquet"

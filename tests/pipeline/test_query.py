@@ -80,7 +80,9 @@ def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type
     assert 0 < len(again) < len(found), "another table is another run key"
 
 
-def test_csv_is_read_by_spark(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("typed", [True, False])
+def test_csv_is_read_by_spark(project, tmp_path: Path, typed: bool) -> None:  # type: ignore[no-untyped-def]
+    """With the types that Spark infers, or as the text that it is."""
     project()
     plain = _published(_score(config.load("p", overrides=PINNED)))
     folder = tmp_path / "data" / f"ds={DAY}"
@@ -90,11 +92,13 @@ def test_csv_is_read_by_spark(project, tmp_path: Path) -> None:  # type: ignore[
     by_csv = config.load(
         "p",
         overrides={"scoring.reader": "spark", "input.format": "csv", "output.path": "out/csv",
-                   "input.options": {"header": True, "inferSchema": True}},
+                   "input.options": {"header": True, "inferSchema": typed},
+                   "input.cast_text": not typed},
     )  # fmt: skip
     found = _published(_score(by_csv))
-    assert found["id"].to_pylist() == plain["id"].to_pylist()
-    assert found["score"].to_numpy() == pytest.approx(plain["score"].to_numpy(), rel=1e-5)
+    scores = dict(zip(map(int, found["id"].to_pylist()), found["score"].to_pylist(), strict=True))
+    expected = dict(zip(plain["id"].to_pylist(), plain["score"].to_pylist(), strict=True))
+    assert scores == pytest.approx(expected, rel=1e-5)
 
 
 def test_null_keys_are_quarantined_by_what_is_known_of_them(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -152,6 +152,12 @@ class Input(_Section):
         description="Partition keys in path order, each with a strftime format or a fixed "
         "value, e.g. {ds: '%Y-%m-%d', hour: '%H'}; {} for an unpartitioned table.",
     )
+    cast_text: bool = Field(
+        False,
+        description="Read text as numbers where the model wants numbers: empty text is null, and "
+        "a row with anything else that is no number is quarantined. Without it such files are "
+        "refused.",
+    )
     ready: Ready = Ready()
     on_missing: Literal["fail", "skip"] = Field(
         "fail", description="What a night without a partition does."

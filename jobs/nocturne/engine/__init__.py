@@ -2,6 +2,7 @@
 
 ``score`` takes RecordBatches and a model, and gives predictions. Its parts, one a file:
 
+    cast        values as the types that the model takes; what can't be is told apart
     encode      columns -> arrays, one encoder a function
     program     the exported program: its graph, the order of its arguments; ``flat`` keeps it
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
@@ -11,6 +12,7 @@
 """
 
 from nocturne.engine.ahead import ahead
+from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.encode import ENCODERS, encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
@@ -33,6 +35,7 @@ __all__ = [
     "Model",
     "TorchModel",
     "ahead",
+    "cast_rows",
     "encode",
     "first_sizes",
     "load_torch",

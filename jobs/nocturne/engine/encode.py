@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
+from nocturne.engine.cast import cast_column
 from nocturne.errors import InputError
 
 __all__ = ["ENCODERS", "Encoded", "encode", "rows"]
@@ -117,22 +118,21 @@ def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
     for feature in tensor.features:
         if batch.schema.get_field_index(feature.column) < 0:
             continue
-        wanted = FRAME_TYPES[feature.type]
-        column = _column(batch, feature.column)
-        arrays.append(column if column.type == wanted else _cast(column, wanted, feature.column))
+        arrays.append(_framed(_column(batch, feature.column), feature))
         names.append(feature.column)
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _cast(column: pa.Array, wanted: pa.DataType, name: str) -> pa.Array:
-    """Integers become floats only where each value stays the same; the plan refused the rest."""
+def _framed(column: pa.Array, feature: Feature) -> pa.Array:
+    wanted = FRAME_TYPES[feature.type]
     try:
-        return column.cast(wanted, safe=pa.types.is_integer(column.type))
+        return column if column.type == wanted else cast_column(column, wanted)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"column {name!r} is {column.type}, the model wants {wanted}, and a value would not "
-            f"survive: {error}. Log the model with a signature of that type, or correct the data",
-            column=name,
+            f"column {feature.column!r} is {column.type}, the model wants {wanted}, and a value "
+            f"would not survive: {error}. Log the model with a signature of that type, or correct "
+            "the data",
+            column=feature.column,
         ) from None
 
 

@@ -121,7 +121,8 @@ def _plan(
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
     if known:  # what a query gives, Spark says when it scores
-        schema = plan.check_schema(folder, files, encoding, columns)
+        cast_text = pipeline.input.cast_text
+        schema = plan.check_schema(folder, files, encoding, columns, cast_text=cast_text)
         _check_suites(suites, schema, encoding, columns)
     paths = [folder / file.path for file in files] if known else []
     pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
@@ -178,6 +179,7 @@ def _plan(
         config=pipeline.model_dump(mode="json"),
         created=state.now(),
         query=query,
+        cast_text=pipeline.input.cast_text,
     )  # fmt: skip
     size = f"{run.rows} rows in {len(splits)} splits" if query is None else f"{len(files)} files"
     what = (

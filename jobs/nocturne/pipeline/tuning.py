@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.config import Scoring
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, to_cast
 from nocturne.errors import ModelError
 from nocturne.files import digest
 from nocturne.records import (
@@ -123,7 +123,9 @@ def _tune(
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        encoded = engine.encode(_sample(files, encoding, engine.SAMPLE_ROWS), encoding)
+        sample = _sample(files, encoding, engine.SAMPLE_ROWS)
+        seen, _ = engine.cast_rows(sample, to_cast(encoding, sample.schema))
+        encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
             kernels,

@@ -111,7 +111,8 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     encoding = Encoding.of(run.encoding)
     schema = to_arrow_schema(frame.schema)
     needed = (*run.keys, *run.passthrough)
-    problems = check_columns(encoding, schema) + check_output(encoding, schema, needed)
+    problems = check_columns(encoding, schema, cast_text=run.cast_text)
+    problems += check_output(encoding, schema, needed)
     if problems:
         raise InputError(
             f"what Spark reads for {run.pipeline} does not fit the model:\n  "

@@ -1,0 +1,97 @@
+"""Spark itself runs a task twice, on a standalone cluster of two hosts. Only in `make chaos`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyspark
+import pytest
+
+from chaos.conftest import MakeRoot
+from chaos.nights import DAY, until
+from nocturne.failpoints import VARIABLE
+
+pytestmark = pytest.mark.skipif(
+    "NOCTURNE_CHAOS" not in os.environ, reason="a cluster of its own; make chaos runs it"
+)
+SPARK = Path(pyspark.__file__).parent
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """A master and two workers of a core; what runs on the second stops itself in its second batch.
+
+    Speculation never puts both attempts on one host, so each worker has an address of its own.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str, *args: str, failpoint: str = "") -> None:
+        command = ["bash", str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
+        env = {**os.environ, "SPARK_HOME": str(SPARK), VARIABLE: failpoint}
+        with open(tmp_path / f"{len(started)}.log", "wb") as log:
+            process = subprocess.Popen([*command, *args], env=env, stdout=log, stderr=log)
+        started.append(process)
+
+    url = f"spark://127.0.0.1:{_free_port()}"
+    start("master.Master", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
+          "--webui-port", str(_free_port()))  # fmt: skip
+    for host, failpoint in (("127.0.0.2", ""), ("127.0.0.3", "split.batch@2=SIGSTOP")):
+        start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port",
+              str(_free_port()), "--work-dir", str(tmp_path / host), url,
+              failpoint=failpoint)  # fmt: skip
+    log = tmp_path / "0.log"
+    until(lambda: log.read_text().count("Registering worker") == 2, "no cluster", 90)
+    yield url
+    for process in started:
+        for one in (*psutil.Process(process.pid).children(recursive=True), process):
+            one.kill()
+        process.wait()
+
+
+def test_a_task_that_spark_runs_twice_counts_once(make_root: MakeRoot, cluster: str) -> None:
+    root, other = make_root(), make_root()
+    spark = {
+        "spark.speculation": True,
+        "spark.speculation.interval": "200ms",
+        "spark.speculation.quantile": 0.1,
+        "spark.speculation.minTaskRuntime": "500ms",
+        "spark.executor.memory": "512m",
+        "spark.driver.host": "127.0.0.1",
+        # Both hosts have to be there: the first one alone would take all tasks.
+        "spark.scheduler.minRegisteredResourcesRatio": 1.0,
+        "spark.cores.max": 2,
+    }
+    root.configure("spark", master=cluster, conf=spark)
+    done = subprocess.run(
+        [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
+        env={**os.environ, "NOCTURNE_HOME": str(root.path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    root.check()
+    assert other.night() == 0
+    published = root.published()
+    assert published == other.published()
+    stopped = [p for p in psutil.process_iter() if p.status() == psutil.STATUS_STOPPED]
+    attempts = root.attempts()
+    twice = len(attempts) - len({path.name.split("-")[0] for path in attempts})
+    assert stopped or twice, "no task hung, so none was run twice"
+    for process in stopped:
+        process.send_signal(signal.SIGCONT)
+    psutil.wait_procs(stopped, timeout=30)
+    assert root.published() == published, "the first attempt, which comes to its end last"
+    root.check()
