@@ -171,16 +171,19 @@ def test_ranges_are_wide_and_keep_what_was_never_negative_so(run: Init, root: Pa
     assert ranges["x"]["min_value"] < -4 < 4 < ranges["x"]["max_value"]
 
 
-def test_the_output_suite_holds_a_sigmoid_between_0_and_1_and_the_keys_unique(
-    run: Init, root: Path
-) -> None:
+def test_the_output_suite_holds_a_sigmoid_between_0_and_1(run: Init, root: Path) -> None:
     table(root / "data")
     _, _, suite = run()
     checks = quality.load_suite(suite)["expectations"]
     between = [e["kwargs"] for e in checks if e["type"] == "expect_column_values_to_be_between"]
     assert between == [{"column": "score", "min_value": 0, "max_value": 1}]
-    unique = [e["kwargs"] for e in checks if e["type"] == "expect_compound_columns_to_be_unique"]
-    assert unique == [{"column_list": ["store", "sale"]}]
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_unique_keys_are_to_stay_so(run: Init, root: Path, doubled: bool) -> None:
+    table(root / "data", data=pa.concat_tables([rows(300)] * (2 if doubled else 1)))
+    run(keys=["store", "sale"])
+    assert config.load("sales").pipeline.quality.unique_keys is not doubled
 
 
 LAYOUTS: dict[tuple[str, ...], dict[str, str]] = {

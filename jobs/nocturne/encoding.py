@@ -34,6 +34,7 @@ from nocturne.records import dump, load
 __all__ = [
     "ENCODING_FILE",
     "FRAME_TYPES",
+    "MODEL_VERSION",
     "Encoding",
     "Feature",
     "OutputSpec",
@@ -41,12 +42,15 @@ __all__ = [
     "check_columns",
     "check_output",
     "is_text",
+    "output_schema",
     "plain_type",
     "text_as_numbers",
     "to_cast",
 ]
 
 ENCODING_FILE = "encoding.json"
+MODEL_VERSION = "model_version"
+"""The published column that says which version of the model scored a row."""
 
 Dtype = Literal["float32", "float64", "int64", "int32", "frame"]
 
@@ -319,6 +323,14 @@ def check_output(encoding: Encoding, schema: pa.Schema, columns: Sequence[str]) 
     """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs."""
     missing = [f"column {name!r} is missing (output.keys or output.passthrough)"
                for name in columns if schema.get_field_index(name) < 0]  # fmt: skip
-    written = {"model_version", *(output.name for output in encoding.outputs)}
+    written = {MODEL_VERSION, *(output.name for output in encoding.outputs)}
     return missing + [f"column {name!r} would be written twice: it is an output"
                       for name in columns if name in written]  # fmt: skip
+
+
+def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
+    kept = [source.field(name) for name in columns]
+    fields = [pa.field(field.name, plain_type(field.type), field.nullable) for field in kept]
+    fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
+    return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

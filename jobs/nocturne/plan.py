@@ -21,6 +21,7 @@ from nocturne.encoding import Encoding, check_columns, check_output, plain_type
 from nocturne.errors import InputError, NotReady, PartitionMissing
 from nocturne.files import digest, file_blake3
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
+from nocturne.values import kind
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
            "query_pieces", "run_key", "split_keys"]  # fmt: skip
@@ -148,6 +149,7 @@ def check_schema(
     files: Sequence[InputFile],
     encoding: Encoding,
     columns: Sequence[str],
+    asked: Sequence[str] = (),
     *,
     cast_text: bool = False,
 ) -> pa.Schema:
@@ -155,6 +157,7 @@ def check_schema(
 
     Args:
         columns: keys and passthrough columns.
+        asked: columns that expectations read.
         cast_text: text will do where the model wants numbers.
 
     Raises:
@@ -172,6 +175,12 @@ def check_schema(
                 continue
             one, other = (plain_type(s.field(name).type) for s in (first, schema))
             if one != other:
+                found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
+        for name in (n for n in asked if n in first.names and n not in columns):
+            if name not in schema.names:
+                found.append(f"column {name!r} is missing, which an expectation reads")
+            elif kind(schema.field(name).type) != kind(first.field(name).type):
+                one, other = (plain_type(s.field(name).type) for s in (first, schema))
                 found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
         problems += [f"{file.path}: {problem}" for problem in found]
     assert first is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = [
     "InputFile",
     "Judgement",
     "Manifest",
+    "Measure",
+    "Measured",
     "ModelRef",
     "OutputFile",
     "Partition",
@@ -41,6 +44,7 @@ __all__ = [
     "Run",
     "Split",
     "SplitResult",
+    "Table",
     "Tuning",
     "VerdictName",
     "dump",
@@ -165,6 +169,72 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What an expectation wants to know of a table's rows, counted while they are scored.
+
+    ``kind``: ``rows``; ``missing`` (null or NaN); ``column_rule`` and ``row_rule``: how many rows
+    are not as ``rule`` says, with ``args``; ``moments``; ``values``, each with its number. Only
+    rows for which ``condition`` holds count, and for several columns those that ``ignore`` leaves.
+    """
+
+    kind: Literal["rows", "missing", "column_rule", "row_rule", "moments", "values"]
+    columns: tuple[str, ...] = ()
+    rule: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
+    condition: dict[str, Any] | None = None
+    ignore: str = ""
+
+    def reads(self) -> set[str]:
+        """The columns that it reads."""
+        return {*self.columns, *_named(self.condition)}
+
+    @property
+    def key(self) -> str:
+        """Equal for measures that count the same."""
+        return json.dumps(vars(self), sort_keys=True, default=str)
+
+
+def _named(condition: Any) -> Iterator[str]:
+    if isinstance(condition, dict):
+        if "column" in condition:
+            yield condition["column"]["name"]
+        for part in condition.get("conditions", ()):
+            yield from _named(part)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out of a measure. Infinite numbers are words, times ISO text.
+
+    ``squares`` are around the mean; ``type`` is the first column's Arrow type; ``beyond`` says
+    that there are more distinct ``values`` than are told apart.
+    """
+
+    rows: int = 0
+    missing: int = 0
+    unexpected: int = 0
+    examples: tuple[Any, ...] = ()
+    total: int | float | str | None = None
+    squares: float | str | None = None
+    minimum: Any = None
+    maximum: Any = None
+    values: tuple[tuple[Any, int], ...] = ()
+    beyond: bool = False
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a run's ``input`` or ``output`` before it is scored.
+
+    ``schema``: Arrow's, as base64 of its IPC form; ``measures``: what is counted of its rows.
+    """
+
+    schema: str
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that scoring a partition needs: the content of ``run.json``.
 
@@ -196,10 +266,21 @@ class Run:
     created: str
     query: Query | None = None
     cast_text: bool = False
+    tables: dict[str, Table] = field(default_factory=dict)
+    unique_keys: bool = False
 
     @property
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
+
+    def reads(self, features: Sequence[str]) -> list[str]:
+        """What is read of the input, each column once, if it is there."""
+        asked = (name for measure in self.measures("input") for name in measure.reads())
+        return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(asked))))
+
+    def measures(self, table: str) -> tuple[Measure, ...]:
+        """What is counted of the rows of ``input`` or ``output``."""
+        return self.tables[table].measures if table in self.tables else ()
 
 
 @dataclass(frozen=True)
@@ -268,7 +349,7 @@ class SplitResult:
     ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
     ``micro_batch`` is the pinned one unless the device's memory ran out.
     ``precision_error``: the largest difference to float32 in the first batch, by output; only
-    of the first split, and empty in float32.
+    of the first split, and empty in float32. ``measured``: table -> a measure's key -> answer.
     """
 
     key: str
@@ -286,6 +367,7 @@ class SplitResult:
     profile: Profile
     micro_batch: int = 0
     precision_error: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -437,9 +519,13 @@ def dump(record: Any) -> str:
     indent = None if isinstance(record, (SplitResult, Profile, Judgement, Baseline)) else 1
     return (
         json.dumps(record, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False,
-                   default=vars)
+                   default=_stored)
         + "\n"
     )  # fmt: skip
+
+
+def _stored(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else vars(value)
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:

@@ -7,14 +7,19 @@ from pathlib import Path
 from nocturne.records import Run, Split
 
 __all__ = [
-    "approval_path", "judgement_path", "progress_path", "rejection_path", "result_path",
-    "scored_path",
+    "approval_path", "judgement_path", "keys_path", "progress_path", "rejection_path",
+    "result_path", "scored_path",
 ]  # fmt: skip
 
 
 def result_path(run: Run, split: Split) -> Path:
     """The split's result, once an attempt has decided it."""
     return Path(run.run_dir) / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+
+
+def keys_path(attempt: Path) -> Path:
+    """The hashes of an attempt's keys, where they have to be unique."""
+    return attempt.with_name(f"keys-{attempt.stem}.npy")
 
 
 def scored_path(run: Run) -> Path:

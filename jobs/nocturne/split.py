@@ -29,19 +29,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import Encoding, plain_type, to_cast
+from nocturne.encoding import MODEL_VERSION, Encoding, output_schema, to_cast
 from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
-from nocturne.profile import TableProfiler
+from nocturne.profile import Measurer, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
-from nocturne.rundir import progress_path, result_path
+from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import Staging
 
-__all__ = ["BACKENDS", "BATCHES", "MODEL_VERSION", "Place", "input_columns", "load_backend",
-           "load_model", "output_schema", "run_split", "score_batches"]  # fmt: skip
+__all__ = ["BACKENDS", "BATCHES", "Place", "load_backend", "load_model", "run_split",
+           "score_batches"]  # fmt: skip
 
 BACKENDS = {"torch": "nocturne.engine:load_torch", "pyfunc": "nocturne.pyfunc:load"}
 """Backend -> ``module:function(path, encoding, device=, kernel=, precision=)``, imported where
@@ -49,8 +49,6 @@ it is used."""
 
 BATCHES = 8
 """Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
-
-MODEL_VERSION = "model_version"
 
 
 @dataclass(frozen=True)
@@ -114,23 +112,6 @@ def _limit_memory(device: str, share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def output_schema(run: Run, encoding: Encoding, source: pa.Schema) -> pa.Schema:
-    """The published columns: keys, passthrough, predictions, model_version."""
-    fields = [_plain_field(source.field(name)) for name in (*run.keys, *run.passthrough)]
-    fields += [pa.field(o.name, o.arrow_type) for o in encoding.outputs]
-    return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])
-
-
-def _plain_field(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, plain_type(field.type), field.nullable)
-
-
-def input_columns(run: Run, encoding: Encoding, source: pa.Schema) -> list[str]:
-    """What is read of the input, each column once."""
-    wanted = dict.fromkeys((*run.keys, *run.passthrough, *encoding.columns))
-    return [name for name in wanted if name in source.names]
-
-
 def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     """Score a split, unless its result is there already.
 
@@ -148,7 +129,7 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     check_unchanged(path, planned)
     source = open_parquet(path)
     encoding = Encoding.of(run.encoding)
-    columns = input_columns(run, encoding, source.schema_arrow)
+    columns = [name for name in run.reads(encoding.columns) if name in source.schema_arrow.names]
     batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows)
 
     result = score_batches(run, split, batches, source.schema_arrow, place)
@@ -182,8 +163,10 @@ def score_batches(
     folder.mkdir(parents=True, exist_ok=True)
     encoding = Encoding.of(run.encoding)
     model = load_model(run, place)
-    published = output_schema(run, encoding, schema)
+    published = output_schema(encoding, schema, (*run.keys, *run.passthrough))
     profiler = TableProfiler(run.profile_centers)
+    read_measurer, scored_measurer = (Measurer(run.measures(t)) for t in ("input", "output"))
+    hashes: list[Any] = []
     precision: dict[str, float] = {}
     last_report = 0.0
     reach("split.begun")
@@ -201,13 +184,22 @@ def score_batches(
             why = _reasons(batch, predictions, run.keys)
             outputs = _outputs(predictions, encoding)
             profiler.update(_beside(seen, outputs))
-            all_good = why.null_count == len(why)
-            source = batch if all_good else _located(batch, why, split, staging.rows)
-            staging.add(_joined(_beside(batch, outputs), published, run.model.version), source, why)
+            read_measurer.update(batch)
+            scores = _joined(_beside(batch, outputs), published, run.model.version)
+            bad = None
+            if why.null_count < len(why):
+                scores = scores.filter(why.is_null())
+                bad = _located(batch, why, split, staging.rows).filter(why.is_valid())
+            scored_measurer.update(scores)
+            if run.unique_keys:
+                hashes.append(key_hashes([scores.column(key) for key in run.keys]))
+            staging.add(scores, bad)
             reach("split.batch")
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
+    if hashes:
+        np.save(keys_path(staging.target), np.concatenate(hashes))
     return SplitResult(
         key=split.key,
         index=split.index,
@@ -224,6 +216,7 @@ def score_batches(
         profile=profiler.result(),
         micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
         precision_error=precision,
+        measured={"input": read_measurer.result(), "output": scored_measurer.result()},
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 __all__ = ["Staging"]
@@ -35,21 +34,20 @@ class Staging:
         self._schema = schema
         self._good: pq.ParquetWriter | None = None
 
-    def add(self, scored: pa.RecordBatch, source: pa.RecordBatch, why: pa.Array) -> None:
+    def add(self, scored: pa.RecordBatch, bad: pa.RecordBatch | None) -> None:
         """Keep a batch.
 
         Args:
-            scored: the rows as they are published, of the schema.
-            source: the same rows as quarantine shows them.
-            why: for each row null, or the reason why it is quarantined.
+            scored: the rows that are published, of the schema.
+            bad: those that are quarantined, as quarantine shows them: with their ``reason``.
         """
-        self.rows += len(why)
-        if why.null_count < len(why):
-            bad = _plain(source.filter(pc.is_valid(why)))
+        self.rows += scored.num_rows
+        if bad is not None:
+            self.rows += bad.num_rows
+            bad = _plain(bad)
             self._bad = self._bad or pq.ParquetWriter(self.quarantine, bad.schema)
             self._bad.write_batch(bad)
-            self.reasons.update(why.drop_null().to_pylist())
-            scored = scored.filter(pc.is_null(why))
+            self.reasons.update(bad.column("reason").to_pylist())
         self.good_rows += scored.num_rows
         if scored.num_rows:
             self._held.append(scored)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from nocturne.errors import ConfigError
-from nocturne.quality import evaluate
+from nocturne.quality import Asked, evaluate
 from nocturne.records import Expectation, QualityResult, dump, load
 
 EVIL = "<script>alert(1)</script>"
@@ -41,9 +41,8 @@ def ask(
     listed = [{"type": t, "kwargs": kwargs} for t, kwargs in checks]
     path.write_text(yaml.safe_dump({"name": "demo", "expectations": listed}), encoding="utf-8")
     pq.write_table(table, tmp_path / "part.parquet")
-    return evaluate(
-        {"input": (path, [tmp_path / "part.parquet"])}, docs_dir=docs, title="demo 2013-04-01"
-    )
+    asked = Asked(path, files=(tmp_path / "part.parquet",))
+    return evaluate({"input": asked}, docs_dir=docs, title="demo 2013-04-01")
 
 
 def answer(tmp_path: Path, type_: str, table: pa.Table = TABLE, **kwargs: Any) -> Expectation:
@@ -168,7 +167,9 @@ def test_a_severity_other_than_critical_is_told(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    result = evaluate({"output": (path, [tmp_path / "part.parquet"])}, docs_dir=None, title="t")
+    result = evaluate(
+        {"output": Asked(path, files=(tmp_path / "part.parquet",))}, docs_dir=None, title="t"
+    )
     assert result.expectations[0].detail == "Must have exactly 4 rows. Severity: info."
 
 
@@ -257,7 +258,7 @@ def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"name": "demo", "expectations": [
         {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}]}))  # fmt: skip
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    suites = {"input": (path, [tmp_path / "part.parquet"])}
+    suites = {"input": Asked(path, files=(tmp_path / "part.parquet",))}
     for docs, names in ((None, ["check"]), (tmp_path / "docs", ["check", "docs"])):
         watch = Stopwatch()
         evaluate(suites, docs_dir=docs, title="t", watch=watch)

@@ -263,8 +263,19 @@ class Quality(_Section):
     output_suite: PathText | None = Field(
         None, description="Great Expectations suite for the scores, in conf/expectations/."
     )
+    scan: Literal["none", "pandas"] = Field(
+        "none",
+        description="none: expectations are answered from what is counted while the rows are "
+        "scored. pandas: the columns that the suites name are read again, whole, by the driver: "
+        "slower, and for expectations that counts can't answer.",
+    )
     on_failure: Literal["warn", "hold", "fail"] = Field(
         "hold", description="What a failed expectation does to the night."
+    )
+    unique_keys: bool = Field(
+        False,
+        description="Hold the night if two of its rows have the same output.keys. Exact; takes 8 "
+        "bytes a row of the driver's memory.",
     )
     max_quarantined: float = Field(
         0.01, ge=0, le=1, description="Fraction of rows; over it the night is held."

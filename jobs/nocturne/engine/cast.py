@@ -39,7 +39,8 @@ def cast_rows(
     """
     why = pa.nulls(batch.num_rows, pa.string())
     for name, type_ in wanted.items():
-        column, bad = batch.column(name), []
+        column = batch.column(name)
+        bad: list[int] = []
         done = pa.concat_arrays(_pieces(column, type_, 0, bad))
         if bad:
             lost = np.zeros(len(column), dtype=bool)

@@ -55,6 +55,7 @@ def pipeline_text(
         f"  input_suite: {name}_input.yaml  # in conf/expectations/",
         f"  output_suite: {name}_output.yaml",
         "  on_failure: hold  # or: warn, fail",
+        f"  unique_keys: {str(is_key(sample, keys)).lower()}  # hold a night with a doubled key",
         *_schedule(table),
     ]
     return "\n".join(lines) + "\n"

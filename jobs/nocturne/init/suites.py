@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 import yaml
 
 from nocturne.encoding import Encoding, plain_type
-from nocturne.init.keys import is_key
 from nocturne.init.sample import Sample, distinct_values
 
 __all__ = ["input_suite", "output_suite"]
@@ -85,12 +84,6 @@ def _not_null(column: str) -> Check:
 
 def _keys(sample: Sample, keys: Sequence[str]) -> Iterator[Check]:
     yield from (_not_null(key) for key in keys if not sample.rows[key].null_count)
-    if not is_key(sample, keys):
-        return
-    if len(keys) == 1:
-        yield "expect_column_values_to_be_unique", {"column": keys[0]}
-    else:
-        yield "expect_compound_columns_to_be_unique", {"column_list": list(keys)}
 
 
 def _value_set(column: pa.ChunkedArray, vocabulary: Sequence[str | int]) -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nocturne import quality
+import pyarrow as pa
+
+from nocturne import profile, quality
 from nocturne.config import Loaded, Pipeline, home
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
 from nocturne.pipeline.runs import results_of, scored
-from nocturne.records import QualityResult, Run
+from nocturne.reading import open_parquet, read_batches
+from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
 
 __all__ = ["Checks", "check"]
@@ -88,12 +92,50 @@ class Checks:
 def _wanted(run: Run) -> dict[str, Any]:
     loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
     config = loaded.pipeline.quality
-    inputs = [Path(run.input_dir) / f.path for f in run.files]
-    outputs = [Path(run.run_dir) / "attempts" / r.file for r in results_of(run)]
-    named = {"input": (config.input_suite, inputs), "output": (config.output_suite, outputs)}
+    results = results_of(run)
+    named = {"input": config.input_suite, "output": config.output_suite}
     return {
-        "suites": {side: (suite_path(loaded, name), files)
-                   for side, (name, files) in named.items() if name},
+        "suites": {side: _asked(run, results, side, suite_path(loaded, name))
+                   for side, name in named.items() if name},
         "docs_dir": Path(run.run_dir) / "data_docs",
         "title": f"{run.pipeline} {run.partition.key}",
     }  # fmt: skip
+
+
+def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> quality.Asked:
+    if side not in run.tables:
+        inputs = [Path(run.input_dir) / f.path for f in run.files]
+        outputs = [_scores(run, result) for result in results]
+        return quality.Asked(suite, files=tuple(inputs if side == "input" else outputs))
+    stored = run.tables[side].schema
+    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored)))
+    quality.check_columns(suite, schema.names)
+    measures = quality.measures_of(suite, schema)
+    parts = [_counted(run, result, side, measures) for result in results]
+    return quality.Asked(suite, stored, profile.merge_measured(parts))
+
+
+def _counted(
+    run: Run, result: SplitResult, side: str, measures: Sequence[Measure]
+) -> dict[str, Measured]:
+    """What a split's rows came to. It is counted now where the suite asks for more than then."""
+    known = result.measured.get(side, {})
+    lacking = [measure for measure in measures if measure.key not in known]
+    if not lacking:
+        return known
+    path, groups = _scores(run, result), None
+    if side == "input":
+        split = run.splits[result.index]
+        path, groups = Path(run.input_dir) / split.file, split.row_groups
+    source = open_parquet(path)
+    groups = groups if groups is not None else tuple(range(source.num_row_groups))
+    columns = sorted({name for measure in lacking for name in measure.reads()})
+    measurer = profile.Measurer(lacking)
+    measurer.update(pa.RecordBatch.from_pylist([], schema=source.schema_arrow))
+    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows):
+        measurer.update(batch)
+    return known | measurer.result()
+
+
+def _scores(run: Run, result: SplitResult) -> Path:
+    return Path(run.run_dir) / "attempts" / result.file

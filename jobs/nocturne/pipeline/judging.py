@@ -14,6 +14,7 @@ from nocturne.errors import NocturneError
 from nocturne.failpoints import reach
 from nocturne.layout import Layout
 from nocturne.pipeline.checks import check
+from nocturne.pipeline.doubles import Doubled, doubled
 from nocturne.pipeline.runs import in_force, results_of, step, undecide
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
@@ -69,10 +70,11 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
         mine.add("score", _elapsed(results))
         with waited("check"):
             checked = check(run, mine)
+            twice = doubled(run, results) if run.unique_keys else None
         with mine("drift"):
             baseline = registry.Resolved(run.model).baseline
             drifted = drift.judge(merged, baseline, floor=loaded.pipeline.drift.floor)
-        judgement = _verdict(run, loaded, results, checked, drifted, merged, mine.rounded())
+        judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
         with mine("report"):
             page = report.html(
                 run,
@@ -137,6 +139,7 @@ def _verdict(
     loaded: Loaded,
     results: list[SplitResult],
     checked: QualityResult,
+    twice: Doubled | None,
     drifted: DriftResult,
     merged: Profile,
     seconds: dict[str, float],
@@ -154,6 +157,12 @@ def _verdict(
         )
         more = f" and {len(checked.failed) - 3} more" if len(checked.failed) > 3 else ""
         reasons.append(f"{len(checked.failed)} expectations failed: {shown}{more}")
+    if twice is not None:
+        quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
+        reasons.append(
+            f"{twice.rows} rows have a key that another row has too, such as "
+            + "; ".join(twice.examples)
+        )
     if quarantined:
         share = quarantined / rows_in
         over = share > wanted.max_quarantined

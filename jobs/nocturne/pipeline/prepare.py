@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -11,18 +12,37 @@ from typing import Literal
 
 import pyarrow as pa
 
-from nocturne import plan, publish, state
+from nocturne import plan, profile, publish, quality, state
 from nocturne.config import Loaded
-from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, PartitionMissing, StateError, TerminalError, disk_errors
+from nocturne.encoding import Encoding, is_text, output_schema, plain_type
+from nocturne.errors import (
+    ConfigError,
+    InputError,
+    PartitionMissing,
+    StateError,
+    TerminalError,
+    disk_errors,
+)
 from nocturne.failpoints import reach
 from nocturne.files import digest
 from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step, undecide
 from nocturne.pipeline.tuning import pin
-from nocturne.records import STATE_FORMAT, Baseline, Manifest, Partition, Run, Split, read, write
+from nocturne.records import (
+    STATE_FORMAT,
+    Baseline,
+    Manifest,
+    Measure,
+    Partition,
+    Run,
+    Split,
+    Table,
+    read,
+    write,
+)
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -120,11 +140,20 @@ def _plan(
     else:
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
+    tables: dict[str, Table] = {}
     if known:  # what a query gives, Spark says when it scores
         cast_text = pipeline.input.cast_text
-        schema = plan.check_schema(folder, files, encoding, columns, cast_text=cast_text)
-        _check_suites(suites, schema, encoding, columns)
+        counted = query is None and pipeline.quality.scan == "none"
+        asked = (
+            sorted(quality.columns(quality.load_suite(suites["input"])))
+            if counted and "input" in suites
+            else []
+        )
+        schema = plan.check_schema(folder, files, encoding, columns, asked, cast_text=cast_text)
+        tables = _tables(suites, schema, output_schema(encoding, schema, columns), counted)
     paths = [folder / file.path for file in files] if known else []
+    if "input" in suites and known and pipeline.quality.on_failure == "fail":
+        _refuse_early(suites["input"], paths)
     pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
@@ -180,7 +209,11 @@ def _plan(
         created=state.now(),
         query=query,
         cast_text=pipeline.input.cast_text,
+        tables=tables,
+        unique_keys=pipeline.quality.unique_keys,
     )  # fmt: skip
+    if run.unique_keys:
+        check_size(pipeline.name, run.rows)
     size = f"{run.rows} rows in {len(splits)} splits" if query is None else f"{len(files)} files"
     what = (
         f"{pipeline.name} {partition.key}: {size}, model "
@@ -240,17 +273,51 @@ def _suites(loaded: Loaded) -> dict[str, Path]:
     return {side: suite_path(loaded, name) for side, name in named.items() if name}
 
 
-def _check_suites(
-    suites: Mapping[str, Path], schema: pa.Schema, encoding: Encoding, columns: Sequence[str]
-) -> None:
-    from nocturne import quality
+def _refuse_early(suite: Path, files: Sequence[Path]) -> None:
+    failed = quality.failed_for_certain(suite, files)
+    if failed:
+        raise InputError(
+            f"{len(failed)} expectations of {suite.name} fail, as the Parquet footers say already; "
+            "nothing was scored:\n  " + "\n  ".join(failed)
+        )
 
-    there = {
-        "input": list(schema.names),
-        "output": [*columns, *(o.name for o in encoding.outputs), "model_version"],
-    }
+
+def _tables(
+    suites: Mapping[str, Path], source: pa.Schema, written: pa.Schema, counted: bool
+) -> dict[str, Table]:
+    """What is counted of the input and of the scores; nothing where the files are read again."""
+    tables = {}
     for side, path in suites.items():
-        quality.check_columns(path, there[side])
+        schema = source if side == "input" else written
+        quality.check_columns(path, schema.names)
+        if counted:
+            measures = quality.measures_of(path, schema)
+            _try(path, measures, schema)
+            tables[side] = Table(b64encode(schema.serialize().to_pybytes()).decode(), measures)
+    return tables
+
+
+def _blank(type_: pa.DataType) -> pa.Array:
+    try:
+        return pa.array([""] if is_text(plain_type(type_)) else [0]).cast(plain_type(type_))
+    except pa.ArrowException:  # of a nested column, which no measure takes
+        return pa.nulls(1, type_)
+
+
+def _try(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
+    """Count a row of zeros and empty text: this finds what can't be compared or is no regex."""
+    row = [_blank(field.type) for field in schema]
+    blank = pa.RecordBatch.from_arrays(row, names=schema.names)
+    for measure in measures:
+        try:
+            profile.Measurer([measure]).update(blank)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: {measure.rule or measure.kind} on {', '.join(measure.columns)} with "
+                f"{measure.args} can't be counted: {error}. (Regular expressions are RE2's, which "
+                "have no look-around and no back-references.) quality.scan: pandas counts with "
+                "Python's"
+            ) from None
 
 
 _WORDS = ("string", "bool", "boolean")

@@ -1,6 +1,13 @@
-"""The profile room: mergeable one-pass statistics of features and predictions."""
+"""The profile room: mergeable one-pass statistics of features and predictions.
+
+``TableProfiler`` counts what drift compares, ``Measurer`` what expectations ask; ``key_hashes``
+tells keys apart.
+"""
 
 from nocturne.profile.accumulate import TableProfiler
+from nocturne.profile.keys import KEY_BYTES, key_hashes
+from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_measured
 from nocturne.profile.merge import merge
 
-__all__ = ["TableProfiler", "merge"]
+__all__ = ["EXAMPLES", "KEY_BYTES", "MAX_DISTINCT", "Measurer", "TableProfiler", "key_hashes",
+           "merge", "merge_measured"]  # fmt: skip

@@ -17,7 +17,8 @@ from typing import IO, Any
 from nocturne.errors import NocturneError
 from nocturne.quality import gx
 from nocturne.quality.evaluate import evaluate
-from nocturne.records import dump
+from nocturne.quality.helper import Question
+from nocturne.records import dump, load
 from nocturne.stopwatch import Stopwatch
 
 _NICE = 10
@@ -29,15 +30,13 @@ def main(questions: IO[str], answers: IO[str]) -> None:
     with gx.quiet():
         gx.context(None)  # the import, before it is waited for
     for line in questions:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+        print(json.dumps(_answer(load(Question, line, "a question"))), file=answers, flush=True)
 
 
-def _answer(question: dict[str, Any]) -> dict[str, Any]:
-    suites = {side: (Path(path), [Path(f) for f in files])
-              for side, (path, files) in question["suites"].items()}  # fmt: skip
-    docs_dir, watch = Path(question["docs_dir"]), Stopwatch()
+def _answer(question: Question) -> dict[str, Any]:
+    docs_dir, watch = Path(question.docs_dir), Stopwatch()
     try:
-        result = evaluate(suites, docs_dir=docs_dir, title=question["title"], watch=watch)
+        result = evaluate(question.suites, docs_dir=docs_dir, title=question.title, watch=watch)
     except NocturneError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except Exception as error:

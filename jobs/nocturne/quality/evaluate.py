@@ -1,10 +1,14 @@
-"""Evaluates the suites of a night. In this version Great Expectations reads the files again."""
+"""Has Great Expectations evaluate the suites of a night, on what was counted or on the files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from base64 import b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from nocturne.errors import ConfigError
 from nocturne.quality import docs, gx, words
@@ -12,7 +16,7 @@ from nocturne.quality.bounds import with_moments
 from nocturne.quality.frames import read_frame
 from nocturne.quality.reads import NAMES_ONLY, columns
 from nocturne.quality.suites import Suite, load_suite
-from nocturne.records import Expectation, QualityResult
+from nocturne.records import Expectation, Measured, QualityResult
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -20,20 +24,37 @@ if TYPE_CHECKING:
         AbstractDataContext,
     )
 
-__all__ = ["evaluate"]
+__all__ = ["Asked", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A suite, and the table that it is about.
+
+    Attributes:
+        suite: the suite's file.
+        schema: the table's, as base64 of its IPC form, if it was measured; else empty.
+        measured: the answers, by the measure's key.
+        files: of a table that was not measured; they are read.
+    """
+
+    suite: Path
+    schema: str = ""
+    measured: dict[str, Measured] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 def evaluate(
-    suites: Mapping[str, tuple[Path, Sequence[Path]]],
+    suites: Mapping[str, Asked],
     *,
     docs_dir: Path | None,
     title: str,
     watch: Stopwatch | None = None,
 ) -> QualityResult:
-    """The answers of each suite about its Parquet files, and Data Docs of them.
+    """The answers of each suite about its table, and Data Docs of them.
 
     Args:
-        suites: "input" or "output" -> the suite's file and the files that it is about.
+        suites: "input" or "output" -> the suite and its table.
         docs_dir: where Data Docs are written, replacing what is there; None for none.
         title: names the run in Data Docs, e.g. "flight_delay 2013-04-01".
         watch: is told the seconds of "check" and of "docs".
@@ -47,7 +68,7 @@ def evaluate(
         InputError: a file can't be read.
     """
     watch = watch or Stopwatch()
-    loaded = {side: (load_suite(path), path, files) for side, (path, files) in suites.items()}
+    loaded = {side: (load_suite(asked.suite), asked) for side, asked in suites.items()}
     if not loaded:
         return QualityResult()
     records: list[Expectation] = []
@@ -56,9 +77,9 @@ def evaluate(
     with gx.quiet():
         with watch("check"):
             context = gx.context(made_in)
-            for side, (suite, path, files) in loaded.items():
-                answers.append(_ask(context, side, suite, path, files))
-                records += _records(side, suite, path, answers[-1])
+            for side, (suite, asked) in loaded.items():
+                answers.append(_ask(context, side, suite, asked))
+                records += _records(side, suite, asked.suite, answers[-1])
         if docs_dir is None or made_in is None:
             return QualityResult(tuple(records))
         with watch("docs"):
@@ -68,14 +89,19 @@ def evaluate(
     return QualityResult(tuple(records), str(index))
 
 
-def _ask(
-    context: AbstractDataContext, side: str, suite: Suite, path: Path, files: Sequence[Path]
-) -> docs.Answered:
+def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) -> docs.Answered:
     expectations = suite["expectations"]
-    by_name = any(e["type"] in NAMES_ONLY for e in expectations)
-    frame, schema = read_frame(files, columns(suite), all_names=by_name)
-    built = gx.build(side, path, [with_moments(e, schema) for e in expectations])
-    return built, gx.validate(context, built, frame)
+    if asked.schema:
+        from nocturne.quality.measured import add_batch
+
+        schema = pa.ipc.read_schema(pa.py_buffer(b64decode(asked.schema)))
+        batch = add_batch(context, side, asked.measured, schema.names)
+    else:
+        by_name = any(e["type"] in NAMES_ONLY for e in expectations)
+        frame, schema = read_frame(asked.files, columns(suite), all_names=by_name)
+        batch = gx.frame_batch(context, side, frame)
+    built = gx.build(side, asked.suite, [with_moments(e, schema) for e in expectations])
+    return built, gx.validate(batch, built)
 
 
 def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> list[Expectation]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from great_expectations.datasource.fluent.interfaces import Batch
 
-__all__ = ["SHOWN", "build", "context", "key", "quiet", "validate"]
+__all__ = ["SHOWN", "build", "context", "frame_batch", "key", "quiet", "validate"]
 
 SHOWN = 5
 """How many unexpected values of an expectation are kept."""
@@ -101,18 +101,20 @@ def build(name: str, path: Path, expectations: Sequence[Mapping[str, Any]]) -> E
     return great_expectations.ExpectationSuite(name=name, expectations=listed)
 
 
-def validate(
-    gx: AbstractDataContext, suite: ExpectationSuite, frame: pd.DataFrame
-) -> ExpectationSuiteValidationResult:
-    """The suite's answers for the frame, with at most SHOWN unexpected values each.
+def frame_batch(gx: AbstractDataContext, name: str, frame: pd.DataFrame) -> Batch:
+    """A data frame as a batch that suites can be validated on."""
+    source = gx.data_sources.add_or_update_pandas("parquet")
+    definition = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+    return definition.get_batch(batch_parameters={"dataframe": frame})
+
+
+def validate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
+    """The suite's answers for the batch, with at most SHOWN unexpected values each.
 
     What Great Expectations raises for one expectation is that expectation's failure: most of
     it is caught there; a few raise through, and then each expectation is asked alone.
     """
     form = {"result_format": "BASIC", "partial_unexpected_count": SHOWN}
-    source = gx.data_sources.add_or_update_pandas("parquet")
-    definition = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
-    batch = definition.get_batch(batch_parameters={"dataframe": frame})
     try:
         return batch.validate(suite, result_format=form)
     except Exception:  # whatever an expectation's code raises

@@ -9,16 +9,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne import errors
-from nocturne.records import QualityResult, load
+from nocturne.quality.evaluate import Asked
+from nocturne.records import QualityResult, dump, load
 
-__all__ = ["Helper"]
+__all__ = ["Helper", "Question"]
 
-Suites = Mapping[str, tuple[Path, Sequence[Path]]]
+
+@dataclass(frozen=True)
+class Question:
+    """What the process is asked: the arguments of ``evaluate``."""
+
+    suites: dict[str, Asked]
+    docs_dir: str
+    title: str
 
 
 class Helper:
@@ -31,13 +40,11 @@ class Helper:
             stdout=subprocess.PIPE,
         )
 
-    def ask(self, suites: Suites, docs_dir: Path, title: str) -> None:
+    def ask(self, suites: Mapping[str, Asked], docs_dir: Path, title: str) -> None:
         """Begin; the answers come in the order of the questions."""
-        listed = {side: [str(path), [str(f) for f in files]]
-                  for side, (path, files) in suites.items()}  # fmt: skip
-        question = {"suites": listed, "docs_dir": str(docs_dir), "title": title}
+        question = Question(dict(suites), str(docs_dir), title)
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question).encode() + b"\n")
+        self._process.stdin.write(dump(question).replace("\n", " ").encode() + b"\n")
         self._process.stdin.flush()
 
     def answer(self) -> tuple[QualityResult, dict[str, float]]:

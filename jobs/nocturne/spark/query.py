@@ -120,7 +120,7 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
         )
-    wanted = dict.fromkeys((*needed, *encoding.columns))
+    wanted = run.reads(encoding.columns)
     return frame.select(*(f"`{name}`" for name in wanted if name in schema.names))
 
 

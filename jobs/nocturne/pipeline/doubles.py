@@ -1,0 +1,91 @@
+"""Doubled keys: found among the hashes that the workers left, and then proved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from nocturne.errors import InputError
+from nocturne.profile import KEY_BYTES, key_hashes
+from nocturne.records import Run, SplitResult
+from nocturne.rundir import keys_path
+
+__all__ = ["Doubled", "check_size", "doubled"]
+
+_MOST_BYTES = 2 << 30
+"""What comparing the keys of a night may take on the driver."""
+
+_SHOWN = 3
+
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """How many rows have a key that another row has too, and some of the keys."""
+
+    rows: int
+    examples: tuple[str, ...]
+
+
+def check_size(pipeline: str, rows: int) -> None:
+    """Raises: InputError if so many keys are more than the driver may hold."""
+    size = rows * KEY_BYTES
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"{pipeline}: quality.unique_keys compares the keys of {rows} rows, which takes "
+            f"{size / 2**30:.1f} GiB of the driver's memory; at most {_MOST_BYTES / 2**30:.0f} GiB "
+            "are allowed. Partition the table more finely, or drop quality.unique_keys"
+        )
+
+
+def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
+    """The rows that share their key; None if every key is there once.
+
+    Exact: equal hashes only say where to look.
+    """
+    parts = [_hashes(run, result) for result in results]
+    together = np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.uint64)
+    again = np.unique(together[1:][together[1:] == together[:-1]])
+    if not len(again):
+        return None
+    suspects = [_rows(run, result, again) for result, part in zip(results, parts, strict=True)
+                if np.isin(again, part).any()]  # fmt: skip
+    counted = pa.concat_tables(suspects).group_by(list(run.keys)).aggregate([([], "count_all")])
+    doubles = counted.filter(pc.greater(counted["count_all"], 1))
+    if not doubles.num_rows:
+        return None
+    shown = doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN).to_pylist()
+    examples = [f"{', '.join(f'{k}={row[k]}' for k in run.keys)} ({row['count_all']} times)"
+                for row in shown]  # fmt: skip
+    return Doubled(pc.sum(doubles["count_all"]).as_py(), tuple(examples))
+
+
+def _scores(run: Run, result: SplitResult) -> Path:
+    return Path(run.run_dir) / "attempts" / result.file
+
+
+def _hashes(run: Run, result: SplitResult) -> Hashes:
+    """As the worker left them; of a split that was taken over, made from its file."""
+    kept = keys_path(_scores(run, result))
+    if kept.exists():
+        return np.asarray(np.load(kept))
+    source = pq.ParquetFile(_scores(run, result))
+    parts = [key_hashes(batch.columns) for batch in source.iter_batches(columns=list(run.keys))]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def _rows(run: Run, result: SplitResult, wanted: Hashes) -> pa.Table:
+    """The keys of the split's rows whose hash is among ``wanted``."""
+    source = pq.ParquetFile(_scores(run, result))
+    found = [batch.filter(pa.array(np.isin(key_hashes(batch.columns), wanted)))
+             for batch in source.iter_batches(columns=list(run.keys))]  # fmt: skip
+    schema = pa.schema([source.schema_arrow.field(name) for name in run.keys])
+    return pa.Table.from_batches(found, schema=schema)

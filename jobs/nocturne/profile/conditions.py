@@ -1,0 +1,50 @@
+"""Great Expectations' row conditions, as its pandas engine reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.values import scalar, scalars
+
+__all__ = ["OPERATORS", "matches"]
+
+OPERATORS: dict[str, Callable[[pa.Array, Any], pa.Array]] = {
+    "==": lambda column, value: pc.equal(column, scalar(value, column.type)),
+    "!=": lambda column, value: pc.not_equal(column, scalar(value, column.type)),
+    "<": lambda column, value: pc.less(column, scalar(value, column.type)),
+    "<=": lambda column, value: pc.less_equal(column, scalar(value, column.type)),
+    ">": lambda column, value: pc.greater(column, scalar(value, column.type)),
+    ">=": lambda column, value: pc.greater_equal(column, scalar(value, column.type)),
+    "IN": lambda column, values: pc.is_in(column, scalars(values, column.type)),
+    "NOT IN": lambda column, values: pc.invert(pc.is_in(column, scalars(values, column.type))),
+}
+"""How a comparison's operator is worked out, [n] values and its parameter to [n] booleans."""
+
+_TRUE_FOR_NULL = ("!=", "NOT IN")
+
+
+def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:
+    """[rows]: whether ``condition`` holds.
+
+    A missing value satisfies no comparison but "is not this one": pandas answers so for floats,
+    text and times. (For an integer column with nulls it answers "no" to that too.)
+    """
+    if condition["type"] in ("and", "or"):
+        parts = [matches(batch, part) for part in condition["conditions"]]
+        return reduce(pc.and_ if condition["type"] == "and" else pc.or_, parts)
+    column = batch.column(condition["column"]["name"])
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    missing = column.is_null(nan_is_null=pa.types.is_floating(column.type))
+    if condition["type"] == "nullity":
+        return missing if condition["is_null"] else pc.invert(missing)
+    operator = condition["operator"]
+    found = OPERATORS[operator](column, condition["parameter"]).fill_null(False)
+    masked = pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
+    counts = operator in _TRUE_FOR_NULL and not masked
+    return pc.if_else(missing, counts, found)

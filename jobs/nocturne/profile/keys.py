@@ -1,0 +1,78 @@
+"""Hashes of keys: equal keys have equal hashes, so doubled keys are among doubled hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+__all__ = ["KEY_BYTES", "key_hashes"]
+
+KEY_BYTES = 8
+"""Bytes that a row's key takes."""
+
+Hashes = NDArray[np.uint64]
+
+
+def key_hashes(columns: Sequence[pa.Array]) -> Hashes:
+    """One hash a row [n] of its key, the values of ``columns`` [n] each."""
+    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+    for column in columns:
+        mixed = _mix(mixed + np.uint64(0x9E3779B97F4A7C15) ^ _column(column))
+    return mixed
+
+
+def _mix(x: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): one to one on 64 bits."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _column(column: pa.Array) -> Hashes:
+    if pa.types.is_dictionary(column.type):
+        known = _column(column.dictionary)
+        return np.asarray(known[column.indices.to_numpy(zero_copy_only=False)])
+    type_ = column.type
+    if pa.types.is_boolean(type_):
+        column = column.cast(pa.int8())
+    elif pa.types.is_floating(type_):
+        column = column.cast(pa.float64())
+        values = column.to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
+        return _mix(values.view(np.uint64))
+    elif pa.types.is_temporal(type_):
+        column = column.cast(pa.int32() if type_.bit_width == 32 else pa.int64())
+    elif not pa.types.is_integer(type_):
+        return _text(column)
+    values = column.to_numpy(zero_copy_only=False)
+    return _mix(values.astype(np.int64, copy=False).view(np.uint64))
+
+
+def _text(column: pa.Array) -> Hashes:
+    """Of bytes: a polynomial modulo 2**64, then mixed; of other types: of their text."""
+    binary = column.cast(pa.string()) if not _is_bytes(column.type) else column
+    binary = binary.cast(pa.large_binary())
+    lengths = pc.binary_length(binary).to_numpy(zero_copy_only=False).astype(np.int64)
+    found = lengths.astype(np.uint64)
+    if not lengths.any():
+        return _mix(found)
+    _, offsets, data = binary.buffers()
+    starts = np.frombuffer(offsets, dtype=np.int64)[binary.offset : binary.offset + len(binary) + 1]
+    content = np.frombuffer(data, dtype=np.uint8)
+    for position in range(int(lengths.max())):
+        there = np.flatnonzero(lengths > position)
+        byte = content[starts[there] + position].astype(np.uint64)
+        found[there] = found[there] * np.uint64(0x100000001B3) + byte
+    return _mix(found)
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+    )

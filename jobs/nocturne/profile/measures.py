@@ -1,0 +1,217 @@
+"""What expectations want to know of a table, counted while it is scored, and merged.
+
+A *measure* says what to count, ``Measured`` what came out for some rows; ``merge`` adds those of
+several parts of a table, in order. Counting does not know of Great Expectations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.encoding import plain_type
+from nocturne.profile.columns import Rows
+from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
+from nocturne.records import Measure, Measured
+from nocturne.values import to_json
+
+__all__ = ["EXAMPLES", "MAX_DISTINCT", "Measurer", "merge_measured"]
+
+EXAMPLES = 5
+"""Unexpected values that are kept of a rule."""
+
+MAX_DISTINCT = 10_000
+"""Distinct values of a column that are told apart; with more, there is no answer."""
+
+
+class Measurer:
+    """Counts the measures of a table, batch by batch."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._measures = tuple(measures)
+        self._found: dict[str, Measured] = {}
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Count a batch, which has all columns of the measures."""
+        rows = Rows(batch)
+        for measure in self._measures:
+            one = KINDS[measure.kind](rows.where(measure.condition), measure)
+            before = self._found.get(measure.key)
+            self._found[measure.key] = one if before is None else _add(before, one)
+
+    def result(self) -> dict[str, Measured]:
+        """By the measure's key; empty if there was no batch."""
+        return dict(self._found)
+
+
+def _rows(rows: Rows, measure: Measure) -> Measured:
+    return Measured(rows=len(rows))
+
+
+def _missing(rows: Rows, measure: Measure) -> Measured:
+    return Measured(rows=len(rows), missing=rows.column(measure.columns[0]).missing)
+
+
+def _column_rule(rows: Rows, measure: Measure) -> Measured:
+    column = rows.column(measure.columns[0])
+    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
+    ordered = pa.types.is_primitive(column.present.type)
+    if measure.rule == "column_values.between" and ordered and within(column, measure.args):
+        return counted
+    expected = _each(column.present, COLUMN_RULES[measure.rule], measure.args)
+    return _judged(counted, expected, [column.present])
+
+
+def _each(
+    values: pa.Array, rule: Callable[[pa.Array, Mapping[str, Any]], pa.Array], args: Any
+) -> pa.Array:
+    """The rule's answer [n]; for a dictionary each word is looked at once."""
+    if pa.types.is_dictionary(values.type):
+        return rule(values.dictionary, args).take(values.indices)
+    return rule(values, args)
+
+
+def _row_rule(rows: Rows, measure: Measure) -> Measured:
+    columns = [rows.column(name) for name in measure.columns]
+    gone = [column.is_missing for column in columns]
+    together = pc.or_ if measure.ignore.startswith(("either", "any")) else pc.and_
+    skipped = reduce(together, gone) if measure.ignore != "never" else None
+    arrays = [_plain(column.array) for column in columns]
+    if skipped is not None and pc.any(skipped).as_py():
+        arrays = [array.filter(pc.invert(skipped)) for array in arrays]
+    counted = Measured(rows=len(rows), missing=len(rows) - len(arrays[0]), type=_type(arrays[0]))
+    expected = ROW_RULES[measure.rule](arrays, measure.args)
+    return _judged(counted, pc.fill_null(expected, False), arrays)
+
+
+def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) -> Measured:
+    unexpected = len(expected) - (pc.sum(expected).as_py() or 0)
+    if not unexpected:
+        return counted
+    at = np.flatnonzero(~expected.to_numpy(zero_copy_only=False))[:EXAMPLES]
+    shown = [[to_json(v) for v in _plain(c.take(pa.array(at))).to_pylist()] for c in columns]
+    examples = shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
+    return Measured(
+        rows=counted.rows,
+        missing=counted.missing,
+        unexpected=unexpected,
+        examples=tuple(examples),
+        type=counted.type,
+    )
+
+
+def _moments(rows: Rows, measure: Measure) -> Measured:
+    """Sum, and sum of squares around the mean (in float64), least and greatest value."""
+    column = rows.column(measure.columns[0])
+    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
+    if not len(column.present):
+        return counted
+    low, high = (to_json(bound.as_py()) for bound in column.bounds)
+    if pa.types.is_temporal(column.present.type):
+        return Measured(**{**vars(counted), "minimum": low, "maximum": high})
+    present = column.present
+    if pa.types.is_boolean(present.type):
+        present = present.cast(pa.int8())
+    exact = present.to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = exact.astype(np.float64, copy=False)
+        total = float(values.sum())
+        away = values - total / len(values)
+        squares = float(away @ away)
+    whole = int(exact.sum()) if np.issubdtype(exact.dtype, np.integer) else total
+    return Measured(
+        **{**vars(counted), "minimum": low, "maximum": high, "total": to_json(whole),
+           "squares": to_json(squares)}
+    )  # fmt: skip
+
+
+def _values(rows: Rows, measure: Measure) -> Measured:
+    column = rows.column(measure.columns[0])
+    found = pc.value_counts(_plain(column.present))
+    values, counts = found.field("values"), found.field("counts")
+    pairs = zip(map(to_json, values.to_pylist()), counts.to_pylist(), strict=True)
+    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
+    return _capped(counted, Counter(dict(pairs)), False)
+
+
+def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
+    beyond = beyond or len(values) > MAX_DISTINCT
+    listed = () if beyond else tuple(sorted(values.items(), key=lambda item: str(item[0])))
+    return Measured(**{**vars(counted), "values": listed, "beyond": beyond})
+
+
+KINDS: dict[str, Callable[[Rows, Measure], Measured]] = {
+    "rows": _rows,
+    "missing": _missing,
+    "column_rule": _column_rule,
+    "row_rule": _row_rule,
+    "moments": _moments,
+    "values": _values,
+}
+"""How a measure is counted in a batch, by its kind."""
+
+
+def merge_measured(parts: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
+    """One answer a measure for all rows, of the measures that every part has counted."""
+    filled = [part for part in parts if part]
+    keys = [key for key in (filled[0] if filled else ()) if all(key in part for part in filled)]
+    return {key: reduce(_add, [part[key] for part in filled]) for key in keys}
+
+
+def _add(one: Measured, other: Measured) -> Measured:
+    """Counts add exactly; moments as Chan, Golub and LeVeque (1979) merge them."""
+    n, m = (part.rows - part.missing for part in (one, other))
+    total, squares = one.total, one.squares
+    if one.total is None or other.total is None:
+        total, squares = (one.total, one.squares) if other.total is None else (
+            other.total, other.squares)  # fmt: skip
+    else:
+        away = float(one.total) / n - float(other.total) / m
+        total = to_json(_number(one.total) + _number(other.total))
+        squares = to_json(
+            _number(one.squares) + _number(other.squares) + away * away * n * m / (n + m)
+        )
+    counted = Measured(
+        rows=one.rows + other.rows,
+        missing=one.missing + other.missing,
+        unexpected=one.unexpected + other.unexpected,
+        examples=(*one.examples, *other.examples)[:EXAMPLES],
+        total=total,
+        squares=squares,
+        minimum=_extreme(min, one, other, "minimum"),
+        maximum=_extreme(max, one, other, "maximum"),
+        type=one.type or other.type,
+    )
+    if one.values or other.values or one.beyond or other.beyond:
+        both = Counter(dict(one.values))
+        both.update(dict(other.values))
+        return _capped(counted, both, one.beyond or other.beyond)
+    return counted
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
+
+
+def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: str) -> Any:
+    """Times of one column are ISO text of one form, which sorts as they do."""
+    found = [v for part in (one, other) if (v := getattr(part, name)) is not None]
+    if not found:
+        return None
+    if (one.type or other.type).startswith("timestamp"):
+        return choose(found)
+    return to_json(choose(map(_number, found)))
+
+
+def _type(array: pa.Array) -> str:
+    return str(plain_type(array.type))
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

@@ -1,0 +1,128 @@
+"""What each row is checked for: a function a rule, from columns to "is it as expected?".
+
+A rule has the name that Great Expectations gives to its metric. It sees only rows on which it
+has a say: without missing values for a single column, as ``ignore_row_if`` says for several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.profile.columns import Column
+from nocturne.values import scalar, scalars
+
+__all__ = ["COLUMN_RULES", "ROW_RULES", "within"]
+
+Args = Mapping[str, Any]
+
+
+def _between(values: pa.Array, args: Args) -> pa.Array:
+    """Bounds of floats are taken as they are written, also where the column is narrower."""
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
+    masks = []
+    low, high = args.get("min_value"), args.get("max_value")
+    if low is not None:
+        above = pc.greater if args.get("strict_min") else pc.greater_equal
+        masks.append(above(values, scalar(low, values.type)))
+    if high is not None:
+        below = pc.less if args.get("strict_max") else pc.less_equal
+        masks.append(below(values, scalar(high, values.type)))
+    return reduce(pc.and_, masks)
+
+
+def within(column: Column, args: Args) -> bool:
+    """Whether the least and the greatest value say already that all lie between the bounds."""
+    low, high = column.bounds
+    if not low.is_valid:
+        return True
+    ends = pa.array([low.as_py(), high.as_py()], low.type)
+    return bool(pc.all(_between(ends, args)).as_py())
+
+
+def _length(values: pa.Array, args: Args) -> pa.Array:
+    lengths = pc.utf8_length(values)
+    return pc.equal(lengths, args["value"]) if "value" in args else _between(lengths, args)
+
+
+def _matches(values: pa.Array, patterns: Sequence[str]) -> list[pa.Array]:
+    return [pc.match_substring_regex(values, pattern) for pattern in patterns]
+
+
+def _matches_list(values: pa.Array, args: Args) -> pa.Array:
+    together = pc.and_ if args.get("match_on") == "all" else pc.or_
+    return reduce(together, _matches(values, args["regex_list"]))
+
+
+COLUMN_RULES: dict[str, Callable[[pa.Array, Args], pa.Array]] = {
+    "column_values.null": lambda v, args: pa.array(np.zeros(len(v), dtype=bool)),
+    "column_values.between": _between,
+    "column_values.in_set": lambda v, args: pc.is_in(v, scalars(args["value_set"], v.type)),
+    "column_values.not_in_set": lambda v, args: pc.invert(
+        pc.is_in(v, scalars(args["value_set"], v.type))
+    ),
+    "column_values.match_regex": lambda v, args: _matches(v, [args["regex"]])[0],
+    "column_values.not_match_regex": lambda v, args: pc.invert(_matches(v, [args["regex"]])[0]),
+    "column_values.match_regex_list": _matches_list,
+    "column_values.not_match_regex_list": lambda v, args: pc.invert(
+        reduce(pc.or_, _matches(v, args["regex_list"]))
+    ),
+    "column_values.value_length.between": _length,
+    "column_values.value_length.equals": _length,
+}
+"""Values [n] of one column, none missing -> [n]: as expected?"""
+
+
+def _equal(columns: Sequence[pa.Array], args: Args) -> pa.Array:
+    return pc.equal(columns[0], columns[1])
+
+
+def _greater(columns: Sequence[pa.Array], args: Args) -> pa.Array:
+    compare = pc.greater_equal if args.get("or_equal") else pc.greater
+    return compare(columns[0], columns[1])
+
+
+def _pair_in_set(columns: Sequence[pa.Array], args: Args) -> pa.Array:
+    one, other = columns
+    missing = [c.is_null(nan_is_null=pa.types.is_floating(c.type)) for c in columns]
+    masks = [pa.array(np.zeros(len(one), dtype=bool))]
+    for pair in args["value_pairs_set"]:
+        fits = []
+        for column, gone, value in zip(columns, missing, pair, strict=True):
+            known = scalars([value], column.type)
+            same = pc.is_in(column, known) if len(known) else pa.repeat(False, len(column))
+            fits.append(gone if value is None else pc.and_(same, pc.invert(gone)))
+        masks.append(pc.and_(*fits))
+    assert len(one) == len(other)
+    return reduce(pc.or_, masks)
+
+
+def _sum(columns: Sequence[pa.Array], args: Args) -> pa.Array:
+    return pc.equal(reduce(pc.add, columns), pa.scalar(args["sum_total"]))
+
+
+def _unique(columns: Sequence[pa.Array], args: Args) -> pa.Array:
+    """Missing values count as values that are equal to each other."""
+    different = []
+    for position, one in enumerate(columns):
+        for other in columns[position + 1 :]:
+            gone = [c.is_null(nan_is_null=pa.types.is_floating(c.type)) for c in (one, other)]
+            same = pc.or_(pc.and_(*gone), pc.fill_null(pc.equal(one, other), False))
+            different.append(pc.invert(same))
+    return reduce(pc.and_, different)
+
+
+ROW_RULES: dict[str, Callable[[Sequence[pa.Array], Args], pa.Array]] = {
+    "column_pair_values.equal": _equal,
+    "column_pair_values.a_greater_than_b": _greater,
+    "column_pair_values.in_set": _pair_in_set,
+    "multicolumn_sum.equal": _sum,
+    "select_column_values.unique.within_record": _unique,
+}
+"""Several columns, [n] values each -> [n]: as expected? Null counts as "no"."""

@@ -1,0 +1,139 @@
+"""What Parquet footers already say of a suite: they refuse a night early, and never pass one.
+
+A footer's null count does not see NaN, and its statistics may be absent: so an expectation is
+answered here only where it has failed for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from nocturne.quality.suites import load_suite
+
+__all__ = ["failed_for_certain"]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A column, over all row groups: null values at least, and the extremes if all say them."""
+
+    rows: int
+    nulls: int
+    least: Any
+    most: Any
+
+
+def failed_for_certain(suite: Path, files: Sequence[Path]) -> list[str]:
+    """Which expectations of the suite fail whatever the rows are, in words.
+
+    Args:
+        suite: the suite's file.
+        files: the Parquet files of its table.
+    """
+    footers = [pq.read_metadata(path) for path in files]
+    found = []
+    for expectation in load_suite(suite)["expectations"]:
+        kwargs = expectation["kwargs"]
+        check = _CHECKS.get(expectation["type"])
+        if check is None or kwargs.get("row_condition") is not None:
+            continue
+        if said := check(footers, kwargs):
+            where = f" on {kwargs['column']}" if "column" in kwargs else ""
+            found.append(f"{expectation['type']}{where}: {said}")
+    return found
+
+
+def _known(footers: Sequence[pq.FileMetaData], column: str) -> _Known | None:
+    rows = nulls = 0
+    least: list[Any] = []
+    most: list[Any] = []
+    whole = True
+    for chunk in _chunks(footers, column):
+        if chunk is None:
+            return None
+        statistics = chunk.statistics
+        rows += chunk.num_values
+        if statistics is not None and statistics.has_null_count:
+            nulls += statistics.null_count
+        if statistics is None or not statistics.has_min_max:
+            whole = whole and statistics is not None and statistics.null_count == chunk.num_values
+            continue
+        least.append(statistics.min)
+        most.append(statistics.max)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in least + most)
+    if not whole or not least or not numbers:
+        return _Known(rows, nulls, None, None)
+    return _Known(rows, nulls, min(least), max(most))
+
+
+def _chunks(footers: Sequence[pq.FileMetaData], column: str) -> Iterator[Any]:
+    """The column's chunk in each row group; None where it is no flat column."""
+    for footer in footers:
+        names = [footer.schema.column(i).path for i in range(footer.num_columns)]
+        at = names.index(column) if column in names else -1
+        for group in range(footer.num_row_groups):
+            yield footer.row_group(group).column(at) if at >= 0 else None
+
+
+def _rows(footers: Sequence[pq.FileMetaData], kwargs: Mapping[str, Any]) -> str:
+    rows = sum(footer.num_rows for footer in footers)
+    least = kwargs.get("min_value", kwargs.get("value"))
+    most = kwargs.get("max_value", kwargs.get("value"))
+    if isinstance(least, int) and (rows < least or (kwargs.get("strict_min") and rows == least)):
+        return f"there are {rows} rows"
+    if isinstance(most, int) and (rows > most or (kwargs.get("strict_max") and rows == most)):
+        return f"there are {rows} rows"
+    return ""
+
+
+def _not_null(footers: Sequence[pq.FileMetaData], kwargs: Mapping[str, Any]) -> str:
+    known = _known(footers, kwargs["column"])
+    if known is None or not known.rows:
+        return ""
+    if 1 - known.nulls / known.rows < kwargs.get("mostly", 1):
+        return f"{known.nulls} of {known.rows} values are null"
+    return ""
+
+
+def _between(footers: Sequence[pq.FileMetaData], kwargs: Mapping[str, Any]) -> str:
+    """Any value outside fails it, unless some may be (``mostly``)."""
+    known = _known(footers, kwargs["column"])
+    if known is None or known.least is None or kwargs.get("mostly", 1) < 1:
+        return ""
+    return _beyond(known.most, kwargs) or _beyond(known.least, kwargs)
+
+
+def _maximum(footers: Sequence[pq.FileMetaData], kwargs: Mapping[str, Any]) -> str:
+    known = _known(footers, kwargs["column"])
+    return _beyond(known.most, kwargs) if known and known.most is not None else ""
+
+
+def _minimum(footers: Sequence[pq.FileMetaData], kwargs: Mapping[str, Any]) -> str:
+    known = _known(footers, kwargs["column"])
+    return _beyond(known.least, kwargs) if known and known.least is not None else ""
+
+
+def _beyond(value: Any, kwargs: Mapping[str, Any]) -> str:
+    """Whether a value lies outside the bounds, by more than a float32 may be off."""
+    least, most = kwargs.get("min_value"), kwargs.get("max_value")
+    slack = abs(value) * 1e-6
+    if isinstance(least, (int, float)) and value < least - slack:
+        return f"a value is {value:g}, below {least:g}"
+    if isinstance(most, (int, float)) and value > most + slack:
+        return f"a value is {value:g}, above {most:g}"
+    return ""
+
+
+_CHECKS: dict[str, Callable[[Sequence[pq.FileMetaData], Mapping[str, Any]], str]] = {
+    "expect_table_row_count_to_be_between": _rows,
+    "expect_table_row_count_to_equal": _rows,
+    "expect_column_values_to_not_be_null": _not_null,
+    "expect_column_values_to_be_between": _between,
+    "expect_column_max_to_be_between": _maximum,
+    "expect_column_min_to_be_between": _minimum,
+}

@@ -1,0 +1,294 @@
+"""Great Expectations on what was measured while scoring: an engine that looks answers up.
+
+Its extension points are used as they are meant: an ``ExecutionEngine`` with a ``MetricProvider``
+for each metric, a ``Datasource`` and a ``DataAsset``. Importing this module imports the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from great_expectations.core.batch import BatchData, BatchMarkers, LegacyBatchDefinition
+from great_expectations.core.batch_spec import BatchSpec, RuntimeDataBatchSpec
+from great_expectations.core.id_dict import IDDict
+from great_expectations.datasource.fluent import BatchRequest
+from great_expectations.datasource.fluent.interfaces import Batch, DataAsset, Datasource
+from great_expectations.execution_engine import ExecutionEngine
+from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
+from great_expectations.expectations.registry import get_metric_kwargs
+
+from nocturne.errors import StateError
+from nocturne.quality.measuring import condition_of, normal
+from nocturne.records import Measure, Measured
+from nocturne.values import from_json
+
+__all__ = ["add_batch"]
+
+Answers = Mapping[str, Measured]
+"""By the measure's key."""
+
+
+class MeasuredEngine(ExecutionEngine):  # type: ignore[misc]
+    """Has no data, only answers."""
+
+    def get_batch_data_and_markers(self, batch_spec: Any) -> tuple[Any, BatchMarkers]:
+        data = _Answers(self, *batch_spec["batch_data"])
+        return data, BatchMarkers({"ge_load_time": ""})
+
+    def resolve_metric_bundle(self, metric_fn_bundle: Any) -> dict[Any, Any]:
+        return {}
+
+    def _no_filter(self, condition: Any) -> Any:
+        raise NotImplementedError("conditions were applied when the rows were counted")
+
+    _comparison_condition_to_filter_clause = _no_filter
+    _nullity_condition_to_filter_clause = _no_filter
+    _and_condition_to_filter_clause = _no_filter
+    _or_condition_to_filter_clause = _no_filter
+
+
+class _Answers(BatchData):  # type: ignore[misc]
+    def __init__(self, engine: MeasuredEngine, answers: Answers, names: Sequence[str]) -> None:
+        super().__init__(engine)
+        self.answers, self.names = answers, list(names)
+
+
+class Found:
+    """One metric that Great Expectations asks for, and the answers that it is made from."""
+
+    def __init__(self, data: _Answers, name: str, domain: Any, value: Any) -> None:
+        self.data, self.name = data, name
+        self.condition = normal(condition_of(domain.get("row_condition")))
+        self.columns = tuple(
+            domain.get("column_list")
+            or [domain[k] for k in ("column", "column_A", "column_B") if domain.get(k)]
+        )
+        self.ignore = domain.get("ignore_row_if") or ""
+        self.args = normal({k: v for k, v in value.items() if k != "result_format"})
+        self.value_set = value.get("value_set") or []
+
+    def of(self, kind: Any, rule: str = "") -> Measured:
+        measure = Measure(
+            kind=kind,
+            columns=() if kind == "rows" else self.columns,
+            rule=rule,
+            args=self.args if rule else {},
+            condition=self.condition,
+            ignore=self.ignore if kind == "row_rule" else "",
+        )
+        found = self.data.answers.get(measure.key)
+        if found is None:
+            raise StateError(f"{self.name} of {', '.join(self.columns)} was not measured")
+        if found.beyond:
+            raise StateError(
+                f"{', '.join(self.columns)} has more distinct values than are told apart while "
+                "scoring; quality.scan: pandas counts them all"
+            )
+        return found
+
+    def values(self) -> dict[Any, int]:
+        found = self.of("values")
+        return {from_json(value, found.type): count for value, count in found.values}
+
+
+def _plain(found: Measured, name: str) -> Any:
+    """As wide as the column: a float32 is compared with a bound as numpy does it."""
+    value = from_json(getattr(found, name), found.type)
+    return np.float32(value) if found.type == "float" and value is not None else value
+
+
+def _total(found: Measured) -> Any:
+    """0 for no rows, as pandas sums them."""
+    return float(found.total) if isinstance(found.total, str) else found.total or 0
+
+
+def _mean(found: Measured) -> Any:
+    count = found.rows - found.missing
+    return _total(found) / count if count else float("nan")
+
+
+def _deviation(found: Measured) -> Any:
+    """Of a sample: divided by n - 1."""
+    count = found.rows - found.missing
+    return (float(found.squares or 0) / (count - 1)) ** 0.5 if count > 1 else float("nan")
+
+
+def _not_in_set(asked: Found) -> list[Any]:
+    return sorted(value for value in asked.values() if value not in set(asked.value_set))
+
+
+def _missing_from(asked: Found) -> list[Any]:
+    return [value for value in asked.value_set if value not in asked.values()]
+
+
+def _unique_share(asked: Found) -> float:
+    found = asked.of("values")
+    count = found.rows - found.missing
+    return len(found.values) / count if count else 0
+
+
+def _present_share(asked: Found) -> float:
+    found = asked.of("missing")
+    return (found.rows - found.missing) / found.rows if found.rows else 0
+
+
+def _most_common(asked: Found) -> list[Any]:
+    values = asked.values()
+    most = max(values.values(), default=0)
+    return sorted(value for value, count in values.items() if count == most)
+
+
+_METRICS: dict[str, Callable[[Found], Any]] = {
+    "table.row_count": lambda asked: asked.of("rows").rows,
+    "table.columns": lambda asked: asked.data.names,
+    "table.column_count": lambda asked: len(asked.data.names),
+    "column_values.nonnull.unexpected_count": lambda asked: asked.of("missing").missing,
+    "column_values.nonnull.unexpected_values": lambda asked: (
+        [None] * min(5, asked.of("missing").missing)
+    ),
+    "column.non_null_proportion": _present_share,
+    "column.max": lambda asked: _plain(asked.of("moments"), "maximum"),
+    "column.min": lambda asked: _plain(asked.of("moments"), "minimum"),
+    "column.sum": lambda asked: _total(asked.of("moments")),
+    "column.mean": lambda asked: _mean(asked.of("moments")),
+    "column.standard_deviation": lambda asked: _deviation(asked.of("moments")),
+    "column.distinct_values.count": lambda asked: len(asked.of("values").values),
+    "column.distinct_values.not_in_set": _not_in_set,
+    "column.distinct_values.not_in_set.count": lambda asked: len(_not_in_set(asked)),
+    "column.distinct_values.missing_from_column": _missing_from,
+    "column.distinct_values.missing_from_column.count": lambda asked: len(_missing_from(asked)),
+    "column.unique_proportion": _unique_share,
+    "column.most_common_value": _most_common,
+}
+
+_COLUMN_RULES = (
+    "null", "between", "in_set", "not_in_set", "match_regex", "not_match_regex",
+    "match_regex_list", "not_match_regex_list", "value_length.between", "value_length.equals",
+)  # fmt: skip
+_ROW_RULES = (
+    "column_pair_values.equal", "column_pair_values.a_greater_than_b",
+    "column_pair_values.in_set", "multicolumn_sum.equal",
+    "select_column_values.unique.within_record",
+)  # fmt: skip
+
+
+def _rule_metrics() -> dict[str, Callable[[Found], Any]]:
+    found: dict[str, Callable[[Found], Any]] = {}
+
+    def add(kind: str, rule: str) -> None:
+        def examples(asked: Found) -> list[Any]:
+            counted = asked.of(kind, rule)
+            if kind == "row_rule" and rule.startswith("column_pair"):
+                return [tuple(row) for row in counted.examples]
+            if kind == "row_rule":
+                return [dict(zip(asked.columns, row, strict=True)) for row in counted.examples]
+            return [from_json(value, counted.type) for value in counted.examples]
+
+        def left(asked: Found) -> int:
+            counted = asked.of(kind, rule)
+            return counted.rows - counted.missing
+
+        found[f"{rule}.unexpected_count"] = lambda asked: asked.of(kind, rule).unexpected
+        found[f"{rule}.unexpected_values"] = examples
+        if kind == "row_rule":
+            found[f"{rule}.filtered_row_count"] = left
+
+    for name in _COLUMN_RULES:
+        add("column_rule", f"column_values.{name}")
+    for name in _ROW_RULES:
+        add("row_rule", name)
+    return found
+
+
+def _register(name: str, answer: Callable[[Found], Any]) -> None:
+    keys = get_metric_kwargs(name)
+
+    def measured(
+        cls: Any, execution_engine: Any, metric_domain_kwargs: Any, metric_value_kwargs: Any,
+        **_: Any,
+    ) -> Any:  # fmt: skip
+        data = execution_engine.batch_manager.active_batch_data
+        return answer(Found(data, name, metric_domain_kwargs, metric_value_kwargs))
+
+    type(
+        f"Measured_{name}",
+        (MetricProvider,),
+        {
+            "metric_name": name,
+            "domain_keys": keys["metric_domain_keys"],
+            "value_keys": keys["metric_value_keys"],
+            "measured": metric_value(engine=MeasuredEngine)(measured),
+        },
+    )
+
+
+for _name, _answer in {**_METRICS, **_rule_metrics()}.items():
+    _register(_name, _answer)
+
+
+class MeasuredAsset(DataAsset):  # type: ignore[misc]
+    """A table of which the answers are known."""
+
+    type: Literal["measured_table"] = "measured_table"
+
+    def test_connection(self) -> None:
+        """There is nothing to connect to."""
+
+    def build_batch_request(
+        self, options: Any = None, batch_slice: Any = None, partitioner: Any = None
+    ) -> BatchRequest:
+        return BatchRequest(
+            datasource_name=self.datasource.name, data_asset_name=self.name, options=options or {}
+        )
+
+    def get_batch_parameters_keys(self, partitioner: Any = None) -> tuple[str, ...]:
+        return ()
+
+    def get_batch_identifiers_list(self, batch_request: BatchRequest) -> list[dict[str, Any]]:
+        return [IDDict()]
+
+    def get_batch(self, batch_request: BatchRequest) -> Batch:
+        spec = RuntimeDataBatchSpec(batch_data=self.datasource.tables[self.name])
+        engine = self.datasource.get_execution_engine()
+        data, markers = engine.get_batch_data_and_markers(batch_spec=spec)
+        definition = LegacyBatchDefinition(
+            datasource_name=self.datasource.name, data_connector_name="measured",
+            data_asset_name=self.name, batch_identifiers=IDDict(),
+        )  # fmt: skip
+        return Batch(
+            datasource=self.datasource, data_asset=self, batch_request=batch_request, data=data,
+            metadata={}, batch_markers=markers, batch_spec=BatchSpec(),
+            batch_definition=definition,
+        )  # fmt: skip
+
+
+class MeasuredDatasource(Datasource):  # type: ignore[misc]
+    """Tables that were measured while they were scored."""
+
+    asset_types: ClassVar[Sequence[Any]] = [MeasuredAsset]
+    tables: ClassVar[dict[str, tuple[Answers, Sequence[str]]]] = {}
+
+    type: Literal["measured"] = "measured"
+    assets: list[MeasuredAsset] = []  # noqa: RUF012
+
+    @property
+    def execution_engine_type(self) -> Any:
+        return MeasuredEngine
+
+    def test_connection(self, test_assets: bool = True) -> None:
+        """There is nothing to connect to."""
+
+
+def add_batch(context: Any, name: str, answers: Answers, names: Sequence[str]) -> Batch:
+    """The table ``name`` as a batch that suites can be validated on.
+
+    Args:
+        context: Great Expectations' own.
+        names: the table's columns, in order.
+    """
+    MeasuredDatasource.tables[name] = (answers, names)
+    source = context.data_sources.add_or_update_measured("measured")
+    asset = source._add_asset(MeasuredAsset(name=name))
+    return asset.get_batch(asset.build_batch_request())

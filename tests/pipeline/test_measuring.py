@@ -1,0 +1,200 @@
+"""Suites are answered from the scoring pass; what was not counted then is counted later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from nocturne import config, split
+from nocturne.config import Loaded, partition
+from nocturne.errors import ConfigError, InputError
+from nocturne.pipeline import prepare
+from nocturne.pipeline.checks import check
+from nocturne.pipeline.judging import judge
+from nocturne.pipeline.runs import results_of
+from nocturne.records import QualityResult, Run, SplitResult, read, write
+from nocturne.rundir import result_path
+from nocturne.stopwatch import Stopwatch
+
+DAY = "2024-01-02"
+ABOVE = {"type": "comparison", "column": {"name": "y"}, "operator": ">", "parameter": 1}
+INPUT = [
+    {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 600}},
+    {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x", "mostly": 0.99}},
+    {"type": "expect_column_values_to_be_between",
+     "kwargs": {"column": "y", "min_value": -2, "max_value": 2}},
+    {"type": "expect_column_mean_to_be_between",
+     "kwargs": {"column": "y", "min_value": 1.2, "row_condition": ABOVE}},
+    {"type": "expect_column_values_to_match_regex",
+     "kwargs": {"column": "word", "regex": "^[ab]$"}},
+    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "extra", "max_value": 5}},
+]  # fmt: skip
+OUTPUT = [
+    {"type": "expect_column_values_to_be_between",
+     "kwargs": {"column": "score", "min_value": 0.4, "max_value": 1}},
+    {"type": "expect_column_distinct_values_to_equal_set",
+     "kwargs": {"column": "word", "value_set": ["a", "b", "c"]}},
+    {"type": "expect_column_stdev_to_be_between", "kwargs": {"column": "score", "max_value": 0.1}},
+]  # fmt: skip
+
+MakeProject = Callable[..., Loaded]
+
+
+@pytest.fixture
+def asked(project: MakeProject, tmp_path: Path) -> MakeProject:
+    """A project with both suites; the input has a column that only a suite reads."""
+
+    def make(**changes: object) -> Loaded:
+        project(quality__input_suite="i.yaml", quality__output_suite="o.yaml",
+                quality__max_quarantined=0.5, **changes)  # fmt: skip
+        suite(tmp_path, "i.yaml", INPUT)
+        suite(tmp_path, "o.yaml", OUTPUT)
+        path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+        table = pq.read_table(path, partitioning=None)
+        extra = pc.cast(pc.bit_wise_and(table["id"], 7), pa.int32())
+        pq.write_table(table.append_column("extra", extra), path, row_group_size=250)
+        return config.load("p")
+
+    return make
+
+
+def suite(root: Path, name: str, expectations: list[dict[str, Any]]) -> None:
+    text = yaml.safe_dump({"name": "asked", "expectations": expectations})
+    (root / "conf" / "expectations" / name).write_text(text, encoding="utf-8")
+
+
+def scored(loaded: Loaded) -> Run:
+    run = prepare(loaded, partition(loaded.pipeline.input.partition, DAY)).run
+    assert run is not None
+    for piece in run.splits:
+        split.run_split(run, piece)
+    return run
+
+
+def _answers(run: Run) -> QualityResult:
+    return check(run, Stopwatch())
+
+
+def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
+    counted = scored(asked())
+    assert len(counted.splits) > 1
+    found = _answers(counted).expectations
+    scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}))
+    assert scanned.tables == {}
+    assert found == _answers(scanned).expectations
+    assert [e.success for e in found] == [True, False, False, True, False, False,
+                                          False, True, True]  # fmt: skip
+
+
+def test_the_files_are_not_read_again(asked: MakeProject, tmp_path: Path) -> None:
+    run = scored(asked())
+    (tmp_path / "data" / f"ds={DAY}" / "part-0.parquet").unlink()
+    assert len(_answers(run).expectations) == len(INPUT) + len(OUTPUT)
+
+
+def test_a_suite_that_grew_is_answered_by_reading_what_it_asks_for(
+    asked: MakeProject, tmp_path: Path
+) -> None:
+    run = scored(asked())
+    more = [{"type": "expect_column_sum_to_be_between", "kwargs": {"column": "extra",
+             "min_value": 0}}, {"type": "expect_column_min_to_be_between",
+             "kwargs": {"column": "score", "min_value": 0.9}}]  # fmt: skip
+    suite(tmp_path, "i.yaml", [*INPUT, more[0]])
+    suite(tmp_path, "o.yaml", [*OUTPUT, more[1]])
+    found = _answers(run).expectations
+    by_type = {e.type: e for e in found}
+    assert by_type["expect_column_sum_to_be_between"].success
+    assert not by_type["expect_column_min_to_be_between"].success
+    assert len(found) == len(INPUT) + len(OUTPUT) + 2
+
+
+def test_a_split_that_was_scored_before_the_suite_was_there(asked: MakeProject) -> None:
+    """As one is that was taken over from an older night."""
+    run = scored(asked())
+    expected = _answers(run).expectations
+    path = result_path(run, run.splits[1])
+    old = read(SplitResult, path)
+    write(path, SplitResult(**{**vars(old), "measured": {}}))
+    assert _answers(run).expectations == expected
+
+
+@pytest.mark.parametrize(
+    ("expectation", "said"),
+    [
+        ({"type": "expect_column_median_to_be_between", "kwargs": {"column": "y", "min_value": 1}},
+         r"expectations\[0\]: expect_column_median_to_be_between: no counts.*quality.scan: pandas"),
+        ({"type": "expect_column_mean_to_be_between", "kwargs": {"column": "word", "min_value": 1}},
+         "column 'word' holds text, and it takes numbers"),
+        ({"type": "expect_column_values_to_match_regex",
+          "kwargs": {"column": "word", "regex": "a(?=b)"}}, "can't be counted.*look-around"),
+    ],
+)  # fmt: skip
+def test_what_counts_cant_answer_is_refused_before_scoring(
+    asked: MakeProject, tmp_path: Path, expectation: dict[str, Any], said: str
+) -> None:
+    loaded = asked()
+    suite(tmp_path, "i.yaml", [expectation])
+    with pytest.raises(ConfigError, match=f"(?s){said}"):
+        scored(loaded)
+
+
+def test_a_column_that_only_a_suite_reads_has_to_be_in_every_file(
+    asked: MakeProject, tmp_path: Path
+) -> None:
+    loaded = asked()
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder / "part-0.parquet", partitioning=None)
+    pq.write_table(table.drop_columns(["extra"]), folder / "part-1.parquet")
+    with pytest.raises(InputError, match=r"part-1.*'extra' is missing, which an expectation"):
+        scored(loaded)
+    as_text = table.set_column(len(table.columns) - 1, "extra", table["extra"].cast(pa.string()))
+    pq.write_table(as_text, folder / "part-1.parquet")
+    with pytest.raises(InputError, match="'extra' is string, in part-0.parquet it is int32"):
+        scored(loaded)
+
+
+def test_footers_refuse_a_night_that_is_to_fail(asked: MakeProject) -> None:
+    loaded = asked(quality__on_failure="fail")
+    with pytest.raises(InputError, match="(?s)nothing was scored:.*on y: a value is .*above 2"):
+        scored(loaded)
+
+
+@pytest.mark.parametrize("keys", [["id"], ["word", "id"]])
+def test_a_doubled_key_holds_the_night(
+    project: MakeProject, tmp_path: Path, keys: list[str]
+) -> None:
+    project(quality__unique_keys=True, quality__max_quarantined=0.5, output__keys=keys,
+            output__passthrough=[])  # fmt: skip
+    loaded = config.load("p")
+    assert judge(scored(loaded)).verdict != "hold"
+
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder / "part-0.parquet", partitioning=None)
+    again = table.filter(table["word"].is_valid()).slice(100, 2)
+    pq.write_table(again, folder / "part-1.parquet")
+    run = scored(loaded)
+    assert any("reused" in r.file for r in results_of(run)) is False
+    judged = judge(run)
+    first = again["id"][0].as_py()
+    assert judged.verdict == "hold"
+    [said] = [reason for reason in judged.reasons if "key" in reason]
+    assert said.startswith("4 rows have a key that another row has too, such as ")
+    assert f"id={first} (2 times)" in said
+
+
+def test_so_many_keys_are_refused_by_size(
+    project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.pipeline import doubles
+
+    project(quality__unique_keys=True)
+    monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
+    with pytest.raises(InputError, match="unique_keys compares the keys of 600 rows"):
+        scored(config.load("p"))
