@@ -330,3 +330,12 @@ def test_a_model_of_another_flavor_carries_a_baseline_too(tracking: str) -> None
 def test_only_a_logged_model_can_be_registered(model: object) -> None:
     with pytest.raises(ModelError, match=r"expected what mlflow\.<flavor>\.log_model"):
         contract.register(model, "tiny")
+
+
+def test_importance_is_of_columns_of_the_data() -> None:
+    data, predictions = DATA.select(["age"]), pa.table({"prediction": [0.5] * len(DATA)})
+    made = contract.baseline(data, predictions, importance={"age": 2.5})
+    assert made.importance == {"age": 2.5}
+    for wrong in ({"aeg": 1.0}, {"age": -1.0}, {"age": float("nan")}):
+        with pytest.raises(InputError, match="importance has a.*expected columns of the training"):
+            contract.baseline(data, predictions, importance=wrong)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKETS", "bucket", "lower_bound", "rank", "upper_bound"]
+__all__ = ["BUCKETS", "bucket", "lower_bound", "middles", "rank", "upper_bound"]
 
 _SHIFT = 18
 BUCKETS = 1 << (32 - _SHIFT)
@@ -50,6 +50,18 @@ def lower_bound(position: int, center: float) -> float:
     if position >= _HALF:
         return center + _as_value((position - _HALF) << _SHIFT)
     return center + _as_value(min((BUCKETS - position) << _SHIFT, (1 << 32) - 1))
+
+
+def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
+    """The middle [n] (units of the column) of each of the buckets at ranks ``positions`` [n]."""
+    low, high = (_lower_bounds(p, center) for p in (positions, positions + 1))
+    return np.asarray((low + high) / 2)
+
+
+def _lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
+    negative = np.minimum((BUCKETS - positions) << _SHIFT, (1 << 32) - 1)
+    bits = np.where(positions >= _HALF, (positions - _HALF) << _SHIFT, negative)
+    return center + bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def upper_bound(position: int, center: float) -> float:

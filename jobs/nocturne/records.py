@@ -335,11 +335,15 @@ class ColumnBaseline:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The profile of the training data, logged with the model as ``baseline.json``."""
+    """The profile of the training data, logged with the model as ``baseline.json``.
+
+    ``importance``: of the features, in any unit; those without one weigh as the mean of the rest.
+    """
 
     version: int
     columns: dict[str, ColumnBaseline]
     outputs: tuple[str, ...] = ()
+    importance: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -396,7 +400,10 @@ class QualityResult:
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """One column against its baseline. Rates are fractions of rows; ``js`` is a distance."""
+    """One column against its baseline. Rates are fractions of rows; ``js`` is a distance.
+
+    ``wasserstein`` is in standard deviations of the baseline; 0 for a category.
+    """
 
     column: str
     kind: Kind
@@ -410,14 +417,24 @@ class FeatureDrift:
     new_rate: float
     new_values: tuple[str, ...]
     counts: tuple[int, ...]
+    wasserstein: float = 0.0
 
 
 @dataclass(frozen=True)
 class DriftResult:
-    """All columns, worst first (by PSI over threshold); empty without a baseline."""
+    """All columns, worst first (by PSI over threshold); empty without a baseline.
+
+    ``paged``: the score drifted, or so many features that a person should look. ``share``: of
+    the features that drifted, weighted by importance. ``reference`` says in words what the night
+    was compared with, ``history`` which earlier nights (partition:manifest) counted as ordinary.
+    """
 
     columns: tuple[FeatureDrift, ...] = ()
     note: str = ""
+    paged: bool = False
+    share: float = 0.0
+    reference: str = ""
+    history: tuple[str, ...] = ()
 
     @property
     def alarmed(self) -> tuple[FeatureDrift, ...]:
@@ -495,6 +512,8 @@ class Manifest:
     seconds: dict[str, float]
     precision_error: dict[str, float] = field(default_factory=dict)
     restores: str | None = None
+    drift_history: tuple[str, ...] = ()
+    drift_paged: bool = False
 
 
 T = TypeVar("T")

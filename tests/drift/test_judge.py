@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 from scipy.stats import chi2
 
 from nocturne.drift import METRICS, build_baseline, judge
-from nocturne.drift.threshold import leave_one_out, sampling_noise, threshold
+from nocturne.drift.threshold import calibrated, reference, sampling_noise, threshold
 from nocturne.errors import ModelError, StateError
 from nocturne.records import Baseline, Profile
 
@@ -83,8 +84,9 @@ def test_a_training_day_is_compared_with_the_others_only(restless: Baseline) -> 
     column = restless.columns["temp"]
     whole = np.array(column.counts)
     days = [np.array(counts) for counts in column.partitions.values()]
-    assert leave_one_out(column) == max(METRICS["psi"](whole - part, part) for part in days)
-    assert leave_one_out(column) > max(METRICS["psi"](whole, part) for part in days)
+    apart = reference(column).apart
+    assert list(apart) == [METRICS["psi"](whole - part, part) for part in days]
+    assert max(apart) > max(METRICS["psi"](whole, part) for part in days)
 
 
 def test_from_a_hundred_training_partitions_on_it_is_their_99th_percentile(
@@ -94,19 +96,20 @@ def test_from_a_hundred_training_partitions_on_it_is_their_99th_percentile(
     column = build_baseline(parts, []).columns["x"]
     whole = np.array(column.counts)
     values = [METRICS["psi"](whole - np.array(c), c) for c in column.partitions.values()]
-    assert leave_one_out(column) == pytest.approx(np.quantile(values, 0.99))
-    assert leave_one_out(column) < max(values)
+    found = calibrated(reference(column).apart)
+    assert found == pytest.approx(np.quantile(values, 0.99))
+    assert found < max(values)
 
 
 def test_a_single_training_partition_leaves_nothing_out(profiled: Profiling) -> None:
     column = build_baseline({"d": profiled(x=[1.0, 2.0])}, []).columns["x"]
-    assert leave_one_out(column) == 0
+    assert calibrated(reference(column).apart) == 0
 
 
 def test_sampling_noise_is_the_chi_square_law_over_the_bins_in_use(steady: Baseline) -> None:
     column = steady.columns["carrier"]
     expected = chi2.ppf(0.99, 3 - 1) * (1 / 900 + 1 / 27_000)
-    assert sampling_noise(column, (300, 300, 300, 0, 0)) == pytest.approx(expected)
+    assert sampling_noise(column.counts, (300, 300, 300, 0, 0)) == pytest.approx(expected)
 
 
 def test_samples_of_one_distribution_exceed_sampling_noise_once_in_a_hundred(
@@ -117,12 +120,14 @@ def test_samples_of_one_distribution_exceed_sampling_noise_once_in_a_hundred(
     inner = np.array(column.counts[1:-3]) / 20_000
     nights = rng.multinomial(900, inner, size=2000)
     vectors = [(0, *(int(n) for n in night), 0, 0, 0) for night in nights]
-    above = sum(METRICS["psi"](column.counts, v) > sampling_noise(column, v) for v in vectors)
+    above = sum(
+        METRICS["psi"](column.counts, v) > sampling_noise(column.counts, v) for v in vectors
+    )
     assert 4 <= above <= 50
 
 
 def test_the_floor_is_the_least_threshold(steady: Baseline) -> None:
-    assert threshold(steady.columns["carrier"], (300, 300, 300, 0, 0), 0.7) == 0.7
+    assert threshold(reference(steady.columns["carrier"]), (300, 300, 300, 0, 0), 0.7) == 0.7
 
 
 def test_new_categories_are_counted_and_named_most_frequent_first(profiled: Profiling) -> None:
@@ -198,3 +203,72 @@ def test_a_baseline_of_another_version_is_refused(profiled: Profiling) -> None:
     baseline = replace(build_baseline({"d": profiled(x=[1.0])}, []), version=2)
     with pytest.raises(ModelError, match="of version 2; expected 1"):
         judge(profiled(x=[1.0]), baseline, floor=0.02)
+
+
+def weekly(profiled: Profiling, date: dt.date, seed: int, shift: float = 0) -> Profile:
+    """A day whose temperature is another on weekends."""
+    return day(profiled, seed, shift=shift + (2 if date.weekday() >= 5 else 0))
+
+
+def a_quarter(profiled: Profiling, weeks: int) -> Baseline:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(n) for n in range(7 * weeks)]
+    parts = {d.isoformat(): weekly(profiled, d, n) for n, d in enumerate(days)}
+    return build_baseline(parts, ["score"])
+
+
+def test_a_night_is_compared_with_its_weekday_where_training_has_enough(
+    profiled: Profiling,
+) -> None:
+    """A Monday as warm as a Sunday is news, though as warm a day was in training."""
+    baseline, monday = a_quarter(profiled, 6), dt.date(2024, 3, 4)
+    warm = weekly(profiled, monday, 99, shift=2)
+    assert [f.column for f in judge(warm, baseline, floor=0.02, day=monday).alarmed] == ["temp"]
+    sunday = judge(weekly(profiled, monday, 99, shift=2), baseline, floor=0.02,
+                   day=dt.date(2024, 3, 3))  # fmt: skip
+    assert sunday.alarmed == ()
+    assert sunday.reference == "the 6 Sundays of the training data"
+
+
+def test_with_fewer_it_is_compared_with_all_of_them(profiled: Profiling) -> None:
+    monday = dt.date(2024, 3, 4)
+    for baseline, date in ((a_quarter(profiled, 3), monday), (a_quarter(profiled, 6), None)):
+        result = judge(weekly(profiled, monday, 99, shift=2), baseline, floor=0.02, day=date)
+        assert result.alarmed == ()
+        assert result.reference == "all training partitions"
+
+
+def test_earlier_nights_that_count_as_ordinary_raise_the_threshold(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    night = day(profiled, 99, shift=1)
+    [temp] = judge(night, steady, floor=0.02).alarmed
+    accepted = {"temp": [temp.psi * 1.01]}
+    assert judge(night, steady, floor=0.02, history=accepted).alarmed == ()
+
+
+def test_a_feature_warns_and_the_score_or_a_share_of_the_features_pages(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    one = judge(day(profiled, 99, shift=1), steady, floor=0.02, page_share=0.6)
+    assert (one.paged, one.share) == (False, 0.5)
+    assert judge(day(profiled, 99, shift=1), steady, floor=0.02, page_share=0.5).paged
+    matters = replace(steady, importance={"temp": 9.0, "carrier": 1.0})
+    weighed = judge(day(profiled, 99, shift=1), matters, floor=0.02, page_share=0.6)
+    assert (weighed.paged, weighed.share) == (True, 0.9)
+
+    rng = np.random.default_rng(3)
+    score = profiled(temp=rng.normal(40, 10, 900), score=rng.beta(5, 2, 900),
+                     centers={"temp": 40.0, "score": 0.25})  # fmt: skip
+    result = judge(score, steady, floor=0.02)
+    assert [f.column for f in result.alarmed] == ["score"]
+    assert result.paged
+
+
+def test_how_far_a_column_moved_is_said_in_standard_deviations(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    night = judge(day(profiled, 99, shift=0.5), steady, floor=0.02).columns
+    moved = {f.column: f.wasserstein for f in night}
+    assert moved["temp"] == pytest.approx(0.5, abs=0.1)
+    assert moved["score"] < 0.1
+    assert moved["carrier"] == 0

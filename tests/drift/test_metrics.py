@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 
-from nocturne.drift import METRICS
+from nocturne.drift import METRICS, wasserstein
 from nocturne.errors import StateError
 
 P = (0.1, 0.2, 0.4, 0.2, 0.1)
@@ -69,3 +70,14 @@ def test_vectors_of_other_bins_are_refused(name: str) -> None:
 def test_vectors_without_rows_are_refused(name: str) -> None:
     with pytest.raises(StateError, match="without a single row"):
         METRICS[name]((1, 2), (0, 0))
+
+
+def test_wasserstein_gives_the_known_value_and_scipys() -> None:
+    assert wasserstein(P, Q, range(5)) == pytest.approx(0.3, abs=1e-9)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        p, q = rng.integers(0, 50, (2, 12)) + np.array([[1], [0]])
+        q[0] += 1
+        positions = np.sort(rng.normal(size=12))
+        expected = wasserstein_distance(positions, positions, p, q)
+        assert wasserstein(p, q, positions) == pytest.approx(expected, abs=1e-12)

@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from conftest import ENCODING, Small, sample
-from nocturne import config
+from nocturne import config, split
 from nocturne.contract import log_torch_model
+from nocturne.pipeline import prepare
+from nocturne.records import Run
 from nocturne.tracking import connect, experiment_id
 
 if TYPE_CHECKING:
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DAYS = tuple(f"2024-01-{day:02d}" for day in range(1, 6))
+
+
+def scored(loaded: config.Loaded, day: str, **options: bool) -> Run:
+    """A day that is planned and scored here, without Spark."""
+    run = prepare(loaded, config.partition(loaded.pipeline.input.partition, day), **options).run
+    assert run is not None
+    for piece in run.splits:
+        split.run_split(run, piece)
+    return run
 
 
 @pytest.fixture(scope="session")

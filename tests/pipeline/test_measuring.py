@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from nocturne import config, split
-from nocturne.config import Loaded, partition
+from nocturne import config
+from nocturne.config import Loaded
 from nocturne.errors import ConfigError, InputError
-from nocturne.pipeline import prepare
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.runs import results_of
 from nocturne.records import QualityResult, Run, SplitResult, read, write
 from nocturne.rundir import result_path
 from nocturne.stopwatch import Stopwatch
+from pipeline.conftest import DAYS, scored
 
-DAY = "2024-01-02"
+DAY = DAYS[1]
 ABOVE = {"type": "comparison", "column": {"name": "y"}, "operator": ">", "parameter": 1}
 INPUT = [
     {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 600}},
@@ -70,23 +70,15 @@ def suite(root: Path, name: str, expectations: list[dict[str, Any]]) -> None:
     (root / "conf" / "expectations" / name).write_text(text, encoding="utf-8")
 
 
-def scored(loaded: Loaded) -> Run:
-    run = prepare(loaded, partition(loaded.pipeline.input.partition, DAY)).run
-    assert run is not None
-    for piece in run.splits:
-        split.run_split(run, piece)
-    return run
-
-
 def _answers(run: Run) -> QualityResult:
     return check(run, Stopwatch())
 
 
 def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
-    counted = scored(asked())
+    counted = scored(asked(), DAY)
     assert len(counted.splits) > 1
     found = _answers(counted).expectations
-    scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}))
+    scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}), DAY)
     assert scanned.tables == {}
     assert found == _answers(scanned).expectations
     assert [e.success for e in found] == [True, False, False, True, False, False,
@@ -94,7 +86,7 @@ def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
 
 
 def test_the_files_are_not_read_again(asked: MakeProject, tmp_path: Path) -> None:
-    run = scored(asked())
+    run = scored(asked(), DAY)
     (tmp_path / "data" / f"ds={DAY}" / "part-0.parquet").unlink()
     assert len(_answers(run).expectations) == len(INPUT) + len(OUTPUT)
 
@@ -102,7 +94,7 @@ def test_the_files_are_not_read_again(asked: MakeProject, tmp_path: Path) -> Non
 def test_a_suite_that_grew_is_answered_by_reading_what_it_asks_for(
     asked: MakeProject, tmp_path: Path
 ) -> None:
-    run = scored(asked())
+    run = scored(asked(), DAY)
     more = [{"type": "expect_column_sum_to_be_between", "kwargs": {"column": "extra",
              "min_value": 0}}, {"type": "expect_column_min_to_be_between",
              "kwargs": {"column": "score", "min_value": 0.9}}]  # fmt: skip
@@ -117,7 +109,7 @@ def test_a_suite_that_grew_is_answered_by_reading_what_it_asks_for(
 
 def test_a_split_that_was_scored_before_the_suite_was_there(asked: MakeProject) -> None:
     """As one is that was taken over from an older night."""
-    run = scored(asked())
+    run = scored(asked(), DAY)
     expected = _answers(run).expectations
     path = result_path(run, run.splits[1])
     old = read(SplitResult, path)
@@ -142,7 +134,7 @@ def test_what_counts_cant_answer_is_refused_before_scoring(
     loaded = asked()
     suite(tmp_path, "i.yaml", [expectation])
     with pytest.raises(ConfigError, match=f"(?s){said}"):
-        scored(loaded)
+        scored(loaded, DAY)
 
 
 def test_a_column_that_only_a_suite_reads_has_to_be_in_every_file(
@@ -153,17 +145,17 @@ def test_a_column_that_only_a_suite_reads_has_to_be_in_every_file(
     table = pq.read_table(folder / "part-0.parquet", partitioning=None)
     pq.write_table(table.drop_columns(["extra"]), folder / "part-1.parquet")
     with pytest.raises(InputError, match=r"part-1.*'extra' is missing, which an expectation"):
-        scored(loaded)
+        scored(loaded, DAY)
     as_text = table.set_column(len(table.columns) - 1, "extra", table["extra"].cast(pa.string()))
     pq.write_table(as_text, folder / "part-1.parquet")
     with pytest.raises(InputError, match="'extra' is string, in part-0.parquet it is int32"):
-        scored(loaded)
+        scored(loaded, DAY)
 
 
 def test_footers_refuse_a_night_that_is_to_fail(asked: MakeProject) -> None:
     loaded = asked(quality__on_failure="fail")
     with pytest.raises(InputError, match="(?s)nothing was scored:.*on y: a value is .*above 2"):
-        scored(loaded)
+        scored(loaded, DAY)
 
 
 @pytest.mark.parametrize("keys", [["id"], ["word", "id"]])
@@ -173,13 +165,13 @@ def test_a_doubled_key_holds_the_night(
     project(quality__unique_keys=True, quality__max_quarantined=0.5, output__keys=keys,
             output__passthrough=[])  # fmt: skip
     loaded = config.load("p")
-    assert judge(scored(loaded)).verdict != "hold"
+    assert judge(scored(loaded, DAY)).verdict != "hold"
 
     folder = tmp_path / "data" / f"ds={DAY}"
     table = pq.read_table(folder / "part-0.parquet", partitioning=None)
     again = table.filter(table["word"].is_valid()).slice(100, 2)
     pq.write_table(again, folder / "part-1.parquet")
-    run = scored(loaded)
+    run = scored(loaded, DAY)
     assert any("reused" in r.file for r in results_of(run)) is False
     judged = judge(run)
     first = again["id"][0].as_py()
@@ -197,4 +189,4 @@ def test_so_many_keys_are_refused_by_size(
     project(quality__unique_keys=True)
     monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
     with pytest.raises(InputError, match="unique_keys compares the keys of 600 rows"):
-        scored(config.load("p"))
+        scored(config.load("p"), DAY)

@@ -285,7 +285,17 @@ class Quality(_Section):
 class Drift(_Section):
     """What drift does."""
 
-    on_drift: Literal["warn"] = Field("warn", description="What an alarm does to the night.")
+    on_drift: Literal["warn", "hold", "fail"] = Field(
+        "warn",
+        description="What drift does that a person should look at: the score's own, or that of a "
+        "page_share of the features. A single feature only ever warns.",
+    )
+    page_share: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="Share of the features, weighted by importance, whose drift is on_drift's.",
+    )
     floor: float = Field(0.02, ge=0, description="No alarm at a PSI below this.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -58,6 +58,7 @@ def baseline(
     *,
     partitions: Sequence[str] | None = None,
     encoding: Encoding | None = None,
+    importance: Mapping[str, float] | None = None,
 ) -> Baseline:
     """How the training data and the model's predictions on them look, a partition at a time.
 
@@ -68,9 +69,11 @@ def baseline(
         partitions: for each row the training partition it comes from, e.g. its day. How much
             these differ from each other decides how far a night may differ before it alarms;
             without them every night that is not a random sample will.
+        importance: column -> how much it matters to the model, in any unit; drift of many
+            features counts by it.
 
     Raises:
-        InputError: the three don't have the same number of rows, or a column is missing.
+        InputError: ``importance`` names no column of the data, or is negative; or the three don't have the same number of rows, or a column is missing.
     """
     labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
     if not len(labels) == predictions.num_rows == data.num_rows > 0:
@@ -81,6 +84,13 @@ def baseline(
     if encoding is not None:
         require_columns(data, encoding)
         data = data.select(encoding.columns)
+    wrong = [f"{name}: {weight}" for name, weight in (importance or {}).items()
+             if name not in data.schema.names or not weight >= 0]  # fmt: skip
+    if wrong:
+        raise InputError(
+            f"importance has {choices(wrong)}; expected columns of the training data "
+            f"({choices(data.schema.names)}), each with a number of 0 or more"
+        )
     overlap = set(data.schema.names) & set(predictions.schema.names)
     if overlap:
         raise InputError(
@@ -99,7 +109,8 @@ def baseline(
         for batch in part.to_batches(max_chunksize=_BATCH):
             profiler.update(batch)
         profiles[label] = profiler.result()
-    return build_baseline(profiles, [n for n in predictions.schema.names if n in kinds])
+    outputs = [name for name in predictions.schema.names if name in kinds]
+    return build_baseline(profiles, outputs, importance)
 
 
 def _center(column: pa.ChunkedArray) -> float:

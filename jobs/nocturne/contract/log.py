@@ -53,6 +53,7 @@ def log_torch_model(
     *,
     name: str,
     partitions: Sequence[str] | None = None,
+    importance: Mapping[str, float] | None = None,
     registered_model_name: str | None = None,
     alias: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -69,7 +70,7 @@ def log_torch_model(
             one tensor [rows] or [rows, 1] an output. Logged in evaluation mode, from the CPU;
             ``module`` itself stays as it is.
         data: the training data, before encoding.
-        partitions: see ``baseline``.
+        partitions, importance: see ``baseline``.
         name: of the logged model; it goes to the active run, if there is one.
         alias, tags: for the registered version; they need ``registered_model_name``.
         pip_requirements: default: this torch and this MLflow.
@@ -97,7 +98,9 @@ def log_torch_model(
                 "Its forward must take any number of rows (no shape taken from the example) and "
                 "return one value a row for each output of the encoding"
             ) from error
-    made = make_baseline(data, predictions, partitions=partitions, encoding=encoding)
+    made = make_baseline(
+        data, predictions, partitions=partitions, encoding=encoding, importance=importance
+    )
     version = None
     if registered_model_name:
         version = register(

@@ -2,6 +2,7 @@
 
 from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
 from nocturne.drift.judge import judge
-from nocturne.drift.metrics import METRICS
+from nocturne.drift.metrics import METRICS, wasserstein
+from nocturne.drift.threshold import day_of
 
-__all__ = ["BASELINE_VERSION", "METRICS", "build_baseline", "judge"]
+__all__ = ["BASELINE_VERSION", "METRICS", "build_baseline", "day_of", "judge", "wasserstein"]

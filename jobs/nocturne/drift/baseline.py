@@ -22,12 +22,17 @@ BASELINE_VERSION = 1
 """Raised whenever bins or counts change meaning."""
 
 
-def build_baseline(partitions: Mapping[str, Profile], outputs: Sequence[str]) -> Baseline:
+def build_baseline(
+    partitions: Mapping[str, Profile],
+    outputs: Sequence[str],
+    importance: Mapping[str, float] | None = None,
+) -> Baseline:
     """The baseline of a model from the profile of each partition that it was trained on.
 
     Args:
         partitions: partition key -> profile. All must count a column around one centre.
         outputs: which of the columns are predictions; they come last in ``columns``.
+        importance: how much a feature weighs where drift of many features counts.
 
     Raises:
         ModelError: there is no profile with rows, an output was not profiled, or the
@@ -52,7 +57,7 @@ def build_baseline(partitions: Mapping[str, Profile], outputs: Sequence[str]) ->
     for name in ordered:
         parts = {k: p.columns[name] for k, p in filled.items() if name in p.columns}
         columns[name] = _column(name, parts)
-    return Baseline(BASELINE_VERSION, columns, tuple(outputs))
+    return Baseline(BASELINE_VERSION, columns, tuple(outputs), dict(importance or {}))
 
 
 def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
+import numpy as np
+
+from nocturne.buckets import middles, rank
 from nocturne.drift.baseline import BASELINE_VERSION
 from nocturne.drift.bins import count_vector
-from nocturne.drift.metrics import METRICS
-from nocturne.drift.threshold import threshold
+from nocturne.drift.metrics import METRICS, wasserstein
+from nocturne.drift.threshold import Reference, reference, threshold
 from nocturne.errors import ModelError, StateError, choices
 from nocturne.records import (
     Baseline,
@@ -28,7 +33,15 @@ NO_BASELINE = (
 _SHOWN_VALUES = 10
 
 
-def judge(profile: Profile, baseline: Baseline | None, *, floor: float) -> DriftResult:
+def judge(
+    profile: Profile,
+    baseline: Baseline | None,
+    *,
+    floor: float,
+    day: date | None = None,
+    history: Mapping[str, Sequence[float]] = {},
+    page_share: float = 0.3,
+) -> DriftResult:
     """Each column of ``profile`` that the baseline knows, judged against it.
 
     Columns on one side only, and columns without rows, are named in the note: they can't
@@ -36,6 +49,9 @@ def judge(profile: Profile, baseline: Baseline | None, *, floor: float) -> Drift
 
     Args:
         floor: no alarm at a PSI up to this.
+        day: the night's, to compare it with training days of its weekday.
+        history: column -> the PSI of earlier nights that count as ordinary.
+        page_share: from which share of the drifted features on a person should look.
 
     Raises:
         ModelError: the baseline is of another version.
@@ -50,18 +66,21 @@ def judge(profile: Profile, baseline: Baseline | None, *, floor: float) -> Drift
             version=baseline.version,
         )
     found, skipped = [], []
+    references: dict[str, Reference] = {}
     for name, column in profile.columns.items():
-        reference = baseline.columns.get(name)
-        if reference is None:
+        trained = baseline.columns.get(name)
+        if trained is None:
             continue
-        if reference.kind != column.kind:
-            skipped.append(f"{name!r} (now {column.kind}, {reference.kind} in training)")
+        if trained.kind != column.kind:
+            skipped.append(f"{name!r} (now {column.kind}, {trained.kind} in training)")
         elif not column.rows:
             skipped.append(f"{name!r} (no rows)")
-        elif not sum(reference.counts):
+        elif not sum(trained.counts):
             skipped.append(f"{name!r} (no rows in training)")
         else:
-            found.append(_feature(name, column, reference, name in baseline.outputs, floor))
+            against = references[name] = reference(trained, day)
+            is_output, earlier = name in baseline.outputs, history.get(name, ())
+            found.append(_feature(name, column, trained, against, is_output, floor, earlier))
     notes = [
         _note("In the data but not in the baseline", profile.columns.keys() - baseline.columns),
         _note("In the baseline but not in the data", baseline.columns.keys() - profile.columns),
@@ -73,7 +92,35 @@ def judge(profile: Profile, baseline: Baseline | None, *, floor: float) -> Drift
         ),
     ]
     found.sort(key=lambda f: (-_excess(f), f.column))
-    return DriftResult(tuple(found), " ".join(note for note in notes if note))
+    share = _share(found, baseline.importance)
+    scores = any(f.alarmed for f in found if f.is_output)
+    return DriftResult(
+        columns=tuple(found),
+        note=" ".join(note for note in notes if note),
+        paged=scores or share >= page_share,
+        share=share,
+        reference=_in_words(references.values(), day),
+    )
+
+
+def _share(found: Sequence[FeatureDrift], importance: Mapping[str, float]) -> float:
+    """Of the features that drifted, weighted by importance; 0 to 1."""
+    known = [importance[f.column] for f in found if f.column in importance]
+    ordinary = sum(known) / len(known) if known else 1.0
+    weights = {f.column: importance.get(f.column, ordinary) for f in found if not f.is_output}
+    total = sum(weights.values())
+    return (
+        sum(weights[f.column] for f in found if f.alarmed and not f.is_output) / total
+        if total
+        else 0.0
+    )
+
+
+def _in_words(references: Iterable[Reference], day: date | None) -> str:
+    by_weekday = {r.partitions for r in references if r.weekday}
+    if day is None or not by_weekday:
+        return "all training partitions"
+    return f"the {max(by_weekday)} {day:%A}s of the training data"
 
 
 def _excess(feature: FeatureDrift) -> float:
@@ -87,33 +134,57 @@ def _note(what: str, names: Iterable[str]) -> str:
 
 
 def _feature(
-    name: str, column: ColumnProfile, reference: ColumnBaseline, is_output: bool, floor: float
+    name: str,
+    column: ColumnProfile,
+    trained: ColumnBaseline,
+    against: Reference,
+    is_output: bool,
+    floor: float,
+    earlier: Sequence[float],
 ) -> FeatureDrift:
-    if column.kind == "numeric" and column.center != reference.center:
+    if column.kind == "numeric" and column.center != trained.center:
         raise StateError(
             f"column {name!r} was counted around {column.center!r}, its baseline around "
-            f"{reference.center!r}; expected the same centre. The scores were profiled for "
+            f"{trained.center!r}; expected the same centre. The scores were profiled for "
             "another model's baseline: prepare and score the partition again",
             column=name,
         )
-    counts = count_vector(column, reference.edges, reference.values)
-    psi = METRICS["psi"](reference.counts, counts)
-    limit = threshold(reference, counts, floor)
-    new = _new_values(column, reference)
+    counts = count_vector(column, trained.edges, trained.values)
+    psi = METRICS["psi"](against.counts, counts)
+    limit = threshold(against, counts, floor, earlier)
+    new = _new_values(column, trained)
     return FeatureDrift(
         column=name,
         kind=column.kind,
         is_output=is_output,
         psi=psi,
-        js=METRICS["js"](reference.counts, counts),
+        js=METRICS["js"](against.counts, counts),
         threshold=limit,
         alarmed=psi > limit,
         null_rate=counts[-1] / column.rows,
-        baseline_null_rate=reference.counts[-1] / sum(reference.counts),
+        baseline_null_rate=against.counts[-1] / sum(against.counts),
         new_rate=sum(new.values()) / column.rows,
         new_values=tuple(new)[:_SHOWN_VALUES],
         counts=counts,
+        wasserstein=_moved(column, trained),
     )
+
+
+def _moved(column: ColumnProfile, trained: ColumnBaseline) -> float:
+    """Wasserstein distance from the training data in its standard deviations, on fine buckets."""
+    if trained.profile is None or column.kind != "numeric" or not column.counts:
+        return 0.0
+    one, other = trained.profile.counts, column.counts
+    ids = np.array(sorted({*map(int, one), *map(int, other)}), dtype=np.int64)
+    ids = ids[np.argsort(rank(ids))]
+    counts = [[found.get(str(i), 0) for i in ids.tolist()] for found in (one, other)]
+    if not (sum(counts[0]) and sum(counts[1])):
+        return 0.0
+    n = sum(counts[0])
+    mean = trained.profile.total / n
+    deviation = math.sqrt(max(0.0, trained.profile.total_squares / n - mean * mean))
+    distance = wasserstein(counts[0], counts[1], middles(rank(ids), column.center))
+    return distance / deviation if deviation > 0 and math.isfinite(distance) else 0.0
 
 
 def _new_values(column: ColumnProfile, reference: ColumnBaseline) -> dict[str, int]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.errors import StateError
 
-__all__ = ["METRICS", "Counts", "js", "ks", "linf", "psi"]
+__all__ = ["METRICS", "Counts", "js", "ks", "linf", "psi", "psi_rows", "wasserstein"]
 
 Vector = NDArray[np.float64]
 Counts = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
@@ -41,8 +42,14 @@ def _proportions(baseline: Counts, current: Counts) -> tuple[Vector, Vector]:
 
 def psi(baseline: Counts, current: Counts) -> float:
     """Population stability index: sum of (q - p) ln(q / p), 0 for equal proportions."""
-    p, q = (np.maximum(x, _EMPTY) for x in _proportions(baseline, current))
-    return float(((q - p) * np.log(q / p)).sum())
+    _proportions(baseline, current)  # refuses what can't be compared
+    return float(psi_rows(np.asarray(baseline)[None], np.asarray(current)[None])[0])
+
+
+def psi_rows(baselines: NDArray[Any], currents: NDArray[Any]) -> Vector:
+    """The PSI [n] of each pair of rows of two matrices of counts [n, bins]."""
+    p, q = (np.maximum(x / x.sum(axis=1, keepdims=True), _EMPTY) for x in (baselines, currents))
+    return np.asarray(((q - p) * np.log(q / p)).sum(axis=1))
 
 
 def js(baseline: Counts, current: Counts) -> float:
@@ -68,6 +75,16 @@ def linf(baseline: Counts, current: Counts) -> float:
     """The largest difference of a single proportion."""
     p, q = _proportions(baseline, current)
     return float(np.abs(q - p).max())
+
+
+def wasserstein(baseline: Counts, current: Counts, positions: Counts) -> float:
+    """First Wasserstein distance of two sets of counts at ``positions`` [n], which increase.
+
+    The area between the two cumulative proportions, in the positions' unit.
+    """
+    p, q = _proportions(baseline, current)
+    away = np.abs(np.cumsum(q - p))[:-1]
+    return float((away * np.diff(np.asarray(positions, dtype=np.float64))).sum())
 
 
 METRICS: dict[str, Callable[[Counts, Counts], float]] = {

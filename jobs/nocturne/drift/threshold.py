@@ -4,37 +4,102 @@ A single ordinary day is far from a quarter's mean (a PSI of 4 for temperature w
 months a model was trained on), so fixed levels such as .1 or .25 alarm every night. Here a
 column alarms when it is further from the baseline than training days were from the rest of
 the training data, and further than sampling alone explains.
+
+A week has its own shape: where training has enough Mondays, a Monday is compared with them, and
+training days with their own weekday too.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 
-from nocturne.drift.metrics import psi
+import numpy as np
+from numpy.typing import NDArray
+
+from nocturne.drift.metrics import psi_rows
 from nocturne.records import ColumnBaseline
 
-__all__ = ["leave_one_out", "sampling_noise", "threshold"]
+__all__ = ["Reference", "day_of", "reference", "sampling_noise", "threshold"]
 
 _LEVEL = 0.99
 _ENOUGH = 100
 """Partitions from which on a 99th percentile is one; with fewer it is the maximum."""
 
+_SAME_WEEKDAY = 4
+"""Training partitions of a weekday from which on nights of that weekday are compared with them."""
 
-def leave_one_out(column: ColumnBaseline) -> float:
-    """How far training partitions lie from the rest: 99th percentile, or highest PSI.
+Counts = NDArray[np.int64]
 
-    Each is compared with the sum of the *others*; compared with a whole that contains it,
-    it would look too close. Zero where there is nothing to leave out.
+
+@dataclass(frozen=True)
+class Reference:
+    """What a night is compared with.
+
+    Attributes:
+        counts: rows in each bin [bins].
+        apart: the PSI of each training partition against the others of its kind.
+        partitions: how many partitions ``counts`` are of.
+        weekday: whether they are those of the night's weekday.
     """
-    whole = np.array(column.counts, dtype=np.int64)
-    parts = [np.array(counts, dtype=np.int64) for counts in column.partitions.values()]
-    values = [psi(whole - part, part) for part in parts if 0 < part.sum() < whole.sum()]
+
+    counts: tuple[int, ...]
+    apart: tuple[float, ...]
+    partitions: int
+    weekday: bool = False
+
+
+def day_of(key: str) -> date | None:
+    """The day of a partition that is written as one (``2013-04-01``, ``2013-04-01T05``)."""
+    try:
+        return date.fromisoformat(key[:10])
+    except ValueError:
+        return None
+
+
+def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
+    """The training partitions that a night of ``day`` is compared with.
+
+    Those of its weekday, if there are four or more with rows, else all of them.
+    """
+    groups: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    for key, counts in column.partitions.items():
+        trained = day_of(key)
+        if trained is not None and any(counts):
+            groups[trained.weekday()].append(counts)
+    weeks = [np.array(found, dtype=np.int64) for found in groups.values()
+             if len(found) >= _SAME_WEEKDAY]  # fmt: skip
+    mine = groups[day.weekday()] if day is not None else []
+    if len(mine) >= _SAME_WEEKDAY:
+        whole = np.array(mine, dtype=np.int64).sum(axis=0)
+        apart = [value for week in weeks for value in _leave_one_out(week, week.sum(axis=0))]
+        return Reference(tuple(map(int, whole)), tuple(apart), len(mine), weekday=True)
+    parts = np.array(list(column.partitions.values()), dtype=np.int64)
+    apart = _leave_one_out(parts, np.array(column.counts, dtype=np.int64)) if len(parts) else []
+    return Reference(column.counts, tuple(apart), len(parts))
+
+
+def _leave_one_out(parts: Counts, whole: Counts) -> list[float]:
+    """The PSI of each part [n, bins] against the whole [bins] without it.
+
+    Compared with a whole that contains it, it would look too close. Empty where there is
+    nothing to leave out.
+    """
+    rows = parts.sum(axis=1)
+    parts = parts[(rows > 0) & (rows < whole.sum())]
+    return [float(value) for value in psi_rows(whole - parts, parts)] if len(parts) else []
+
+
+def calibrated(values: Sequence[float]) -> float:
+    """What ordinary nights stay below: the 99th percentile of ``values``, or the highest."""
     if len(values) >= _ENOUGH:
         return float(np.quantile(values, _LEVEL))
     return max(values, default=0.0)
 
 
-def sampling_noise(column: ColumnBaseline, current: tuple[int, ...]) -> float:
+def sampling_noise(counts: Sequence[int], current: Sequence[int]) -> float:
     """The PSI that two samples of one distribution stay below 99 times in 100.
 
     It is distributed as (1/n + 1/m) chi-square with B - 1 degrees of freedom, for n and m
@@ -42,12 +107,19 @@ def sampling_noise(column: ColumnBaseline, current: tuple[int, ...]) -> float:
     """
     from scipy.special import chdtri  # a fifth of a second, not needed to plan or to score
 
-    pair = np.array([column.counts, current], dtype=np.int64)
+    pair = np.array([counts, current], dtype=np.int64)
     bins = int((pair.sum(axis=0) > 0).sum())
     m, n = pair.sum(axis=1)
     return float(chdtri(max(bins - 1, 1), 1 - _LEVEL) * (1 / n + 1 / m))
 
 
-def threshold(column: ColumnBaseline, current: tuple[int, ...], floor: float) -> float:
-    """The PSI above which ``current`` alarms: the largest of the three."""
-    return max(leave_one_out(column), sampling_noise(column, current), floor)
+def threshold(
+    against: Reference, current: Sequence[int], floor: float, history: Sequence[float] = ()
+) -> float:
+    """The PSI above which ``current`` alarms: the largest of the three.
+
+    Args:
+        history: the PSI of earlier nights that count as ordinary.
+    """
+    ordinary = calibrated([*against.apart, *history])
+    return max(ordinary, sampling_noise(against.counts, current), floor)

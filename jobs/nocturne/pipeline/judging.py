@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nocturne.failpoints import reach
 from nocturne.layout import Layout
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.doubles import Doubled, doubled
+from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import in_force, results_of, step, undecide
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
@@ -73,14 +75,26 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
             twice = doubled(run, results) if run.unique_keys else None
         with mine("drift"):
             baseline = registry.Resolved(run.model).baseline
-            drifted = drift.judge(merged, baseline, floor=loaded.pipeline.drift.floor)
+            earlier = _history(run, loaded)
+            nights = ordinary(run, loaded, earlier)
+            drifted = replace(
+                drift.judge(
+                    merged,
+                    baseline,
+                    floor=loaded.pipeline.drift.floor,
+                    day=drift.day_of(run.partition.key),
+                    history=distances(nights),
+                    page_share=loaded.pipeline.drift.page_share,
+                ),
+                history=tuple(map(name_of, nights)),
+            )
         judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
         with mine("report"):
             page = report.html(
                 run,
                 judgement,
                 baseline,
-                _history(run, loaded),
+                earlier,
                 quarantine_reasons=_reasons(results),
                 quarantine_examples=_examples(run, results),
             )
@@ -174,10 +188,15 @@ def _verdict(
             quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
     drift_verdict: VerdictName = "ok"
     if drifted.alarmed:
-        drift_verdict = loaded.pipeline.drift.on_drift
+        drift_verdict = loaded.pipeline.drift.on_drift if drifted.paged else "warn"
         worst = ", ".join(f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
                           for c in drifted.alarmed[:3])  # fmt: skip
         reasons.append(f"{len(drifted.alarmed)} columns drifted: {worst}")
+        if drifted.paged:
+            scores = [c.column for c in drifted.alarmed if c.is_output]
+            what = f"{', '.join(scores)} drifted" if scores else (
+                f"{drifted.share:.0%} of the features drifted, weighted by importance")  # fmt: skip
+            reasons.append(f"a person should look: {what}")
     return Judgement(
         verdict=max(quality_verdict, drift_verdict, key=_ORDER.index),
         reasons=tuple(reasons),

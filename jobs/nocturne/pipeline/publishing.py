@@ -106,6 +106,8 @@ def publish_run(run: Run) -> Manifest:
                 quality_verdict=judgement.quality_verdict,
                 drift_verdict=judgement.drift_verdict,
                 drift=judgement.drift.columns,
+                drift_history=judgement.drift.history,
+                drift_paged=judgement.drift.paged,
                 score_summary=report.score_summary(judgement.profile, outputs_named),
                 report=judgement.report,
                 mlflow_run_id=judgement.mlflow_run_id,
