@@ -278,6 +278,11 @@ class Run:
         asked = (name for measure in self.measures("input") for name in measure.reads())
         return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(asked))))
 
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The columns whose values are shown nowhere (``quality.sensitive``)."""
+        return frozenset(self.config.get("quality", {}).get("sensitive", ()))
+
     def measures(self, table: str) -> tuple[Measure, ...]:
         """What is counted of the rows of ``input`` or ``output``."""
         return self.tables[table].measures if table in self.tables else ()

@@ -189,7 +189,8 @@ def score_batches(
             bad = None
             if why.null_count < len(why):
                 scores = scores.filter(why.is_null())
-                bad = _located(batch, why, split, staging.rows).filter(why.is_valid())
+                shown = _without(batch, run.sensitive, run.keys)
+                bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
             scored_measurer.update(scores)
             if run.unique_keys:
                 hashes.append(key_hashes([scores.column(key) for key in run.keys]))
@@ -300,6 +301,24 @@ def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Ar
 def _beside(batch: pa.RecordBatch, outputs: dict[str, pa.Array]) -> pa.RecordBatch:
     """The input with the predictions beside it."""
     arrays = dict(zip(batch.schema.names, batch.columns, strict=True)) | outputs
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+
+
+def _without(
+    batch: pa.RecordBatch, hidden: frozenset[str], keys: tuple[str, ...]
+) -> pa.RecordBatch:
+    """The batch without its sensitive columns; a hash stands for one that is a key."""
+    if not hidden:
+        return batch
+    arrays = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in hidden:
+            arrays[name] = column
+        elif name in keys:
+            known = column.drop_null()
+            words = iter(f"{value:016x}" for value in key_hashes([known]))
+            arrays[name] = pa.array([next(words) if there else None
+                                     for there in column.is_valid().to_pylist()])  # fmt: skip
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 

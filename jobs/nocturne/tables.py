@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nocturne.doctor import Check
     from nocturne.pipeline.night import Night
 
-__all__ = ["config_table", "doctor_table", "nights_table", "status_table"]
+__all__ = ["baseline_table", "config_table", "doctor_table", "nights_table", "status_table"]
 
 _COLOURS = {"published": "green", "unchanged": "green", "ok": "green", "warn": "yellow",
             "held": "yellow", "hold": "yellow", "failed": "red", "fail": "red",
@@ -22,7 +22,7 @@ _COLOURS = {"published": "green", "unchanged": "green", "ok": "green", "warn": "
             "running": "cyan", "missing": "dim", "skipped": "dim"}  # fmt: skip
 
 
-_NUMBERS = ("rows", "published", "quarantined", "rows/s", "model")
+_NUMBERS = ("rows", "published", "quarantined", "rows/s", "model", "nulls", "bins", "partitions")
 
 
 def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -87,6 +87,24 @@ def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
     if len(shown) < len(rows):
         first, last = missing[0]["partition"], missing[-1]["partition"]
         Console().print(f"and {len(missing)} partitions not scored yet, {first} to {last}")
+
+
+def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """What nights are compared with, column by column."""
+    columns = ("column", "kind", "rows", "nulls", "bins", "partitions", "from", "to",
+               "ordinary days' PSI up to")  # fmt: skip
+    _print(
+        name,
+        columns,
+        [
+            (
+                row["column"] + (" (output)" if row["output"] else ""),
+                row["kind"], row["rows"], row["nulls"], row["bins"], row["partitions"],
+                row["first"], row["last"], f"{row['ordinary_psi']:.3f}",
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def config_table(name: str, rows: Sequence[tuple[str, Any, str]]) -> None:

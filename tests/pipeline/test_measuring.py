@@ -190,3 +190,41 @@ def test_so_many_keys_are_refused_by_size(
     monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
     with pytest.raises(InputError, match="unique_keys compares the keys of 600 rows"):
         scored(config.load("p"), DAY)
+
+
+def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_path: Path) -> None:
+    """Not in reports, Data Docs, reasons and quarantine: here a word and a key."""
+    asked(quality__sensitive=["word", "id"])
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    secret = pc.if_else(pc.less(table["id"], 1005), "topsecret", table["word"])
+    table = table.set_column(table.schema.get_field_index("word"), "word", secret)
+    y = pc.if_else(pc.less(table["id"], 1003), float("inf"), table["y"])
+    table = table.set_column(table.schema.get_field_index("y"), "y", y)
+    pq.write_table(table, path, row_group_size=250)
+    found = [
+        {"type": "expect_column_max_to_be_between", "kwargs": {"column": "id", "max_value": 1}}
+    ]
+    suite(tmp_path, "i.yaml", [*INPUT, *found])
+
+    run = scored(config.load("p"), DAY)
+    judged = judge(run)
+    assert judged.quarantined == 3
+    folder = Path(run.run_dir)
+    shown = [folder / "report.html", *(folder / "data_docs").rglob("*.html")]
+    texts = [path.read_text(encoding="utf-8") for path in shown]
+    texts += [*judged.reasons, *(e.observed for e in judged.quality.expectations)]
+    assert len(texts) > 10
+    assert not [text for text in texts if "topsecret" in text or "1599" in text]
+    by_type = {
+        e.type: e.observed for e in judged.quality.expectations if e.column in ("word", "id")
+    }
+    assert by_type["expect_column_max_to_be_between"] == "hidden: sensitive"
+    assert "values unexpected" in by_type["expect_column_values_to_match_regex"]
+
+    [file] = (folder / "attempts").glob("quarantine-*")
+    kept = pq.read_table(file)
+    assert "word" not in kept.column_names
+    assert kept["source_row"].to_pylist() == [0, 1, 2]
+    assert len(set(kept["id"].to_pylist())) == 3
+    assert all(len(hash_) == 16 for hash_ in kept["id"].to_pylist())

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +14,9 @@ import vl_convert
 
 from nocturne.records import DriftResult, Partition
 from nocturne.report import html
+from report.pages import BROWSER, Page, check_in_browser
 
 ATTACK = "<script>alert(1)</script>"
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-
-
-class Page(HTMLParser):
-    """The page as a browser reads it: visible text, scripts, and attributes that load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.scripts: list[str] = []
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self._inside = ""
-        self.feed(text)
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-        self.charts: list[dict[str, Any]] = json.loads(self.scripts[0])
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside = tag
-        if tag == "script":
-            self.scripts.append("")
-        for name, value in attrs:
-            if name in ("src", "href", "data", "action", "srcset", "poster"):
-                self.loads.append(f"{tag} {name}={value}")
-            if name == "id" and value:
-                self.ids.append(value)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif self._inside != "style":
-            self.words.append(data)
 
 
 def page(night: Any, **more: Any) -> Page:
@@ -236,21 +197,7 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
 ) -> None:
     night = attacked(nights)
     text = html(night.run, night.judgement, night.baseline, night.history)
-    file = tmp_path / "report.html"
-    file.write_text(text, encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    flags += "--disable-background-networking --disable-component-update --disable-sync "
-    flags += f"--blink-settings=preferredColorScheme={1 if scheme == 'light' else 0} "
-    flags += "--virtual-time-budget=20000 --enable-logging=stderr --dump-dom"
-    command = [str(BROWSER), *flags.split(), f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert 'data-drawn="yes"' in done.stdout
-    drawn = done.stdout[: done.stdout.index('<script type="application/json"')]
-    assert drawn.count("<svg") == len(Page(text).charts)
-    assert "could not be drawn" not in drawn
-    assert "CONSOLE" not in done.stderr
+    check_in_browser(text, tmp_path, scheme)
 
 
 def test_data_docs_are_linked_from_the_report_beside_them(night: Any) -> None:

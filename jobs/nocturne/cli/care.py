@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -40,6 +41,66 @@ def reject(
     run = reject_held(loaded, partition, by or login(), why)
     say(f"{name} {date} is rejected; what was published before stays. Its scores remain in "
         f"{run.run_dir} until `nocturne gc {name} --yes`")  # fmt: skip
+
+
+@app.command()
+@clean_errors
+def baseline(
+    name: Name,
+    first: Annotated[Optional[str], typer.Option("--from", help="First published night.")] = None,
+    last: Annotated[Optional[str], typer.Option("--to", help="Last one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what nights are compared with: the model's baseline, or one of published nights.
+
+    With --from and --to it is built as drift.baseline: {first: ..., last: ...} would build it.
+    """
+    from nocturne.errors import ConfigError, ModelError
+    from nocturne.pipeline.baselines import built, in_numbers
+    from nocturne.pipeline.model import resolver
+    from nocturne.pipeline.runs import nights
+
+    loaded = load(name)
+    for key in (first, last):
+        if key is not None:
+            config.parse(loaded.pipeline.input.partition, key)
+    if (first is None) != (last is None):
+        raise ConfigError("--from and --to belong together: the first and the last night")
+    if first is not None and last is not None:
+        found = built(loaded, [n for n in nights(loaded) if first <= n.partition.key <= last])
+    else:
+        resolved = resolver(loaded)()
+        if resolved.baseline is None:
+            raise ModelError(
+                f"model {resolved.ref.name} version {resolved.ref.version} has no baseline; log "
+                "one with nocturne.contract.register, or name nights with --from and --to"
+            )
+        found = resolved.baseline
+    rows = in_numbers(found)
+    if as_json:
+        answer(rows, True)
+    else:
+        from nocturne.tables import baseline_table
+
+        baseline_table(name, rows)
+
+
+@app.command()
+@clean_errors
+def report(
+    name: Name,
+    first: Annotated[str, typer.Option("--from", help="First partition.")],
+    last: Annotated[str, typer.Option("--to", help="Last partition.")],
+    out: Annotated[
+        Optional[Path], typer.Option(help="The HTML file; default: in the state.")
+    ] = None,
+) -> None:
+    """Write one HTML report of the published nights of a range."""
+    from nocturne.pipeline.reporting import report_of
+
+    loaded = load(name)
+    span = list(config.span(loaded.pipeline.input.partition, first, last))
+    print(report_of(loaded, span, out))
 
 
 @app.command()

@@ -114,14 +114,34 @@ def prepare(
 
 @app.command()
 @clean_errors
-def judge(run_dir: RunDir, as_json: AsJson = False) -> None:
-    """Check quality and drift of a scored run; write its report."""
+def judge(
+    run: Annotated[str, typer.Argument(help="A run directory; with --date, a pipeline's name.")],
+    date: Annotated[Optional[str], typer.Option("--date", help="Partition to judge again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check quality and drift of a scored run; write its report.
+
+    With --date: of a held or published night, by suites and thresholds as they are now, without
+    scoring. A held night gets the new verdict; a published one stays as it is.
+    """
     from nocturne.pipeline import open_run
     from nocturne.pipeline.judging import judge as judge_it
+    from nocturne.pipeline.judging import judge_again
 
-    judgement = judge_it(open_run(run_dir))
-    say(f"verdict {judgement.verdict}" + "".join(f"\n  {r}" for r in judgement.reasons))
-    say(f"report {judgement.report}")
+    if date is None:
+        judgement, run_dir = judge_it(open_run(Path(run))), run
+        say(f"verdict {judgement.verdict}")
+    else:
+        judged, judgement, published = judge_again(*night(run, date))
+        run_dir = judged.run_dir
+        say(f"{run} {date}: verdict {judgement.verdict}"
+            + (", if it were judged now; it is published and stays as it is" if published else
+               f"; to publish it: nocturne publish {run_dir}"
+               if judgement.verdict in ("ok", "warn") else ""))  # fmt: skip
+    for reason in judgement.reasons:
+        say(f"  {reason}")
+    if judgement.report:
+        say(f"report {judgement.report}")
     said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
               "report": judgement.report, "run_dir": str(run_dir)}  # fmt: skip
     answer(said, as_json)

@@ -272,6 +272,11 @@ class Quality(_Section):
     on_failure: Literal["warn", "hold", "fail"] = Field(
         "hold", description="What a failed expectation does to the night."
     )
+    sensitive: list[str] = Field(
+        [],
+        description="Columns of which Data Docs, reports and quarantine show no values; as a key, "
+        "a hash stands for them in quarantine.",
+    )
     unique_keys: bool = Field(
         False,
         description="Hold the night if two of its rows have the same output.keys. Exact; takes 8 "
@@ -282,8 +287,28 @@ class Quality(_Section):
     )
 
 
+class Span(_Section):
+    """Published nights of this pipeline, the first and the last partition."""
+
+    first: str
+    last: str
+
+
+class Weeks(_Section):
+    """The same weekday of so many past weeks, as far as it was published without drift."""
+
+    weeks: int = Field(ge=2, le=53)
+
+
 class Drift(_Section):
     """What drift does."""
+
+    baseline: Literal["model"] | Span | Weeks = Field(
+        "model",
+        description="What nights are compared with: model, the training data as they were logged "
+        "with it; {first: 2013-04-01, last: 2013-06-30}, published nights; or {weeks: 8}, the same "
+        "weekday of past weeks (which absorbs what drifts slowly).",
+    )
 
     on_drift: Literal["warn", "hold", "fail"] = Field(
         "warn",

@@ -73,7 +73,8 @@ def baseline(
             features counts by it.
 
     Raises:
-        InputError: ``importance`` names no column of the data, or is negative; or the three don't have the same number of rows, or a column is missing.
+        InputError: ``importance`` names no column of the data, or is negative; the three don't
+            have the same number of rows; or a column is missing.
     """
     labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
     if not len(labels) == predictions.num_rows == data.num_rows > 0:

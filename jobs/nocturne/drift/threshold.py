@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nocturne.drift.metrics import psi_rows
 from nocturne.records import ColumnBaseline
 
-__all__ = ["Reference", "day_of", "reference", "sampling_noise", "threshold"]
+__all__ = ["Reference", "day_of", "ordinary_psi", "reference", "sampling_noise", "threshold"]
 
 _LEVEL = 0.99
 _ENOUGH = 100
@@ -97,6 +97,11 @@ def calibrated(values: Sequence[float]) -> float:
     if len(values) >= _ENOUGH:
         return float(np.quantile(values, _LEVEL))
     return max(values, default=0.0)
+
+
+def ordinary_psi(column: ColumnBaseline) -> float:
+    """The PSI up to which training partitions lie from the others: see ``calibrated``."""
+    return calibrated(reference(column).apart)
 
 
 def sampling_noise(counts: Sequence[int], current: Sequence[int]) -> float:

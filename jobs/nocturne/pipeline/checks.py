@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne import profile, quality
-from nocturne.config import Loaded, Pipeline, home
+from nocturne.config import Pipeline
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
-from nocturne.pipeline.runs import results_of, scored
+from nocturne.pipeline.runs import as_planned, results_of, scored, scores_of
 from nocturne.reading import open_parquet, read_batches
 from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
@@ -90,7 +90,7 @@ class Checks:
 
 
 def _wanted(run: Run) -> dict[str, Any]:
-    loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
+    loaded = as_planned(run)
     config = loaded.pipeline.quality
     results = results_of(run)
     named = {"input": config.input_suite, "output": config.output_suite}
@@ -103,16 +103,18 @@ def _wanted(run: Run) -> dict[str, Any]:
 
 
 def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> quality.Asked:
+    hidden = tuple(sorted(run.sensitive))
     if side not in run.tables:
         inputs = [Path(run.input_dir) / f.path for f in run.files]
-        outputs = [_scores(run, result) for result in results]
-        return quality.Asked(suite, files=tuple(inputs if side == "input" else outputs))
+        outputs = [scores_of(run, result) for result in results]
+        files = tuple(inputs if side == "input" else outputs)
+        return quality.Asked(suite, files=files, sensitive=hidden)
     stored = run.tables[side].schema
     schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored)))
     quality.check_columns(suite, schema.names)
     measures = quality.measures_of(suite, schema)
     parts = [_counted(run, result, side, measures) for result in results]
-    return quality.Asked(suite, stored, profile.merge_measured(parts))
+    return quality.Asked(suite, stored, profile.merge_measured(parts), sensitive=hidden)
 
 
 def _counted(
@@ -123,7 +125,7 @@ def _counted(
     lacking = [measure for measure in measures if measure.key not in known]
     if not lacking:
         return known
-    path, groups = _scores(run, result), None
+    path, groups = scores_of(run, result), None
     if side == "input":
         split = run.splits[result.index]
         path, groups = Path(run.input_dir) / split.file, split.row_groups
@@ -135,7 +137,3 @@ def _counted(
     for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows):
         measurer.update(batch)
     return known | measurer.result()
-
-
-def _scores(run: Run, result: SplitResult) -> Path:
-    return Path(run.run_dir) / "attempts" / result.file

@@ -9,6 +9,7 @@ from nocturne import publish, state
 from nocturne.config import Loaded
 from nocturne.errors import StateError
 from nocturne.layout import Layout
+from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import open_run, published
 from nocturne.records import Manifest, Partition, Run
@@ -84,7 +85,9 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
         )
 
     keep = loaded.pipeline.output.keep
-    return publish.restore(state_dir, target, earlier, manifest, keep)
+    done = publish.restore(state_dir, target, earlier, manifest, keep)
+    monitor(loaded, done)
+    return done
 
 
 def _earlier(what: str, line: list[Manifest], to: str | None, state_dir: Path) -> Manifest:

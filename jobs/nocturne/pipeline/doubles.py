@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nocturne.errors import InputError
+from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
 from nocturne.records import Run, SplitResult
 from nocturne.rundir import keys_path
@@ -68,23 +68,19 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
     return Doubled(pc.sum(doubles["count_all"]).as_py(), tuple(examples))
 
 
-def _scores(run: Run, result: SplitResult) -> Path:
-    return Path(run.run_dir) / "attempts" / result.file
-
-
 def _hashes(run: Run, result: SplitResult) -> Hashes:
     """As the worker left them; of a split that was taken over, made from its file."""
-    kept = keys_path(_scores(run, result))
+    kept = keys_path(scores_of(run, result))
     if kept.exists():
         return np.asarray(np.load(kept))
-    source = pq.ParquetFile(_scores(run, result))
+    source = pq.ParquetFile(scores_of(run, result))
     parts = [key_hashes(batch.columns) for batch in source.iter_batches(columns=list(run.keys))]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
 
 def _rows(run: Run, result: SplitResult, wanted: Hashes) -> pa.Table:
     """The keys of the split's rows whose hash is among ``wanted``."""
-    source = pq.ParquetFile(_scores(run, result))
+    source = pq.ParquetFile(scores_of(run, result))
     found = [batch.filter(pa.array(np.isin(key_hashes(batch.columns), wanted)))
              for batch in source.iter_batches(columns=list(run.keys))]  # fmt: skip
     schema = pa.schema([source.schema_arrow.field(name) for name in run.keys])

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, profile, publish, registry, report
-from nocturne.config import Loaded, Pipeline, from_path, home
-from nocturne.errors import NocturneError
+from nocturne import drift, profile, publish, report, state
+from nocturne.config import Loaded
 from nocturne.failpoints import reach
+from nocturne.files import digest
 from nocturne.layout import Layout
+from nocturne.pipeline.baselines import baseline_of
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.doubles import Doubled, doubled
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
-from nocturne.pipeline.runs import in_force, results_of, step, undecide
+from nocturne.pipeline.runs import (
+    as_planned,
+    in_force,
+    nights,
+    open_run,
+    published,
+    results_of,
+    step,
+    undecide,
+)
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
+    Baseline,
     DriftResult,
     Judgement,
     Manifest,
+    Partition,
     Profile,
     QualityResult,
     Run,
@@ -35,7 +46,7 @@ from nocturne.rundir import judgement_path
 from nocturne.stopwatch import Stopwatch
 from nocturne.tracking import tracking_uri, without_secret
 
-__all__ = ["judge"]
+__all__ = ["judge", "judge_again"]
 
 Check = Callable[[Run, Stopwatch], QualityResult]
 
@@ -65,42 +76,23 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
         undecide(run)
         results = results_of(run)
         remember(run, results)
-        loaded = Loaded(Pipeline.model_validate(run.config), {}, home())
+        loaded = as_planned(run)
         folder = Path(run.run_dir)
-        merged = profile.merge([r.profile for r in results])
         mine, waited = Stopwatch(), watch or Stopwatch()
         mine.add("score", _elapsed(results))
-        with waited("check"):
-            checked = check(run, mine)
-            twice = doubled(run, results) if run.unique_keys else None
-        with mine("drift"):
-            baseline = registry.Resolved(run.model).baseline
-            earlier = _history(run, loaded)
-            nights = ordinary(run, loaded, earlier)
-            drifted = replace(
-                drift.judge(
-                    merged,
-                    baseline,
-                    floor=loaded.pipeline.drift.floor,
-                    day=drift.day_of(run.partition.key),
-                    history=distances(nights),
-                    page_share=loaded.pipeline.drift.page_share,
-                ),
-                history=tuple(map(name_of, nights)),
-            )
-        judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
+        judgement, compared = _judged(run, loaded, results, mine, waited, check)
         with mine("report"):
             page = report.html(
                 run,
                 judgement,
-                baseline,
-                earlier,
+                compared.baseline,
+                compared.earlier,
                 quarantine_reasons=_reasons(results),
                 quarantine_examples=_examples(run, results),
             )
             (folder / "report.html").write_text(page, encoding="utf-8")
-            write(folder / "drift.json", drifted)
-            write(folder / "profile.json", merged)
+            write(folder / "drift.json", judgement.drift)
+            write(folder / "profile.json", judgement.profile)
         reach("judge.reported")
         judgement = _with(judgement, report=str(folder / "report.html"), seconds=mine.rounded())
         write(judgement_path(run), judgement)
@@ -112,6 +104,75 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
         for name in ("drift", "report", "mlflow"):
             waited.add(name, mine.seconds[name])
         return judgement
+
+
+def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, bool]:
+    """Judge a partition by the pipeline as it is now; nothing is scored.
+
+    A held night gets the new judgement. A published one stays as it is: the judgement that it
+    would get is returned, and written nowhere.
+
+    Returns:
+        The run, its judgement, and whether it is published.
+
+    Raises:
+        StateError: there is neither a held nor a published night.
+        ConfigError: a suite is wrong.
+    """
+    state_dir = Layout.of(loaded).partition_state(partition)
+    config = loaded.pipeline.model_dump(mode="json")
+    found = state.recall(state_dir)
+    if found is not None and found.state in ("held", "rejected"):
+        run = replace(open_run(found.run_dir), config=config, config_digest=digest(config))
+        write(Path(run.run_dir) / "run.json", run)
+        return run, judge(run), False
+    folder = publish.run_folder(state_dir, published(loaded, partition))
+    run = replace(read(Run, folder / "run.json"), config=config)
+    judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), check)
+    return run, judgement, True
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What a night was compared with."""
+
+    baseline: Baseline | None
+    earlier: list[Manifest]
+
+
+def _judged(
+    run: Run, loaded: Loaded, results: list[SplitResult], mine: Stopwatch, waited: Stopwatch,
+    check: Check,
+) -> tuple[Judgement, _Compared]:  # fmt: skip
+    """The verdict, and what it was made from; nothing is written but Data Docs."""
+    merged = profile.merge([r.profile for r in results])
+    with waited("check"):
+        checked = check(run, mine)
+        twice = doubled(run, results) if run.unique_keys else None
+    with mine("drift"):
+        earlier = nights(loaded, before=run.partition.key, last=_HISTORY)
+        baseline, said = baseline_of(run, loaded)
+        calm = ordinary(run, loaded, earlier)
+        wanted = loaded.pipeline.drift
+        drifted = drift.judge(
+            merged,
+            baseline,
+            floor=wanted.floor,
+            day=drift.day_of(run.partition.key),
+            history=distances(calm),
+            page_share=wanted.page_share,
+        )
+        drifted = replace(
+            drifted,
+            columns=tuple(
+                replace(c, new_values=()) if c.column in run.sensitive else c
+                for c in drifted.columns
+            ),
+            history=tuple(map(name_of, calm)),
+            reference=said or drifted.reference,
+        )
+    judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
+    return judgement, _Compared(baseline, earlier)
 
 
 def _with(judgement: Judgement, **changes: object) -> Judgement:
@@ -142,6 +203,8 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
     for result in results:
         if result.quarantine_file and len(found) < limit:
             path = Path(run.run_dir) / "attempts" / result.quarantine_file
+            if not path.exists():
+                continue
             columns = ["source_file", "source_row", "reason", *run.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
             found += batch.to_pylist()
@@ -210,25 +273,6 @@ def _verdict(
         quality_verdict=quality_verdict,
         seconds=seconds,
     )
-
-
-def _history(run: Run, loaded: Loaded) -> list[Manifest]:
-    """Manifests in force of the partitions before this one, oldest first."""
-    layout, config = Layout.of(loaded), loaded.pipeline.input.partition
-    found = [
-        partition
-        for folder in layout.state.glob("/".join(f"{name}=*" for name in config) or "all")
-        if (partition := from_path(config, folder.relative_to(layout.state).as_posix()))
-        and partition.key < run.partition.key
-    ]
-    manifests = []
-    for partition in sorted(found, key=lambda p: p.key)[-_HISTORY:]:
-        # An older night that somebody touched is shown by `status`; it must not stop this one.
-        with suppress(NocturneError):
-            manifests.append(
-                publish.current(layout.partition_state(partition), layout.output(partition))
-            )
-    return [m for m in manifests if m is not None]
 
 
 def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:

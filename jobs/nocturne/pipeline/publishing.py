@@ -11,7 +11,8 @@ from pathlib import Path
 from nocturne import publish, report, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
-from nocturne.pipeline.runs import in_force, results_of, step
+from nocturne.pipeline.monitoring import monitor
+from nocturne.pipeline.runs import as_planned, in_force, results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
 from nocturne.rundir import approval_path, judgement_path, rejection_path
 
@@ -68,6 +69,7 @@ def publish_run(run: Run) -> Manifest:
     if published is not None:
         publish.settle(Path(run.state_dir), Path(run.output_dir), keep)
         _tidy(run)
+        monitor(as_planned(run), published)
         return published
     with step("publish", run):
         judgement = gate(run)
@@ -119,6 +121,7 @@ def publish_run(run: Run) -> Manifest:
 
         done = publish.commit(run, results, manifest, keep)
     _tidy(run)
+    monitor(as_planned(run), done)
     return done
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from nocturne import publish, state
-from nocturne.config import Loaded
-from nocturne.errors import StateError
+from nocturne.config import Loaded, Pipeline, from_path, home
+from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition, Run, Split, SplitResult, read
 from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
 
-__all__ = ["in_force", "open_run", "published", "results_of", "scored", "step", "undecide"]
+__all__ = ["as_planned", "in_force", "nights", "open_run", "published", "results_of", "scored",
+           "scores_of", "step", "undecide"]  # fmt: skip
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -36,6 +37,11 @@ def open_run(run_dir: str | Path) -> Run:
             run_dir=str(run_dir),
         )
     return run
+
+
+def as_planned(run: Run) -> Loaded:
+    """The pipeline as it was when the run was prepared."""
+    return Loaded(Pipeline.model_validate(run.config), {}, home())
 
 
 def in_force(run: Run) -> Manifest | None:
@@ -69,6 +75,24 @@ def published(loaded: Loaded, partition: Partition) -> Manifest:
     return manifest
 
 
+def nights(loaded: Loaded, before: str | None = None, last: int | None = None) -> list[Manifest]:
+    """Manifests in force, oldest partition first; at most the ``last`` ones ``before`` a key.
+
+    A night that somebody touched is left out: `status` shows it, and it must not stop others.
+    """
+    layout, config = Layout.of(loaded), loaded.pipeline.input.partition
+    folders = layout.state.glob("/".join(f"{name}=*" for name in config) or "all")
+    found = [from_path(config, folder.relative_to(layout.state).as_posix()) for folder in folders]
+    partitions = sorted((p for p in found if p and (before is None or p.key < before)),
+                        key=lambda p: p.key)  # fmt: skip
+    manifests = []
+    for partition in partitions[-last:] if last else partitions:
+        with suppress(NocturneError):
+            state_dir, target = layout.partition_state(partition), layout.output(partition)
+            manifests.append(publish.current(state_dir, target))
+    return [manifest for manifest in manifests if manifest is not None]
+
+
 def scored(run: Run) -> bool:
     """Whether every split has its result."""
     if run.query is not None:
@@ -91,6 +115,13 @@ def results_of(run: Run) -> list[SplitResult]:
             run_dir=run.run_dir,
         )
     return [read(SplitResult, path) for path in paths]
+
+
+def scores_of(run: Run, result: SplitResult) -> Path:
+    """A split's scores: in the run directory, or published."""
+    staged = Path(run.run_dir) / "attempts" / result.file
+    return staged if staged.exists() else (
+        Path(run.output_dir) / publish.file_name(result.index, run.run_key))  # fmt: skip
 
 
 def _splits(run: Run) -> tuple[Split, ...]:

@@ -4,6 +4,7 @@ from nocturne.publish.commit import commit, restore, settle, staged
 from nocturne.publish.garbage import Garbage, garbage, remove, scratch, unused
 from nocturne.publish.manifests import (
     current,
+    file_name,
     history,
     intact,
     lineage,
@@ -16,7 +17,7 @@ from nocturne.publish.reuse import reuse
 from nocturne.publish.verify import Problem, verify
 
 __all__ = [
-    "Garbage", "Problem", "commit", "current", "garbage", "history", "intact", "lineage",
-    "manifest_id", "path_of", "remove", "restore", "reuse", "run_folder", "scratch", "settle",
-    "staged", "unused", "verify", "version_of",
+    "Garbage", "Problem", "commit", "current", "file_name", "garbage", "history", "intact",
+    "lineage", "manifest_id", "path_of", "remove", "restore", "reuse", "run_folder", "scratch",
+    "settle", "staged", "unused", "verify", "version_of",
 ]  # fmt: skip

@@ -36,12 +36,14 @@ class Asked:
         schema: the table's, as base64 of its IPC form, if it was measured; else empty.
         measured: the answers, by the measure's key.
         files: of a table that was not measured; they are read.
+        sensitive: columns whose values are not shown.
     """
 
     suite: Path
     schema: str = ""
     measured: dict[str, Measured] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    sensitive: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -101,7 +103,9 @@ def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) ->
         frame, schema = read_frame(asked.files, columns(suite), all_names=by_name)
         batch = gx.frame_batch(context, side, frame)
     built = gx.build(side, asked.suite, [with_moments(e, schema) for e in expectations])
-    return built, gx.validate(batch, built)
+    answered = gx.validate(batch, built)
+    gx.hide(answered, frozenset(asked.sensitive))
+    return built, answered
 
 
 def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> list[Expectation]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from great_expectations.datasource.fluent.interfaces import Batch
 
-__all__ = ["SHOWN", "build", "context", "frame_batch", "key", "quiet", "validate"]
+__all__ = ["SHOWN", "build", "context", "frame_batch", "hide", "key", "quiet", "validate"]
 
 SHOWN = 5
 """How many unexpected values of an expectation are kept."""
@@ -119,6 +119,25 @@ def validate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidatio
         return batch.validate(suite, result_format=form)
     except Exception:  # whatever an expectation's code raises
         return _one_by_one(batch, suite, form)
+
+
+def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) -> None:
+    """Take what was observed of the values of ``columns`` out of the answers; counts stay."""
+    for answer in answered.results:
+        configuration = answer.expectation_config
+        kwargs = configuration.kwargs if configuration is not None else {}
+        named = {kwargs.get(name) for name in ("column", "column_A", "column_B")}
+        if not columns & {*named, *(kwargs.get("column_list") or ())}:
+            continue
+        type_ = configuration.type if configuration is not None else ""
+        counts = "proportion" in type_ or "count" in type_  # of rows, or of different values
+        result = answer.result or {}
+        for name in ("observed_value", "details"):
+            if name in result and not counts:
+                result[name] = "hidden: sensitive"
+        for name in result:
+            if name.startswith(("partial_unexpected", "unexpected_list", "unexpected_index")):
+                result[name] = []
 
 
 def _one_by_one(

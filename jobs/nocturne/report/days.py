@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nocturne.records import FeatureDrift, Judgement, Manifest, Run
 from nocturne.report.summary import score_summary
 
-__all__ = ["Day", "axis", "days", "output_names"]
+__all__ = ["Day", "axis", "days", "output_names", "past"]
 
 _SHOWN = 90
 
@@ -56,10 +56,11 @@ def days(run: Run, judgement: Judgement, history: Sequence[Manifest]) -> list[Da
         scores=score_summary(judgement.profile, output_names(run)),
         is_current=True,
     )
-    return [*(_past(newest[k]) for k in earlier), now, *(_past(newest[k]) for k in later)]
+    return [*(past(newest[k]) for k in earlier), now, *(past(newest[k]) for k in later)]
 
 
-def _past(manifest: Manifest) -> Day:
+def past(manifest: Manifest) -> Day:
+    """A published partition in the charts."""
     return Day(
         key=manifest.partition.key,
         model=manifest.model.version,

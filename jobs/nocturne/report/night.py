@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
-__all__ = ["log_night", "metric_name", "metrics", "tags"]
+__all__ = ["log_night", "metric_name", "metrics", "step_of", "tags"]
 
 _NAME = 250
 _BATCH = 900  # of the thousand things that MLflow takes at once, with room for the tags
@@ -59,7 +59,7 @@ def log_night(
         wanted = metrics(run, judgement)
         logged = _agreeing(client, where, run, wanted) or _created(client, where, run)
         run_id = str(logged.info.run_id)
-        _log_batch(client, logged, wanted, tags(run, judgement), _step(run.partition.key))
+        _log_batch(client, logged, wanted, tags(run, judgement), step_of(run.partition.key))
         for path in artifacts:
             if path.is_dir():
                 client.log_artifacts(run_id, str(path), path.name)
@@ -198,7 +198,7 @@ def _log_batch(
         client.log_batch(logged.info.run_id, metrics=some, tags=() if first else named)
 
 
-def _step(key: str) -> int:
+def step_of(key: str) -> int:
     """Days (hours, for hourly partitions) since 1970, so that nights line up on an axis."""
     try:
         moment = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)

@@ -34,7 +34,7 @@ from nocturne.report.words import (
     tiles,
 )
 
-__all__ = ["html"]
+__all__ = ["heat_legend", "html", "rendered"]
 
 _FEATURES = 30
 _DRIFT_ROWS = 100
@@ -66,7 +66,8 @@ def html(
     outputs = [name for name in output_names(run) if name in judgement.profile.columns]
     ranked = [f.column for f in judgement.drift.columns]
     others = [name for name in judgement.profile.columns if name not in ranked]
-    features = [name for name in (*ranked, *others) if name not in outputs]
+    hidden = {*outputs, *run.sensitive}
+    features = [name for name in (*ranked, *others) if name not in hidden]
     output_cards = cards(outputs[:_OUTPUTS], judgement, baseline, specs, height=190)
     numeric = [c for c in output_cards if any(c.column in day.scores for day in shown)]
     scores = [_score(card, baseline, shown, specs) for card in numeric]
@@ -80,8 +81,9 @@ def html(
     held = [e for e in judgement.quality.expectations if e.success]
     examples = list(quarantine_examples)[:_EXAMPLES]
     by_rows = sorted((quarantine_reasons or {}).items(), key=lambda item: (-item[1], item[0]))
-    script = assets.script()
-    return _template().render(
+    return rendered(
+        "page.html",
+        specs,
         run=run,
         judgement=judgement,
         headline=headline(judgement),
@@ -101,17 +103,25 @@ def html(
         scores=scores,
         day_count=len(shown),
         has_baseline=baseline is not None,
-        heat_legend=_heat_legend(),
+        heat_legend=heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
         drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
         output_cards=[card for card in output_cards if card not in numeric],
         outputs_left_out=max(0, len(outputs) - _OUTPUTS),
         feature_cards=feature_cards,
         features_left_out=max(0, len(features) - _FEATURES),
+    )
+
+
+def rendered(template: str, specs: Sequence[Mapping[str, Any]], **values: Any) -> str:
+    """A page with its charts, style and script: one file that needs no other."""
+    script = assets.script()
+    return _template(template).render(
         charts=_json(specs),
         style=assets.style(),
         script=script,
         script_digest=assets.digest(script),
+        **values,
     )
 
 
@@ -124,7 +134,7 @@ def _docs_link(run: Run, judgement: Judgement) -> str | None:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -133,7 +143,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"cut": cut, "figure": figure, "percent": percent, "meter": _meter}
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def _json(specs: Sequence[Mapping[str, Any]]) -> str:
@@ -165,7 +175,8 @@ def _quarantine_line(judgement: Judgement) -> str:
     )
 
 
-def _heat_legend() -> list[str]:
+def heat_legend() -> list[str]:
+    """What the heat map's colours mean."""
     levels = [f"{level:g}" for level in HEAT_LEVELS]
     between = [f"{a} to {b}" for a, b in pairwise(levels)]
     return [f"below {levels[0]}", *between, f"{levels[-1]} and more"]

@@ -1,0 +1,32 @@
+"""A published night in the monitoring run of its model; MLflow being away costs only that."""
+
+from __future__ import annotations
+
+import sys
+
+from nocturne import report
+from nocturne.config import Loaded
+from nocturne.pipeline.runs import nights
+from nocturne.records import Manifest
+from nocturne.tracking import tracking_uri, without_secret
+
+__all__ = ["monitor"]
+
+
+def monitor(loaded: Loaded, manifest: Manifest) -> None:
+    """Log the night; again if need be."""
+    settings = loaded.pipeline.registry
+    try:
+        report.watch(
+            manifest,
+            lambda: nights(loaded),
+            tracking_uri=tracking_uri(settings.tracking_uri, loaded.home),
+            experiment=settings.experiment or f"nocturne/{manifest.pipeline}",
+        )
+    except Exception as error:
+        print(
+            f"nocturne: {manifest.partition.key} is not in the monitoring run yet: "
+            f"{type(error).__name__}: {without_secret(str(error))}. Running it again once MLflow "
+            "answers adds it",
+            file=sys.stderr,
+        )

@@ -1,0 +1,133 @@
+"""The HTML report of a range of published nights: what stood out, in one file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nocturne.records import Manifest
+from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
+from nocturne.report.days import axis, past
+from nocturne.report.page import heat_legend, rendered
+from nocturne.report.words import Tile
+
+__all__ = ["span_html"]
+
+_COLUMNS = 30
+_OUTPUTS = 6
+
+
+def span_html(
+    pipeline: str, nights: Sequence[Manifest], missing: Sequence[str], links: Mapping[str, str]
+) -> str:
+    """The report as the text of an HTML file.
+
+    Args:
+        nights: manifests in force, oldest partition first; at least one.
+        missing: partitions of the range that are not published.
+        links: partition -> where its own report lies, as seen from this one.
+    """
+    shown = [past(night) for night in nights]
+    days = axis(shown)
+    columns = _columns(nights)
+    outputs = list(dict.fromkeys(name for night in nights for name in night.score_summary))
+    specs: list[dict[str, Any]] = [{"id": "rows", "spec": rows_by_day(shown, days)}]
+    scores = []
+    for number, name in enumerate(outputs[:_OUTPUTS]):
+        specs.append({"id": f"score-{number}", "spec": scores_by_day(name, shown, days)})
+        scores.append({"name": name, "id": f"score-{number}"})
+    if columns:
+        names = [column["name"] for column in columns[:_COLUMNS]]
+        specs.append({"id": "heat", "spec": heat_map(names, shown, days)})
+    return rendered(
+        "span.html",
+        specs,
+        pipeline=pipeline,
+        first=nights[0].partition.key,
+        last=nights[-1].partition.key,
+        headline=_headline(nights),
+        mood=max((night.verdict for night in nights), key=_VERDICTS.index),
+        lines=_lines(nights, missing),
+        tiles=_tiles(nights, missing),
+        scores=scores,
+        columns=columns[:_COLUMNS],
+        columns_left_out=max(0, len(columns) - _COLUMNS),
+        heat_legend=heat_legend(),
+        nights=[_night(night, links.get(night.partition.key)) for night in reversed(nights)],
+    )
+
+
+_VERDICTS = ("ok", "warn", "hold", "fail")
+
+
+def _headline(nights: Sequence[Manifest]) -> str:
+    counts = Counter(night.verdict for night in nights)
+    said = {"ok": "without a remark", "warn": "with a warning", "hold": "approved by a person",
+            "fail": "failed"}  # fmt: skip
+    parts = [f"{counts[verdict]} {said[verdict]}" for verdict in _VERDICTS if counts[verdict]]
+    return f"{_nights(len(nights))} published: {', '.join(parts)}"
+
+
+def _nights(count: int) -> str:
+    return f"{count} night" if count == 1 else f"{count} nights"
+
+
+def _lines(nights: Sequence[Manifest], missing: Sequence[str]) -> list[str]:
+    lines = []
+    paged = [night.partition.key for night in nights if night.drift_paged]
+    if paged:
+        lines.append(f"a person should look at the drift of {_listed(paged)}")
+    if missing:
+        lines.append(f"not published: {_listed(missing)}")
+    models = dict.fromkeys(f"{night.model.name} version {night.model.version}" for night in nights)
+    lines.append(f"scored with {_listed(list(models))}")
+    return lines
+
+
+def _listed(names: Sequence[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _tiles(nights: Sequence[Manifest], missing: Sequence[str]) -> list[Tile]:
+    rows, lost = (sum(getattr(n, f"rows_{what}") for n in nights) for what in ("in", "quarantined"))
+    drifted = sum(night.drift_verdict != "ok" for night in nights)
+    return [
+        Tile(f"{len(nights):,}", "nights"),
+        Tile(f"{rows:,}", "rows in"),
+        Tile(f"{lost:,}", "quarantined", "warn" if lost else ""),
+        Tile(f"{drifted:,}", "nights with drift", "warn" if drifted else ""),
+        Tile(f"{len(missing):,}", "nights missing", "warn" if missing else ""),
+    ]
+
+
+def _columns(nights: Sequence[Manifest]) -> list[dict[str, Any]]:
+    """Every column that drift was measured of, most often alarmed first."""
+    found: dict[str, dict[str, Any]] = {}
+    for night in nights:
+        for feature in night.drift:
+            one = found.setdefault(
+                feature.column,
+                {"name": feature.column, "is_output": feature.is_output, "alarmed": 0, "nights": 0,
+                 "worst": 0.0, "worst_night": ""},
+            )  # fmt: skip
+            one["nights"] += 1
+            one["alarmed"] += feature.alarmed
+            ratio = feature.psi / feature.threshold if feature.threshold else 0.0
+            if ratio > one["worst"]:
+                one["worst"], one["worst_night"] = ratio, night.partition.key
+    return sorted(found.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
+
+
+def _night(night: Manifest, link: str | None) -> dict[str, Any]:
+    return {
+        "key": night.partition.key,
+        "link": link,
+        "verdict": night.verdict,
+        "rows": night.rows_in,
+        "quarantined": night.rows_quarantined,
+        "model": night.model.version,
+        "drifted": sum(feature.alarmed for feature in night.drift),
+        "reasons": night.reasons[:3],
+    }

@@ -1,0 +1,177 @@
+"""A night judged again by what the YAML says now; other baselines; the monitoring run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from nocturne import config
+from nocturne.cli import app
+from nocturne.config import Loaded, partition
+from nocturne.errors import StateError
+from nocturne.pipeline.decisions import roll_back
+from nocturne.pipeline.judging import judge, judge_again
+from nocturne.pipeline.publishing import publish_run
+from nocturne.records import Judgement, Manifest, Run, read
+from nocturne.rundir import judgement_path
+from nocturne.tracking import connect
+from pipeline.conftest import DAYS, scored
+
+MakeProject = Callable[..., Loaded]
+
+
+def _again(root: Path, **changes: object) -> Loaded:
+    """The project with another YAML."""
+    path = root / "conf" / "pipelines" / "p.yaml"
+    pipeline = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        pipeline.setdefault(section, {})[name] = value
+    path.write_text(yaml.safe_dump(pipeline))
+    return config.load("p")
+
+
+def _night(loaded: Loaded, day: str, **options: bool) -> Manifest:
+    run = scored(loaded, day, **options)
+    judge(run)
+    return publish_run(run)
+
+
+def _suite(root: Path, least: int) -> None:
+    expectation = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": least}}
+    text = yaml.safe_dump({"name": "s", "expectations": [expectation]})
+    (root / "conf" / "expectations" / "s.yaml").write_text(text)
+
+
+def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    project(quality__input_suite="s.yaml")
+    _suite(tmp_path, 601)
+    loaded = config.load("p")
+    run = scored(loaded, DAYS[0])
+    assert judge(run).verdict == "hold"
+    attempts = sorted(Path(run.run_dir, "attempts").iterdir())
+    again, judged, published = judge_again(loaded, run.partition)
+    assert (judged.verdict, published) == ("hold", False)
+
+    _suite(tmp_path, 600)
+    again, judged, published = judge_again(_again(tmp_path, quality__on_failure="fail"),
+                                           run.partition)  # fmt: skip
+    assert (judged.verdict, published) == ("ok", False)
+    assert read(Judgement, judgement_path(again)) == judged
+    assert sorted(Path(run.run_dir, "attempts").iterdir()) == attempts, "nothing was scored"
+    assert publish_run(again).verdict == "ok"
+
+
+def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) -> None:
+    loaded = project()
+    done = _night(loaded, DAYS[0])
+    before = {p: p.read_bytes() for p in tmp_path.joinpath("out").rglob("*") if p.is_file()}
+    _suite(tmp_path, 601)
+    now = _again(tmp_path, quality__input_suite="s.yaml", drift__floor=5.0)
+    answered = CliRunner().invoke(app, ["judge", "p", "--date", DAYS[0], "--json"])
+    assert answered.exit_code == 0, answered.output
+    said = json.loads(answered.stdout.splitlines()[-1])
+    assert said["verdict"] == "hold"
+    run, judged, published = judge_again(now, done.partition)
+    assert (judged.verdict, published) == ("hold", True)
+    assert {f.threshold for f in judged.drift.columns} == {5.0}
+    changed = {p for p, content in before.items() if p.read_bytes() != content}
+    assert changed == set()
+    assert isinstance(run, Run)
+
+
+def test_there_has_to_be_a_night(project: MakeProject) -> None:
+    loaded = project()
+    with pytest.raises(StateError, match="is not published"):
+        judge_again(loaded, partition(loaded.pipeline.input.partition, DAYS[0]))
+
+
+def test_nights_are_compared_with_published_ones(project: MakeProject, tmp_path: Path) -> None:
+    loaded = project()
+    for day in DAYS[:3]:
+        _night(loaded, day)
+    spans = _again(tmp_path, drift__baseline={"first": DAYS[0], "last": DAYS[2]})
+    judged = judge(scored(spans, DAYS[3]))
+    assert judged.drift.reference == f"the 3 published nights from {DAYS[0]} to {DAYS[2]}"
+    assert {f.column for f in judged.drift.columns} == {"x", "y", "word", "score"}
+    assert max(f.psi for f in judged.drift.columns) < 0.3
+
+    weeks = _again(tmp_path, drift__baseline={"weeks": 4})
+    judged = judge(scored(weeks, DAYS[4]))
+    assert judged.drift.columns == ()
+    assert judged.drift.reference == "the same weekday of 0 past weeks: there are none"
+    assert judged.verdict == "ok"
+
+
+def test_the_baseline_is_shown(project: MakeProject) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        _night(loaded, day)
+    shown = CliRunner().invoke(app, ["baseline", "p", "--json"])
+    rows = {row["column"]: row for row in json.loads(shown.stdout)}
+    assert rows["score"]["output"]
+    assert (rows["x"]["partitions"], rows["x"]["rows"]) == (4, 2400)
+    assert rows["x"]["ordinary_psi"] > 0
+    built = CliRunner().invoke(app, ["baseline", "p", "--from", DAYS[0], "--to", DAYS[1], "--json"])
+    rows = {row["column"]: row for row in json.loads(built.stdout)}
+    assert (rows["x"]["partitions"], rows["x"]["first"]) == (2, DAYS[0])
+    table = CliRunner().invoke(app, ["baseline", "p"])
+    assert "ordinary days" in table.stdout
+    for wrong in (["--from", DAYS[0]], ["--from", "2020-01-01", "--to", "2020-01-02"]):
+        refused = CliRunner().invoke(app, ["baseline", "p", *wrong])
+        assert refused.exit_code == 1
+
+
+def _monitoring(root: Path) -> dict[str, dict[int, list[float]]]:
+    """Metric -> step -> values, of the monitoring runs that are not in the trash."""
+    client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("nocturne/p")
+    assert experiment is not None
+    [run] = [r for r in client.search_runs([experiment.experiment_id])
+             if "nocturne.monitoring" in r.data.tags]  # fmt: skip
+    found: dict[str, dict[int, list[float]]] = {}
+    for name in run.data.metrics:
+        for point in client.get_metric_history(run.info.run_id, name):
+            found.setdefault(name, {}).setdefault(point.step, []).append(point.value)
+            assert point.timestamp == point.step * 86_400_000
+    return found
+
+
+def test_a_night_is_one_point_however_often_it_is_published(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project()
+    nights = [_night(loaded, day) for day in DAYS[:3]]
+    steps = [19723 + n for n in range(3)]
+    first = _monitoring(tmp_path)
+    assert sorted(first["rows_scored"]) == steps
+    assert first["drift.x.psi"][steps[1]] == [
+        pytest.approx(next(f.psi for f in nights[1].drift if f.column == "x"))
+    ]
+
+    path = tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet"
+    (path.parent / "part-1.parquet").write_bytes(path.read_bytes())
+    again = _night(loaded, DAYS[1])
+    corrected = _monitoring(tmp_path)
+    assert corrected["rows_in"] == {steps[0]: [600], steps[1]: [1200], steps[2]: [600]}
+    assert all(len(v) == 1 for series in corrected.values() for v in series.values())
+
+    publish_run(_run_of(loaded, again))
+    assert _monitoring(tmp_path) == corrected, "said twice, logged once"
+    roll_back(loaded, again.partition, None, "ada")
+    assert _monitoring(tmp_path)["rows_in"][steps[1]] == [600]
+
+
+def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
+    from nocturne.layout import Layout
+    from nocturne.publish import run_folder
+
+    folder = run_folder(Layout.of(loaded).partition_state(manifest.partition), manifest)
+    return read(Run, folder / "run.json")
