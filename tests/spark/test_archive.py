@@ -104,6 +104,22 @@ def test_another_jvm_other_jars_and_another_class_path_have_their_own(
     assert len({one.stem for one in found if one}) == 5
 
 
+def test_an_environment_that_was_moved_behind_a_link_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path
+) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "jars").mkdir(parents=True)
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path / "link"))
+    stems = set()
+    for place in ("here", "there"):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(tmp_path / place)
+        found = archive.find(java.find())
+        assert found is not None
+        stems.add(found.stem)
+    assert len(stems) == 2
+
+
 def test_no_java_and_no_place_mean_no_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,4 +119,5 @@ def _key(java: str, class_path: str) -> str | None:
         jars = sorted((p.name, p.stat().st_size) for p in (home / "jars").glob("*.jar"))
     except OSError:
         return None
-    return digest(jvm, str(home), jars, class_path)[:16]
+    # An environment that was copied has the same jars in another place: no JVM takes it there.
+    return digest(jvm, str(home), str(home.resolve()), jars, class_path)[:16]

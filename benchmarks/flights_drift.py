@@ -1,0 +1,119 @@
+"""Drift of the demo's flights, April to December: which nights warned and paged, and were late.
+
+    make demo && python -m benchmarks.flights_drift
+
+Scores the 275 days (those that are published already are left alone), reads their manifests beside
+the labels, and writes docs/drift.md between its marks and docs/img/drift.svg.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import pyarrow.compute as pc
+from scipy.stats import spearmanr
+
+from benchmarks.layout import ROOT
+from nocturne import config
+from nocturne.demo.flights import read_days
+from nocturne.demo.train import TRAINING
+from nocturne.pipeline.runs import nights
+
+SPAN = ("2013-04-01", "2013-12-31")
+PAGE = ROOT / "docs" / "drift.md"
+PLOT = ROOT / "docs" / "img" / "drift.svg"
+_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
+OUTPUT = "late_probability"
+
+
+def frame(home: Path) -> pd.DataFrame:
+    """A row a night: whether it warned or paged, the score's drift, the share of late flights."""
+    loaded = config.load("flight_delay")
+    labels = read_days(home / "var" / "demo" / "labels", *SPAN)
+    late = labels.group_by("ds").aggregate([("late", "mean")])
+    share = dict(zip(late["ds"].to_pylist(), late["late_mean"].to_pylist(), strict=True))
+    rows: list[dict[str, Any]] = []
+    for night in nights(loaded):
+        key = night.partition.key
+        if not SPAN[0] <= key <= SPAN[1]:
+            continue
+        score = next(f for f in night.drift if f.column == OUTPUT)
+        rows.append({
+            "day": key,
+            "paged": night.drift_paged,
+            "alarmed": [f.column for f in night.drift if f.alarmed and not f.is_output],
+            "score alarmed": score.alarmed,
+            "psi": score.psi,
+            "level": score.threshold,
+            "mean": night.score_summary[OUTPUT]["mean"],
+            "late": share[key],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def words(table: pd.DataFrame, home: Path) -> str:
+    trained = read_days(home / "var" / "demo" / "labels", *TRAINING)
+    before = pc.mean(trained["late"]).as_py()
+    features = Counter(name for names in table["alarmed"] for name in names)
+    warned = int((table["alarmed"].map(bool) | table["score alarmed"]).sum())
+    psi = spearmanr(table["psi"], table["late"])
+    away = spearmanr(table["psi"], (table["late"] - before).abs())
+    mean = spearmanr(table["mean"], table["late"])
+    top = table.nlargest(20, "psi")
+    rows = [
+        f"- {len(table)} nights; {warned} warned, {int(table['paged'].sum())} paged "
+        f"({int(table['score alarmed'].sum())} for the score itself).",
+        "- Features that alarmed, by nights: "
+        + (", ".join(f"{name} {count}" for name, count in features.most_common()) or "none") + ".",
+        f"- Rank correlation (Spearman) over all nights, with the share of flights that were late: "
+        f"the score's PSI {psi.statistic:.2f}, its mean {mean.statistic:.2f}. Of the PSI with how "
+        f"far that share was from training's {before:.0%}: {away.statistic:.2f}.",
+        f"- The 20 nights with the most score drift: {top['late'].mean():.0%} late in the mean, "
+        f"all nights {table['late'].mean():.0%}; median PSI {top['psi'].median():.2f} against "
+        f"{statistics.median(table['psi']):.2f}.",
+    ]  # fmt: skip
+    return "\n".join(rows)
+
+
+def plot(table: pd.DataFrame) -> None:
+    base = alt.Chart(table.assign(day=pd.to_datetime(table["day"]))).encode(
+        x=alt.X("day:T", title=None)
+    )
+    bars = base.mark_bar(width=2).encode(
+        y=alt.Y("psi:Q", title="PSI of the score"),
+        color=alt.Color("paged:N", scale=alt.Scale(domain=[False, True],
+                        range=["#8aa4c8", "#c8553d"]), title="paged"),
+    )  # fmt: skip
+    level = base.mark_line(strokeDash=[4, 3], color="#444").encode(y="level:Q")
+    late = base.mark_area(color="#d9b26f", opacity=0.8).encode(
+        y=alt.Y("late:Q", title="late flights", axis=alt.Axis(format="%"))
+    )
+    both = alt.vconcat((bars + level).properties(width=760, height=150),
+                       late.properties(width=760, height=110))  # fmt: skip
+    both.save(str(PLOT))
+
+
+def main() -> None:
+    home = Path(os.environ.get("NOCTURNE_HOME", ROOT))
+    command = ["score", "flight_delay", "--date", SPAN[0], "--to", SPAN[1]]
+    subprocess.run([sys.executable, "-m", "nocturne.cli", *command], check=True, cwd=home)
+    table = frame(home)
+    plot(table)
+    page = PAGE.read_text(encoding="utf-8")
+    head, _, rest = page.partition(_BEGIN)
+    tail = rest.partition(_END)[2]
+    said = words(table, home)
+    PAGE.write_text(f"{head}{_BEGIN}\n{said}\n{_END}{tail}", encoding="utf-8")
+    print(said)
+
+
+if __name__ == "__main__":
+    main()
