@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from nocturne import config
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
-from nocturne.errors import StateError
+from nocturne.errors import Held, StateError
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge, judge_again
 from nocturne.pipeline.publishing import publish_run
@@ -56,6 +56,8 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
     loaded = config.load("p")
     run = scored(loaded, DAYS[0])
     assert judge(run).verdict == "hold"
+    with pytest.raises(Held):
+        publish_run(run)
     attempts = sorted(Path(run.run_dir, "attempts").iterdir())
     again, judged, published = judge_again(loaded, run.partition)
     assert (judged.verdict, published) == ("hold", False)

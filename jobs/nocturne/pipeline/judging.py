@@ -125,7 +125,13 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
     if found is not None and found.state in ("held", "rejected"):
         run = replace(open_run(found.run_dir), config=config, config_digest=digest(config))
         write(Path(run.run_dir) / "run.json", run)
-        return run, judge(run), False
+        judgement = judge(run)
+        passes = judgement.verdict in ("ok", "warn")
+        said = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
+        stands = replace(found, state="held", message=said, at=state.now())
+        failed = replace(stands, state="failed")
+        state.touch(state_dir, failed if judgement.verdict == "fail" else stands)
+        return run, judgement, False
     folder = publish.run_folder(state_dir, published(loaded, partition))
     run = replace(read(Run, folder / "run.json"), config=config)
     judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), check)

@@ -81,6 +81,32 @@ def scores_by_day(
     tooltip = tips(d="day", p95="95%|.4~g", p75="75%|.4~g", p50="median|.4~g", p25="25%|.4~g")
     tooltip += tips(p05="5%|.4~g", mean="mean|.4~g", m="model version", v="verdict")
     point = {"type": "point", "style": "current", "filled": True}
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "area", "style": "outerBand"},
+            "encoding": {"y": number("p05"), "y2": {"field": "p95"}},
+        },
+        {
+            "mark": {"type": "area", "style": "innerBand"},
+            "encoding": {"y": number("p25"), "y2": {"field": "p75"}},
+        },
+    ]
+    if reference:
+        layers.append({
+            "data": {"values": [{"y": short(value)} for value in reference]},
+            "mark": {"type": "rule", "style": "reference"},
+            "encoding": {"y": number("y"), "x": None},
+        })  # fmt: skip
+    layers += [
+        {"mark": {"type": "line", "style": "current"}, "encoding": {"y": number("p50")}},
+        {"mark": {**point, "size": 22}, "encoding": {"y": number("p50"), "tooltip": tooltip}},
+    ]
+    if any(row["now"] for row in rows):
+        layers.append({
+            "transform": [{"filter": "datum.now"}],
+            "mark": {**point, "size": 110},
+            "encoding": {"y": number("p50"), "tooltip": tooltip},
+        })  # fmt: skip
     return {
         "width": "container",
         "autosize": FIT,
@@ -88,34 +114,7 @@ def scores_by_day(
         "height": 190,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain)},
-        "layer": [
-            {
-                "mark": {"type": "area", "style": "outerBand"},
-                "encoding": {"y": number("p05"), "y2": {"field": "p95"}},
-            },
-            {
-                "mark": {"type": "area", "style": "innerBand"},
-                "encoding": {"y": number("p25"), "y2": {"field": "p75"}},
-            },
-            {
-                "data": {"values": [{"y": short(value)} for value in reference]},
-                "mark": {"type": "rule", "style": "reference"},
-                "encoding": {"y": number("y"), "x": None},
-            },
-            {
-                "mark": {"type": "line", "style": "current"},
-                "encoding": {"y": number("p50")},
-            },
-            {
-                "mark": {**point, "size": 22},
-                "encoding": {"y": number("p50"), "tooltip": tooltip},
-            },
-            {
-                "transform": [{"filter": "datum.now"}],
-                "mark": {**point, "size": 110},
-                "encoding": {"y": number("p50"), "tooltip": tooltip},
-            },
-        ],
+        "layer": layers,
     }
 
 
@@ -128,6 +127,10 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
     ]  # fmt: skip
     tooltip = tips(d="day", n="rows in|,", q="quarantined|,", v="verdict")
     y = number("n", axis={"format": "~s", "tickCount": 3})
+    layers: list[Spec] = [{"mark": {"type": "bar", "style": "baseline"}}]
+    if any(row["now"] for row in rows):
+        now = {"type": "bar", "style": "currentBar"}
+        layers.append({"transform": [{"filter": "datum.now"}], "mark": now})
     return {
         "width": "container",
         "autosize": FIT,
@@ -135,11 +138,5 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
         "height": 80,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain), "y": y, "tooltip": tooltip},
-        "layer": [
-            {"mark": {"type": "bar", "style": "baseline"}},
-            {
-                "transform": [{"filter": "datum.now"}],
-                "mark": {"type": "bar", "style": "currentBar"},
-            },
-        ],
+        "layer": layers,
     }

@@ -62,7 +62,7 @@ _VERDICTS = ("ok", "warn", "hold", "fail")
 
 
 def _headline(nights: Sequence[Manifest]) -> str:
-    counts = Counter(night.verdict for night in nights)
+    counts = Counter[str](night.verdict for night in nights)
     said = {"ok": "without a remark", "warn": "with a warning", "hold": "approved by a person",
             "fail": "failed"}  # fmt: skip
     parts = [f"{counts[verdict]} {said[verdict]}" for verdict in _VERDICTS if counts[verdict]]
