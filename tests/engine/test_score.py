@@ -241,8 +241,8 @@ def test_a_damaged_pt2_is_named(tmp_path) -> None:  # type: ignore[no-untyped-de
 def test_what_a_schema_lacks_is_said_column_by_column() -> None:
     schema = pa.schema([("x", pa.string()), ("word", pa.int64())])
     assert check_columns(ENCODING, schema) == [
-        "column 'x' is string, the model wants a number (float32) (input.cast_text: true reads text "
-        "as numbers)",
+        "column 'x' is string, the model wants a number (float32) "
+        "(input.cast_text: true reads text as numbers)",
         "column 'y' is missing",
         "column 'word' is int64, the model wants a string",
     ]
