@@ -72,8 +72,9 @@ def markdown(runs: Runs, workload: str) -> str:
     found = _found(runs, workload)
     made = {entry["contender"]: entry for entry in entries(runs, workload)}
     lines = ["| | s per million rows (least to most) | ÷ bare loop | ÷ Nocturne | to reach "
-             "| fixed start, s | a worker's peak, MB (small, large size) | pairs |",
-             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+             "| processor s per million rows | fixed start, s "
+             "| a worker's peak, MB (small, large size) | pairs |",
+             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name in sorted(found, key=lambda n: made[n]["slope_s_per_mrow"]):
         entry = made[name]
         low, high = entry["slope_spread"]
@@ -84,6 +85,7 @@ def markdown(runs: Runs, workload: str) -> str:
             _ratio(found[name], found.get("bare")),
             _ratio(found[name], found.get("nocturne")),
             _target(name) if workload == "light" else "",
+            f"{entry['cpu_slope_s_per_mrow']:.2f}",
             f"{entry['fixed_s']:.1f}",
             f"{small:.0f}, {large:.0f}",
             str(entry["runs"]),
