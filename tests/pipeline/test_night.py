@@ -180,12 +180,12 @@ def test_a_failed_expectation_does_what_the_yaml_says(
     loaded = project(quality__input_suite="in.yaml", quality__on_failure=on_failure)
     (loaded.home / "conf" / "expectations" / "in.yaml").write_text(
         "name: in\nexpectations:\n"
-        "- type: expect_column_values_to_not_be_null\n  kwargs: {column: x}\n"
+        "- type: expect_column_mean_to_be_between\n  kwargs: {column: x, min_value: 100}\n"
     )
     [night] = _score(loaded, "2024-01-01")
     assert night.outcome == outcome
     said = night.message or " ".join(night.manifest.reasons if night.manifest else ())
-    assert "1 expectations failed: expect_column_values_to_not_be_null on x (input)" in said
+    assert "1 expectations failed: expect_column_mean_to_be_between on x (input)" in said
     assert list((loaded.path("out") / "_nocturne").rglob("data_docs/**/*.html"))
 
 
