@@ -12,6 +12,9 @@ __all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
 HEAT_LEVELS = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Steps of the heat map's colours, in multiples of the alarm level."""
 
+_LINED = 100
+"""Days up to which cells have lines between them; more would leave nothing of the cells."""
+
 _ROOM = {"left": 5, "top": 5, "right": 28, "bottom": 5}
 """Around a chart: to the right, half of a day's label."""
 
@@ -39,6 +42,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
     ]
     y: Spec = {"field": "f", "type": "nominal", "title": None, "sort": None}
     y |= {"axis": {"ticks": False, "domain": False}, "scale": {"domain": list(names.values())}}
+    lines: Spec = {"strokeWidth": 0} if len(domain) > _LINED else {}
     color = number("r", scale={"type": "threshold", "domain": HEAT_LEVELS, "range": "heatmap"})
     return {
         "width": "container",
@@ -53,7 +57,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
         },
         "layer": [
             {
-                "mark": {"type": "rect", "style": "cell"},
+                "mark": {"type": "rect", "style": "cell", **lines},
                 "encoding": {"color": {**color, "legend": None}},
             },
             {
