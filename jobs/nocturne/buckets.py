@@ -41,15 +41,9 @@ def rank(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(ids >= _HALF, BUCKETS - 1 - ids, ids + _HALF)
 
 
-def _as_value(bits: int) -> float:
-    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
-
-
 def lower_bound(position: int, center: float) -> float:
     """The smallest value (units of the column) of the bucket at rank ``position``."""
-    if position >= _HALF:
-        return center + _as_value((position - _HALF) << _SHIFT)
-    return center + _as_value(min((BUCKETS - position) << _SHIFT, (1 << 32) - 1))
+    return float(_lower_bounds(np.array([position]), center)[0])
 
 
 def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:

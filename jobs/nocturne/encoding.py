@@ -43,6 +43,7 @@ __all__ = [
     "check_output",
     "is_text",
     "output_schema",
+    "plain",
     "plain_type",
     "text_as_numbers",
     "to_cast",
@@ -250,6 +251,11 @@ def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, 
 def plain_type(type_: Any) -> Any:
     """A column's Arrow type; of a dictionary that of its values."""
     return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """A column; of a dictionary its values, row by row."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def check_columns(encoding: Encoding, schema: pa.Schema, *, cast_text: bool = False) -> list[str]:

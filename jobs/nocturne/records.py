@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +47,7 @@ __all__ = [
     "Table",
     "Tuning",
     "VerdictName",
+    "condition_columns",
     "dump",
     "load",
     "read",
@@ -186,7 +187,7 @@ class Measure:
 
     def reads(self) -> set[str]:
         """The columns that it reads."""
-        return {*self.columns, *_named(self.condition)}
+        return {*self.columns, *condition_columns(self.condition)}
 
     @property
     def key(self) -> str:
@@ -194,12 +195,13 @@ class Measure:
         return json.dumps(vars(self), sort_keys=True, default=str)
 
 
-def _named(condition: Any) -> Iterator[str]:
-    if isinstance(condition, dict):
+def condition_columns(condition: Any) -> Iterator[str]:
+    """The columns that a row condition reads."""
+    if isinstance(condition, Mapping):
         if "column" in condition:
             yield condition["column"]["name"]
-        for part in condition.get("conditions", ()):
-            yield from _named(part)
+        for part in condition.get("conditions") or ():
+            yield from condition_columns(part)
 
 
 @dataclass(frozen=True)

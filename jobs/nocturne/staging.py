@@ -11,6 +11,8 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.encoding import plain
+
 __all__ = ["Staging"]
 
 _GROUP_ROWS = 1 << 20
@@ -96,7 +98,4 @@ class Staging:
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Without dictionaries."""
-    columns = [
-        c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    return pa.RecordBatch.from_arrays([plain(c) for c in batch.columns], names=batch.schema.names)

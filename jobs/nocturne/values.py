@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from nocturne.encoding import is_text, plain_type
 
-__all__ = ["BOOLEANS", "NUMBERS", "TEXT", "TIMES", "from_json", "kind", "scalar", "scalars",
-           "to_json"]  # fmt: skip
+__all__ = ["BOOLEANS", "NUMBERS", "TEXT", "TIMES", "from_json", "kind", "missing", "scalar",
+           "scalars", "to_json"]  # fmt: skip
 
 
 BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
@@ -28,6 +28,11 @@ def kind(type_: pa.DataType) -> str:
     if is_text(type_):
         return TEXT
     return TIMES if pa.types.is_timestamp(type_) else str(type_)
+
+
+def missing(column: pa.Array) -> pa.Array:
+    """[n]: whether a value is null or NaN."""
+    return column.is_null(nan_is_null=pa.types.is_floating(column.type))
 
 
 def scalar(value: Any, type_: pa.DataType) -> pa.Scalar:

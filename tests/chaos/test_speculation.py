@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,17 +16,12 @@ import pytest
 from chaos.conftest import MakeRoot
 from chaos.nights import DAY, until
 from nocturne.failpoints import VARIABLE
+from nocturne_airflow.processes import free_port
 
 pytestmark = pytest.mark.skipif(
     "NOCTURNE_CHAOS" not in os.environ, reason="a cluster of its own; make chaos runs it"
 )
 SPARK = Path(pyspark.__file__).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -45,12 +39,12 @@ def cluster(tmp_path: Path) -> Iterator[str]:
             process = subprocess.Popen([*command, *args], env=env, stdout=log, stderr=log)
         started.append(process)
 
-    url = f"spark://127.0.0.1:{_free_port()}"
+    url = f"spark://127.0.0.1:{free_port()}"
     start("master.Master", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
-          "--webui-port", str(_free_port()))  # fmt: skip
+          "--webui-port", str(free_port()))  # fmt: skip
     for host, failpoint in (("127.0.0.2", ""), ("127.0.0.3", "split.batch@2=SIGSTOP")):
         start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port",
-              str(_free_port()), "--work-dir", str(tmp_path / host), url,
+              str(free_port()), "--work-dir", str(tmp_path / host), url,
               failpoint=failpoint)  # fmt: skip
     log = tmp_path / "0.log"
     until(lambda: log.read_text().count("Registering worker") == 2, "no cluster", 90)

@@ -17,7 +17,9 @@ from conftest import ENCODING, Small, sample
 from nocturne import config, split
 from nocturne.contract import log_torch_model
 from nocturne.pipeline import prepare
-from nocturne.records import Run
+from nocturne.pipeline.judging import judge
+from nocturne.pipeline.publishing import publish_run
+from nocturne.records import Manifest, Run
 from nocturne.tracking import connect, experiment_id
 
 if TYPE_CHECKING:
@@ -34,6 +36,13 @@ def scored(loaded: config.Loaded, day: str, **options: bool) -> Run:
     for piece in run.splits:
         split.run_split(run, piece)
     return run
+
+
+def night_of(loaded: config.Loaded, day: str, **options: bool) -> Manifest:
+    """A day that is planned, scored here, judged and published."""
+    run = scored(loaded, day, **options)
+    judge(run)
+    return publish_run(run)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ from nocturne.errors import Held
 from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
-from nocturne.records import Manifest
-from pipeline.conftest import DAYS, scored
+from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
 
@@ -26,12 +25,6 @@ def _shift(root: Path, day: str, name: str = "y", by: float = 3.0) -> None:
     table = pq.read_table(path, partitioning=None)
     at = table.schema.get_field_index(name)
     pq.write_table(table.set_column(at, name, pc.add(table[name], by)), path, row_group_size=250)
-
-
-def _night(loaded: Loaded, day: str, **options: bool) -> Manifest:
-    run = scored(loaded, day, **options)
-    judge(run)
-    return publish_run(run)
 
 
 @pytest.mark.parametrize("on_drift", ["warn", "hold", "fail"])
@@ -57,18 +50,18 @@ def test_nights_without_drift_join_the_history_that_manifests_name(
 ) -> None:
     loaded = project()
     _shift(tmp_path, DAYS[2])
-    nights = [_night(loaded, day) for day in DAYS[:4]]
+    nights = [night_of(loaded, day) for day in DAYS[:4]]
     names = [f"{night.partition.key}:{night.id}" for night in nights]
     assert [night.drift_paged for night in nights] == [False, False, True, False]
     assert nights[0].drift_history == ()
     assert nights[1].drift_history == (names[0],)
     assert nights[3].drift_history == (names[0], names[1]), "the third drifted"
 
-    again = _night(loaded, DAYS[1], force=True)
+    again = night_of(loaded, DAYS[1], force=True)
     assert again.id != nights[1].id
     assert again.drift_history == (names[0],)
     assert [f.threshold for f in again.drift] == [f.threshold for f in nights[1].drift]
-    late = _night(loaded, DAYS[3], force=True)
+    late = night_of(loaded, DAYS[3], force=True)
     assert late.drift_history == (names[0], names[1]), "not the second's new manifest"
 
 

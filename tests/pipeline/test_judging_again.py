@@ -20,7 +20,7 @@ from nocturne.pipeline.publishing import publish_run
 from nocturne.records import Judgement, Manifest, Run, read
 from nocturne.rundir import judgement_path
 from nocturne.tracking import connect
-from pipeline.conftest import DAYS, scored
+from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
 
@@ -34,12 +34,6 @@ def _again(root: Path, **changes: object) -> Loaded:
         pipeline.setdefault(section, {})[name] = value
     path.write_text(yaml.safe_dump(pipeline))
     return config.load("p")
-
-
-def _night(loaded: Loaded, day: str, **options: bool) -> Manifest:
-    run = scored(loaded, day, **options)
-    judge(run)
-    return publish_run(run)
 
 
 def _suite(root: Path, least: int) -> None:
@@ -73,7 +67,7 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
 
 def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) -> None:
     loaded = project()
-    done = _night(loaded, DAYS[0])
+    done = night_of(loaded, DAYS[0])
     before = {p: p.read_bytes() for p in tmp_path.joinpath("out").rglob("*") if p.is_file()}
     _suite(tmp_path, 601)
     now = _again(tmp_path, quality__input_suite="s.yaml", drift__floor=5.0)
@@ -89,7 +83,7 @@ def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) 
     assert isinstance(run, Run)
 
 
-def test_there_has_to_be_a_night(project: MakeProject) -> None:
+def test_there_has_to_be_anight_of(project: MakeProject) -> None:
     loaded = project()
     with pytest.raises(StateError, match="is not published"):
         judge_again(loaded, partition(loaded.pipeline.input.partition, DAYS[0]))
@@ -98,7 +92,7 @@ def test_there_has_to_be_a_night(project: MakeProject) -> None:
 def test_nights_are_compared_with_published_ones(project: MakeProject, tmp_path: Path) -> None:
     loaded = project()
     for day in DAYS[:3]:
-        _night(loaded, day)
+        night_of(loaded, day)
     spans = _again(tmp_path, drift__baseline={"first": DAYS[0], "last": DAYS[2]})
     judged = judge(scored(spans, DAYS[3]))
     assert judged.drift.reference == f"the 3 published nights from {DAYS[0]} to {DAYS[2]}"
@@ -115,7 +109,7 @@ def test_nights_are_compared_with_published_ones(project: MakeProject, tmp_path:
 def test_the_baseline_is_shown(project: MakeProject) -> None:
     loaded = project()
     for day in DAYS[:2]:
-        _night(loaded, day)
+        night_of(loaded, day)
     shown = CliRunner().invoke(app, ["baseline", "p", "--json"])
     rows = {row["column"]: row for row in json.loads(shown.stdout)}
     assert rows["score"]["output"]
@@ -150,7 +144,7 @@ def test_a_night_is_one_point_however_often_it_is_published(
     project: MakeProject, tmp_path: Path
 ) -> None:
     loaded = project()
-    nights = [_night(loaded, day) for day in DAYS[:3]]
+    nights = [night_of(loaded, day) for day in DAYS[:3]]
     steps = [19723 + n for n in range(3)]
     first = _monitoring(tmp_path)
     assert sorted(first["rows_scored"]) == steps
@@ -160,7 +154,7 @@ def test_a_night_is_one_point_however_often_it_is_published(
 
     path = tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet"
     (path.parent / "part-1.parquet").write_bytes(path.read_bytes())
-    again = _night(loaded, DAYS[1])
+    again = night_of(loaded, DAYS[1])
     corrected = _monitoring(tmp_path)
     assert corrected["rows_in"] == {steps[0]: [600], steps[1]: [1200], steps[2]: [600]}
     assert all(len(v) == 1 for series in corrected.values() for v in series.values())

@@ -16,10 +16,8 @@ from nocturne import config
 from nocturne.errors import NocturneError
 from nocturne.records import Partition
 
-__all__ = [
-    "AsJson", "By", "Date", "Name", "Version", "answer", "clean_errors", "load", "login", "night",
-    "say",
-]  # fmt: skip
+__all__ = ["AsJson", "By", "Date", "Name", "Version", "answer", "check_keys", "clean_errors",
+           "load", "login", "night", "say"]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +63,13 @@ def night(name: str, date: str, version: int | None = None) -> tuple[config.Load
     """The pipeline, as ``load`` gives it, and one of its partitions."""
     loaded = load(name, version)
     return loaded, config.partition(loaded.pipeline.input.partition, date)
+
+
+def check_keys(loaded: config.Loaded, *keys: str | None) -> None:
+    """Raises: ConfigError if one that is given is no partition key."""
+    for key in keys:
+        if key is not None:
+            config.parse(loaded.pipeline.input.partition, key)
 
 
 def login() -> str:

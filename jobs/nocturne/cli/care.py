@@ -8,7 +8,19 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nocturne import config
-from nocturne.cli.base import AsJson, By, Date, Name, answer, clean_errors, load, login, night, say
+from nocturne.cli.base import (
+    AsJson,
+    By,
+    Date,
+    Name,
+    answer,
+    check_keys,
+    clean_errors,
+    load,
+    login,
+    night,
+    say,
+)
 
 __all__ = ["app"]
 
@@ -61,9 +73,7 @@ def baseline(
     from nocturne.pipeline.runs import nights
 
     loaded = load(name)
-    for key in (first, last):
-        if key is not None:
-            config.parse(loaded.pipeline.input.partition, key)
+    check_keys(loaded, first, last)
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:

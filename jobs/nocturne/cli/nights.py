@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from nocturne import config
-from nocturne.cli.base import AsJson, Date, Name, Version, answer, clean_errors, load, night, say
+from nocturne.cli.base import (
+    AsJson,
+    Date,
+    Name,
+    Version,
+    answer,
+    check_keys,
+    clean_errors,
+    load,
+    night,
+    say,
+)
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -197,9 +208,7 @@ def status(
     from nocturne.pipeline.status import status as list_them
 
     loaded = load(name)
-    for key in (first, last):
-        if key is not None:
-            config.parse(loaded.pipeline.input.partition, key)
+    check_keys(loaded, first, last)
     rows = list_them(loaded, first, last)
     if as_json:
         answer(rows, True)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import is_text, plain_type
+from nocturne.encoding import is_text, plain, plain_type
 
 __all__ = ["cast_column", "cast_rows"]
 
@@ -21,8 +21,7 @@ def cast_column(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     Raises:
         pyarrow.ArrowInvalid: a value would not survive.
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = plain(column)
     if is_text(column.type) and not is_text(wanted):
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), None, column)

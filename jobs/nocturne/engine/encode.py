@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
+from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec, plain
 from nocturne.engine.cast import cast_column
 from nocturne.errors import InputError
 
@@ -19,11 +19,6 @@ Array = NDArray[np.generic]
 Encoded = list["Array | pa.RecordBatch"]
 
 
-def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(name)
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
 def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]; null and NaN become the fill, then (x - center) / scale."""
     value = _integer if tensor.dtype.startswith("int") else _floating
@@ -31,7 +26,7 @@ def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     for position, feature in enumerate(tensor.features):
         # Column by column: side by side, columns whose distance is a power of two would put
         # each other out of the cache.
-        out[:, position] = value(_column(batch, feature.column), feature, out.dtype)
+        out[:, position] = value(plain(batch.column(feature.column)), feature, out.dtype)
     return out
 
 
@@ -81,7 +76,7 @@ def _positions(column: pa.Array, feature: Feature) -> pa.Array:
 def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, length]: lists cut at ``length`` and padded with ``pad``, as is a null item."""
     feature: Feature = tensor.features[0]
-    column = _column(batch, feature.column)
+    column = plain(batch.column(feature.column))
     count, length = batch.num_rows, feature.length
     flat = pc.list_flatten(column).cast(pa.from_numpy_dtype(np.dtype(tensor.dtype)), safe=False)
     if flat.null_count:
@@ -108,7 +103,7 @@ def _lengths(column: pa.Array) -> NDArray[np.int64]:
 def _mask(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, length]: 1 for an item of the list, 0 for padding (a model's attention mask)."""
     feature: Feature = tensor.features[0]
-    lengths = _lengths(_column(batch, feature.column))
+    lengths = _lengths(plain(batch.column(feature.column)))
     return (np.arange(feature.length) < lengths[:, None]).astype(tensor.dtype)
 
 
@@ -118,7 +113,7 @@ def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
     for feature in tensor.features:
         if batch.schema.get_field_index(feature.column) < 0:
             continue
-        arrays.append(_framed(_column(batch, feature.column), feature))
+        arrays.append(_framed(plain(batch.column(feature.column)), feature))
         names.append(feature.column)
     return pa.RecordBatch.from_arrays(arrays, names=names)
 

@@ -11,6 +11,7 @@ from nocturne.config import Loaded
 from nocturne.config.models import Span
 from nocturne.errors import StateError
 from nocturne.layout import Layout
+from nocturne.pipeline.ordinary import calm
 from nocturne.pipeline.runs import nights
 from nocturne.records import Baseline, Manifest, Profile, Run, read
 
@@ -34,13 +35,9 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str]:
         said = f"the {len(chosen)} published nights from {wanted.first} to {wanted.last}"
     else:
         before = nights(loaded, before=run.partition.key, last=7 * wanted.weeks)
-        chosen = [night for night in before if _calm(night) and _same_weekday(night, run)]
+        chosen = [night for night in before if calm(night) and _same_weekday(night, run)]
         said = f"the same weekday of {len(chosen)} past weeks"
     return (built(loaded, chosen), said) if chosen else (None, f"{said}: there are none")
-
-
-def _calm(night: Manifest) -> bool:
-    return night.drift_verdict == "ok" or night.approved_by is not None
 
 
 def _same_weekday(night: Manifest, run: Run) -> bool:

@@ -20,6 +20,7 @@ from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import (
     as_planned,
     in_force,
+    logged_to,
     nights,
     open_run,
     published,
@@ -44,7 +45,7 @@ from nocturne.records import (
 )
 from nocturne.rundir import judgement_path
 from nocturne.stopwatch import Stopwatch
-from nocturne.tracking import tracking_uri, without_secret
+from nocturne.tracking import without_secret
 
 __all__ = ["judge", "judge_again"]
 
@@ -282,7 +283,6 @@ def _verdict(
 
 
 def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
-    settings = loaded.pipeline.registry
     folder = Path(run.run_dir)
     names = ("report.html", "drift.json", "profile.json", "judgement.json")
     try:
@@ -290,8 +290,7 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
             run,
             judgement,
             [folder / name for name in names],
-            tracking_uri=tracking_uri(settings.tracking_uri, loaded.home),
-            experiment=settings.experiment or f"nocturne/{run.pipeline}",
+            **logged_to(loaded),
         )
     except Exception as error:
         print(

@@ -6,22 +6,20 @@ import sys
 
 from nocturne import report
 from nocturne.config import Loaded
-from nocturne.pipeline.runs import nights
+from nocturne.pipeline.runs import logged_to, nights
 from nocturne.records import Manifest
-from nocturne.tracking import tracking_uri, without_secret
+from nocturne.tracking import without_secret
 
 __all__ = ["monitor"]
 
 
 def monitor(loaded: Loaded, manifest: Manifest) -> None:
     """Log the night; again if need be."""
-    settings = loaded.pipeline.registry
     try:
         report.watch(
             manifest,
             lambda: nights(loaded),
-            tracking_uri=tracking_uri(settings.tracking_uri, loaded.home),
-            experiment=settings.experiment or f"nocturne/{manifest.pipeline}",
+            **logged_to(loaded),
         )
     except Exception as error:
         print(

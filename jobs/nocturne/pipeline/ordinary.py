@@ -13,7 +13,7 @@ from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Run, read
 
-__all__ = ["distances", "name_of", "ordinary"]
+__all__ = ["calm", "distances", "name_of", "ordinary"]
 
 
 def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Manifest]:
@@ -26,12 +26,12 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     before = publish.current(Path(run.state_dir), Path(run.output_dir))
     if before is not None and before.model.sha256 == run.model.sha256:
         return [found for name in before.drift_history if (found := _named(loaded, name))]
-    return [
-        night
-        for night in earlier
-        if night.model.sha256 == run.model.sha256
-        and (night.drift_verdict == "ok" or night.approved_by)
-    ]
+    return [night for night in earlier if night.model.sha256 == run.model.sha256 and calm(night)]
+
+
+def calm(night: Manifest) -> bool:
+    """Whether a night did not drift, or a person let it pass."""
+    return night.drift_verdict == "ok" or night.approved_by is not None
 
 
 def name_of(manifest: Manifest) -> str:

@@ -13,9 +13,10 @@ from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition, Run, Split, SplitResult, read
 from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
+from nocturne.tracking import tracking_uri
 
-__all__ = ["as_planned", "in_force", "nights", "open_run", "published", "results_of", "scored",
-           "scores_of", "step", "undecide"]  # fmt: skip
+__all__ = ["as_planned", "in_force", "logged_to", "nights", "open_run", "published", "results_of",
+           "scored", "scores_of", "step", "undecide"]  # fmt: skip
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -42,6 +43,15 @@ def open_run(run_dir: str | Path) -> Run:
 def as_planned(run: Run) -> Loaded:
     """The pipeline as it was when the run was prepared."""
     return Loaded(Pipeline.model_validate(run.config), {}, home())
+
+
+def logged_to(loaded: Loaded) -> dict[str, str]:
+    """Where in MLflow the pipeline's nights are logged: ``tracking_uri`` and ``experiment``."""
+    settings = loaded.pipeline.registry
+    return {
+        "tracking_uri": tracking_uri(settings.tracking_uri, loaded.home),
+        "experiment": settings.experiment or f"nocturne/{loaded.pipeline.name}",
+    }
 
 
 def in_force(run: Run) -> Manifest | None:

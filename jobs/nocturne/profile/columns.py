@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.profile.conditions import matches
+from nocturne.values import missing
 
 __all__ = ["Column", "Rows"]
 
@@ -77,4 +78,4 @@ class Column:
     @cached_property
     def is_missing(self) -> pa.Array:
         """[n]: whether the value is null or NaN."""
-        return self.array.is_null(nan_is_null=pa.types.is_floating(self.array.type))
+        return missing(self.array)

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.values import scalar, scalars
+from nocturne.encoding import plain
+from nocturne.values import missing, scalar, scalars
 
 __all__ = ["OPERATORS", "matches"]
 
@@ -37,14 +38,12 @@ def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:
     if condition["type"] in ("and", "or"):
         parts = [matches(batch, part) for part in condition["conditions"]]
         return reduce(pc.and_ if condition["type"] == "and" else pc.or_, parts)
-    column = batch.column(condition["column"]["name"])
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    missing = column.is_null(nan_is_null=pa.types.is_floating(column.type))
+    column = plain(batch.column(condition["column"]["name"]))
+    gone = missing(column)
     if condition["type"] == "nullity":
-        return missing if condition["is_null"] else pc.invert(missing)
+        return gone if condition["is_null"] else pc.invert(gone)
     operator = condition["operator"]
     found = OPERATORS[operator](column, condition["parameter"]).fill_null(False)
     masked = pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     counts = operator in _TRUE_FOR_NULL and not masked
-    return pc.if_else(missing, counts, found)
+    return pc.if_else(gone, counts, found)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import plain_type
+from nocturne.encoding import plain, plain_type
 from nocturne.profile.columns import Rows
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.records import Measure, Measured
@@ -34,16 +34,16 @@ class Measurer:
     """Counts the measures of a table, batch by batch."""
 
     def __init__(self, measures: Sequence[Measure]) -> None:
-        self._measures = tuple(measures)
+        self._measures = {measure.key: measure for measure in measures}
         self._found: dict[str, Measured] = {}
 
     def update(self, batch: pa.RecordBatch) -> None:
         """Count a batch, which has all columns of the measures."""
         rows = Rows(batch)
-        for measure in self._measures:
+        for key, measure in self._measures.items():
             one = KINDS[measure.kind](rows.where(measure.condition), measure)
-            before = self._found.get(measure.key)
-            self._found[measure.key] = one if before is None else _add(before, one)
+            before = self._found.get(key)
+            self._found[key] = one if before is None else _add(before, one)
 
     def result(self) -> dict[str, Measured]:
         """By the measure's key; empty if there was no batch."""
@@ -82,7 +82,7 @@ def _row_rule(rows: Rows, measure: Measure) -> Measured:
     gone = [column.is_missing for column in columns]
     together = pc.or_ if measure.ignore.startswith(("either", "any")) else pc.and_
     skipped = reduce(together, gone) if measure.ignore != "never" else None
-    arrays = [_plain(column.array) for column in columns]
+    arrays = [plain(column.array) for column in columns]
     if skipped is not None and pc.any(skipped).as_py():
         arrays = [array.filter(pc.invert(skipped)) for array in arrays]
     counted = Measured(rows=len(rows), missing=len(rows) - len(arrays[0]), type=_type(arrays[0]))
@@ -95,7 +95,7 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     if not unexpected:
         return counted
     at = np.flatnonzero(~expected.to_numpy(zero_copy_only=False))[:EXAMPLES]
-    shown = [[to_json(v) for v in _plain(c.take(pa.array(at))).to_pylist()] for c in columns]
+    shown = [[to_json(v) for v in plain(c.take(pa.array(at))).to_pylist()] for c in columns]
     examples = shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
     return Measured(
         rows=counted.rows,
@@ -133,7 +133,7 @@ def _moments(rows: Rows, measure: Measure) -> Measured:
 
 def _values(rows: Rows, measure: Measure) -> Measured:
     column = rows.column(measure.columns[0])
-    found = pc.value_counts(_plain(column.present))
+    found = pc.value_counts(plain(column.present))
     values, counts = found.field("values"), found.field("counts")
     pairs = zip(map(to_json, values.to_pylist()), counts.to_pylist(), strict=True)
     counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
@@ -211,7 +211,3 @@ def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: s
 
 def _type(array: pa.Array) -> str:
     return str(plain_type(array.type))
-
-
-def _plain(array: pa.Array) -> pa.Array:
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.profile.columns import Column
-from nocturne.values import scalar, scalars
+from nocturne.values import missing, scalar, scalars
 
 __all__ = ["COLUMN_RULES", "ROW_RULES", "within"]
 
@@ -89,17 +89,15 @@ def _greater(columns: Sequence[pa.Array], args: Args) -> pa.Array:
 
 
 def _pair_in_set(columns: Sequence[pa.Array], args: Args) -> pa.Array:
-    one, other = columns
-    missing = [c.is_null(nan_is_null=pa.types.is_floating(c.type)) for c in columns]
-    masks = [pa.array(np.zeros(len(one), dtype=bool))]
+    absent = [missing(c) for c in columns]
+    masks = [pa.array(np.zeros(len(columns[0]), dtype=bool))]
     for pair in args["value_pairs_set"]:
         fits = []
-        for column, gone, value in zip(columns, missing, pair, strict=True):
+        for column, gone, value in zip(columns, absent, pair, strict=True):
             known = scalars([value], column.type)
             same = pc.is_in(column, known) if len(known) else pa.repeat(False, len(column))
             fits.append(gone if value is None else pc.and_(same, pc.invert(gone)))
         masks.append(pc.and_(*fits))
-    assert len(one) == len(other)
     return reduce(pc.or_, masks)
 
 
@@ -112,7 +110,7 @@ def _unique(columns: Sequence[pa.Array], args: Args) -> pa.Array:
     different = []
     for position, one in enumerate(columns):
         for other in columns[position + 1 :]:
-            gone = [c.is_null(nan_is_null=pa.types.is_floating(c.type)) for c in (one, other)]
+            gone = [missing(c) for c in (one, other)]
             same = pc.or_(pc.and_(*gone), pc.fill_null(pc.equal(one, other), False))
             different.append(pc.invert(same))
     return reduce(pc.and_, different)

@@ -20,7 +20,7 @@ from great_expectations.expectations.metrics.metric_provider import MetricProvid
 from great_expectations.expectations.registry import get_metric_kwargs
 
 from nocturne.errors import StateError
-from nocturne.quality.measuring import condition_of, normal
+from nocturne.quality.measuring import EXPECTATIONS, condition_of, normal
 from nocturne.records import Measure, Measured
 from nocturne.values import from_json
 
@@ -116,11 +116,12 @@ def _deviation(found: Measured) -> Any:
 
 
 def _not_in_set(asked: Found) -> list[Any]:
-    return sorted(value for value in asked.values() if value not in set(asked.value_set))
+    return sorted(asked.values().keys() - set(asked.value_set))
 
 
 def _missing_from(asked: Found) -> list[Any]:
-    return [value for value in asked.value_set if value not in asked.values()]
+    there = asked.values()
+    return [value for value in asked.value_set if value not in there]
 
 
 def _unique_share(asked: Found) -> float:
@@ -163,16 +164,6 @@ _METRICS: dict[str, Callable[[Found], Any]] = {
     "column.most_common_value": _most_common,
 }
 
-_COLUMN_RULES = (
-    "null", "between", "in_set", "not_in_set", "match_regex", "not_match_regex",
-    "match_regex_list", "not_match_regex_list", "value_length.between", "value_length.equals",
-)  # fmt: skip
-_ROW_RULES = (
-    "column_pair_values.equal", "column_pair_values.a_greater_than_b",
-    "column_pair_values.in_set", "multicolumn_sum.equal",
-    "select_column_values.unique.within_record",
-)  # fmt: skip
-
 
 def _rule_metrics() -> dict[str, Callable[[Found], Any]]:
     found: dict[str, Callable[[Found], Any]] = {}
@@ -195,10 +186,9 @@ def _rule_metrics() -> dict[str, Callable[[Found], Any]]:
         if kind == "row_rule":
             found[f"{rule}.filtered_row_count"] = left
 
-    for name in _COLUMN_RULES:
-        add("column_rule", f"column_values.{name}")
-    for name in _ROW_RULES:
-        add("row_rule", name)
+    for way in EXPECTATIONS.values():
+        if way.rule:
+            add(way.kinds[-1], way.rule)
     return found
 
 

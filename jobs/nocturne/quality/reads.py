@@ -9,6 +9,7 @@ from typing import Any
 
 from nocturne.errors import ConfigError, choices
 from nocturne.quality.suites import Suite, load_suite
+from nocturne.records import condition_columns
 
 __all__ = ["NAMES_ONLY", "check_columns", "columns", "columns_of"]
 
@@ -30,7 +31,7 @@ def columns_of(expectation: Mapping[str, Any]) -> Iterator[str]:
         if name in kwargs:
             yield kwargs[name]
     yield from kwargs.get("column_list") or ()
-    yield from _of_condition(kwargs.get("row_condition"))
+    yield from condition_columns(kwargs.get("row_condition"))
 
 
 def columns(suite: Suite) -> set[str]:
@@ -62,11 +63,3 @@ def check_columns(path: Path, names: Iterable[str]) -> None:
         path=str(path),
         missing=sorted(missing),
     )
-
-
-def _of_condition(condition: Any) -> Iterator[str]:
-    if isinstance(condition, Mapping):
-        if "column" in condition:
-            yield condition["column"]["name"]
-        for below in condition.get("conditions") or ():
-            yield from _of_condition(below)
