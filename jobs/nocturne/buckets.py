@@ -8,30 +8,49 @@ afterwards and still have exact counts. ``rank`` orders buckets by value.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKETS", "bucket", "lower_bound", "middles", "rank", "upper_bound"]
+__all__ = ["BUCKETS", "Scratch", "bucket", "lower_bound", "middles", "rank", "upper_bound"]
 
 _SHIFT = 18
 BUCKETS = 1 << (32 - _SHIFT)
 _HALF = BUCKETS // 2
 
 
-def bucket(values: NDArray[np.floating], center: float) -> NDArray[np.int64]:
+class Scratch:
+    """Memory that is used again for each column: fresh pages cost as much as counting."""
+
+    def __init__(self) -> None:
+        self._memory: dict[np.dtype[Any], NDArray[Any]] = {}
+
+    def __call__(self, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+        """``size`` undefined values, until the next call for this type."""
+        if len(self._memory.get(dtype, ())) < size:
+            self._memory[dtype] = np.empty(size, dtype)
+        return self._memory[dtype][:size]
+
+
+def bucket(
+    values: NDArray[np.floating], center: float, scratch: Scratch | None = None
+) -> NDArray[np.int64]:
     """Bucket ids [n] of ``values`` [n]. -0.0 counts as 0.0.
 
     What is not finite, or too far from ``center`` for a float32, gets an id of the exponent
     255. Float32 values are taken as they are where the centre is a float32 too; the ids are
-    those of the exact difference rounded once.
+    those of the exact difference rounded once. They lie in ``scratch`` if it is given.
     """
+    scratch = Scratch() if scratch is None else scratch
     narrow = values.dtype == np.float32 and float(np.float32(center)) == center
     if narrow:
-        shifted = values - np.float32(center) if center else values + np.float32(0)
+        shifted = scratch(np.dtype(np.float32), len(values))
+        np.add(values, np.float32(0) - np.float32(center), out=shifted)
     else:
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = (values - np.float64(center)).astype(np.float32) + np.float32(0)
-    ids = np.empty(len(shifted), dtype=np.int64)
+    ids = scratch(np.dtype(np.int64), len(shifted))
     np.right_shift(shifted.view(np.uint32), _SHIFT, out=ids, casting="unsafe")
     return ids
 

@@ -34,7 +34,7 @@ from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
-from nocturne.profile import Measurer, TableProfiler, key_hashes
+from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
 from nocturne.rundir import keys_path, progress_path, result_path
@@ -183,9 +183,11 @@ def score_batches(
                 precision = _precision_error(run, place, encoding, seen, predictions)
             why = _reasons(batch, predictions, run.keys)
             outputs = _outputs(predictions, encoding)
-            profiler.update(_beside(seen, outputs))
-            read_measurer.update(batch)
-            scores = _joined(_beside(batch, outputs), published, run.model.version)
+            rows = Rows(batch)
+            whole = rows.beside(outputs)
+            profiler.update(whole if seen is batch else Rows(seen).beside(outputs))
+            read_measurer.update(rows)
+            scores = _joined(whole.batch, published, run.model.version)
             bad = None
             if why.null_count < len(why):
                 scores = scores.filter(why.is_null())
@@ -296,12 +298,6 @@ def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Ar
             values = pc.if_else(reason.is_null(), values, pa.scalar(None, values.type))
         arrays[output.name] = values
     return arrays
-
-
-def _beside(batch: pa.RecordBatch, outputs: dict[str, pa.Array]) -> pa.RecordBatch:
-    """The input with the predictions beside it."""
-    arrays = dict(zip(batch.schema.names, batch.columns, strict=True)) | outputs
-    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
 def _without(

@@ -80,7 +80,7 @@ def test_a_column_without_values_has_nothing_but_nulls(profiled: Profiling) -> N
     assert (column.edges, column.counts) == ((), (0, 0, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=200), st.floats(-10, 10))
 def test_every_row_is_in_the_bin_that_its_rank_says(values: list[float], center: float) -> None:
     ranks = rank(bucket(np.array(values), center))

@@ -5,9 +5,10 @@ tells keys apart.
 """
 
 from nocturne.profile.accumulate import TableProfiler
+from nocturne.profile.columns import Rows
 from nocturne.profile.keys import KEY_BYTES, key_hashes
 from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_measured
 from nocturne.profile.merge import merge
 
-__all__ = ["EXAMPLES", "KEY_BYTES", "MAX_DISTINCT", "Measurer", "TableProfiler", "key_hashes",
-           "merge", "merge_measured"]  # fmt: skip
+__all__ = ["EXAMPLES", "KEY_BYTES", "MAX_DISTINCT", "Measurer", "Rows", "TableProfiler",
+           "key_hashes", "merge", "merge_measured"]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 
@@ -9,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.buckets import BUCKETS, bucket
+from nocturne.buckets import BUCKETS, Scratch, bucket
+from nocturne.profile.columns import Column, Rows
 from nocturne.records import ColumnProfile, Profile
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
@@ -18,42 +20,37 @@ MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
 
 
-_BEYOND = np.isin(np.arange(BUCKETS) & (BUCKETS // 2 - 1), np.arange(255 << 5, 256 << 5))
-"""The buckets of NaN, of the infinite, and of what is too far off for a float32."""
-
-
 class NumericProfiler:
     """Counts by bucket around ``center``, nulls, NaN (infinite values too) and moments."""
 
-    def __init__(self, center: float) -> None:
-        self.center = center
+    def __init__(self, center: float, scratch: Scratch) -> None:
+        self.center, self.scratch = center, scratch
         self.rows = self.null = self.nan = 0
         self.counts = np.zeros(BUCKETS, dtype=np.int64)
         self.total = self.squares = 0.0
         self.minimum, self.maximum = np.inf, -np.inf
 
-    def update(self, column: pa.Array) -> None:
-        self.rows += len(column)
-        self.null += column.null_count
-        present = column.drop_null() if column.null_count else column
-        if present.type != pa.float32():
-            present = present.cast(pa.float64(), safe=False)
-        values = np.asarray(present.to_numpy(zero_copy_only=False))
-        with np.errstate(over="ignore", invalid="ignore"):  # sentinels as large as a float can be
-            counts = np.bincount(bucket(values, self.center), minlength=BUCKETS)
-            if counts[_BEYOND].any():
-                finite = values[np.isfinite(values)]
-                self.nan += len(values) - len(finite)
-                values = finite
-                counts = np.bincount(bucket(values, self.center), minlength=BUCKETS)
+    def update(self, column: Column) -> None:
+        self.rows += len(column.array)
+        self.null += column.array.null_count
+        self.nan += column.missing - column.array.null_count
+        values = column.floats
+        if not len(values):
+            return
+        low, high = map(float, column.bounds)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            values = values[np.isfinite(values)]
+            self.nan += len(column.floats) - len(values)
             if not len(values):
                 return
-            self.counts += counts
-            exact = values.astype(np.float64, copy=False)
+            low, high = float(values.min()), float(values.max())
+        exact = self.scratch(np.dtype(np.float64), len(values))
+        with np.errstate(over="ignore", invalid="ignore"):  # sentinels as large as a float can be
+            self.counts += np.bincount(bucket(values, self.center, self.scratch), minlength=BUCKETS)
+            np.copyto(exact, values)
             self.total += float(exact.sum())
             self.squares += float(exact @ exact)
-        self.minimum = min(self.minimum, float(values.min()))
-        self.maximum = max(self.maximum, float(values.max()))
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
 
     def result(self) -> ColumnProfile:
         used = np.flatnonzero(self.counts)
@@ -84,10 +81,10 @@ class CategoryProfiler:
         self.rows = self.null = self.other = 0
         self.counts: Counter[str] = Counter()
 
-    def update(self, column: pa.Array) -> None:
-        self.rows += len(column)
-        self.null += column.null_count
-        for item in pc.value_counts(column.drop_null()).tolist():
+    def update(self, column: Column) -> None:
+        self.rows += len(column.array)
+        self.null += column.array.null_count
+        for item in pc.value_counts(column.present).tolist():
             self.counts[str(item["values"])] += item["counts"]
 
     def result(self) -> ColumnProfile:
@@ -108,18 +105,19 @@ class TableProfiler:
     """Profiles the columns named in ``centers``: a centre for numbers, None for categories."""
 
     def __init__(self, centers: dict[str, float | None]) -> None:
-        self.rows = 0
+        self.rows, scratch = 0, Scratch()
         self.columns: dict[str, NumericProfiler | CategoryProfiler] = {
-            name: CategoryProfiler() if center is None else NumericProfiler(center)
+            name: CategoryProfiler() if center is None else NumericProfiler(center, scratch)
             for name, center in centers.items()
         }
 
-    def update(self, batch: pa.RecordBatch) -> None:
+    def update(self, batch: pa.RecordBatch | Rows) -> None:
         """Count a batch; columns that it lacks are left out."""
-        self.rows += batch.num_rows
+        rows = Rows.of(batch)
+        self.rows += len(rows)
         for name, profiler in self.columns.items():
-            if batch.schema.get_field_index(name) >= 0:
-                profiler.update(batch.column(name))
+            if name in rows.columns:
+                profiler.update(rows.columns[name])
 
     def result(self) -> Profile:
         return Profile(self.rows, {n: p.result() for n, p in self.columns.items()})

@@ -37,9 +37,9 @@ class Measurer:
         self._measures = {measure.key: measure for measure in measures}
         self._found: dict[str, Measured] = {}
 
-    def update(self, batch: pa.RecordBatch) -> None:
+    def update(self, batch: pa.RecordBatch | Rows) -> None:
         """Count a batch, which has all columns of the measures."""
-        rows = Rows(batch)
+        rows = Rows.of(batch)
         for key, measure in self._measures.items():
             one = KINDS[measure.kind](rows.where(measure.condition), measure)
             before = self._found.get(key)
@@ -55,30 +55,26 @@ def _rows(rows: Rows, measure: Measure) -> Measured:
 
 
 def _missing(rows: Rows, measure: Measure) -> Measured:
-    return Measured(rows=len(rows), missing=rows.column(measure.columns[0]).missing)
+    return Measured(rows=len(rows), missing=rows.columns[measure.columns[0]].missing)
 
 
 def _column_rule(rows: Rows, measure: Measure) -> Measured:
-    column = rows.column(measure.columns[0])
+    column = rows.columns[measure.columns[0]]
     counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
     ordered = pa.types.is_primitive(column.present.type)
     if measure.rule == "column_values.between" and ordered and within(column, measure.args):
         return counted
-    expected = _each(column.present, COLUMN_RULES[measure.rule], measure.args)
-    return _judged(counted, expected, [column.present])
-
-
-def _each(
-    values: pa.Array, rule: Callable[[pa.Array, Mapping[str, Any]], pa.Array], args: Any
-) -> pa.Array:
-    """The rule's answer [n]; for a dictionary each word is looked at once."""
-    if pa.types.is_dictionary(values.type):
-        return rule(values.dictionary, args).take(values.indices)
-    return rule(values, args)
+    rule, values = COLUMN_RULES[measure.rule], column.present
+    if pa.types.is_dictionary(values.type):  # each word is looked at once, not once a row
+        words = rule(values.dictionary, measure.args)
+        if pc.all(words, skip_nulls=False).as_py():
+            return counted
+        return _judged(counted, words.take(values.indices), [values])
+    return _judged(counted, rule(values, measure.args), [values])
 
 
 def _row_rule(rows: Rows, measure: Measure) -> Measured:
-    columns = [rows.column(name) for name in measure.columns]
+    columns = [rows.columns[name] for name in measure.columns]
     gone = [column.is_missing for column in columns]
     together = pc.or_ if measure.ignore.startswith(("either", "any")) else pc.and_
     skipped = reduce(together, gone) if measure.ignore != "never" else None
@@ -108,11 +104,11 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
 
 def _moments(rows: Rows, measure: Measure) -> Measured:
     """Sum, and sum of squares around the mean (in float64), least and greatest value."""
-    column = rows.column(measure.columns[0])
+    column = rows.columns[measure.columns[0]]
     counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
     if not len(column.present):
         return counted
-    low, high = (to_json(bound.as_py()) for bound in column.bounds)
+    low, high = map(to_json, column.bounds)
     if pa.types.is_temporal(column.present.type):
         return Measured(**{**vars(counted), "minimum": low, "maximum": high})
     present = column.present
@@ -132,7 +128,7 @@ def _moments(rows: Rows, measure: Measure) -> Measured:
 
 
 def _values(rows: Rows, measure: Measure) -> Measured:
-    column = rows.column(measure.columns[0])
+    column = rows.columns[measure.columns[0]]
     found = pc.value_counts(plain(column.present))
     values, counts = found.field("values"), found.field("counts")
     pairs = zip(map(to_json, values.to_pylist()), counts.to_pylist(), strict=True)
@@ -201,12 +197,12 @@ def _number(value: Any) -> Any:
 
 def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: str) -> Any:
     """Times of one column are ISO text of one form, which sorts as they do."""
-    found = [v for part in (one, other) if (v := getattr(part, name)) is not None]
-    if not found:
-        return None
+    first, second = getattr(one, name), getattr(other, name)
+    if first is None or second is None:
+        return second if first is None else first
     if (one.type or other.type).startswith("timestamp"):
-        return choose(found)
-    return to_json(choose(map(_number, found)))
+        return choose(first, second)
+    return to_json(choose(_number(first), _number(second)))
 
 
 def _type(array: pa.Array) -> str:

@@ -39,10 +39,16 @@ def _between(values: pa.Array, args: Args) -> pa.Array:
 
 def within(column: Column, args: Args) -> bool:
     """Whether the least and the greatest value say already that all lie between the bounds."""
-    low, high = column.bounds
-    if not low.is_valid:
+    least, greatest = column.bounds
+    if least is None:
         return True
-    ends = pa.array([low.as_py(), high.as_py()], low.type)
+    if isinstance(least, (int, float)):
+        low, high = args.get("min_value"), args.get("max_value")
+        above = low is None or (least > low if args.get("strict_min") else least >= low)
+        return above and (
+            high is None or (greatest < high if args.get("strict_max") else greatest <= high)
+        )
+    ends = pa.array([least, greatest], column.present.type)
     return bool(pc.all(_between(ends, args)).as_py())
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 from importlib import import_module
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _LATE = ("pydantic", "pyspark.worker")
 """Imported by functions, so by every worker anew."""
