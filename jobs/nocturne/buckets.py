@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKETS", "Scratch", "bucket", "lower_bound", "middles", "rank", "upper_bound"]
+__all__ = ["BUCKETS", "Scratch", "bucket", "lower_bounds", "middles", "rank"]
 
 _SHIFT = 18
 BUCKETS = 1 << (32 - _SHIFT)
@@ -60,23 +60,17 @@ def rank(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(ids >= _HALF, BUCKETS - 1 - ids, ids + _HALF)
 
 
-def lower_bound(position: int, center: float) -> float:
-    """The smallest value (units of the column) of the bucket at rank ``position``."""
-    return float(_lower_bounds(np.array([position]), center)[0])
+def lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
+    """The smallest value [n] (units of the column) of the buckets at ranks ``positions`` [n].
 
-
-def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
-    """The middle [n] (units of the column) of each of the buckets at ranks ``positions`` [n]."""
-    low, high = (_lower_bounds(p, center) for p in (positions, positions + 1))
-    return np.asarray((low + high) / 2)
-
-
-def _lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
+    That of the next rank is where a bucket ends.
+    """
     negative = np.minimum((BUCKETS - positions) << _SHIFT, (1 << 32) - 1)
     bits = np.where(positions >= _HALF, (positions - _HALF) << _SHIFT, negative)
     return center + bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-def upper_bound(position: int, center: float) -> float:
-    """The value at which the bucket at rank ``position`` ends."""
-    return lower_bound(position + 1, center)
+def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
+    """The middle [n] (units of the column) of each of the buckets at ranks ``positions`` [n]."""
+    low, high = (lower_bounds(p, center) for p in (positions, positions + 1))
+    return np.asarray((low + high) / 2)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.buckets import lower_bound, rank, upper_bound
+from nocturne.buckets import lower_bounds, rank
 from nocturne.records import ColumnProfile, Profile
 
 __all__ = ["intervals", "quantiles", "score_summary"]
@@ -31,8 +31,7 @@ def intervals(column: ColumnProfile) -> tuple[Vector, Vector, Vector]:
     rows = np.array(list(column.counts.values()), dtype=np.float64)
     ranks = rank(ids)
     order = np.argsort(ranks)
-    low = np.array([lower_bound(int(r), column.center) for r in ranks[order]], dtype=np.float64)
-    high = np.array([upper_bound(int(r), column.center) for r in ranks[order]], dtype=np.float64)
+    low, high = (lower_bounds(at, column.center) for at in (ranks[order], ranks[order] + 1))
     least = -np.inf if column.minimum is None else column.minimum
     most = np.inf if column.maximum is None else column.maximum
     return np.clip(low, least, most), np.clip(high, least, most), rows[order]
