@@ -242,7 +242,8 @@ class Run:
 
     ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
     contents are scored once more, by force or because published files were lost. A run with
-    a ``query`` is planned as one split, of rows that only Spark can count.
+    a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
+    -> the values whose rows are profiled apart too.
     """
 
     format: int
@@ -270,6 +271,7 @@ class Run:
     cast_text: bool = False
     tables: dict[str, Table] = field(default_factory=dict)
     unique_keys: bool = False
+    segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -314,10 +316,19 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """Statistics of a partition (or split): input features and predictions by column."""
+    """Statistics of a partition (or split): input features and predictions by column.
+
+    ``segments`` holds the same of the rows with one value of a category: ``origin=JFK``.
+    """
 
     rows: int
     columns: dict[str, ColumnProfile]
+    segments: dict[str, Profile] = field(default_factory=dict)
+
+
+def segment_name(column: str, value: str) -> str:
+    """How the rows with ``value`` in ``column`` are called."""
+    return f"{column}={value}"
 
 
 @dataclass(frozen=True)
@@ -345,12 +356,14 @@ class Baseline:
     """The profile of the training data, logged with the model as ``baseline.json``.
 
     ``importance``: of the features, in any unit; those without one weigh as the mean of the rest.
+    ``segments``: segment (``origin=JFK``) -> its columns.
     """
 
     version: int
     columns: dict[str, ColumnBaseline]
     outputs: tuple[str, ...] = ()
     importance: dict[str, float] = field(default_factory=dict)
+    segments: dict[str, dict[str, ColumnBaseline]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -426,6 +439,20 @@ class FeatureDrift:
     counts: tuple[int, ...]
     wasserstein: float = 0.0
 
+    @property
+    def excess(self) -> float:
+        """PSI over threshold; a floor of 0 on equal, endless samples leaves no threshold."""
+        return self.psi / self.threshold if self.threshold else float(self.psi > 0)
+
+
+@dataclass(frozen=True)
+class SegmentDrift:
+    """The columns of a segment's rows (``origin=JFK``), worst first."""
+
+    name: str
+    rows: int
+    columns: tuple[FeatureDrift, ...]
+
 
 @dataclass(frozen=True)
 class DriftResult:
@@ -434,6 +461,7 @@ class DriftResult:
     ``paged``: the score drifted, or so many features that a person should look. ``share``: of
     the features that drifted, weighted by importance. ``reference`` says in words what the night
     was compared with, ``history`` which earlier nights (partition:manifest) counted as ordinary.
+    ``segments`` are those with the most drifted columns first.
     """
 
     columns: tuple[FeatureDrift, ...] = ()
@@ -442,10 +470,19 @@ class DriftResult:
     share: float = 0.0
     reference: str = ""
     history: tuple[str, ...] = ()
+    segments: tuple[SegmentDrift, ...] = ()
 
     @property
     def alarmed(self) -> tuple[FeatureDrift, ...]:
         return tuple(c for c in self.columns if c.alarmed)
+
+    @property
+    def only_in_segments(self) -> tuple[tuple[SegmentDrift, FeatureDrift], ...]:
+        """Columns that drifted in a segment and not in the whole, worst first."""
+        known = {c.column for c in self.alarmed}
+        found = [(segment, column) for segment in self.segments for column in segment.columns
+                 if column.alarmed and column.column not in known]  # fmt: skip
+        return tuple(sorted(found, key=lambda pair: -pair[1].excess))
 
 
 @dataclass(frozen=True)
@@ -483,7 +520,7 @@ class Manifest:
     """What made the published scores. ``id`` is the commit number and the run key.
 
     ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
-    rolled it back.
+    rolled it back. ``drift_segments``: segment -> column -> PSI.
     """
 
     format: int
@@ -521,6 +558,7 @@ class Manifest:
     restores: str | None = None
     drift_history: tuple[str, ...] = ()
     drift_paged: bool = False
+    drift_segments: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 T = TypeVar("T")

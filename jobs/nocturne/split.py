@@ -164,7 +164,7 @@ def score_batches(
     encoding = Encoding.of(run.encoding)
     model = load_model(run, place)
     published = output_schema(encoding, schema, (*run.keys, *run.passthrough))
-    profiler = TableProfiler(run.profile_centers)
+    profiler = TableProfiler(run.profile_centers, run.segments)
     read_measurer, scored_measurer = (Measurer(run.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []
     precision: dict[str, float] = {}

@@ -53,7 +53,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in range(4)])
     labels = [f"2023-12-{1 + i // 600:02d}" for i in range(len(data))]
-    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels,
+    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels, segments=["word"],
                     registered_model_name="small", alias="champion",
                     tags={"stage": "production"})  # fmt: skip
     return folder

@@ -11,7 +11,7 @@ import pytest
 
 from nocturne import config
 from nocturne.config import Loaded
-from nocturne.errors import Held
+from nocturne.errors import ConfigError, Held
 from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
@@ -83,3 +83,71 @@ def test_drift_that_a_person_let_pass_is_ordinary_from_then_on(
     psi = {c.column: c.psi for c in first.drift.columns}
     for feature in judged.drift.columns:
         assert feature.threshold >= psi[feature.column]
+
+
+def _sort_apart(root: Path, day: str) -> None:
+    """What is positive goes to the word "a", what is negative to "b": the whole stays as it is."""
+    path = root / "data" / f"ds={day}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at, x = table.schema.get_field_index("x"), table["x"]
+    size = pc.abs(x)
+    for word, moved in (("a", size), ("b", pc.negate(size))):
+        x = pc.if_else(pc.fill_null(pc.equal(table["word"], word), False), moved, x)
+    pq.write_table(table.set_column(at, "x", x), path, row_group_size=250)
+
+
+def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path) -> None:
+    project(drift__segments=["word"], drift__on_drift="hold")
+    loaded = config.load("p")
+    calm = night_of(loaded, DAYS[0])
+    _sort_apart(tmp_path, DAYS[1])
+    run = scored(loaded, DAYS[1])
+    assert set(run.segments) == {"word"}
+    assert {"a", "b"} <= set(run.segments["word"])
+    judged = judge(run)
+    whole = judged.profile.columns["word"].counts
+    assert {s.name: s.rows for s in judged.drift.segments} == {
+        f"word={value}": whole[value] for value in run.segments["word"]
+    }
+    only = judged.drift.only_in_segments
+    found = [(segment.name, column.column) for segment, column in only]
+    assert {("word=a", "x"), ("word=b", "x")} <= set(found)
+    assert ("word=c", "x") not in found
+    assert "x" not in {column.column for column in judged.drift.alarmed}
+    assert judged.verdict == "warn", "a segment holds no night"
+    assert judged.reasons[-1].startswith("drifted in a segment alone: x where word=")
+    manifest = publish_run(run)
+    [feature] = [c for s, c in only if (s.name, c.column) == ("word=a", "x")]
+    assert manifest.drift_segments["word=a"]["x"] == feature.psi
+    report = (Path(run.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert "By segment" in report
+
+    later = judge(scored(loaded, DAYS[2]))
+    assert later.drift.history == (f"{DAYS[0]}:{calm.id}",)
+    [before] = [c for s in later.drift.segments if s.name == "word=b"
+                for c in s.columns if c.column == "x"]  # fmt: skip
+    assert before.threshold >= calm.drift_segments["word=b"]["x"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"drift__segments": ["x"]}, r"names x; expected features that are categories"),
+        ({"drift__segments": ["word"], "quality__sensitive": ["word"]}, "keeps from being shown"),
+        ({"drift__segments": ["a", "b", "c"]}, "at most 2 items"),
+    ],
+)
+def test_segments_that_cant_be_are_refused(
+    project: MakeProject, changes: dict[str, list[str]], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        scored(project(**changes), DAYS[0])
+
+
+def test_splits_that_did_not_count_segments_leave_them_out(project: MakeProject) -> None:
+    """As splits do that were taken over from a night before drift.segments was set."""
+    project()
+    scored(config.load("p"), DAYS[0])
+    judged = judge(scored(config.load("p", overrides={"drift.segments": ["word"]}), DAYS[0]))
+    assert judged.drift.segments == ()
+    assert judged.drift.columns

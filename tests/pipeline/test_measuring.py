@@ -74,6 +74,7 @@ def _answers(run: Run) -> QualityResult:
     return check(run, Stopwatch())
 
 
+@pytest.mark.usefixtures("_spark")
 def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     counted = scored(asked(), DAY)
     assert len(counted.splits) > 1
@@ -81,6 +82,10 @@ def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}), DAY)
     assert scanned.tables == {}
     assert found == _answers(scanned).expectations
+    by_spark = scored(config.load("p", overrides={"quality.scan": "spark"}), DAY)
+    assert [(e.type, e.column, e.success) for e in _answers(by_spark).expectations] == [
+        (e.type, e.column, e.success) for e in found
+    ]
     assert [e.success for e in found] == [True, False, False, True, False, False,
                                           False, True, True]  # fmt: skip
 
@@ -121,7 +126,7 @@ def test_a_split_that_was_scored_before_the_suite_was_there(asked: MakeProject) 
     ("expectation", "said"),
     [
         ({"type": "expect_column_median_to_be_between", "kwargs": {"column": "y", "min_value": 1}},
-         r"expectations\[0\]: expect_column_median_to_be_between: no counts.*quality.scan: pandas"),
+         r"expectations\[0\]: expect_column_median_to_be_between: no counts.*quality.scan: spark"),
         ({"type": "expect_column_mean_to_be_between", "kwargs": {"column": "word", "min_value": 1}},
          "column 'word' holds text, and it takes numbers"),
         ({"type": "expect_column_values_to_match_regex",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -20,7 +21,7 @@ def _profile(table: pa.Table, pieces: int = 1) -> Profile:
     size = max(1, -(-len(table) // pieces))
     parts = []
     for start in range(0, max(1, len(table)), size):
-        profiler = profile.TableProfiler(CENTERS)
+        profiler = profile.TableProfiler(CENTERS, {"word": ["a", "<script>"]})
         for batch in table.slice(start, size).to_batches(max_chunksize=7):
             profiler.update(batch)
         parts.append(profiler.result())
@@ -46,6 +47,12 @@ def test_counts_do_not_depend_on_the_splits(rows, pieces: int) -> None:  # type:
         assert (one.minimum, one.maximum) == (other.minimum, other.maximum)
         assert sum(one.counts.values()) + one.null + one.nan + one.other == len(rows)
     assert load(Profile, dump(whole)) == whole
+    for value in ("a", "<script>"):
+        segment = whole.segments[f"word={value}"]
+        mine = _profile(table.filter(pc.equal(table["word"], value)))
+        assert segment.columns["x"].counts == parts.segments[f"word={value}"].columns["x"].counts
+        assert segment.columns["x"].counts == mine.columns["x"].counts
+        assert segment.rows == mine.rows
 
 
 finite = hnp.arrays(

@@ -206,6 +206,102 @@ def test_every_expectation_is_asked() -> None:
     assert {e["type"] for e in ASKED} == set(EXPECTATIONS)
 
 
+SIX = pa.table(
+    {
+        "f": [1.0, 2.0, 3.0, None, math.nan, 4.0], "g": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        "s": [0.5] * 6, "i": [0, 1, 2, 3, 4, 5], "j": [2, 3, 4, 5, 6, 7], "b": [True] * 6,
+        "w": ["a", "ab", "aa", "x1", None, "a"], "v": ["a", "ab", "aa", "x1", None, "b"],
+        "t": [None] * 6, "u": TIMES,
+    },
+    schema=SCHEMA,
+)  # fmt: skip
+PASSES_AND_FAILS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "table_row_count_to_be_between": ({"min_value": 6}, {"max_value": 5}),
+    "table_row_count_to_equal": ({"value": 6}, {"value": 5}),
+    "column_to_exist": ({"column": "w"}, {"column": "nowhere"}),
+    "table_column_count_to_be_between": ({"min_value": 10}, {"min_value": 11}),
+    "table_column_count_to_equal": ({"value": 10}, {"value": 9}),
+    "table_columns_to_match_ordered_list": (
+        {"column_list": SCHEMA.names}, {"column_list": SCHEMA.names[::-1]}),
+    "table_columns_to_match_set": (
+        {"column_set": SCHEMA.names[::-1]}, {"column_set": ["f", "nowhere"]}),
+    "column_values_to_not_be_null": (
+        {"column": "f", "mostly": 0.6}, {"column": "f", "mostly": 0.7}),
+    "column_values_to_be_null": ({"column": "t"}, {"column": "w"}),
+    "column_proportion_of_non_null_values_to_be_between": (
+        {"column": "f", "max_value": 0.7}, {"column": "f", "min_value": 0.7}),
+    "column_max_to_be_between": (
+        {"column": "f", "max_value": 4}, {"column": "u", "max_value": "2024-01-03"}),
+    "column_min_to_be_between": ({"column": "f", "min_value": 1}, {"column": "i", "min_value": 1}),
+    "column_mean_to_be_between": (
+        {"column": "f", "min_value": 2.5, "max_value": 2.5}, {"column": "i", "max_value": 2.4}),
+    "column_sum_to_be_between": (
+        {"column": "f", "min_value": 10}, {"column": "i", "max_value": 14}),
+    "column_stdev_to_be_between": (
+        {"column": "s", "max_value": 0}, {"column": "i", "max_value": 1.8}),
+    "column_values_to_be_between": (
+        {"column": "f", "min_value": 1, "max_value": 4},
+        {"column": "f", "min_value": 1, "strict_min": True}),
+    "column_values_to_be_in_set": (
+        {"column": "w", "value_set": ["a", "ab", "aa", "x1"]},
+        {"column": "w", "value_set": ["a", "ab", "aa"]}),
+    "column_values_to_not_be_in_set": (
+        {"column": "i", "value_set": [6]}, {"column": "i", "value_set": [5]}),
+    "column_values_to_match_regex": (
+        {"column": "w", "regex": "^[a-z]"}, {"column": "w", "regex": "^a"}),
+    "column_values_to_not_match_regex": (
+        {"column": "w", "regex": "y"}, {"column": "w", "regex": "1$"}),
+    "column_values_to_match_regex_list": (
+        {"column": "w", "regex_list": ["^a", "^x"]},
+        {"column": "w", "regex_list": ["^a", "^x"], "match_on": "all"}),
+    "column_values_to_not_match_regex_list": (
+        {"column": "w", "regex_list": ["y", "z"]}, {"column": "w", "regex_list": ["y", "x"]}),
+    "column_value_lengths_to_be_between": (
+        {"column": "w", "min_value": 1, "max_value": 2}, {"column": "w", "max_value": 1}),
+    "column_value_lengths_to_equal": (
+        {"column": "w", "value": 2, "mostly": 0.6}, {"column": "w", "value": 2}),
+    "column_distinct_values_to_be_in_set": (
+        {"column": "w", "value_set": ["a", "ab", "aa", "x1", "y"]},
+        {"column": "w", "value_set": ["a"]}),
+    "column_distinct_values_to_equal_set": (
+        {"column": "b", "value_set": [True]}, {"column": "b", "value_set": [True, False]}),
+    "column_distinct_values_to_contain_set": (
+        {"column": "w", "value_set": ["x1"]}, {"column": "w", "value_set": ["x1", "y"]}),
+    "column_unique_value_count_to_be_between": (
+        {"column": "w", "max_value": 4}, {"column": "w", "min_value": 5}),
+    "column_proportion_of_unique_values_to_be_between": (
+        {"column": "i", "min_value": 1}, {"column": "w", "min_value": 0.9}),
+    "column_most_common_value_to_be_in_set": (
+        {"column": "w", "value_set": ["a"]}, {"column": "w", "value_set": ["ab"]}),
+    "column_pair_values_to_be_equal": (
+        {"column_A": "w", "column_B": "w"}, {"column_A": "w", "column_B": "v"}),
+    "column_pair_values_a_to_be_greater_than_b": (
+        {"column_A": "j", "column_B": "i"}, {"column_A": "i", "column_B": "j"}),
+    "column_pair_values_to_be_in_set": (
+        {"column_A": "i", "column_B": "j", "value_pairs_set": [[n, n + 2] for n in range(6)]},
+        {"column_A": "i", "column_B": "j", "value_pairs_set": [[0, 2]]}),
+    "multicolumn_sum_to_equal": (
+        {"column_list": ["i", "j"], "sum_total": 2, "mostly": 0.1},
+        {"column_list": ["i", "j"], "sum_total": 2}),
+    "select_column_values_to_be_unique_within_record": (
+        {"column_list": ["i", "j"]}, {"column_list": ["i", "g"]}),
+}  # fmt: skip
+
+
+def test_every_expectation_passes_and_fails(context: Any, tmp_path: Path) -> None:
+    assert {f"expect_{type_}" for type_ in PASSES_AND_FAILS} == set(EXPECTATIONS)
+    for place, expected in ((0, True), (1, False)):
+        asked = [_one(type_, **kwargs[place]) for type_, kwargs in PASSES_AND_FAILS.items()]
+        for answered in (
+            _measured(context, [SIX.slice(0, 4), SIX.slice(4)], asked),
+            _pandas(context, tmp_path, SIX, asked),
+        ):
+            assert not [r.exception_info for r in answered
+                        if r.exception_info.get("raised_exception", True)]  # fmt: skip
+            wrong = [str(r.expectation_config) for r in answered if bool(r.success) != expected]
+            assert not wrong, f"expected {expected}: {wrong}"
+
+
 def test_what_has_no_measure_says_why() -> None:
     schema = pa.schema([("w", pa.string()), ("d", pa.date32())])
     for expectation, said in [

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from nocturne.config.partitions import determines
 
-__all__ = ["Drift", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
+__all__ = ["Drift", "Gate", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
            "Schedule", "Scoring", "Spark"]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -263,11 +263,12 @@ class Quality(_Section):
     output_suite: PathText | None = Field(
         None, description="Great Expectations suite for the scores, in conf/expectations/."
     )
-    scan: Literal["none", "pandas"] = Field(
+    scan: Literal["none", "pandas", "spark"] = Field(
         "none",
         description="none: expectations are answered from what is counted while the rows are "
-        "scored. pandas: the columns that the suites name are read again, whole, by the driver: "
-        "slower, and for expectations that counts can't answer.",
+        "scored. For expectations that counts can't answer the columns that the suites name are "
+        "read a second time: pandas, by the driver, whole, into memory; spark, by a Spark session "
+        "of its own on spark.master.",
     )
     on_failure: Literal["warn", "hold", "fail"] = Field(
         "hold", description="What a failed expectation does to the night."
@@ -322,6 +323,12 @@ class Drift(_Section):
         description="Share of the features, weighted by importance, whose drift is on_drift's.",
     )
     floor: float = Field(0.02, ge=0, description="No alarm at a PSI below this.")
+    segments: list[str] = Field(
+        [],
+        max_length=2,
+        description="Categories, at most two, for each of whose 20 most frequent values drift is "
+        "judged apart too: [origin]. Only warns. Such rows are profiled twice.",
+    )
 
 
 class Schedule(_Section):
@@ -348,6 +355,18 @@ class Schedule(_Section):
         return value
 
 
+class Gate(_Section):
+    """Who lets a held night pass, and until when: Airflow's task ``gate``."""
+
+    deadline_hours: float = Field(
+        12,
+        gt=0,
+        le=24 * 28,
+        description="How long a held night waits in Airflow for a person, whom it asks; then it is "
+        "rejected. Backfills don't wait: their held nights are decided later.",
+    )
+
+
 class Spark(_Section):
     """Spark's own settings."""
 
@@ -368,6 +387,7 @@ class Pipeline(_Section):
     scoring: Scoring = Scoring()
     quality: Quality = Quality()
     drift: Drift = Drift()
+    gate: Gate = Gate()
     schedule: Schedule = Schedule()
     spark: Spark = Spark()
 
@@ -376,6 +396,16 @@ class Pipeline(_Section):
         """Spark's settings of this pipeline: a task has as many cores as torch has threads."""
         cores = {"spark.task.cpus": str(self.scoring.threads)} if self.scoring.threads > 1 else {}
         return cores | self.spark.conf
+
+    @model_validator(mode="after")
+    def _shows_no_sensitive_segment(self) -> Pipeline:
+        for name in self.drift.segments:
+            if name in self.quality.sensitive:
+                raise ValueError(
+                    f"drift.segments names {name}, whose values quality.sensitive keeps from being "
+                    "shown; take it out of one of them"
+                )
+        return self
 
     @model_validator(mode="after")
     def _needs_spark(self) -> Pipeline:

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.contract.encodings import median, require_columns
-from nocturne.drift import build_baseline
+from nocturne.drift import build_baseline, segment_values
 from nocturne.encoding import Encoding, plain_type
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.profile import TableProfiler
-from nocturne.records import Baseline
+from nocturne.records import Baseline, Profile
 
 __all__ = ["baseline", "predict"]
 
@@ -59,6 +59,7 @@ def baseline(
     partitions: Sequence[str] | None = None,
     encoding: Encoding | None = None,
     importance: Mapping[str, float] | None = None,
+    segments: Sequence[str] = (),
 ) -> Baseline:
     """How the training data and the model's predictions on them look, a partition at a time.
 
@@ -71,10 +72,13 @@ def baseline(
             without them every night that is not a random sample will.
         importance: column -> how much it matters to the model, in any unit; drift of many
             features counts by it.
+        segments: categories of the data by whose values drift can be judged apart
+            (``drift.segments``): of each, its 20 most frequent values. The baseline grows with
+            their number.
 
     Raises:
-        InputError: ``importance`` names no column of the data, or is negative; the three don't
-            have the same number of rows; or a column is missing.
+        InputError: ``importance`` names no column of the data, or is negative; ``segments`` names
+            no category; the three don't have the same number of rows; or a column is missing.
     """
     labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
     if not len(labels) == predictions.num_rows == data.num_rows > 0:
@@ -104,14 +108,28 @@ def baseline(
         names=[*data.schema.names, *predictions.schema.names],
     ).select(list(kinds))
     centers = {name: _center(table[name]) if number else None for name, number in kinds.items()}
-    profiles = {}
-    for label, part in _by_label(table, labels):
-        profiler = TableProfiler(centers)
-        for batch in part.to_batches(max_chunksize=_BATCH):
-            profiler.update(batch)
-        profiles[label] = profiler.result()
+    words = [name for name in data.schema.names if not kinds.get(name, True)]
+    if unknown := [name for name in segments if name not in words]:
+        raise InputError(
+            f"segments names {choices(unknown)}; expected categories of the training data "
+            f"({choices(words)})"
+        )
+    whole = _profile(table, dict.fromkeys(segments))
+    values = {name: segment_values(column) for name, column in whole.columns.items()}
+    profiles = {label: _profile(part, centers, values) for label, part in _by_label(table, labels)}
     outputs = [name for name in predictions.schema.names if name in kinds]
     return build_baseline(profiles, outputs, importance)
+
+
+def _profile(
+    table: pa.Table,
+    centers: Mapping[str, float | None],
+    segments: Mapping[str, Sequence[str]] = {},
+) -> Profile:
+    profiler = TableProfiler(centers, segments)
+    for batch in table.to_batches(max_chunksize=_BATCH):
+        profiler.update(batch)
+    return profiler.result()
 
 
 def _center(column: pa.ChunkedArray) -> float:

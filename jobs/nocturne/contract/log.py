@@ -54,6 +54,7 @@ def log_torch_model(
     name: str,
     partitions: Sequence[str] | None = None,
     importance: Mapping[str, float] | None = None,
+    segments: Sequence[str] = (),
     registered_model_name: str | None = None,
     alias: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -70,7 +71,7 @@ def log_torch_model(
             one tensor [rows] or [rows, 1] an output. Logged in evaluation mode, from the CPU;
             ``module`` itself stays as it is.
         data: the training data, before encoding.
-        partitions, importance: see ``baseline``.
+        partitions, importance, segments: see ``baseline``.
         name: of the logged model; it goes to the active run, if there is one.
         alias, tags: for the registered version; they need ``registered_model_name``.
         pip_requirements: default: this torch and this MLflow.
@@ -99,7 +100,12 @@ def log_torch_model(
                 "return one value a row for each output of the encoding"
             ) from error
     made = make_baseline(
-        data, predictions, partitions=partitions, encoding=encoding, importance=importance
+        data,
+        predictions,
+        partitions=partitions,
+        encoding=encoding,
+        importance=importance,
+        segments=segments,
     )
     version = None
     if registered_model_name:

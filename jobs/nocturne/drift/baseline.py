@@ -53,11 +53,26 @@ def build_baseline(
             missing=tuple(missing),
         )
     ordered = [name for name in names if name not in outputs] + list(outputs)
-    columns = {}
-    for name in ordered:
-        parts = {k: p.columns[name] for k, p in filled.items() if name in p.columns}
-        columns[name] = _column(name, parts)
-    return Baseline(BASELINE_VERSION, columns, tuple(outputs), dict(importance or {}))
+    segments = dict.fromkeys(name for profile in filled.values() for name in profile.segments)
+    return Baseline(
+        BASELINE_VERSION,
+        _columns(filled, ordered),
+        tuple(outputs),
+        dict(importance or {}),
+        {name: _columns({key: part for key, profile in filled.items()
+                         if (part := profile.segments.get(name)) and part.rows}, ordered)
+         for name in segments},
+    )  # fmt: skip
+
+
+def _columns(partitions: Mapping[str, Profile], names: Sequence[str]) -> dict[str, ColumnBaseline]:
+    """Each column, from the partitions that have it."""
+    found = {}
+    for name in names:
+        parts = {key: p.columns[name] for key, p in partitions.items() if name in p.columns}
+        if parts:
+            found[name] = _column(name, parts)
+    return found
 
 
 def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:

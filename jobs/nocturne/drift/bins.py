@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from nocturne.buckets import rank
 from nocturne.records import ColumnProfile
 
-__all__ = ["count_vector", "frequent_values", "quantile_edges"]
+__all__ = ["count_vector", "frequent_values", "quantile_edges", "segment_values"]
 
 _QUANTILE_BINS = 10
 _CATEGORY_BINS = 50
+_SEGMENTS = 20
 
 
 def _by_rank(profile: ColumnProfile) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -51,8 +52,17 @@ def quantile_edges(profile: ColumnProfile) -> tuple[int, ...]:
 
 def frequent_values(profile: ColumnProfile) -> tuple[str, ...]:
     """The categories with a bin of their own: the 50 most frequent, ties by name."""
+    return _most_frequent(profile, _CATEGORY_BINS)
+
+
+def segment_values(profile: ColumnProfile) -> tuple[str, ...]:
+    """The categories whose rows are profiled apart if asked for: the 20 most frequent."""
+    return _most_frequent(profile, _SEGMENTS)
+
+
+def _most_frequent(profile: ColumnProfile, number: int) -> tuple[str, ...]:
     ordered = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(value for value, _ in ordered[:_CATEGORY_BINS])
+    return tuple(value for value, _ in ordered[:number])
 
 
 def count_vector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -21,9 +22,10 @@ from nocturne.records import (
     DriftResult,
     FeatureDrift,
     Profile,
+    SegmentDrift,
 )
 
-__all__ = ["NO_BASELINE", "judge"]
+__all__ = ["NO_BASELINE", "in_segment", "judge"]
 
 NO_BASELINE = (
     "Drift was not measured: the model has no baseline. Build one from the profiles of its "
@@ -50,7 +52,7 @@ def judge(
     Args:
         floor: no alarm at a PSI up to this.
         day: the night's, to compare it with training days of its weekday.
-        history: column -> the PSI of earlier nights that count as ordinary.
+        history: column (or ``in_segment``) -> the PSI of earlier nights that count as ordinary.
         page_share: from which share of the drifted features on a person should look.
 
     Raises:
@@ -65,42 +67,79 @@ def judge(
             f"{BASELINE_VERSION}. Build it with this version of Nocturne and log the model again",
             version=baseline.version,
         )
-    found, skipped = [], []
-    references: dict[str, Reference] = {}
-    for name, column in profile.columns.items():
-        trained = baseline.columns.get(name)
-        if trained is None:
-            continue
-        if trained.kind != column.kind:
-            skipped.append(f"{name!r} (now {column.kind}, {trained.kind} in training)")
-        elif not column.rows:
-            skipped.append(f"{name!r} (no rows)")
-        elif not sum(trained.counts):
-            skipped.append(f"{name!r} (no rows in training)")
-        else:
-            against = references[name] = reference(trained, day)
-            is_output, earlier = name in baseline.outputs, history.get(name, ())
-            found.append(_feature(name, column, trained, against, is_output, floor, earlier))
+    whole = _compare(profile, baseline.columns, baseline.outputs, floor, day, history)
+    segments = [
+        SegmentDrift(name, part.rows, compared.columns)
+        for name, part in profile.segments.items()
+        if name in baseline.segments
+        and (compared := _compare(part, baseline.segments[name], baseline.outputs, floor, day, {
+            column: history.get(in_segment(name, column), ()) for column in part.columns
+        })).columns
+    ]  # fmt: skip
     notes = [
         _note("In the data but not in the baseline", profile.columns.keys() - baseline.columns),
         _note("In the baseline but not in the data", baseline.columns.keys() - profile.columns),
-        _note("Not comparable", skipped),
+        _note("Not comparable", whole.skipped),
+        _note("Segments without a baseline", profile.segments.keys() - baseline.segments),
         _note(
             "Too many distinct values in training to know them all, so rare known ones may count "
             "as new",
             [name for name, c in baseline.columns.items() if c.profile and c.profile.other],
         ),
     ]
-    found.sort(key=lambda f: (-_excess(f), f.column))
-    share = _share(found, baseline.importance)
-    scores = any(f.alarmed for f in found if f.is_output)
+    share = _share(whole.columns, baseline.importance)
+    scores = any(f.alarmed for f in whole.columns if f.is_output)
     return DriftResult(
-        columns=tuple(found),
+        columns=whole.columns,
         note=" ".join(note for note in notes if note),
         paged=scores or share >= page_share,
         share=share,
-        reference=_in_words(references.values(), day),
+        reference=_in_words(whole.references, day),
+        segments=tuple(
+            sorted(segments, key=lambda s: (-sum(c.alarmed for c in s.columns), s.name))
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Columns, worst first; those that can't be compared; and what was compared with."""
+
+    columns: tuple[FeatureDrift, ...]
+    skipped: list[str]
+    references: list[Reference]
+
+
+def _compare(
+    profile: Profile,
+    trained: Mapping[str, ColumnBaseline],
+    outputs: Sequence[str],
+    floor: float,
+    day: date | None,
+    history: Mapping[str, Sequence[float]],
+) -> _Compared:
+    found, skipped, references = [], [], []
+    for name, column in profile.columns.items():
+        before = trained.get(name)
+        if before is None:
+            continue
+        if before.kind != column.kind:
+            skipped.append(f"{name!r} (now {column.kind}, {before.kind} in training)")
+        elif not column.rows:
+            skipped.append(f"{name!r} (no rows)")
+        elif not sum(before.counts):
+            skipped.append(f"{name!r} (no rows in training)")
+        else:
+            references.append(reference(before, day))
+            earlier, is_output = history.get(name, ()), name in outputs
+            found.append(_feature(name, column, before, references[-1], is_output, floor, earlier))
+    found.sort(key=lambda f: (-f.excess, f.column))
+    return _Compared(tuple(found), skipped, references)
+
+
+def in_segment(segment: str, column: str) -> str:
+    """The name under which ``history`` has a segment's column."""
+    return f"{segment}: {column}"
 
 
 def _share(found: Sequence[FeatureDrift], importance: Mapping[str, float]) -> float:
@@ -121,11 +160,6 @@ def _in_words(references: Iterable[Reference], day: date | None) -> str:
     if day is None or not by_weekday:
         return "all training partitions"
     return f"the {max(by_weekday)} {day:%A}s of the training data"
-
-
-def _excess(feature: FeatureDrift) -> float:
-    """PSI over threshold; a floor of 0 on equal, endless samples leaves no threshold."""
-    return feature.psi / feature.threshold if feature.threshold else float(feature.psi > 0)
 
 
 def _note(what: str, names: Iterable[str]) -> str:

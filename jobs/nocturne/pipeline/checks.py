@@ -108,7 +108,10 @@ def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> 
         inputs = [Path(run.input_dir) / f.path for f in run.files]
         outputs = [scores_of(run, result) for result in results]
         files = tuple(inputs if side == "input" else outputs)
-        return quality.Asked(suite, files=files, sensitive=hidden)
+        pipeline = Pipeline.model_validate(run.config)
+        by_spark = pipeline.quality.scan == "spark"
+        spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
+        return quality.Asked(suite, files=files, sensitive=hidden, spark=spark)
     stored = run.tables[side].schema
     schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored)))
     quality.check_columns(suite, schema.names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from nocturne.pipeline.tuning import remember
 from nocturne.records import (
     Baseline,
     DriftResult,
+    FeatureDrift,
     Judgement,
     Manifest,
     Partition,
@@ -171,15 +172,18 @@ def _judged(
         )
         drifted = replace(
             drifted,
-            columns=tuple(
-                replace(c, new_values=()) if c.column in run.sensitive else c
-                for c in drifted.columns
-            ),
+            columns=_hidden(drifted.columns, run),
+            segments=tuple(replace(s, columns=_hidden(s.columns, run)) for s in drifted.segments),
             history=tuple(map(name_of, calm)),
             reference=said or drifted.reference,
         )
     judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
     return judgement, _Compared(baseline, earlier)
+
+
+def _hidden(columns: Sequence[FeatureDrift], run: Run) -> tuple[FeatureDrift, ...]:
+    """Without values of sensitive columns."""
+    return tuple(replace(c, new_values=()) if c.column in run.sensitive else c for c in columns)
 
 
 def _with(judgement: Judgement, **changes: object) -> Judgement:
@@ -267,6 +271,12 @@ def _verdict(
             what = f"{', '.join(scores)} drifted" if scores else (
                 f"{drifted.share:.0%} of the features drifted, weighted by importance")  # fmt: skip
             reasons.append(f"a person should look: {what}")
+    if only := drifted.only_in_segments:
+        drift_verdict = max(drift_verdict, "warn", key=_ORDER.index)
+        worst = ", ".join(f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
+                          for s, c in only[:3])  # fmt: skip
+        more = f" and {len(only) - 3} more" if len(only) > 3 else ""
+        reasons.append(f"drifted in a segment alone: {worst}{more}")
     return Judgement(
         verdict=max(quality_verdict, drift_verdict, key=_ORDER.index),
         reasons=tuple(reasons),

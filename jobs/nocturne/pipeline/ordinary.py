@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nocturne import config, publish
+from nocturne import config, drift, publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.layout import Layout
@@ -49,9 +49,12 @@ def _named(loaded: Loaded, name: str) -> Manifest | None:
 
 
 def distances(nights: Sequence[Manifest]) -> dict[str, list[float]]:
-    """Column -> the PSI of those nights."""
+    """Column, or column in a segment -> the PSI of those nights."""
     found = defaultdict(list)
     for night in nights:
         for feature in night.drift:
             found[feature.column].append(feature.psi)
+        for segment, columns in night.drift_segments.items():
+            for column, psi in columns.items():
+                found[drift.in_segment(segment, column)].append(psi)
     return dict(found)

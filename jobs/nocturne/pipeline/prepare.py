@@ -12,8 +12,9 @@ from typing import Literal
 
 import pyarrow as pa
 
-from nocturne import plan, profile, publish, quality, state
+from nocturne import drift, plan, profile, publish, quality, state
 from nocturne.config import Loaded
+from nocturne.config.models import Drift
 from nocturne.encoding import Encoding, is_text, output_schema, plain_type
 from nocturne.errors import (
     ConfigError,
@@ -21,6 +22,7 @@ from nocturne.errors import (
     PartitionMissing,
     StateError,
     TerminalError,
+    choices,
     disk_errors,
 )
 from nocturne.failpoints import reach
@@ -185,6 +187,7 @@ def _plan(
         # made of the same, as after a rollback.
         splits = keyed(f"again after {current.id}")
     run_key = plan.run_key(splits)
+    centers = _centers(encoding, resolved.baseline)
     run = Run(
         format=STATE_FORMAT,
         pipeline=pipeline.name,
@@ -202,7 +205,7 @@ def _plan(
         passthrough=passthrough,
         files=files,
         splits=splits,
-        profile_centers=_centers(encoding, resolved.baseline),
+        profile_centers=centers,
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
         config=pipeline.model_dump(mode="json"),
@@ -211,6 +214,7 @@ def _plan(
         cast_text=pipeline.input.cast_text,
         tables=tables,
         unique_keys=pipeline.quality.unique_keys,
+        segments=_segments(pipeline.drift, resolved.baseline, centers),
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
@@ -340,6 +344,22 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
         if name in found:
             found[name] = column.center if column.kind == "numeric" else None
     return found
+
+
+def _segments(
+    wanted: Drift, baseline: Baseline | None, counted: Mapping[str, float | None]
+) -> dict[str, tuple[str, ...]]:
+    """Of each column in ``drift.segments`` the values that training has most of."""
+    if baseline is None and wanted.baseline == "model":
+        return {}  # there is no drift at all, as the report says
+    words = {name: column.profile for name, column in (baseline.columns if baseline else {}).items()
+             if column.profile is not None and counted.get(name, 0.0) is None}  # fmt: skip
+    if unknown := [name for name in wanted.segments if name not in words]:
+        raise ConfigError(
+            f"drift.segments names {choices(unknown)}; expected features that are categories in "
+            f"the model's own baseline ({choices(words) or 'it has none'})"
+        )
+    return {name: drift.segment_values(words[name]) for name in wanted.segments}
 
 
 def _drop_orphans(run: Run) -> None:

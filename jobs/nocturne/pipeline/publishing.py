@@ -25,7 +25,10 @@ def gate(run: Run) -> Judgement:
     Raises:
         Held: a person must decide first.
         InputError: the verdict is fail.
+        Superseded: something newer has been published.
     """
+    if in_force(run) is None:
+        publish.check_base(run, publish.current(Path(run.state_dir), Path(run.output_dir)))
     judgement = read(Judgement, judgement_path(run))
     if rejection_path(run).exists():
         said = json.loads(rejection_path(run).read_text(encoding="utf-8"))
@@ -110,6 +113,10 @@ def publish_run(run: Run) -> Manifest:
                 drift=judgement.drift.columns,
                 drift_history=judgement.drift.history,
                 drift_paged=judgement.drift.paged,
+                drift_segments={
+                    segment.name: {column.column: column.psi for column in segment.columns}
+                    for segment in judgement.drift.segments
+                },
                 score_summary=report.score_summary(judgement.profile, outputs_named),
                 report=judgement.report,
                 mlflow_run_id=judgement.mlflow_run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,14 @@ class Rows:
         whole = Rows(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
         whole.columns |= {n: column for n, column in self.columns.items() if n not in more}
         return whole
+
+    def by_value(self, name: str, values: Collection[str]) -> Iterator[tuple[str, Rows]]:
+        """The rows with each of ``values`` (as text) in column ``name``, if there are any."""
+        array = self.columns[name].array
+        words = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        for index, word in enumerate(words.dictionary.to_pylist()):
+            if str(word) in values:
+                yield str(word), Rows(self.batch.filter(pc.equal(words.indices, index)))
 
     def where(self, condition: Mapping[str, Any] | None) -> Rows:
         """The rows for which ``condition`` holds; all of them without one."""

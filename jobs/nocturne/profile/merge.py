@@ -36,12 +36,18 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
 
 
 def merge(profiles: Sequence[Profile]) -> Profile:
-    """One profile of all rows; an empty sequence gives an empty profile."""
+    """One profile of all rows; an empty sequence gives an empty profile.
+
+    Segments that a part did not count are left out.
+    """
     names = dict.fromkeys(name for profile in profiles for name in profile.columns)
+    segments = [name for name in (profiles[0].segments if profiles else ())
+                if all(name in profile.segments for profile in profiles)]  # fmt: skip
     return Profile(
         rows=sum(p.rows for p in profiles),
         columns={
             name: _merge_column([p.columns[name] for p in profiles if name in p.columns])
             for name in names
         },
+        segments={name: merge([p.segments[name] for p in profiles]) for name in segments},
     )

@@ -47,6 +47,19 @@ def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list
     return outputs, quarantine
 
 
+def check_base(run: Run, now: Manifest | None) -> None:
+    """Raises: Superseded if what is published ``now`` is not what the run's plan saw."""
+    published = now.id if now else None
+    if published != run.based_on:
+        raise Superseded(
+            f"{run.pipeline} {run.partition.key}: these scores were planned when the published "
+            f"manifest was {run.based_on or 'none'}; now it is {published or 'none'}. Nothing was "
+            "changed. Run the partition again if it should be replaced.",
+            planned=run.based_on,
+            published=published,
+        )
+
+
 def commit(
     run: Run, results: list[SplitResult], manifest: Callable[[int, str | None], Manifest], keep: int
 ) -> Manifest:
@@ -68,15 +81,7 @@ def commit(
             _settle(state, now, keep)
             if now.run_key == run.run_key:
                 return now
-        if (now.id if now else None) != run.based_on:
-            raise Superseded(
-                f"{run.pipeline} {run.partition.key}: these scores were planned when the "
-                f"published manifest was {run.based_on or 'none'}; now it is "
-                f"{now.id if now else 'none'}. Nothing was changed. Run the partition again if "
-                "it should be replaced.",
-                planned=run.based_on,
-                published=now.id if now else None,
-            )
+        check_base(run, now)
         new = manifest(next_number(state), run.based_on)
         attempts = Path(run.run_dir) / "attempts"
         files = {file_name(r.index, run.run_key): attempts / r.file for r in results}

@@ -10,8 +10,8 @@ from nocturne.files import file_digest
 from nocturne.records import Manifest, OutputFile, read
 
 __all__ = [
-    "current", "file_name", "history", "intact", "lineage", "manifest_id", "next_number",
-    "path_of", "quarantine_folder", "run_folder", "unchanged", "version_of",
+    "current", "current_path", "file_name", "history", "intact", "lineage", "manifest_id",
+    "next_number", "path_of", "quarantine_folder", "run_folder", "unchanged", "version_of",
 ]  # fmt: skip
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
@@ -68,6 +68,12 @@ def current(state: Path, target: Path) -> Manifest | None:
     Raises:
         PublishError: the folder holds files that no manifest of ours names.
     """
+    path = current_path(state, target)
+    return read(Manifest, path) if path else None
+
+
+def current_path(state: Path, target: Path) -> Path | None:
+    """The file of the manifest that ``current`` reads."""
     names = sorted(p.name for p in target.iterdir()) if target.is_dir() else []
     if not names:
         return None
@@ -81,7 +87,7 @@ def current(state: Path, target: Path) -> Manifest | None:
             "another output.path; nothing was changed",
             path=str(target),
         )
-    return read(Manifest, path_of(state, ids[-1]))
+    return path_of(state, ids[-1])
 
 
 def intact(manifest: Manifest, target: Path) -> bool:

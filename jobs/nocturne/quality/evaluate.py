@@ -36,6 +36,7 @@ class Asked:
         schema: the table's, as base64 of its IPC form, if it was measured; else empty.
         measured: the answers, by the measure's key.
         files: of a table that was not measured; they are read.
+        spark: settings of the session that reads them; without them pandas does.
         sensitive: columns whose values are not shown.
     """
 
@@ -44,6 +45,7 @@ class Asked:
     measured: dict[str, Measured] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     sensitive: tuple[str, ...] = ()
+    spark: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -100,8 +102,14 @@ def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) ->
         batch = add_batch(context, side, asked.measured, schema.names)
     else:
         by_name = any(e["type"] in NAMES_ONLY for e in expectations)
-        frame, schema = read_frame(asked.files, columns(suite), all_names=by_name)
-        batch = gx.frame_batch(context, side, frame)
+        if asked.spark:
+            from nocturne.quality.spark_scan import scan_batch, scan_frame
+
+            rows, schema = scan_frame(asked.files, columns(suite), asked.spark, all_names=by_name)
+            batch = scan_batch(context, side, rows)
+        else:
+            frame, schema = read_frame(asked.files, columns(suite), all_names=by_name)
+            batch = gx.frame_batch(context, side, frame)
     built = gx.build(side, asked.suite, [with_moments(e, schema) for e in expectations])
     answered = gx.validate(batch, built)
     gx.hide(answered, frozenset(asked.sensitive))

@@ -84,7 +84,7 @@ class Found:
         if found.beyond:
             raise StateError(
                 f"{', '.join(self.columns)} has more distinct values than are told apart while "
-                "scoring; quality.scan: pandas counts them all"
+                "scoring; quality.scan: spark (or pandas) counts them all"
             )
         return found
 

@@ -126,8 +126,8 @@ def measures_of(path: Path, schema: pa.Schema) -> tuple[Measure, ...]:
         raise ConfigError(
             f"{path}: the rows are read once, and what is counted on the way does not answer\n  "
             + "\n  ".join(refused)
-            + "\nUse other expectations, or say quality.scan: pandas, which reads the columns that "
-            "the suites name a second time, into memory",
+            + "\nUse other expectations, or say quality.scan: spark (or pandas, into memory), "
+            "which reads the columns that the suites name a second time",
             path=str(path),
         )
     return tuple(found.values())

@@ -105,6 +105,7 @@ def html(
         has_baseline=baseline is not None,
         heat_legend=heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
+        segments=judgement.drift.segments,
         drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
         output_cards=[card for card in output_cards if card not in numeric],
         outputs_left_out=max(0, len(outputs) - _OUTPUTS),

@@ -1,0 +1,105 @@
+"""Parquet files as the Spark frame that Great Expectations checks: a second scan, on a cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.errors import InputError
+
+if TYPE_CHECKING:
+    from great_expectations.data_context.data_context.abstract_data_context import (
+        AbstractDataContext,
+    )
+    from great_expectations.datasource.fluent.interfaces import Batch
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+__all__ = ["scan_batch", "scan_frame"]
+
+_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def scan_frame(
+    files: Sequence[Path],
+    wanted: Collection[str],
+    conf: Mapping[str, str],
+    *,
+    all_names: bool = False,
+) -> tuple[DataFrame, pa.Schema]:
+    """The ``wanted`` columns of all files, lazily, and their Arrow types. NaN is made null.
+
+    Args:
+        conf: ``spark.master`` and other settings, for a session where none runs yet; it ends
+            with this process.
+        all_names: also a column, without content, for every other name of the table.
+
+    Raises:
+        InputError: a file is missing or no Parquet file.
+    """
+    from pyspark.sql import functions as f
+
+    schema = _schema(files)
+    spark = _session(conf)
+    frame = spark.read.options(mergeSchema=True, recursiveFileLookup=True).parquet(
+        *(_escaped(path) for path in files)
+    )
+
+    def one(name: str) -> Column:
+        quoted = "`" + name.replace("`", "``") + "`"
+        if name not in wanted:
+            return f.lit(False).alias(name)
+        if pa.types.is_floating(schema.field(name).type):
+            return f.when(~f.isnan(quoted), f.col(quoted)).alias(name)
+        return f.col(quoted)
+
+    names = [name for name in schema.names if all_names or name in wanted]
+    read = pa.schema([schema.field(name) for name in schema.names if name in wanted])
+    return frame.select(*map(one, names)), read
+
+
+def scan_batch(gx: AbstractDataContext, name: str, frame: DataFrame) -> Batch:
+    """A Spark frame as a batch that suites can be validated on."""
+    source = gx.data_sources.add_or_update_spark("spark")
+    definition = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+    return definition.get_batch(batch_parameters={"dataframe": frame})
+
+
+def _schema(files: Sequence[Path]) -> pa.Schema:
+    found = []
+    for path in files:
+        try:
+            found.append(pq.read_schema(path).remove_metadata())
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{path} can't be read as Parquet for its quality check: {error}. Was it removed "
+                "or replaced since the run was prepared? Run the partition again",
+                path=str(path),
+            ) from None
+    return pa.unify_schemas(found, promote_options="permissive")
+
+
+def _session(conf: Mapping[str, str]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    # Workers run this very interpreter unless somebody chose another.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("nocturne: quality")
+    for key, value in (_SETTINGS | dict(conf)).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def _escaped(path: Path) -> str:
+    """Spark takes a path for a pattern; a backslash takes a character as it is."""
+    return "".join(f"\\{letter}" if letter in "\\{}[]*?" else letter for letter in str(path))
