@@ -1,16 +1,53 @@
-"""Nocturne in Airflow's list of plugins; the operators live in the package nocturne_airflow.
+"""Nocturne in Airflow: the page Scoring. The operators live in the package nocturne_airflow.
 
-This file is imported in every task process, so it must stay light.
+This file is imported in every task process, so it must stay light: what the page needs is
+imported when somebody first opens it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
 from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk.configuration import conf
 
 __all__ = ["NocturnePlugin"]
 
+Message = MutableMapping[str, Any]
+
+
+@cache
+def _page() -> Any:
+    from nocturne_airflow.page.app import build
+
+    return build()
+
+
+async def page(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The page's ASGI application, made at the first request."""
+    await _page()(scope, receive, send)
+
 
 class NocturnePlugin(AirflowPlugin):  # type: ignore[misc,unused-ignore]
-    """Names the project under Admin > Plugins, where an operator looks for what is installed."""
+    """Adds the page to Browse."""
 
     name = "nocturne"
+    fastapi_apps = [{"app": page, "url_prefix": "/nocturne", "name": "Nocturne"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Scoring",
+            # Airflow may be served below a path.
+            "href": urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+            + "/nocturne/",
+            "destination": "nav",
+            "url_route": "scoring",
+            "category": "browse",
+        }
+    ]

@@ -31,6 +31,15 @@ ENCODING = Encoding(
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay in one process; those that share an Airflow do so together."""
+    for item in items:
+        folder = item.path.parent
+        group = "e2e" if folder.name == "e2e" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Small(torch.nn.Module):
     """Two numbers and one category, as the flights' model in small."""
 

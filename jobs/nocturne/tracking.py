@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from nocturne.errors import ConfigError, RegistryUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "experiment_id", "reachable", "tracking_uri", "without_secret"]
+__all__ = ["connect", "experiment_id", "reachable", "run_url", "tracking_uri", "without_secret"]
 
 _SQLITE = "sqlite:///"
 
@@ -37,6 +37,15 @@ def tracking_uri(configured: str | None, home: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         return f"{_SQLITE}{path}"
     return uri
+
+
+def run_url(uri: str, run_id: str | None) -> str | None:
+    """Where MLflow's own page shows a run, if MLflow is a server; without a login."""
+    if not run_id or not uri.startswith("http"):
+        return None
+    parts = urlsplit(uri)
+    parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return f"{urlunsplit(parts).rstrip('/')}/#/runs/{quote(run_id, safe='')}"
 
 
 def connect(uri: str) -> MlflowClient:

@@ -157,6 +157,14 @@ class Airflow:
         )
         return "\n".join(_line(entry) for entry in found["content"])
 
+    def respond(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that waits for a person."""
+        self.call(
+            "PATCH",
+            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails",
+            json={"chosen_options": [option], "params_input": {}},
+        )
+
     def import_errors(self) -> dict[str, str]:
         """File name -> what is wrong with it."""
         found = self.call("GET", "/importErrors")

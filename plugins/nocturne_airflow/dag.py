@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset
 
 from nocturne.config import Loaded
-from nocturne_airflow.operators import PrepareOperator, ScoreOperator, StepOperator
+from nocturne_airflow.gate import GateOperator
+from nocturne_airflow.operators import (
+    JudgeOperator,
+    PrepareOperator,
+    PublishOperator,
+    ScoreOperator,
+)
 from nocturne_airflow.request import params
 from nocturne_airflow.sensor import ReadySensor
 from nocturne_airflow.timing import bounds, timetable
@@ -26,6 +32,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     pipeline, home = loaded.pipeline, str(loaded.home)
     layout, schedule = pipeline.input.partition, pipeline.schedule
     start, end = bounds(schedule, layout)
+    scores = Asset(name=f"scores/{pipeline.name}")
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -57,6 +64,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             task_id="prepare",
             pipeline=pipeline.name,
             layout=layout,
+            asset=scores,
             home=home,
             doc_md="Pins the model version and plans the splits.",
         )
@@ -68,23 +76,21 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             home=home,
             doc_md="Scores the splits with Spark, into the run's staging folder.",
         )
-        judge = StepOperator(
+        judge = JudgeOperator(
             task_id="judge",
-            step="judge",
-            options=["--json"],
             home=home,
             doc_md="Checks quality and drift; writes the report and the verdict.",
         )
-        gate = StepOperator(
+        gate = GateOperator(
             task_id="gate",
-            step="gate",
+            pipeline=pipeline.name,
             home=home,
-            doc_md="Stops a night that is held or failed. After `nocturne approve`, clear it.",
+            deadline=timedelta(hours=pipeline.gate.deadline_hours),
+            doc_md="Stops a failed night; asks a person about a held one.",
         )
-        publish = StepOperator(
+        publish = PublishOperator(
             task_id="publish",
-            step="publish",
-            options=["--json"],
+            asset=scores,
             home=home,
             doc_md="Exchanges the published partition for the new scores, all at once.",
         )
@@ -116,5 +122,7 @@ same model and data are left untouched.
 **Many partitions:** `airflow backfill create --dag-id {pipeline.name} --from-date FROM --to-date
 TO`
 
-**A held night:** read the report, `nocturne approve`, clear `gate`.
+**A held night** waits {pipeline.gate.deadline_hours:g} hours for somebody to answer *Required
+actions* at the task `gate`; then it is rejected. In a backfill it fails there, and is decided on
+later: see *Browse, Scoring*.
 """

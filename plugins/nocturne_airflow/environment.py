@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,18 @@ def airflow_home(root: Path) -> Path:
 
 
 def environment(
-    root: Path, ports: Ports | None = None, *, code: Path | None = None
+    root: Path,
+    ports: Ports | None = None,
+    *,
+    code: Path | None = None,
+    users: Mapping[str, str] = {USER: "admin"},
 ) -> dict[str, str]:
     """What every process of the local stack gets, the shell's own variables included.
 
     Args:
         root: the project with conf/ and var/ (NOCTURNE_HOME).
         code: where dags/ and plugins/ are; default: this installation's.
+        users: name -> role (admin, op, user, viewer).
     """
     ports = ports or Ports()
     code = code or code_root()
@@ -90,7 +96,9 @@ def environment(
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple."
         "simple_auth_manager.SimpleAuthManager",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            f"{name}:{role}" for name, role in users.items()
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(home)),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(ports.airflow),

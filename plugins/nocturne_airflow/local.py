@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.what == "run":
                 return subprocess.run(options.command, env=stack.env, check=False).returncode
             print(
-                f"\nAirflow  {stack.ports.airflow_url}   user {USER}, password {stack.password}\n"
+                f"\nAirflow  {stack.ports.airflow_url}   user {USER}, password {stack.password()}\n"
                 f"MLflow   {stack.ports.mlflow_url}\n"
                 f"Logs     {stack.log('*')}\n\nCtrl-C ends both.",
                 flush=True,

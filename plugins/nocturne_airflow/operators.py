@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError
 from nocturne_airflow.command import Command, Outcome, interpreter
+from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
 from nocturne_airflow.request import Request, read
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RUN_DIR", "PrepareOperator", "ScoreOperator", "StepOperator", "check", "request"]
+__all__ = ["RUN_DIR", "JudgeOperator", "PrepareOperator", "PublishOperator", "ScoreOperator",
+           "StepOperator", "check", "request"]  # fmt: skip
 
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
 """Where a task finds the run: what ``prepare`` returned."""
@@ -61,7 +63,7 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
-class StepOperator(BaseOperator):  # type: ignore[misc,unused-ignore]
+class StepOperator(Linked, BaseOperator):  # type: ignore[misc,unused-ignore]
     """A step that works on the run directory: ``nocturne <step> RUN_DIR``."""
 
     template_fields: Sequence[str] = ("run_dir",)
@@ -79,7 +81,10 @@ class StepOperator(BaseOperator):  # type: ignore[misc,unused-ignore]
         self._command: Command | None = None
 
     def execute(self, context: Context) -> Any:
-        self.call(self.step, need_run_dir(self.run_dir), *self.options)
+        self.link(context)
+        answer = self.call(self.step, need_run_dir(self.run_dir), *self.options)
+        self.link(context, self.run_dir, answer.get("id", ""), answer.get("mlflow"))
+        return answer
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run ``nocturne ARGUMENTS`` and return its answer."""
@@ -92,19 +97,30 @@ class StepOperator(BaseOperator):  # type: ignore[misc,unused-ignore]
 
 
 class PrepareOperator(StepOperator):
-    """Resolves and plans; returns the run directory.
+    """Resolves and plans; returns the run directory. Or carries out a decision instead.
 
     Where there is nothing to score (already published, a dry run, a missing partition that
     may be missing) the tasks after it are skipped and the DAG run succeeds.
     """
 
-    def __init__(self, *, pipeline: str, layout: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(step="prepare", run_dir="", **kwargs)
+    def __init__(
+        self, *, pipeline: str, layout: Mapping[str, str], asset: Asset, **kwargs: Any
+    ) -> None:
+        # An alias: most runs publish later, and emit nothing here.
+        self.asset, self.decided = asset, AssetAlias(f"{asset.name} by decision")
+        super().__init__(step="prepare", run_dir="", outlets=[self.decided], **kwargs)
         self.pipeline = pipeline
         self.layout = dict(layout)
 
     def execute(self, context: Context) -> str:
+        self.link(context)
         asked = request(context, self.layout)
+        if asked.action != "score":
+            by = context["dag_run"].triggering_user_name or "airflow"
+            answer = self.call(*asked.decision(self.pipeline, by))
+            if asked.action != "reject":
+                context["outlet_events"][self.decided].add(self.asset, extra=answer)
+            raise _skipping(context)
         answer = self.call("prepare", self.pipeline, *asked.arguments(), "--json")
         action, run_dir = answer.get("action"), answer.get("run_dir")
         if action == "score" and run_dir:
@@ -115,12 +131,49 @@ class PrepareOperator(StepOperator):
                 "nothing, skip or dry_run. Is the nocturne of NOCTURNE_PYTHON the same version?"
             )
         self.log.info("Nothing to score (%s): %s", action, answer.get("message", ""))
-        task = context["ti"].task
-        after = sorted(task.get_flat_relative_ids(upstream=False))
-        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call,unused-ignore]
+        raise _skipping(context)
 
 
-class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
+def _skipping(context: Context) -> DownstreamTasksSkipped:
+    """Raised, it ends the task well and leaves out all that come after it."""
+    after = sorted(context["ti"].task.get_flat_relative_ids(upstream=False))
+    return DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call,unused-ignore]
+
+
+class JudgeOperator(StepOperator):
+    """Checks quality and drift, and leaves the links to what came out."""
+
+    operator_extra_links = (REPORT, DATA_DOCS, MLFLOW, SCORING)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="judge", options=["--json"], **kwargs)
+
+    def execute(self, context: Context) -> None:
+        super().execute(context)
+
+
+class PublishOperator(StepOperator):
+    """Publishes; tells those who wait for ``asset`` what there is now.
+
+    The event's ``extra``: partition, manifest (its file), id, rows_published, rows_quarantined,
+    model_version and verdict. It has the partition's key, also where the run has none.
+    """
+
+    operator_extra_links = (MANIFEST, REPORT, DATA_DOCS, MLFLOW, SCORING)
+
+    def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(step="publish", options=["--json"], outlets=[asset], **kwargs)
+        self.asset = asset
+
+    def execute(self, context: Context) -> None:
+        answer = super().execute(context)
+        answer.pop("output", None)  # where the scores lie is in the manifest
+        event = context["outlet_events"][self.asset]
+        event.extra = answer
+        event.add_partitions(answer["partition"])
+
+
+class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
     """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
 
     spark-submit ends with 1 both for our errors and for Spark's own; which of the two it was
@@ -134,6 +187,7 @@ class ScoreOperator(SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
         self.home = home
 
     def execute(self, context: Context) -> None:
+        self.link(context)
         need_run_dir((self.application_args or [""])[0])
         python = interpreter()
         # No secret belongs in here: on YARN and Kubernetes these become arguments.

@@ -19,9 +19,17 @@ from airflow.sdk import Param
 from nocturne.config import key_format, parse
 from nocturne.errors import ConfigError, choices
 
-__all__ = ["FIELDS", "Request", "params", "read"]
+__all__ = ["ACTIONS", "FIELDS", "Request", "params", "read"]
 
-FIELDS = ("day", "model_version", "dry_run", "force")
+ACTIONS = {
+    "score": "Score it",
+    "approve": "Publish its held scores",
+    "reject": "Reject its held scores",
+    "rollback": "Roll back to the scores before",
+}
+"""What a run may do with its partition; all but ``score`` are commands of that name."""
+
+FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force")
 """The run parameters, in the order of the form."""
 
 _HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
@@ -35,6 +43,13 @@ class Request:
     model_version: int | None = None
     dry_run: bool = False
     force: bool = False
+    action: str = "score"
+    manifest: str | None = None
+
+    def decision(self, pipeline: str, by: str) -> list[str]:
+        """The command that carries out an ``action`` other than to score."""
+        to = ["--to", self.manifest] if self.action == "rollback" and self.manifest else []
+        return [self.action, pipeline, "--date", self.key, "--by", by, *to, "--json"]
 
     def arguments(self) -> list[str]:
         """The options of ``nocturne prepare``."""
@@ -59,6 +74,20 @@ def params(layout: Mapping[str, str]) -> dict[str, Param]:
     }
     return {
         "day": Param(None, type=["null", "string"], **day),
+        "action": Param(
+            "score",
+            enum=list(ACTIONS),
+            values_display=ACTIONS,
+            title="Action",
+            description="What to do with the partition. The decisions are for nights that no run "
+            "waits with; they are taken in your name.",
+        ),
+        "manifest": Param(
+            None,
+            type=["null", "string"],
+            title="Manifest",
+            description="Which one to roll back to, by its id or number. Empty: the one before.",
+        ),
         "model_version": Param(
             None,
             type=["null", "integer"],
@@ -98,8 +127,8 @@ def read(
         conf: what the run was triggered with, to find unknown keys.
 
     Raises:
-        ConfigError: a key is unknown; no partition is named; partition key and day disagree;
-            or one of them is no partition key.
+        ConfigError: a key is unknown, or not for this action; no partition is named; partition key
+            and day disagree; or one of them is no partition key.
     """
     unknown = sorted(set(conf or {}) - set(FIELDS))
     if unknown:
@@ -128,9 +157,19 @@ def read(
     key = str(partition_key or day)
     parse(layout, key)
     version = values.get("model_version")
+    action = str(values.get("action") or "score")
+    without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force")}
+    idle = [n for n in without.get(action, FIELDS[2:]) if values.get(n)]
+    if idle:
+        raise ConfigError(
+            f"{choices(idle)} is given, which the action {action!r} does not take: leave it empty. "
+            "Nothing was done."
+        )
     return Request(
         key=key,
         model_version=None if version is None else int(version),
         dry_run=bool(values.get("dry_run", False)),
         force=bool(values.get("force", False)),
+        action=action,
+        manifest=values.get("manifest") or None,
     )

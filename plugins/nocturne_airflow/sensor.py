@@ -60,8 +60,11 @@ class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
             raise
 
     def poke(self, context: Context) -> bool:
-        key = request(context, self.layout).key
-        self._command = Command(["ready", self.pipeline, "--date", key], Path(self.home), self.log)
+        asked = request(context, self.layout)
+        if asked.action != "score":
+            return True  # a decision waits for no data
+        arguments = ["ready", self.pipeline, "--date", asked.key]
+        self._command = Command(arguments, Path(self.home), self.log)
         outcome = self._command.run()
         if outcome.code != NOT_READY:
             check("ready", outcome)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +45,7 @@ class Stack:
         root: the project with conf/ and var/.
         ports: 0 means any free port.
         code: where dags/ and plugins/ are; default: this installation's.
+        users: name -> role.
         say: receives one line of progress at a time.
     """
 
@@ -54,6 +55,7 @@ class Stack:
         ports: Ports | None = None,
         *,
         code: Path | None = None,
+        users: Mapping[str, str] = {USER: "admin"},
         say: Callable[[str], None] = print,
     ) -> None:
         wanted = ports or Ports()
@@ -62,7 +64,7 @@ class Stack:
         self.code = code or code_root()
         self.say = say
         self.id = secrets.token_hex(8)
-        self.env = environment(self.root, self.ports, code=self.code) | {MARK: self.id}
+        self.env = environment(self.root, self.ports, code=self.code, users=users) | {MARK: self.id}
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Stack:
@@ -90,13 +92,12 @@ class Stack:
     def home(self) -> Path:
         return airflow_home(self.root)
 
-    @property
-    def password(self) -> str:
-        return str(json.loads(passwords_file(self.home).read_text())[USER])
+    def password(self, user: str = USER) -> str:
+        return str(json.loads(passwords_file(self.home).read_text())[user])
 
-    def client(self) -> Airflow:
+    def client(self, user: str = USER) -> Airflow:
         """A REST client, logged in."""
-        return Airflow(f"http://127.0.0.1:{self.ports.airflow}", USER, self.password)
+        return Airflow(f"http://127.0.0.1:{self.ports.airflow}", user, self.password(user))
 
     def log(self, name: str) -> Path:
         """The log file of one server."""

@@ -8,12 +8,14 @@ import os
 import signal
 import threading
 import time
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -37,16 +39,30 @@ DAILY = {"ds": "%Y-%m-%d"}
 LOG = logging.getLogger("test")
 
 
+class Events:
+    """What a task adds to an asset alias."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[Asset, dict[str, Any]]] = []
+
+    def add(self, asset: Asset, *, extra: dict[str, Any]) -> None:
+        self.added.append((asset, extra))
+
+
 def context(run_type: str = "manual", key: str | None = None, **params: Any) -> Any:
     """What Airflow hands a task, as far as ours look at it."""
     task = SimpleNamespace(get_flat_relative_ids=lambda upstream: {"score", "judge"})
-    run = SimpleNamespace(run_type=run_type, partition_key=key, conf=dict(params))
+    run = SimpleNamespace(
+        run_type=run_type, partition_key=key, conf=dict(params), triggering_user_name="ada",
+        dag_id="daily",
+    )  # fmt: skip
     ti = SimpleNamespace(task=task, get_first_reschedule_date=lambda _: None)
-    return {"dag_run": run, "params": params, "ti": ti}
+    return {"dag_run": run, "params": params, "ti": ti, "outlet_events": defaultdict(Events)}
 
 
 def prepare(home: Path) -> PrepareOperator:
-    return PrepareOperator(task_id="prepare", pipeline="daily", layout=DAILY, home=str(home))
+    return PrepareOperator(task_id="prepare", pipeline="daily", layout=DAILY, home=str(home),
+                           asset=Asset(name="scores/daily"))  # fmt: skip
 
 
 def sensor(home: Path, *, skip: bool = False, timeout: float = 60) -> ReadySensor:
@@ -139,6 +155,31 @@ def test_where_there_is_nothing_to_score_the_rest_is_skipped(
     with pytest.raises(DownstreamTasksSkipped) as caught:
         prepare(tmp_path).execute(context(key="2013-04-01"))
     assert caught.value.tasks == ["judge", "score"]
+
+
+@pytest.mark.parametrize("action", ["approve", "reject", "rollback"])
+def test_a_decision_is_carried_out_in_the_name_of_who_started_the_run(
+    steps: Any, tmp_path: Path, action: str
+) -> None:
+    log = tmp_path / "log"
+    steps(f"open({str(log)!r}, 'w').write(' '.join(args)); print(json.dumps({{'id': '7'}}))")
+    asked = context(day="2013-04-01", action=action)
+    assert sensor(tmp_path).poke(asked) is True
+    assert not log.exists()
+    with pytest.raises(DownstreamTasksSkipped):
+        prepare(tmp_path).execute(asked)
+    assert log.read_text() == f"{action} daily --date 2013-04-01 --by ada --json"
+    [events] = asked["outlet_events"].values() or [Events()]
+    published = [(Asset(name="scores/daily"), {"id": "7"})]
+    assert events.added == ([] if action == "reject" else published)
+
+
+def test_a_roll_back_may_name_the_manifest(steps: Any, tmp_path: Path) -> None:
+    steps(f"open({str(tmp_path / 'log')!r}, 'w').write(' '.join(args)); print('{{}}')")
+    asked = context(day="2013-04-01", action="rollback", manifest="3")
+    with pytest.raises(DownstreamTasksSkipped):
+        prepare(tmp_path).execute(asked)
+    assert (tmp_path / "log").read_text().endswith("--to 3 --json")
 
 
 def test_an_answer_of_another_version_is_refused(steps: Any, tmp_path: Path) -> None:

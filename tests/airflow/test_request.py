@@ -35,9 +35,20 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
-    message = r"'dryrun': expected day, dry_run, force, model_version \(did you mean 'dry_run'\?\)"
+    known = "action, day, dry_run, force, manifest, model_version"
+    message = rf"'dryrun': expected {known} \(did you mean 'dry_run'\?\)"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})
+
+
+@pytest.mark.parametrize(
+    ("action", "given"),
+    [("approve", {"dry_run": True}), ("reject", {"manifest": "3"}), ("rollback", {"force": True}),
+     ("score", {"manifest": "3"}), ("approve", {"model_version": 2})],
+)  # fmt: skip
+def test_what_an_action_does_not_take_is_refused(action: str, given: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"is given, which the action '{action}' does not take"):
+        read(DAILY, "2013-04-01", {"action": action, **given})
 
 
 @pytest.mark.parametrize(

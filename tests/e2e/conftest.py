@@ -7,13 +7,14 @@ in it as ``make demo`` makes them.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from e2e.helpers import Local, copy_conf, late_partitions
+from e2e.helpers import REPOSITORY, Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
 
@@ -28,10 +29,18 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         [sys.executable, "-m", "nocturne.demo", "prepare"], env=env, cwd=root, check=True
     )
     late_partitions(root)
-    with Stack(root, Ports(0, 0)) as stack:
+    code = tmp_path_factory.mktemp("code")
+    shutil.copytree(REPOSITORY / "dags", code / "dags")
+    example = (REPOSITORY / "examples" / "after_scores.py").read_text()
+    (code / "dags" / "after_scores.py").write_text(example.replace("flight_delay", "held"))
+    for name in ("jobs", "plugins"):
+        (code / name).symlink_to(REPOSITORY / name)
+    users = {"admin": "admin", "viewer": "viewer"}
+    with Stack(root, Ports(0, 0), code=code, users=users) as stack:
         airflow = stack.client()
-        for dag_id in ("flight_delay", "by_hand", "nightly"):
+        for dag_id in ("flight_delay", "by_hand", "nightly", "held", "unanswered", "after_scores"):
             airflow.wait_for_dag(dag_id)
-        airflow.pause("flight_delay", False)
-        airflow.pause("by_hand", False)
-        yield Local(root, stack.env, airflow)
+        for dag_id in ("flight_delay", "by_hand", "held", "unanswered", "after_scores"):
+            airflow.pause(dag_id, False)
+        url = f"http://localhost:{stack.ports.airflow}"
+        yield Local(root, stack.env, airflow, url, {user: stack.password(user) for user in users})

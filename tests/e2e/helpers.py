@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import yaml
 
 from nocturne_airflow.client import Airflow
 
-__all__ = ["DAYS", "FIRST", "RUN_TIMEOUT_S", "Local", "copy_conf", "days", "late_partitions"]
+__all__ = ["DAYS", "FIRST", "REPOSITORY", "RUN_TIMEOUT_S", "Local", "asked_at_gate", "copy_conf",
+           "days", "late_partitions", "status"]  # fmt: skip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
@@ -31,6 +35,8 @@ class Local:
     root: Path
     env: dict[str, str]
     airflow: Airflow
+    url: str
+    passwords: Mapping[str, str]
 
     def run(self, *command: str, root: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the stack's environment; its output is shown if it fails."""
@@ -57,6 +63,26 @@ class Local:
         assert states.pop("wait") == "failed"
         assert set(states.values()) == {"upstream_failed"}
         return self.airflow.log(dag_id, run_id, "wait")
+
+
+def status(local: Local, pipeline: str, day: str) -> dict[str, Any]:
+    """How a partition stands."""
+    done = local.run("nocturne", "status", pipeline, "--from", day, "--to", day, "--json")
+    return dict(json.loads(done.stdout.splitlines()[-1])[0])
+
+
+def asked_at_gate(local: Local, dag: str, run: str) -> None:
+    """Wait until a run asks a person.
+
+    In Airflow 3.3.2 an answer that comes before the executor has seen the task's process end,
+    some seconds, counts as a failed attempt, and the question is asked again.
+    """
+    until = time.monotonic() + RUN_TIMEOUT_S
+    while (states := local.airflow.task_states(dag, run)).get("gate") != "awaiting_input":
+        assert time.monotonic() < until, states
+        assert "failed" not in states.values(), states
+        time.sleep(1)
+    time.sleep(12)
 
 
 def days(count: int = DAYS) -> list[str]:
@@ -87,7 +113,18 @@ def copy_conf(root: Path) -> None:
     del nightly["schedule"]["end_date"]
     # It would hold the night for the flight number that ``late_partitions`` takes away.
     del nightly["quality"]["input_suite"]
-    for pipeline in (by_hand, nightly):
+    # A suite that no day passes: its nights are held.
+    held: dict[str, Any] = yaml.safe_load(demo)
+    held["name"] = "held"
+    held["output"]["path"] = "var/held/scores"
+    held["quality"]["output_suite"] = "never.yaml"
+    held["schedule"]["max_active_runs"] = 3
+    never = {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}
+    suite = {"name": "never", "expectations": [never]}
+    (root / "conf" / "expectations" / "never.yaml").write_text(yaml.safe_dump(suite))
+    unanswered = held | {"name": "unanswered", "gate": {"deadline_hours": 0.003}}
+    unanswered["output"] = held["output"] | {"path": "var/unanswered/scores"}
+    for pipeline in (by_hand, nightly, held, unanswered):
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, copy_conf, days
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, copy_conf, days, status
 from nocturne_airflow.client import AirflowRefused
 
 pytestmark = pytest.mark.e2e
@@ -54,11 +54,6 @@ def traces(root: Path) -> dict[str, tuple[int, int, int]]:
     return {
         str(p): (s.st_ino, s.st_mtime_ns, s.st_size) for p in found if (s := p.stat()) is not None
     }
-
-
-def status(local: Local, pipeline: str, day: str) -> dict[str, Any]:
-    done = local.run("nocturne", "status", pipeline, "--from", day, "--to", day, "--json")
-    return dict(json.loads(done.stdout.splitlines()[-1])[0])
 
 
 def keys_of(path: Path) -> Counter[tuple[Any, ...]]:

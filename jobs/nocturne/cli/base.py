@@ -14,10 +14,10 @@ import typer
 
 from nocturne import config
 from nocturne.errors import NocturneError
-from nocturne.records import Partition
+from nocturne.records import Manifest, Partition
 
 __all__ = ["AsJson", "By", "Date", "Name", "Version", "answer", "check_keys", "clean_errors",
-           "load", "login", "night", "say"]  # fmt: skip
+           "described", "load", "login", "night", "say"]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +52,27 @@ def answer(value: Any, as_json: bool) -> None:
     """For programs: one JSON value, the last line of standard output."""
     if as_json:
         print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def described(manifest: Manifest, loaded: config.Loaded) -> dict[str, Any]:
+    """What a program wants to know of scores that have come into force."""
+    from nocturne.layout import Layout
+    from nocturne.pipeline.runs import logged_to
+    from nocturne.publish import path_of
+    from nocturne.tracking import run_url
+
+    state_dir = Layout.of(loaded).partition_state(manifest.partition)
+    return {
+        "partition": manifest.partition.key,
+        "manifest": str(path_of(state_dir, manifest.id)),
+        "mlflow": run_url(logged_to(loaded)["tracking_uri"], manifest.mlflow_run_id),
+        "id": manifest.id,
+        "restores": manifest.restores,
+        "rows_published": manifest.rows_published,
+        "rows_quarantined": manifest.rows_quarantined,
+        "model_version": manifest.model.version,
+        "verdict": manifest.verdict,
+    }
 
 
 def load(name: str, version: int | None = None) -> config.Loaded:

@@ -16,6 +16,7 @@ from nocturne.cli.base import (
     answer,
     check_keys,
     clean_errors,
+    described,
     load,
     login,
     night,
@@ -29,13 +30,14 @@ app = typer.Typer()
 
 @app.command()
 @clean_errors
-def approve(name: Name, date: Date, by: By = None) -> None:
+def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
     """Publish the held scores of a partition all the same."""
     from nocturne.pipeline.decisions import approve_held
 
     loaded, partition = night(name, date)
     manifest = approve_held(loaded, partition, by or login())
     say(f"published {manifest.rows_published} rows as manifest {manifest.id}")
+    answer(described(manifest, loaded), as_json)
 
 
 @app.command()
@@ -45,6 +47,7 @@ def reject(
     date: Date,
     by: By = None,
     why: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Decide that the held scores of a partition are not published."""
     from nocturne.pipeline.decisions import reject_held
@@ -53,6 +56,7 @@ def reject(
     run = reject_held(loaded, partition, by or login(), why)
     say(f"{name} {date} is rejected; what was published before stays. Its scores remain in "
         f"{run.run_dir} until `nocturne gc {name} --yes`")  # fmt: skip
+    answer({"partition": date, "run_dir": run.run_dir}, as_json)
 
 
 @app.command()
@@ -169,9 +173,7 @@ def rollback(
     manifest = roll_back(loaded, partition, to, by or login())
     say(f"{name} {date}: manifest {manifest.restores} ({manifest.rows_published} rows, model "
         f"version {manifest.model.version}) is in force again as {manifest.id}")  # fmt: skip
-    answer({"id": manifest.id, "restores": manifest.restores,
-            "model_version": manifest.model.version,
-            "rows_published": manifest.rows_published}, as_json)  # fmt: skip
+    answer(described(manifest, loaded), as_json)
 
 
 @app.command()

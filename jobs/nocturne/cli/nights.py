@@ -11,13 +11,16 @@ import typer
 from nocturne import config
 from nocturne.cli.base import (
     AsJson,
+    By,
     Date,
     Name,
     Version,
     answer,
     check_keys,
     clean_errors,
+    described,
     load,
+    login,
     night,
     say,
 )
@@ -138,9 +141,12 @@ def judge(
     from nocturne.pipeline import open_run
     from nocturne.pipeline.judging import judge as judge_it
     from nocturne.pipeline.judging import judge_again
+    from nocturne.pipeline.runs import as_planned, logged_to
+    from nocturne.tracking import run_url
 
     if date is None:
-        judgement, run_dir = judge_it(open_run(Path(run))), run
+        judged = open_run(Path(run))
+        judgement, run_dir = judge_it(judged), run
         say(f"verdict {judgement.verdict}")
     else:
         judged, judgement, published = judge_again(*night(run, date))
@@ -154,19 +160,47 @@ def judge(
     if judgement.report:
         say(f"report {judgement.report}")
     said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
-              "report": judgement.report, "run_dir": str(run_dir)}  # fmt: skip
+            "report": judgement.report, "run_dir": str(run_dir),
+            "mlflow": run_url(logged_to(as_planned(judged))["tracking_uri"],
+                              judgement.mlflow_run_id)}  # fmt: skip
     answer(said, as_json)
 
 
 @app.command()
 @clean_errors
-def gate(run_dir: RunDir) -> None:
+def gate(
+    run_dir: RunDir,
+    approve: Annotated[bool, typer.Option("--approve", help="Let it pass though held.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Decide that it won't pass.")] = False,
+    by: By = None,
+    why: Annotated[str, typer.Option(help="Kept with a rejection.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    from nocturne.errors import ConfigError
     from nocturne.pipeline import open_run
+    from nocturne.pipeline.decisions import turn_down
+    from nocturne.pipeline.publishing import approve as let_pass
     from nocturne.pipeline.publishing import gate as check
     from nocturne.pipeline.runs import step
+    from nocturne.records import Judgement, read
+    from nocturne.rundir import judgement_path
 
+    if approve and reject:
+        raise ConfigError("--approve and --reject exclude each other")
     run = open_run(run_dir)
+    if reject:
+        turn_down(run, by or login(), why)
+        say(f"rejected; what was published of {run.partition.key} before stays")
+        return
+    if approve:
+        let_pass(run, by or login())
+    judgement = read(Judgement, judgement_path(run))
+    answer({"verdict": judgement.verdict, "reasons": judgement.reasons,
+            "report": judgement.report, "partition": run.partition.key,
+            "model_version": run.model.version, "rows_in": judgement.rows_in,
+            "worst": [column.column for column in judgement.drift.columns[:3]]},
+           as_json)  # fmt: skip
     with step("gate", run):
         say(f"passed with verdict {check(run).verdict}")
 
@@ -177,23 +211,14 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Publish a judged run: all of it in one step, or nothing."""
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import publish_run
-    from nocturne.publish import path_of
+    from nocturne.pipeline.runs import as_planned
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    path = str(path_of(Path(run.state_dir), manifest.id))
+    said = described(manifest, as_planned(run))
     say(f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
-         f"{run.output_dir}\nmanifest {path}")  # fmt: skip
-    said = {
-        "manifest": path,
-        "output": run.output_dir,
-        "id": manifest.id,
-        "rows_published": manifest.rows_published,
-        "rows_quarantined": manifest.rows_quarantined,
-        "model_version": manifest.model.version,
-        "verdict": manifest.verdict,
-    }
-    answer(said, as_json)
+         f"{run.output_dir}\nmanifest {said['manifest']}")  # fmt: skip
+    answer(said | {"output": run.output_dir}, as_json)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import open_run, published
 from nocturne.records import Manifest, Partition, Run
 
-__all__ = ["approve_held", "reject_held", "roll_back"]
+__all__ = ["approve_held", "reject_held", "roll_back", "turn_down"]
 
 
 def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
@@ -36,6 +36,17 @@ def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") ->
         StateError: nothing is held there.
     """
     run = _held(loaded, partition)
+    turn_down(run, by, why)
+    return run
+
+
+def turn_down(run: Run, by: str, why: str = "") -> None:
+    """Decide that a held run is not published; what is published now stays.
+
+    Raises:
+        Superseded: something newer was published meanwhile.
+    """
+    publish.check_base(run, publish.current(Path(run.state_dir), Path(run.output_dir)))
     reject(run, by, why)
     said = f"rejected by {by}{': ' + why if why else ''}"
     state.touch(
@@ -43,7 +54,6 @@ def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") ->
         state.Current("rejected", "gate", run.run_key, run.run_dir, run.model.version, run.rows,
                       run.rows, said, state.now()),
     )  # fmt: skip
-    return run
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:

@@ -1,0 +1,129 @@
+"""How partitions stand, for a page that shows hundreds at once: one small record each.
+
+``status`` reads whole manifests through their models; this takes a few values out of each, once:
+a manifest never changes. What it costs grows with the partitions asked for, not with those there
+are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from nocturne import publish, state
+from nocturne.config import Loaded, from_path, key_format, partition
+from nocturne.errors import NocturneError, StateError
+from nocturne.layout import Layout
+from nocturne.pipeline.status import partitions
+from nocturne.records import Partition
+
+__all__ = ["Square", "newest", "squares"]
+
+Stands = Literal["published", "warned", "held", "rejected", "failed", "running", "missing"]
+
+
+@dataclass(frozen=True)
+class Square:
+    """A partition. ``of``: rows of the run, ``done``: how many it has scored."""
+
+    key: str
+    stands: Stands
+    message: str = ""
+    model_version: int | None = None
+    rows: int | None = None
+    quarantined: int | None = None
+    drifted: int | None = None
+    paged: bool = False
+    done: int = 0
+    of: int = 0
+
+
+def newest(loaded: Loaded) -> str | None:
+    """The last partition that has come, or was scored; None if none has."""
+    layout, names = Layout.of(loaded), loaded.pipeline.input.partition
+    if not _in_order(names):
+        return max((p.key for p in partitions(loaded, layout)), default=None)
+    lasts = (
+        next((p.key for path in _folders(root, tuple(names)) if (p := from_path(names, path))), "")
+        for root in (layout.source, layout.state, layout.table)
+    )
+    return max(lasts) or None
+
+
+def _in_order(names: Mapping[str, str]) -> bool:
+    """Whether folders of later partitions come later in the alphabet."""
+    moments = [dt.datetime(2023, 12, 31, 9), dt.datetime(2024, 1, 1, 10), dt.datetime(2024, 2, 10),
+               dt.datetime(2024, 11, 9, 23)]  # fmt: skip
+    paths = [partition(names, m.strftime(key_format(names))).path for m in moments]
+    return bool(names) and paths == sorted(paths)
+
+
+def _folders(root: Path, names: Sequence[str]) -> Iterator[str]:
+    """The partitions' folders of a table, ``ds=2013-04-01/hour=05``, from the last one on."""
+    try:
+        with os.scandir(root) as entries:
+            there = sorted((e.name for e in entries if e.name.startswith(f"{names[0]}=")),
+                           reverse=True)  # fmt: skip
+    except OSError:
+        return
+    for name in there:
+        if len(names) == 1:
+            yield name
+        else:
+            yield from (f"{name}/{rest}" for rest in _folders(root / name, names[1:]))
+
+
+def squares(loaded: Loaded, wanted: Iterable[Partition]) -> Iterator[Square]:
+    """How each of the partitions stands; one that has not come is missing."""
+    layout = Layout.of(loaded)
+    for one in wanted:
+        yield _square(layout, one)
+
+
+def _square(layout: Layout, night: Partition) -> Square:
+    state_dir = layout.partition_state(night)
+    try:
+        path = publish.current_path(state_dir, layout.output(night))
+        facts = _facts(path) if path else {}
+    except (NocturneError, OSError, ValueError) as error:
+        return Square(night.key, "failed", str(error))
+    unfinished = None
+    if (state_dir / "current.json").exists():
+        with suppress(StateError):
+            unfinished = state.recall(state_dir, facts.get("run_key"))
+    if unfinished is None:
+        stands: Stands = "missing" if not facts else "warned" if facts["warned"] else "published"
+        return Square(night.key, stands, **{k: facts[k] for k in _SHOWN if k in facts})
+    return Square(
+        night.key,
+        unfinished.state,
+        unfinished.message,
+        unfinished.model_version,
+        done=unfinished.rows_done,
+        of=unfinished.rows,
+    )
+
+
+_SHOWN = ("message", "model_version", "rows", "quarantined", "drifted", "paged")
+
+
+@lru_cache(maxsize=100_000)
+def _facts(manifest: Path) -> dict[str, Any]:
+    found = json.loads(manifest.read_bytes())
+    return {
+        "run_key": found["run_key"],
+        "warned": found["verdict"] != "ok",
+        "message": "; ".join(found["reasons"])[:500],
+        "model_version": found["model"]["version"],
+        "rows": found["rows_published"],
+        "quarantined": found["rows_quarantined"],
+        "drifted": sum(column["alarmed"] for column in found["drift"]),
+        "paged": found.get("drift_paged", False),
+    }

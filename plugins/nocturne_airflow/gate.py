@@ -1,0 +1,129 @@
+"""The task that asks a person about a held night, and waits for the answer without a worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from nocturne_airflow.command import Command, Outcome
+from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
+from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["GateOperator"]
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
+NOBODY = "nobody answered before the deadline"
+
+
+class GateOperator(Linked, ApprovalOperator):  # type: ignore[misc,unused-ignore]
+    """Lets a night pass, stops a failed one, and asks about a held one.
+
+    A held night of a scheduled run, or of one by hand, waits in state ``awaiting_input`` until
+    somebody answers or ``deadline`` is over. Approved, exactly the staged files are published.
+    Rejected, the tasks after it are skipped and what was published stays. With no answer it is
+    rejected too, and the task fails, so that somebody notices. In a backfill the task fails at
+    once: such nights are decided later.
+
+    Args:
+        pipeline: its name, for the question.
+        home: the project.
+        deadline: how long a held night waits.
+    """
+
+    template_fields: Sequence[str] = ("run_dir",)
+    operator_extra_links = (REPORT, DATA_DOCS, SCORING)
+    ui_color = "#f7f0e4"
+
+    def __init__(
+        self, *, pipeline: str, home: str, deadline: timedelta, run_dir: str = RUN_DIR,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            subject=f"Publish the held scores of {pipeline}?",
+            defaults=ApprovalOperator.REJECT,
+            response_timeout=deadline,
+            **kwargs,
+        )
+        self.pipeline = pipeline
+        self.home = home
+        self.run_dir = run_dir
+        self._command: Command | None = None
+
+    def execute(self, context: Context) -> Any:
+        self.link(context, self.run_dir)
+        outcome = self._gate("--json")
+        if outcome.code != HELD:
+            check("gate", outcome)
+            return None
+        if context["dag_run"].run_type == "backfill":
+            raise AirflowFailException(
+                f"gate: {outcome.message}\nA backfill does not wait for a person: decide on it "
+                f"with `nocturne approve` or `nocturne reject`, or from the page Scoring."
+            )
+        self.subject = f"Publish {self.pipeline} {outcome.output.get('partition', '')}?"
+        self.body = question(outcome.output, self.links)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        self.link(context, self.run_dir)
+        stands = self._gate("--json")
+        if stands.code != HELD:
+            check("gate", stands)  # fails where something newer was published
+            self.log.info("It was approved meanwhile, from the command line.")
+            return None
+        answered = HITLOperator.execute_complete(self, context, event)
+        user = answered["responded_by_user"]
+        if user is None:
+            check("gate", self._gate("--reject", "--by", "airflow", "--why", NOBODY))
+            raise AirflowFailException(
+                f"gate: rejected, {NOBODY} ({self.response_timeout}). What was published before "
+                "stays; its scores are kept until `nocturne gc`."
+            )
+        by = str(user["name"] or user["id"])
+        if answered["chosen_options"] == [self.APPROVE]:
+            check("gate", self._gate("--approve", "--by", by))
+        else:
+            check("gate", self._gate("--reject", "--by", by))
+        return super().execute_complete(context, event)  # skips what follows a rejection
+
+    def on_kill(self) -> None:
+        if self._command is not None:
+            self._command.end()
+
+    def _gate(self, *options: str) -> Outcome:
+        arguments = ["gate", need_run_dir(self.run_dir), *options]
+        self._command = Command(arguments, Path(self.home), self.log)
+        return self._command.run()
+
+
+def question(judged: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """What the person who decides is told, in Markdown.
+
+    Args:
+        judged: what ``nocturne gate --json`` answers.
+        links: name -> address.
+    """
+    shown = " · ".join(f"[{name}]({address})" for name, address in links.items())
+    worst = ", ".join(plain(column) for column in judged.get("worst", ()))
+    reasons = "\n".join(f"- {plain(reason)}" for reason in judged.get("reasons", ()))
+    return (
+        f"{judged.get('rows_in', 0):,} rows, scored by model version "
+        f"{judged.get('model_version')}. The verdict is **{judged.get('verdict')}**:\n\n"
+        f"{reasons}\n\n"
+        f"{shown}{f', with {worst} furthest from training' if worst else ''}\n\n"
+        "*Approve* publishes exactly these scores. *Reject* leaves what is published now."
+    )
+
+
+def plain(text: object) -> str:
+    """Text that Markdown shows as it is; it may hold values from the data."""
+    return _MARKDOWN.sub(r"\\\1", str(text).replace("\n", " "))

@@ -1,0 +1,1 @@
+"""The page Scoring inside Airflow's UI: how every partition of every pipeline stands."""

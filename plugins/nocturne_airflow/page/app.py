@@ -1,0 +1,287 @@
+"""The FastAPI application of the page; Airflow mounts it at /nocturne.
+
+Airflow does not authenticate plugins' applications. This one asks Airflow who is there for every
+request, and for everything below a pipeline whether they may see its DAG. It changes nothing: its
+buttons call Airflow's own API from the browser, with the rights of whoever presses them.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import (
+    GetUserDep,
+    requires_access_dag,
+    requires_authenticated,
+)
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import select
+
+from nocturne import config
+from nocturne.config import Loaded, key_format
+from nocturne.errors import ConfigError, NocturneError
+from nocturne.pipeline.board import Square, newest, squares
+from nocturne.records import Partition
+from nocturne_airflow.page.night import document, night
+
+__all__ = ["build"]
+
+_HERE = Path(__file__).parent
+_STRIP = 35
+"""Partitions of a pipeline on the first page."""
+
+_PIPELINES = 25
+"""Pipelines on one page."""
+
+_RUNS = 200
+"""Newest runs of a DAG among which those of a partition are looked for."""
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self'; connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; "
+    "base-uri 'none'; form-action 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+# The report and Data Docs show values from data, and must not call Airflow's API in the reader's
+# name: the report gets an origin of its own; Data Docs, which load styles from here, no scripts.
+_SANDBOX = _HEADERS | {"Content-Security-Policy": "sandbox allow-scripts; frame-ancestors 'self'"}
+_NO_SCRIPTS = _HEADERS | {
+    "Content-Security-Policy": "sandbox allow-same-origin; script-src 'none'; "
+    "frame-ancestors 'self'"
+}
+
+
+def build() -> FastAPI:
+    """The application."""
+    app = FastAPI(
+        dependencies=[Depends(requires_authenticated())], docs_url=None, redoc_url=None,
+        openapi_url=None,
+    )  # fmt: skip
+    app.exception_handler(NocturneError)(_refused)
+    app.mount("/static", StaticFiles(directory=_HERE / "static"))
+    readable = [Depends(requires_access_dag("GET"))]
+    app.get("/")(_pipelines)
+    app.get("/{dag_id}", dependencies=readable)(_calendar)
+    app.get("/{dag_id}/{key}", dependencies=readable)(_night)
+    app.get("/{dag_id}/{key}/{run}/{part:path}", dependencies=readable)(_document)
+    return app
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """What Nocturne says of its own configuration or files, as it is."""
+    return PlainTextResponse(f"nocturne: {error}", 500, headers=_HEADERS)
+
+
+def _pipelines(request: Request, user: GetUserDep, page: int = 1) -> HTMLResponse:
+    """Every pipeline that the user may see, with its newest partitions."""
+    allowed = get_auth_manager().get_authorized_dag_ids(user=user)
+    names = [name for name in config.names(config.home()) if name in allowed]
+    pages = max(1, -(-len(names) // _PIPELINES))
+    page = min(max(1, page), pages)
+    shown = []
+    for name in names[(page - 1) * _PIPELINES : page * _PIPELINES]:
+        try:
+            shown.append({"name": name, "strip": _newest(_load(name)), "problem": ""})
+        except NocturneError as error:
+            shown.append({"name": name, "strip": [], "problem": str(error)})
+    return _html(
+        request, "pipelines.html", pipelines=shown, page=page, pages=pages, count=len(names)
+    )
+
+
+def _calendar(
+    request: Request, dag_id: str, session: SessionDep, until: str | None = None
+) -> HTMLResponse:
+    """A year of a daily pipeline, a month of an hourly one."""
+    loaded = _pipeline(dag_id)
+    layout = loaded.pipeline.input.partition
+    if not layout:
+        return _html(request, "calendar.html", loaded=loaded, months=[], whole=_newest(loaded),
+                     paused=_paused(dag_id, session))  # fmt: skip
+    hourly = "T" in key_format(layout)
+    last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
+    months = 1 if hourly else 12
+    first = _month(last, 1 - months)
+    end = _month(last, 1) - (dt.timedelta(hours=1) if hourly else dt.timedelta(days=1))
+    form = key_format(layout)
+    span = config.span(layout, first.strftime(form), end.strftime(form))
+    found = {square.key: square for square in squares(loaded, span)}
+    now = dt.datetime.now() + dt.timedelta(days=1)
+    return _html(
+        request,
+        "calendar.html",
+        loaded=loaded,
+        paused=_paused(dag_id, session),
+        months=[_weeks(_month(first, n), found, hourly) for n in range(months)],
+        whole=[],
+        counts=_counts(found.values()),
+        until=end.date(),
+        before=_month(first, -1).strftime(form),
+        after=_month(end, months).strftime(form) if _month(end, 1) <= now else None,
+    )
+
+
+def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLResponse:
+    """One partition: its verdict, what may be done with it, its report and its history."""
+    loaded = _pipeline(dag_id)
+    partition = _partition(loaded, key)
+    whole = not loaded.pipeline.input.partition
+    runs = _dag_runs(dag_id, None if whole else key, session)
+    waiting = session.scalars(
+        select(TaskInstance.run_id).where(
+            TaskInstance.dag_id == dag_id,
+            TaskInstance.task_id == "gate",
+            TaskInstance.state == "awaiting_input",
+            TaskInstance.run_id.in_([run.run_id for run in runs]),
+        )
+    ).first()
+    return _html(request, "night.html", loaded=loaded, key=key, whole=whole,
+                 day=dt.datetime.now(dt.UTC).date().isoformat() if whole else key,
+                 night=night(loaded, partition), runs=runs[:10], waiting=waiting,
+                 paused=_paused(dag_id, session))  # fmt: skip
+
+
+def _paused(dag_id: str, session: SessionDep) -> bool:
+    """Whether runs of the DAG have to wait."""
+    found = session.get(DagModel, dag_id)
+    return found is not None and bool(found.is_paused)
+
+
+def _dag_runs(dag_id: str, key: str | None, session: SessionDep) -> list[Any]:
+    """The partition's runs, newest first; a run by hand names it as its key or as its day.
+
+    Args:
+        key: None for a table that is scored whole: every run is of it.
+    """
+    found = session.scalars(
+        select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(_RUNS)
+    )
+    return [run for run in found
+            if key is None or key in (run.partition_key, (run.conf or {}).get("day"))]  # fmt: skip
+
+
+def _document(dag_id: str, key: str, run: str, part: str) -> Response:
+    """A report, a page of Data Docs, or a manifest."""
+    loaded = _pipeline(dag_id)
+    path = document(loaded, _partition(loaded, key), run, part)
+    if path is None:
+        raise HTTPException(404, f"{dag_id} {key} has no {part} of the run {run}")
+    return FileResponse(path, headers=_NO_SCRIPTS if "data_docs" in path.parts else _SANDBOX)
+
+
+def _pipeline(dag_id: str) -> Loaded:
+    if dag_id not in config.names(config.home()):
+        raise HTTPException(404, f"{dag_id} is no pipeline of {config.home()}")
+    return _load(dag_id)
+
+
+def _load(name: str) -> Loaded:
+    conf = config.home() / "conf"
+    layers = [conf / "base.yaml", conf / "pipelines" / f"{name}.yaml", *(conf / "env").glob("*")]
+    return _loaded(name, tuple(path.stat().st_mtime_ns for path in layers if path.exists()))
+
+
+@lru_cache(maxsize=512)
+def _loaded(name: str, written: tuple[int, ...]) -> Loaded:
+    """Read once, and again when a layer was written anew."""
+    return config.load(name)
+
+
+def _partition(loaded: Loaded, key: str) -> Partition:
+    layout = loaded.pipeline.input.partition
+    if not layout:
+        return Partition("all")
+    try:
+        return config.partition(layout, key)
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+def _newest(loaded: Loaded) -> list[Square]:
+    layout, last = loaded.pipeline.input.partition, newest(loaded)
+    if not layout:
+        return list(squares(loaded, [Partition("all")]))
+    moment = _moment(layout, last)
+    if moment is None:
+        return []
+    step = dt.timedelta(hours=1) if "T" in key_format(layout) else dt.timedelta(days=1)
+    first = (moment - (_STRIP - 1) * step).strftime(key_format(layout))
+    return list(squares(loaded, config.span(layout, first, last)))
+
+
+def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
+    try:
+        return config.parse(layout, key) if key else None
+    except ConfigError as error:
+        raise HTTPException(400, str(error)) from None
+
+
+def _month(day: dt.datetime, ahead: int) -> dt.datetime:
+    """The first moment of the month that is ``ahead`` months from that of ``day``."""
+    months = day.year * 12 + day.month - 1 + ahead
+    return dt.datetime(months // 12, months % 12 + 1, 1)
+
+
+def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dict[str, Any]:
+    """A month as rows: weeks of days, or days of hours; None where there is no square."""
+    rows: list[list[Square | None]]
+    if hourly:
+        days = calendar.monthrange(month.year, month.month)[1]
+        rows = [[found.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
+                for day in range(1, days + 1)]  # fmt: skip
+        heads = [f"{hour:02d}" for hour in range(24)]
+    else:
+        weeks = calendar.Calendar().monthdatescalendar(month.year, month.month)
+        rows = [[found.get(f"{day}") if day.month == month.month else None for day in week]
+                for week in weeks]  # fmt: skip
+        heads = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
+    return {"title": f"{month:%B %Y}", "heads": heads, "rows": rows}
+
+
+def _counts(found: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for square in found:
+        counts[square.stands] = counts.get(square.stands, 0) + 1
+    return counts
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.globals["words"] = _words
+    return made
+
+
+def _words(square: Square) -> str:
+    """A square for those who don't see its colour."""
+    parts = [f"{square.key}: {square.stands}"]
+    if square.stands == "running" and square.of:
+        parts.append(f"{square.done / square.of:.0%} scored")
+    if square.rows is not None:
+        parts.append(f"{square.rows:,} rows")
+    if square.message:
+        parts.append(square.message)
+    return ", ".join(parts)
+
+
+def _html(request: Request, template: str, **values: Any) -> HTMLResponse:
+    base = str(request.scope.get("root_path", "")).rstrip("/")
+    values |= {"base": base, "root": base.removesuffix("/nocturne")}
+    return HTMLResponse(_templates().get_template(template).render(**values), headers=_HEADERS)

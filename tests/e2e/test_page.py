@@ -1,0 +1,124 @@
+"""The page Scoring in a real browser: what it shows, and what its buttons do for whom."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+
+from e2e.helpers import Local, asked_at_gate, days, status
+from report.pages import BROWSER
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium; README says how to install it"),
+]
+
+DAY = days(4)[-1]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def held(local: Local) -> str:
+    """A night that waits for a person; its run."""
+    run = local.airflow.trigger("held", DAY)
+    asked_at_gate(local, "held", run)
+    return run
+
+
+class Window:
+    """A logged-in window on Airflow, which remembers what went wrong."""
+
+    def __init__(self, browser: Browser, local: Local, user: str) -> None:
+        self.local, self.wrong = local, list[str]()
+        self.page: Page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.goto(local.url)
+        self.page.fill("input[name=username]", user)
+        self.page.fill("input[type=password]", local.passwords[user])
+        self.page.keyboard.press("Enter")
+        expect(self.page.get_by_role("button", name=re.compile("Browse"))).to_be_visible()
+
+    def _console(self, message: object) -> None:
+        if message.type == "error" and "/nocturne/" in message.location["url"]:  # type: ignore[attr-defined]
+            self.wrong.append(message.text)  # type: ignore[attr-defined]
+
+    def scoring(self) -> FrameLocator:
+        """The page, as one comes to it from the menu."""
+        self.page.get_by_role("button", name=re.compile("Browse")).click()
+        self.page.get_by_role("menuitem", name="Scoring").click()
+        return self.page.frame_locator("iframe")
+
+
+def test_nobody_sees_anything_without_a_login(local: Local) -> None:
+    for path in ("", "held", f"held/{DAY}", f"held/{DAY}/0123456789abcdef/report.html"):
+        answer = httpx.get(f"{local.url}/nocturne/{path}", trust_env=False)
+        assert answer.status_code == 401, path
+
+
+def test_a_viewer_looks_and_may_not_decide(browser: Browser, local: Local, held: str) -> None:
+    window = Window(browser, local, "viewer")
+    inside = window.scoring()
+    inside.get_by_role("link", name="held", exact=True).click()
+    inside.get_by_role("link", name=re.compile(f"^{DAY}: held")).click()
+    expect(inside.get_by_role("heading", name=f"held {DAY}")).to_be_visible()
+    inside.get_by_role("button", name="Approve").click()
+    inside.get_by_role("button", name="Sure?").click()
+    expect(inside.get_by_role("status")).to_contain_text("you may not do this")
+    assert status(local, "held", DAY)["state"] == "held"
+    assert [text for text in window.wrong if "403" not in text] == []
+
+
+def test_a_held_night_is_approved_from_the_page(
+    browser: Browser, local: Local, held: str, tmp_path: Path
+) -> None:
+    window = Window(browser, local, "admin")
+    inside = window.scoring()
+    inside.get_by_role("link", name="held", exact=True).click()
+    square = inside.get_by_role("link", name=re.compile(f"^{DAY}: held"))
+    square.focus()
+    window.page.keyboard.press("Enter")
+    expect(inside.get_by_text("expectations failed").first).to_be_visible()
+    report = inside.frame_locator("iframe.report")
+    expect(report.get_by_text("held").first).to_be_visible()
+    expect(report.locator("body[data-drawn], [data-drawn=yes]").first).to_be_attached()
+    window.page.screenshot(path=tmp_path / "held.png")
+    inside.get_by_role("button", name="Approve").click()
+    inside.get_by_role("button", name="Sure?").click()
+    expect(inside.get_by_role("status")).to_contain_text("asked Airflow")
+    local.ended("held", held)
+    expect(inside.locator(".verdict")).to_contain_text("warned", timeout=60_000)
+    assert window.wrong == []
+    manifest = json.loads(Path(status(local, "held", DAY)["manifest"]).read_text())
+    assert manifest["approved_by"] == "admin"
+
+
+def test_a_day_is_scored_and_rolled_back_from_the_page(browser: Browser, local: Local) -> None:
+    first = local.airflow.trigger("by_hand", DAY)
+    local.ended("by_hand", first)
+    local.airflow.trigger("by_hand", DAY, {"force": True})
+    local.ended("by_hand", str(local.airflow.runs("by_hand")[-1]["dag_run_id"]))
+    before = status(local, "by_hand", DAY)["manifest"]
+    assert "000002-" in before
+    window = Window(browser, local, "admin")
+    window.page.goto(f"{local.url}/nocturne/by_hand/{DAY}")  # outside of Airflow's frame too
+    window.page.get_by_role("button", name="Roll back to it").click()
+    window.page.get_by_role("button", name="Sure?").click()
+    expect(window.page.get_by_role("status")).to_contain_text("asked Airflow")
+    local.ended("by_hand", str(local.airflow.runs("by_hand")[-1]["dag_run_id"]))
+    window.page.reload()
+    expect(window.page.get_by_text(re.compile("restores 000001-"))).to_be_visible()
+    assert window.wrong == []
