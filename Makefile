@@ -26,7 +26,7 @@ airflow: setup ## Start Airflow and MLflow with the demo, at localhost; Ctrl-C e
 	@python -m nocturne_airflow.local
 
 test: setup ## Run the tests, with a real scheduler for two days each way
-	@python -m pytest -q -n 2 --dist loadgroup
+	@python -m pytest -q -n 2 --dist loadfile
 
 e2e: setup ## Run the three uses end to end for a full week each way
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e

@@ -31,13 +31,18 @@ ENCODING = Encoding(
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay in one process; those that share an Airflow do so together."""
-    for item in items:
-        folder = item.path.parent
-        group = "e2e" if folder.name == "e2e" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile`` the tests that share an Airflow run in one process too."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return str(Path(file).parent) if Path(file).parent.name == "e2e" else file
+
+    return Scheduling(config, log)
 
 
 class Small(torch.nn.Module):
