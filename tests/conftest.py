@@ -42,7 +42,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.split("::", 1)[0]
             return str(Path(file).parent) if Path(file).parent.name == "e2e" else file
 
+    config.option.loadscopereorder = False  # what takes longest is not what has most tests
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that take longest first: the other process has all others."""
+    items.sort(key=lambda item: item.path.parent.name != "e2e")
 
 
 class Small(torch.nn.Module):
