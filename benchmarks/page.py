@@ -44,6 +44,7 @@ def project(root: Path, pipelines: int, days: int) -> None:
     found = sorted(state.glob("ds=*/manifests/*.json"))
     if not found:
         raise SystemExit(f"there is no night in {state}: run `make demo` first")
+    root.mkdir()
     manifest = root / "manifest.json"
     shutil.copy(found[0], manifest)
     key = json.loads(manifest.read_text())["run_key"][:16]
@@ -107,8 +108,10 @@ def served(root: Path) -> dict[str, Any]:
             page.set_extra_http_headers(headers)
             for name, path in paths.items():
                 page.goto(f"{url}/nocturne/{path}")
-                paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-                found[name]["paint_s"] = round(page.evaluate(paint) / 1000, 3)
+                paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+                while (painted := page.evaluate(paint)) is None:
+                    page.wait_for_timeout(50)
+                found[name]["paint_s"] = round(painted / 1000, 3)
             browser.close()
     return found
 
@@ -124,7 +127,7 @@ def main() -> None:
         found: dict[str, Any] = {"parse_200_s": round(parsed(many), 2)}
         root = Path(folder) / "project"
         project(root, args.pipelines, 365 * args.years)
-        found |= {"pipelines": args.pipelines, "years": args.years, **served(root)}
+        found |= {"of_pipelines": args.pipelines, "of_years": args.years, **served(root)}
     FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
