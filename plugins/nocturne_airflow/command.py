@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-__all__ = ["Command", "Log", "Outcome", "interpreter", "job_environment"]
+__all__ = ["Command", "Commanding", "Log", "Outcome", "interpreter", "job_environment"]
 
 _GRACE_S = 10.0
 
@@ -108,6 +108,23 @@ class Command:
             if text:
                 said.append(text)
                 self.log.info("%s", text)
+
+
+class Commanding:
+    """An operator that runs steps; what runs ends with its task."""
+
+    home: str
+    log: Any
+    _command: Command | None = None
+
+    def command(self, *arguments: str) -> Outcome:
+        """Run ``nocturne ARGUMENTS`` to the end."""
+        self._command = Command(arguments, Path(self.home), self.log)
+        return self._command.run()
+
+    def on_kill(self) -> None:
+        if self._command is not None:
+            self._command.end()
 
 
 def _object(text: str) -> dict[str, Any] | None:

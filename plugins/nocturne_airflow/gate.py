@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from nocturne_airflow.command import Command, Outcome
+from nocturne_airflow.command import Commanding, Outcome
 from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
 from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir
 
@@ -24,7 +23,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
 NOBODY = "nobody answered before the deadline"
 
 
-class GateOperator(Linked, ApprovalOperator):  # type: ignore[misc,unused-ignore]
+class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,unused-ignore]
     """Lets a night pass, stops a failed one, and asks about a held one.
 
     A held night of a scheduled run, or of one by hand, waits in state ``awaiting_input`` until
@@ -56,7 +55,6 @@ class GateOperator(Linked, ApprovalOperator):  # type: ignore[misc,unused-ignore
         self.pipeline = pipeline
         self.home = home
         self.run_dir = run_dir
-        self._command: Command | None = None
 
     def execute(self, context: Context) -> Any:
         self.link(context, self.run_dir)
@@ -89,20 +87,12 @@ class GateOperator(Linked, ApprovalOperator):  # type: ignore[misc,unused-ignore
                 "stays; its scores are kept until `nocturne gc`."
             )
         by = str(user["name"] or user["id"])
-        if answered["chosen_options"] == [self.APPROVE]:
-            check("gate", self._gate("--approve", "--by", by))
-        else:
-            check("gate", self._gate("--reject", "--by", by))
+        decided = "--approve" if answered["chosen_options"] == [self.APPROVE] else "--reject"
+        check("gate", self._gate(decided, "--by", by))
         return super().execute_complete(context, event)  # skips what follows a rejection
 
-    def on_kill(self) -> None:
-        if self._command is not None:
-            self._command.end()
-
     def _gate(self, *options: str) -> Outcome:
-        arguments = ["gate", need_run_dir(self.run_dir), *options]
-        self._command = Command(arguments, Path(self.home), self.log)
-        return self._command.run()
+        return self.command("gate", need_run_dir(self.run_dir), *options)
 
 
 def question(judged: Mapping[str, Any], links: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError
-from nocturne_airflow.command import Command, Outcome, interpreter
+from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
 from nocturne_airflow.request import Request, read
 
@@ -63,7 +63,7 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
-class StepOperator(Linked, BaseOperator):  # type: ignore[misc,unused-ignore]
+class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unused-ignore]
     """A step that works on the run directory: ``nocturne <step> RUN_DIR``."""
 
     template_fields: Sequence[str] = ("run_dir",)
@@ -78,7 +78,6 @@ class StepOperator(Linked, BaseOperator):  # type: ignore[misc,unused-ignore]
         self.home = home
         self.options = list(options)
         self.run_dir = run_dir
-        self._command: Command | None = None
 
     def execute(self, context: Context) -> Any:
         self.link(context)
@@ -88,12 +87,7 @@ class StepOperator(Linked, BaseOperator):  # type: ignore[misc,unused-ignore]
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run ``nocturne ARGUMENTS`` and return its answer."""
-        self._command = Command(arguments, Path(self.home), self.log)
-        return check(self.step, self._command.run())
-
-    def on_kill(self) -> None:
-        if self._command is not None:
-            self._command.end()
+        return check(self.step, self.command(*arguments))
 
 
 class PrepareOperator(StepOperator):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
@@ -20,7 +19,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from nocturne_airflow.command import Command
+from nocturne_airflow.command import Commanding
 from nocturne_airflow.operators import check, request
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ __all__ = ["ReadySensor"]
 NOT_READY = 75
 
 
-class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
+class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-ignore]
     """Asks ``nocturne ready`` until the partition is complete.
 
     Airflow's ``soft_fail`` would also skip a run whose parameters are wrong, so that a typing
@@ -49,7 +48,6 @@ class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
         self.layout = dict(layout)
         self.home = home
         self.skip_missing = skip_missing
-        self._command: Command | None = None
 
     def execute(self, context: Context) -> Any:
         try:
@@ -63,9 +61,7 @@ class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
         asked = request(context, self.layout)
         if asked.action != "score":
             return True  # a decision waits for no data
-        arguments = ["ready", self.pipeline, "--date", asked.key]
-        self._command = Command(arguments, Path(self.home), self.log)
-        outcome = self._command.run()
+        outcome = self.command("ready", self.pipeline, "--date", asked.key)
         if outcome.code != NOT_READY:
             check("ready", outcome)
             return True
@@ -77,7 +73,3 @@ class ReadySensor(BaseSensorOperator):  # type: ignore[misc,unused-ignore]
             f"{outcome.message}\nOnly scheduled runs wait for a partition; this run was started "
             "for it by hand or by a backfill. Run it again when the partition is complete."
         )
-
-    def on_kill(self) -> None:
-        if self._command is not None:
-            self._command.end()

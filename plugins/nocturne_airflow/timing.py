@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import CronPartitionTimetable
 
-from nocturne.config import key_format
+from nocturne.config import key_format, period
 from nocturne.config.models import Schedule
 
 __all__ = ["bounds", "cron", "timetable"]
@@ -43,10 +43,9 @@ def timetable(schedule: Schedule, layout: Mapping[str, str]) -> CronPartitionTim
 def bounds(schedule: Schedule, layout: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime | None]:
     """(start_date, end_date) of the DAG: the first and the last moment a run may start."""
     zone = ZoneInfo(schedule.timezone)
-    hourly = "%H" in key_format(layout)
-    period = dt.timedelta(hours=1) if hourly else dt.timedelta(days=1)
-    first = dt.datetime.combine(schedule.start_date, dt.time(), zone) + period
+    step = period(layout)
+    first = dt.datetime.combine(schedule.start_date, dt.time(), zone) + step
     if schedule.end_date is None:
         return first, None
     after = dt.datetime.combine(schedule.end_date + dt.timedelta(days=1), dt.time(), zone)
-    return first, after + period - dt.timedelta(seconds=1)
+    return first, after + step - dt.timedelta(seconds=1)

@@ -57,15 +57,14 @@ def answer(value: Any, as_json: bool) -> None:
 def described(manifest: Manifest, loaded: config.Loaded) -> dict[str, Any]:
     """What a program wants to know of scores that have come into force."""
     from nocturne.layout import Layout
-    from nocturne.pipeline.runs import logged_to
+    from nocturne.pipeline.runs import mlflow_page
     from nocturne.publish import path_of
-    from nocturne.tracking import run_url
 
     state_dir = Layout.of(loaded).partition_state(manifest.partition)
     return {
         "partition": manifest.partition.key,
         "manifest": str(path_of(state_dir, manifest.id)),
-        "mlflow": run_url(logged_to(loaded)["tracking_uri"], manifest.mlflow_run_id),
+        "mlflow": mlflow_page(loaded, manifest.mlflow_run_id),
         "id": manifest.id,
         "restores": manifest.restores,
         "rows_published": manifest.rows_published,

@@ -141,8 +141,7 @@ def judge(
     from nocturne.pipeline import open_run
     from nocturne.pipeline.judging import judge as judge_it
     from nocturne.pipeline.judging import judge_again
-    from nocturne.pipeline.runs import as_planned, logged_to
-    from nocturne.tracking import run_url
+    from nocturne.pipeline.runs import as_planned, mlflow_page
 
     if date is None:
         judged = open_run(Path(run))
@@ -161,8 +160,7 @@ def judge(
         say(f"report {judgement.report}")
     said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
             "report": judgement.report, "run_dir": str(run_dir),
-            "mlflow": run_url(logged_to(as_planned(judged))["tracking_uri"],
-                              judgement.mlflow_run_id)}  # fmt: skip
+            "mlflow": mlflow_page(as_planned(judged), judgement.mlflow_run_id)}  # fmt: skip
     answer(said, as_json)
 
 

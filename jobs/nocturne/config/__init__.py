@@ -2,7 +2,7 @@
 
 from nocturne.config.layers import Loaded, home, load, names, registry_uri
 from nocturne.config.models import Pipeline, Scoring
-from nocturne.config.partitions import from_path, key_format, parse, partition, span
+from nocturne.config.partitions import from_path, key_format, parse, partition, period, span
 
 __all__ = [
     "Loaded",
@@ -15,6 +15,7 @@ __all__ = [
     "names",
     "parse",
     "partition",
+    "period",
     "registry_uri",
     "span",
 ]

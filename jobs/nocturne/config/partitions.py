@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from nocturne.errors import ConfigError
 from nocturne.records import Partition
 
-__all__ = ["determines", "from_path", "key_format", "parse", "partition", "span"]
+__all__ = ["determines", "from_path", "key_format", "parse", "partition", "period", "span"]
 
 _HOURLY = "%Y-%m-%dT%H"
 _DAILY = "%Y-%m-%d"
@@ -44,7 +44,7 @@ def partition(layout: Mapping[str, str], key: str) -> Partition:
 
 def determines(layout: Mapping[str, str]) -> bool:
     """Whether neighbouring days (hours) have folders of their own that lead back to them."""
-    step = _step(layout)
+    step = period(layout)
     for start in (dt.datetime(2024, 2, 28), dt.datetime(2023, 12, 31, 22)):
         moments = [start + step * n for n in range(4)]
         for moment in moments:
@@ -54,7 +54,8 @@ def determines(layout: Mapping[str, str]) -> bool:
     return True
 
 
-def _step(layout: Mapping[str, str]) -> dt.timedelta:
+def period(layout: Mapping[str, str]) -> dt.timedelta:
+    """From the start of a partition to that of the next."""
     hourly = key_format(layout) == _HOURLY
     return dt.timedelta(hours=1) if hourly else dt.timedelta(days=1)
 
@@ -72,7 +73,7 @@ def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Pa
         raise ConfigError(
             "a range needs a partitioned table; this one is scored whole, so give one date"
         )
-    step = _step(layout)
+    step = period(layout)
     while moment <= end:
         yield partition(layout, moment.strftime(key_format(layout)))
         moment += step

@@ -31,7 +31,10 @@ Stands = Literal["published", "warned", "held", "rejected", "failed", "running",
 
 @dataclass(frozen=True)
 class Square:
-    """A partition. ``of``: rows of the run, ``done``: how many it has scored."""
+    """A partition. ``of``: rows of the run, ``done``: how many it has scored.
+
+    ``run_dir``: of the run that is not published.
+    """
 
     key: str
     stands: Stands
@@ -43,6 +46,7 @@ class Square:
     paged: bool = False
     done: int = 0
     of: int = 0
+    run_dir: str = ""
 
 
 def newest(loaded: Loaded) -> str | None:
@@ -108,6 +112,7 @@ def _square(layout: Layout, night: Partition) -> Square:
         unfinished.model_version,
         done=unfinished.rows_done,
         of=unfinished.rows,
+        run_dir=unfinished.run_dir,
     )
 
 

@@ -11,7 +11,7 @@ from nocturne.errors import StateError
 from nocturne.layout import Layout
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.publishing import approve, publish_run, reject
-from nocturne.pipeline.runs import open_run, published
+from nocturne.pipeline.runs import current, open_run, published
 from nocturne.records import Manifest, Partition, Run
 
 __all__ = ["approve_held", "reject_held", "roll_back", "turn_down"]
@@ -46,7 +46,7 @@ def turn_down(run: Run, by: str, why: str = "") -> None:
     Raises:
         Superseded: something newer was published meanwhile.
     """
-    publish.check_base(run, publish.current(Path(run.state_dir), Path(run.output_dir)))
+    publish.check_base(run, current(run))
     reject(run, by, why)
     said = f"rejected by {by}{': ' + why if why else ''}"
     state.touch(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from nocturne import config, drift, publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.layout import Layout
+from nocturne.pipeline.runs import current
 from nocturne.records import Manifest, Run, read
 
 __all__ = ["calm", "distances", "name_of", "ordinary"]
@@ -23,7 +23,7 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     names, so that scoring days again, in any order, gives their verdicts again. Any other: with
     the ``earlier`` nights of this model that did not drift, or that a person let pass.
     """
-    before = publish.current(Path(run.state_dir), Path(run.output_dir))
+    before = current(run)
     if before is not None and before.model.sha256 == run.model.sha256:
         return [found for name in before.drift_history if (found := _named(loaded, name))]
     return [night for night in earlier if night.model.sha256 == run.model.sha256 and calm(night)]

@@ -12,7 +12,7 @@ from nocturne import publish, report, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
 from nocturne.pipeline.monitoring import monitor
-from nocturne.pipeline.runs import as_planned, in_force, results_of, step
+from nocturne.pipeline.runs import as_planned, current, in_force, results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
 from nocturne.rundir import approval_path, judgement_path, rejection_path
 
@@ -27,8 +27,9 @@ def gate(run: Run) -> Judgement:
         InputError: the verdict is fail.
         Superseded: something newer has been published.
     """
-    if in_force(run) is None:
-        publish.check_base(run, publish.current(Path(run.state_dir), Path(run.output_dir)))
+    now = current(run)
+    if now is None or now.run_key != run.run_key:
+        publish.check_base(run, now)
     judgement = read(Judgement, judgement_path(run))
     if rejection_path(run).exists():
         said = json.loads(rejection_path(run).read_text(encoding="utf-8"))

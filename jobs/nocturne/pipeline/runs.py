@@ -13,10 +13,10 @@ from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition, Run, Split, SplitResult, read
 from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
-from nocturne.tracking import tracking_uri
+from nocturne.tracking import run_url, tracking_uri
 
-__all__ = ["as_planned", "in_force", "logged_to", "nights", "open_run", "published", "results_of",
-           "scored", "scores_of", "step", "undecide"]  # fmt: skip
+__all__ = ["as_planned", "current", "in_force", "logged_to", "mlflow_page", "nights", "open_run",
+           "published", "results_of", "scored", "scores_of", "step", "undecide"]  # fmt: skip
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -54,10 +54,20 @@ def logged_to(loaded: Loaded) -> dict[str, str]:
     }
 
 
+def mlflow_page(loaded: Loaded, run_id: str | None) -> str | None:
+    """Where MLflow shows the run of a night of the pipeline; None if MLflow is no server."""
+    return run_url(logged_to(loaded)["tracking_uri"], run_id)
+
+
+def current(run: Run) -> Manifest | None:
+    """What is published of the run's partition now."""
+    return publish.current(Path(run.state_dir), Path(run.output_dir))
+
+
 def in_force(run: Run) -> Manifest | None:
     """The run's manifest if it is what is published now: its steps then have nothing to do."""
-    current = publish.current(Path(run.state_dir), Path(run.output_dir))
-    return current if current is not None and current.run_key == run.run_key else None
+    now = current(run)
+    return now if now is not None and now.run_key == run.run_key else None
 
 
 def undecide(run: Run) -> None:

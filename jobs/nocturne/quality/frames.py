@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from nocturne.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_frame"]
+__all__ = ["read_frame", "readable"]
 
 
 def read_frame(
@@ -36,18 +37,24 @@ def read_frame(
     return _frame(table, names if all_names else table.column_names, rows), table.schema
 
 
-def _read(path: Path, wanted: Collection[str]) -> tuple[pa.Table, list[str]]:
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raises: InputError if what is done with ``path`` finds it missing, or no Parquet file."""
     try:
-        # Not pq.read_table: it would add the folder's `ds=...` as a column.
-        with pq.ParquetFile(path) as file:
-            there = list(file.schema_arrow.names)
-            return file.read(columns=[name for name in there if name in wanted]), there
+        yield
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(
             f"{path} can't be read as Parquet for its quality check: {error}. Was it removed or "
             "replaced since the run was prepared? Run the partition again",
             path=str(path),
         ) from None
+
+
+def _read(path: Path, wanted: Collection[str]) -> tuple[pa.Table, list[str]]:
+    # Not pq.read_table: it would add the folder's `ds=...` as a column.
+    with readable(path), pq.ParquetFile(path) as file:
+        there = list(file.schema_arrow.names)
+        return file.read(columns=[name for name in there if name in wanted]), there
 
 
 def _frame(table: pa.Table, names: Sequence[str], rows: int) -> pd.DataFrame:

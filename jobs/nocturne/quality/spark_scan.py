@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.errors import InputError
+from nocturne.quality.frames import readable
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (
@@ -76,14 +76,8 @@ def scan_batch(gx: AbstractDataContext, name: str, frame: DataFrame) -> Batch:
 def _schema(files: Sequence[Path]) -> pa.Schema:
     found = []
     for path in files:
-        try:
+        with readable(path):
             found.append(pq.read_schema(path).remove_metadata())
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{path} can't be read as Parquet for its quality check: {error}. Was it removed "
-                "or replaced since the run was prepared? Run the partition again",
-                path=str(path),
-            ) from None
     return pa.unify_schemas(found, promote_options="permissive")
 
 

@@ -112,11 +112,12 @@ def _calendar(
     if not layout:
         return _html(request, "calendar.html", loaded=loaded, months=[], whole=_newest(loaded),
                      paused=_paused(dag_id, session))  # fmt: skip
-    hourly = "T" in key_format(layout)
+    step = config.period(layout)
+    hourly = step < dt.timedelta(days=1)
     last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
     months = 1 if hourly else 12
     first = _month(last, 1 - months)
-    end = _month(last, 1) - (dt.timedelta(hours=1) if hourly else dt.timedelta(days=1))
+    end = _month(last, 1) - step
     form = key_format(layout)
     span = config.span(layout, first.strftime(form), end.strftime(form))
     found = {square.key: square for square in squares(loaded, span)}
@@ -218,8 +219,7 @@ def _newest(loaded: Loaded) -> list[Square]:
     moment = _moment(layout, last)
     if moment is None:
         return []
-    step = dt.timedelta(hours=1) if "T" in key_format(layout) else dt.timedelta(days=1)
-    first = (moment - (_STRIP - 1) * step).strftime(key_format(layout))
+    first = (moment - (_STRIP - 1) * config.period(layout)).strftime(key_format(layout))
     return list(squares(loaded, config.span(layout, first, last)))
 
 

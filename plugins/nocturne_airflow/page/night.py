@@ -1,8 +1,4 @@
-"""One partition as the page tells it: from the files that it left, without their models.
-
-The files are read as JSON and only looked at, so that the page also shows what another version
-of Nocturne has written.
-"""
+"""One partition as the page tells it, from the files that it left."""
 
 from __future__ import annotations
 
@@ -11,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.pipeline.board import Square, squares
-from nocturne.records import Partition
-from nocturne.tracking import run_url, tracking_uri
+from nocturne.pipeline.runs import mlflow_page
+from nocturne.records import Manifest, Partition
 
 __all__ = ["Night", "document", "night"]
 
@@ -34,7 +30,7 @@ class Night:
     square: Square
     run: str | None = None
     judged: dict[str, Any] = field(default_factory=dict)
-    manifests: list[dict[str, Any]] = field(default_factory=list)
+    manifests: list[Manifest] = field(default_factory=list)
     kept: frozenset[str] = frozenset()
     mlflow: str | None = None
     has_report: bool = False
@@ -68,25 +64,24 @@ def night(loaded: Loaded, partition: Partition) -> Night:
     layout = Layout.of(loaded)
     state_dir, target = layout.partition_state(partition), layout.output(partition)
     [square] = squares(loaded, [partition])
-    manifests, kept = [], set()
     try:
         line = publish.lineage(state_dir, publish.current(state_dir, target))
     except NocturneError:
         line = []
-    for manifest in line:
-        manifests.append(_json(publish.path_of(state_dir, manifest.id)))
-        if manifest is not line[0] and publish.version_of(state_dir, manifest):
-            kept.add(manifest.id)
-    folder = _folder(state_dir, square, manifests)
-    if folder is None:
-        return Night(square, manifests=manifests, kept=frozenset(kept))
+    kept = frozenset(m.id for m in line[1:] if publish.version_of(state_dir, m))
+    if square.run_dir:
+        folder = Path(square.run_dir)  # of the run that is not published
+    elif line:
+        folder = publish.run_folder(state_dir, line[0])
+    else:
+        return Night(square)
     judged = _json(folder / "judgement.json")
     return Night(
         square,
         run=folder.name,
         judged=judged,
-        manifests=manifests,
-        kept=frozenset(kept),
+        manifests=line,
+        kept=kept,
         mlflow=_mlflow(loaded, judged.get("mlflow_run_id")),
         has_report=(folder / "report.html").is_file(),
         has_docs=(folder / "data_docs" / "index.html").is_file(),
@@ -110,18 +105,6 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
     return path if inside and folder.parent.name == "runs" and path.is_file() else None
 
 
-def _folder(state_dir: Path, square: Square, manifests: list[dict[str, Any]]) -> Path | None:
-    """The directory of the last run: the unfinished one, else the one in force."""
-    if square.stands not in ("published", "warned", "missing"):
-        try:
-            unfinished = state.recall(state_dir)
-        except StateError:
-            unfinished = None
-        if unfinished and unfinished.run_dir:
-            return Path(unfinished.run_dir)
-    return state_dir / "runs" / manifests[0]["run_key"][:16] if manifests else None
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
@@ -130,9 +113,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _mlflow(loaded: Loaded, run_id: str | None) -> str | None:
-    """Where MLflow's own page shows the night's run, if MLflow is a server."""
     try:
-        uri = tracking_uri(loaded.pipeline.registry.tracking_uri, loaded.home)
+        return mlflow_page(loaded, run_id)
     except NocturneError:
         return None
-    return run_url(uri, run_id)
