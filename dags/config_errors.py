@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nocturne.config import load, names
 from nocturne.errors import ConfigError
+from nocturne_airflow.alerts import check_providers
 
 HOME = Path(os.environ.get("NOCTURNE_HOME") or Path(__file__).resolve().parents[1]).resolve()
 
@@ -22,7 +23,7 @@ if not (HOME / "conf" / "base.yaml").is_file():
     )
 for name in names(HOME):
     try:
-        load(name, root=HOME)
+        check_providers(load(name, root=HOME))
     except ConfigError as error:
         problems.append(str(error))
 if problems:

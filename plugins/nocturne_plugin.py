@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.configuration import conf
 
+from nocturne_airflow.slo import Due
+
 __all__ = ["NocturnePlugin"]
 
 Message = MutableMapping[str, Any]
@@ -36,9 +38,10 @@ async def page(
 
 
 class NocturnePlugin(AirflowPlugin):  # type: ignore[misc,unused-ignore]
-    """Adds the page to Browse."""
+    """Adds the page to Browse, and lets Airflow find when a night is due."""
 
     name = "nocturne"
+    deadline_references = [Due]  # noqa: RUF012
     fastapi_apps = [{"app": page, "url_prefix": "/nocturne", "name": "Nocturne"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,10 @@ from hypothesis import settings
 from nocturne import plan
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run, write
+
+# Importing Airflow makes files in there.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nocturne-tests-airflow-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 settings.register_profile("untimed", deadline=None)  # what a machine's load says proves nothing
 settings.load_profile("untimed")

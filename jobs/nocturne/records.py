@@ -243,7 +243,9 @@ class Run:
     ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
     contents are scored once more, by force or because published files were lost. A run with
     a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
-    -> the values whose rows are profiled apart too.
+    -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
+    published, whatever the checks say. ``caller``: what started it, if not a command: versions of
+    Airflow, of its Nocturne and of the DAG's bundle.
     """
 
     format: int
@@ -272,6 +274,8 @@ class Run:
     tables: dict[str, Table] = field(default_factory=dict)
     unique_keys: bool = False
     segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hold: str = ""
+    caller: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

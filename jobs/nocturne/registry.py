@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "resolve"]
+__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "resolve", "version_of"]
 
 BASELINE_FILE = "baseline.json"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".pth", ".pt")
@@ -91,6 +91,20 @@ def resolve(
     if not allow_pickle:
         _refuse_pickles(ref)
     return Resolved(ref)
+
+
+def version_of(
+    *, name: str, alias: str | None, tags: Mapping[str, str] | None, tracking_uri: str
+) -> int:
+    """Which version a selector means now; nothing is downloaded.
+
+    Raises:
+        ModelError: no such model, alias or tags (lists what exists).
+        RegistryUnavailable: the server did not answer.
+    """
+    client = connect(tracking_uri)
+    with reachable(tracking_uri):
+        return int(_select(client, name, alias, tags, None, tracking_uri).version)
 
 
 def _words(alias: str | None, tags: Mapping[str, str] | None, version: int | None) -> str:

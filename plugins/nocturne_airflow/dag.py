@@ -6,8 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from nocturne.config import Loaded
+from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.gate import GateOperator
 from nocturne_airflow.operators import (
     JudgeOperator,
@@ -17,6 +20,7 @@ from nocturne_airflow.operators import (
 )
 from nocturne_airflow.request import params
 from nocturne_airflow.sensor import ReadySensor
+from nocturne_airflow.slo import Due, in_words
 from nocturne_airflow.timing import bounds, timetable
 
 __all__ = ["scoring_dag"]
@@ -28,11 +32,16 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     Args:
         loaded: the pipeline, with the project's root as its home.
         code: the folder with ``jobs/score.py``.
+
+    Raises:
+        ConfigError: an alert needs a provider that is not installed.
     """
+    check_providers(loaded)
     pipeline, home = loaded.pipeline, str(loaded.home)
     layout, schedule = pipeline.input.partition, pipeline.schedule
     start, end = bounds(schedule, layout)
     scores = Asset(name=f"scores/{pipeline.name}")
+    alerts = Alerts(pipeline.name, pipeline.alerts)
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -44,7 +53,11 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         max_active_runs=schedule.max_active_runs,
         tags=sorted({"nocturne", *pipeline.tags}),
         params=params(layout),
+        deadline=_deadline(loaded),
         default_args={
+            "on_failure_callback": alerts.failed,
+            "priority_weight": schedule.priority,
+            "weight_rule": "absolute",
             "retries": schedule.retries,
             "retry_delay": timedelta(seconds=30),
             "retry_exponential_backoff": 2.0,
@@ -73,17 +86,20 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             application=str(code / "jobs" / "score.py"),
             name=f"nocturne-{pipeline.name}",
             conf=pipeline.spark_conf,
+            pool=schedule.pool,
             home=home,
             doc_md="Scores the splits with Spark, into the run's staging folder.",
         )
         judge = JudgeOperator(
             task_id="judge",
+            alerts=alerts,
             home=home,
             doc_md="Checks quality and drift; writes the report and the verdict.",
         )
         gate = GateOperator(
             task_id="gate",
             pipeline=pipeline.name,
+            alerts=alerts,
             home=home,
             deadline=timedelta(hours=pipeline.gate.deadline_hours),
             doc_md="Stops a failed night; asks a person about a held one.",
@@ -96,6 +112,23 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         )
         wait >> prepare >> score >> judge >> gate >> publish
     return dag
+
+
+def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
+    """Airflow's alert for a scheduled night that is late, if the pipeline promises a time."""
+    pipeline = loaded.pipeline
+    slo, zone = pipeline.slo, pipeline.schedule.timezone
+    if slo.by is None and slo.within_minutes is None:
+        return []
+    told = {"pipeline": pipeline.name, "home": str(loaded.home), "due": in_words(slo, zone)}
+    return [
+        DeadlineAlert(
+            name="published",
+            reference=Due(slo.by, slo.within_minutes, zone),
+            interval=timedelta(0),
+            callback=SyncCallback(late, told),
+        )
+    ]
 
 
 def _manual(loaded: Loaded) -> str:

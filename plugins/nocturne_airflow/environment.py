@@ -55,6 +55,8 @@ def environment(
 ) -> dict[str, str]:
     """What every process of the local stack gets, the shell's own variables included.
 
+    Of Airflow's settings only connections (``AIRFLOW_CONN_*``) come from the shell.
+
     Args:
         root: the project with conf/ and var/ (NOCTURNE_HOME).
         code: where dags/ and plugins/ are; default: this installation's.
@@ -64,13 +66,17 @@ def environment(
     code = code or code_root()
     home = airflow_home(root)
     ours = secret_values(home)
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "_AIRFLOW"))}
-    spark = os.environ.get("AIRFLOW_CONN_SPARK_DEFAULT")
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if k.startswith("AIRFLOW_CONN_") or not k.startswith(("AIRFLOW_", "_AIRFLOW"))
+    }
     bin_folder = str(Path(sys.executable).parent)
     local = "localhost,127.0.0.1"
     proxied = env.get("NO_PROXY") or env.get("no_proxy")
     no_proxy = f"{proxied},{local}" if proxied else local
     return {
+        "AIRFLOW_CONN_SPARK_DEFAULT": '{"conn_type": "spark", "host": "local[*]"}',
         **env,
         "PATH": os.pathsep.join([bin_folder, env.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
@@ -85,7 +91,6 @@ def environment(
         "DO_NOT_TRACK": "true",
         "GX_ANALYTICS_ENABLED": "False",
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW_CONN_SPARK_DEFAULT": spark or '{"conn_type": "spark", "host": "local[*]"}',
         "AIRFLOW__CORE__DAGS_FOLDER": str(code / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(code / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

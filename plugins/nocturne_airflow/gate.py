@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome
 from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
 from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir
@@ -34,6 +35,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
 
     Args:
         pipeline: its name, for the question.
+        alerts: who is told that a night is held.
         home: the project.
         deadline: how long a held night waits.
     """
@@ -43,8 +45,8 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
     ui_color = "#f7f0e4"
 
     def __init__(
-        self, *, pipeline: str, home: str, deadline: timedelta, run_dir: str = RUN_DIR,
-        **kwargs: Any,
+        self, *, pipeline: str, alerts: Alerts, home: str, deadline: timedelta,
+        run_dir: str = RUN_DIR, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             subject=f"Publish the held scores of {pipeline}?",
@@ -53,6 +55,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             **kwargs,
         )
         self.pipeline = pipeline
+        self.alerts = alerts
         self.home = home
         self.run_dir = run_dir
 
@@ -69,6 +72,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             )
         self.subject = f"Publish {self.pipeline} {outcome.output.get('partition', '')}?"
         self.body = question(outcome.output, self.links)
+        self.alerts.tell("held", context, "\n".join(outcome.output["reasons"]), self.links)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:

@@ -13,7 +13,27 @@ from airflow.sdk.configuration import conf
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-__all__ = ["DATA_DOCS", "MANIFEST", "MLFLOW", "REPORT", "SCORING", "Link", "Linked"]
+__all__ = ["DATA_DOCS", "MANIFEST", "MLFLOW", "REPORT", "SCORING", "Link", "Linked", "key_of",
+           "night_page", "run_page"]  # fmt: skip
+
+
+def key_of(run: Any) -> str:
+    """The partition key of a DAG run, also where only its parameters name it; else ""."""
+    return str(run.partition_key or (run.conf or {}).get("day") or "")
+
+
+def night_page(dag_id: str, key: str) -> str:
+    """Address of the page Scoring for a partition."""
+    return f"{_base()}/nocturne/{quote(dag_id)}/{quote(key)}"
+
+
+def run_page(run: Any) -> str:
+    """Address of a DAG run."""
+    return f"{_base()}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id)}"
+
+
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
 class Link(BaseOperatorLink):  # type: ignore[misc,unused-ignore]
@@ -60,11 +80,10 @@ class Linked:
             mlflow: the address of its MLflow run.
         """
         run = context["dag_run"]
-        key = run.partition_key or (run.conf or {}).get("day")
+        key = key_of(run)
         if not key:
             return
-        base = conf.get("api", "base_url", fallback="").rstrip("/")
-        night = f"{base}/nocturne/{quote(run.dag_id)}/{quote(str(key))}"
+        night = night_page(run.dag_id, key)
         self.links = {SCORING.name: night}
         if run_dir:
             folder = f"{night}/{Path(run_dir).name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,12 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError
+from nocturne.identity import AIRFLOWS, code
+from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
+from nocturne_airflow.lineage import Traced
 from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
+from nocturne_airflow.metrics import emit
 from nocturne_airflow.request import Request, read
 
 if TYPE_CHECKING:
@@ -90,7 +95,7 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
         return check(self.step, self.command(*arguments))
 
 
-class PrepareOperator(StepOperator):
+class PrepareOperator(Traced, StepOperator):
     """Resolves and plans; returns the run directory. Or carries out a decision instead.
 
     Where there is nothing to score (already published, a dry run, a missing partition that
@@ -113,9 +118,13 @@ class PrepareOperator(StepOperator):
             by = context["dag_run"].triggering_user_name or "airflow"
             answer = self.call(*asked.decision(self.pipeline, by))
             if asked.action != "reject":
+                self.manifest = answer["manifest"]
                 context["outlet_events"][self.decided].add(self.asset, extra=answer)
             raise _skipping(context)
-        answer = self.call("prepare", self.pipeline, *asked.arguments(), "--json")
+        caller = json.dumps(_versions(context))
+        answer = self.call(
+            "prepare", self.pipeline, *asked.arguments(), "--caller", caller, "--json"
+        )
         action, run_dir = answer.get("action"), answer.get("run_dir")
         if action == "score" and run_dir:
             return str(run_dir)
@@ -128,6 +137,17 @@ class PrepareOperator(StepOperator):
         raise _skipping(context)
 
 
+def _versions(context: Context) -> dict[str, str]:
+    """What Airflow's side of a night is, for its manifest."""
+    bundle = getattr(context["ti"], "bundle_instance", None)
+    return {
+        "airflow": version("apache-airflow"),
+        AIRFLOWS: code(),
+        "bundle": str(getattr(bundle, "name", "")),
+        "bundle_version": str(getattr(bundle, "version", "") or ""),
+    }
+
+
 def _skipping(context: Context) -> DownstreamTasksSkipped:
     """Raised, it ends the task well and leaves out all that come after it."""
     after = sorted(context["ti"].task.get_flat_relative_ids(upstream=False))
@@ -135,18 +155,25 @@ def _skipping(context: Context) -> DownstreamTasksSkipped:
 
 
 class JudgeOperator(StepOperator):
-    """Checks quality and drift, and leaves the links to what came out."""
+    """Checks quality and drift; leaves the links to what came out, and its figures as metrics.
+
+    Drift that pages is told here where the night goes on; the gate tells of one that it holds.
+    """
 
     operator_extra_links = (REPORT, DATA_DOCS, MLFLOW, SCORING)
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, alerts: Alerts, **kwargs: Any) -> None:
         super().__init__(step="judge", options=["--json"], **kwargs)
+        self.alerts = alerts
 
     def execute(self, context: Context) -> None:
-        super().execute(context)
+        judged = super().execute(context)
+        emit(context["dag_run"].dag_id, judged)
+        if judged["drift_paged"] and judged["verdict"] == "warn":
+            self.alerts.tell("drift", context, "\n".join(judged["reasons"]), self.links)
 
 
-class PublishOperator(StepOperator):
+class PublishOperator(Traced, StepOperator):
     """Publishes; tells those who wait for ``asset`` what there is now.
 
     The event's ``extra``: partition, manifest (its file), id, rows_published, rows_quarantined,
@@ -161,6 +188,7 @@ class PublishOperator(StepOperator):
 
     def execute(self, context: Context) -> None:
         answer = super().execute(context)
+        self.manifest = answer["manifest"]
         answer.pop("output", None)  # where the scores lie is in the manifest
         event = context["outlet_events"][self.asset]
         event.extra = answer

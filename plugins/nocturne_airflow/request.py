@@ -29,9 +29,11 @@ ACTIONS = {
 }
 """What a run may do with its partition; all but ``score`` are commands of that name."""
 
-FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force")
+FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force", "hold")
 """The run parameters, in the order of the form."""
 
+_LINEAGE = "openlineage"
+"""What Airflow's TriggerDagRunOperator adds of its own where OpenLineage is on."""
 _HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
 
 
@@ -43,6 +45,7 @@ class Request:
     model_version: int | None = None
     dry_run: bool = False
     force: bool = False
+    hold: str = ""
     action: str = "score"
     manifest: str | None = None
 
@@ -56,6 +59,7 @@ class Request:
         options = ["--date", self.key]
         if self.model_version is not None:
             options += ["--model-version", str(self.model_version)]
+        options += ["--hold", self.hold] if self.hold else []
         return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
 
 
@@ -109,6 +113,13 @@ def params(layout: Mapping[str, str]) -> dict[str, Param]:
             title="Force",
             description="Score again even if exactly these scores are published already.",
         ),
+        "hold": Param(
+            None,
+            type=["null", "string"],
+            title="Hold",
+            description="Why a person must look at the scores before they are published, whatever "
+            "the checks say. Empty: the checks decide.",
+        ),
     }
 
 
@@ -130,7 +141,7 @@ def read(
         ConfigError: a key is unknown, or not for this action; no partition is named; partition key
             and day disagree; or one of them is no partition key.
     """
-    unknown = sorted(set(conf or {}) - set(FIELDS))
+    unknown = sorted(set(conf or {}) - {*FIELDS, _LINEAGE})
     if unknown:
         near = difflib.get_close_matches(unknown[0], FIELDS, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -158,7 +169,7 @@ def read(
     parse(layout, key)
     version = values.get("model_version")
     action = str(values.get("action") or "score")
-    without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force")}
+    without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}
     idle = [n for n in without.get(action, FIELDS[2:]) if values.get(n)]
     if idle:
         raise ConfigError(
@@ -170,6 +181,7 @@ def read(
         model_version=None if version is None else int(version),
         dry_run=bool(values.get("dry_run", False)),
         force=bool(values.get("force", False)),
+        hold=values.get("hold") or "",
         action=action,
         manifest=values.get("manifest") or None,
     )

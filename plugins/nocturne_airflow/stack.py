@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from nocturne.config import POOLS
 from nocturne_airflow.client import Airflow
 from nocturne_airflow.environment import (
     USER,
@@ -169,15 +170,20 @@ class Stack:
         # Importing airflow here would make its files in the user's home.
         installed = version("apache-airflow")
         stamp = self.home / "airflow.db.version"
-        if stamp.is_file() and stamp.read_text() == installed:
-            return
-        self.say("Making Airflow's database ...")
-        self._start("migrate", [sys.executable, "-m", "airflow", "db", "migrate"])
-        code = self._servers["migrate"].wait()
-        if code:
+        if not stamp.is_file() or stamp.read_text() != installed:
+            self.say("Making Airflow's database ...")
+            self._airflow("migrate", "db", "migrate")
+            stamp.write_text(installed)
+        pools = self.root / POOLS
+        if pools.is_file():
+            self._airflow("pools", "pools", "import", str(pools))
+
+    def _airflow(self, name: str, *arguments: str) -> None:
+        """Run a command of Airflow's to its end."""
+        self._start(name, [sys.executable, "-m", "airflow", *arguments])
+        if self._servers[name].wait():
             self.check()
-        del self._servers["migrate"]
-        stamp.write_text(installed)
+        del self._servers[name]
 
     def _wait_until_healthy(self) -> None:
         self.say("Starting Airflow and MLflow ...")

@@ -1,20 +1,15 @@
-"""Airflow's own files go to a temporary folder: importing it makes some in AIRFLOW_HOME."""
+"""A project of pipelines that are not run, and steps that answer as a test wants."""
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nocturne-tests-airflow-")
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 FakeSteps = Callable[[str], None]
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from nocturne.errors import ConfigError
+from nocturne_airflow.slo import Due
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 HEAVY = ("torch", "pyspark", "mlflow", "pandas", "great_expectations", "altair", "sklearn")
 
 
-@pytest.mark.parametrize("name", ["scoring.py", "config_errors.py"])
+@pytest.mark.parametrize("name", ["scoring.py", "config_errors.py", "on_new_model.py"])
 def test_parsing_loads_nothing_heavy(name: str) -> None:
     code = (
         "import json, runpy, sys; runpy.run_path(sys.argv[1]);"
@@ -61,6 +62,46 @@ def test_only_the_run_directory_passes_between_tasks(project: Path) -> None:
         **{name: [dag.get_task(name).run_dir] for name in ("judge", "gate", "publish")},
     }
     assert set(map(tuple, told.values())) == {("{{ ti.xcom_pull(task_ids='prepare') or '' }}",)}
+
+
+def test_pool_priority_and_promise_come_from_the_yaml(project: Path) -> None:
+    (project / "conf" / "pools.json").write_text('{"gpu": {"slots": 1, "description": ""}}')
+    with open(project / "conf" / "pipelines" / "daily.yaml", "a", encoding="utf-8") as yaml:
+        yaml.write("slo: {by: '06:30'}\n")
+    base = project / "conf" / "base.yaml"
+    base.write_text("schedule: {pool: gpu, priority: 7, timezone: Europe/Vienna}\n")
+    found = runpy.run_path(str(DAGS / "scoring.py"))
+    dag, without = found["daily"], found["hourly"]
+    assert dag.get_task("score").pool == "gpu"
+    assert dag.get_task("judge").pool == "default_pool"
+    assert {t.priority_weight for t in dag.tasks} == {7}
+    [deadline] = dag.deadline
+    assert deadline.reference == Due("06:30", None, "Europe/Vienna")
+    assert deadline.callback.kwargs["due"] == "by 06:30 (Europe/Vienna)"
+    assert not without.deadline
+
+
+def test_the_deadline_survives_airflows_serialization(project: Path) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with open(project / "conf" / "pipelines" / "daily.yaml", "a", encoding="utf-8") as yaml:
+        yaml.write("slo: {within_minutes: 45}\n")
+    dag = runpy.run_path(str(DAGS / "scoring.py"))["daily"]
+    once, again = (json.dumps(DagSerialization.to_dict(dag), sort_keys=True) for _ in range(2))
+    assert once == again  # or each parsing would be a new version of the DAG
+    assert '"nocturne_airflow.slo.Due"' in once
+
+
+def test_a_pipeline_that_wants_to_hear_of_models_has_a_second_dag(project: Path) -> None:
+    found = runpy.run_path(str(DAGS / "on_new_model.py"))
+    assert not any(name.endswith("_on_new_model") for name in found)
+    with open(project / "conf" / "base.yaml", "a", encoding="utf-8") as base:
+        base.write("model: {on_new_model: latest, poll_seconds: 5}\n")
+    dag = runpy.run_path(str(DAGS / "on_new_model.py"))["daily_on_new_model"]
+    [task] = dag.tasks
+    assert (task.trigger_dag_id, task.hold) == ("daily", False)
+    [watcher] = dag.timetable.asset_condition.objects[0].watchers
+    assert watcher.trigger["kwargs"] == {"pipeline": "daily", "home": str(project), "every": 5}
 
 
 def test_a_wrong_yaml_makes_no_dag_and_leaves_the_others_alone(project: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.gate import NOBODY, GateOperator, plain, question
 
 JUDGED = {"verdict": "hold", "reasons": ["3 of *9* rows <script>"], "report": "/runs/1/report.html",
@@ -18,8 +19,14 @@ JUDGED = {"verdict": "hold", "reasons": ["3 of *9* rows <script>"], "report": "/
 
 
 def gate(root: Path) -> GateOperator:
-    return GateOperator(task_id="gate", pipeline="daily", home=str(root), run_dir="/runs/1",
-                        deadline=dt.timedelta(hours=12))  # fmt: skip
+    return GateOperator(
+        task_id="gate",
+        pipeline="daily",
+        alerts=Alerts("daily"),
+        home=str(root),
+        run_dir="/runs/1",
+        deadline=dt.timedelta(hours=12),
+    )
 
 
 def context(run_type: str = "manual") -> Any:

@@ -20,6 +20,11 @@ def test_a_manual_run_may_name_the_day_instead() -> None:
     assert asked.arguments() == ["--date", "2013-04-01", "--model-version", "3", "--force"]
 
 
+def test_a_run_may_be_held_for_a_reason() -> None:
+    asked = read(DAILY, "2013-04-01", {"hold": "a new model"}, {"openlineage": {"parentRunId": 1}})
+    assert asked.arguments() == ["--date", "2013-04-01", "--hold", "a new model"]
+
+
 def test_day_and_partition_key_may_both_be_given_if_they_agree() -> None:
     assert read(DAILY, "2013-04-01", {"day": "2013-04-01"}).key == "2013-04-01"
 
@@ -35,7 +40,7 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
-    known = "action, day, dry_run, force, manifest, model_version"
+    known = "action, day, dry_run, force, hold, manifest, model_version"
     message = rf"'dryrun': expected {known} \(did you mean 'dry_run'\?\)"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})

@@ -249,6 +249,48 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         list(config.span(DAILY, "2013-04-02", "2013-04-01"))
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"alerts": [{"to": "pigeon", "connection": "c"}]},
+         r"p\.yaml: alerts\.0\.to: got 'pigeon': .*'email', 'slack', 'pagerduty' or 'webhook'"),
+        ({"alerts": [{"to": "slack", "connection": "c"}, {"to": "email", "connection": "c"}]},
+         r"alerts\.1: .*recipients are for email, which needs at least one"),
+        ({"alerts": [{"to": "slack", "connection": "c", "recipients": ["a"]}]}, "are for email"),
+        ({"alerts": [{"to": "slack", "connection": "c", "endpoint": "x"}]}, "is for webhook"),
+        ({"alerts": [{"to": "slack", "connection": "c", "event": ["late"]}]},
+         r"alerts\.0\.event: unknown key; .*did you mean 'events'\?"),
+        ({"alerts": [{"to": "slack", "connection": "c", "events": ["later"]}]},
+         "'late' or 'drift'"),
+        ({"slo": {"by": "6:30"}}, r"slo\.by: got '6:30': expected hours and minutes"),
+        ({"slo": {"by": 630}}, r"slo\.by: got 630: write the time in quotes: '10:30'"),
+        ({"slo": {"by": "06:30", "within_minutes": 5}}, "give by or within_minutes, not both"),
+        ({"slo": {"by": "06:30"}, "input": {"path": "in", "partition": {"d": "%Y-%m-%dT%H"}}},
+         "slo.by is for daily partitions; use slo.within_minutes"),
+        ({"model": {"name": "m", "version": 1, "on_new_model": "latest"}},
+         "watches an alias or tags; version never changes"),
+        ({"schedule": {"pool": "gpu"}},
+         r"p\.yaml: schedule\.pool: got 'gpu', expected default_pool or spark; .*conf/pools\.json"),
+    ],
+)  # fmt: skip
+def test_wrong_alerts_promises_and_pools_are_named(project, section, message) -> None:  # type: ignore[no-untyped-def]
+    root = project(PIPELINE | section)
+    (root / "conf" / "pools.json").write_text('{"spark": {"slots": 1}}')
+    with pytest.raises(ConfigError, match=message):
+        config.load("p", root=root)
+
+
+def test_an_alert_of_a_lower_layer_knows_its_file(project) -> None:  # type: ignore[no-untyped-def]
+    root = project(PIPELINE, base={"alerts": [{"to": "slack"}]})
+    assert _error(root).startswith("conf/base.yaml: alerts.0.connection: missing")
+
+
+def test_pools_that_are_no_json_are_refused(project) -> None:  # type: ignore[no-untyped-def]
+    root = project(PIPELINE | {"schedule": {"pool": "gpu"}})
+    (root / "conf" / "pools.json").write_text("gpu: 1")
+    assert "conf/pools.json is not valid JSON" in _error(root)
+
+
 def test_the_committed_schemas_are_fresh() -> None:
     for name, schema in schemas().items():
         committed = json.loads((ROOT / "conf" / "schema" / name).read_text())

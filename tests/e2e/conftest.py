@@ -6,17 +6,23 @@ in it as ``make demo`` makes them.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from e2e.helpers import REPOSITORY, Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
+from receivers import mailbox, metrics, posts
+
+RUNNING = ("flight_delay", "by_hand", "held", "unanswered", "watched", "watched_on_new_model",
+           "after_scores")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +42,28 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     for name in ("jobs", "plugins"):
         (code / name).symlink_to(REPOSITORY / name)
     users = {"admin": "admin", "viewer": "viewer"}
-    with Stack(root, Ports(0, 0), code=code, users=users) as stack:
+    with ExitStack() as receivers:
+        mail, hook, figures = (receivers.enter_context(r()) for r in (mailbox, posts, metrics))
+        stack = Stack(root, Ports(0, 0), code=code, users=users)
+        lineage = root / "lineage.jsonl"
+        stack.env |= {
+            "AIRFLOW_CONN_MAIL": mail.connection,
+            "AIRFLOW_CONN_HOOK": hook.connection,
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": str(figures.port),
+            "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "nights",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(lineage), "append": True}
+            ),
+        }
+        receivers.enter_context(stack)
         airflow = stack.client()
-        for dag_id in ("flight_delay", "by_hand", "nightly", "held", "unanswered", "after_scores"):
+        for dag_id in ("nightly", *RUNNING):
             airflow.wait_for_dag(dag_id)
-        for dag_id in ("flight_delay", "by_hand", "held", "unanswered", "after_scores"):
+        for dag_id in RUNNING:
             airflow.pause(dag_id, False)
         url = f"http://localhost:{stack.ports.airflow}"
-        yield Local(root, stack.env, airflow, url, {user: stack.password(user) for user in users})
+        passwords = {user: stack.password(user) for user in users}
+        yield Local(root, stack.env, airflow, url, passwords, mail, hook, figures, lineage)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from nocturne_airflow.client import Airflow
+from receivers import Mailbox, Metrics, Posts
 
 __all__ = ["DAYS", "FIRST", "REPOSITORY", "RUN_TIMEOUT_S", "Local", "asked_at_gate", "copy_conf",
            "days", "late_partitions", "status"]  # fmt: skip
@@ -37,6 +38,10 @@ class Local:
     airflow: Airflow
     url: str
     passwords: Mapping[str, str]
+    mail: Mailbox
+    hook: Posts
+    figures: Metrics
+    lineage: Path
 
     def run(self, *command: str, root: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the stack's environment; its output is shown if it fails."""
@@ -91,10 +96,11 @@ def days(count: int = DAYS) -> list[str]:
 
 
 def copy_conf(root: Path) -> None:
-    """The repository's conf/, and two more pipelines of the same model.
+    """The repository's conf/, and more pipelines of the same model.
 
     ``by_hand`` is the demo with an output of its own; ``nightly`` has an input of its own too,
-    and no end date.
+    and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
+    models.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -122,9 +128,21 @@ def copy_conf(root: Path) -> None:
     never = {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}
     suite = {"name": "never", "expectations": [never]}
     (root / "conf" / "expectations" / "never.yaml").write_text(yaml.safe_dump(suite))
+    held["alerts"] = [{"to": "email", "connection": "mail", "recipients": ["ada@example.com"]}]
+    held["schedule"]["pool"] = "spark"
+    pool = {"slots": 2, "description": "Spark jobs at once", "include_deferred": False}
+    (root / "conf" / "pools.json").write_text(json.dumps({"spark": pool}))
     unanswered = held | {"name": "unanswered", "gate": {"deadline_hours": 0.003}}
     unanswered["output"] = held["output"] | {"path": "var/unanswered/scores"}
-    for pipeline in (by_hand, nightly, held, unanswered):
+    unanswered["alerts"] = nightly["alerts"] = [{"to": "webhook", "connection": "hook"}]
+    nightly["slo"] = {"within_minutes": 0.01}  # always late: nights are not scored in .6 s
+    # Of another alias, which a test moves.
+    watched: dict[str, Any] = yaml.safe_load(demo)
+    watched["name"] = "watched"
+    watched["output"]["path"] = "var/watched/scores"
+    watched["model"] = {"name": "flight_delay", "alias": "candidate", "on_new_model": "hold",
+                        "poll_seconds": 2}  # fmt: skip
+    for pipeline in (by_hand, nightly, held, unanswered, watched):
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 

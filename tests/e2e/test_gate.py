@@ -24,6 +24,9 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
               "--to-date", FILLED)  # fmt: skip
 
     asked_at_gate(local, "held", approved)
+    [mail] = [m for m in local.mail.got if APPROVED in str(m["Subject"])]
+    assert mail["Subject"] == f"[nocturne] held {APPROVED} is held and waits for a decision"
+    assert "expectations failed" in mail.get_body(("html",)).get_content()
     [asked] = airflow.call("GET", f"/dags/held/dagRuns/{approved}/hitlDetails")["hitl_details"]
     assert asked["subject"] == f"Publish held {APPROVED}?"
     assert "expectations failed" in asked["body"]
@@ -50,6 +53,7 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
     decided = airflow.trigger("held", FILLED, {"action": "approve"})
     assert local.ended("held", decided)["score"] == "skipped"
     later = status(local, "held", FILLED)
+    assert not any(FILLED in str(mail["Subject"]) for mail in local.mail.got)
     assert later["state"] == "published"
     assert json.loads(Path(later["manifest"]).read_text())["approved_by"] == "admin"
 
@@ -57,6 +61,25 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
     late = status(local, "unanswered", str(FIRST))
     assert late["state"] == "rejected"
     assert late["message"].endswith("nobody answered before the deadline")
+    told = [b for _, b in local.hook.got if b["pipeline"] == "unanswered"]
+    assert [(b["event"], b["partition"]) for b in told] == [
+        ("held", str(FIRST)),
+        ("failed", str(FIRST)),
+    ]
+    assert "nobody answered before the deadline" in told[1]["why"]
+    assert "Log of gate" in told[1]["links"]
+
+    pools = {p["name"]: p["slots"] for p in airflow.call("GET", "/pools")["pools"]}
+    assert pools["spark"] == 2
+    [score] = [t for t in airflow.call("GET", f"/dags/held/dagRuns/{approved}/taskInstances")
+               ["task_instances"] if t["task_id"] == "score"]  # fmt: skip
+    assert score["pool"] == "spark"
+
+    figures = local.figures.got
+    rows = published["rows_in"]
+    assert f"airflow.nocturne.held.rows:{rows}|g" in figures
+    assert "airflow.nocturne.held.nights.hold:1|c" in figures
+    assert any(line.startswith("airflow.nocturne.held.seconds.score:") for line in figures)
 
 
 def test_a_dag_that_waits_for_the_scores_runs_for_each_partition(local: Local) -> None:
@@ -73,3 +96,46 @@ def test_a_dag_that_waits_for_the_scores_runs_for_each_partition(local: Local) -
         said = local.airflow.log("after_scores", found[key], "tell")
         assert f"{key}: " in said
         assert "rows of model version 1, verdict hold, manifest 000001-" in said
+
+
+def test_lineage_names_tables_rows_checks_and_model(local: Local) -> None:
+    """After the nights above: OpenLineage's events of ``held``, approved at the gate or later."""
+    events = [json.loads(line) for line in local.lineage.read_text().splitlines()]
+    made = {
+        e["run"]["facets"]["nocturne"]["partition"]: e
+        for e in events
+        if e["eventType"] == "COMPLETE" and "nocturne" in e["run"]["facets"]
+        and e["job"]["name"].startswith("held.")
+    }  # fmt: skip
+    assert {day: e["job"]["name"] for day, e in made.items()} == {
+        APPROVED: "held.publish",
+        FILLED: "held.prepare",
+    }
+    event, night = made[APPROVED], status(local, "held", APPROVED)
+    facts = event["run"]["facets"]["nocturne"]
+    assert facts["manifest"] == night["manifest"]
+    assert (facts["modelVersion"], facts["approvedBy"]) == (1, "admin")
+
+    [given] = event["inputs"]
+    assert (given["namespace"], given["name"]) == ("file", str(local.root / "var/demo/flights"))
+    assert {"name": "origin", "type": "string"} in _plain(given["facets"]["schema"]["fields"])
+    metrics = given["inputFacets"]["dataQualityMetrics"]
+    assert metrics["rowCount"] == night["rows_in"]
+    assert metrics["columnMetrics"]["distance"]["nullCount"] == 0
+    assert metrics["columnMetrics"]["distance"]["min"] > 0
+    assert given["inputFacets"]["subset"]["inputCondition"]["partitions"][0]["dimensions"] == {
+        "ds": APPROVED
+    }
+
+    [scores] = event["outputs"]
+    assert scores["name"] == str(local.root / "var/held/scores")
+    assert {f["name"] for f in scores["facets"]["schema"]["fields"]} >= {"flight", "origin"}
+    assert scores["facets"]["version"]["datasetVersion"] == facts["manifestId"]
+    assert scores["outputFacets"]["outputStatistics"]["rowCount"] == night["rows_published"]
+    [failed] = [a for a in scores["facets"]["dataQualityAssertions"]["assertions"]
+                if not a["success"]]  # fmt: skip
+    assert failed["assertion"] == "expect_table_row_count_to_equal"
+
+
+def _plain(fields: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [{k: f[k] for k in ("name", "type")} for f in fields]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pyarrow as pa
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 DAYS = tuple(f"2024-01-{day:02d}" for day in range(1, 6))
 
 
-def scored(loaded: config.Loaded, day: str, **options: bool) -> Run:
+def scored(loaded: config.Loaded, day: str, **options: Any) -> Run:
     """A day that is planned and scored here, without Spark."""
     run = prepare(loaded, config.partition(loaded.pipeline.input.partition, day), **options).run
     assert run is not None
@@ -38,7 +38,7 @@ def scored(loaded: config.Loaded, day: str, **options: bool) -> Run:
     return run
 
 
-def night_of(loaded: config.Loaded, day: str, **options: bool) -> Manifest:
+def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
     """A day that is planned, scored here, judged and published."""
     run = scored(loaded, day, **options)
     judge(run)

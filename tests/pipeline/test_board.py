@@ -95,3 +95,13 @@ def test_the_newest_partition(
         (tmp_path / "elsewhere" / folder).mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
     assert newest(config.load("p")) == last
+
+
+def test_the_newest_that_is_published(project: MakeProject) -> None:
+    loaded = project()
+    assert newest(loaded) == DAYS[-1]
+    assert newest(loaded, published=True) is None
+    for day in (DAYS[1], DAYS[0]):
+        night_of(loaded, day)
+    scored(loaded, DAYS[2])
+    assert newest(loaded, published=True) == DAYS[1]

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from nocturne import config
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
-from nocturne.errors import Held, StateError
+from nocturne.errors import ConfigError, Held, StateError
+from nocturne.identity import AIRFLOWS, code
+from nocturne.pipeline import prepare
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge, judge_again
 from nocturne.pipeline.publishing import publish_run
@@ -171,3 +173,35 @@ def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
 
     folder = run_folder(Layout.of(loaded).partition_state(manifest.partition), manifest)
     return read(Run, folder / "run.json")
+
+
+def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: MakeProject) -> None:
+    loaded = project()
+    run = scored(loaded, DAYS[0], hold="model version 2 is new")
+    judgement = judge(run)
+    assert (judgement.verdict, judgement.reasons) == ("hold", ("model version 2 is new",))
+    assert (judgement.quality_verdict, judgement.drift_verdict) == ("ok", "ok")
+    with pytest.raises(Held, match="is held, nothing was published: model version 2 is new"):
+        publish_run(run)
+    again = scored(loaded, DAYS[0])  # asked for without: the same run, and no reason to hold it
+    assert again.run_key == run.run_key
+    assert judge(again).verdict == "ok"
+
+
+def test_what_asked_for_a_night_is_in_its_manifest(project: MakeProject) -> None:
+    caller = {"airflow": "3.3.2", AIRFLOWS: code(), "bundle": "git", "bundle_version": "1f2e"}
+    made = night_of(project(), DAYS[0], caller=caller)
+    assert made.environment["nocturne"] == code()
+    assert made.environment.items() >= caller.items()
+
+
+def test_two_nocturnes_are_told_apart(project: MakeProject) -> None:
+    other = {AIRFLOWS: "0.1.0+00000000", "bundle": "git", "bundle_version": ""}
+    loaded = project()
+    day = partition(loaded.pipeline.input.partition, DAYS[0])
+    said = prepare(loaded, day, caller=other).message
+    assert "WARNING: Airflow has nocturne 0.1.0+00000000 (bundle 'git' at no version)" in said
+    assert f"the jobs have {code()}" in said
+    strict = config.load("p", overrides={"schedule.on_skew": "fail"})
+    with pytest.raises(ConfigError, match=r"or set schedule\.on_skew: warn. Nothing was done"):
+        prepare(strict, day, caller=other)

@@ -9,7 +9,8 @@ import pytest
 
 from nocturne import config, registry
 from nocturne.errors import ModelError
-from nocturne.pipeline.model import resolver
+from nocturne.pipeline.model import resolver, version_now
+from nocturne.tracking import connect, tracking_uri
 
 Project = Callable[..., config.Loaded]
 
@@ -35,3 +36,17 @@ def test_an_error_is_an_answer_too(project: Project, monkeypatch: pytest.MonkeyP
         with pytest.raises(ModelError, match="no such model"):
             resolve()
     assert len(asked) == 1
+
+
+def test_what_an_alias_means_now(project: Project) -> None:
+    loaded = project()
+    assert version_now(loaded) == 1
+    client = connect(tracking_uri(loaded.pipeline.registry.tracking_uri, loaded.home))
+    first = client.get_model_version("small", "1")
+    second = client.create_model_version("small", first.source, first.run_id)
+    assert version_now(loaded) == 1
+    client.set_registered_model_alias("small", "champion", second.version)
+    assert version_now(loaded) == 2
+    client.delete_registered_model_alias("small", "champion")
+    with pytest.raises(ModelError, match="has no alias 'champion'"):
+        version_now(loaded)

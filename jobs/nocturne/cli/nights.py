@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -35,6 +36,8 @@ app = typer.Typer()
 
 RunDir = Annotated[Path, typer.Argument(help="The run directory that prepare printed.")]
 Force = Annotated[bool, typer.Option("--force", help="Score again what is published already.")]
+Hold = Annotated[str, typer.Option("--hold", metavar="WHY",
+                 help="Hold it for a person, whatever the checks say.")]  # fmt: skip
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve and plan, score nothing.")]
 
 
@@ -46,6 +49,7 @@ def score(
     to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
     model_version: Version = None,
     force: Force = False,
+    hold: Hold = "",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +60,9 @@ def score(
     nights = list(config.span(loaded.pipeline.input.partition, date, to))
     watch = Stopwatch()
     with watch("in all"):
-        done = score_range(loaded, nights, force=force, dry_run=dry_run, say=say, watch=watch)
+        done = score_range(
+            loaded, nights, force=force, dry_run=dry_run, hold=hold, say=say, watch=watch
+        )
     say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
     _tell(name, done, as_json)
 
@@ -111,14 +117,17 @@ def prepare(
     date: Date,
     model_version: Version = None,
     force: Force = False,
+    hold: Hold = "",
     dry_run: DryRun = False,
+    caller: Annotated[str, typer.Option(hidden=True, help="Versions of what asks, as JSON.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Resolve the model and plan a partition; print its run directory."""
     from nocturne.pipeline import prepare as plan_it
 
     loaded, partition = night(name, date, model_version)
-    prepared = plan_it(loaded, partition, force=force, dry_run=dry_run)
+    versions = json.loads(caller) if caller else {}
+    prepared = plan_it(loaded, partition, force=force, hold=hold, dry_run=dry_run, caller=versions)
     say(prepared.message)
     run_dir = prepared.run.run_dir if prepared.run and prepared.action == "score" else None
     answer({"action": prepared.action, "run_dir": run_dir, "message": prepared.message}, as_json)
@@ -160,6 +169,8 @@ def judge(
         say(f"report {judgement.report}")
     said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
             "report": judgement.report, "run_dir": str(run_dir),
+            "rows_in": judgement.rows_in, "quarantined": judgement.quarantined,
+            "drift_paged": judgement.drift.paged, "seconds": judgement.seconds,
             "mlflow": mlflow_page(as_planned(judged), judgement.mlflow_run_id)}  # fmt: skip
     answer(said, as_json)
 

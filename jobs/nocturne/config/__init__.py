@@ -1,10 +1,11 @@
 """The config room: typed YAML in layers, and what a date means to a pipeline."""
 
-from nocturne.config.layers import Loaded, home, load, names, registry_uri
+from nocturne.config.layers import POOLS, Loaded, home, load, names, registry_uri
 from nocturne.config.models import Pipeline, Scoring
 from nocturne.config.partitions import from_path, key_format, parse, partition, period, span
 
 __all__ = [
+    "POOLS",
     "Loaded",
     "Pipeline",
     "Scoring",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
-from nocturne.config.models import NAME, UNSAID, Pipeline
+from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline
 from nocturne.errors import ConfigError, choices
 from nocturne.tracking import without_secret
 
-__all__ = ["Loaded", "home", "load", "merge", "names", "registry_uri"]
+__all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "registry_uri"]
 
+POOLS = "conf/pools.json"
+"""Airflow's pools, as ``airflow pools export`` writes them."""
 Tree = dict[str, Any]
 
 
@@ -134,7 +137,32 @@ def load(
         pipeline = Pipeline.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, f"conf/pipelines/{name}.yaml")) from None
+    pool, there = pipeline.schedule.pool, pools(root)
+    if pool not in there:
+        origin = origins["schedule.pool"]
+        raise ConfigError(
+            f"{origin}: schedule.pool: got {pool!r}, expected {choices(sorted(there))}; Airflow "
+            f"would never start its task. Add the pool to {POOLS} and run `airflow pools import "
+            f"{POOLS}`"
+        )
     return Loaded(pipeline, origins, root)
+
+
+def pools(root: Path) -> set[str]:
+    """The Airflow pools there are: its own, and those of conf/pools.json.
+
+    Raises:
+        ConfigError: the file is no JSON object.
+    """
+    try:
+        found = json.loads((root / POOLS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = {}
+    except ValueError as error:
+        raise ConfigError(f"{POOLS} is not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{POOLS}: expected an object, as `airflow pools export` writes it")
+    return {DEFAULT_POOL, *found}
 
 
 def registry_uri(root: Path, env: str | None = None) -> str | None:
@@ -194,8 +222,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location)
         origin = next(
-            (o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), default
-        )
+            (o for k, o in origins.items()
+             if k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.")),
+            default,
+        )  # fmt: skip
         if problem["type"] == "extra_forbidden":
             valid = _valid_keys(location[:-1])
             near = difflib.get_close_matches(location[-1], valid, 1)
@@ -215,5 +245,5 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
 def _valid_keys(location: list[str]) -> list[str]:
     model: Any = Pipeline
     for part in location:
-        model = model.model_fields[part].annotation
+        model = get_args(model)[0] if part.isdecimal() else model.model_fields[part].annotation
     return list(model.model_fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -19,14 +19,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from nocturne.config.partitions import determines
+from nocturne.config.partitions import determines, period
 
-__all__ = ["Drift", "Gate", "Input", "Model", "Output", "Pipeline", "Quality", "Ready", "Registry",
-           "Schedule", "Scoring", "Spark"]  # fmt: skip
+__all__ = ["Alert", "Drift", "Event", "Gate", "Input", "Model", "Output", "Pipeline", "Quality",
+           "Ready", "Registry", "Schedule", "Scoring", "Slo", "Spark"]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+DEFAULT_POOL = "default_pool"
+"""Airflow's own."""
 UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
@@ -101,6 +103,13 @@ class Model(_Section):
         False,
         description="Load artifacts that run code when they are loaded (pickle, cloudpickle).",
     )
+    on_new_model: Literal["nothing", "latest", "hold"] = Field(
+        "nothing",
+        description="What happens when alias or tags come to mean another version: nothing, until "
+        "the next night; latest: the last published partition is scored again; hold: so it is, and "
+        "held for a person. A DAG of its own watches the registry.",
+    )
+    poll_seconds: float = Field(60, ge=1, description="How often on_new_model asks the registry.")
 
     @model_validator(mode="after")
     def _one_selector(self) -> Model:
@@ -109,6 +118,10 @@ class Model(_Section):
             raise ValueError(
                 f"exactly one of alias, tags and version selects the model; got "
                 f"{' and '.join(given) or 'none'}"
+            )
+        if self.version and self.on_new_model != "nothing":
+            raise ValueError(
+                f"on_new_model: {self.on_new_model} watches an alias or tags; version never changes"
             )
         return self
 
@@ -344,6 +357,19 @@ class Schedule(_Section):
     end_date: dt.date | None = Field(None, description="Last partition; none: goes on.")
     max_active_runs: int = Field(1, ge=1, description="Runs of this DAG at once.")
     retries: int = Field(2, ge=0, description="Retries of a task after a retryable error.")
+    pool: str = Field(
+        DEFAULT_POOL,
+        description="Airflow pool that the task score takes a slot of, one for each GPU or cluster "
+        "that pipelines share; conf/pools.json says which there are.",
+    )
+    on_skew: Literal["warn", "fail"] = Field(
+        "warn",
+        description="What a night does where Airflow and the jobs (NOCTURNE_PYTHON) have Nocturnes "
+        "whose code differs.",
+    )
+    priority: int = Field(
+        1, ge=1, le=1000, description="Of two pipelines that wait for a slot the higher one goes."
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -365,6 +391,70 @@ class Gate(_Section):
         description="How long a held night waits in Airflow for a person, whom it asks; then it is "
         "rejected. Backfills don't wait: their held nights are decided later.",
     )
+
+
+class Slo(_Section):
+    """Until when a night must be published; later, an alert `late` is sent. One of the two.
+
+    It is watched for scheduled runs only: a run by hand or a backfill has no such promise.
+    """
+
+    by: str | None = Field(
+        None,
+        description="Time of day in schedule.timezone, for daily partitions: '06:30', the first "
+        "one after the partition is over.",
+    )
+    within_minutes: float | None = Field(
+        None, gt=0, description="Minutes after the partition is over."
+    )
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> Any:
+        if isinstance(value, int):  # YAML 1.1 reads 10:30 as 630, in base 60
+            raise ValueError("write the time in quotes: '10:30'")
+        if value is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(value)):
+            raise ValueError("expected hours and minutes from '00:00' to '23:59', as '06:30'")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Slo:
+        if self.by is not None and self.within_minutes is not None:
+            raise ValueError("give by or within_minutes, not both")
+        return self
+
+
+Event = Literal["held", "failed", "late", "drift"]
+
+
+class Alert(_Section):
+    """Whom Airflow tells what; none of it in a backfill, which somebody is watching."""
+
+    to: Literal["email", "slack", "pagerduty", "webhook"] = Field(
+        description="email (SMTP), slack (an incoming webhook), pagerduty (Events API) or webhook "
+        "(the alert as JSON, by POST)."
+    )
+    connection: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="Id of the Airflow connection; it holds the address and the secret."
+    )
+    events: Annotated[list[Event], Field(min_length=1)] = Field(
+        list(get_args(Event)),
+        description="held: a night waits for a person; failed: a task gave up, or nobody answered; "
+        "late: not published in time (slo); drift: drift that pages, where drift.on_drift is warn.",
+    )
+    recipients: list[str] = Field([], description="email: who gets it.")
+    sender: str | None = Field(None, description="email: from whom; default: the connection's.")
+    endpoint: str = Field("", description="webhook: path after the connection's host.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Alert:
+        if (self.to == "email") != bool(self.recipients):
+            raise ValueError("recipients are for email, which needs at least one")
+        if self.sender is not None and self.to != "email":
+            raise ValueError("sender is for email")
+        if self.endpoint and self.to != "webhook":
+            raise ValueError("endpoint is for webhook")
+        return self
 
 
 class Spark(_Section):
@@ -389,6 +479,8 @@ class Pipeline(_Section):
     drift: Drift = Drift()
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
+    slo: Slo = Slo()
+    alerts: list[Alert] = Field([], description="Whom Airflow tells when something needs a person.")
     spark: Spark = Spark()
 
     @property
@@ -396,6 +488,12 @@ class Pipeline(_Section):
         """Spark's settings of this pipeline: a task has as many cores as torch has threads."""
         cores = {"spark.task.cpus": str(self.scoring.threads)} if self.scoring.threads > 1 else {}
         return cores | self.spark.conf
+
+    @model_validator(mode="after")
+    def _is_due_once_a_day(self) -> Pipeline:
+        if self.slo.by is not None and period(self.input.partition) < dt.timedelta(days=1):
+            raise ValueError("slo.by is for daily partitions; use slo.within_minutes")
+        return self
 
     @model_validator(mode="after")
     def _shows_no_sensitive_segment(self) -> Pipeline:

@@ -49,14 +49,17 @@ class Square:
     run_dir: str = ""
 
 
-def newest(loaded: Loaded) -> str | None:
-    """The last partition that has come, or was scored; None if none has."""
+def newest(loaded: Loaded, *, published: bool = False) -> str | None:
+    """The last partition that has come, was scored, or (``published``) has scores; or None."""
     layout, names = Layout.of(loaded), loaded.pipeline.input.partition
     if not _in_order(names):
-        return max((p.key for p in partitions(loaded, layout)), default=None)
+        there = (p for p in partitions(loaded, layout)
+                 if not published or layout.output(p).is_dir())  # fmt: skip
+        return max((p.key for p in there), default=None)
+    roots = (layout.table,) if published else (layout.source, layout.state, layout.table)
     lasts = (
         next((p.key for path in _folders(root, tuple(names)) if (p := from_path(names, path))), "")
-        for root in (layout.source, layout.state, layout.table)
+        for root in roots
     )
     return max(lasts) or None
 

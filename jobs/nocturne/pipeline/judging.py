@@ -277,8 +277,12 @@ def _verdict(
                           for s, c in only[:3])  # fmt: skip
         more = f" and {len(only) - 3} more" if len(only) > 3 else ""
         reasons.append(f"drifted in a segment alone: {worst}{more}")
+    asked: VerdictName = "ok"
+    if run.hold:
+        asked = "hold"
+        reasons.append(run.hold)
     return Judgement(
-        verdict=max(quality_verdict, drift_verdict, key=_ORDER.index),
+        verdict=max(quality_verdict, drift_verdict, asked, key=_ORDER.index),
         reasons=tuple(reasons),
         rows_in=rows_in,
         rows_out=sum(r.rows_out for r in results),

@@ -10,7 +10,7 @@ from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.tracking import tracking_uri
 
-__all__ = ["Resolve", "resolver"]
+__all__ = ["Resolve", "resolver", "version_now"]
 
 Resolve = Callable[[], registry.Resolved]
 
@@ -28,7 +28,7 @@ def resolver(loaded: Loaded) -> Resolve:
             pipeline = loaded.pipeline
             try:
                 answer = registry.resolve(
-                    **pipeline.model.model_dump(),
+                    **pipeline.model.model_dump(exclude={"on_new_model", "poll_seconds"}),
                     tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
                     store=Layout.of(loaded).state / "models",
                 )
@@ -39,3 +39,16 @@ def resolver(loaded: Loaded) -> Resolve:
         return answer
 
     return resolve
+
+
+def version_now(loaded: Loaded) -> int:
+    """The version that the pipeline's alias or tags mean now.
+
+    Raises:
+        ModelError, RegistryUnavailable: there is none, or the server did not answer.
+    """
+    pipeline = loaded.pipeline
+    return registry.version_of(
+        **pipeline.model.model_dump(include={"name", "alias", "tags"}),
+        tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
+    )

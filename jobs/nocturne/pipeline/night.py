@@ -61,6 +61,7 @@ def score_range(
     force: bool,
     dry_run: bool,
     requeue: bool = False,
+    hold: str = "",
     say: Callable[[str], None],
     watch: Stopwatch | None = None,
 ) -> list[Night]:
@@ -68,6 +69,7 @@ def score_range(
 
     Args:
         requeue: score the published splits with quarantined rows again.
+        hold: why a person must look before they are published.
         watch: is told the seconds of each step, as this process waits for it.
     """
     watch = watch or Stopwatch()
@@ -76,7 +78,7 @@ def score_range(
         if not dry_run and _expects_work(loaded, nights, force or requeue):
             spark.start()
         with watch("prepare"):
-            done, todo = _prepare(loaded, nights, force, dry_run, requeue, say)
+            done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say)
         if todo:
             done |= _finish(todo, spark, say, watch)
     return [done[night.key] for night in nights]
@@ -88,6 +90,7 @@ def _prepare(
     force: bool,
     dry_run: bool,
     requeue: bool,
+    hold: str,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Night], list[Run]]:
     """The nights that are done with already, and the runs of the others."""
@@ -100,7 +103,7 @@ def _prepare(
     for night in nights:
         try:
             prepared = prepare(loaded, night, force=force, dry_run=dry_run, requeue=requeue,
-                               resolve=resolve)  # fmt: skip
+                               hold=hold, resolve=resolve)  # fmt: skip
         except Exception as error:
             done[night.key] = _failed(night, error, say)
             continue

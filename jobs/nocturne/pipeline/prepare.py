@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from nocturne.errors import (
 )
 from nocturne.failpoints import reach
 from nocturne.files import digest
+from nocturne.identity import AIRFLOWS, code
 from nocturne.layout import Layout, suite_path
 from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
@@ -83,6 +85,8 @@ def prepare(
     force: bool = False,
     dry_run: bool = False,
     requeue: bool = False,
+    hold: str = "",
+    caller: Mapping[str, str] | None = None,
     resolve: Resolve | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
@@ -90,12 +94,16 @@ def prepare(
     Args:
         force: score again although the same scores are published.
         requeue: score the splits with quarantined rows again, and take the others over.
+        hold: why a person must look at it before it is published.
+        caller: versions of what asks for it: see ``Run``.
         resolve: gives the model; for a range, so that its nights have one.
 
     Raises:
         NocturneError: anything that stands against scoring, before Spark starts.
     """
     layout = Layout.of(loaded)
+    caller = dict(caller or {})
+    skew = _skew(loaded, caller)
     try:
         ready(loaded, partition)
     except PartitionMissing as error:
@@ -106,7 +114,9 @@ def prepare(
     try:
         with disk_errors():
             resolve = resolve or resolver(loaded)
-            return _plan(loaded, partition, layout, force, dry_run, requeue, resolve)
+            wanted = _Wanted(force, dry_run, requeue, hold, caller)
+            planned = _plan(loaded, partition, layout, wanted, resolve)
+            return replace(planned, message=planned.message + skew)
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
@@ -114,13 +124,41 @@ def prepare(
         raise
 
 
+def _skew(loaded: Loaded, caller: Mapping[str, str]) -> str:
+    """What to say where Airflow's Nocturne is not this one; "" if it is.
+
+    Raises:
+        ConfigError: it is not, and schedule.on_skew is fail.
+    """
+    theirs = caller.get(AIRFLOWS, code())
+    if theirs == code():
+        return ""
+    said = (
+        f"Airflow has nocturne {theirs} (bundle {caller.get('bundle')!r} at "
+        f"{caller.get('bundle_version') or 'no version'}), the jobs have {code()} in "
+        f"{sys.executable}; install the same in both"
+    )
+    if loaded.pipeline.schedule.on_skew == "fail":
+        raise ConfigError(f"{said}, or set schedule.on_skew: warn. Nothing was done.")
+    return f"\nWARNING: {said}"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is special about this time."""
+
+    force: bool
+    dry_run: bool
+    requeue: bool
+    hold: str
+    caller: dict[str, str]
+
+
 def _plan(
     loaded: Loaded,
     partition: Partition,
     layout: Layout,
-    force: bool,
-    dry_run: bool,
-    requeue: bool,
+    wanted: _Wanted,
     resolve: Resolve,
 ) -> Prepared:
     pipeline = loaded.pipeline
@@ -173,7 +211,7 @@ def _plan(
     content_key = plan.run_key(splits)
     same = current is not None and current.content_key == content_key
     lost = same and current is not None and not publish.intact(current, layout.output(partition))
-    if requeue:
+    if wanted.requeue:
         if current is None or not same or lost:
             raise _not_as_it_was(pipeline.name, partition, current)
         if not current.quarantine:
@@ -181,7 +219,7 @@ def _plan(
             return Prepared("nothing", said, None, current)
         splits = _requeued(read(Run, publish.run_folder(state_dir, current) / "run.json"), current)
     elif current is not None and (
-        force or lost or (not same and _was_published(state_dir, current, content_key))
+        wanted.force or lost or (not same and _was_published(state_dir, current, content_key))
     ):
         # A published file's name is never given to other bytes: not even where they would be
         # made of the same, as after a rollback.
@@ -215,6 +253,8 @@ def _plan(
         tables=tables,
         unique_keys=pipeline.quality.unique_keys,
         segments=_segments(pipeline.drift, resolved.baseline, centers),
+        hold=wanted.hold,
+        caller=wanted.caller,
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
@@ -226,13 +266,13 @@ def _plan(
     )
     if lost:
         what += "; published files are missing or damaged, so it is scored again"
-    if current is not None and same and not force and not lost and not requeue:
-        if not dry_run:
+    if current is not None and same and not lost and not (wanted.force or wanted.requeue):
+        if not wanted.dry_run:
             publish.settle(state_dir, layout.output(partition), pipeline.output.keep)
             state.clear(state_dir, current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
-    if dry_run:
+    if wanted.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
     reach("prepare.planned")

@@ -11,6 +11,7 @@ from pathlib import Path
 from nocturne import publish, report, state
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
+from nocturne.identity import code
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, current, in_force, results_of, step
 from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
@@ -99,7 +100,7 @@ def publish_run(run: Run) -> Manifest:
                 encoding_sha256=digest(run.encoding),
                 pinned=run.pinned,
                 config_digest=run.config_digest,
-                environment=environment(),
+                environment=environment() | run.caller,
                 input_dir=run.input_dir,
                 inputs=run.files,
                 outputs=tuple(outputs),
@@ -143,8 +144,9 @@ def environment() -> dict[str, str]:
     """Versions and machine that decide bits, or help to find out why they differ."""
     from importlib.metadata import version
 
-    packages = ("nocturne", "torch", "pyarrow", "numpy", "pyspark", "mlflow", "great-expectations")
+    packages = ("torch", "pyarrow", "numpy", "pyspark", "mlflow", "great-expectations")
     return {
+        "nocturne": code(),
         **{name: version(name) for name in packages},
         "python": platform.python_version(),
         "machine": platform.machine(),

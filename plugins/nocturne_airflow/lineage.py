@@ -1,0 +1,186 @@
+"""What a published partition was made of, as OpenLineage says it: no agent in Spark's JVM.
+
+Datasets are the tables (``file``, absolute path); which partition of them stands in the subset
+facets. https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nocturne import records
+from nocturne.publish import run_folder
+from nocturne.records import Judgement, Manifest, Partition, Run
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+__all__ = ["Traced", "lineage"]
+
+
+class Traced:
+    """An operator that may bring a partition into force; ``manifest`` is the file of what it did.
+
+    The OpenLineage provider, where it is installed and told a transport, asks it when it is done.
+    """
+
+    manifest: str = ""
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
+        return lineage(Path(self.manifest)) if self.manifest else None
+
+
+def lineage(manifest: Path) -> OperatorLineage:
+    """Input and output tables of published scores, with schemas, counts, checks and the model."""
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    made = records.read(Manifest, manifest)
+    folder = run_folder(manifest.parents[1], made)
+    run = records.read(Run, folder / "run.json")
+    judgement = records.read(Judgement, folder / "judgement.json")
+    return OperatorLineage(
+        inputs=[_input(run, made, judgement), *_joined(run)],
+        outputs=[_output(run, made, judgement)],
+        run_facets={"nocturne": _run_facet()(**_facts(manifest, made))},
+    )
+
+
+def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
+    from openlineage.client.event_v2 import InputDataset
+    from openlineage.client.facet_v2 import base_subset_dataset as subset
+    from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
+
+    folder = Path(run.input_dir)
+    columns = {
+        name: metrics.ColumnMetrics(
+            nullCount=column.null + column.nan,
+            count=float(column.rows),
+            min=None if name in run.sensitive else column.minimum,
+            max=None if name in run.sensitive else column.maximum,
+        )
+        for name, column in judgement.profile.columns.items()
+        if name not in made.score_summary
+    }
+    return InputDataset(
+        "file",
+        str(_table(folder, run.partition)),
+        facets=_schema(folder / made.inputs[0].path) if made.inputs else {},
+        inputFacets={
+            "dataQualityMetrics": metrics.DataQualityMetricsInputDatasetFacet(
+                columns, made.rows_in, sum(f.size for f in made.inputs), len(made.inputs)
+            ),
+            "dataQualityAssertions": _assertions(judgement, "input"),
+            "subset": subset.InputSubsetInputDatasetFacet(_condition(run.partition)),
+        },
+    )
+
+
+def _joined(run: Run) -> list[Any]:
+    """The other tables that the run's query names."""
+    from openlineage.client.event_v2 import InputDataset
+
+    tables = run.query.tables if run.query else {}
+    return [InputDataset("file", path) for _, path in sorted(tables.items())]
+
+
+def _output(run: Run, made: Manifest, judgement: Judgement) -> Any:
+    from openlineage.client.event_v2 import OutputDataset
+    from openlineage.client.facet_v2 import base_subset_dataset as subset
+    from openlineage.client.facet_v2 import dataset_version_dataset as version
+    from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
+
+    folder = Path(run.output_dir)
+    size = sum(f.size for f in made.outputs)
+    return OutputDataset(
+        "file",
+        str(_table(folder, run.partition)),
+        facets={
+            **(_schema(folder / made.outputs[0].path) if made.outputs else {}),
+            "version": version.DatasetVersionDatasetFacet(made.id),
+            "dataQualityAssertions": _assertions(judgement, "output"),
+        },
+        outputFacets={
+            "outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(
+                made.rows_published, size, len(made.outputs)
+            ),
+            "subset": subset.OutputSubsetOutputDatasetFacet(_condition(run.partition)),
+        },
+    )
+
+
+def _table(folder: Path, partition: Partition) -> Path:
+    for _ in partition.keys:
+        folder = folder.parent
+    return folder
+
+
+def _condition(partition: Partition) -> Any:
+    from openlineage.client.facet_v2 import base_subset_dataset as subset
+
+    one = subset.Partition(dict(partition.keys), partition.key)
+    return subset.PartitionSubsetCondition([one])
+
+
+def _schema(file: Path) -> dict[str, Any]:
+    """Of a Parquet file; nothing for any other."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from openlineage.client.facet_v2 import schema_dataset
+
+    try:
+        found = pq.read_schema(file)
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    fields = [schema_dataset.SchemaDatasetFacetFields(f.name, str(f.type)) for f in found]
+    return {"schema": schema_dataset.SchemaDatasetFacet(fields)}
+
+
+def _assertions(judgement: Judgement, suite: str) -> Any:
+    from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
+
+    asked: Iterable[records.Expectation] = judgement.quality.expectations
+    return assertions.DataQualityAssertionsDatasetFacet(
+        [assertions.Assertion(e.type, e.success, e.column) for e in asked if e.suite == suite]
+    )
+
+
+def _facts(path: Path, made: Manifest) -> dict[str, Any]:
+    return {
+        "manifest": str(path),
+        "manifestId": made.id,
+        "partition": made.partition.key,
+        "model": made.model.name,
+        "modelVersion": made.model.version,
+        "modelSha256": made.model.sha256,
+        "mlflowRunId": made.mlflow_run_id,
+        "verdict": made.verdict,
+        "rowsQuarantined": made.rows_quarantined,
+        "approvedBy": made.approved_by,
+    }
+
+
+@cache
+def _run_facet() -> Any:
+    """Made when it is first wanted: OpenLineage need not be installed."""
+    import attr
+    from openlineage.client.facet_v2 import RunFacet
+
+    @attr.define
+    class NocturneRunFacet(RunFacet):  # type: ignore[misc,unused-ignore]
+        """Which model made the scores, and the manifest that proves it."""
+
+        manifest: str
+        manifestId: str  # noqa: N815
+        partition: str
+        model: str
+        modelVersion: int  # noqa: N815
+        modelSha256: str  # noqa: N815
+        mlflowRunId: str | None  # noqa: N815
+        verdict: str
+        rowsQuarantined: int  # noqa: N815
+        approvedBy: str | None  # noqa: N815
+
+    return NocturneRunFacet

@@ -1,0 +1,47 @@
+"""A night's figures as Airflow's own metrics: StatsD or OpenTelemetry, whichever it sends to.
+
+Each has the tag ``dag_id``. Where Airflow writes names for plain StatsD, which has no tags, they
+go out under ``nocturne.<dag_id>.<figure>`` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk.configuration import conf
+from airflow.sdk.observability import stats
+
+__all__ = ["emit"]
+
+
+def emit(dag_id: str, judged: Mapping[str, Any]) -> None:
+    """What ``nocturne judge --json`` answers.
+
+    Gauges ``nocturne.rows``, ``.quarantined``, ``.rows_per_second``; timings
+    ``nocturne.seconds`` (tag ``room``); counter ``nocturne.nights`` (tag ``verdict``).
+    """
+    seconds: Mapping[str, float] = judged["seconds"]
+    rows, scoring = judged["rows_in"], seconds.get("score")
+    for path, tags in _names(dag_id):
+        stats.incr(f"{path}.nights{_segment(tags, judged['verdict'])}",
+                   tags=tags and tags | {"verdict": judged["verdict"]})  # fmt: skip
+        stats.gauge(f"{path}.rows", rows, tags=tags)
+        stats.gauge(f"{path}.quarantined", judged["quarantined"], tags=tags)
+        if scoring:
+            stats.gauge(f"{path}.rows_per_second", rows / scoring, tags=tags)
+        for room, took in seconds.items():
+            stats.timing(f"{path}.seconds{_segment(tags, room)}", took * 1000,
+                         tags=tags and tags | {"room": room})  # fmt: skip
+
+
+def _names(dag_id: str) -> list[tuple[str, dict[str, str]]]:
+    """(prefix, tags): one with tags, and one without if Airflow writes such names."""
+    named: list[tuple[str, dict[str, str]]] = [("nocturne", {"dag_id": dag_id})]
+    if conf.getboolean("metrics", "legacy_names_on", fallback=True):
+        named.append((f"nocturne.{dag_id}", {}))
+    return named
+
+
+def _segment(tags: Mapping[str, str], name: str) -> str:
+    return "" if tags else f".{name}"

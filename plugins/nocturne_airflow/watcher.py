@@ -1,0 +1,133 @@
+"""Watches the registry: when alias or tags mean a new version, the last night is scored again.
+
+The version seen last is kept with the asset, in Airflow's database: a change that is made while
+the triggerer is down is noticed when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Asset, AssetWatcher
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from nocturne.config import Loaded, load
+from nocturne.errors import NocturneError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["RegistryTrigger", "RescoreOperator", "watching_dag"]
+
+
+class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
+    """Asks which version the pipeline's selector means; an event when it is another one.
+
+    The version that is found first is no news. Events come at least once: the one before a
+    crash of the triggerer may come again, and scores nothing then.
+
+    Args:
+        pipeline: its name.
+        home: the project.
+        every: seconds between two questions.
+    """
+
+    def __init__(self, pipeline: str, home: str, every: float) -> None:
+        super().__init__()
+        self.pipeline, self.home, self.every = pipeline, home, every
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        said = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", said
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while True:
+            version = await asyncio.to_thread(self._version)
+            if version is not None:
+                last = await self.asset_state_store.aget("version")
+                if last is not None and last != version:
+                    yield TriggerEvent({"version": version, "before": last})
+                if last != version:
+                    await self.asset_state_store.aset("version", version)
+            await asyncio.sleep(self.every)
+
+    def _version(self) -> int | None:
+        """None, and a line in the log, where the registry gives no answer."""
+        from nocturne.pipeline.model import version_now
+
+        try:
+            return version_now(load(self.pipeline, root=Path(self.home)))
+        except NocturneError as error:
+            self.log.warning("%s: which model scores is not known now: %s", self.pipeline, error)
+            return None
+
+
+class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
+    """Starts the pipeline's DAG for the last partition that is published.
+
+    Args:
+        pipeline: its name, which is its DAG's id.
+        home: the project.
+        hold: whether a person must look before the new scores are published.
+    """
+
+    template_fields = ()
+
+    def __init__(self, *, pipeline: str, home: str, hold: bool, **kwargs: Any) -> None:
+        super().__init__(trigger_dag_id=pipeline, logical_date=None,
+                         fail_when_dag_is_paused=True, **kwargs)  # fmt: skip
+        self.pipeline, self.home, self.hold = pipeline, home, hold
+
+    def execute(self, context: Context) -> None:
+        from nocturne.pipeline.board import newest
+
+        key = newest(load(self.pipeline, root=Path(self.home)), published=True)
+        if key is None:
+            raise AirflowSkipException(f"nothing of {self.pipeline} is published yet")
+        news = _news(context["triggering_asset_events"])
+        why = f"model version {news.get('version', 'unknown')} is new" if self.hold else None
+        self.conf = {"day": key, **({"hold": why} if why else {})}
+        super().execute(context)
+
+
+def _news(events: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """What the trigger said last; nothing in a run by hand."""
+    said = [event.extra.get("payload", event.extra) for group in events.values() for event in group]
+    return said[-1] if said else {}
+
+
+def watching_dag(loaded: Loaded) -> DAG:
+    """The DAG ``<pipeline>_on_new_model``."""
+    pipeline, home = loaded.pipeline, str(loaded.home)
+    selected = Asset(
+        name=f"models/{pipeline.name}",
+        watchers=[
+            AssetWatcher(
+                name=f"{pipeline.name}_registry",
+                trigger=RegistryTrigger(pipeline.name, home, pipeline.model.poll_seconds),
+            )
+        ],
+    )
+    with DAG(
+        dag_id=f"{pipeline.name}_on_new_model",
+        description=f"Scores the last night of {pipeline.name} again when its model changes.",
+        schedule=[selected],
+        catchup=False,
+        max_active_runs=1,
+        tags=sorted({"nocturne", *pipeline.tags}),
+        default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    ) as dag:
+        RescoreOperator(
+            task_id="rescore",
+            pipeline=pipeline.name,
+            home=home,
+            hold=pipeline.model.on_new_model == "hold",
+            doc_md="Triggers the pipeline's DAG for the last published partition.",
+        )
+    return dag

@@ -1,0 +1,80 @@
+"""A new version behind the pipeline's alias, set while the triggerer is down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, status
+
+pytestmark = pytest.mark.e2e
+
+DAY = str(FIRST)
+
+
+def until(what: Callable[[], Any], seconds: float = 120) -> Any:
+    """Its first answer that is true."""
+    end = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < end, what
+        time.sleep(1)
+    return answer
+
+
+def triggerers(local: Local) -> list[psutil.Process]:
+    """The processes of this stack's triggerer."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "triggerer" in " ".join(process.cmdline()) and (
+                process.environ().get("AIRFLOW_HOME") == local.env["AIRFLOW_HOME"]
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(local.env["MLFLOW_TRACKING_URI"])
+    client.set_registered_model_alias("flight_delay", "candidate", "1")
+    local.run("nocturne", "score", "watched", "--date", DAY)
+    assert status(local, "watched", DAY)["model_version"] == 1
+    # The watcher has seen version 1 by now: it asks every two seconds, scoring takes longer.
+
+    for process in triggerers(local):
+        process.send_signal(signal.SIGKILL)
+    first = client.get_model_version("flight_delay", "1")
+    second = client.create_model_version("flight_delay", first.source, first.run_id)
+    client.set_registered_model_alias("flight_delay", "candidate", second.version)
+    assert local.airflow.runs("watched") == []
+    log = open(local.root / "triggerer.log", "wb")  # noqa: SIM115
+    # The stack ends it, as it ends all that has its environment.
+    subprocess.Popen(
+        [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+        env=local.env, cwd=local.root, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+
+    [run] = until(lambda: local.airflow.runs("watched"))
+    assert run["conf"]["day"] == DAY
+    asked_at_gate(local, "watched", run["dag_run_id"])
+    waiting = status(local, "watched", DAY)
+    assert waiting["state"] == "held"
+    assert f"model version {second.version} is new" in waiting["message"]
+    local.airflow.respond("watched", run["dag_run_id"], "gate", "Approve")
+    assert local.ended("watched", run["dag_run_id"])["publish"] == "success"
+    assert status(local, "watched", DAY)["model_version"] == int(second.version)
+    [told] = local.airflow.runs("watched_on_new_model")
+    assert local.airflow.wait_for_run("watched_on_new_model", told["dag_run_id"],
+                                      timeout=RUN_TIMEOUT_S) == "success"  # fmt: skip
+    assert os.path.getsize(log.name) > 0
