@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nocturne_airflow.client import Airflow
 from receivers import Mailbox, Metrics, Posts
 
 __all__ = ["DAYS", "FIRST", "REPOSITORY", "RUN_TIMEOUT_S", "Local", "asked_at_gate", "copy_conf",
-           "days", "late_partitions", "status"]  # fmt: skip
+           "days", "late_partitions", "status", "until"]  # fmt: skip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
@@ -68,6 +68,15 @@ class Local:
         assert states.pop("wait") == "failed"
         assert set(states.values()) == {"upstream_failed"}
         return self.airflow.log(dag_id, run_id, "wait")
+
+
+def until(what: Callable[[], Any], seconds: float = 120) -> Any:
+    """Its first answer that is true."""
+    end = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < end, what
+        time.sleep(1)
+    return answer
 
 
 def status(local: Local, pipeline: str, day: str) -> dict[str, Any]:

@@ -6,27 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
 
-from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, status
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, status, until
 
 pytestmark = pytest.mark.e2e
 
 DAY = str(FIRST)
-
-
-def until(what: Callable[[], Any], seconds: float = 120) -> Any:
-    """Its first answer that is true."""
-    end = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < end, what
-        time.sleep(1)
-    return answer
 
 
 def triggerers(local: Local) -> list[psutil.Process]:
