@@ -2,9 +2,9 @@
 
     python -m benchmarks.nights                needs `make demo` before
 
-LocalExecutor, SQLite and ``local[*]``, in a project of its own with the demo's data and model. Of each
-run the seconds from trigger (or the backfill's start) to the end, and of each task how long it ran and
-how long it waited for the one before it to be noticed.
+LocalExecutor, SQLite and ``local[*]``, in a project of its own with the demo's data and model. Of
+each run the seconds from trigger (or the backfill's start) to the end, and of each task how long it
+ran and how long it waited for the one before it to be noticed.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -71,8 +72,9 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 f"with `nocturne approve` or `nocturne reject`, or from the page Scoring."
             )
         self.subject = f"Publish {self.pipeline} {outcome.output.get('partition', '')}?"
-        self.body = question(outcome.output, self.links)
-        self.alerts.tell("held", context, "\n".join(outcome.output["reasons"]), self.links)
+        links = {**self.links, **plots(outcome.output, self.links[REPORT.name])}
+        self.body = question(outcome.output, links)
+        self.alerts.tell("held", context, "\n".join(outcome.output["reasons"]), links)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -99,6 +101,11 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         return self.command("gate", need_run_dir(self.run_dir), *options)
 
 
+def plots(judged: Mapping[str, Any], report: str) -> dict[str, str]:
+    """Links to the plots of the columns furthest from training, in the report at ``report``."""
+    return {f"Plot of {c}": f"{report}#column-{quote(c)}" for c in judged.get("worst", ())}
+
+
 def question(judged: Mapping[str, Any], links: Mapping[str, str]) -> str:
     """What the person who decides is told, in Markdown.
 
@@ -106,14 +113,13 @@ def question(judged: Mapping[str, Any], links: Mapping[str, str]) -> str:
         judged: what ``nocturne gate --json`` answers.
         links: name -> address.
     """
-    shown = " · ".join(f"[{name}]({address})" for name, address in links.items())
-    worst = ", ".join(plain(column) for column in judged.get("worst", ()))
+    shown = " · ".join(f"[{plain(name)}]({address})" for name, address in links.items())
     reasons = "\n".join(f"- {plain(reason)}" for reason in judged.get("reasons", ()))
     return (
         f"{judged.get('rows_in', 0):,} rows, scored by model version "
         f"{judged.get('model_version')}. The verdict is **{judged.get('verdict')}**:\n\n"
         f"{reasons}\n\n"
-        f"{shown}{f', with {worst} furthest from training' if worst else ''}\n\n"
+        f"{shown}\n\n"
         "*Approve* publishes exactly these scores. *Reject* leaves what is published now."
     )
 

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from nocturne_airflow.alerts import Alerts
-from nocturne_airflow.gate import NOBODY, GateOperator, plain, question
+from nocturne_airflow.gate import NOBODY, GateOperator, plain, plots, question
 
 JUDGED = {"verdict": "hold", "reasons": ["3 of *9* rows <script>"], "report": "/runs/1/report.html",
           "partition": "2013-04-01", "model_version": 4, "rows_in": 9}  # fmt: skip
@@ -92,8 +92,11 @@ def test_what_was_approved_meanwhile_passes_whatever_is_answered(
 
 
 def test_the_question_shows_data_as_text() -> None:
-    asked = question(json.loads(json.dumps(JUDGED)), {"Report": "/r"})
+    shown = plots({"worst": ["wind speed", "a[b]"]}, "/r")
+    asked = question(json.loads(json.dumps(JUDGED)), {"Report": "/r"} | shown)
     assert "[Report](/r)" in asked
+    assert "[Plot of wind speed](/r#column-wind%20speed)" in asked
+    assert "[Plot of a\\[b\\]](/r#column-a%5Bb%5D)" in asked
     assert "3 of \\*9\\* rows \\<script\\>" in asked
     assert plain("a\nb") == "a b"
     assert "model version 4" in asked

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -226,6 +227,15 @@ def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_p
     }
     assert by_type["expect_column_max_to_be_between"] == "hidden: sensitive"
     assert "values unexpected" in by_type["expect_column_values_to_match_regex"]
+
+    artifacts = mlflow.artifacts.download_artifacts(
+        run_id=judged.mlflow_run_id, dst_path=str(tmp_path / "logged"),
+        tracking_uri=f"sqlite:///{tmp_path / 'var/mlflow/mlflow.db'}",
+    )  # fmt: skip
+    logged = {p.name: p.read_text(encoding="utf-8") for p in Path(artifacts).glob("*.json")}
+    assert {"profile.json", "judgement.json", "drift.json"} <= logged.keys()
+    assert not [name for name, text in logged.items() if "topsecret" in text]
+    assert "topsecret" in (folder / "profile.json").read_text(encoding="utf-8")  # drift needs it
 
     [file] = (folder / "attempts").glob("quarantine-*")
     kept = pq.read_table(file)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -296,16 +297,26 @@ def _verdict(
     )
 
 
+def _without(counted: Profile, columns: Collection[str]) -> Profile:
+    """The profile without columns whose values are shown nowhere, in its segments too."""
+    return Profile(
+        counted.rows,
+        {name: column for name, column in counted.columns.items() if name not in columns},
+        {name: _without(part, columns) for name, part in counted.segments.items()},
+    )
+
+
 def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
     folder = Path(run.run_dir)
-    names = ("report.html", "drift.json", "profile.json", "judgement.json")
+    shown = [folder / "report.html", folder / "drift.json"]
+    counted = _without(judgement.profile, run.sensitive)
     try:
-        return report.log_night(
-            run,
-            judgement,
-            [folder / name for name in names],
-            **logged_to(loaded),
-        )
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, record in (("profile", counted),
+                                 ("judgement", _with(judgement, profile=counted))):  # fmt: skip
+                shown.append(Path(scratch) / f"{name}.json")
+                write(shown[-1], record)
+            return report.log_night(run, judgement, shown, **logged_to(loaded))
     except Exception as error:
         print(
             f"nocturne: this night has no MLflow run: {type(error).__name__}: "
