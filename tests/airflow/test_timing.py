@@ -16,13 +16,18 @@ DAILY = {"ds": "%Y-%m-%d"}
 HOURLY = {"ds": "%Y-%m-%d", "hour": "%H"}
 
 
-def scheduled(schedule: Schedule, layout: dict[str, str]) -> list[str]:
-    """The partition keys that Airflow's scheduler would run, were catchup on."""
+def of_scheduler(schedule: Schedule, layout: dict[str, str]) -> CronPartitionTimetable:
+    """The pipeline's timetable as the scheduler has it."""
     spec = timetable(schedule, layout)
-    table = CronPartitionTimetable(
+    return CronPartitionTimetable(
         spec.expression, timezone=schedule.timezone, run_offset=spec.run_offset,
         key_format=spec.key_format,
     )  # fmt: skip
+
+
+def scheduled(schedule: Schedule, layout: dict[str, str]) -> list[str]:
+    """The partition keys that Airflow's scheduler would run, were catchup on."""
+    table = of_scheduler(schedule, layout)
     start, end = bounds(schedule, layout)
     assert end is not None
     span = TimeRestriction(pendulum.instance(start), pendulum.instance(end), catchup=True)
@@ -52,3 +57,12 @@ def test_an_hourly_table_runs_hourly_through_its_last_hour() -> None:
 
 def test_without_an_end_date_the_schedule_goes_on() -> None:
     assert bounds(Schedule(start_date=dt.date(2024, 2, 29)), DAILY)[1] is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Vienna", "Asia/Tokyo"])
+def test_a_backfill_from_midnight_utc_means_the_days_of_the_zone(zone: str) -> None:
+    """The page Scoring asks Airflow for a range by midnights of UTC, over a change of clocks."""
+    table = of_scheduler(Schedule(**YEAR, timezone=zone), DAILY)
+    first, last = (pendulum.datetime(2013, 3, day) for day in (9, 11))
+    infos = table.iter_partition_dagrun_infos(earliest=first, latest=last)
+    assert [info.partition_key for info in infos] == ["2013-03-09", "2013-03-10", "2013-03-11"]
