@@ -2,10 +2,15 @@
 
 Nothing is sent in a backfill: somebody started it and is watching. An alert that can't be sent
 is an error in the log, and changes nothing about the night.
+
+Where it runs: ``tell`` in the task; ``failed`` in the DAG processor, once a run has failed, so that
+it comes too when the task's process was killed; ``late`` in the triggerer. These two read the state
+beside the table for the reason, and do without where they don't see it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import html
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -17,14 +22,19 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load, partition
 from nocturne.config.models import Alert, Event
 from nocturne.errors import ConfigError
+from nocturne.layout import Layout
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
+    from nocturne.pipeline.board import Square
+
 __all__ = ["Alerts", "Message", "check_providers", "late"]
 
 log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 30
 
 _STANDS: dict[Event, str] = {
     "held": "is held and waits for a decision",
@@ -70,12 +80,25 @@ class Alerts:
         pages = {"Scoring": night_page(run.dag_id, key), "DAG run": run_page(run), **(links or {})}
         self.send(Message(event, self.pipeline, key, why, pages))
 
-    def failed(self, context: Context) -> None:
-        """Airflow's ``on_failure_callback``: a task has no try left."""
-        task = context["task_instance"]
-        error = context.get("exception")
-        self.tell("failed", context, str(error or "no reason is known"),
-                  {f"Log of {task.task_id}": getattr(task, "log_url", "")})  # fmt: skip
+    def failed(self, home: str, context: Context) -> None:
+        """The DAG's ``on_failure_callback``: a task has no try left, and the run has failed.
+
+        A decision that failed (``action``) is not told: who asked for it is looking.
+        """
+        run, task = context["dag_run"], context["task_instance"]
+        if (run.conf or {}).get("action", "score") != "score":
+            return
+        why = f"the task {task.task_id} failed"
+        stands = _stands(self.pipeline, home, key_of(run))
+        if stands is not None and stands.message:
+            why += f": {stands.message}"
+        self.tell("failed", context, why, {f"Log of {task.task_id}": task.log_url})
+
+    def not_rescored(self, context: Context) -> None:
+        """The same of the DAG that scores the last night again for a new model."""
+        why = str(context.get("exception") or "see its log")
+        page = {"DAG run": run_page(context["dag_run"])}
+        self.send(Message("failed", self.pipeline, "after a new model version", why, page))
 
     def send(self, message: Message) -> None:
         """Send it now; what can't be sent is logged."""
@@ -92,24 +115,45 @@ class Alerts:
                 log.info("Told %s %r: %s", rule.to, rule.connection, message.subject)
 
 
-def late(pipeline: str, home: str, due: str, context: Mapping[str, Any]) -> None:
+async def late(
+    pipeline: str, home: str, due: str, rules: list[dict[str, Any]], context: Mapping[str, Any]
+) -> None:
     """Airflow's deadline of a scheduled run is over: an alert, unless it is published after all.
 
     Args:
         due: until when, in words.
+        rules: the YAML's ``alerts``, when the run was made: the file may be broken by now.
         context: ``dag_run`` as REST shows it.
     """
+    key = str(context["dag_run"]["partition_key"])
+    alerts = Alerts(pipeline, map(Alert.model_validate, rules))
+    await asyncio.to_thread(_late, alerts, home, key, due)
+
+
+def _late(alerts: Alerts, home: str, key: str, due: str) -> None:
+    pipeline, why = alerts.pipeline, f"It was due {due}"
+    stands = _stands(pipeline, home, key)
+    if stands is not None:
+        if stands.stands in ("published", "warned"):
+            log.info("%s %s is published", pipeline, key)
+            return
+        why += f"; it is {stands.stands}" + (f": {stands.message}" if stands.message else "")
+    pages = {"Scoring": night_page(pipeline, key)}
+    alerts.send(Message("late", pipeline, key, why, pages))
+
+
+def _stands(pipeline: str, home: str, key: str) -> Square | None:
+    """How the night stands, by the state beside the table; None where that can't be read."""
     from nocturne.pipeline.board import squares
 
-    run, loaded = context["dag_run"], load(pipeline, root=Path(home))
-    key = str(run["partition_key"])
-    (night,) = squares(loaded, [partition(loaded.pipeline.input.partition, key)])
-    if night.stands in ("published", "warned"):
-        log.info("%s %s is published", pipeline, key)
-        return
-    why = f"It was due {due}; it is {night.stands}" + (f": {night.message}" * bool(night.message))
-    pages = {"Scoring": night_page(pipeline, key)}
-    Alerts(pipeline, loaded.pipeline.alerts).send(Message("late", pipeline, key, why, pages))
+    try:
+        loaded = load(pipeline, root=Path(home))
+        if not Layout.of(loaded).state.is_dir():
+            return None
+        return next(squares(loaded, [partition(loaded.pipeline.input.partition, key)]))
+    except Exception:
+        log.warning("How %s %s stands is not known here", pipeline, key, exc_info=True)
+        return None
 
 
 def check_providers(loaded: Loaded) -> None:
@@ -149,7 +193,9 @@ def _slack(rule: Alert, message: Message) -> BaseNotifier:
 
     links = " · ".join(f"<{a}|{_slack_text(name)}>" for name, a in message.links.items())
     text = f"*{_slack_text(message.subject)}*\n{_slack_text(message.why)}\n{links}"
-    return SlackWebhookNotifier(slack_webhook_conn_id=rule.connection, text=text)
+    return SlackWebhookNotifier(
+        slack_webhook_conn_id=rule.connection, text=text, timeout=_TIMEOUT_S
+    )
 
 
 def _slack_text(text: str) -> str:
@@ -176,7 +222,12 @@ def _webhook(rule: Alert, message: Message) -> BaseNotifier:
     from airflow.providers.http.notifications.http import HttpNotifier
 
     said = {"subject": message.subject} | asdict(message)
-    return HttpNotifier(http_conn_id=rule.connection, endpoint=rule.endpoint, json=said)
+    return HttpNotifier(
+        http_conn_id=rule.connection,
+        endpoint=rule.endpoint,
+        json=said,
+        extra_options={"timeout": _TIMEOUT_S},
+    )
 
 
 @dataclass(frozen=True)

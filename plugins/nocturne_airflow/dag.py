@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from airflow.sdk import DAG, Asset
-from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 from nocturne.config import Loaded
@@ -54,8 +55,8 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         tags=sorted({"nocturne", *pipeline.tags}),
         params=params(layout),
         deadline=_deadline(loaded),
+        on_failure_callback=partial(alerts.failed, home),
         default_args={
-            "on_failure_callback": alerts.failed,
             "priority_weight": schedule.priority,
             "weight_rule": "absolute",
             "retries": schedule.retries,
@@ -120,13 +121,18 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
     slo, zone = pipeline.slo, pipeline.schedule.timezone
     if slo.by is None and slo.within_minutes is None:
         return []
-    told = {"pipeline": pipeline.name, "home": str(loaded.home), "due": in_words(slo, zone)}
+    told = {
+        "pipeline": pipeline.name,
+        "home": str(loaded.home),
+        "due": in_words(slo, zone),
+        "rules": [rule.model_dump(mode="json") for rule in pipeline.alerts],
+    }
     return [
         DeadlineAlert(
             name="published",
             reference=Due(slo.by, slo.within_minutes, zone),
             interval=timedelta(0),
-            callback=SyncCallback(late, told),
+            callback=AsyncCallback(late, told),
         )
     ]
 

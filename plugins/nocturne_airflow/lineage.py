@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nocturne import records
-from nocturne.publish import run_folder
 from nocturne.records import Judgement, Manifest, Partition, Run
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ class Traced:
 def lineage(manifest: Path) -> OperatorLineage:
     """Input and output tables of published scores, with schemas, counts, checks and the model."""
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from nocturne.publish import run_folder  # with pyarrow: not for every parsing of a DAG
 
     made = records.read(Manifest, manifest)
     folder = run_folder(manifest.parents[1], made)

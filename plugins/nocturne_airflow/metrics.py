@@ -6,6 +6,7 @@ go out under ``nocturne.<dag_id>.<figure>`` too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from airflow.sdk.observability import stats
 
 __all__ = ["emit"]
 
+log = logging.getLogger(__name__)
+
 
 def emit(dag_id: str, judged: Mapping[str, Any]) -> None:
     """What ``nocturne judge --json`` answers.
@@ -21,6 +24,13 @@ def emit(dag_id: str, judged: Mapping[str, Any]) -> None:
     Gauges ``nocturne.rows``, ``.quarantined``, ``.rows_per_second``; timings
     ``nocturne.seconds`` (tag ``room``); counter ``nocturne.nights`` (tag ``verdict``).
     """
+    try:
+        _emit(dag_id, judged)
+    except Exception:  # figures that don't go out are no reason to stop a night
+        log.exception("The night's figures were not sent")
+
+
+def _emit(dag_id: str, judged: Mapping[str, Any]) -> None:
     seconds: Mapping[str, float] = judged["seconds"]
     rows, scoring = judged["rows_in"], seconds.get("score")
     for path, tags in _names(dag_id):

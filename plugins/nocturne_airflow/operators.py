@@ -169,7 +169,7 @@ class JudgeOperator(StepOperator):
     def execute(self, context: Context) -> None:
         judged = super().execute(context)
         emit(context["dag_run"].dag_id, judged)
-        if judged["drift_paged"] and judged["verdict"] == "warn":
+        if judged.get("drift_paged") and judged["verdict"] == "warn":
             self.alerts.tell("drift", context, "\n".join(judged["reasons"]), self.links)
 
 

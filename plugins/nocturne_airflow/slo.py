@@ -7,16 +7,16 @@ partitioned run has not.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
-from nocturne.config.models import Slo
-
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from nocturne.config.models import Slo
 
 __all__ = ["Due", "in_words"]
 
@@ -37,16 +37,11 @@ class Due(BaseDeadlineReference):  # type: ignore[misc,unused-ignore]
     timezone: str = "UTC"
 
     def serialize_reference(self) -> dict[str, Any]:
-        return {
-            **super().serialize_reference(),
-            "by": self.by,
-            "within_minutes": self.within_minutes,
-            "timezone": self.timezone,
-        }
+        return {**super().serialize_reference(), **asdict(self)}
 
     @classmethod
     def deserialize_reference(cls, reference_data: dict[str, Any]) -> Due:
-        return cls(*(reference_data.get(k) for k in ("by", "within_minutes", "timezone")))
+        return cls(**{f.name: reference_data[f.name] for f in fields(cls)})
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> dt.datetime | None:
         from airflow.models import DagRun

@@ -17,20 +17,22 @@ from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from nocturne.config import Loaded, load
-from nocturne.errors import NocturneError
+from nocturne.config import Loaded, load, partition
+from nocturne_airflow.alerts import Alerts
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RegistryTrigger", "RescoreOperator", "watching_dag"]
+__all__ = ["RegistryTrigger", "RescoreOperator", "last_night", "watching_dag"]
+
+_STORED_WITHIN_S = 5.0
 
 
 class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
     """Asks which version the pipeline's selector means; an event when it is another one.
 
-    The version that is found first is no news. Events come at least once: the one before a
-    crash of the triggerer may come again, and scores nothing then.
+    The version that is found first is no news. Events come at least once: the one before an end
+    of the triggerer may come again, and scores nothing then.
 
     Args:
         pipeline: its name.
@@ -53,6 +55,8 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
                 last = await self.asset_state_store.aget("version")
                 if last is not None and last != version:
                     yield TriggerEvent({"version": version, "before": last})
+                    # The triggerer stores events about once a second, what follows at once.
+                    await asyncio.sleep(max(self.every, _STORED_WITHIN_S))
                 if last != version:
                     await self.asset_state_store.aset("version", version)
             await asyncio.sleep(self.every)
@@ -63,7 +67,7 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
 
         try:
             return version_now(load(self.pipeline, root=Path(self.home)))
-        except NocturneError as error:
+        except Exception as error:  # what ends this trigger starts it anew at once, for ever
             self.log.warning("%s: which model scores is not known now: %s", self.pipeline, error)
             return None
 
@@ -85,15 +89,25 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
         self.pipeline, self.home, self.hold = pipeline, home, hold
 
     def execute(self, context: Context) -> None:
-        from nocturne.pipeline.board import newest
-
-        key = newest(load(self.pipeline, root=Path(self.home)), published=True)
+        key = last_night(load(self.pipeline, root=Path(self.home)))
         if key is None:
             raise AirflowSkipException(f"nothing of {self.pipeline} is published yet")
         news = _news(context["triggering_asset_events"])
         why = f"model version {news.get('version', 'unknown')} is new" if self.hold else None
         self.conf = {"day": key, **({"hold": why} if why else {})}
         super().execute(context)
+
+
+def last_night(loaded: Loaded) -> str | None:
+    """The newest partition that is published, or is being scored: it may have the old model."""
+    from nocturne.pipeline.board import newest, squares
+
+    last = newest(loaded)
+    if last is None:
+        return None
+    night = partition(loaded.pipeline.input.partition, last)
+    running = next(squares(loaded, [night])).stands == "running"
+    return last if running else newest(loaded, published=True)
 
 
 def _news(events: Mapping[Any, Any]) -> Mapping[str, Any]:
@@ -121,7 +135,11 @@ def watching_dag(loaded: Loaded) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags=sorted({"nocturne", *pipeline.tags}),
-        default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+        default_args={
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+            "on_failure_callback": Alerts(pipeline.name, pipeline.alerts).not_rescored,
+        },
     ) as dag:
         RescoreOperator(
             task_id="rescore",

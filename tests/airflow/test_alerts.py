@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from requests import Response
 
 from nocturne.config import load
 from nocturne.config.models import Alert
 from nocturne.errors import ConfigError
+from nocturne.pipeline.board import Square
+from nocturne.state import refused
 from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.slo import Due
 from receivers import mailbox, posts
@@ -22,17 +27,18 @@ WEBHOOK = Alert(to="webhook", connection="ops", endpoint="alerts/nocturne")
 SLACK = Alert(to="slack", connection="team", events=["failed"])
 
 
-def context(run_type: str = "scheduled", exception: str = "") -> Any:
-    run = SimpleNamespace(run_type=run_type, partition_key="2013-04-01", conf={}, dag_id="daily",
+def context(run_type: str = "scheduled", **conf: str) -> Any:
+    run = SimpleNamespace(run_type=run_type, partition_key="2013-04-01", conf=conf, dag_id="daily",
                           run_id="scheduled__1")  # fmt: skip
     task = SimpleNamespace(task_id="score", log_url="http://airflow/log?a=1&b=2")
-    return {"dag_run": run, "task_instance": task, "exception": exception}
+    return {"dag_run": run, "task_instance": task}
 
 
 def test_an_email_says_what_why_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     with mailbox() as box:
         monkeypatch.setenv("AIRFLOW_CONN_MAIL", box.connection)
-        Alerts("daily", [EMAIL]).failed(context(exception="3 rows <b>wrong</b>\n{{ 1 + 1 }}"))
+        why = "3 rows <b>wrong</b>\n{{ 1 + 1 }}"
+        Alerts("daily", [EMAIL]).tell("failed", context(), why, {"Log": "http://airflow?a=1&b=2"})
         [mail] = box.got
     assert mail["Subject"] == "[nocturne] daily 2013-04-01 has failed"
     assert mail["To"] == "ada@example.com, bob@example.com"
@@ -41,7 +47,7 @@ def test_an_email_says_what_why_and_where(monkeypatch: pytest.MonkeyPatch) -> No
     assert "3 rows &lt;b&gt;wrong&lt;/b&gt;<br>{{ 1 + 1 }}" in body  # as it is: no template
     assert '/nocturne/daily/2013-04-01">Scoring</a>' in body
     assert '/dags/daily/runs/scheduled__1">DAG run</a>' in body
-    assert 'href="http://airflow/log?a=1&amp;b=2">Log of score</a>' in body
+    assert 'href="http://airflow?a=1&amp;b=2">Log</a>' in body
 
 
 def test_a_webhook_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,21 +73,33 @@ def test_slack_gets_its_own_markup(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_TEAM", json.dumps(connection))
         alerts = Alerts("daily", [SLACK])
         alerts.tell("held", context(), "not asked for")
-        alerts.failed(context(exception="a < b & c"))
+        alerts.tell("failed", context(), "a < b & c")
         [(path, body)] = received.got
     assert path == "/services/T00/B00/X"
     assert body["text"].startswith("*daily 2013-04-01 has failed*\na &lt; b &amp; c\n<")
     assert "|Scoring>" in body["text"]
 
 
-def test_pagerduty_is_told_once_per_night_and_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pagerduty_is_told_once_per_night_and_event(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     # Its address is fixed in the client: the event is looked at before it leaves.
     from pagerduty import EventsApiV2Client
 
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(EventsApiV2Client, "post", lambda self, url, json: sent.append(json))
+
+    def post(self: Any, url: str, **options: Any) -> Response:
+        sent.append(options["json"])
+        answer = Response()
+        answer.status_code, answer._content = 202, b'{"status": "success", "dedup_key": "k"}'
+        return answer
+
+    monkeypatch.setattr(EventsApiV2Client, "post", post)
     monkeypatch.setenv("AIRFLOW_CONN_DUTY", '{"conn_type": "pagerduty_events", "password": "key"}')
-    Alerts("daily", [Alert(to="pagerduty", connection="duty")]).failed(context(exception="no disk"))
+    rules = [Alert(to="pagerduty", connection="duty")]
+    with caplog.at_level(logging.INFO):
+        Alerts("daily", rules).tell("failed", context(), "no disk")
+    assert "Told pagerduty 'duty': daily 2013-04-01 has failed" in caplog.text
     [event] = sent
     assert event["routing_key"] == "key"
     assert event["dedup_key"] == "nocturne/daily/2013-04-01/failed"
@@ -94,9 +112,25 @@ def test_a_backfill_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     with posts() as received:
         monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
         alerts = Alerts("daily", [WEBHOOK])
-        alerts.failed(context("backfill", "x"))
+        alerts.failed("/nowhere", context("backfill"))
         alerts.tell("held", context("backfill"), "x")
         assert received.got == []
+
+
+def test_a_failed_run_says_which_task_and_why(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = project / "var/_nocturne/out/ds=2013-04-01"
+    with posts() as received:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
+        alerts = Alerts("daily", [WEBHOOK])
+        alerts.failed("/nowhere", context("manual", action="rollback"))  # who asked is looking
+        alerts.failed("/nowhere", context())
+        refused(state, "column y is missing")
+        alerts.failed(str(project), context())
+        whys = [body["why"] for _, body in received.got]
+    assert whys == ["the task score failed", "the task score failed: column y is missing"]
+    assert received.got[0][1]["links"]["Log of score"] == "http://airflow/log?a=1&b=2"
 
 
 def test_one_that_can_not_be_sent_does_not_stop_the_others(
@@ -109,7 +143,7 @@ def test_one_that_can_not_be_sent_does_not_stop_the_others(
             '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {"retry_limit": 1, '
             '"disable_ssl": true, "from_email": "a@example.com"}}',
         )
-        Alerts("daily", [EMAIL, WEBHOOK]).failed(context(exception="x"))
+        Alerts("daily", [EMAIL, WEBHOOK]).tell("failed", context(), "x")
         assert len(received.got) == 1
     assert "by email 'mail' was not sent" in caplog.text
 
@@ -117,15 +151,25 @@ def test_one_that_can_not_be_sent_does_not_stop_the_others(
 def test_a_late_night_is_told_unless_it_is_published(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open(project / "conf" / "base.yaml", "a", encoding="utf-8") as base:
-        base.write("alerts: [{to: webhook, connection: ops, events: [late]}]\n")
-    run = {"partition_key": "2013-04-01", "dag_id": "daily"}
+    rules = [WEBHOOK.model_dump(mode="json")]
+    run = {"dag_run": {"partition_key": "2013-04-01"}}
+    state = project / "var/_nocturne/out/ds=2013-04-01"
+
+    def told(stands: str) -> list[str]:
+        found = Square("2013-04-01", stands, "3 columns drifted")  # type: ignore[arg-type]
+        monkeypatch.setattr("nocturne.pipeline.board.squares", lambda *_: iter([found]))
+        received.got.clear()
+        asyncio.run(late("daily", str(project), "by 06:30 (UTC)", rules, run))
+        return [body["why"] for _, body in received.got]
+
     with posts() as received:
         monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
-        late("daily", str(project), "by 06:30 (UTC)", {"dag_run": run})
-        [(_, body)] = received.got
-    assert body["event"] == "late"
-    assert body["why"] == "It was due by 06:30 (UTC); it is missing"
+        assert told("held") == ["It was due by 06:30 (UTC)"]  # nothing is seen of the state
+        state.mkdir(parents=True)
+        assert told("held") == ["It was due by 06:30 (UTC); it is held: 3 columns drifted"]
+        assert told("published") == told("warned") == []
+        (project / "conf/pipelines/daily.yaml").write_text("name: [")
+        assert told("published") == ["It was due by 06:30 (UTC)"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from nocturne.errors import ConfigError
 from nocturne_airflow.slo import Due
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
-HEAVY = ("torch", "pyspark", "mlflow", "pandas", "great_expectations", "altair", "sklearn")
+HEAVY = (
+    "pyarrow",
+    "torch",
+    "pyspark",
+    "mlflow",
+    "pandas",
+    "great_expectations",
+    "altair",
+    "sklearn",
+)
 
 
 @pytest.mark.parametrize("name", ["scoring.py", "config_errors.py", "on_new_model.py"])
@@ -86,8 +95,11 @@ def test_the_deadline_survives_airflows_serialization(project: Path) -> None:
 
     with open(project / "conf" / "pipelines" / "daily.yaml", "a", encoding="utf-8") as yaml:
         yaml.write("slo: {within_minutes: 45}\n")
-    dag = runpy.run_path(str(DAGS / "scoring.py"))["daily"]
-    once, again = (json.dumps(DagSerialization.to_dict(dag), sort_keys=True) for _ in range(2))
+    once, again = (
+        json.dumps(DagSerialization.to_dict(runpy.run_path(str(DAGS / "scoring.py"))["daily"]),
+                   sort_keys=True)
+        for _ in range(2)
+    )  # fmt: skip
     assert once == again  # or each parsing would be a new version of the DAG
     assert '"nocturne_airflow.slo.Due"' in once
 

@@ -52,6 +52,10 @@ class Local:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def told(self, pipeline: str) -> list[dict[str, Any]]:
+        """The alerts that the webhook got of a pipeline."""
+        return [body for _, body in self.hook.got if body["pipeline"] == pipeline]
+
     def ended(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Wait for a run that must succeed; its task states."""
         state = self.airflow.wait_for_run(dag_id, run_id, timeout=RUN_TIMEOUT_S)

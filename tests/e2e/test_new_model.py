@@ -38,7 +38,9 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
     client.set_registered_model_alias("flight_delay", "candidate", "1")
     local.run("nocturne", "score", "watched", "--date", DAY)
     assert status(local, "watched", DAY)["model_version"] == 1
-    # The watcher has seen version 1 by now: it asks every two seconds, scoring takes longer.
+    assets = local.airflow.call("GET", "/assets", params={"name_pattern": "models/watched"})
+    seen = f"/assets/{assets['assets'][0]['id']}/state-store"
+    until(lambda: local.airflow.call("GET", seen)["asset_state_store"])
 
     for process in triggerers(local):
         process.send_signal(signal.SIGKILL)

@@ -175,7 +175,7 @@ def test_the_schedule_scores_yesterday_to_the_same_bytes(local: Local, cli: Path
     assert key in (str(yesterday), str(yesterday + dt.timedelta(days=1)))
     local.ended("nightly", run["dag_run_id"])
     local.airflow.pause("nightly")
-    late = [b for _, b in local.hook.got if b["pipeline"] == "nightly"]
+    late = local.told("nightly")
     assert [(b["event"], b["partition"]) for b in late] == [("late", key)]
     assert late[0]["why"].startswith("It was due within 0.01 minutes after its end; it is ")
 

@@ -208,7 +208,8 @@ def gate(
     answer({"verdict": judgement.verdict, "reasons": judgement.reasons,
             "report": judgement.report, "partition": run.partition.key,
             "model_version": run.model.version, "rows_in": judgement.rows_in,
-            "worst": [column.column for column in judgement.drift.columns[:3]]},
+            "worst": [c.column for c in judgement.drift.columns
+                      if c.column not in run.sensitive][:3]},
            as_json)  # fmt: skip
     with step("gate", run):
         say(f"passed with verdict {check(run).verdict}")

@@ -57,6 +57,8 @@ def pipeline_text(
         "  on_failure: hold  # or: warn, fail",
         f"  unique_keys: {str(is_key(sample, keys)).lower()}  # hold a night with a doubled key",
         *_schedule(table),
+        "# alerts:  # whom Airflow tells of a night that is held, has failed, is late or drifts",
+        "#   - {to: email, connection: smtp_default, recipients: [you@example.com]}",
     ]
     return "\n".join(lines) + "\n"
 
