@@ -113,7 +113,8 @@ def test_a_pipeline_that_wants_to_hear_of_models_has_a_second_dag(project: Path)
     [task] = dag.tasks
     assert (task.trigger_dag_id, task.hold) == ("daily", False)
     [watcher] = dag.timetable.asset_condition.objects[0].watchers
-    assert watcher.trigger["kwargs"] == {"pipeline": "daily", "home": str(project), "every": 5}
+    _, kwargs = watcher.trigger.serialize()
+    assert kwargs == {"pipeline": "daily", "home": str(project), "every": 5}
 
 
 def test_a_wrong_yaml_makes_no_dag_and_leaves_the_others_alone(project: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
+from nocturne.identity import code
 from nocturne_airflow.command import Command, Outcome
 from nocturne_airflow.operators import (
     PrepareOperator,
@@ -142,9 +144,12 @@ def test_other_exit_codes_are_retried(code: int) -> None:
 
 
 def test_prepare_hands_over_the_run_directory(steps: Any, tmp_path: Path) -> None:
-    steps("print(json.dumps({'action': 'score', 'run_dir': ' '.join(args), 'message': ''}))")
-    given = prepare(tmp_path).execute(context(day="2013-04-01", model_version=2))
-    assert given == "prepare daily --date 2013-04-01 --model-version 2 --json"
+    steps("print(json.dumps({'action': 'score', 'run_dir': json.dumps(args), 'message': ''}))")
+    given = json.loads(prepare(tmp_path).execute(context(day="2013-04-01", model_version=2)))
+    assert given[:6] == ["prepare", "daily", "--date", "2013-04-01", "--model-version", "2"]
+    assert given[6] == "--caller"
+    assert json.loads(given[7])["nocturne in airflow"] == code()
+    assert json.loads(given[7])["airflow"] == version("apache-airflow")
 
 
 @pytest.mark.parametrize("action", ["nothing", "skip", "dry_run"])

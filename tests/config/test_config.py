@@ -270,7 +270,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         ({"model": {"name": "m", "version": 1, "on_new_model": "latest"}},
          "watches an alias or tags; version never changes"),
         ({"schedule": {"pool": "gpu"}},
-         r"p\.yaml: schedule\.pool: got 'gpu', expected default_pool or spark; .*conf/pools\.json"),
+         r"p\.yaml: schedule\.pool: got 'gpu', expected default_pool, spark; .*conf/pools\.json"),
     ],
 )  # fmt: skip
 def test_wrong_alerts_promises_and_pools_are_named(project, section, message) -> None:  # type: ignore[no-untyped-def]

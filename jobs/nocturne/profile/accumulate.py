@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from nocturne.buckets import BUCKETS, Scratch, bucket
+from nocturne.buckets import BUCKETS, Tally, shifted
 from nocturne.profile.columns import Column, Rows
 from nocturne.records import ColumnProfile, Profile, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 
+_PART = 1024
+_ONES = np.ones(_PART, np.float32)
 MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
 
@@ -24,8 +27,8 @@ MAX_VALUES = 10_000
 class NumericProfiler:
     """Counts by bucket around ``center``, nulls, NaN (infinite values too) and moments."""
 
-    def __init__(self, center: float, scratch: Scratch) -> None:
-        self.center, self.scratch = center, scratch
+    def __init__(self, center: float, tally: Tally) -> None:
+        self.center, self.tally = center, tally
         self.rows = self.null = self.nan = 0
         self.counts = np.zeros(BUCKETS, dtype=np.int64)
         self.total = self.squares = 0.0
@@ -45,13 +48,33 @@ class NumericProfiler:
             if not len(values):
                 return
             low, high = float(values.min()), float(values.max())
-        exact = self.scratch(np.dtype(np.float64), len(values))
-        with np.errstate(over="ignore", invalid="ignore"):  # sentinels as large as a float can be
-            self.counts += np.bincount(bucket(values, self.center, self.scratch), minlength=BUCKETS)
-            np.copyto(exact, values)
-            self.total += float(exact.sum())
-            self.squares += float(exact @ exact)
+        away = shifted(values, self.center, self.tally.room(len(values)))
+        np.add(self.counts, self.tally.counts(away), out=self.counts, casting="unsafe")
+        total, squares = self._moments(values, away, low, high)
+        self.total += total
+        self.squares += squares
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+
+    def _moments(
+        self, values: NDArray[np.floating], away: NDArray[np.float32], low: float, high: float
+    ) -> tuple[float, float]:
+        """The sums of ``values`` [n] and of their squares, within a relative 1e-6 of the spread.
+
+        Of float32 by way of the differences from the centre, summed in float32 a thousand at a
+        time: a third of the time. Where the centre is far outside of the values, or they are as
+        large as a float can be, exactly.
+        """
+        reach = max(abs(low - self.center), abs(high - self.center))
+        if values.dtype != np.float32 or reach > min(16 * (high - low), 1e17):
+            with np.errstate(over="ignore", invalid="ignore"):
+                exact = values.astype(np.float64)
+                return float(exact.sum()), float(exact @ exact)
+        whole = len(away) // _PART * _PART
+        rest, parts = away[whole:], away[:whole].reshape(-1, _PART)
+        one = float((parts @ _ONES).sum(dtype=np.float64)) + float(rest.sum(dtype=np.float64))
+        two = float(np.vecdot(parts, parts).sum(dtype=np.float64)) + float(rest @ rest)
+        n, center = len(away), self.center
+        return one + n * center, two + 2 * center * one + n * center * center
 
     def result(self) -> ColumnProfile:
         used = np.flatnonzero(self.counts)
@@ -85,8 +108,15 @@ class CategoryProfiler:
     def update(self, column: Column) -> None:
         self.rows += len(column.array)
         self.null += column.array.null_count
-        for item in pc.value_counts(column.present).tolist():
-            self.counts[str(item["values"])] += item["counts"]
+        words = column.present
+        if pa.types.is_dictionary(words.type):  # four times as fast as to hash the indices
+            found = np.bincount(words.indices, minlength=len(words.dictionary)).tolist()
+            for value, count in zip(words.dictionary.to_pylist(), found, strict=True):
+                if count:
+                    self.counts[str(value)] += count
+        else:
+            for item in pc.value_counts(words).tolist():
+                self.counts[str(item["values"])] += item["counts"]
 
     def result(self) -> ColumnProfile:
         kept, other = cap(self.counts)
@@ -115,9 +145,9 @@ class TableProfiler:
         centers: Mapping[str, float | None],
         segments: Mapping[str, Sequence[str]] = {},
     ) -> None:
-        self.rows, scratch = 0, Scratch()
+        self.rows, tally = 0, Tally()
         self.columns: dict[str, NumericProfiler | CategoryProfiler] = {
-            name: CategoryProfiler() if center is None else NumericProfiler(center, scratch)
+            name: CategoryProfiler() if center is None else NumericProfiler(center, tally)
             for name, center in centers.items()
         }
         self.segments = {

@@ -9,7 +9,7 @@ import ctypes
 import gc
 from importlib import import_module
 
-_LATE = ("pydantic", "pyspark.worker")
+_LATE = ("pydantic", "pyspark.worker", "scipy.sparse")
 """Imported by functions, so by every worker anew."""
 
 _MALLOC = {-3: 64 << 20, -1: 256 << 20, -2: 16 << 20}
