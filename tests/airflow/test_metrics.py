@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -49,10 +50,8 @@ def test_statsd_gets_a_name_for_each_pipeline() -> None:
 def test_opentelemetry_gets_tags() -> None:
     said = emitted(OTEL_ON="True", LEGACY_NAMES_ON="False")
     found = {}
-    decoder, rest = json.JSONDecoder(), said[said.index("{") :]
-    while rest:
-        part, end = decoder.raw_decode(rest)
-        rest = rest[end:].lstrip()
+    for start in (match.start() for match in re.finditer(r'\{\s*"resource_metrics"', said)):
+        part, _ = json.JSONDecoder().raw_decode(said, start)
         for resource in part["resource_metrics"]:
             for metric in (m for s in resource["scope_metrics"] for m in s["metrics"]):
                 for point in metric["data"]["data_points"]:

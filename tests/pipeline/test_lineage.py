@@ -34,7 +34,12 @@ def test_a_night_is_an_edge_between_two_tables(project: Callable[..., Loaded]) -
     columns = given["inputFacets"]["dataQualityMetrics"]["columnMetrics"]
     assert set(columns) == {"x", "y", "word"}
     assert columns["y"]["min"] < 0 < columns["y"]["max"]
-    assert [f["name"] for f in scores["facets"]["schema"]["fields"]] == ["id", "word", "score"]
+    assert [f["name"] for f in scores["facets"]["schema"]["fields"]] == [
+        "id",
+        "word",
+        "score",
+        "model_version",
+    ]
     facts = said["run_facets"]["nocturne"]
     assert (facts["model"], facts["modelVersion"]) == ("small", 1)
     assert Path(facts["manifest"]).is_file()
