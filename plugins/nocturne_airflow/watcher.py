@@ -43,6 +43,7 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
     def __init__(self, pipeline: str, home: str, every: float) -> None:
         super().__init__()
         self.pipeline, self.home, self.every = pipeline, home, every
+        self._said = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         said = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
@@ -62,14 +63,18 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
             await asyncio.sleep(self.every)
 
     def _version(self) -> int | None:
-        """None, and a line in the log, where the registry gives no answer."""
+        """None, and a line in the log when that begins, where the registry gives no answer."""
         from nocturne.pipeline.model import version_now
 
         try:
-            return version_now(load(self.pipeline, root=Path(self.home)))
+            found = version_now(load(self.pipeline, root=Path(self.home)))
         except Exception as error:  # what ends this trigger starts it anew at once, for ever
-            self.log.warning("%s: which model scores is not known now: %s", self.pipeline, error)
+            if str(error) != self._said:
+                self.log.warning("%s: its model is not known now: %s", self.pipeline, error)
+            self._said = str(error)
             return None
+        self._said = ""
+        return found
 
 
 class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]

@@ -42,10 +42,12 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
     seen = f"/assets/{assets['assets'][0]['id']}/state-store"
     until(lambda: local.airflow.call("GET", seen)["asset_state_store"])
 
+    first = client.get_model_version("flight_delay", "1")
+    second = client.create_model_version(
+        "flight_delay", first.source, first.run_id, model_id=first.model_id
+    )
     for process in triggerers(local):
         process.send_signal(signal.SIGKILL)
-    first = client.get_model_version("flight_delay", "1")
-    second = client.create_model_version("flight_delay", first.source, first.run_id)
     client.set_registered_model_alias("flight_delay", "candidate", second.version)
     assert local.airflow.runs("watched") == []
     log = open(local.root / "triggerer.log", "wb")  # noqa: SIM115
