@@ -31,8 +31,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 # Volumes take over the owner of the folder that they cover: no step as root is needed later.
 RUN useradd --uid 10001 --create-home nocturne \
- && install -d -o nocturne -g nocturne /opt/airflow /opt/airflow/logs /opt/mlflow/artifacts \
-      /opt/nocturne/var
+ && install -d -o nocturne -g nocturne /opt/airflow /opt/airflow/logs /opt/nocturne/var
 ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW_HOME=/opt/airflow \
     NOCTURNE_HOME=/opt/nocturne

@@ -10,7 +10,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export NOCTURNE_HOME ?= $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test e2e chaos lint bench airflow lock clean
+.PHONY: help setup demo test e2e chaos lint bench airflow secrets lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -42,6 +42,22 @@ lint: setup ## ruff, mypy strict and the rooms' contract
 
 bench: setup ## Measure against the other engines on this machine's CPU (hours: docs/benchmarks.md)
 	@python -m benchmarks
+
+# Nothing is written unless every command of .env.example succeeds; noclobber keeps what is there.
+secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.md)
+	@test ! -e .env || { echo "nocturne: .env is there already and stays as it is, since the" \
+	  "databases need its passwords and keys. Add a secret that it lacks as .env.example says. To" \
+	  "begin anew, without any data: docker compose down --volumes, and remove .env." >&2; exit 1; }
+	@set -euo pipefail; shopt -s inherit_errexit; umask 077; \
+	text=$$(while IFS= read -r line; do \
+	  case $$line in \
+	    '#$$ '*) command=$${line#'#$$ '} ;; \
+	    *=) value=$$(eval "$$command"); line=$$line$$value ;; \
+	  esac; \
+	  printf '%s\n' "$$line"; \
+	done < .env.example); \
+	set -o noclobber; printf '%s\n' "$$text" > .env; \
+	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
 
 lock: ## Resolve the versions anew into requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp

@@ -13,25 +13,30 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
+from compose.rendering import FILE, ROOT, made_secrets, make_secrets, rendered
 from nocturne.config import load, names
 from nocturne_airflow.environment import environment
 
-ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "docker-compose.airflow.yml"
 TEXT = FILE.read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: s for name, s in SERVICES.items() if s["image"] == "nocturne:local"}
-ENDING = {"postgres-init", "airflow-init"}
+ENDING = {"postgres-init", "airflow-init", "airflow-db-clean"}
+IMAGES = {"nocturne:local", "postgres:15-bookworm", "redis:7.2-bookworm", "dxflrs/garage:v2.4.1"}
+PROFILES = {"celery", "gpu", "maintenance"}
+SCHEMA_FILE = "tests/compose/compose-spec.json"
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SECRETS = re.findall(r"^(\w+)=$", EXAMPLE, re.MULTILINE)
-SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY")
+GIVEN = dict.fromkeys(SECRETS, "x")
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH$")
 BIN = Path(sys.executable).parent
 
 
@@ -56,13 +61,14 @@ def script(service: str) -> str:
 
 
 def airflow_commands() -> Iterator[list[str]]:
-    """Every call of ``airflow``: commands, health checks, and the lines of airflow-init."""
+    """Every call of ``airflow``: commands, health checks, and the lines of the scripts."""
     for service in OURS.values():
         for words in (service["command"], service.get("healthcheck", {}).get("test", [])[1:]):
             if words and words[0] == "airflow":
                 yield words[1:]
-    text = script("airflow-init").replace("\\\n", " ")
-    yield from (call.split() for call in re.findall(r"\bairflow (.*)", text))
+    text = script("airflow-init") + script("airflow-db-clean").replace('"$before"', "2026-01-01")
+    calls = re.findall(r"\bairflow (.*)", text.replace("\\\n", " "))
+    yield from (call.split() for call in calls)
 
 
 # -- secrets ------------------------------------------------------------------------------------
@@ -87,7 +93,7 @@ def test_no_value_that_should_be_secret_is_written_down() -> None:
         for name, value in settings(service).items():
             if SECRET_NAME.search(name):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]*\}", value), name
-            assert not re.search(r"://\w+:(?!\$\{\w+:\?)[^/]*@", str(value)), name
+            assert not re.search(r"://\w*:(?!\$\{\w+:\?)[^/]*@", str(value)), name
 
 
 def test_no_secret_is_in_an_argument_list() -> None:
@@ -98,21 +104,38 @@ def test_no_secret_is_in_an_argument_list() -> None:
     assert "--password" not in script("airflow-init")
 
 
-def test_the_command_in_the_docs_fills_in_every_secret_with_a_fitting_value(tmp_path: Path) -> None:
+def test_make_secrets_fills_in_every_secret_with_a_fitting_value(tmp_path: Path) -> None:
     from cryptography.fernet import Fernet
 
-    docs = (ROOT / "docs" / "compose.md").read_text(encoding="utf-8")
-    found = re.search(r"```bash\n(.*?)```", docs, re.DOTALL)
-    assert found is not None
-    shutil.copy(ROOT / ".env.example", tmp_path)
-    subprocess.run(["bash", "-euc", found[1]], cwd=tmp_path, check=True)
-    made = tmp_path / ".env"
-    assert made.stat().st_mode & 0o077 == 0
-    values = dict(re.findall(r"^(\w+)=(.*)$", made.read_text(), re.MULTILINE))
+    values = made_secrets(tmp_path)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     assert len({values[s] for s in SECRETS}) == len(SECRETS)
     Fernet(values["AIRFLOW__CORE__FERNET_KEY"])
     assert len(values["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
     assert all(values[s].isalnum() and len(values[s]) >= 24 for s in SECRETS if "PASSWORD" in s)
+    assert re.fullmatch("GK[0-9a-f]{24}", values["MLFLOW_S3_ACCESS_KEY"])
+    for name in ("MLFLOW_S3_SECRET_KEY", "GARAGE_RPC_SECRET"):
+        assert re.fullmatch("[0-9a-f]{64}", values[name])
+    rendered(values)
+
+
+def test_make_secrets_leaves_an_env_that_is_there_as_it_is(tmp_path: Path) -> None:
+    made_secrets(tmp_path)
+    before = (tmp_path / ".env").read_text()
+    done = make_secrets(tmp_path)
+    assert done.returncode != 0
+    assert ".env is there already and stays as it is" in done.stderr
+    assert (tmp_path / ".env").read_text() == before
+
+
+@pytest.mark.parametrize("call", ["-hex 12", "-base64 32"])  # the second one feeds a pipe
+def test_make_secrets_writes_nothing_if_a_value_can_not_be_made(tmp_path: Path, call: str) -> None:
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    (tmp_path / "openssl").write_text(f'#!/bin/sh\ntest "$2 $3" != "{call}" && echo 5eed\n')
+    (tmp_path / "openssl").chmod(0o755)
+    done = make_secrets(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode != 0
+    assert not (tmp_path / ".env").exists()
 
 
 def test_the_example_names_every_optional_variable_with_its_default() -> None:
@@ -123,8 +146,8 @@ def test_the_example_names_every_optional_variable_with_its_default() -> None:
 # -- what runs ----------------------------------------------------------------------------------
 
 
-def test_there_is_one_image_of_ours_and_postgres() -> None:
-    assert {s["image"] for s in SERVICES.values()} == {"nocturne:local", "postgres:15-bookworm"}
+def test_there_is_one_image_of_ours_and_others_of_fixed_versions() -> None:
+    assert {s["image"] for s in SERVICES.values()} == IMAGES
     for service in OURS.values():
         assert service["pull_policy"] == "never"
         assert service["build"]["context"] == "."
@@ -133,13 +156,17 @@ def test_there_is_one_image_of_ours_and_postgres() -> None:
 def test_every_container_is_limited_and_every_server_is_watched_and_restarted() -> None:
     for name, service in SERVICES.items():
         assert service["mem_limit"], name
+        assert service["logging"]["options"]["max-size"], name
         assert service["restart"] == ("no" if name in ENDING else "unless-stopped"), name
         assert ("healthcheck" in service) == (name not in ENDING), name
 
 
 def test_what_is_waited_for_can_come_true() -> None:
     for service in SERVICES.values():
+        profiles = set(service.get("profiles", []))
+        assert profiles <= PROFILES
         for other, how in service.get("depends_on", {}).items():
+            assert set(SERVICES[other].get("profiles", profiles)) == profiles, other
             needed = "service_completed_successfully" if other in ENDING else "service_healthy"
             assert how == {"condition": needed}
 
@@ -152,14 +179,17 @@ def test_ports_are_open_to_this_host_only() -> None:
 
 def test_every_volume_is_declared_and_conf_is_mounted_read_only() -> None:
     mounts = [mount for s in SERVICES.values() for mount in s.get("volumes", [])]
-    assert {m.split(":")[0] for m in mounts} - {"./conf"} == set(COMPOSE["volumes"])
+    files = {"./conf", "./conf/garage.toml"}
+    assert {m.split(":")[0] for m in mounts} - files == set(COMPOSE["volumes"])
+    assert all((ROOT / file).exists() for file in files)
     assert all(m.endswith(":ro") for m in mounts if m.startswith("./"))
 
 
 def test_programs_are_in_the_environment_or_in_the_base_image() -> None:
     for service in OURS.values():
         for words in (service["command"], service.get("healthcheck", {}).get("test", [])[1:]):
-            assert not words or words[0] == "bash" or (BIN / words[0]).exists(), words
+            program = words[0].split()[0] if words else "bash"
+            assert program == "bash" or (BIN / program).exists(), words
 
 
 def test_spark_starts_classes_that_its_jars_hold() -> None:
@@ -171,7 +201,7 @@ def test_spark_starts_classes_that_its_jars_hold() -> None:
 
 def test_airflow_knows_every_command_and_option(tmp_path: Path) -> None:
     calls = list(airflow_commands())
-    assert len(calls) == 8
+    assert len(calls) == 10
     code = """
 import json, sys
 from airflow.cli.cli_parser import get_parser
@@ -201,7 +231,7 @@ def test_mlflow_knows_every_option_and_the_variable_of_its_store() -> None:
     assert 'envvar="MLFLOW_BACKEND_STORE_URI"' in source
     for option in options:
         name = option.split("=")[0]
-        assert re.search(rf"[\"/]{re.escape(name)}\"", source), name
+        assert re.search(rf"[\"/]{re.escape(name)}[\"/]", source), name
 
 
 # -- settings -----------------------------------------------------------------------------------
@@ -218,7 +248,7 @@ def test_every_airflow_variable_is_an_option_of_the_installed_airflow() -> None:
 
 def test_what_the_local_airflow_switches_on_or_off_is_so_here_too(tmp_path: Path) -> None:
     local = environment(tmp_path)
-    here = {k: v for s in OURS.values() for k, v in settings(s).items()}
+    here = {k: v for n in OURS for k, v in settings(rendered(GIVEN)[n]).items()}
     switches = [k for k in here if k in local and local[k].lower() in ("true", "false")]
     assert "GX_ANALYTICS_ENABLED" in switches
     assert {k: here[k] for k in switches} == {k: local[k] for k in switches}
@@ -226,21 +256,84 @@ def test_what_the_local_airflow_switches_on_or_off_is_so_here_too(tmp_path: Path
 
 
 def test_every_pipeline_loads_in_this_environment_and_lies_in_the_shared_volume() -> None:
-    for name in names(ROOT):
-        loaded = load(name, env="compose", root=ROOT)
+    for env, name in product(("compose", "compose-gpu"), names(ROOT)):
+        loaded = load(name, env=env, root=ROOT)
         assert loaded.path(loaded.pipeline.output.path).is_relative_to(ROOT / "var")
     holders = {n for n, s in OURS.items() if "data:/opt/nocturne/var" in s.get("volumes", [])}
-    assert holders == {"airflow-scheduler", "spark-worker"}
+    workers = {"airflow-worker", "spark-worker", "spark-worker-gpu"}
+    assert holders == {"airflow-scheduler"} | workers
 
 
 def test_the_configuration_and_airflow_name_the_same_master_and_registry() -> None:
-    layer = yaml.safe_load((ROOT / "conf" / "env" / "compose.yaml").read_text(encoding="utf-8"))
-    airflow = settings(SERVICES["airflow-scheduler"])
-    spark = json.loads(airflow["AIRFLOW_CONN_SPARK_DEFAULT"])
-    assert layer["spark"]["master"] == f"{spark['host']}:{spark['port']}"
-    assert layer["spark"]["master"] in SERVICES["spark-worker"]["command"]
-    assert layer["registry"]["tracking_uri"] == airflow["MLFLOW_TRACKING_URI"]
+    airflow = settings(rendered(GIVEN)["airflow-scheduler"])
     assert airflow["NOCTURNE_ENV"] == "compose"
+    spark = json.loads(airflow["AIRFLOW_CONN_SPARK_DEFAULT"])
+    for env in ("compose", "compose-gpu"):
+        layer = yaml.safe_load((ROOT / "conf" / "env" / f"{env}.yaml").read_text(encoding="utf-8"))
+        assert layer["spark"]["master"] == spark["host"]
+        assert layer["spark"]["master"] in SERVICES["spark-worker"]["command"]
+        assert layer["registry"]["tracking_uri"] == airflow["MLFLOW_TRACKING_URI"]
+
+
+# -- the object store ---------------------------------------------------------------------------
+
+
+def test_mlflow_and_the_store_mean_the_same_bucket_key_and_address() -> None:
+    values = GIVEN | {"MLFLOW_S3_ACCESS_KEY": "the key", "MLFLOW_S3_SECRET_KEY": "its secret"}
+    services = rendered(values)
+    store, mlflow = settings(services["garage"]), settings(services["mlflow"])
+    file = tomllib.loads((ROOT / "conf" / "garage.toml").read_text(encoding="utf-8"))
+    bucket = store["GARAGE_DEFAULT_BUCKET"]
+    assert f"--artifacts-destination=s3://{bucket}" in services["mlflow"]["command"]
+    assert mlflow["AWS_ACCESS_KEY_ID"] == store["GARAGE_DEFAULT_ACCESS_KEY"] == "the key"
+    assert mlflow["AWS_SECRET_ACCESS_KEY"] == store["GARAGE_DEFAULT_SECRET_KEY"] == "its secret"
+    assert mlflow["AWS_DEFAULT_REGION"] == file["s3_api"]["s3_region"]
+    port = file["s3_api"]["api_bind_addr"].rpartition(":")[2]
+    assert mlflow["MLFLOW_S3_ENDPOINT_URL"] == f"http://garage:{port}"
+    for folder in (file["metadata_dir"], file["data_dir"]):
+        assert Path(folder).is_relative_to("/var/lib/garage")
+
+
+def test_only_mlflow_and_the_store_know_the_store_s_key() -> None:
+    used = {n for n, s in SERVICES.items() if "MLFLOW_S3_" in str(s)}
+    assert used == {"garage", "mlflow"}
+
+
+# -- GPUs ---------------------------------------------------------------------------------------
+
+
+def discovered(folder: Path, nvidia_smi: str) -> subprocess.CompletedProcess[str]:
+    """The discovery script with this program as nvidia-smi."""
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{nvidia_smi}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    return subprocess.run(
+        [ROOT / "conf" / "spark" / "gpus.sh"],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_spark_is_told_of_every_gpu_that_nvidia_smi_names(tmp_path: Path, count: int) -> None:
+    done = discovered(tmp_path, f"test $1 = --query-gpu=index && seq 0 {count - 1}")
+    addresses = [str(n) for n in range(count)]
+    assert json.loads(done.stdout) == {"name": "gpu", "addresses": addresses}
+
+
+def test_a_worker_whose_gpus_can_not_be_asked_for_does_not_start(tmp_path: Path) -> None:
+    done = discovered(tmp_path, "echo 'no driver' >&2; exit 9")
+    assert done.returncode == 9
+    assert done.stdout == ""
+
+
+def test_the_gpu_layer_asks_for_what_the_gpu_worker_offers() -> None:
+    worker = settings(rendered(GIVEN)["spark-worker-gpu"])["SPARK_WORKER_OPTS"]
+    options = dict(re.findall(r"-D(\S+)=(\S+)", worker))
+    script = options["spark.worker.resource.gpu.discoveryScript"]
+    assert (ROOT / script.removeprefix("/opt/nocturne/")).stat().st_mode & 0o111 == 0o111
+    conf = load(names(ROOT)[0], env="compose-gpu", root=ROOT).pipeline.spark.conf
+    assert float(conf["spark.executor.resource.gpu.amount"]) <= 1
+    assert float(options["spark.worker.resource.gpu.amount"]) >= 1
 
 
 # -- the image ----------------------------------------------------------------------------------
@@ -276,6 +369,21 @@ def test_the_image_has_the_project_s_python_and_uv_and_runs_as_no_root() -> None
 
 # -- Compose itself -----------------------------------------------------------------------------
 
+SCHEMA = Draft202012Validator(json.loads((FILE.parent / SCHEMA_FILE).read_text(encoding="utf-8")))
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    Draft202012Validator.check_schema(SCHEMA.schema)
+    assert [f"{e.json_path}: {e.message}" for e in SCHEMA.iter_errors(COMPOSE)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"helthcheck": {}}, {"restart": 3}, {"mem_limit": []}, {"depends_on": {"x": {}}}]
+)
+def test_the_specification_s_schema_refuses_what_is_wrong(wrong: dict[str, Any]) -> None:
+    redis = SERVICES["redis"] | wrong
+    assert not SCHEMA.is_valid(COMPOSE | {"services": SERVICES | {"redis": redis}})
+
 
 def compose() -> list[str]:
     if shutil.which("docker-compose"):
@@ -291,16 +399,24 @@ def config(folder: Path, missing: str | None = None) -> subprocess.CompletedProc
     file = folder / "env"
     file.write_text("".join(f"{s}={'' if s == missing else 'x'}\n" for s in SECRETS))
     env = {k: v for k, v in os.environ.items() if k not in SECRETS}
+    env["COMPOSE_PROFILES"] = ",".join(PROFILES)
     return subprocess.run(
         [*compose(), "--env-file", str(file), "-f", str(FILE), "config"],
         env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def test_compose_accepts_the_file_when_every_secret_is_given(tmp_path: Path) -> None:
+def test_compose_fills_in_the_file_as_these_tests_do(tmp_path: Path) -> None:
     done = config(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
+    theirs = yaml.safe_load(done.stdout.replace("$$", "$"))["services"]
+    ours = rendered(GIVEN)
+    assert set(theirs) == set(ours)
+    for name, service in ours.items():
+        assert theirs[name].get("environment", {}) == settings(service)
+        assert theirs[name].get("command", []) == service.get("command", [])
+        healthcheck = theirs[name].get("healthcheck", {})
+        assert healthcheck.get("test") == service.get("healthcheck", {}).get("test")
 
 
 @pytest.mark.parametrize("secret", SECRETS)
