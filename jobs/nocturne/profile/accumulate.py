@@ -18,6 +18,7 @@ from nocturne.records import ColumnProfile, Profile, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 
+_EXACT = 1 << 24
 _PART = 1024
 _ONES = np.ones(_PART, np.float32)
 MAX_VALUES = 10_000
@@ -31,6 +32,7 @@ class NumericProfiler:
         self.center, self.tally = center, tally
         self.rows = self.null = self.nan = 0
         self.counts = np.zeros(BUCKETS, dtype=np.int64)
+        self.recent, self.since = np.zeros(BUCKETS, dtype=np.float32), 0
         self.total = self.squares = 0.0
         self.minimum, self.maximum = np.inf, -np.inf
 
@@ -49,7 +51,10 @@ class NumericProfiler:
                 return
             low, high = float(values.min()), float(values.max())
         away = shifted(values, self.center, self.tally.room(len(values)))
-        np.add(self.counts, self.tally.counts(away), out=self.counts, casting="unsafe")
+        if self.since + len(away) > _EXACT:
+            self._settle()
+        self.recent += self.tally.counts(away)
+        self.since += len(away)
         total, squares = self._moments(values, away, low, high)
         self.total += total
         self.squares += squares
@@ -76,7 +81,13 @@ class NumericProfiler:
         n, center = len(away), self.center
         return one + n * center, two + 2 * center * one + n * center * center
 
+    def _settle(self) -> None:
+        """Counts of type float32 are exact only so far."""
+        self.counts += self.recent.astype(np.int64)
+        self.recent[:], self.since = 0, 0
+
     def result(self) -> ColumnProfile:
+        self._settle()
         used = np.flatnonzero(self.counts)
         return ColumnProfile(
             kind="numeric",

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.encoding import plain_type
 from nocturne.profile.conditions import matches
+from nocturne.records import Measured
 from nocturne.values import missing
 
-__all__ = ["Column", "Rows"]
+__all__ = ["Column", "Rows", "type_of"]
 
 
 class Rows:
@@ -69,6 +71,11 @@ class Column:
         self.array = array
 
     @cached_property
+    def counted(self) -> Measured:
+        """Rows, missing ones and type: what every measure of the column starts from."""
+        return Measured(rows=len(self.array), missing=self.missing, type=type_of(self.array))
+
+    @cached_property
     def missing(self) -> int:
         """How many values are null or NaN."""
         return len(self.array) - len(self.present)
@@ -113,6 +120,11 @@ class Column:
     def _least(self) -> Any:
         """Of what is not null, not empty: NaN if there is one."""
         return self._known.to_numpy(zero_copy_only=False).min().item()
+
+
+def type_of(array: pa.Array) -> str:
+    """The type of the values, whether or not they are in a dictionary."""
+    return str(plain_type(array.type))
 
 
 def _is_number(type_: pa.DataType) -> bool:

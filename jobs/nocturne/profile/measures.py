@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import plain, plain_type
-from nocturne.profile.columns import Rows
+from nocturne.encoding import plain
+from nocturne.profile.columns import Rows, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.records import Measure, Measured
 from nocturne.values import to_json
@@ -34,46 +35,79 @@ class Measurer:
     """Counts the measures of a table, batch by batch."""
 
     def __init__(self, measures: Sequence[Measure]) -> None:
-        self._measures = {measure.key: measure for measure in measures}
-        self._found: dict[str, Measured] = {}
+        self._running = {measure.key: Running(measure) for measure in measures}
 
     def update(self, batch: pa.RecordBatch | Rows) -> None:
         """Count a batch, which has all columns of the measures."""
         rows = Rows.of(batch)
-        for key, measure in self._measures.items():
-            one = KINDS[measure.kind](rows.where(measure.condition), measure)
-            before = self._found.get(key)
-            self._found[key] = one if before is None else _add(before, one)
+        for running in self._running.values():
+            running.update(rows)
 
     def result(self) -> dict[str, Measured]:
         """By the measure's key; empty if there was no batch."""
-        return dict(self._found)
+        found = {key: running.result() for key, running in self._running.items()}
+        return {key: one for key, one in found.items() if one is not None}
 
 
-def _rows(rows: Rows, measure: Measure) -> Measured:
+class Running:
+    """One measure's answer so far. Most batches of most measures add to two numbers only."""
+
+    def __init__(self, measure: Measure) -> None:
+        self.measure = measure
+        self._rows = self._missing = 0
+        self._plain: Measured | None = None
+        self._found: Measured | None = None
+        self._words: tuple[pa.Array, pa.Array] | None = None
+
+    def update(self, rows: Rows) -> None:
+        one = KINDS[self.measure.kind](rows.where(self.measure.condition), self)
+        if one.total is None and not (one.unexpected or one.values or one.beyond):
+            self._rows += one.rows
+            self._missing += one.missing
+            self._plain = one
+        else:
+            self._found = one if self._found is None else _add(self._found, one)
+
+    def result(self) -> Measured | None:
+        if self._plain is None:
+            return self._found
+        plain = replace(self._plain, rows=self._rows, missing=self._missing)
+        return plain if self._found is None else _add(plain, self._found)
+
+    def words(self, dictionary: pa.Array) -> pa.Array:
+        """Which words of a dictionary are as expected; batches mostly have the same one."""
+        if self._words is None or not self._words[0].equals(dictionary):
+            judged = COLUMN_RULES[self.measure.rule](dictionary, self.measure.args)
+            self._words = dictionary, judged
+        return self._words[1]
+
+
+def _rows(rows: Rows, running: Running) -> Measured:
     return Measured(rows=len(rows))
 
 
-def _missing(rows: Rows, measure: Measure) -> Measured:
-    return Measured(rows=len(rows), missing=rows.columns[measure.columns[0]].missing)
+def _missing(rows: Rows, running: Running) -> Measured:
+    return rows.columns[running.measure.columns[0]].counted
 
 
-def _column_rule(rows: Rows, measure: Measure) -> Measured:
+def _column_rule(rows: Rows, running: Running) -> Measured:
+    measure = running.measure
     column = rows.columns[measure.columns[0]]
-    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
+    counted = column.counted
     ordered = pa.types.is_primitive(column.present.type)
     if measure.rule == "column_values.between" and ordered and within(column, measure.args):
         return counted
     rule, values = COLUMN_RULES[measure.rule], column.present
     if pa.types.is_dictionary(values.type):  # each word is looked at once, not once a row
-        words = rule(values.dictionary, measure.args)
+        words = running.words(values.dictionary)
         if pc.all(words, skip_nulls=False).as_py():
             return counted
         return _judged(counted, words.take(values.indices), [values])
     return _judged(counted, rule(values, measure.args), [values])
 
 
-def _row_rule(rows: Rows, measure: Measure) -> Measured:
+def _row_rule(rows: Rows, running: Running) -> Measured:
+    measure = running.measure
     columns = [rows.columns[name] for name in measure.columns]
     gone = [column.is_missing for column in columns]
     together = pc.or_ if measure.ignore.startswith(("either", "any")) else pc.and_
@@ -81,7 +115,7 @@ def _row_rule(rows: Rows, measure: Measure) -> Measured:
     arrays = [plain(column.array) for column in columns]
     if skipped is not None and pc.any(skipped).as_py():
         arrays = [array.filter(pc.invert(skipped)) for array in arrays]
-    counted = Measured(rows=len(rows), missing=len(rows) - len(arrays[0]), type=_type(arrays[0]))
+    counted = Measured(rows=len(rows), missing=len(rows) - len(arrays[0]), type=type_of(arrays[0]))
     expected = ROW_RULES[measure.rule](arrays, measure.args)
     return _judged(counted, pc.fill_null(expected, False), arrays)
 
@@ -102,10 +136,10 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     )
 
 
-def _moments(rows: Rows, measure: Measure) -> Measured:
+def _moments(rows: Rows, running: Running) -> Measured:
     """Sum, and sum of squares around the mean (in float64), least and greatest value."""
-    column = rows.columns[measure.columns[0]]
-    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
+    column = rows.columns[running.measure.columns[0]]
+    counted = column.counted
     if not len(column.present):
         return counted
     low, high = map(to_json, column.bounds)
@@ -116,9 +150,9 @@ def _moments(rows: Rows, measure: Measure) -> Measured:
         present = present.cast(pa.int8())
     exact = present.to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = exact.astype(np.float64, copy=False)
-        total = float(values.sum())
-        away = values - total / len(values)
+        away = exact.astype(np.float64)
+        total = float(away.sum())
+        away -= total / len(away)
         squares = float(away @ away)
     whole = int(exact.sum()) if np.issubdtype(exact.dtype, np.integer) else total
     return Measured(
@@ -127,13 +161,12 @@ def _moments(rows: Rows, measure: Measure) -> Measured:
     )  # fmt: skip
 
 
-def _values(rows: Rows, measure: Measure) -> Measured:
-    column = rows.columns[measure.columns[0]]
+def _values(rows: Rows, running: Running) -> Measured:
+    column = rows.columns[running.measure.columns[0]]
     found = pc.value_counts(plain(column.present))
     values, counts = found.field("values"), found.field("counts")
     pairs = zip(map(to_json, values.to_pylist()), counts.to_pylist(), strict=True)
-    counted = Measured(rows=len(rows), missing=column.missing, type=_type(column.array))
-    return _capped(counted, Counter(dict(pairs)), False)
+    return _capped(column.counted, Counter(dict(pairs)), False)
 
 
 def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
@@ -142,7 +175,7 @@ def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
     return Measured(**{**vars(counted), "values": listed, "beyond": beyond})
 
 
-KINDS: dict[str, Callable[[Rows, Measure], Measured]] = {
+KINDS: dict[str, Callable[[Rows, Running], Measured]] = {
     "rows": _rows,
     "missing": _missing,
     "column_rule": _column_rule,
@@ -203,7 +236,3 @@ def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: s
     if (one.type or other.type).startswith("timestamp"):
         return choose(first, second)
     return to_json(choose(_number(first), _number(second)))
-
-
-def _type(array: pa.Array) -> str:
-    return str(plain_type(array.type))
