@@ -44,7 +44,7 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
 
     first = client.get_model_version("flight_delay", "1")
     second = client.create_model_version(
-        "flight_delay", first.source, first.run_id, model_id=first.model_id
+        "flight_delay", first.source, first.run_id, model_id=first.source.removeprefix("models:/")
     )
     for process in triggerers(local):
         process.send_signal(signal.SIGKILL)
