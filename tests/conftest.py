@@ -53,8 +53,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take longest first: the other process has all others."""
-    items.sort(key=lambda item: item.path.parent.name != "e2e")
+    """The tests that take longest first: those that share an Airflow in one process, then the
+    other one with servers of its own.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
 
 
 class Small(torch.nn.Module):

@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from compose.containers import POSTGRES, Containers
 from compose.rendering import made_secrets
-from e2e.containers import POSTGRES, Containers
 from nocturne_airflow.client import Airflow, AirflowRefused
 
 pytestmark = [
