@@ -13,12 +13,13 @@ from nocturne.errors import Held, InputError, StateError
 from nocturne.layout import Layout
 from nocturne.records import STATE_FORMAT, Manifest, Run, dump, load, read, write
 
-CURRENT = state.Current("running", "score", "k", "/run", 1, 100, 5, "", state.now())
+CURRENT = state.Current("running", "score", "k", "/run", 1, 100, 5, "", "")
 
 
 def test_a_run_that_fell_silent_is_failed(tmp_path: Path) -> None:
-    state.touch(tmp_path, CURRENT)
-    assert state.recall(tmp_path) == CURRENT
+    running = replace(CURRENT, at=state.now())
+    state.touch(tmp_path, running)
+    assert state.recall(tmp_path) == running
     long_ago = (dt.datetime.now(dt.UTC) - state.SILENCE * 2).isoformat()
     state.touch(tmp_path, replace(CURRENT, at=long_ago))
     found = state.recall(tmp_path)

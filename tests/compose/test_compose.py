@@ -201,7 +201,7 @@ def test_spark_starts_classes_that_its_jars_hold() -> None:
 
 def test_airflow_knows_every_command_and_option(tmp_path: Path) -> None:
     calls = list(airflow_commands())
-    assert len(calls) == 10
+    assert len(calls) == 11
     code = """
 import json, sys
 from airflow.cli.cli_parser import get_parser

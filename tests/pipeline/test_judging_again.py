@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from nocturne import config
+from nocturne import config, publish, state
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, Held, StateError
@@ -205,3 +205,22 @@ def test_two_nocturnes_are_told_apart(project: MakeProject) -> None:
     strict = config.load("p", overrides={"schedule.on_skew": "fail"})
     with pytest.raises(ConfigError, match=r"or set schedule\.on_skew: warn. Nothing was done"):
         prepare(strict, day, caller=other)
+
+
+def test_a_run_that_another_process_publishes_meanwhile_is_published_once(
+    project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = scored(project(), DAYS[0])
+    judge(run)
+    others: list[Manifest] = []
+    really = publish.staged
+
+    def staged(*_: object) -> None:
+        monkeypatch.setattr(publish, "staged", really)
+        others.append(publish_run(run))
+        raise FileNotFoundError("attempts/quarantine-000.parquet")
+
+    monkeypatch.setattr(publish, "staged", staged)
+    made = publish_run(run)
+    assert others == [made]
+    assert state.recall(run.state_dir) is None

@@ -81,7 +81,12 @@ def publish_run(run: Run) -> Manifest:
         results = results_of(run)
         started = time.perf_counter()
         outputs_named = [output["name"] for output in run.encoding["outputs"]]
-        outputs, quarantine = publish.staged(run, results)
+        try:
+            outputs, quarantine = publish.staged(run, results)
+        except FileNotFoundError:
+            if in_force(run) is None:
+                raise
+            return publish_run(run)  # another process has published this very run, and tidied up
         approval = approval_path(run)
         by = json.loads(approval.read_text())["by"] if approval.exists() else None
 

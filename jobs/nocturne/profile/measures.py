@@ -61,7 +61,7 @@ class Running:
 
     def update(self, rows: Rows) -> None:
         one = KINDS[self.measure.kind](rows.where(self.measure.condition), self)
-        if one.total is None and not (one.unexpected or one.values or one.beyond):
+        if one.total is one.minimum is None and not (one.unexpected or one.values or one.beyond):
             self._rows += one.rows
             self._missing += one.missing
             self._plain = one
