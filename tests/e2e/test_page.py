@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
-from e2e.helpers import Local, asked_at_gate, days, status
+from e2e.helpers import Local, asked_at_gate, days, status, until
 from report.pages import BROWSER
 
 pytestmark = [
@@ -104,6 +104,31 @@ def test_a_held_night_is_approved_from_the_page(
     assert window.wrong == []
     manifest = json.loads(Path(status(local, "held", DAY)["manifest"]).read_text())
     assert manifest["approved_by"] == "admin"
+
+
+def test_a_day_is_triggered_with_airflows_form_and_watched(browser: Browser, local: Local) -> None:
+    day = "2013-04-10"
+    window = Window(browser, local, "admin")
+    page = window.page
+    page.goto(f"{local.url}/dags/by_hand")
+    page.get_by_role("button", name="Trigger").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("input[type=date]").fill(day)
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
+    expect(dialog).to_be_hidden()
+    run = until(lambda: [r for r in local.airflow.runs("by_hand") if r["conf"].get("day") == day])
+    run_id = str(run[0]["dag_run_id"])
+    page.goto(f"{local.url}/dags/by_hand/runs/{run_id}")
+    expect(page.get_by_text("Running").first).to_be_visible()
+    local.ended("by_hand", run_id)
+    expect(page.get_by_text("Running")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("Success").first).to_be_visible()
+    inside = window.scoring()
+    inside.get_by_role("link", name="by_hand", exact=True).click()
+    inside.get_by_role("link", name=re.compile(f"^{day}: (published|warned)")).click()
+    report = inside.frame_locator("iframe.report")
+    expect(report.get_by_role("heading", name="Drift")).to_be_visible()
+    assert window.wrong == []
 
 
 def test_a_day_is_scored_and_rolled_back_from_the_page(browser: Browser, local: Local) -> None:
