@@ -7,7 +7,6 @@ facets. https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ def lineage(manifest: Path) -> OperatorLineage:
     return OperatorLineage(
         inputs=[_input(run, made, judgement), *_joined(run)],
         outputs=[_output(run, made, judgement)],
-        run_facets={"nocturne": _run_facet()(**_facts(manifest, made))},
+        run_facets={"nocturne": _run_facet(_facts(manifest, made))},
     )
 
 
@@ -163,25 +162,12 @@ def _facts(path: Path, made: Manifest) -> dict[str, Any]:
     }
 
 
-@cache
-def _run_facet() -> Any:
-    """Made when it is first wanted: OpenLineage need not be installed."""
+def _run_facet(facts: dict[str, Any]) -> Any:
+    """Which model made the scores, and the manifest that proves it.
+
+    Its class is made here: OpenLineage need not be installed.
+    """
     import attr
     from openlineage.client.facet_v2 import RunFacet
 
-    @attr.define
-    class NocturneRunFacet(RunFacet):  # type: ignore[misc,unused-ignore]
-        """Which model made the scores, and the manifest that proves it."""
-
-        manifest: str
-        manifestId: str  # noqa: N815
-        partition: str
-        model: str
-        modelVersion: int  # noqa: N815
-        modelSha256: str  # noqa: N815
-        mlflowRunId: str | None  # noqa: N815
-        verdict: str
-        rowsQuarantined: int  # noqa: N815
-        approvedBy: str | None  # noqa: N815
-
-    return NocturneRunFacet
+    return attr.make_class("NocturneRunFacet", list(facts), bases=(RunFacet,))(**facts)
