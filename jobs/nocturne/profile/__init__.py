@@ -9,6 +9,7 @@ from nocturne.profile.columns import Rows
 from nocturne.profile.keys import KEY_BYTES, key_hashes
 from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_measured
 from nocturne.profile.merge import merge
+from nocturne.profile.tally import compile_loops
 
 __all__ = ["EXAMPLES", "KEY_BYTES", "MAX_DISTINCT", "Measurer", "Rows", "TableProfiler",
-           "key_hashes", "merge", "merge_measured"]  # fmt: skip
+           "compile_loops", "key_hashes", "merge", "merge_measured"]  # fmt: skip

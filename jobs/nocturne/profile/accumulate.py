@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.buckets import BUCKETS, Tally, shifted
+from nocturne.buckets import BUCKETS
 from nocturne.profile.columns import Column, Rows
+from nocturne.profile.tally import tally
 from nocturne.records import ColumnProfile, Profile, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 
-_EXACT = 1 << 24
-_PART = 1024
-_ONES = np.ones(_PART, np.float32)
+_IDS = np.array([str(id_) for id_ in range(BUCKETS)], dtype=object)
 MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
 
@@ -28,79 +26,45 @@ MAX_VALUES = 10_000
 class NumericProfiler:
     """Counts by bucket around ``center``, nulls, NaN (infinite values too) and moments."""
 
-    def __init__(self, center: float, tally: Tally) -> None:
-        self.center, self.tally = center, tally
+    def __init__(self, center: float) -> None:
+        self.center = center
         self.rows = self.null = self.nan = 0
         self.counts = np.zeros(BUCKETS, dtype=np.int64)
-        self.recent, self.since = np.zeros(BUCKETS, dtype=np.float32), 0
         self.total = self.squares = 0.0
         self.minimum, self.maximum = np.inf, -np.inf
 
     def update(self, column: Column) -> None:
+        values = column.floats
+        finite, total, squares = tally(values, self.center, self.counts)
         self.rows += len(column.array)
         self.null += column.array.null_count
-        self.nan += column.missing - column.array.null_count
-        values = column.floats
-        if not len(values):
-            return
-        low, high = map(float, column.bounds)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            values = values[np.isfinite(values)]
-            self.nan += len(column.floats) - len(values)
-            if not len(values):
-                return
-            low, high = float(values.min()), float(values.max())
-        away = shifted(values, self.center, self.tally.room(len(values)))
-        if self.since + len(away) > _EXACT:
-            self._settle()
-        self.recent += self.tally.counts(away)
-        self.since += len(away)
-        total, squares = self._moments(values, away, low, high)
+        self.nan += len(values) - finite
         self.total += total
         self.squares += squares
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
-
-    def _moments(
-        self, values: NDArray[np.floating], away: NDArray[np.float32], low: float, high: float
-    ) -> tuple[float, float]:
-        """The sums of ``values`` [n] and of their squares, within a relative 1e-6 of the spread.
-
-        Of float32 by way of the differences from the centre, summed in float32 a thousand at a
-        time: a third of the time. Where the centre is far outside of the values, or they are as
-        large as a float can be, exactly.
-        """
-        reach = max(abs(low - self.center), abs(high - self.center))
-        if values.dtype != np.float32 or reach > min(16 * (high - low), 1e17):
-            with np.errstate(over="ignore", invalid="ignore"):
-                exact = values.astype(np.float64)
-                return float(exact.sum()), float(exact @ exact)
-        whole = len(away) // _PART * _PART
-        rest, parts = away[whole:], away[:whole].reshape(-1, _PART)
-        one = float((parts @ _ONES).sum(dtype=np.float64)) + float(rest.sum(dtype=np.float64))
-        two = float(np.vecdot(parts, parts).sum(dtype=np.float64)) + float(rest @ rest)
-        n, center = len(away), self.center
-        return one + n * center, two + 2 * center * one + n * center * center
-
-    def _settle(self) -> None:
-        """Counts of type float32 are exact only so far."""
-        self.counts += self.recent.astype(np.int64)
-        self.recent[:], self.since = 0, 0
+        if finite:
+            whole = finite == len(values)
+            low, high = column.bounds if whole else _bounds(values[np.isfinite(values)])
+            self.minimum = min(self.minimum, float(low))
+            self.maximum = max(self.maximum, float(high))
 
     def result(self) -> ColumnProfile:
-        self._settle()
         used = np.flatnonzero(self.counts)
         return ColumnProfile(
             kind="numeric",
             rows=self.rows,
             null=self.null,
             nan=self.nan,
-            counts=dict(zip(map(str, used.tolist()), self.counts[used].tolist(), strict=True)),
+            counts=dict(zip(_IDS[used].tolist(), self.counts[used].tolist(), strict=True)),
             center=self.center,
             total=bounded(self.total),
             total_squares=bounded(self.squares),
             minimum=None if self.minimum == np.inf else self.minimum,
             maximum=None if self.maximum == -np.inf else self.maximum,
         )
+
+
+def _bounds(values: NDArray[np.floating]) -> tuple[float, float]:
+    return values.min().item(), values.max().item()
 
 
 def bounded(value: float) -> float:
@@ -147,24 +111,22 @@ class TableProfiler:
     """Profiles the columns named in ``centers``: a centre for numbers, None for categories.
 
     Args:
-        segments: column -> values whose rows are profiled apart too. Each takes 192 kB a numeric
+        segments: column -> values whose rows are profiled apart too. Each takes 128 kB a numeric
             column, and its rows are counted twice.
-        tally: counts the columns one after the other; default: one of its own.
     """
 
     def __init__(
         self,
         centers: Mapping[str, float | None],
         segments: Mapping[str, Sequence[str]] = {},
-        tally: Tally | None = None,
     ) -> None:
-        self.rows, tally = 0, tally or Tally()
+        self.rows = 0
         self.columns: dict[str, NumericProfiler | CategoryProfiler] = {
-            name: CategoryProfiler() if center is None else NumericProfiler(center, tally)
+            name: CategoryProfiler() if center is None else NumericProfiler(center)
             for name, center in centers.items()
         }
         self.segments = {
-            column: {value: TableProfiler(centers, tally=tally) for value in values}
+            column: {value: TableProfiler(centers) for value in values}
             for column, values in segments.items()
         }
 

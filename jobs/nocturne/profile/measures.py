@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -17,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import plain
-from nocturne.profile.columns import Rows, type_of
+from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
+from nocturne.profile.tally import spread
 from nocturne.records import Measure, Measured
 from nocturne.values import to_json
 
@@ -54,24 +54,28 @@ class Running:
 
     def __init__(self, measure: Measure) -> None:
         self.measure = measure
+        self._count = KINDS[measure.kind]
         self._rows = self._missing = 0
-        self._plain: Measured | None = None
+        self._type: str | None = None
         self._found: Measured | None = None
         self._words: tuple[pa.Array, pa.Array] | None = None
 
     def update(self, rows: Rows) -> None:
-        one = KINDS[self.measure.kind](rows.where(self.measure.condition), self)
-        if one.total is one.minimum is None and not (one.unexpected or one.values or one.beyond):
-            self._rows += one.rows
-            self._missing += one.missing
-            self._plain = one
-        else:
-            self._found = one if self._found is None else _add(self._found, one)
+        rows = rows.where(self.measure.condition)
+        found = self._count(rows, self)
+        if found is not None:
+            self._found = found if self._found is None else _add(self._found, found)
+            return
+        column = rows.columns[self.measure.columns[0]] if self.measure.columns else None
+        self._rows += len(rows)
+        self._missing += column.missing if column else 0
+        if self._type is None:
+            self._type = type_of(column.array) if column else ""
 
     def result(self) -> Measured | None:
-        if self._plain is None:
+        if self._type is None:
             return self._found
-        plain = replace(self._plain, rows=self._rows, missing=self._missing)
+        plain = Measured(rows=self._rows, missing=self._missing, type=self._type)
         return plain if self._found is None else _add(plain, self._found)
 
     def words(self, dictionary: pa.Array) -> pa.Array:
@@ -82,28 +86,23 @@ class Running:
         return self._words[1]
 
 
-def _rows(rows: Rows, running: Running) -> Measured:
-    return Measured(rows=len(rows))
+def _plain(rows: Rows, running: Running) -> None:
+    """All measures count rows and the missing values of their first column: these no more."""
 
 
-def _missing(rows: Rows, running: Running) -> Measured:
-    return rows.columns[running.measure.columns[0]].counted
-
-
-def _column_rule(rows: Rows, running: Running) -> Measured:
+def _column_rule(rows: Rows, running: Running) -> Measured | None:
     measure = running.measure
     column = rows.columns[measure.columns[0]]
-    counted = column.counted
-    ordered = pa.types.is_primitive(column.present.type)
-    if measure.rule == "column_values.between" and ordered and within(column, measure.args):
-        return counted
-    rule, values = COLUMN_RULES[measure.rule], column.present
+    if measure.rule == "column_values.between" and within(column, measure.args):
+        return None
+    values = column.present
     if pa.types.is_dictionary(values.type):  # each word is looked at once, not once a row
         words = running.words(values.dictionary)
         if pc.all(words, skip_nulls=False).as_py():
-            return counted
-        return _judged(counted, words.take(values.indices), [values])
-    return _judged(counted, rule(values, measure.args), [values])
+            return None
+        return _judged(column.counted, words.take(values.indices), [values])
+    expected = COLUMN_RULES[measure.rule](values, measure.args)
+    return _judged(column.counted, expected, [values])
 
 
 def _row_rule(rows: Rows, running: Running) -> Measured:
@@ -136,25 +135,20 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     )
 
 
-def _moments(rows: Rows, running: Running) -> Measured:
+def _moments(rows: Rows, running: Running) -> Measured | None:
     """Sum, and sum of squares around the mean (in float64), least and greatest value."""
     column = rows.columns[running.measure.columns[0]]
     counted = column.counted
     if not len(column.present):
-        return counted
+        return None
     low, high = map(to_json, column.bounds)
     if pa.types.is_temporal(column.present.type):
         return Measured(**{**vars(counted), "minimum": low, "maximum": high})
     present = column.present
     if pa.types.is_boolean(present.type):
         present = present.cast(pa.int8())
-    exact = present.to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        away = exact.astype(np.float64)
-        total = float(away.sum())
-        away -= total / len(away)
-        squares = float(away @ away)
-    whole = int(exact.sum()) if np.issubdtype(exact.dtype, np.integer) else total
+    total, squares = spread(floats(present))
+    whole = pc.sum(present).as_py() if pa.types.is_integer(present.type) else total
     return Measured(
         **{**vars(counted), "minimum": low, "maximum": high, "total": to_json(whole),
            "squares": to_json(squares)}
@@ -175,15 +169,16 @@ def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
     return Measured(**{**vars(counted), "values": listed, "beyond": beyond})
 
 
-KINDS: dict[str, Callable[[Rows, Running], Measured]] = {
-    "rows": _rows,
-    "missing": _missing,
+KINDS: dict[str, Callable[[Rows, Running], Measured | None]] = {
+    "rows": _plain,
+    "missing": _plain,
     "column_rule": _column_rule,
     "row_rule": _row_rule,
     "moments": _moments,
     "values": _values,
 }
-"""How a measure is counted in a batch, by its kind."""
+"""How a measure is counted in a batch, by its kind. None: there is no more to say than rows and
+missing values."""
 
 
 def merge_measured(parts: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:

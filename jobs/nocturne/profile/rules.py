@@ -39,6 +39,8 @@ def _between(values: pa.Array, args: Args) -> pa.Array:
 
 def within(column: Column, args: Args) -> bool:
     """Whether the least and the greatest value say already that all lie between the bounds."""
+    if not pa.types.is_primitive(column.array.type):
+        return False
     least, greatest = column.bounds
     if least is None:
         return True

@@ -9,7 +9,7 @@ import ctypes
 import gc
 from importlib import import_module
 
-_LATE = ("pydantic", "pyspark.worker", "scipy.sparse")
+_LATE = ("pydantic", "pyspark.worker")
 """Imported by functions, so by every worker anew."""
 
 _MALLOC = {-3: 64 << 20, -1: 256 << 20, -2: 16 << 20}
@@ -33,10 +33,11 @@ def warm() -> None:
     keep_freed_memory()
     gc.disable()  # there is no garbage in imports, and looking for it takes a tenth of the time
     import nocturne.spark.job
-    import nocturne.split  # noqa: F401  the engine, torch and pyarrow with it
+    import nocturne.split
 
     for name in _LATE:
         import_module(name)
+    nocturne.profile.compile_loops()
     gc.freeze()  # pages that no collection touches stay shared with the workers
     gc.enable()
 

@@ -1,0 +1,67 @@
+"""The compiled loops give what their formulas in numpy give."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nocturne.buckets import BUCKETS, bucket
+from nocturne.profile.tally import spread, tally
+
+ANY = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32))
+WIDE = hnp.arrays(np.float64, st.integers(0, 50), elements=st.floats())
+
+
+@given(ANY | WIDE, st.floats(-1e6, 1e6), st.integers(1, 60))
+def test_finite_values_are_counted_in_their_buckets(values, center, times) -> None:  # type: ignore[no-untyped-def]
+    many = np.tile(values, times)  # also more than one part of the loop
+    counts = np.zeros(BUCKETS, np.int64)
+    finite, total, squares = tally(many, center, counts)
+    expected = many[np.isfinite(many)].astype(np.float64)
+    assert finite == len(expected)
+    assert (counts == np.bincount(bucket(expected, center), minlength=BUCKETS)).all()
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.abs(expected).sum()
+        np.testing.assert_allclose(total, expected.sum(), atol=1e-12 * min(scale, 1e300))
+        np.testing.assert_allclose(squares, (expected**2).sum())
+
+
+def test_zeros_of_both_signs_share_a_bucket() -> None:
+    counts = np.zeros(BUCKETS, np.int64)
+    tally(np.array([-0.0, 0.0], np.float32), 0.0, counts)
+    assert counts[0] == 2
+
+
+def test_counts_are_added_to() -> None:
+    counts = np.zeros(BUCKETS, np.int64)
+    for _ in range(2):
+        tally(np.ones(3000, np.float32), 1.0, counts)
+    assert counts[0] == counts.sum() == 6000
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_spread_is_around_the_mean(dtype: type) -> None:
+    values = np.random.default_rng(5).normal(2013, 0.1, 10_000).astype(dtype)
+    total, squares = spread(values)
+    exact = values.astype(np.float64)
+    assert total == pytest.approx(exact.sum(), rel=1e-12)
+    assert squares == pytest.approx(((exact - exact.mean()) ** 2).sum(), rel=1e-9)
+
+
+def test_without_a_place_to_keep_what_is_compiled_it_is_compiled_all_the_same() -> None:
+    code = (
+        "import numpy as np; from nocturne.profile.tally import spread; "
+        "print(spread(np.array([1.0, 3.0])))"
+    )
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "_UserProvidedCacheLocator", "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **nowhere}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "(4.0, 2.0)", done.stderr
