@@ -25,7 +25,9 @@ from benchmarks.layout import ROOT
 from nocturne import config
 from nocturne.demo.flights import read_days
 from nocturne.demo.train import TRAINING
+from nocturne.layout import Layout
 from nocturne.pipeline.runs import nights
+from nocturne.records import Judgement, read
 
 SPAN = ("2013-04-01", "2013-12-31")
 PAGE = ROOT / "docs" / "drift.md"
@@ -41,16 +43,19 @@ def frame(home: Path) -> pd.DataFrame:
     late = labels.group_by("ds").aggregate([("late", "mean")])
     share = dict(zip(late["ds"].to_pylist(), late["late_mean"].to_pylist(), strict=True))
     rows: list[dict[str, Any]] = []
+    layout = Layout.of(loaded)
     for night in nights(loaded):
         key = night.partition.key
         if not SPAN[0] <= key <= SPAN[1]:
             continue
         score = next(f for f in night.drift if f.column == OUTPUT)
+        judged = read(Judgement, layout.run(night.partition, night.run_key) / "judgement.json")
         rows.append({
             "day": key,
             "paged": night.drift_paged,
             "alarmed": [f.column for f in night.drift if f.alarmed and not f.is_output],
             "score alarmed": score.alarmed,
+            "apart": [f"{f.column} where {s.name}" for s, f in judged.drift.only_in_segments],
             "psi": score.psi,
             "level": score.threshold,
             "mean": night.score_summary[OUTPUT]["mean"],
@@ -64,6 +69,9 @@ def words(table: pd.DataFrame, home: Path) -> str:
     before = pc.mean(trained["late"]).as_py()
     features = Counter(name for names in table["alarmed"] for name in names)
     warned = int((table["alarmed"].map(bool) | table["score alarmed"]).sum())
+    apart = Counter(pair for pairs in table["apart"] for pair in pairs)
+    only = table["apart"].map(bool)
+    alone = only & ~(table["alarmed"].map(bool) | table["score alarmed"])
     psi = spearmanr(table["psi"], table["late"])
     away = spearmanr(table["psi"], (table["late"] - before).abs())
     mean = spearmanr(table["mean"], table["late"])
@@ -73,6 +81,9 @@ def words(table: pd.DataFrame, home: Path) -> str:
         f"({int(table['score alarmed'].sum())} for the score itself).",
         "- Features that alarmed, by nights: "
         + (", ".join(f"{name} {count}" for name, count in features.most_common()) or "none") + ".",
+        f"- By airport (`drift.segments: [origin]`): on {int(only.sum())} nights a column alarmed in "
+        f"an airport's rows and not in the whole, on {int(alone.sum())} of them nothing else did. "
+        f"Most often: {', '.join(f'{pair} {count}' for pair, count in apart.most_common(3))}.",
         f"- Rank correlation (Spearman) over all nights, with the share of flights that were late: "
         f"the score's PSI {psi.statistic:.2f}, its mean {mean.statistic:.2f}. Of the PSI with how "
         f"far that share was from training's {before:.0%}: {away.statistic:.2f}.",

@@ -301,7 +301,8 @@ class ColumnProfile:
     """Mergeable statistics of one column.
 
     ``counts`` maps a bucket id (numeric, see ``nocturne.buckets``) or a value (category) to
-    its exact number of rows; ``other`` are category rows beyond the cap on distinct values.
+    its exact number of rows; ``other`` are category rows beyond the cap on distinct values, of
+    which there are about ``distinct`` in all (``sketch`` says, and can be merged).
     ``null`` includes neither ``nan`` nor the counted rows. Moments are over finite values.
     """
 
@@ -316,6 +317,8 @@ class ColumnProfile:
     total_squares: float = 0.0
     minimum: float | None = None
     maximum: float | None = None
+    distinct: int | None = None
+    sketch: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -84,12 +83,12 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
 
 def test_a_dag_that_waits_for_the_scores_runs_for_each_partition(local: Local) -> None:
     """What is published by the DAG, and what by a decision."""
-    until, found = time.monotonic() + RUN_TIMEOUT_S, dict[str, str]()
-    while not {APPROVED, FILLED} <= found.keys():
-        assert time.monotonic() < until, found
-        time.sleep(1)
-        found = {run["partition_key"]: run["dag_run_id"]
-                 for run in local.airflow.runs("after_scores")}  # fmt: skip
+
+    def runs() -> dict[str, str]:
+        return {r["partition_key"]: r["dag_run_id"] for r in local.airflow.runs("after_scores")}
+
+    until(lambda: {APPROVED, FILLED} <= runs().keys(), RUN_TIMEOUT_S)
+    found = runs()
     assert REJECTED not in found
     for key in (APPROVED, FILLED):
         local.ended("after_scores", found[key])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import time
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, copy_conf, days, status
+from e2e.helpers import FIRST, Local, copy_conf, days, status, until
 from nocturne_airflow.client import AirflowRefused
 
 pytestmark = pytest.mark.e2e
@@ -80,10 +79,7 @@ def backfill(local: Local, *options: str) -> list[dict[str, Any]]:
     runs = [r for r in local.airflow.runs(DAG, "backfill") if r["dag_run_id"] not in before]
     for run in runs:
         local.ended(DAG, run["dag_run_id"])
-    until = time.monotonic() + 120
-    while local.airflow.backfilling(DAG):  # there can be only one at a time
-        assert time.monotonic() < until, "Airflow did not notice the backfill's end"
-        time.sleep(1)
+    until(lambda: not local.airflow.backfilling(DAG))  # there can be only one at a time
     return runs
 
 
@@ -166,11 +162,7 @@ def test_wrong_values_never_become_a_run(local: Local) -> None:
 def test_the_schedule_scores_yesterday_to_the_same_bytes(local: Local, cli: Path) -> None:
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     local.airflow.pause("nightly", False)
-    until = time.monotonic() + 60
-    while not (runs := local.airflow.runs("nightly", "scheduled")):
-        assert time.monotonic() < until, "the scheduler made no run"
-        time.sleep(1)
-    (run,) = runs
+    (run,) = until(lambda: local.airflow.runs("nightly", "scheduled"))
     key = str(run["partition_key"])
     assert key in (str(yesterday), str(yesterday + dt.timedelta(days=1)))
     local.ended("nightly", run["dag_run_id"])
@@ -192,10 +184,7 @@ def test_one_wrong_yaml_stops_no_other_pipeline(local: Local) -> None:
     wrong = local.root / "conf/pipelines/wrong.yaml"
     wrong.write_text("name: wrong\nmodel: {name: m, alias: a}\n")
     try:
-        until = time.monotonic() + RUN_TIMEOUT_S / 10
-        while not (errors := local.airflow.import_errors()):
-            assert time.monotonic() < until, "no import error appeared"
-            time.sleep(1)
+        errors = until(local.airflow.import_errors)
     finally:
         wrong.unlink()
     (message,) = errors.values()

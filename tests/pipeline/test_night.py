@@ -185,7 +185,7 @@ def test_a_failed_expectation_does_what_the_yaml_says(
     [night] = _score(loaded, "2024-01-01")
     assert night.outcome == outcome
     said = night.message or " ".join(night.manifest.reasons if night.manifest else ())
-    assert "1 expectations failed: expect_column_mean_to_be_between on x (input)" in said
+    assert "1 of 1 expectations failed: expect_column_mean_to_be_between on x (input)" in said
     assert list((loaded.path("out") / "_nocturne").rglob("data_docs/**/*.html"))
 
 

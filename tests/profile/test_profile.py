@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -81,6 +82,40 @@ def test_rare_values_beyond_the_cap_count_as_other(monkeypatch) -> None:  # type
     word = _profile(table).columns["word"]
     assert word.counts == {"a": 3, "b": 2}
     assert word.other == 1
+
+
+def test_of_very_many_values_the_frequent_are_counted_and_their_number_is_estimated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulate, "MAX_VALUES", 100)
+    monkeypatch.setattr(accumulate, "_HELD", 1000)
+    rng = np.random.default_rng(11)
+    rare = [f"user {number}" for number in rng.integers(0, 20_000, 60_000)]
+    values = rng.permutation([*rare, *["often"] * 3000, *["also"] * 1000]).tolist()
+    table, parts = pa.table({"word": values}), []
+    for start in range(0, len(table), 16_000):
+        profiler = profile.TableProfiler({"word": None})
+        for batch in table.slice(start, 16_000).to_batches(max_chunksize=500):
+            profiler.update(batch)
+            assert len(profiler.columns["word"].counts) <= 1500
+        parts.append(profiler.result())
+    word = profile.merge(parts).columns["word"]
+    assert (word.counts["often"], word.counts["also"]) == (3000, 1000)
+    assert len(word.counts) == 100
+    assert sum(word.counts.values()) + word.other == len(values)
+    assert word.distinct == pytest.approx(len(set(values)), rel=0.05)
+    assert load(Profile, dump(parts[0])) == parts[0]
+
+
+@pytest.mark.parametrize("pieces", [1, 5])
+def test_the_number_of_values_does_not_depend_on_the_splits(
+    monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    monkeypatch.setattr(accumulate, "MAX_VALUES", 50)
+    table = pa.table({"x": [0.0] * 100, "word": [f"{i}" for i in range(100)]})
+    word = _profile(table, pieces).columns["word"]
+    assert word.distinct == pytest.approx(100, abs=2)
+    assert (len(word.counts), word.other) == (50, 50)
 
 
 def test_moments_match_numpy() -> None:

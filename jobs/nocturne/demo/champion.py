@@ -77,7 +77,7 @@ def _train_and_register(client: MlflowClient, folder: Path) -> Champion:
     import mlflow
 
     from nocturne import contract
-    from nocturne.demo.train import SETTINGS, train
+    from nocturne.demo.train import SEGMENTS, SETTINGS, train
 
     # It warns where an environment has no pip (uv makes such); the requirements are pinned.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
@@ -95,6 +95,7 @@ def _train_and_register(client: MlflowClient, folder: Path) -> Champion:
             trained.data,
             name=MODEL,
             partitions=trained.data["ds"],
+            segments=SEGMENTS,
             registered_model_name=MODEL,
             alias=ALIAS,
             tags={

@@ -40,6 +40,7 @@ APRIL = ("2013-04-01", "2013-04-30")
 SCHEDULE = ("distance", "sched_dep_time", "sched_arr_time", "minute")
 WEATHER = ("humid", "wind_speed", "wind_gust", "precip", "visib")
 CATEGORIES = ("carrier", "origin", "dest", "weekday", "hour")
+SEGMENTS = ("origin",)
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,8 @@ def _verdict(
             for e in checked.failed[:3]
         )
         more = f" and {len(checked.failed) - 3} more" if len(checked.failed) > 3 else ""
-        reasons.append(f"{len(checked.failed)} expectations failed: {shown}{more}")
+        total = len(checked.expectations)
+        reasons.append(f"{len(checked.failed)} of {total} expectations failed: {shown}{more}")
     if twice is not None:
         quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
         reasons.append(

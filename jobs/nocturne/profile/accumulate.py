@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 
 from nocturne.buckets import BUCKETS
 from nocturne.profile.columns import Column, Rows
+from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
 from nocturne.records import ColumnProfile, Profile, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 
-_IDS = np.array([str(id_) for id_ in range(BUCKETS)], dtype=object)
 MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
+
+_HELD = 10 * MAX_VALUES
+"""Distinct values in memory at most, beside those of a batch."""
+
+_IDS = np.array([str(bucket) for bucket in range(BUCKETS)], dtype=object)
 
 
 class NumericProfiler:
@@ -74,11 +79,12 @@ def bounded(value: float) -> float:
 
 
 class CategoryProfiler:
-    """Counts by value."""
+    """Counts by value; of very many values the most frequent, and about how many there are."""
 
     def __init__(self) -> None:
         self.rows = self.null = self.other = 0
         self.counts: Counter[str] = Counter()
+        self.sketch = ""
 
     def update(self, column: Column) -> None:
         self.rows += len(column.array)
@@ -92,11 +98,27 @@ class CategoryProfiler:
         else:
             for item in pc.value_counts(words).tolist():
                 self.counts[str(item["values"])] += item["counts"]
+        if len(self.counts) > _HELD:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Keep the most frequent values. One that comes again is counted from then on."""
+        self.sketch = union([self.sketch], self.counts)
+        kept, other = cap(self.counts)
+        self.counts = Counter(kept)
+        self.other += other
 
     def result(self) -> ColumnProfile:
-        kept, other = cap(self.counts)
+        if self.sketch or len(self.counts) > MAX_VALUES:
+            self._drop()
         return ColumnProfile(
-            kind="category", rows=self.rows, null=self.null, counts=kept, other=other + self.other
+            kind="category",
+            rows=self.rows,
+            null=self.null,
+            counts=dict(sorted(self.counts.items())),
+            other=self.other,
+            distinct=estimate(self.sketch) if self.sketch else None,
+            sketch=self.sketch,
         )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nocturne.profile.accumulate import bounded, cap
+from nocturne.profile.distinct import estimate, union
 from nocturne.records import ColumnProfile, Profile
 
 __all__ = ["merge"]
@@ -16,10 +17,12 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
     for part in parts:
         counts.update(part.counts)
     other = sum(p.other for p in parts)
-    kept = dict(counts)
+    kept, sketch = dict(counts), ""
     if parts[0].kind == "category":
         kept, beyond = cap(counts)
         other += beyond
+        if other:
+            sketch = union((p.sketch for p in parts), counts)
     return ColumnProfile(
         kind=parts[0].kind,
         rows=sum(p.rows for p in parts),
@@ -32,6 +35,8 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         total_squares=bounded(sum(p.total_squares for p in parts)),
         minimum=min((p.minimum for p in parts if p.minimum is not None), default=None),
         maximum=max((p.maximum for p in parts if p.maximum is not None), default=None),
+        distinct=estimate(sketch) if sketch else None,
+        sketch=sketch,
     )
 
 

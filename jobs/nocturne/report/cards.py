@@ -67,6 +67,8 @@ def _facts(column: ColumnProfile, feature: FeatureDrift | None, histogram: Histo
     if missing or (feature and feature.baseline_null_rate):
         before = f" (training {percent(feature.baseline_null_rate)})" if feature else ""
         facts.append(f"nulls {percent(missing)}{before}")
+    if column.distinct:
+        facts.append(f"about {column.distinct:,} different values")
     if feature and feature.new_rate:
         facts.append(f"new values {percent(feature.new_rate)}")
     if column.kind == "category" and histogram.outside > _ROUNDING:

@@ -1,0 +1,34 @@
+"""About how many values a column has: HyperLogLog sketches of Apache DataSketches, as text.
+
+Union and estimate are those of Flajolet, Fusy, Gandouet and Meunier (2007) with the library's
+corrections: 95% of estimates are within 3.3% of the number.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+
+__all__ = ["estimate", "union"]
+
+_LG_K = 12
+"""4096 registers, 2 kB: a relative standard error of 1.04 / sqrt(4096)."""
+
+
+def union(sketches: Iterable[str], values: Iterable[str] = ()) -> str:
+    """The sketch, as base64, of all that ``sketches`` ("" for none) have seen and of ``values``."""
+    from datasketches import hll_sketch, hll_union, tgt_hll_type
+
+    found = hll_union(_LG_K)
+    for sketch in filter(None, sketches):
+        found.update(hll_sketch.deserialize(b64decode(sketch)))
+    for value in values:
+        found.update(value)
+    return b64encode(found.get_result(tgt_hll_type.HLL_4).serialize_compact()).decode()
+
+
+def estimate(sketch: str) -> int:
+    """About how many different values ``sketch`` has seen."""
+    from datasketches import hll_sketch
+
+    return round(hll_sketch.deserialize(b64decode(sketch)).get_estimate())
