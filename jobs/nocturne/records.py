@@ -527,7 +527,7 @@ class Manifest:
     """What made the published scores. ``id`` is the commit number and the run key.
 
     ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
-    rolled it back. ``drift_segments``: segment -> column -> PSI.
+    rolled it back. ``drift_segments``: segment -> column -> PSI, where it counts as ordinary.
     """
 
     format: int

@@ -117,16 +117,19 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     assert judged.verdict == "warn", "a segment holds no night"
     assert judged.reasons[-1].startswith("drifted in a segment alone: x where word=")
     manifest = publish_run(run)
-    [feature] = [c for s, c in only if (s.name, c.column) == ("word=a", "x")]
-    assert manifest.drift_segments["word=a"]["x"] == feature.psi
+    assert "x" not in manifest.drift_segments["word=b"]
+    assert "x" in manifest.drift_segments["word=c"]
     report = (Path(run.run_dir) / "report.html").read_text(encoding="utf-8")
     assert "By segment" in report
 
     later = judge(scored(loaded, DAYS[2]))
-    assert later.drift.history == (f"{DAYS[0]}:{calm.id}",)
+    assert later.drift.history == (f"{DAYS[0]}:{calm.id}", f"{DAYS[1]}:{manifest.id}"), (
+        "as a whole the night was ordinary"
+    )
     [before] = [c for s in later.drift.segments if s.name == "word=b"
                 for c in s.columns if c.column == "x"]  # fmt: skip
-    assert before.threshold >= calm.drift_segments["word=b"]["x"]
+    [drifted] = [c.psi for s, c in only if (s.name, c.column) == ("word=b", "x")]
+    assert calm.drift_segments["word=b"]["x"] <= before.threshold < drifted
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def publish_run(run: Run) -> Manifest:
                 drift_history=judgement.drift.history,
                 drift_paged=judgement.drift.paged,
                 drift_segments={
-                    segment.name: {column.column: column.psi for column in segment.columns}
+                    segment.name: {c.column: c.psi for c in segment.columns if by or not c.alarmed}
                     for segment in judgement.drift.segments
                 },
                 score_summary=report.score_summary(judgement.profile, outputs_named),
