@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from nocturne import errors
 from nocturne.quality.evaluate import Asked
 from nocturne.records import QualityResult, dump, load
 
 __all__ = ["Helper", "Question"]
+
+
+_END = b""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class Question:
 
 
 class Helper:
-    """The process, from the side of the one that asks; ``OSError`` from a call: it died."""
+    """The process, from the side of the one that asks; ``OSError`` from a call: it died.
+
+    A thread hands over one question after the other and waits for the answer to each: were both
+    sides to write at once, full pipes would stop both.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -39,13 +48,29 @@ class Helper:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self._questions: SimpleQueue[bytes] = SimpleQueue()
+        self._answers: SimpleQueue[bytes] = SimpleQueue()
+        self._carrier = threading.Thread(target=self._carry, daemon=True)
+        self._carrier.start()
+        self._over = False
+
+    def _carry(self) -> None:
+        to, back = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert back is not None
+        with suppress(OSError):
+            while question := self._questions.get():
+                to.write(question)
+                to.flush()
+                if not (answer := back.readline()):
+                    break
+                self._answers.put(answer)
+        self._answers.put(_END)
 
     def ask(self, suites: Mapping[str, Asked], docs_dir: Path, title: str) -> None:
         """Begin; the answers come in the order of the questions."""
         question = Question(dict(suites), str(docs_dir), title)
-        assert self._process.stdin is not None
-        self._process.stdin.write(dump(question).replace("\n", " ").encode() + b"\n")
-        self._process.stdin.flush()
+        self._questions.put(dump(question).replace("\n", " ").encode() + b"\n")
 
     def answer(self) -> tuple[QualityResult, dict[str, float]]:
         """The next answer, and the seconds that it took there by name.
@@ -53,9 +78,9 @@ class Helper:
         Raises:
             NocturneError: what evaluating raised.
         """
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
+        line = _END if self._over else self._answers.get()
+        if line == _END:
+            self._over = True
             raise OSError(f"the process that checks quality ended ({self._process.wait()})")
         said = json.loads(line)
         if "error" in said:
@@ -65,6 +90,8 @@ class Helper:
     def close(self) -> None:
         """End it, at once: between answers it holds nothing, and tidying up takes it a second."""
         self._process.kill()
+        self._questions.put(_END)
+        self._carrier.join()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
                 if pipe is not None:
