@@ -11,11 +11,14 @@ import pyarrow as pa
 
 from nocturne.encoding import is_text, plain_type
 
-__all__ = ["BOOLEANS", "NUMBERS", "TEXT", "TIMES", "from_json", "kind", "missing", "scalar",
-           "scalars", "to_json"]  # fmt: skip
+__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "from_json", "kind", "missing",
+           "scalar", "scalars", "to_json"]  # fmt: skip
 
 
 BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
+
+OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "IN", "NOT_IN")
+"""Of a row condition's comparison, as Great Expectations writes them."""
 
 
 def kind(type_: pa.DataType) -> str:

@@ -38,6 +38,8 @@ def _one(type_: str, **kwargs: Any) -> Expectation:
 NOT_NULL = {"type": "nullity", "column": {"name": "f"}, "is_null": False}
 POSITIVE = {"type": "comparison", "column": {"name": "f"}, "operator": ">", "parameter": 0}
 A_WORD = {"type": "comparison", "column": {"name": "w"}, "operator": "IN", "parameter": ["a", "x1"]}
+NOT_A_WORD = {**A_WORD, "operator": "NOT_IN"}
+FALSE = {"type": "comparison", "column": {"name": "b"}, "operator": "==", "parameter": False}
 BOTH = {"type": "and", "conditions": [NOT_NULL, A_WORD]}
 EITHER = {"type": "or", "conditions": [POSITIVE, A_WORD]}
 
@@ -54,6 +56,8 @@ ASKED: list[Expectation] = [
     _one("column_values_to_not_be_null", column="f", mostly=0.5),
     _one("column_values_to_not_be_null", column="w"),
     _one("column_values_to_not_be_null", column="i", row_condition=BOTH),
+    _one("column_values_to_not_be_null", column="i", row_condition=FALSE),
+    _one("column_values_to_not_be_null", column="i", row_condition=NOT_A_WORD),
     _one("column_values_to_be_null", column="t"),
     _one("column_values_to_be_null", column="s", mostly=0.2),
     _one("column_proportion_of_non_null_values_to_be_between", column="g", min_value=0.6),
@@ -200,6 +204,15 @@ def test_it_answers_as_pandas_does(
         if not raised and (bool(one.success) != bool(other.success) or not _same(*pair)):
             wrong.append((one.expectation_config.to_domain_obj(), one.success, other.success, pair))
     assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_every_operator_of_great_expectations_is_known() -> None:
+    from great_expectations.expectations.conditions import Operator
+
+    from nocturne.profile import conditions
+    from nocturne.values import OPERATORS
+
+    assert [o.value for o in Operator] == list(OPERATORS) == list(conditions.OPERATORS)
 
 
 def test_every_expectation_is_asked() -> None:

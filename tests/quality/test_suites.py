@@ -64,6 +64,7 @@ def test_loading_imports_neither_great_expectations_nor_pandas(tmp_path: Path) -
 
 
 BETWEEN = "type: expect_column_values_to_be_between"
+WHERE = f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{%s}}}}}}"
 EXPECTATIONS = {
     "{type: expect_column_values_to_be_nul, kwargs: {column: a}}":
         "type: got 'expect_column_values_to_be_nul', which Great Expectations 1.24 does not have; "
@@ -104,6 +105,18 @@ EXPECTATIONS = {
         "kwargs.row_condition: got column None, expected a mapping such as {name: x}",
     f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{type: and}}}}}}":
         "kwargs.row_condition: got conditions None, expected a list of conditions",
+    WHERE % "type: nullity, column: {name: b}":
+        "kwargs.row_condition: got is_null None, expected true or false",
+    WHERE % "type: comparison, column: {name: b}, operator: '=', parameter: 1":
+        "row_condition: got operator '=', expected one of !=, <, <=, ==, >, >=, IN, NOT_IN",
+    WHERE % "type: comparison, column: {name: b}, parameter: 1":
+        "kwargs.row_condition: got operator None, expected one of !=",
+    WHERE % "type: comparison, column: {name: b}, operator: '>'":
+        "kwargs.row_condition: got parameter None for >, expected a number, a text, true or false",
+    WHERE % "type: comparison, column: {name: b}, operator: IN, parameter: 1":
+        "kwargs.row_condition: got parameter 1 for IN, expected a list of numbers or a list of",
+    WHERE % "type: comparison, column: {name: b}, operator: NOT_IN, parameter: [1, a]":
+        "kwargs.row_condition: got parameter [1, 'a'] for NOT_IN, expected a list of numbers",
 }  # fmt: skip
 
 

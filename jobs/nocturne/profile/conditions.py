@@ -22,11 +22,11 @@ OPERATORS: dict[str, Callable[[pa.Array, Any], pa.Array]] = {
     ">": lambda column, value: pc.greater(column, scalar(value, column.type)),
     ">=": lambda column, value: pc.greater_equal(column, scalar(value, column.type)),
     "IN": lambda column, values: pc.is_in(column, scalars(values, column.type)),
-    "NOT IN": lambda column, values: pc.invert(pc.is_in(column, scalars(values, column.type))),
+    "NOT_IN": lambda column, values: pc.invert(pc.is_in(column, scalars(values, column.type))),
 }
 """How a comparison's operator is worked out, [n] values and its parameter to [n] booleans."""
 
-_TRUE_FOR_NULL = ("!=", "NOT IN")
+_TRUE_FOR_NULL = ("!=", "NOT_IN")
 
 
 def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nocturne.errors import choices
 from nocturne.quality.catalog import argument_schema
+from nocturne.values import OPERATORS
 
 __all__ = ["problems"]
 
@@ -127,3 +128,26 @@ def _condition(condition: Any) -> Iterator[str]:
     column = condition.get("column")
     if not isinstance(column, Mapping) or not isinstance(column.get("name"), str):
         yield f"row_condition: got column {column!r}, expected a mapping such as {{name: x}}"
+    elif condition["type"] == "comparison":
+        yield from _comparison(condition)
+    elif not isinstance(condition.get("is_null"), bool):
+        yield f"row_condition: got is_null {condition.get('is_null')!r}, expected true or false"
+
+
+def _comparison(condition: Mapping[str, Any]) -> Iterator[str]:
+    operator, given = condition.get("operator"), condition.get("parameter")
+    if operator not in OPERATORS:
+        yield f"row_condition: got operator {operator!r}, expected one of {choices(OPERATORS)}"
+    elif operator in ("IN", "NOT_IN"):
+        numbers = isinstance(given, list) and all(type(v) in (int, float) for v in given)
+        if not numbers and not (isinstance(given, list) and all(type(v) is str for v in given)):
+            yield (
+                f"row_condition: got parameter {given!r} for {operator}, expected a list of "
+                "numbers or a list of texts"
+            )
+    elif not isinstance(given, (bool, int, float, str)):
+        yield (
+            f"row_condition: got parameter {given!r} for {operator}, expected a number, a text, "
+            "true or false (for missing values use {type: nullity, column: {name: x}, "
+            "is_null: true})"
+        )

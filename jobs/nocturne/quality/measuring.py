@@ -193,7 +193,7 @@ def condition_of(condition: Any) -> dict[str, Any] | None:
     if "conditions" in found:
         found["conditions"] = [condition_of(part) for part in found["conditions"]]
     if "operator" in found:
-        found["operator"] = str(getattr(found["operator"], "value", found["operator"])).upper()
+        found["operator"] = str(getattr(found["operator"], "value", found["operator"]))
     if "column" in found:
         column = found["column"]
         name = column["name"] if isinstance(column, Mapping) else column.name
@@ -201,14 +201,19 @@ def condition_of(condition: Any) -> dict[str, Any] | None:
     return found
 
 
+_KEPT = ("is_null", "parameter")
+"""What a row condition may have to be False."""
+
+
 def normal(value: Any) -> Any:
     """A suite's value in one form, however Great Expectations has coerced it meanwhile.
 
-    What is None, or False, is left out of a mapping; whole floats are integers; times ISO text.
+    What is None, or False by default, is left out of a mapping; whole floats are integers; times
+    ISO text.
     """
     if isinstance(value, Mapping):
         kept = {k: normal(v) for k, v in value.items() if v is not None}
-        return {k: v for k, v in kept.items() if v is not False or k == "is_null"}
+        return {k: v for k, v in kept.items() if v is not False or k in _KEPT}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [normal(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
