@@ -29,7 +29,10 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Doubled:
-    """How many rows have a key that another row has too, and some of the keys."""
+    """How many rows have a key that another row has too, and some of the keys.
+
+    No value of a sensitive column is among ``examples``; where all keys are, there are none.
+    """
 
     rows: int
     examples: tuple[str, ...]
@@ -62,10 +65,17 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
     doubles = counted.filter(pc.greater(counted["count_all"], 1))
     if not doubles.num_rows:
         return None
-    shown = doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN).to_pylist()
-    examples = [f"{', '.join(f'{k}={row[k]}' for k in run.keys)} ({row['count_all']} times)"
-                for row in shown]  # fmt: skip
-    return Doubled(pc.sum(doubles["count_all"]).as_py(), tuple(examples))
+    return Doubled(pc.sum(doubles["count_all"]).as_py(), _examples(run, doubles))
+
+
+def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
+    if run.sensitive.issuperset(run.keys):
+        return ()
+    found = []
+    for row in doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN).to_pylist():
+        named = (f"{k}={'hidden' if k in run.sensitive else row[k]}" for k in run.keys)
+        found.append(f"{', '.join(named)} ({row['count_all']} times)")
+    return tuple(found)
 
 
 def _hashes(run: Run, result: SplitResult) -> Hashes:

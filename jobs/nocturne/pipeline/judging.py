@@ -168,7 +168,7 @@ def _judged(
             baseline,
             floor=wanted.floor,
             day=drift.day_of(run.partition.key),
-            history=distances(calm),
+            history=distances(loaded, calm),
             page_share=wanted.page_share,
         )
         drifted = replace(
@@ -249,10 +249,8 @@ def _verdict(
         reasons.append(f"{len(checked.failed)} of {total} expectations failed: {shown}{more}")
     if twice is not None:
         quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
-        reasons.append(
-            f"{twice.rows} rows have a key that another row has too, such as "
-            + "; ".join(twice.examples)
-        )
+        such = f", such as {'; '.join(twice.examples)}" if twice.examples else ""
+        reasons.append(f"{twice.rows} rows have a key that another row has too{such}")
     if quarantined:
         share = quarantined / rows_in
         over = share > wanted.max_quarantined
