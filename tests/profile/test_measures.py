@@ -5,9 +5,17 @@ from __future__ import annotations
 import datetime as dt
 
 import pyarrow as pa
+import pytest
 
 from nocturne.profile import Measurer
-from nocturne.records import Measure
+from nocturne.records import Measure, Measured, dump, load
+
+
+def _counted(measure: Measure, *batches: pa.RecordBatch) -> Measured:
+    measurer = Measurer([measure])
+    for batch in batches:
+        measurer.update(batch)
+    return measurer.result()[measure.key]
 
 
 def test_the_extremes_of_times_are_those_of_all_batches() -> None:
@@ -19,3 +27,20 @@ def test_the_extremes_of_times_are_those_of_all_batches() -> None:
     found = measurer.result()[measure.key]
     assert (found.rows, found.minimum, found.maximum) == (
         3, "2024-01-01T00:00:00", "2024-01-03T00:00:00")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1_700_000_000_000_000_000 + i for i in range(20)]),
+        pa.array([-(2**63), -(2**63), -1, 7]),
+        pa.array([2**64 - 1, 2**63, 5], pa.uint64()),
+        pa.array([2**31 - 1, -(2**31), 4], pa.int32()),
+        pa.array([True, False, True]),
+    ],
+)
+def test_a_sum_of_integers_is_exact_beyond_64_bits(column: pa.Array) -> None:
+    batches = [pa.record_batch({"x": column.slice(0, 2)}), pa.record_batch({"x": column.slice(2)})]
+    found = _counted(Measure("moments", ("x",)), *batches)
+    assert found.total == sum(column.to_pylist())
+    assert load(Measured, dump(found)) == found

@@ -148,11 +148,20 @@ def _moments(rows: Rows, running: Running) -> Measured | None:
     if pa.types.is_boolean(present.type):
         present = present.cast(pa.int8())
     total, squares = spread(floats(present))
-    whole = pc.sum(present).as_py() if pa.types.is_integer(present.type) else total
+    whole = _whole_sum(present, column.bounds) if pa.types.is_integer(present.type) else total
     return Measured(
         **{**vars(counted), "minimum": low, "maximum": high, "total": to_json(whole),
            "squares": to_json(squares)}
     )  # fmt: skip
+
+
+def _whole_sum(integers: pa.Array, bounds: tuple[int, int]) -> int:
+    """The exact sum [n] -> 1; in halves where 64 bits might not hold it."""
+    if max(map(abs, bounds)) * len(integers) < 1 << 63:
+        return int(pc.sum(integers).as_py())
+    values = integers.to_numpy()
+    low = values & values.dtype.type(0xFFFFFFFF)
+    return (int((values >> values.dtype.type(32)).sum()) << 32) + int(low.sum())
 
 
 def _values(rows: Rows, running: Running) -> Measured:
