@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from nocturne import config
 from nocturne.config import Loaded
+from nocturne.errors import InputError
 from nocturne.pipeline.judging import judge
 from pipeline.conftest import DAYS, scored
 
@@ -40,3 +42,20 @@ def test_doubled_keys_that_are_sensitive_are_counted_and_not_named(
     assert said in f"{reason}."
     assert f"id={again['id'][0].as_py()}" not in reason
     assert f"id={again['id'][0].as_py()}" not in (Path(run.run_dir) / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("bound", "word"), [("max_value", "above"), ("min_value", "below")])
+@pytest.mark.parametrize(
+    "type_", ["values_to_be_between", "max_to_be_between", "min_to_be_between"]
+)
+def test_a_night_that_footers_refuse_says_no_sensitive_extreme(
+    project: MakeProject, tmp_path: Path, type_: str, bound: str, word: str
+) -> None:
+    loaded = project(quality__input_suite="i.yaml", quality__on_failure="fail",
+                     quality__sensitive=["y"])  # fmt: skip
+    limit = {"max_value": -100, "min_value": 100}[bound]
+    asked = {"type": f"expect_column_{type_}", "kwargs": {"column": "y", bound: limit}}
+    text = yaml.safe_dump({"name": "i", "expectations": [asked]})
+    (tmp_path / "conf" / "expectations" / "i.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=f"on y: a value is {word} -?100$"):
+        scored(loaded, DAY)

@@ -193,7 +193,7 @@ def _plan(
         tables = _tables(suites, schema, output_schema(encoding, schema, columns), counted)
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
-        _refuse_early(suites["input"], paths)
+        _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
     pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
@@ -317,8 +317,8 @@ def _suites(loaded: Loaded) -> dict[str, Path]:
     return {side: suite_path(loaded, name) for side, name in named.items() if name}
 
 
-def _refuse_early(suite: Path, files: Sequence[Path]) -> None:
-    failed = quality.failed_for_certain(suite, files)
+def _refuse_early(suite: Path, files: Sequence[Path], sensitive: Sequence[str]) -> None:
+    failed = quality.failed_for_certain(suite, files, sensitive)
     if failed:
         raise InputError(
             f"{len(failed)} expectations of {suite.name} fail, as the Parquet footers say already; "
