@@ -3,6 +3,9 @@
 One run a pipeline and model version holds a point a night (step: days since 1970, time: the
 partition's midnight). MLflow's metrics are append-only, so a night that changed would get a
 second point. Then the run is made anew from the manifests, and the old one goes to the trash.
+
+A tag a night says what is there: that its points were begun, then its manifest's id. A night that
+was begun and no more may have points, so the run is made anew too; so is one that is not FINISHED.
 """
 
 from __future__ import annotations
@@ -46,24 +49,17 @@ def watch(
     with reachable(tracking_uri):
         client = connect(tracking_uri)
         where = experiment_id(client, experiment)
-        found = _found(client, where, manifest)
-        tag = f"nocturne.night.{manifest.partition.key}"
-        if found is not None and found.data.tags.get(tag) == manifest.id:
-            return str(found.info.run_id)
-        if found is not None and tag not in found.data.tags:
-            _add(client, found, [manifest])
-            return str(found.info.run_id)
-        nights = [manifest] if found is None else []
-        nights += [m for m in published() if _belongs(m, manifest)]
-        made = _created(client, where, manifest)
-        _add(client, made, {m.partition.key: m for m in nights}.values())
-        if found is not None:
-            client.delete_run(found.info.run_id)
-        return str(made.info.run_id)
-
-
-def _belongs(one: Manifest, other: Manifest) -> bool:
-    return (one.model.name, one.model.version) == (other.model.name, other.model.version)
+        model, tag = _identity(manifest), _tag(manifest)
+        found = _found(client, where, model)
+        if len(found) == 1 and found[0].info.status == "FINISHED":
+            run_id, there = str(found[0].info.run_id), found[0].data.tags.get(tag)
+            if there == manifest.id:
+                return run_id
+            if there is None:
+                client.set_tag(run_id, tag, "begun")
+                _add(client, run_id, manifest)
+                return run_id
+        return _remade(client, where, model, found, lambda: [manifest, *published()])
 
 
 def _identity(manifest: Manifest) -> dict[str, str]:
@@ -74,28 +70,40 @@ def _identity(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _found(client: MlflowClient, where: str, manifest: Manifest) -> MlflowRun | None:
-    wanted = _identity(manifest).items()
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted)
-    return next(iter(client.search_runs([where], query, max_results=1)), None)
+def _tag(night: Manifest) -> str:
+    return f"nocturne.night.{night.partition.key}"
 
 
-def _created(client: MlflowClient, where: str, manifest: Manifest) -> MlflowRun:
-    name = f"monitoring {manifest.model.name} version {manifest.model.version}"
-    made = client.create_run(where, tags=_identity(manifest), run_name=name)
-    client.set_terminated(made.info.run_id, "FINISHED")
+def _found(client: MlflowClient, where: str, model: dict[str, str]) -> list[MlflowRun]:
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in model.items())
+    return list(client.search_runs([where], query))
+
+
+def _remade(
+    client: MlflowClient,
+    where: str,
+    model: dict[str, str],
+    old: Iterable[MlflowRun],
+    nights: Callable[[], Iterable[Manifest]],
+) -> str:
+    """One run of a model's nights in the place of the ``old`` ones."""
+    name = f"monitoring {model['nocturne.model']} version {model['nocturne.model_version']}"
+    # Before the nights are asked for: who publishes one after that finds this run unfinished.
+    made = str(client.create_run(where, tags=model, run_name=name).info.run_id)
+    for night in {night.partition.key: night for night in nights()}.values():
+        if _identity(night) == model:
+            _add(client, made, night)
+    client.set_terminated(made, "FINISHED")
+    for run in old:
+        client.delete_run(run.info.run_id)
     return made
 
 
-def _add(client: MlflowClient, run: MlflowRun, nights: Iterable[Manifest]) -> None:
-    from mlflow.entities import RunTag
-
-    for night in nights:
-        points = night_points(night)
-        for first in range(0, len(points), _BATCH):
-            client.log_batch(run.info.run_id, metrics=points[first : first + _BATCH])
-        tag = RunTag(f"nocturne.night.{night.partition.key}", night.id)
-        client.log_batch(run.info.run_id, tags=[tag])  # last: what is said is there
+def _add(client: MlflowClient, run_id: str, night: Manifest) -> None:
+    points = night_points(night)
+    for first in range(0, len(points), _BATCH):
+        client.log_batch(run_id, metrics=points[first : first + _BATCH])
+    client.set_tag(run_id, _tag(night), night.id)  # last: what is said is there
 
 
 def night_points(night: Manifest) -> list[Metric]:

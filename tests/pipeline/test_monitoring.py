@@ -1,0 +1,87 @@
+"""The monitoring run of a model: each night one point in one run, whatever fails on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from nocturne.config import Loaded
+from nocturne.pipeline.judging import judge
+from nocturne.pipeline.publishing import publish_run
+from nocturne.tracking import connect
+from pipeline.conftest import DAYS, night_of, scored
+
+MakeProject = Callable[..., Loaded]
+
+Runs = list[tuple[str, dict[str, list[float]]]]
+
+
+def _runs(root: Path) -> Runs:
+    """Model version, and day -> rows, of the monitoring runs that are not in the trash."""
+    client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("nocturne/p")
+    assert experiment is not None
+    found: Runs = []
+    for run in client.search_runs([experiment.experiment_id]):
+        if "nocturne.monitoring" in run.data.tags:
+            assert run.info.status == "FINISHED"
+            rows: dict[str, list[float]] = {}
+            for point in client.get_metric_history(run.info.run_id, "rows_in"):
+                rows.setdefault(DAYS[point.step - 19723], []).append(point.value)
+            found.append((run.data.tags["nocturne.model_version"], rows))
+    return sorted(found)
+
+
+def _correct(root: Path, day: str) -> None:
+    """Twice the rows."""
+    path = root / "data" / f"ds={day}" / "part-0.parquet"
+    (path.parent / "part-1.parquet").write_bytes(path.read_bytes())
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[str], bool]) -> None:
+    """Has a request to MLflow fail where ``when`` says so of its arguments."""
+    really = getattr(MlflowClient, name)
+
+    def request(*args: object, **options: object) -> object:
+        if when(str((args, options))):
+            raise RuntimeError("MLflow went away")
+        return really(*args, **options)
+
+    monkeypatch.setattr(MlflowClient, name, request)
+
+
+def test_a_night_whose_points_nothing_confirms_is_one_point_when_it_is_corrected(
+    project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = project()
+    night_of(loaded, DAYS[0])
+    with pytest.MonkeyPatch.context() as patch:
+        for request in ("set_tag", "log_batch"):  # after the points: what says that they are there
+            _failing(patch, request, lambda said: f"nocturne.night.{DAYS[1]}" in said
+                     and "begun" not in said)  # fmt: skip
+        night_of(loaded, DAYS[1])
+    assert "is not in the monitoring run yet" in capsys.readouterr().err
+    _correct(tmp_path, DAYS[1])
+    night_of(loaded, DAYS[1])
+    assert "monitoring run" not in capsys.readouterr().err
+    assert _runs(tmp_path) == [("1", {DAYS[0]: [600], DAYS[1]: [1200]})]
+
+
+@pytest.mark.parametrize("request_", ["log_batch", "set_terminated", "delete_run"])
+def test_a_run_whose_making_was_cut_short_is_made_again(
+    project: MakeProject, tmp_path: Path, request_: str
+) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    _correct(tmp_path, DAYS[0])
+    run = scored(loaded, DAYS[0])
+    judge(run)
+    with pytest.MonkeyPatch.context() as patch:
+        _failing(patch, request_, lambda _: True)
+        publish_run(run)
+    night_of(loaded, DAYS[2])
+    assert _runs(tmp_path) == [("1", {DAYS[0]: [1200], DAYS[1]: [600], DAYS[2]: [600]})]
