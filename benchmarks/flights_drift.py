@@ -56,7 +56,7 @@ def score(home: Path) -> None:
 
 def frame(home: Path) -> pd.DataFrame:
     """A row a night: whether it warned or paged, the score's drift, the share of late flights."""
-    loaded = config.load("flight_delay", home=home)
+    loaded = config.load("flight_delay", root=home)
     labels = read_days(home / "var" / "demo" / "labels", *SPAN)
     late = labels.group_by("ds").aggregate([("late", "mean")])
     share = dict(zip(late["ds"].to_pylist(), late["late_mean"].to_pylist(), strict=True))

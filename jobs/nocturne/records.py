@@ -527,7 +527,8 @@ class Manifest:
     """What made the published scores. ``id`` is the commit number and the run key.
 
     ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
-    rolled it back. ``drift_segments``: segment -> column -> PSI, where it counts as ordinary.
+    rolled it back. ``drift_segments``: segment -> column -> PSI; ``drift_segments_alarmed``:
+    segment -> columns that drifted in it.
     """
 
     format: int
@@ -566,6 +567,7 @@ class Manifest:
     drift_history: tuple[str, ...] = ()
     drift_paged: bool = False
     drift_segments: dict[str, dict[str, float]] = field(default_factory=dict)
+    drift_segments_alarmed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 T = TypeVar("T")

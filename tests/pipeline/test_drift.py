@@ -117,8 +117,8 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     assert judged.verdict == "warn", "a segment holds no night"
     assert judged.reasons[-1].startswith("drifted in a segment alone: x where word=")
     manifest = publish_run(run)
-    assert "x" not in manifest.drift_segments["word=b"]
-    assert "x" in manifest.drift_segments["word=c"]
+    assert "x" in manifest.drift_segments_alarmed["word=b"]
+    assert "x" not in manifest.drift_segments_alarmed.get("word=c", ())
     report = (Path(run.run_dir) / "report.html").read_text(encoding="utf-8")
     assert "By segment" in report
 

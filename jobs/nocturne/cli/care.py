@@ -42,6 +42,18 @@ def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> N
 
 @app.command()
 @clean_errors
+def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
+    """Count the drift of a published night as ordinary from now on."""
+    from nocturne.pipeline import ordinary
+
+    loaded, partition = night(name, date)
+    manifest = ordinary.accept(loaded, partition, by or login())
+    say(f"the drift of {name} {date} counts as ordinary for the nights that are judged from now on")
+    answer(described(manifest, loaded), as_json)
+
+
+@app.command()
+@clean_errors
 def reject(
     name: Name,
     date: Date,

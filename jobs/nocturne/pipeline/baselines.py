@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from nocturne import drift, publish, registry
-from nocturne.config import Loaded
+from nocturne.config import Loaded, partition
 from nocturne.config.models import Span
-from nocturne.errors import StateError
+from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.pipeline.ordinary import calm
-from nocturne.pipeline.runs import nights
+from nocturne.pipeline.runs import nights, published
 from nocturne.records import Baseline, Manifest, Profile, Run, read
 
-__all__ = ["baseline_of", "built", "in_numbers"]
+__all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
 
 
 def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str]:
@@ -25,24 +27,44 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str]:
         None if the model has none, or no night is published that it could be made of. No words
         for the model's own.
     """
-    wanted = loaded.pipeline.drift.baseline
+    wanted, own = loaded.pipeline.drift.baseline, registry.Resolved(run.model).baseline
     if wanted == "model":
-        return registry.Resolved(run.model).baseline, ""
+        return own, ""
     if isinstance(wanted, Span):
         chosen = [night for night in nights(loaded)
                   if wanted.first <= night.partition.key <= wanted.last
                   and night.partition.key != run.partition.key]  # fmt: skip
         said = f"the {len(chosen)} published nights from {wanted.first} to {wanted.last}"
     else:
-        before = nights(loaded, before=run.partition.key, last=7 * wanted.weeks)
-        chosen = [night for night in before if calm(night) and _same_weekday(night, run)]
+        chosen = [
+            night for night in _weeks_before(run, loaded, wanted.weeks) if calm(loaded, night)
+        ]
         said = f"the same weekday of {len(chosen)} past weeks"
-    return (built(loaded, chosen), said) if chosen else (None, f"{said}: there are none")
+    if not chosen:
+        return None, f"{said}: there are none"
+    mine = [night for night in chosen if night.model.sha256 == run.model.sha256]
+    if not mine:
+        return own, f"the model's own training data: {said} were scored by another model"
+    if len(mine) < len(chosen):
+        said += f", without {len(chosen) - len(mine)} that another model scored"
+    return built(loaded, mine), said
 
 
-def _same_weekday(night: Manifest, run: Run) -> bool:
-    one, other = (drift.day_of(key) for key in (night.partition.key, run.partition.key))
-    return one is not None and other is not None and one.weekday() == other.weekday()
+def _weeks_before(run: Run, loaded: Loaded, weeks: int) -> list[Manifest]:
+    """What is published of the same weekday (and hour) of the weeks before, oldest first."""
+    found = []
+    for key in keys_before(run.partition.key, weeks):
+        with suppress(NocturneError):  # not published, or touched
+            found.append(published(loaded, partition(loaded.pipeline.input.partition, key)))
+    return found
+
+
+def keys_before(key: str, weeks: int) -> list[str]:
+    """The keys of the same weekday (and hour) of the ``weeks`` before; none if it is no day."""
+    day = drift.day_of(key)
+    if day is None:
+        return []
+    return [f"{day - timedelta(weeks=back)}{key[10:]}" for back in range(weeks, 0, -1)]
 
 
 def built(loaded: Loaded, chosen: Sequence[Manifest]) -> Baseline:

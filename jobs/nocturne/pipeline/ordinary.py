@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from nocturne import config, drift, publish
+from nocturne import config, drift, publish, state
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError
+from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
-from nocturne.pipeline.runs import current
-from nocturne.records import Manifest, Run, read
+from nocturne.pipeline.runs import current, published
+from nocturne.records import Manifest, Partition, Run, read, write
 
-__all__ = ["calm", "distances", "name_of", "ordinary"]
+__all__ = ["accept", "calm", "distances", "name_of", "ordinary"]
 
 
 def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Manifest]:
@@ -26,12 +27,39 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     before = current(run)
     if before is not None and before.model.sha256 == run.model.sha256:
         return [found for name in before.drift_history if (found := _named(loaded, name))]
-    return [night for night in earlier if night.model.sha256 == run.model.sha256 and calm(night)]
+    return [night for night in earlier 
+            if night.model.sha256 == run.model.sha256 and calm(loaded, night)]  # fmt: skip
 
 
-def calm(night: Manifest) -> bool:
+def calm(loaded: Loaded, night: Manifest) -> bool:
     """Whether no column of a night's whole drifted, or a person let it pass."""
-    return not any(f.alarmed for f in night.drift) or night.approved_by is not None
+    return not any(feature.alarmed for feature in night.drift) or let_pass(loaded, night)
+
+
+def let_pass(loaded: Loaded, night: Manifest) -> bool:
+    """Whether a person approved the night when it was held, or accepted its drift later."""
+    approved = night.approved_by is not None and night.restores is None
+    return approved or _accepted(loaded, night).exists()
+
+
+def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
+    """Count the drift of a published night as ordinary from now on.
+
+    Raises:
+        StateError: nothing is published there, or it did not drift.
+    """
+    night = published(loaded, partition)
+    if not (night.drift_segments_alarmed or any(feature.alarmed for feature in night.drift)):
+        raise StateError(
+            f"{loaded.pipeline.name} {partition.key} did not drift: it counts as ordinary already"
+        )
+    note = {"by": by, "at": state.now(), "manifest": night.id}
+    write(_accepted(loaded, night), note)
+    return night
+
+
+def _accepted(loaded: Loaded, night: Manifest) -> Path:
+    return Layout.of(loaded).partition_state(night.partition) / "accepted" / f"{night.id}.json"
 
 
 def name_of(manifest: Manifest) -> str:
@@ -48,13 +76,18 @@ def _named(loaded: Loaded, name: str) -> Manifest | None:
     return None
 
 
-def distances(nights: Sequence[Manifest]) -> dict[str, list[float]]:
-    """Column, or column in a segment -> the PSI of those nights."""
+def distances(loaded: Loaded, nights: Sequence[Manifest]) -> dict[str, list[float]]:
+    """Column, or column in a segment -> the PSI of those nights.
+
+    A column that drifted in a segment alone is left out there, unless a person let it pass.
+    """
     found = defaultdict(list)
     for night in nights:
+        drifted = {} if let_pass(loaded, night) else night.drift_segments_alarmed
         for feature in night.drift:
             found[feature.column].append(feature.psi)
         for segment, columns in night.drift_segments.items():
             for column, psi in columns.items():
-                found[drift.in_segment(segment, column)].append(psi)
+                if column not in drifted.get(segment, ()):
+                    found[drift.in_segment(segment, column)].append(psi)
     return dict(found)

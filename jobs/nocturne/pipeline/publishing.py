@@ -121,8 +121,13 @@ def publish_run(run: Run) -> Manifest:
                 drift_history=judgement.drift.history,
                 drift_paged=judgement.drift.paged,
                 drift_segments={
-                    segment.name: {c.column: c.psi for c in segment.columns if by or not c.alarmed}
+                    segment.name: {column.column: column.psi for column in segment.columns}
                     for segment in judgement.drift.segments
+                },
+                drift_segments_alarmed={
+                    segment.name: drifted
+                    for segment in judgement.drift.segments
+                    if (drifted := tuple(c.column for c in segment.columns if c.alarmed))
                 },
                 score_summary=report.score_summary(judgement.profile, outputs_named),
                 report=judgement.report,

@@ -31,4 +31,5 @@ def estimate(sketch: str) -> int:
     """About how many different values ``sketch`` has seen."""
     from datasketches import hll_sketch
 
-    return round(hll_sketch.deserialize(b64decode(sketch)).get_estimate())
+    found: float = hll_sketch.deserialize(b64decode(sketch)).get_estimate()
+    return round(found)

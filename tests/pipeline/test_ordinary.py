@@ -1,0 +1,104 @@
+"""Which published nights drift is compared with, and what a person says of one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from conftest import ENCODING, Small, sample
+from nocturne import config
+from nocturne.cli import app
+from nocturne.config import Loaded
+from nocturne.contract import log_torch_model
+from nocturne.pipeline.baselines import keys_before
+from nocturne.pipeline.decisions import roll_back
+from nocturne.pipeline.judging import judge
+from nocturne.tracking import connect
+from pipeline.conftest import DAYS, night_of, scored
+
+MakeProject = Callable[..., Loaded]
+
+
+def _shift(root: Path, day: str) -> None:
+    path = root / "data" / f"ds={day}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at = table.schema.get_field_index("x")
+    pq.write_table(table.set_column(at, "x", pc.add(table["x"], 0.25)), path, row_group_size=250)
+
+
+def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project()
+    _shift(tmp_path, DAYS[0])
+    night = night_of(loaded, DAYS[0])
+    assert night.drift_verdict == "warn"
+    drifted = {feature.column: feature.psi for feature in night.drift if feature.alarmed}
+    assert judge(scored(loaded, DAYS[1])).drift.history == ()
+
+    answered = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[0], "--by", "ada"])
+    assert answered.exit_code == 0, answered.output
+    judged = judge(scored(loaded, DAYS[2]))
+    assert judged.drift.history == (f"{DAYS[0]}:{night.id}",)
+    now = {feature.column: feature.threshold for feature in judged.drift.columns}
+    assert all(now[column] >= psi for column, psi in drifted.items())
+
+    calm = night_of(loaded, DAYS[3])
+    assert calm.drift_verdict == "ok"
+    refused = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[3]])
+    assert refused.exit_code == 1
+    assert "did not drift: it counts as ordinary already" in " ".join(refused.output.split())
+
+
+def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project()
+    _shift(tmp_path, DAYS[0])
+    first = night_of(loaded, DAYS[0])
+    night_of(loaded, DAYS[0], force=True)
+    restored = roll_back(loaded, first.partition, None, "ada")
+    assert restored.approved_by == "ada"
+    assert judge(scored(loaded, DAYS[1])).drift.history == ()
+
+
+def test_past_weeks_are_found_by_their_date(project: MakeProject, tmp_path: Path) -> None:
+    assert keys_before("2024-01-24T05", 2) == ["2024-01-10T05", "2024-01-17T05"]
+    assert keys_before("all", 2) == []
+    data, later = tmp_path / "data", "2024-01-08"
+    loaded = project(drift__baseline={"weeks": 2})
+    shutil.copytree(data / f"ds={DAYS[1]}", data / f"ds={later}")
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    assert judge(scored(loaded, later)).drift.reference == "the same weekday of 1 past weeks"
+
+
+@pytest.mark.parametrize("wanted", [{"first": DAYS[0], "last": DAYS[1]}, {"weeks": 2}])
+def test_nights_of_another_model_are_not_compared_with(
+    project: MakeProject, tmp_path: Path, wanted: dict[str, object]
+) -> None:
+    loaded = project(drift__baseline=wanted)
+    later = "2024-01-08"
+    shutil.copytree(tmp_path / "data" / f"ds={DAYS[1]}", tmp_path / "data" / f"ds={later}")
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    connect(f"sqlite:///{tmp_path / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment("training")
+    data = pa.concat_tables([sample(600, 50), sample(600, 51)])
+    days = ["2023-12-01"] * 600 + ["2023-12-02"] * 600
+    log_torch_model(
+        Small(), ENCODING, data, name="small", partitions=days, registered_model_name="small",
+        alias="champion",
+    )  # fmt: skip
+    judged = judge(scored(config.load("p"), later))
+    assert judged.drift.reference.startswith("the model's own training data: the ")
+    assert judged.drift.reference.endswith(" were scored by another model")
+    assert {feature.column for feature in judged.drift.columns} == {"x", "y", "word", "score"}
