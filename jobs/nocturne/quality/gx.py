@@ -17,10 +17,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from nocturne.errors import ConfigError
+from nocturne.quality.reads import columns_of
+from nocturne.quality.words import raised
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+    from great_expectations.core import (
+        ExpectationSuite,
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
     from great_expectations.data_context.data_context.abstract_data_context import (
         AbstractDataContext,
     )
@@ -122,8 +128,20 @@ def validate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidatio
 
 
 def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) -> None:
-    """Take what was observed of the values of ``columns`` out of the answers; counts stay."""
+    """Take what was observed of the values of ``columns`` out of the answers; counts stay.
+
+    An error's message quotes values too, and what was computed in one go shares it: it is taken
+    out wherever it is said, if an expectation that reads such a column says it.
+    """
+    said = {message for answer in answered.results if columns & _read(answer)
+            for message in raised(answer.exception_info or {})}  # fmt: skip
     for answer in answered.results:
+        if said & set(raised(answer.exception_info or {})):
+            answer.exception_info = {
+                "raised_exception": True,
+                "exception_message": "the message is hidden: sensitive",
+                "exception_traceback": None,
+            }
         configuration = answer.expectation_config
         kwargs = configuration.kwargs if configuration is not None else {}
         named = {kwargs.get(name) for name in ("column", "column_A", "column_B")}
@@ -138,6 +156,13 @@ def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) ->
         for name in result:
             if name.startswith(("partial_unexpected", "unexpected_list", "unexpected_index")):
                 result[name] = []
+
+
+def _read(answer: ExpectationValidationResult) -> set[str]:
+    configuration = answer.expectation_config
+    if configuration is None:
+        return set()
+    return set(columns_of({"type": configuration.type, "kwargs": configuration.kwargs}))
 
 
 def _one_by_one(

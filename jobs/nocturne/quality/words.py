@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-__all__ = ["record"]
+__all__ = ["raised", "record"]
 
 _SHORT = 40
 _LONG = 300
@@ -24,10 +24,10 @@ def record(
     suite: str, expectation: Mapping[str, Any], answer: ExpectationValidationResult
 ) -> Expectation:
     """The expectation with what was observed and what was asked."""
-    raised = next(_raised(answer.exception_info or {}), None)
+    message = next(raised(answer.exception_info or {}), None)
     detail = _sentence(answer) or _arguments(expectation["kwargs"])
-    if raised is not None:
-        detail = f"could not be evaluated: {_cut(raised, 200)} (asked: {detail})"
+    if message is not None:
+        detail = f"could not be evaluated: {_cut(message, 200)} (asked: {detail})"
     if expectation.get("severity", "critical") != "critical":
         detail += f" Severity: {expectation['severity']}."
     return Expectation(
@@ -35,7 +35,7 @@ def record(
         type=expectation["type"],
         column=_column(expectation["kwargs"]),
         success=bool(answer.success),
-        observed="not evaluated" if raised is not None else _observed(answer.result or {}),
+        observed="not evaluated" if message is not None else _observed(answer.result or {}),
         detail=_cut(detail, _LONG),
     )
 
@@ -46,13 +46,13 @@ def _column(kwargs: Mapping[str, Any]) -> str | None:
     return ", ".join(map(str, named)) or None
 
 
-def _raised(info: Mapping[str, Any]) -> Iterator[str]:
+def raised(info: Mapping[str, Any]) -> Iterator[str]:
     """Messages of exceptions: one in ``info`` itself, or one for each metric that failed."""
     if info.get("raised_exception"):
         yield str(info.get("exception_message") or "no reason given")
     for below in info.values():
         if isinstance(below, Mapping):
-            yield from _raised(below)
+            yield from raised(below)
 
 
 _SENTENCES: dict[str, str | None] = {}

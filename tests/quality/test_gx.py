@@ -1,0 +1,90 @@
+"""Answers about sensitive columns: no value in them, in messages of errors neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from nocturne.quality import Asked, evaluate, gx, words
+from nocturne.records import QualityResult
+
+SECRET = "topsecret"
+TABLE = pa.table(
+    {
+        "x": [1.0, 2.0, 3.0, 4.0],
+        "income": [31337.5, 2.0, 3.0, 4.0],
+        "word": ["a", "b", "c", "d"],
+        "name": [f"{SECRET}A", f"{SECRET}B", "c", "d"],
+    }
+)
+QUANTILES = {"quantiles": [0.5], "value_ranges": [[0, 4]]}
+WORDS = {"values": ["a", "b"], "weights": [0.5, 0.5]}
+MEAN = "expect_column_mean_to_be_between"
+
+
+def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityResult, str]:
+    """The answer, and all text of Data Docs."""
+    suite = tmp_path / "s.yaml"
+    suite.write_text(yaml.safe_dump({"name": "s", "expectations": [{"type": type_,
+                     "kwargs": kwargs}]}), encoding="utf-8")  # fmt: skip
+    pq.write_table(TABLE, tmp_path / "part.parquet")
+    asked = Asked(suite, files=(tmp_path / "part.parquet",), sensitive=("income", "name"))
+    result = evaluate({"input": asked}, docs_dir=tmp_path / "docs", title="t")
+    pages = (tmp_path / "docs").rglob("*.html")
+    return result, "\n".join(page.read_text(encoding="utf-8") for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("type_", "kwargs"),
+    [
+        (MEAN, {"column": "name", "min_value": 1}),
+        ("expect_column_sum_to_be_between", {"column": "name", "min_value": 1}),
+        ("expect_column_stdev_to_be_between", {"column": "name", "min_value": 1}),
+        ("expect_column_max_to_be_between", {"column": "name", "min_value": 1}),
+        ("expect_column_value_z_scores_to_be_less_than",
+         {"column": "name", "threshold": 1, "double_sided": True}),
+        ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "x", "column_B": "name"}),
+        (MEAN, {"column": "x", "min_value": 1, "row_condition":
+         {"type": "comparison", "column": {"name": "name"}, "operator": ">", "parameter": 3}}),
+        ("expect_multicolumn_sum_to_equal", {"column_list": ["x", "name"], "sum_total": 1}),
+    ],
+)  # fmt: skip
+def test_an_error_about_a_sensitive_column_shows_no_value(
+    tmp_path: Path, type_: str, kwargs: dict[str, Any],
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    result, pages = _asked(tmp_path, type_, kwargs)
+    [answer] = result.expectations
+    assert not answer.success
+    assert answer.detail.startswith("could not be evaluated: the message is hidden: sensitive")
+    assert pages
+    shown = (answer.detail, answer.observed, pages, caplog.text, *capfd.readouterr())
+    assert not [text for text in shown if SECRET in text]
+
+
+def test_an_error_about_another_column_is_said(tmp_path: Path) -> None:
+    result, _ = _asked(tmp_path, MEAN, {"column": "word", "min_value": 1})
+    assert "Could not convert string" in result.expectations[0].detail
+
+
+def _raised(column: str, message: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        expectation_config=SimpleNamespace(type=MEAN, kwargs={"column": column}),
+        exception_info={"a metric": {"raised_exception": True, "exception_message": message}},
+        result={},
+    )
+
+
+def test_an_error_that_several_expectations_share_is_hidden_in_all_of_them() -> None:
+    """As Spark gives one where it computes several columns in one go."""
+    answers: Any = SimpleNamespace(results=[_raised("x", SECRET), _raised("name", SECRET),
+                                            _raised("word", "no number")])  # fmt: skip
+    gx.hide(answers, frozenset({"name"}))
+    said = [list(words.raised(answer.exception_info)) for answer in answers.results]
+    assert said == [["the message is hidden: sensitive"]] * 2 + [["no number"]]
