@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.encoding import is_text, plain_type
 
-__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "from_json", "kind", "missing",
-           "scalar", "scalars", "to_json"]  # fmt: skip
+__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "compare", "from_json", "kind",
+           "missing", "scalars", "to_json"]  # fmt: skip
 
 
 BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
 
-OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "IN", "NOT_IN")
+_COMPARISONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], pa.Array]]] = {
+    "==": (operator.eq, pc.equal), "!=": (operator.ne, pc.not_equal),
+    "<": (operator.lt, pc.less), "<=": (operator.le, pc.less_equal),
+    ">": (operator.gt, pc.greater), ">=": (operator.ge, pc.greater_equal),
+}  # fmt: skip
+"""Of two values, and of a column [n] and a scalar."""
+
+OPERATORS = (*_COMPARISONS, "IN", "NOT_IN")
 """Of a row condition's comparison, as Great Expectations writes them."""
 
 
@@ -38,36 +47,60 @@ def missing(column: pa.Array) -> pa.Array:
     return column.is_null(nan_is_null=pa.types.is_floating(column.type))
 
 
-def scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
-    """A suite's value, to compare with a column of ``type_``.
+def compare(column: pa.Array, sign: str, value: Any) -> pa.Array:
+    """[n]: whether ``x sign value`` holds for each x of a column, the value being a suite's.
 
-    Floats are rounded to the column's width, as numpy does; an integer column is compared with a
-    fraction exactly; a time is ISO text.
+    Integers are compared exactly, also with fractions and with what their type can't hold; floats
+    with the value rounded to their width, as numpy does; booleans are 0 and 1; times ISO text.
 
     Raises:
         TypeError, ValueError, pyarrow.ArrowInvalid: it can't be compared with the column.
     """
-    type_ = plain_type(type_)
+    of_values, of_column = _COMPARISONS[sign]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if pa.types.is_integer(column.type) and isinstance(value, (int, float)):
+        least, most = _range(column.type)
+        fraction = least <= value <= most and value != math.floor(value)
+        if not least <= value <= most or (fraction and sign in ("==", "!=")):
+            return pa.repeat(of_values(least, value), len(column))  # the same for all there are
+        value = math.floor(value) if sign in (">", "<=") else math.ceil(value)
+    return of_column(column, _scalar(value, column.type))
+
+
+def _range(type_: pa.DataType) -> tuple[int, int]:
+    """The least and the greatest value of an integer type."""
+    if pa.types.is_unsigned_integer(type_):
+        return 0, (1 << type_.bit_width) - 1
+    half = 1 << (type_.bit_width - 1)
+    return -half, half - 1
+
+
+def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
+    """A suite's value as one of a column of ``type_``."""
     if pa.types.is_timestamp(type_) and isinstance(value, str):
         value = datetime.fromisoformat(value)
         if (value.tzinfo is None) != (type_.tz is None):
             raise ValueError(f"{value} and a column of {type_}: one has a time zone")
-    if pa.types.is_integer(type_) and isinstance(value, float):
-        return pa.scalar(value, pa.float64())
-    if pa.types.is_integer(type_) and isinstance(value, int):
-        return pa.scalar(value, pa.int64() if -(1 << 63) <= value < 1 << 63 else pa.uint64())
+    if pa.types.is_floating(type_) and isinstance(value, int):
+        value = float(value)
+    if pa.types.is_integer(type_) and isinstance(value, (bool, float)):
+        if value != int(value):  # Arrow would cut it off
+            raise ValueError(f"{value} is no {type_}")
+        value = int(value)
     return pa.scalar(value, type_)
 
 
 def scalars(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     """Those of a suite's values that a column of ``type_`` can hold."""
+    type_ = plain_type(type_)
     found = []
     for value in values:
         try:
-            found.append(scalar(value, type_).cast(plain_type(type_)))
+            found.append(_scalar(value, type_))
         except (TypeError, ValueError, pa.ArrowInvalid, OverflowError):
             continue
-    return pa.array([item.as_py() for item in found], plain_type(type_))
+    return pa.array([item.as_py() for item in found], type_)
 
 
 def to_json(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -10,21 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import plain
-from nocturne.values import missing, scalar, scalars
+from nocturne.values import compare, missing, scalars
 
-__all__ = ["OPERATORS", "matches"]
-
-OPERATORS: dict[str, Callable[[pa.Array, Any], pa.Array]] = {
-    "==": lambda column, value: pc.equal(column, scalar(value, column.type)),
-    "!=": lambda column, value: pc.not_equal(column, scalar(value, column.type)),
-    "<": lambda column, value: pc.less(column, scalar(value, column.type)),
-    "<=": lambda column, value: pc.less_equal(column, scalar(value, column.type)),
-    ">": lambda column, value: pc.greater(column, scalar(value, column.type)),
-    ">=": lambda column, value: pc.greater_equal(column, scalar(value, column.type)),
-    "IN": lambda column, values: pc.is_in(column, scalars(values, column.type)),
-    "NOT_IN": lambda column, values: pc.invert(pc.is_in(column, scalars(values, column.type))),
-}
-"""How a comparison's operator is worked out, [n] values and its parameter to [n] booleans."""
+__all__ = ["matches"]
 
 _TRUE_FOR_NULL = ("!=", "NOT_IN")
 
@@ -43,7 +31,14 @@ def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:
     if condition["type"] == "nullity":
         return gone if condition["is_null"] else pc.invert(gone)
     operator = condition["operator"]
-    found = OPERATORS[operator](column, condition["parameter"]).fill_null(False)
+    found = _compared(column, operator, condition["parameter"]).fill_null(False)
     masked = pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     counts = operator in _TRUE_FOR_NULL and not masked
     return pc.if_else(gone, counts, found)
+
+
+def _compared(column: pa.Array, operator: str, parameter: Any) -> pa.Array:
+    if operator not in ("IN", "NOT_IN"):
+        return compare(column, operator, parameter)
+    found = pc.is_in(column, scalars(parameter, column.type))
+    return found if operator == "IN" else pc.invert(found)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.profile.columns import Column
-from nocturne.values import missing, scalar, scalars
+from nocturne.values import compare, missing, scalars
 
 __all__ = ["COLUMN_RULES", "ROW_RULES", "within"]
 
@@ -29,11 +29,9 @@ def _between(values: pa.Array, args: Args) -> pa.Array:
     masks = []
     low, high = args.get("min_value"), args.get("max_value")
     if low is not None:
-        above = pc.greater if args.get("strict_min") else pc.greater_equal
-        masks.append(above(values, scalar(low, values.type)))
+        masks.append(compare(values, ">" if args.get("strict_min") else ">=", low))
     if high is not None:
-        below = pc.less if args.get("strict_max") else pc.less_equal
-        masks.append(below(values, scalar(high, values.type)))
+        masks.append(compare(values, "<" if args.get("strict_max") else "<=", high))
     return reduce(pc.and_, masks)
 
 
@@ -56,7 +54,7 @@ def within(column: Column, args: Args) -> bool:
 
 def _length(values: pa.Array, args: Args) -> pa.Array:
     lengths = pc.utf8_length(values)
-    return pc.equal(lengths, args["value"]) if "value" in args else _between(lengths, args)
+    return compare(lengths, "==", args["value"]) if "value" in args else _between(lengths, args)
 
 
 def _matches(values: pa.Array, patterns: Sequence[str]) -> list[pa.Array]:
@@ -87,13 +85,28 @@ COLUMN_RULES: dict[str, Callable[[pa.Array, Args], pa.Array]] = {
 """Values [n] of one column, none missing -> [n]: as expected?"""
 
 
+def _comparable(columns: Sequence[pa.Array]) -> Sequence[pa.Array]:
+    """Numbers of different types in one that holds them all; Arrow's choice fails on some.
+
+    Integers beyond 2**53 are rounded beside floats, as in pandas.
+    """
+    types = {c.type for c in columns}
+    if len(types) == 1 or not all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
+        return columns
+    if any(pa.types.is_floating(t) for t in types):
+        return [c.cast(pa.float64(), safe=False) for c in columns]
+    if pa.uint64() in types:
+        return [c.cast(pa.decimal128(20, 0)) for c in columns]
+    return [c.cast(pa.int64()) for c in columns]
+
+
 def _equal(columns: Sequence[pa.Array], args: Args) -> pa.Array:
-    return pc.equal(columns[0], columns[1])
+    return pc.equal(*_comparable(columns))
 
 
 def _greater(columns: Sequence[pa.Array], args: Args) -> pa.Array:
-    compare = pc.greater_equal if args.get("or_equal") else pc.greater
-    return compare(columns[0], columns[1])
+    greater = pc.greater_equal if args.get("or_equal") else pc.greater
+    return greater(*_comparable(columns))
 
 
 def _pair_in_set(columns: Sequence[pa.Array], args: Args) -> pa.Array:
@@ -116,6 +129,7 @@ def _sum(columns: Sequence[pa.Array], args: Args) -> pa.Array:
 def _unique(columns: Sequence[pa.Array], args: Args) -> pa.Array:
     """Missing values count as values that are equal to each other."""
     different = []
+    columns = _comparable(columns)
     for position, one in enumerate(columns):
         for other in columns[position + 1 :]:
             gone = [missing(c) for c in (one, other)]
