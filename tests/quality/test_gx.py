@@ -73,6 +73,26 @@ def test_an_error_about_another_column_is_said(tmp_path: Path) -> None:
     assert "Could not convert string" in result.expectations[0].detail
 
 
+@pytest.mark.parametrize(
+    ("type_", "kwargs"),
+    [
+        ("expect_column_quantile_values_to_be_between",
+         {"column": "income", "quantile_ranges": QUANTILES}),
+        ("expect_column_kl_divergence_to_be_less_than",
+         {"column": "name", "threshold": 0.1, "partition_object": WORDS}),
+        ("expect_column_most_common_value_to_be_in_set", {"column": "name", "value_set": ["a"]}),
+    ],
+)  # fmt: skip
+def test_what_was_observed_of_a_sensitive_column_is_hidden_with_its_details(
+    tmp_path: Path, type_: str, kwargs: dict[str, Any]
+) -> None:
+    result, pages = _asked(tmp_path, type_, kwargs)
+    assert result.expectations[0].observed == "hidden: sensitive"
+    assert pages
+    assert SECRET not in pages
+    assert "31337" not in pages
+
+
 def _raised(column: str, message: str) -> SimpleNamespace:
     return SimpleNamespace(
         expectation_config=SimpleNamespace(type=MEAN, kwargs={"column": column}),

@@ -150,9 +150,9 @@ def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) ->
         type_ = configuration.type if configuration is not None else ""
         counts = "proportion" in type_ or "count" in type_  # of rows, or of different values
         result = answer.result or {}
-        for name in ("observed_value", "details"):
-            if name in result and not counts:
-                result[name] = "hidden: sensitive"
+        if "observed_value" in result and not counts:
+            result["observed_value"] = "hidden: sensitive"
+        result.pop("details", None)
         for name in result:
             if name.startswith(("partial_unexpected", "unexpected_list", "unexpected_index")):
                 result[name] = []
