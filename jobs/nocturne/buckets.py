@@ -18,6 +18,7 @@ SHIFT = 18
 
 BUCKETS = 1 << (32 - SHIFT)
 _HALF = BUCKETS // 2
+_SIGN, _INFINITY = np.uint32(0x8000_0000), np.uint32(0x7F80_0000)
 
 
 def bucket(values: NDArray[np.floating], center: float) -> NDArray[np.int64]:
@@ -38,11 +39,13 @@ def rank(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 def lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
     """The smallest value [n] (units of the column) of the buckets at ranks ``positions`` [n].
 
-    That of the next rank is where a bucket ends.
+    That of the next rank is where a bucket ends. What is too far from the centre for a float32
+    lies in a bucket of infinity.
     """
     negative = np.minimum((BUCKETS - positions) << SHIFT, (1 << 32) - 1)
-    bits = np.where(positions >= _HALF, (positions - _HALF) << SHIFT, negative)
-    return center + bits.astype(np.uint32).view(np.float32).astype(np.float64)
+    bits = np.where(positions >= _HALF, (positions - _HALF) << SHIFT, negative).astype(np.uint32)
+    bounds = np.where(bits & _INFINITY == _INFINITY, bits & (_SIGN | _INFINITY), bits)
+    return center + bounds.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:

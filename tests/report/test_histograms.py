@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from nocturne.profile import TableProfiler
 from nocturne.records import ColumnProfile
 from nocturne.report.histograms import category_histogram, numeric_histogram
+from nocturne.report.summary import quantiles
 
 
 def column(values: Any, center: float | None = None) -> ColumnProfile:
@@ -80,3 +82,16 @@ def test_the_most_frequent_new_value_is_always_shown_as_new() -> None:
     known = [f"v{i}" for i in range(30)] * 20
     drawn = category_histogram(column([*known, "ZZ"]), column(known))
     assert "(new) ZZ" in [b.label for b in drawn.bins]
+
+
+@pytest.mark.parametrize("most", [sys.float_info.max, 1e39])
+@pytest.mark.parametrize("rest", [[], [0.5, -1.25, 3.0]])
+def test_the_largest_floats_can_be_drawn(most: float, rest: list[float]) -> None:
+    profiler = TableProfiler({"x": 0.0})
+    values = pa.array([*rest, most, most, -most], pa.float64())
+    profiler.update(pa.record_batch({"x": values}))
+    column = profiler.result().columns["x"]
+    bins = numeric_histogram(column, None).bins
+    assert sum(b.current for b in bins) == pytest.approx(1)
+    assert np.isfinite([(b.low, b.high, b.current) for b in bins]).all()
+    assert np.isfinite(quantiles(column, [0.05, 0.5, 0.95])).all()

@@ -117,6 +117,8 @@ def _is_whole(column: ColumnProfile) -> bool:
     """
     low, high, _ = intervals(column)
     nearest = np.where(low >= column.center, low, high)
+    if np.abs(nearest).max() >= 2**52:  # all floats are, and a half between them is none
+        return False
     return bool(np.all(np.abs(nearest - np.round(nearest)) < 1e-9 * np.maximum(1, abs(nearest))))
 
 

@@ -18,6 +18,9 @@ __all__ = ["intervals", "quantiles", "score_summary"]
 
 Vector = NDArray[np.float64]
 
+_FARTHEST = 1e300
+"""What lies further out, such as the largest float as a mark, counts as this."""
+
 _QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
 
@@ -25,15 +28,15 @@ def intervals(column: ColumnProfile) -> tuple[Vector, Vector, Vector]:
     """(low, high, rows) [n] of the buckets that hold rows, in value order.
 
     Bounds are cut to the column's minimum and maximum, so that the outermost buckets claim
-    no value that was not there.
+    no value that was not there, and to what still has a difference.
     """
     ids = np.array([int(key) for key in column.counts], dtype=np.int64)
     rows = np.array(list(column.counts.values()), dtype=np.float64)
     ranks = rank(ids)
     order = np.argsort(ranks)
     low, high = (lower_bounds(at, column.center) for at in (ranks[order], ranks[order] + 1))
-    least = -np.inf if column.minimum is None else column.minimum
-    most = np.inf if column.maximum is None else column.maximum
+    least = max(-_FARTHEST, -np.inf if column.minimum is None else column.minimum)
+    most = min(_FARTHEST, np.inf if column.maximum is None else column.maximum)
     return np.clip(low, least, most), np.clip(high, least, most), rows[order]
 
 
