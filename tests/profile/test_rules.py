@@ -7,6 +7,7 @@ import operator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -89,3 +90,32 @@ def test_a_float_column_takes_whole_bounds_that_no_float_equals() -> None:
         column = pa.array(np.array([0, 2**60], width))
         assert _unexpected("column_values.between", {"min_value": 2**60 - 1}, x=column) == 1
         assert _unexpected("column_values.in_set", {"value_set": [0, 2**60]}, x=column) == 0
+
+
+@pytest.mark.parametrize(
+    ("types", "values"),
+    [
+        (("int8", "int8"), (100, 100)),
+        (("int32", "int32"), (2_000_000_000, 2_000_000_000)),
+        (("uint8", "uint8"), (200, 100)),
+        (("uint8", "int8"), (200, -100)),
+        (("uint64", "uint64"), (2**63, 2**63 - 1)),
+        (("uint64", "int64"), (2**62, -5)),
+        (("int64", "float32"), (2**40, 0.5)),
+        (("float32", "float32"), (0.1, 0.2)),
+        (("float32", "float64"), (0.1, 0.2)),
+        (("float64", "float64"), (0.1, 0.2)),
+    ],
+)
+def test_a_sum_over_columns_is_as_wide_as_in_pandas(
+    types: tuple[str, ...], values: tuple[float, ...]
+) -> None:
+    columns = {
+        name: np.array([value], dtype)
+        for name, dtype, value in zip("ab", types, values, strict=True)
+    }
+    sums = pd.DataFrame(columns).sum(axis=1, skipna=False)
+    arrays = {name: pa.array(column) for name, column in columns.items()}
+    for total in (sum(values), 0.3, 0.5):
+        found = _unexpected("multicolumn_sum.equal", {"sum_total": total}, **arrays)
+        assert found == (sums != total).sum(), total

@@ -123,7 +123,12 @@ def _pair_in_set(columns: Sequence[pa.Array], args: Args) -> pa.Array:
 
 
 def _sum(columns: Sequence[pa.Array], args: Args) -> pa.Array:
-    return pc.equal(reduce(pc.add, columns), pa.scalar(args["sum_total"]))
+    """Added as pandas does: in the type that holds all of them, integers in 64 bits."""
+    common = np.result_type(*(c.type.to_pandas_dtype() for c in columns))
+    widest = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
+    type_ = pa.from_numpy_dtype(widest.get(common.kind, common))
+    total = reduce(pc.add, [c.cast(type_, safe=False) for c in columns])
+    return compare(total, "==", args["sum_total"])
 
 
 def _unique(columns: Sequence[pa.Array], args: Args) -> pa.Array:
