@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
+from conftest import ENCODING, Small, sample
 from nocturne.config import Loaded
+from nocturne.contract import log_torch_model
+from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
-from nocturne.tracking import connect
+from nocturne.tracking import connect, experiment_id
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
@@ -85,3 +90,35 @@ def test_a_run_whose_making_was_cut_short_is_made_again(
         publish_run(run)
     night_of(loaded, DAYS[2])
     assert _runs(tmp_path) == [("1", {DAYS[0]: [1200], DAYS[1]: [600], DAYS[2]: [600]})]
+
+
+def _next_version(root: Path) -> None:
+    """Version 2 of the model, alias champion."""
+    client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
+    data = pa.concat_tables([sample(600, seed) for seed in (50, 51)])
+    labels = [f"2023-12-{1 + i // 600:02d}" for i in range(len(data))]
+    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels,
+                    registered_model_name="small", alias="champion")  # fmt: skip
+
+
+def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alone(
+    project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    _next_version(tmp_path)
+    run = scored(loaded, DAYS[0])
+    judge(run)
+    with pytest.MonkeyPatch.context() as patch:
+        _failing(patch, "delete_run", lambda _: True)
+        publish_run(run)
+    assert "is not in the monitoring run yet" in capsys.readouterr().err
+    publish_run(run)
+    assert _runs(tmp_path) == [("1", {DAYS[1]: [600]}), ("2", {DAYS[0]: [600]})]
+    night_of(loaded, DAYS[1])
+    assert _runs(tmp_path) == [("2", {DAYS[0]: [600], DAYS[1]: [600]})]
+    back = roll_back(loaded, run.partition, None, "ada")
+    assert back.model.version == 1
+    assert _runs(tmp_path) == [("1", {DAYS[0]: [600]}), ("2", {DAYS[1]: [600]})]

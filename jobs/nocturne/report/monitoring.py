@@ -5,13 +5,14 @@ partition's midnight). MLflow's metrics are append-only, so a night that changed
 second point. Then the run is made anew from the manifests, and the old one goes to the trash.
 
 A tag a night says what is there: that its points were begun, then its manifest's id. A night that
-was begun and no more may have points, so the run is made anew too; so is one that is not FINISHED.
+was begun and no more may have points, so the run is made anew too; so is one that is not FINISHED,
+and that of another model which still has the night.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nocturne.records import Manifest
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["night_points", "watch"]
 
-_BATCH = 900
+_BATCH, _TAGS = 900, 90  # of the thousand points or hundred tags that MLflow takes at once
+_NAMES = ("nocturne.monitoring", "nocturne.model", "nocturne.model_version")
 _VERDICTS = {"ok": 0, "warn": 1, "hold": 2, "fail": 3}
 
 
@@ -36,7 +38,7 @@ def watch(
     tracking_uri: str,
     experiment: str,
 ) -> str:
-    """Put a published night into the monitoring run of its model; returns the run's id.
+    """Put a published night into the monitoring run of its model alone; returns the run's id.
 
     Args:
         manifest: the night's, in force.
@@ -49,61 +51,73 @@ def watch(
     with reachable(tracking_uri):
         client = connect(tracking_uri)
         where = experiment_id(client, experiment)
-        model, tag = _identity(manifest), _tag(manifest)
-        found = _found(client, where, model)
-        if len(found) == 1 and found[0].info.status == "FINISHED":
-            run_id, there = str(found[0].info.run_id), found[0].data.tags.get(tag)
-            if there == manifest.id:
-                return run_id
-            if there is None:
-                client.set_tag(run_id, tag, "begun")
-                _add(client, run_id, manifest)
-                return run_id
-        return _remade(client, where, model, found, lambda: [manifest, *published()])
+        runs = client.search_runs([where], f"tags.`nocturne.monitoring` = '{manifest.pipeline}'")
+        of: dict[tuple[str, ...], list[MlflowRun]] = {_identity(manifest): []}
+        for run in runs:
+            of.setdefault(tuple(run.data.tags.get(name, "") for name in _NAMES), []).append(run)
+
+        def nights() -> list[Manifest]:
+            return [manifest, *published()]
+
+        mine = of.pop(_identity(manifest))
+        run_id = _added(client, mine, manifest) or _remade(
+            client, where, _identity(manifest), mine, nights)  # fmt: skip
+        for model, theirs in of.items():
+            if any(_tag(manifest) in run.data.tags for run in theirs):
+                _remade(client, where, model, theirs, nights)
+        return run_id
 
 
-def _identity(manifest: Manifest) -> dict[str, str]:
-    return {
-        "nocturne.monitoring": manifest.pipeline,
-        "nocturne.model": manifest.model.name,
-        "nocturne.model_version": str(manifest.model.version),
-    }
+def _added(client: MlflowClient, found: Sequence[MlflowRun], night: Manifest) -> str | None:
+    """The run that has the night; None if it has to be made anew."""
+    if len(found) != 1 or found[0].info.status != "FINISHED":
+        return None
+    run_id, tag = str(found[0].info.run_id), _tag(night)
+    there = found[0].data.tags.get(tag)
+    if there is None:
+        client.set_tag(run_id, tag, "begun")
+        _add(client, run_id, [night])
+    return run_id if there in (None, night.id) else None
+
+
+def _identity(night: Manifest) -> tuple[str, ...]:
+    """Whose run has the night: the values of the tags ``_NAMES``."""
+    return night.pipeline, night.model.name, str(night.model.version)
 
 
 def _tag(night: Manifest) -> str:
     return f"nocturne.night.{night.partition.key}"
 
 
-def _found(client: MlflowClient, where: str, model: dict[str, str]) -> list[MlflowRun]:
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in model.items())
-    return list(client.search_runs([where], query))
-
-
 def _remade(
     client: MlflowClient,
     where: str,
-    model: dict[str, str],
+    model: tuple[str, ...],
     old: Iterable[MlflowRun],
     nights: Callable[[], Iterable[Manifest]],
 ) -> str:
     """One run of a model's nights in the place of the ``old`` ones."""
-    name = f"monitoring {model['nocturne.model']} version {model['nocturne.model_version']}"
+    name, tags = f"monitoring {model[1]} version {model[2]}", dict(zip(_NAMES, model, strict=True))
     # Before the nights are asked for: who publishes one after that finds this run unfinished.
-    made = str(client.create_run(where, tags=model, run_name=name).info.run_id)
-    for night in {night.partition.key: night for night in nights()}.values():
-        if _identity(night) == model:
-            _add(client, made, night)
+    made = str(client.create_run(where, tags=tags, run_name=name).info.run_id)
+    by_key = {night.partition.key: night for night in nights()}
+    belong = [night for night in by_key.values() if _identity(night) == model]
+    _add(client, made, belong)
     client.set_terminated(made, "FINISHED")
-    for run in old:
-        client.delete_run(run.info.run_id)
+    for gone in [run.info.run_id for run in old] + [made] * (not belong):
+        client.delete_run(gone)
     return made
 
 
-def _add(client: MlflowClient, run_id: str, night: Manifest) -> None:
-    points = night_points(night)
+def _add(client: MlflowClient, run_id: str, nights: Sequence[Manifest]) -> None:
+    from mlflow.entities import RunTag
+
+    points = [point for night in nights for point in night_points(night)]
     for first in range(0, len(points), _BATCH):
         client.log_batch(run_id, metrics=points[first : first + _BATCH])
-    client.set_tag(run_id, _tag(night), night.id)  # last: what is said is there
+    tags = [RunTag(_tag(night), night.id) for night in nights]  # last: what is said is there
+    for first in range(0, len(tags), _TAGS):
+        client.log_batch(run_id, tags=tags[first : first + _TAGS])
 
 
 def night_points(night: Manifest) -> list[Metric]:
