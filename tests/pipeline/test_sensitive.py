@@ -11,7 +11,7 @@ import yaml
 
 from nocturne import config
 from nocturne.config import Loaded
-from nocturne.errors import InputError
+from nocturne.errors import ConfigError, InputError
 from nocturne.pipeline.judging import judge
 from pipeline.conftest import DAYS, scored
 
@@ -58,4 +58,20 @@ def test_a_night_that_footers_refuse_says_no_sensitive_extreme(
     text = yaml.safe_dump({"name": "i", "expectations": [asked]})
     (tmp_path / "conf" / "expectations" / "i.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=f"on y: a value is {word} -?100$"):
+        scored(loaded, DAY)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("wrod", r"quality\.sensitive names 'wrod' \(did you mean 'word'\?\), neither a column"),
+        ("scores", r"names 'scores' \(did you mean 'score'\?\)"),
+        ("income", "names 'income', neither .*; there are id, score, word, x, y$"),
+    ],
+)
+def test_a_sensitive_column_that_is_not_there_is_refused(
+    project: MakeProject, named: str, said: str
+) -> None:
+    loaded = project(quality__sensitive=["word", named])
+    with pytest.raises(ConfigError, match=said):
         scored(loaded, DAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from base64 import b64encode
@@ -190,6 +191,7 @@ def _plan(
             else []
         )
         schema = plan.check_schema(folder, files, encoding, columns, asked, cast_text=cast_text)
+        _check_sensitive(pipeline.quality.sensitive, schema.names, encoding)
         tables = _tables(suites, schema, output_schema(encoding, schema, columns), counted)
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
@@ -323,6 +325,20 @@ def _refuse_early(suite: Path, files: Sequence[Path], sensitive: Sequence[str]) 
         raise InputError(
             f"{len(failed)} expectations of {suite.name} fail, as the Parquet footers say already; "
             "nothing was scored:\n  " + "\n  ".join(failed)
+        )
+
+
+def _check_sensitive(named: Sequence[str], there: Sequence[str], encoding: Encoding) -> None:
+    """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
+    known = [*there, *(output.name for output in encoding.outputs)]
+    unknown = []
+    for name in (n for n in named if n not in known):
+        near = difflib.get_close_matches(name, known, 1)
+        unknown.append(f"{name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
+    if unknown:
+        raise ConfigError(
+            f"quality.sensitive names {', '.join(unknown)}, neither a column of the input nor a "
+            f"prediction; there are {choices(known, 40)}"
         )
 
 
