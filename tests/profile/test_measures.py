@@ -44,3 +44,10 @@ def test_a_sum_of_integers_is_exact_beyond_64_bits(column: pa.Array) -> None:
     found = _counted(Measure("moments", ("x",)), *batches)
     assert found.total == sum(column.to_pylist())
     assert load(Measured, dump(found)) == found
+
+
+def test_zero_and_minus_zero_are_one_value() -> None:
+    column = pa.array([0.0] * 5 + [1.0] * 3 + [-0.0])
+    for batches in ([column], [column.slice(0, 5), column.slice(5)]):
+        found = _counted(Measure("values", ("x",)), *(pa.record_batch({"x": b}) for b in batches))
+        assert found.values == ((0.0, 6), (1.0, 3))

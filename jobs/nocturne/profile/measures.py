@@ -168,8 +168,10 @@ def _values(rows: Rows, running: Running) -> Measured:
     column = rows.columns[running.measure.columns[0]]
     found = pc.value_counts(plain(column.present))
     values, counts = found.field("values"), found.field("counts")
-    pairs = zip(map(to_json, values.to_pylist()), counts.to_pylist(), strict=True)
-    return _capped(column.counted, Counter(dict(pairs)), False)
+    known: Counter[Any] = Counter()
+    for value, count in zip(values.to_pylist(), counts.to_pylist(), strict=True):
+        known[to_json(value)] += count  # to Arrow 0.0 and -0.0 are two
+    return _capped(column.counted, known, False)
 
 
 def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
