@@ -22,6 +22,10 @@ BASELINE_VERSION = 1
 """Raised whenever bins or counts change meaning."""
 
 
+_KNOWN = 10_000
+"""Values of a category that a baseline names: as many as a profile."""
+
+
 def build_baseline(
     partitions: Mapping[str, Profile],
     outputs: Sequence[str],
@@ -105,6 +109,11 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.counts)
+    other = sum(part.other for part in parts)
+    if parts[0].kind == "category":
+        kept = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KNOWN]
+        other += counts.total() - sum(count for _, count in kept)
+        counts = Counter(dict(kept))
     minima = [part.minimum for part in parts if part.minimum is not None]
     maxima = [part.maximum for part in parts if part.maximum is not None]
     return ColumnProfile(
@@ -113,7 +122,7 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         null=sum(part.null for part in parts),
         nan=sum(part.nan for part in parts),
         counts=dict(sorted(counts.items())),
-        other=sum(part.other for part in parts),
+        other=other,
         center=parts[0].center,
         total=sum(part.total for part in parts),
         total_squares=sum(part.total_squares for part in parts),

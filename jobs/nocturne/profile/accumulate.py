@@ -91,34 +91,49 @@ class CategoryProfiler:
         self.null += column.array.null_count
         words = column.present
         if pa.types.is_dictionary(words.type):  # four times as fast as to hash the indices
-            found = np.bincount(words.indices, minlength=len(words.dictionary)).tolist()
-            for value, count in zip(words.dictionary.to_pylist(), found, strict=True):
-                if count:
-                    self.counts[str(value)] += count
+            values = words.dictionary
+            found = np.bincount(words.indices, minlength=len(values)).tolist()
         else:
-            for item in pc.value_counts(words).tolist():
-                self.counts[str(item["values"])] += item["counts"]
+            values, counts = pc.value_counts(words).flatten()
+            found = counts.to_pylist()
+        known = self.counts
+        for value, count in zip(map(str, values.to_pylist()), found, strict=True):
+            if count:
+                known[value] = known.get(value, 0) + count
         if len(self.counts) > _HELD:
             self._drop()
 
     def _drop(self) -> None:
-        """Keep the most frequent values. One that comes again is counted from then on."""
-        self.sketch = union([self.sketch], self.counts)
-        kept, other = cap(self.counts)
-        self.counts = Counter(kept)
-        self.other += other
+        """Keep the most frequent values; of those that are equally frequent, the first ones.
+
+        One that comes again is counted from then on.
+        """
+        counts = np.fromiter(self.counts.values(), np.int64, len(self.counts))
+        least = int(np.partition(counts, -MAX_VALUES)[-MAX_VALUES])
+        kept, dropped = Counter[str](), list[str]()
+        room = MAX_VALUES - int((counts > least).sum())
+        for value, count in self.counts.items():
+            if count > least or (count == least and room > 0):
+                kept[value] = count
+                room -= count == least
+            else:
+                dropped.append(value)
+        self.other += int(counts.sum()) - kept.total()
+        self.sketch = union([self.sketch], dropped)
+        self.counts = kept
 
     def result(self) -> ColumnProfile:
-        if self.sketch or len(self.counts) > MAX_VALUES:
-            self._drop()
+        kept, other = cap(self.counts)
+        other += self.other
+        sketch = union([self.sketch], self.counts) if other else ""
         return ColumnProfile(
             kind="category",
             rows=self.rows,
             null=self.null,
-            counts=dict(sorted(self.counts.items())),
-            other=self.other,
-            distinct=estimate(self.sketch) if self.sketch else None,
-            sketch=self.sketch,
+            counts=kept,
+            other=other,
+            distinct=estimate(sketch) if sketch else None,
+            sketch=sketch,
         )
 
 
