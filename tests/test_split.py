@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -101,8 +102,6 @@ def test_the_largest_of_floats_do_not_break_the_profile(make_run: MakeRun) -> No
 
 
 def test_a_model_that_can_not_be_loaded_says_so(make_run: MakeRun, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     run = make_run()
     broken = replace(run, model=replace(run.model, path=str(tmp_path)))
     with pytest.raises(ModelError, match=r"holds no \.pt2 file"):
@@ -156,3 +155,19 @@ def test_a_corrupt_page_names_the_file_and_the_row_groups(make_run: MakeRun) -> 
     run = make_run({})
     with pytest.raises(InputError, match=r"part-0\.parquet: row groups 0 to 0 can't be decoded"):
         run_split(run, run.splits[0])
+
+
+def test_quarantine_leaves_sensitive_columns_out_keys_too(make_run: MakeRun) -> None:
+    """Also where nothing else of the input is left."""
+    ids = pa.array([None, *range(1, 20)], pa.int64())
+    table = sample(20).set_column(0, "id", ids).append_column("day", pa.array([7] * 20))
+    columns = ["id", "day", "x", "y", "word"]
+    for sensitive in (["id", "word"], columns):
+        run = make_run({"p.parquet": table}, keys=("id", "day"))
+        run = replace(run, config={**run.config, "quality": {"sensitive": sensitive}})
+        result_path(run, run.splits[0]).unlink(missing_ok=True)
+        result = run_split(run, run.splits[0])
+        bad = pq.read_table(Path(run.run_dir) / "attempts" / str(result.quarantine_file))
+        kept = [name for name in columns if name not in sensitive]
+        assert sorted(bad.column_names) == sorted(["source_file", "source_row", "reason", *kept])
+        assert bad["source_row"].to_pylist() == [0]

@@ -191,7 +191,7 @@ def score_batches(
             bad = None
             if why.null_count < len(why):
                 scores = scores.filter(why.is_null())
-                shown = _without(batch, run.sensitive, run.keys)
+                shown = _without(batch, run.sensitive)
                 bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
             scored_measurer.update(scores)
             if run.unique_keys:
@@ -300,30 +300,20 @@ def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Ar
     return arrays
 
 
-def _without(
-    batch: pa.RecordBatch, hidden: frozenset[str], keys: tuple[str, ...]
-) -> pa.RecordBatch:
-    """The batch without its sensitive columns; a hash stands for one that is a key."""
-    if not hidden:
-        return batch
-    arrays = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if name not in hidden:
-            arrays[name] = column
-        elif name in keys:
-            known = column.drop_null()
-            words = iter(f"{value:016x}" for value in key_hashes([known]))
-            arrays[name] = pa.array([next(words) if there else None
-                                     for there in column.is_valid().to_pylist()])  # fmt: skip
-    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
+    """The batch without its sensitive columns.
+
+    Keys are left out too: who knows how they look finds them from a hash, by trying all.
+    """
+    return batch.drop_columns([name for name in batch.schema.names if name in hidden])
 
 
 def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) -> pa.RecordBatch:
     """The rows with where they came from: file, row number in it (from 0), and the reason.
 
-    Rows that Spark has read have no file and number; their keys name them.
+    Rows that Spark has read have no file and number; their keys name them, if not sensitive.
     """
-    count, first = batch.num_rows, split.first_row + before
+    count, first = len(why), split.first_row + before
     known = bool(split.file)
     file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
     row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())

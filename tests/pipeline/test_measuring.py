@@ -241,5 +241,4 @@ def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_p
     kept = pq.read_table(file)
     assert "word" not in kept.column_names
     assert kept["source_row"].to_pylist() == [0, 1, 2]
-    assert len(set(kept["id"].to_pylist())) == 3
-    assert all(len(hash_) == 16 for hash_ in kept["id"].to_pylist())
+    assert "id" not in kept.column_names, "nor a hash, from which it could be found"

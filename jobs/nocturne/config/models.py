@@ -288,8 +288,8 @@ class Quality(_Section):
     )
     sensitive: list[str] = Field(
         [],
-        description="Columns of which Data Docs, reports and quarantine show no values; as a key, "
-        "a hash stands for them in quarantine.",
+        description="Columns of which Data Docs, reports and quarantine show no values; quarantine "
+        "leaves them out, keys too.",
     )
     unique_keys: bool = Field(
         False,
