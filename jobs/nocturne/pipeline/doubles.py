@@ -24,6 +24,9 @@ _MOST_BYTES = 2 << 30
 
 _SHOWN = 3
 
+_TRIED = 1 << 20
+"""Doubled keys whose rows are looked at: what they take is bounded however many there are."""
+
 Hashes = NDArray[np.uint64]
 
 
@@ -52,20 +55,29 @@ def check_size(pipeline: str, rows: int) -> None:
 def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
     """The rows that share their key; None if every key is there once.
 
-    Exact: equal hashes only say where to look.
+    Exact, equal hashes only say where to look; where more than a million keys are doubled, as when
+    a feed came twice, only the rows of so many are looked at, and hashes of 64 bits count the rest.
+
+    Raises:
+        InputError: they are more than the driver may hold.
     """
+    check_size(run.pipeline, sum(result.rows_out for result in results))
     parts = [_hashes(run, result) for result in results]
     together = np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.uint64)
-    again = np.unique(together[1:][together[1:] == together[:-1]])
+    repeated = together[1:][together[1:] == together[:-1]]
+    again = np.unique(repeated)
     if not len(again):
         return None
-    suspects = [_rows(run, result, again) for result, part in zip(results, parts, strict=True)
-                if np.isin(again, part).any()]  # fmt: skip
+    tried = again[:_TRIED]
+    suspects = [_rows(run, result, tried) for result, part in zip(results, parts, strict=True)
+                if np.isin(tried, part).any()]  # fmt: skip
     counted = pa.concat_tables(suspects).group_by(list(run.keys)).aggregate([([], "count_all")])
     doubles = counted.filter(pc.greater(counted["count_all"], 1))
     if not doubles.num_rows:
         return None
-    return Doubled(pc.sum(doubles["count_all"]).as_py(), _examples(run, doubles))
+    whole = len(tried) == len(again)
+    rows = pc.sum(doubles["count_all"]).as_py() if whole else len(repeated) + len(again)
+    return Doubled(rows, _examples(run, doubles))
 
 
 def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
