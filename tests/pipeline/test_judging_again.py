@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from nocturne import config, publish, state
@@ -19,6 +20,7 @@ from nocturne.pipeline import prepare
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge, judge_again
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.runs import published as in_force
 from nocturne.records import Judgement, Manifest, Run, read
 from nocturne.rundir import judgement_path
 from nocturne.tracking import connect
@@ -224,3 +226,33 @@ def test_a_run_that_another_process_publishes_meanwhile_is_published_once(
     made = publish_run(run)
     assert others == [made]
     assert state.recall(run.state_dir) is None
+
+
+@pytest.mark.parametrize("again", ["by date", "by run"])
+def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_again(
+    project: MakeProject, capsys: pytest.CaptureFixture[str], again: str
+) -> None:
+    loaded = project()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "search_runs", None)
+        done = night_of(loaded, DAYS[0])
+        assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in capsys.readouterr().err
+    assert done.mlflow_run_id is None
+    run = _run_of(loaded, done)
+    asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.run_dir]
+    for _ in range(2):
+        answered = CliRunner().invoke(app, ["judge", *asked])
+        assert answered.exit_code == 0, answered.output
+    kept = read(Judgement, judgement_path(run))
+    [logged] = _logged(Path(loaded.home))
+    assert kept.mlflow_run_id == logged
+    assert in_force(loaded, done.partition) == done
+
+
+def _logged(root: Path) -> list[str]:
+    """The ids of the nights' runs in MLflow."""
+    client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("nocturne/p")
+    assert experiment is not None
+    return [r.info.run_id for r in client.search_runs([experiment.experiment_id])
+            if "nocturne.monitoring" not in r.data.tags]  # fmt: skip

@@ -37,7 +37,7 @@ def _runs(root: Path) -> Runs:
             for point in client.get_metric_history(run.info.run_id, "rows_in"):
                 rows.setdefault(DAYS[point.step - 19723], []).append(point.value)
             found.append((run.data.tags["nocturne.model_version"], rows))
-    return sorted(found)
+    return sorted(found, key=str)
 
 
 def _correct(root: Path, day: str) -> None:

@@ -61,7 +61,7 @@ _HISTORY = 60
 def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Judgement:
     """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
 
-    A run that is published already keeps its judgement.
+    A run that is published already keeps its judgement, and is logged if it was not.
 
     Args:
         watch: is told the seconds of each part too.
@@ -74,7 +74,7 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
         ConfigError: a suite is wrong.
     """
     if in_force(run) is not None and judgement_path(run).exists():
-        return read(Judgement, judgement_path(run))
+        return _kept(run, as_planned(run))
     with step("judge", run):
         undecide(run)
         results = results_of(run)
@@ -113,7 +113,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
     """Judge a partition by the pipeline as it is now; nothing is scored.
 
     A held night gets the new judgement. A published one stays as it is: the judgement that it
-    would get is returned, and written nowhere.
+    would get is returned, and written nowhere. Either is logged if it was not.
 
     Returns:
         The run, its judgement, and whether it is published.
@@ -138,6 +138,8 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
     folder = publish.run_folder(state_dir, published(loaded, partition))
     run = replace(read(Run, folder / "run.json"), config=config)
     judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), check)
+    if judgement_path(run).exists():
+        judgement = _with(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
     return run, judgement, True
 
 
@@ -305,6 +307,15 @@ def _without(counted: Profile, columns: Collection[str]) -> Profile:
     )
 
 
+def _kept(run: Run, loaded: Loaded) -> Judgement:
+    """The judgement of a published run, which is logged now if MLflow was away when it was made."""
+    kept = read(Judgement, judgement_path(run))
+    if kept.mlflow_run_id is None and (logged := _log(run, loaded, kept)):
+        kept = _with(kept, mlflow_run_id=logged)
+        write(judgement_path(run), kept)
+    return kept
+
+
 def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
     folder = Path(run.run_dir)
     shown = [folder / "report.html", folder / "drift.json"]
@@ -320,7 +331,8 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
         print(
             f"nocturne: this night has no MLflow run: {type(error).__name__}: "
             f"{without_secret(str(error))}. Its scores "
-            "are not affected; `nocturne judge` logs it once MLflow answers",
+            f"are not affected; `nocturne judge {run.pipeline} --date {run.partition.key}` logs it "
+            "once MLflow answers",
             file=sys.stderr,
         )
         return None
