@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,41 @@ def test_every_expectation_passes_and_fails(context: Any, tmp_path: Path) -> Non
                         if r.exception_info.get("raised_exception", True)]  # fmt: skip
             wrong = [str(r.expectation_config) for r in answered if bool(r.success) != expected]
             assert not wrong, f"expected {expected}: {wrong}"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([dt.date(2024, 1, 1), None, dt.date(2024, 1, 3)]),
+        pa.array([0, None, 86_400_000], pa.date64()),
+        pa.array([Decimal("1.50"), None, Decimal("2.00")]),
+        pa.array([dt.time(1), None, dt.time(2)]),
+        pa.array([dt.timedelta(1), None, dt.timedelta(2)]),
+        pa.array([b"\xff", None, b""]),
+        pa.array([b"\xff", None, b"\x00"], pa.binary(1)),
+        pa.array([[1, None], None, []]),
+        pa.array([{"a": 1}, None, {"a": None}]),
+        pa.array([1.5, math.nan, 2.0], pa.float16()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_nulls_are_counted_in_columns_of_every_type(
+    context: Any, tmp_path: Path, column: pa.Array
+) -> None:
+    table = pa.table({"x": column})
+    for mostly, expected in ((0.6, [True, False, True]), (0.7, [False, False, False])):
+        asked = [
+            _one("column_values_to_not_be_null", column="x", mostly=mostly),
+            _one("column_values_to_be_null", column="x", mostly=mostly),
+            _one("column_proportion_of_non_null_values_to_be_between", column="x",
+                 min_value=mostly),
+        ]  # fmt: skip
+        for answered in (
+            _measured(context, [table.slice(0, 2), table.slice(2)], asked),
+            _pandas(context, tmp_path, table, asked),
+        ):
+            assert [bool(r.success) for r in answered] == expected
+            assert [r.result.get("unexpected_count") for r in answered] == [1, 2, None]
 
 
 def test_what_has_no_measure_says_why() -> None:

@@ -29,7 +29,10 @@ class NoMeasure(Exception):
 
 @dataclass(frozen=True)
 class _Way:
-    """How an expectation is measured: kinds of measures, and kinds of columns that it takes."""
+    """How an expectation is measured: kinds of measures, and kinds of columns that it takes.
+
+    Without such kinds it takes every column.
+    """
 
     kinds: tuple[str, ...]
     takes: tuple[str, ...] = ()
@@ -61,9 +64,9 @@ EXPECTATIONS: dict[str, _Way] = {
     "expect_table_column_count_to_equal": _Way((), columns=()),
     "expect_table_columns_to_match_ordered_list": _Way((), columns=()),
     "expect_table_columns_to_match_set": _Way((), columns=()),
-    "expect_column_values_to_not_be_null": _Way(("missing",), _ANY),
-    "expect_column_values_to_be_null": _Way(("missing", "column_rule"), _ANY, "column_values.null"),
-    "expect_column_proportion_of_non_null_values_to_be_between": _Way(("missing",), _ANY),
+    "expect_column_values_to_not_be_null": _Way(("missing",)),
+    "expect_column_values_to_be_null": _rule("null", ()),
+    "expect_column_proportion_of_non_null_values_to_be_between": _Way(("missing",)),
     "expect_column_max_to_be_between": _Way(("moments",), (NUMBERS, TIMES)),
     "expect_column_min_to_be_between": _Way(("moments",), (NUMBERS, TIMES)),
     "expect_column_mean_to_be_between": _Way(("moments",), (NUMBERS,)),
@@ -150,7 +153,7 @@ def measures(expectation: Mapping[str, Any], schema: pa.Schema) -> list[Measure]
     columns = tuple(_columns(way, kwargs))
     for name in columns:
         held = kind(schema.field(name).type)
-        if held not in way.takes:
+        if way.takes and held not in way.takes:
             raise NoMeasure(f"column {name!r} holds {held}, and it takes {' or '.join(way.takes)}")
     kinds = {kind(schema.field(name).type) for name in columns}
     if len(kinds) > 1 and "row_rule" in way.kinds:
