@@ -64,12 +64,15 @@ def test_a_night_that_footers_refuse_says_no_sensitive_extreme(
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("wrod", r"quality\.sensitive names 'wrod' \(did you mean 'word'\?\), neither a column"),
-        ("scores", r"names 'scores' \(did you mean 'score'\?\)"),
-        ("income", "names 'income', neither .*; there are id, score, word, x, y$"),
+        (
+            "wrod",
+            r"quality\.sensitive names 'wrod' \(did you mean 'word'\?\), which the input lacks",
+        ),
+        ("income", "names 'income', which the input lacks; it has the columns id, word, x, y$"),
+        ("score", "names score, which the model predicts; expected columns of the input"),
     ],
 )
-def test_a_sensitive_column_that_is_not_there_is_refused(
+def test_a_name_in_sensitive_that_is_no_column_of_the_input_is_refused(
     project: MakeProject, named: str, said: str
 ) -> None:
     loaded = project(quality__sensitive=["word", named])

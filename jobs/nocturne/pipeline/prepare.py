@@ -173,6 +173,7 @@ def _plan(
         )
     resolved = resolve()
     encoding = resolved.encoding
+    _show_predictions(pipeline.quality.sensitive, encoding)
     query = query_of(loaded, partition)
     columns = (*pipeline.output.keys, *pipeline.output.passthrough)
     scoring = pipeline.scoring
@@ -191,7 +192,7 @@ def _plan(
             else []
         )
         schema = plan.check_schema(folder, files, encoding, columns, asked, cast_text=cast_text)
-        _check_sensitive(pipeline.quality.sensitive, schema.names, encoding)
+        _check_sensitive(pipeline.quality.sensitive, schema.names)
         tables = _tables(suites, schema, output_schema(encoding, schema, columns), counted)
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
@@ -328,17 +329,26 @@ def _refuse_early(suite: Path, files: Sequence[Path], sensitive: Sequence[str]) 
         )
 
 
-def _check_sensitive(named: Sequence[str], there: Sequence[str], encoding: Encoding) -> None:
+def _show_predictions(sensitive: Sequence[str], encoding: Encoding) -> None:
+    """Raises: ConfigError if predictions are to be shown nowhere: it is them that a night shows."""
+    if named := {output.name for output in encoding.outputs}.intersection(sensitive):
+        raise ConfigError(
+            f"quality.sensitive names {choices(named)}, which the model predicts; expected columns "
+            "of the input. Reports, MLflow and manifests tell how predictions are distributed, and "
+            "a night is judged by that: take it out"
+        )
+
+
+def _check_sensitive(named: Sequence[str], there: Sequence[str]) -> None:
     """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
-    known = [*there, *(output.name for output in encoding.outputs)]
     unknown = []
-    for name in (n for n in named if n not in known):
-        near = difflib.get_close_matches(name, known, 1)
+    for name in (n for n in named if n not in there):
+        near = difflib.get_close_matches(name, there, 1)
         unknown.append(f"{name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
     if unknown:
         raise ConfigError(
-            f"quality.sensitive names {', '.join(unknown)}, neither a column of the input nor a "
-            f"prediction; there are {choices(known, 40)}"
+            f"quality.sensitive names {', '.join(unknown)}, which the input lacks; it has the "
+            f"columns {choices(there, 40)}"
         )
 
 
