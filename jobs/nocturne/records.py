@@ -467,7 +467,8 @@ class DriftResult:
 
     ``paged``: the score drifted, or so many features that a person should look. ``share``: of
     the features that drifted, weighted by importance. ``reference`` says in words what the night
-    was compared with, ``history`` which earlier nights (partition:manifest) counted as ordinary.
+    was compared with, ``baseline`` the nights (partition:manifest) if it was made of published
+    ones, ``history`` which earlier nights counted as ordinary.
     ``segments`` are those with the most drifted columns first.
     """
 
@@ -478,6 +479,7 @@ class DriftResult:
     reference: str = ""
     history: tuple[str, ...] = ()
     segments: tuple[SegmentDrift, ...] = ()
+    baseline: tuple[str, ...] = ()
 
     @property
     def alarmed(self) -> tuple[FeatureDrift, ...]:
@@ -565,6 +567,7 @@ class Manifest:
     precision_error: dict[str, float] = field(default_factory=dict)
     restores: str | None = None
     drift_history: tuple[str, ...] = ()
+    drift_baseline: tuple[str, ...] = ()
     drift_paged: bool = False
     drift_segments: dict[str, dict[str, float]] = field(default_factory=dict)
     drift_segments_alarmed: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -70,6 +70,21 @@ def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
     assert judge(scored(loaded, DAYS[1])).drift.history == ()
 
 
+def test_a_night_scored_again_is_compared_with_the_same_nights(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project(drift__baseline={"first": DAYS[0], "last": DAYS[4]})
+    published = [night_of(loaded, DAYS[0]), night_of(loaded, DAYS[1])]
+    night = night_of(loaded, DAYS[2])
+    assert night.drift_baseline == tuple(f"{n.partition.key}:{n.id}" for n in published)
+    night_of(loaded, DAYS[3])
+    again = night_of(loaded, DAYS[2], force=True)
+    assert again.drift_baseline == night.drift_baseline
+    assert {f.column: (f.psi, f.threshold) for f in again.drift} == {
+        f.column: (f.psi, f.threshold) for f in night.drift
+    }
+
+
 def test_past_weeks_are_found_by_their_date(project: MakeProject, tmp_path: Path) -> None:
     assert keys_before("2024-01-24T05", 2) == ["2024-01-10T05", "2024-01-17T05"]
     assert keys_before("all", 2) == []

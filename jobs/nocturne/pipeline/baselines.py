@@ -13,41 +13,56 @@ from nocturne.config import Loaded, partition
 from nocturne.config.models import Span
 from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
-from nocturne.pipeline.ordinary import calm
-from nocturne.pipeline.runs import nights, published
+from nocturne.pipeline.ordinary import calm, named
+from nocturne.pipeline.runs import current, nights, published
 from nocturne.records import Baseline, Manifest, Profile, Run, read
 
 __all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
 
 
-def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str]:
-    """The baseline that ``drift.baseline`` names, and in words what it is of.
+def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Manifest]]:
+    """The baseline that ``drift.baseline`` names, in words what it is of, and its nights.
+
+    A night that was judged before, by this model and the same ``drift.baseline``, is compared with
+    the nights that its manifest names, whatever was published since.
 
     Returns:
         None if the model has none, or no night is published that it could be made of. No words
-        for the model's own.
+        and no nights for the model's own.
     """
     wanted, own = loaded.pipeline.drift.baseline, registry.Resolved(run.model).baseline
     if wanted == "model":
-        return own, ""
+        return own, "", []
+    chosen = _as_before(run, loaded)
     if isinstance(wanted, Span):
-        chosen = [night for night in nights(loaded)
-                  if wanted.first <= night.partition.key <= wanted.last
-                  and night.partition.key != run.partition.key]  # fmt: skip
+        chosen = chosen or [night for night in nights(loaded)
+                            if wanted.first <= night.partition.key <= wanted.last
+                            and night.partition.key != run.partition.key]  # fmt: skip
         said = f"the {len(chosen)} published nights from {wanted.first} to {wanted.last}"
     else:
-        chosen = [
-            night for night in _weeks_before(run, loaded, wanted.weeks) if calm(loaded, night)
-        ]
+        chosen = chosen or [night for night in _weeks_before(run, loaded, wanted.weeks)
+                            if calm(loaded, night)]  # fmt: skip
         said = f"the same weekday of {len(chosen)} past weeks"
     if not chosen:
-        return None, f"{said}: there are none"
+        return None, f"{said}: there are none", []
     mine = [night for night in chosen if night.model.sha256 == run.model.sha256]
     if not mine:
-        return own, f"the model's own training data: {said} were scored by another model"
+        return own, f"the model's own training data: {said} were scored by another model", []
     if len(mine) < len(chosen):
         said += f", without {len(chosen) - len(mine)} that another model scored"
-    return built(loaded, mine), said
+    return built(loaded, mine), said, mine
+
+
+def _as_before(run: Run, loaded: Loaded) -> list[Manifest]:
+    """The nights that the one in force was compared with, if it was asked the same; else none."""
+    before = current(run)
+    if before is None or not before.drift_baseline or before.model.sha256 != run.model.sha256:
+        return []
+    then = read(Run, publish.run_folder(Path(run.state_dir), before) / "run.json").config
+    now = loaded.pipeline.model_dump(mode="json")
+    if then["drift"]["baseline"] != now["drift"]["baseline"]:
+        return []
+    return [found for name in before.drift_baseline if (found := named(loaded, name))]
 
 
 def _weeks_before(run: Run, loaded: Loaded, weeks: int) -> list[Manifest]:

@@ -162,7 +162,7 @@ def _judged(
         twice = doubled(run, results) if run.unique_keys else None
     with mine("drift"):
         earlier = nights(loaded, before=run.partition.key, last=_HISTORY)
-        baseline, said = baseline_of(run, loaded)
+        baseline, said, made_of = baseline_of(run, loaded)
         calm = ordinary(run, loaded, earlier)
         wanted = loaded.pipeline.drift
         drifted = drift.judge(
@@ -179,6 +179,7 @@ def _judged(
             segments=tuple(replace(s, columns=_hidden(s.columns, run)) for s in drifted.segments),
             history=tuple(map(name_of, calm)),
             reference=said or drifted.reference,
+            baseline=tuple(map(name_of, made_of)),
         )
     judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
     return judgement, _Compared(baseline, earlier)

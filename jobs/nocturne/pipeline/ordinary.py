@@ -14,7 +14,7 @@ from nocturne.layout import Layout
 from nocturne.pipeline.runs import current, published
 from nocturne.records import Manifest, Partition, Run, read, write
 
-__all__ = ["accept", "calm", "distances", "name_of", "ordinary"]
+__all__ = ["accept", "calm", "distances", "name_of", "named", "ordinary"]
 
 
 def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Manifest]:
@@ -26,7 +26,7 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     """
     before = current(run)
     if before is not None and before.model.sha256 == run.model.sha256:
-        return [found for name in before.drift_history if (found := _named(loaded, name))]
+        return [found for name in before.drift_history if (found := named(loaded, name))]
     return [night for night in earlier 
             if night.model.sha256 == run.model.sha256 and calm(loaded, night)]  # fmt: skip
 
@@ -67,8 +67,8 @@ def name_of(manifest: Manifest) -> str:
     return f"{manifest.partition.key}:{manifest.id}"
 
 
-def _named(loaded: Loaded, name: str) -> Manifest | None:
-    """None if the manifest is gone; nothing of ours removes one."""
+def named(loaded: Loaded, name: str) -> Manifest | None:
+    """The manifest that ``name_of`` named; None if it is gone (nothing of ours removes one)."""
     key, _, id_ = name.rpartition(":")
     partition = config.partition(loaded.pipeline.input.partition, key)
     with suppress(NocturneError):

@@ -119,6 +119,7 @@ def publish_run(run: Run) -> Manifest:
                 drift_verdict=judgement.drift_verdict,
                 drift=judgement.drift.columns,
                 drift_history=judgement.drift.history,
+                drift_baseline=judgement.drift.baseline,
                 drift_paged=judgement.drift.paged,
                 drift_segments={
                     segment.name: {column.column: column.psi for column in segment.columns}
