@@ -82,6 +82,8 @@ def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
         value = datetime.fromisoformat(value)
         if (value.tzinfo is None) != (type_.tz is None):
             raise ValueError(f"{value} and a column of {type_}: one has a time zone")
+    if pa.types.is_boolean(type_) and value in (0, 1):  # as Python and pandas have it
+        value = bool(value)
     if pa.types.is_floating(type_) and isinstance(value, int):
         value = float(value)
     if pa.types.is_integer(type_) and isinstance(value, (bool, float)):

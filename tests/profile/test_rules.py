@@ -119,3 +119,13 @@ def test_a_sum_over_columns_is_as_wide_as_in_pandas(
     for total in (sum(values), 0.3, 0.5):
         found = _unexpected("multicolumn_sum.equal", {"sum_total": total}, **arrays)
         assert found == (sums != total).sum(), total
+
+
+@pytest.mark.parametrize("values", [[0, 1], [1], [0.0], [True], [2, False], [0.5, "True", None]])
+def test_true_and_false_are_one_and_zero(values: list[Any]) -> None:
+    column, numbers = pa.array([True, False, True]), pa.array([1, 0, 1])
+    known = pd.Series(column.to_pylist()).isin(values)
+    for x in (column, numbers):
+        args = {"value_set": values}
+        assert _unexpected("column_values.in_set", args, x=x) == (~known).sum()
+        assert _unexpected("column_values.not_in_set", args, x=x) == known.sum()

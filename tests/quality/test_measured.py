@@ -79,6 +79,7 @@ ASKED: list[Expectation] = [
     _one("column_values_to_be_in_set", column="w", value_set=["a", "ab", "aa"]),
     _one("column_values_to_be_in_set", column="i", value_set=[0, 1, 2, 3.0]),
     _one("column_values_to_be_in_set", column="b", value_set=[True]),
+    _one("column_values_to_be_in_set", column="b", value_set=[1, 2]),
     _one("column_values_to_not_be_in_set", column="f", value_set=[0, 1.5]),
     _one("column_values_to_not_be_in_set", column="w", value_set=["x1"], mostly=0.9),
     _one("column_values_to_match_regex", column="w", regex="^a+b?$"),
