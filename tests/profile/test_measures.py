@@ -51,3 +51,22 @@ def test_zero_and_minus_zero_are_one_value() -> None:
     for batches in ([column], [column.slice(0, 5), column.slice(5)]):
         found = _counted(Measure("values", ("x",)), *(pa.record_batch({"x": b}) for b in batches))
         assert found.values == ((0.0, 6), (1.0, 3))
+
+
+def test_the_extremes_of_times_are_instants_where_an_hour_comes_twice() -> None:
+    times = [dt.datetime(2024, 10, 27, 0, 45, tzinfo=dt.UTC),
+             dt.datetime(2024, 10, 27, 1, 15, tzinfo=dt.UTC)]  # fmt: skip
+    column = pa.array(times, pa.timestamp("us", "Europe/Berlin"))
+    for ends in ((0, 1), (1, 0)):
+        batches = [pa.record_batch({"t": column.slice(i, 1)}) for i in ends]
+        found = _counted(Measure("moments", ("t",)), *batches)
+        assert (found.minimum, found.maximum) == (
+            "2024-10-27T02:45:00+02:00", "2024-10-27T02:15:00+01:00")  # fmt: skip
+
+
+def test_the_extremes_of_times_are_told_apart_to_the_nanosecond() -> None:
+    column = pa.array([1_000, 1_001, 999, 0], pa.timestamp("ns", "UTC"))
+    batches = [pa.record_batch({"t": column.slice(i, 1)}) for i in range(4)]
+    found = _counted(Measure("moments", ("t",)), *batches)
+    assert (found.minimum, found.maximum) == (
+        "1970-01-01T00:00:00+00:00", "1970-01-01T00:00:00.000001001+00:00")  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -234,11 +235,16 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
+def _instant(text: str) -> tuple[datetime, str]:
+    """Datetimes end at microseconds; below them the texts sort as the times do."""
+    return datetime.fromisoformat(text), text
+
+
 def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: str) -> Any:
-    """Times of one column are ISO text of one form, which sorts as they do."""
+    """Times are ISO text: compared as instants, as an hour comes twice when clocks go back."""
     first, second = getattr(one, name), getattr(other, name)
     if first is None or second is None:
         return second if first is None else first
     if (one.type or other.type).startswith("timestamp"):
-        return choose(first, second)
+        return choose(first, second, key=_instant)
     return to_json(choose(_number(first), _number(second)))
