@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from nocturne import config, publish, state
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
-from nocturne.errors import ConfigError, Held, StateError
+from nocturne.errors import ConfigError, Held, InputError, StateError
 from nocturne.identity import AIRFLOWS, code
 from nocturne.pipeline import prepare
 from nocturne.pipeline.decisions import roll_back
@@ -85,6 +85,52 @@ def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) 
     changed = {p for p, content in before.items() if p.read_bytes() != content}
     assert changed == set()
     assert isinstance(run, Run)
+
+
+def test_a_failed_night_is_judged_again(project: MakeProject, tmp_path: Path) -> None:
+    project(quality__input_suite="s.yaml")
+    _suite(tmp_path, 601)
+    run = scored(config.load("p"), DAYS[0])
+    judge(run)
+    with pytest.raises(Held):
+        publish_run(run)
+    loaded = _again(tmp_path, quality__on_failure="fail")
+    for _ in range(2):
+        again, judged, is_published = judge_again(loaded, run.partition)
+        assert (judged.verdict, is_published) == ("fail", False)
+        with pytest.raises(InputError, match="failed its checks"):
+            publish_run(again)
+        found = state.recall(run.state_dir)
+        assert found is not None
+        assert found.state == "failed"
+
+    _suite(tmp_path, 600)
+    again, judged, is_published = judge_again(loaded, run.partition)
+    assert (judged.verdict, is_published) == ("ok", False)
+    assert publish_run(again).verdict == "ok"
+    assert state.recall(run.state_dir) is None
+
+
+def test_a_night_that_failed_while_it_was_scored_is_not_judged(project: MakeProject) -> None:
+    loaded = project()
+    run = scored(loaded, DAYS[0])
+    next(Path(run.run_dir, "results").iterdir()).unlink()
+    with pytest.raises(StateError, match="not scored yet"):
+        judge(run)
+    with pytest.raises(StateError, match="is not published"):
+        judge_again(loaded, run.partition)
+
+
+def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
+    project: MakeProject,
+) -> None:
+    loaded = project()
+    done = night_of(loaded, DAYS[0])
+    run = _run_of(loaded, done)
+    left = state.Current("failed", "publish", run.run_key, run.run_dir, 1, 600, 0, "", state.now())
+    state.touch(run.state_dir, left)
+    _, _, is_published = judge_again(loaded, run.partition)
+    assert is_published
 
 
 def test_there_has_to_be_anight_of(project: MakeProject) -> None:

@@ -26,6 +26,7 @@ from nocturne.pipeline.runs import (
     open_run,
     published,
     results_of,
+    scored,
     step,
     undecide,
 )
@@ -112,21 +113,24 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
 def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, bool]:
     """Judge a partition by the pipeline as it is now; nothing is scored.
 
-    A held night gets the new judgement. A published one stays as it is: the judgement that it
-    would get is returned, and written nowhere. Either is logged if it was not.
+    A night that is held or rejected, or failed once it was scored, gets the new judgement. A
+    published one stays as it is: the judgement that it would get is returned, and written nowhere.
+    Either is logged if it was not.
 
     Returns:
         The run, its judgement, and whether it is published.
 
     Raises:
-        StateError: there is neither a held nor a published night.
+        StateError: there is neither such a night nor a published one.
         ConfigError: a suite is wrong.
     """
-    state_dir = Layout.of(loaded).partition_state(partition)
+    layout = Layout.of(loaded)
+    state_dir = layout.partition_state(partition)
     config = loaded.pipeline.model_dump(mode="json")
-    found = state.recall(state_dir)
-    if found is not None and found.state in ("held", "rejected"):
-        run = replace(open_run(found.run_dir), config=config, config_digest=digest(config))
+    now = publish.current(state_dir, layout.output(partition))
+    found = state.recall(state_dir, now.run_key if now else None)
+    if found is not None and (waiting := _waiting(found)) is not None:
+        run = replace(waiting, config=config, config_digest=digest(config))
         write(Path(run.run_dir) / "run.json", run)
         judgement = judge(run)
         passes = judgement.verdict in ("ok", "warn")
@@ -141,6 +145,16 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
     if judgement_path(run).exists():
         judgement = _with(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
     return run, judgement, True
+
+
+def _waiting(found: state.Current) -> Run | None:
+    """The unpublished run, if all of it is scored."""
+    if found.state in ("held", "rejected"):
+        return open_run(found.run_dir)
+    if found.state == "failed" and found.run_dir and Path(found.run_dir, "run.json").exists():
+        run = open_run(found.run_dir)
+        return run if scored(run) else None
+    return None
 
 
 @dataclass(frozen=True)
