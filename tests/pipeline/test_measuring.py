@@ -143,6 +143,17 @@ def test_what_counts_cant_answer_is_refused_before_scoring(
         scored(loaded, DAY)
 
 
+def test_both_suites_are_refused_in_one_message(asked: MakeProject, tmp_path: Path) -> None:
+    loaded = asked()
+    kwargs = {"column": "y", "min_value": 1}
+    median = {"type": "expect_column_median_to_be_between", "kwargs": kwargs}
+    lacking = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "nowhere"}}
+    suite(tmp_path, "i.yaml", [median])
+    suite(tmp_path, "o.yaml", [lacking])
+    with pytest.raises(ConfigError, match=r"(?s)i\.yaml.*no counts.*o\.yaml.*nowhere"):
+        scored(loaded, DAY)
+
+
 def test_a_column_that_only_a_suite_reads_has_to_be_in_every_file(
     asked: MakeProject, tmp_path: Path
 ) -> None:

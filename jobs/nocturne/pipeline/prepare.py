@@ -355,15 +355,24 @@ def _check_sensitive(named: Sequence[str], there: Sequence[str]) -> None:
 def _tables(
     suites: Mapping[str, Path], source: pa.Schema, written: pa.Schema, counted: bool
 ) -> dict[str, Table]:
-    """What is counted of the input and of the scores; nothing where the files are read again."""
-    tables = {}
+    """What is counted of the input and of the scores; nothing where the files are read again.
+
+    Raises:
+        ConfigError: what is wrong with the suites, all of it.
+    """
+    tables, wrong = {}, list[str]()
     for side, path in suites.items():
         schema = source if side == "input" else written
-        quality.check_columns(path, schema.names)
-        if counted:
-            measures = quality.measures_of(path, schema)
-            _try(path, measures, schema)
-            tables[side] = Table(b64encode(schema.serialize().to_pybytes()).decode(), measures)
+        try:
+            quality.check_columns(path, schema.names)
+            if counted:
+                measures = quality.measures_of(path, schema)
+                _try(path, measures, schema)
+                tables[side] = Table(b64encode(schema.serialize().to_pybytes()).decode(), measures)
+        except ConfigError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     return tables
 
 
