@@ -123,3 +123,13 @@ def test_moments_match_numpy() -> None:
     x = _profile(pa.table({"x": values}), 4).columns["x"]
     np.testing.assert_allclose(x.total, values.sum())
     np.testing.assert_allclose(x.total_squares, (values**2).sum())
+
+
+def test_numbers_in_a_dictionary_are_numbers() -> None:
+    numbers = pa.array([3, 1, None, 3], pa.int64())
+    plain, coded = (
+        _profile(pa.table({"x": values, "word": ["a"] * 4})).columns["x"]
+        for values in (numbers, numbers.dictionary_encode())
+    )
+    assert plain == coded
+    assert (coded.minimum, coded.maximum, coded.null) == (1, 3, 1)

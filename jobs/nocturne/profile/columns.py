@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import plain_type
+from nocturne.encoding import is_text, plain, plain_type
 from nocturne.profile.conditions import matches
 from nocturne.records import Measured
 from nocturne.values import missing
@@ -68,7 +68,8 @@ class Column:
     """One column [n]. As in Great Expectations' pandas engine, NaN is missing like null."""
 
     def __init__(self, array: pa.Array) -> None:
-        self.array = array
+        words = pa.types.is_dictionary(array.type) and is_text(array.type.value_type)
+        self.array = array if words else plain(array)
 
     @cached_property
     def counted(self) -> Measured:
