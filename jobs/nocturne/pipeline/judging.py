@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, profile, publish, report, state
+from nocturne import drift, profile, publish, quality, report, state
 from nocturne.config import Loaded
 from nocturne.failpoints import reach
 from nocturne.files import digest
 from nocturne.layout import Layout
 from nocturne.pipeline.baselines import baseline_of
-from nocturne.pipeline.checks import check
+from nocturne.pipeline.checks import _wanted, check
 from nocturne.pipeline.doubles import Doubled, doubled
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import (
@@ -141,7 +141,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         return run, judgement, False
     folder = publish.run_folder(state_dir, published(loaded, partition))
     run = replace(read(Run, folder / "run.json"), config=config)
-    judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), check)
+    judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), _glance)
     if judgement_path(run).exists():
         judgement = _with(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
     return run, judgement, True
@@ -157,6 +157,11 @@ def _waiting(found: state.Current) -> Run | None:
     return None
 
 
+def _glance(run: Run, watch: Stopwatch) -> QualityResult:
+    """``check`` that leaves the Data Docs as they are."""
+    return quality.evaluate(**(_wanted(run) | {"docs_dir": None}), watch=watch)
+
+
 @dataclass(frozen=True)
 class _Compared:
     """What a night was compared with."""
@@ -169,7 +174,7 @@ def _judged(
     run: Run, loaded: Loaded, results: list[SplitResult], mine: Stopwatch, waited: Stopwatch,
     check: Check,
 ) -> tuple[Judgement, _Compared]:  # fmt: skip
-    """The verdict, and what it was made from; nothing is written but Data Docs."""
+    """The verdict, and what it was made from; nothing is written but what ``check`` writes."""
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
         checked = check(run, mine)
