@@ -68,6 +68,10 @@ def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
     restored = roll_back(loaded, first.partition, None, "ada")
     assert restored.approved_by == "ada"
     assert judge(scored(loaded, DAYS[1])).drift.history == ()
+    note = Path(scored(loaded, DAYS[0]).state_dir) / "accepted" / f"{first.id}.json"
+    note.parent.mkdir()
+    note.write_text("{}")
+    assert judge(scored(loaded, DAYS[2])).drift.history == (f"{DAYS[0]}:{restored.id}",)
 
 
 def test_a_night_scored_again_is_compared_with_the_same_nights(

@@ -144,8 +144,8 @@ def judge(
 ) -> None:
     """Check quality and drift of a scored run; write its report.
 
-    With --date: of a held or published night, by suites and thresholds as they are now, without
-    scoring. A held night gets the new verdict; a published one stays as it is.
+    With --date: of a held, failed or published night, by suites and thresholds as they are now,
+    without scoring. What is not published gets the new verdict; what is stays as it is.
     """
     from nocturne.pipeline import open_run
     from nocturne.pipeline.judging import judge as judge_it

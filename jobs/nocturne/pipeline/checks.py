@@ -20,7 +20,7 @@ from nocturne.reading import open_parquet, read_batches
 from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
 
-__all__ = ["Checks", "check"]
+__all__ = ["Checks", "check", "question"]
 
 _AHEAD = 4
 """Nights that are checked before their turn; bounded, so that neither pipe can fill up."""
@@ -32,7 +32,7 @@ def check(run: Run, watch: Stopwatch) -> QualityResult:
     Raises:
         ConfigError: a suite is wrong.
     """
-    wanted = _wanted(run)
+    wanted = question(run)
     return quality.evaluate(**wanted, watch=watch) if wanted["suites"] else QualityResult()
 
 
@@ -60,7 +60,7 @@ class Checks:
                     break
                 coming = self._coming.popleft()
                 with suppress(NocturneError):  # raised again when its turn comes
-                    self._helper.ask(**_wanted(coming))
+                    self._helper.ask(**question(coming))
                     self._asked.append(coming)
             if self._helper and self._asked and self._asked[0] is run:
                 self._asked.popleft()
@@ -89,7 +89,8 @@ class Checks:
             helper.close()
 
 
-def _wanted(run: Run) -> dict[str, Any]:
+def question(run: Run) -> dict[str, Any]:
+    """What is asked about a scored run: the arguments of ``quality.evaluate``."""
     loaded = as_planned(run)
     config = loaded.pipeline.quality
     results = results_of(run)

@@ -15,7 +15,7 @@ from nocturne.failpoints import reach
 from nocturne.files import digest
 from nocturne.layout import Layout
 from nocturne.pipeline.baselines import baseline_of
-from nocturne.pipeline.checks import _wanted, check
+from nocturne.pipeline.checks import check, question
 from nocturne.pipeline.doubles import Doubled, doubled
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import (
@@ -159,7 +159,7 @@ def _waiting(found: state.Current) -> Run | None:
 
 def _glance(run: Run, watch: Stopwatch) -> QualityResult:
     """``check`` that leaves the Data Docs as they are."""
-    return quality.evaluate(**(_wanted(run) | {"docs_dir": None}), watch=watch)
+    return quality.evaluate(**(question(run) | {"docs_dir": None}), watch=watch)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     before = current(run)
     if before is not None and before.model.sha256 == run.model.sha256:
         return [found for name in before.drift_history if (found := named(loaded, name))]
-    return [night for night in earlier 
+    return [night for night in earlier
             if night.model.sha256 == run.model.sha256 and calm(loaded, night)]  # fmt: skip
 
 
@@ -38,7 +38,11 @@ def calm(loaded: Loaded, night: Manifest) -> bool:
 
 def let_pass(loaded: Loaded, night: Manifest) -> bool:
     """Whether a person approved the night when it was held, or accepted its drift later."""
-    approved = night.approved_by is not None and night.restores is None
+    if night.restores is not None:  # who rolled back to it said nothing of its drift
+        earlier = named(loaded, f"{night.partition.key}:{night.restores}")
+        approved = earlier is not None and let_pass(loaded, earlier)
+    else:
+        approved = night.approved_by is not None
     return approved or _accepted(loaded, night).exists()
 
 
