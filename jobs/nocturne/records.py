@@ -429,7 +429,8 @@ class QualityResult:
 class FeatureDrift:
     """One column against its baseline. Rates are fractions of rows; ``js`` is a distance.
 
-    ``wasserstein`` is in standard deviations of the baseline; 0 for a category.
+    ``wasserstein`` is in standard deviations of the baseline; 0 for a category, as is ``ks``, which
+    needs an order.
     """
 
     column: str
@@ -445,6 +446,8 @@ class FeatureDrift:
     new_values: tuple[str, ...]
     counts: tuple[int, ...]
     wasserstein: float = 0.0
+    ks: float = 0.0
+    linf: float = 0.0
 
     @property
     def excess(self) -> float:

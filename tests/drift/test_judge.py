@@ -77,6 +77,9 @@ def test_every_number_of_a_feature_follows_from_its_counts(
         assert sum(feature.counts) == 900
         assert feature.psi == METRICS["psi"](reference, feature.counts)
         assert feature.js == METRICS["js"](reference, feature.counts)
+        assert feature.linf == METRICS["linf"](reference, feature.counts)
+        ordered = feature.kind == "numeric"
+        assert feature.ks == (METRICS["ks"](reference, feature.counts) if ordered else 0)
         assert feature.is_output == (feature.column == "score")
 
 

@@ -201,6 +201,8 @@ def _feature(
         new_values=tuple(new)[:_SHOWN_VALUES],
         counts=counts,
         wasserstein=_moved(column, trained),
+        ks=METRICS["ks"](against.counts, counts) if column.kind == "numeric" else 0.0,
+        linf=METRICS["linf"](against.counts, counts),
     )
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["log_night", "metric_name", "metrics", "step_of", "tags"]
 
+_DRIFT = ("psi", "js", "ks", "linf", "wasserstein", "threshold", "null_rate", "new_rate")
+"""What MLflow gets of a column's drift."""
+
 _NAME = 250
 _BATCH = 900  # of the thousand things that MLflow takes at once, with room for the tags
 _TAG = 5000
@@ -84,7 +87,7 @@ def metrics(run: Run, judgement: Judgement) -> dict[str, float]:
         **{metric_name("seconds", step): s for step, s in judgement.seconds.items()},
     }
     for feature in judgement.drift.columns:
-        for kind in ("psi", "js", "threshold", "null_rate", "new_rate"):
+        for kind in _DRIFT:
             values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
     for output, summary in score_summary(judgement.profile, output_names(run)).items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
