@@ -63,7 +63,8 @@ def compare(column: pa.Array, sign: str, value: Any) -> pa.Array:
         least, most = _range(column.type)
         fraction = least <= value <= most and value != math.floor(value)
         if not least <= value <= most or (fraction and sign in ("==", "!=")):
-            return pa.repeat(of_values(least, value), len(column))  # the same for all there are
+            same = pa.scalar(bool(of_values(least, value)))  # for all that are there
+            return pc.if_else(column.is_valid(), same, pa.scalar(None, pa.bool_()))
         value = math.floor(value) if sign in (">", "<=") else math.ceil(value)
     return of_column(column, _scalar(value, column.type))
 
