@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -110,3 +111,11 @@ def project(
         return config.load("p")
 
     return make
+
+
+def shift(root: Path, day: str, name: str = "y", by: float = 3.0) -> None:
+    """Add to a column of a day's input."""
+    path = root / "data" / f"ds={day}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(at, name, pc.add(table[name], by)), path, row_group_size=250)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import mlflow
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -21,27 +19,27 @@ from nocturne.contract import log_torch_model
 from nocturne.pipeline.baselines import keys_before
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
+from nocturne.records import Manifest
 from nocturne.tracking import connect
-from pipeline.conftest import DAYS, night_of, scored
+from pipeline.conftest import DAYS, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
 
 
-def _shift(root: Path, day: str) -> None:
-    path = root / "data" / f"ds={day}" / "part-0.parquet"
-    table = pq.read_table(path, partitioning=None)
-    at = table.schema.get_field_index("x")
-    pq.write_table(table.set_column(at, "x", pc.add(table["x"], 0.25)), path, row_group_size=250)
+@pytest.fixture
+def drifted(project: MakeProject, tmp_path: Path) -> tuple[Loaded, Manifest]:
+    """A project whose first night is published and has drifted."""
+    loaded = project()
+    shift(tmp_path, DAYS[0], "x", 0.25)
+    return loaded, night_of(loaded, DAYS[0])
 
 
 def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
-    project: MakeProject, tmp_path: Path
+    drifted: tuple[Loaded, Manifest],
 ) -> None:
-    loaded = project()
-    _shift(tmp_path, DAYS[0])
-    night = night_of(loaded, DAYS[0])
+    loaded, night = drifted
     assert night.drift_verdict == "warn"
-    drifted = {feature.column: feature.psi for feature in night.drift if feature.alarmed}
+    moved = {feature.column: feature.psi for feature in night.drift if feature.alarmed}
     assert judge(scored(loaded, DAYS[1])).drift.history == ()
 
     answered = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[0], "--by", "ada"])
@@ -49,7 +47,7 @@ def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
     judged = judge(scored(loaded, DAYS[2]))
     assert judged.drift.history == (f"{DAYS[0]}:{night.id}",)
     now = {feature.column: feature.threshold for feature in judged.drift.columns}
-    assert all(now[column] >= psi for column, psi in drifted.items())
+    assert all(now[column] >= psi for column, psi in moved.items())
 
     calm = night_of(loaded, DAYS[3])
     assert calm.drift_verdict == "ok"
@@ -59,11 +57,9 @@ def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
 
 
 def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
-    project: MakeProject, tmp_path: Path
+    drifted: tuple[Loaded, Manifest],
 ) -> None:
-    loaded = project()
-    _shift(tmp_path, DAYS[0])
-    first = night_of(loaded, DAYS[0])
+    loaded, first = drifted
     night_of(loaded, DAYS[0], force=True)
     restored = roll_back(loaded, first.partition, None, "ada")
     assert restored.approved_by == "ada"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nocturne.drift.bins import count_vector, frequent_values, quantile_edges
+from nocturne.drift.bins import count_vector, frequent_values, most_frequent, quantile_edges
 from nocturne.errors import ModelError, choices
 from nocturne.records import Baseline, ColumnBaseline, ColumnProfile, Profile
 
@@ -111,9 +111,9 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts.update(part.counts)
     other = sum(part.other for part in parts)
     if parts[0].kind == "category":
-        kept = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KNOWN]
-        other += counts.total() - sum(count for _, count in kept)
-        counts = Counter(dict(kept))
+        kept = Counter({value: counts[value] for value in most_frequent(counts, _KNOWN)})
+        other += counts.total() - kept.total()
+        counts = kept
     minima = [part.minimum for part in parts if part.minimum is not None]
     maxima = [part.maximum for part in parts if part.maximum is not None]
     return ColumnProfile(

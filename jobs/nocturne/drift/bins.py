@@ -8,7 +8,7 @@ outermost bins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +52,17 @@ def quantile_edges(profile: ColumnProfile) -> tuple[int, ...]:
 
 def frequent_values(profile: ColumnProfile) -> tuple[str, ...]:
     """The categories with a bin of their own: the 50 most frequent, ties by name."""
-    return _most_frequent(profile, _CATEGORY_BINS)
+    return most_frequent(profile.counts, _CATEGORY_BINS)
 
 
 def segment_values(profile: ColumnProfile) -> tuple[str, ...]:
     """The categories whose rows are profiled apart if asked for: the 20 most frequent."""
-    return _most_frequent(profile, _SEGMENTS)
+    return most_frequent(profile.counts, _SEGMENTS)
 
 
-def _most_frequent(profile: ColumnProfile, number: int) -> tuple[str, ...]:
-    ordered = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
+def most_frequent(counts: Mapping[str, int], number: int) -> tuple[str, ...]:
+    """The ``number`` values that were counted most often, ties by name."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(value for value, _ in ordered[:number])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nocturne import drift, publish, registry
 from nocturne.config import Loaded, partition
-from nocturne.config.models import Span
+from nocturne.config.models import Span, Weeks
 from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.pipeline.ordinary import calm, named
@@ -30,24 +30,20 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Ma
         None if the model has none, or no night is published that it could be made of. No words
         and no nights for the model's own.
     """
-    wanted, own = loaded.pipeline.drift.baseline, registry.Resolved(run.model).baseline
+    wanted, model = loaded.pipeline.drift.baseline, registry.Resolved(run.model)
     if wanted == "model":
-        return own, "", []
-    chosen = _as_before(run, loaded)
+        return model.baseline, "", []
+    chosen = _as_before(run, loaded) or _chosen(run, loaded, wanted)
     if isinstance(wanted, Span):
-        chosen = chosen or [night for night in nights(loaded)
-                            if wanted.first <= night.partition.key <= wanted.last
-                            and night.partition.key != run.partition.key]  # fmt: skip
         said = f"the {len(chosen)} published nights from {wanted.first} to {wanted.last}"
     else:
-        chosen = chosen or [night for night in _weeks_before(run, loaded, wanted.weeks)
-                            if calm(loaded, night)]  # fmt: skip
         said = f"the same weekday of {len(chosen)} past weeks"
     if not chosen:
         return None, f"{said}: there are none", []
     mine = [night for night in chosen if night.model.sha256 == run.model.sha256]
     if not mine:
-        return own, f"the model's own training data: {said} were scored by another model", []
+        said = f"the model's own training data: {said} were scored by another model"
+        return model.baseline, said, []
     if len(mine) < len(chosen):
         said += f", without {len(chosen) - len(mine)} that another model scored"
     return built(loaded, mine), said, mine
@@ -65,13 +61,17 @@ def _as_before(run: Run, loaded: Loaded) -> list[Manifest]:
     return [found for name in before.drift_baseline if (found := named(loaded, name))]
 
 
-def _weeks_before(run: Run, loaded: Loaded, weeks: int) -> list[Manifest]:
-    """What is published of the same weekday (and hour) of the weeks before, oldest first."""
+def _chosen(run: Run, loaded: Loaded, wanted: Span | Weeks) -> list[Manifest]:
+    """What is published now of the nights that ``drift.baseline`` names, oldest first."""
+    if isinstance(wanted, Span):
+        return [night for night in nights(loaded)
+                if wanted.first <= night.partition.key <= wanted.last
+                and night.partition.key != run.partition.key]  # fmt: skip
     found = []
-    for key in keys_before(run.partition.key, weeks):
+    for key in keys_before(run.partition.key, wanted.weeks):
         with suppress(NocturneError):  # not published, or touched
             found.append(published(loaded, partition(loaded.pipeline.input.partition, key)))
-    return found
+    return [night for night in found if calm(loaded, night)]
 
 
 def keys_before(key: str, weeks: int) -> list[str]:

@@ -23,7 +23,7 @@ from nocturne.stopwatch import Stopwatch
 __all__ = ["Checks", "check", "question"]
 
 _AHEAD = 4
-"""Nights that are checked before their turn; bounded, so that neither pipe can fill up."""
+"""Nights that are checked before their turn; bounded, as their questions wait in memory."""
 
 
 def check(run: Run, watch: Stopwatch) -> QualityResult:
