@@ -12,7 +12,7 @@ Measured in one process, alternating, medians of ``--rounds``, in rows a second:
 
 To reach: the engine at 0.9 of the slower of ``model`` and ``decode``, and at twice ``plain``.
 Then two checks: a micro-batch that does not fit the memory is halved and every row still gets
-its score; two workers with half of the memory each share the device.
+its score; two and four workers, each with its share of the memory, use one device.
 """
 
 from __future__ import annotations
@@ -95,25 +95,23 @@ SCORE = (OutputSpec("score", "sigmoid"),)
 WORKLOADS: dict[str, dict[str, Any]] = {
     "light": {"module": Mlp, "table": _numbers, "spec": Encoding((NUMBERS,), SCORE),
               "example": lambda: torch.zeros(8, 20), "precision": "float32",
-              "rows": 32_000_000, "batch": 1 << 18, "target": 0.9},
+              "rows": 32_000_000, "row_group": 1 << 20, "batch": 1 << 18},
     "minilm": {"module": Encoder, "table": _tokens, "spec": Encoding((IDS,), SCORE),
                "example": lambda: torch.zeros(8, TOKENS, dtype=torch.int32),
-               "precision": "bfloat16", "rows": 400_000, "batch": 1 << 11, "target": 0.9},
+               "precision": "bfloat16", "rows": 400_000, "row_group": 1 << 15, "batch": 1 << 11},
 }  # fmt: skip
 
 
 class Bench:
     """One workload: its Parquet file, its program, and the four ways through them."""
 
-    def __init__(self, name: str, rows: int, device: str, folder: Path) -> None:
+    def __init__(
+        self, name: str, rows: int, device: str, folder: Path, data: Path | None = None
+    ) -> None:
         self.wanted, self.rows, self.device = WORKLOADS[name], rows, device
         self.spec, self.size = self.wanted["spec"], min(self.wanted["batch"], rows)
-        self.data, self.folder = folder / f"{name}.parquet", folder / name
-        random = np.random.default_rng(0)
-        piece = min(rows, 1 << 20 if name == "light" else 1 << 15)
-        with pq.ParquetWriter(self.data, self.wanted["table"](1, random).schema) as writer:
-            for start in range(0, rows, piece):
-                writer.write_table(self.wanted["table"](min(piece, rows - start), random))
+        self.folder = folder / name
+        self.data = data or self._written(folder / f"{name}.parquet")
         torch.manual_seed(0)
         self.folder.mkdir()
         dynamic = ({0: torch.export.Dim.DYNAMIC},)
@@ -123,6 +121,14 @@ class Bench:
             )
         torch.export.save(program, self.folder / "model.pt2")
         self.model = self._load()
+
+    def _written(self, path: Path) -> Path:
+        random = np.random.default_rng(0)
+        piece = min(self.rows, self.wanted["row_group"])
+        with pq.ParquetWriter(path, self.wanted["table"](1, random).schema) as writer:
+            for start in range(0, self.rows, piece):
+                writer.write_table(self.wanted["table"](min(piece, self.rows - start), random))
+        return path
 
     def _load(self) -> Any:
         return load_torch(str(self.folder), self.spec, device=self.device,
@@ -188,11 +194,13 @@ def out_of_memory(bench: Bench) -> dict[str, Any]:
             else None, "largest_difference": error}  # fmt: skip
 
 
-def _worker(name: str, rows: int, device: str, ready: Any, times: Any) -> None:
+def _worker(
+    name: str, rows: int, device: str, data: Path, share: float, ready: Any, times: Any
+) -> None:
     if device.startswith("cuda"):
-        torch.cuda.set_per_process_memory_fraction(0.5)
+        torch.cuda.set_per_process_memory_fraction(share)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(name, rows, device, Path(folder))
+        bench = Bench(name, rows, device, Path(folder), data)
         bench.engine()
         ready.wait()
         started = time.perf_counter()
@@ -200,18 +208,18 @@ def _worker(name: str, rows: int, device: str, ready: Any, times: Any) -> None:
         times.put(time.perf_counter() - started)
 
 
-def two_workers(name: str, rows: int, device: str) -> float:
-    """Rows a second of two processes on one device, together."""
+def several_workers(bench: Bench, name: str, count: int) -> float:
+    """Rows a second of ``count`` processes on one device, together; each scores all rows."""
     spawn = multiprocessing.get_context("spawn")
-    ready, times = spawn.Barrier(2), spawn.Queue()
-    workers = [spawn.Process(target=_worker, args=(name, rows, device, ready, times))
-               for _ in range(2)]  # fmt: skip
+    ready, times = spawn.Barrier(count), spawn.Queue()
+    given = (name, bench.rows, bench.device, bench.data, 1 / count, ready, times)
+    workers = [spawn.Process(target=_worker, args=given) for _ in range(count)]
     for worker in workers:
         worker.start()
     slowest = max(times.get() for _ in workers)
     for worker in workers:
         worker.join()
-    return 2 * rows / slowest
+    return count * bench.rows / slowest
 
 
 def main() -> None:
@@ -232,14 +240,16 @@ def main() -> None:
             bound = min(speed["model"], speed["decode"])
             found.append({
                 "workload": workload, "device": name, "rows": rows, "micro_batch": bench.size,
-                "precision": WORKLOADS[workload]["precision"],
+                "torch": torch.__version__, "precision": WORKLOADS[workload]["precision"],
                 "rows_per_second": {k: round(v) for k, v in speed.items()},
                 "engine_of_bound": round(speed["engine"] / bound, 3),
                 "engine_of_model": round(speed["engine"] / speed["model"], 3),
                 "engine_of_plain": round(speed["engine"] / speed["plain"], 3),
                 "out_of_memory": out_of_memory(bench),
+                "workers_rows_per_second": {
+                    str(n): round(several_workers(bench, workload, n)) for n in (2, 4)
+                },
             })  # fmt: skip
-        found[-1]["two_workers_rows_per_second"] = round(two_workers(workload, rows, asked.device))
         print(json.dumps(found[-1], indent=1), flush=True)
     if asked.device.startswith("cuda"):
         asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -12,9 +12,11 @@ from nocturne.engine import REASON, DeviceModel, TorchModel, score
 from nocturne.engine.device_model import LANES
 from nocturne.errors import DeviceLost, ModelError
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 def _model(module: torch.nn.Module) -> DeviceModel:
-    return DeviceModel(module, "cuda" if torch.cuda.is_available() else "cpu")
+    return DeviceModel(module.to(DEVICE), DEVICE)
 
 
 def _scores(model: object, table: pa.Table, batch_rows: int, micro_batch: int) -> np.ndarray:
@@ -27,7 +29,10 @@ def _scores(model: object, table: pa.Table, batch_rows: int, micro_batch: int) -
 def test_it_gives_the_same_scores_in_order_however_many_are_in_flight(batch_rows: int) -> None:
     table = sample(5000).combine_chunks()
     expected = _scores(TorchModel(Small()), table, batch_rows, 128)
-    np.testing.assert_array_equal(_scores(_model(Small()), table, batch_rows, 128), expected)
+    found = _scores(_model(Small()), table, batch_rows, 128)
+    if DEVICE == "cpu":
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 class Bounded(Small):
@@ -76,12 +81,22 @@ def test_rows_on_which_it_raises_are_found_and_the_others_are_scored() -> None:
 
 class Dying(Small):
     def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        raise torch.AcceleratorError("CUDA error: device-side assert triggered", 710)
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure", 719)
 
 
 def test_a_device_that_fails_is_no_bad_row() -> None:
-    with pytest.raises(DeviceLost, match="failed: .*CUDA error: device-side assert"):
+    with pytest.raises(DeviceLost, match="failed: .*CUDA error: unspecified launch failure"):
         _scores(_model(Dying()), sample(300), 100, 64)
+
+
+class Refusing(Small):
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered", 710)
+
+
+def test_a_value_that_an_operator_refuses_on_the_device_is_not_to_be_tried_again() -> None:
+    with pytest.raises(ModelError, match=r"beyond an embedding.*scoring\.device: cpu"):
+        _scores(_model(Refusing()), sample(300), 100, 64)
 
 
 def test_lanes_are_bounded_however_many_micro_batches_a_batch_has() -> None:

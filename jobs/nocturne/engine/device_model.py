@@ -126,8 +126,21 @@ class DeviceModel:
         if self.streams.cuda:
             torch.cuda.empty_cache()
 
-    def _lost(self, error: Exception) -> DeviceLost:
+    def _lost(self, error: Exception) -> DeviceLost | ModelError:
+        """A device that failed; or the model, where an operator's own check ended the kernel.
+
+        The second is as if it had raised, but CUDA says neither in which row, nor goes on in this
+        process. Tried again it would end in the same way.
+        """
+        first = str(error).splitlines()[0]
+        if "device-side assert" in first:
+            return ModelError(
+                f"an operator of the model refused a value on {self.streams.device}: {first}. This "
+                "is most often an index beyond an embedding's rows. scoring.device: cpu scores the "
+                "partition and quarantines the rows at fault; a vocabulary or ids that fit the "
+                "model mend it for the GPU. Nothing of this split was kept"
+            )
         return DeviceLost(
-            f"the device {self.streams.device} failed: {str(error).splitlines()[0]}. Nothing of "
+            f"the device {self.streams.device} failed: {first}. Nothing of "
             "this split was kept; run the same command again to go on"
         )

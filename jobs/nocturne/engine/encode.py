@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,15 +19,29 @@ Array = NDArray[np.generic]
 Encoded = list["Array | pa.RecordBatch"]
 
 
+_BLOCK = 2048
+"""Rows that are put side by side at once: so many stay in a core's cache. One thread, 20 columns
+of float32, us a row: .028 to .042; column by column over 65,536 rows .041, over 262,144 .118."""
+
+
+def _side_by_side(columns: Sequence[Array], rows: int, dtype: str) -> Array:
+    """[rows, columns]. Blocks of rows, each column by column: side by side, columns whose
+    distance is a power of two would put each other out of the cache.
+    """
+    out = np.empty((rows, len(columns)), dtype=dtype)
+    for start in range(0, rows, _BLOCK):
+        block = out[start : start + _BLOCK]
+        for position, column in enumerate(columns):
+            block[:, position] = column[start : start + _BLOCK]
+    return out
+
+
 def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]; null and NaN become the fill, then (x - center) / scale."""
     value = _integer if tensor.dtype.startswith("int") else _floating
-    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype)
-    for position, feature in enumerate(tensor.features):
-        # Column by column: side by side, columns whose distance is a power of two would put
-        # each other out of the cache.
-        out[:, position] = value(plain(batch.column(feature.column)), feature, out.dtype)
-    return out
+    dtype = np.dtype(tensor.dtype)
+    columns = [value(plain(batch.column(f.column)), f, dtype) for f in tensor.features]
+    return _side_by_side(columns, batch.num_rows, tensor.dtype)
 
 
 def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Array:
@@ -55,15 +69,15 @@ def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -
 
 def _category(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]: positions in the vocabulary, ``unknown`` for the rest."""
-    out = np.empty((batch.num_rows, len(tensor.features)), dtype=tensor.dtype)
-    for position, feature in enumerate(tensor.features):
+    columns = []
+    for feature in tensor.features:
         column = batch.column(feature.column)
         if pa.types.is_dictionary(column.type):  # each word is looked up once, not once a row
             index = _positions(column.dictionary, feature).take(column.indices)
         else:
             index = _positions(column, feature)
-        out[:, position] = index.fill_null(feature.unknown).to_numpy(zero_copy_only=False)
-    return out
+        columns.append(index.fill_null(feature.unknown).to_numpy(zero_copy_only=False))
+    return _side_by_side(columns, batch.num_rows, tensor.dtype)
 
 
 def _positions(column: pa.Array, feature: Feature) -> pa.Array:

@@ -39,7 +39,8 @@ def _onednn(graph: GraphModule) -> GraphModule:
     (torch/_inductor/fx_passes/mkldnn_fusion.py), without the compiler.
 
     Raises:
-        ModelError: there is no linear layer to pack.
+        ModelError: there is no linear layer to pack, or it is in bfloat16 and oneDNN has no
+            bfloat16 for this processor (x86 needs AVX-512).
     """
     linear: Any = torch.ops.mkldnn._linear_pointwise.default
     packed = 0
@@ -50,6 +51,11 @@ def _onednn(graph: GraphModule) -> GraphModule:
         bias = node.args[2] if len(node.args) > 2 else None
         if weight.dtype not in (torch.float32, torch.bfloat16) or weight.device.type != "cpu":
             continue
+        if weight.dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise ModelError(
+                "oneDNN has no bfloat16 for this processor (on x86 it needs AVX-512); leave "
+                "scoring.kernel at auto or set it to graph"
+            )
         name = f"_packed_{packed}"
         graph.register_buffer(
             name, torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)

@@ -7,6 +7,7 @@ same code runs without streams, which is how it is tested where there is no GPU.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -21,6 +22,9 @@ from nocturne.engine.model import Array
 __all__ = ["Lane", "Streams"]
 
 _cuda: Any = torch.cuda
+
+# Of a capture that ended because the memory ran out, which is told as such.
+warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
 
 
 class Streams:
