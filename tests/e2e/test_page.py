@@ -21,6 +21,8 @@ pytestmark = [
 
 DAY = days(4)[-1]
 
+expect.set_options(timeout=60_000)  # a slow machine's first page takes longer than 5 s
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -100,7 +102,7 @@ def test_a_held_night_is_approved_from_the_page(
     inside.get_by_role("button", name="Sure?").click()
     expect(inside.get_by_role("status")).to_contain_text("asked Airflow")
     local.ended("held", held)
-    expect(inside.locator(".verdict")).to_contain_text("warned", timeout=60_000)
+    expect(inside.locator(".verdict")).to_contain_text("warned")
     assert window.wrong == []
     manifest = json.loads(Path(status(local, "held", DAY)["manifest"]).read_text())
     assert manifest["approved_by"] == "admin"
@@ -121,7 +123,7 @@ def test_a_day_is_triggered_with_airflows_form_and_watched(browser: Browser, loc
     page.goto(f"{local.url}/dags/by_hand/runs/{run_id}")
     expect(page.get_by_text("Running").first).to_be_visible()
     local.ended("by_hand", run_id)
-    expect(page.get_by_text("Running")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("Running")).to_have_count(0)
     expect(page.get_by_text("Success").first).to_be_visible()
     inside = window.scoring()
     inside.get_by_role("link", name="by_hand", exact=True).click()

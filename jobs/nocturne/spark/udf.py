@@ -6,8 +6,8 @@ import atexit
 import os
 import re
 import shutil
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -81,9 +81,10 @@ def score_udf(
     )
     encoding, ref = model.encoding, model.ref
     # A name of its own each time: Spark refuses another file of a name that it has.
-    archive = store / f"{store.name}-{ref.sha256[:16]}.tar"
-    with tarfile.open(archive, "w") as tar:
-        tar.add(ref.path, arcname="model")
+    archive = store / f"{store.name}-{ref.sha256[:16]}.zip"
+    with zipfile.ZipFile(archive, "w", strict_timestamps=False) as packed:
+        for path in sorted(Path(ref.path).rglob("*")):
+            packed.write(path, Path("model") / path.relative_to(ref.path))
     spark.sparkContext.addFile(str(archive))
     columns = list(encoding.columns)
     outputs = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
@@ -154,6 +155,6 @@ def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, st
     torch.set_num_threads(1)
     packed = SparkFiles.get(archive)
     folder = Path(f"{packed}-{os.getpid()}")  # in a folder that Spark deletes at the end
-    with tarfile.open(packed) as tar:
-        tar.extractall(folder, filter="data")
+    with zipfile.ZipFile(packed) as files:
+        files.extractall(folder)
     return load_backend(backend)(str(folder / "model"), Encoding.from_json(spec), **dict(settings))
