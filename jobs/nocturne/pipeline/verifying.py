@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nocturne import publish, registry
 from nocturne.config import Loaded
+from nocturne.encoding import Encoding
 from nocturne.errors import NocturneError
 from nocturne.files import file_blake3
 from nocturne.layout import Layout
@@ -82,7 +83,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     state, target = layout.partition_state(partition), layout.output(partition)
     manifest = published(loaded, partition)
     run = read(Run, publish.run_folder(state, manifest) / "run.json")
-    outputs = [output["name"] for output in run.encoding["outputs"]]
+    outputs = [output.name for output in Encoding.of(run.encoding).outputs]
     columns = [*run.keys, *run.passthrough, *outputs, "model_version"]
     problems = publish.verify(manifest, target, state, columns)
     replayed = _replay(run, manifest, target, replay) if replay != 0 else []
