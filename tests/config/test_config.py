@@ -133,9 +133,13 @@ def test_an_unknown_environment_lists_those_that_exist(project) -> None:  # type
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "is not valid YAML"),
+        ("a: [1", "is not YAML that can be read"),
         ("- just\n- a list", "got a list, expected `key: value` lines"),
-        ("!!python/object/apply:os.system ['echo hacked']", "is not valid YAML"),
+        ("!!python/object/apply:os.system ['echo hacked']", "is not YAML that can be read"),
+        ("a: 1\na: 2", "line 2: the key 'a' is there twice; keep one of them"),
+        ("a: &a [*a]", "line 1: the anchor 'a' holds itself"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested more than 64 deep"),
+        ("a: 2013-13-45", "month must be in 1..12"),
     ],
 )
 def test_yaml_that_is_none_or_that_would_run_code_is_refused(project, text, message) -> None:  # type: ignore[no-untyped-def]
@@ -288,7 +292,7 @@ def test_an_alert_of_a_lower_layer_knows_its_file(project) -> None:  # type: ign
 def test_pools_that_are_no_json_are_refused(project) -> None:  # type: ignore[no-untyped-def]
     root = project(PIPELINE | {"schedule": {"pool": "gpu"}})
     (root / "conf" / "pools.json").write_text("gpu: 1")
-    assert "conf/pools.json is not valid JSON" in _error(root)
+    assert "conf/pools.json can't be read as JSON" in _error(root)
 
 
 def test_the_committed_schemas_are_fresh() -> None:
