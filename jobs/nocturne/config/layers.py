@@ -251,5 +251,11 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
 def _valid_keys(location: list[str]) -> list[str]:
     model: Any = Pipeline
     for part in location:
-        model = get_args(model)[0] if part.isdecimal() else model.model_fields[part].annotation
-    return list(model.model_fields)
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            model = fields[part].annotation
+        else:  # an item of a list, or the name of one of several models
+            inner = get_args(model)
+            named = (m for m in inner if getattr(m, "__name__", "") == part)
+            model = next(named, inner[0] if inner else None)
+    return list(getattr(model, "model_fields", {}))
