@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from typer.main import get_command
 
@@ -37,6 +37,7 @@ def examples(each: int) -> settings:
         derandomize="NOCTURNE_CHAOS" not in os.environ,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes longer than finding
     )
 
 
@@ -69,7 +70,7 @@ def clean(*arguments: str) -> tuple[int, str, str]:
     with (
         in_time(arguments),
         redirect_stdout(StringIO()) as out,
-        redirect_stderr(StringIO()) as said,
+        redirect_stderr(StringIO()) as err,
     ):
         try:
             COMMAND.main(list(arguments), prog_name="nocturne")
