@@ -66,7 +66,7 @@ def _part(text: str) -> str:
 
 
 @given(odd_dates, odd_text, odd_text)
-@examples(6)
+@examples(3)
 def test_odd_queries(client: object, nights: Nights, date: str, one: str, other: str) -> None:
     for path in (
         f"/?page={_part(one)}",
@@ -93,7 +93,7 @@ def test_what_an_odd_query_gives(client: object, path: str, code: int) -> None:
 
 
 @given(st.data())
-@examples(6)
+@examples(3)
 def test_a_damaged_file_leaves_the_page(
     client: object, nights: Nights, data: st.DataObject
 ) -> None:
@@ -127,7 +127,7 @@ LAYOUTS = ({"ds": "%Y-%m-%d"}, {"ds": "%Y-%m-%d", "hour": "%H"}, {})
     ),
     st.one_of(st.none(), st.dictionaries(odd_text, HOSTILE, max_size=2)),
 )
-@examples(60)
+@examples(30)
 def test_run_parameters(
     layout: dict[str, str], key: str | None, values: dict[str, object], conf: dict[str, object]
 ) -> None:
