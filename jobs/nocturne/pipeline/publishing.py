@@ -13,7 +13,7 @@ from nocturne.errors import Held, InputError
 from nocturne.files import digest
 from nocturne.identity import code
 from nocturne.pipeline.monitoring import monitor
-from nocturne.pipeline.runs import as_planned, current, in_force, results_of, step
+from nocturne.pipeline.runs import as_planned, current, in_force, pipeline_of, results_of, step
 from nocturne.records import STATE_FORMAT, Decision, Judgement, Manifest, Run, find, read, write
 from nocturne.rundir import approval_path, judgement_path, rejection_path
 
@@ -69,7 +69,7 @@ def publish_run(run: Run) -> Manifest:
         Held, Superseded, PublishError, StateError: nothing was changed.
     """
     published = in_force(run)
-    keep = as_planned(run).pipeline.output.keep
+    keep = pipeline_of(run).output.keep
     if published is not None:
         publish.settle(Path(run.state_dir), Path(run.output_dir), keep)
         _tidy(run)

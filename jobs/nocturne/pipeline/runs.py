@@ -17,7 +17,7 @@ from nocturne.rundir import Scored, approval_path, rejection_path, result_path, 
 from nocturne.tracking import run_url, tracking_uri
 
 __all__ = ["as_planned", "current", "in_force", "logged_to", "mlflow_page", "nights", "open_run",
-           "published", "results_of", "scored", "scores_of", "step", "undecide"]  # fmt: skip
+           "pipeline_of", "published", "results_of", "scored", "scores_of", "step", "undecide"]  # fmt: skip
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -38,18 +38,23 @@ def open_run(run_dir: str | Path) -> Run:
             "partition again",
             run_dir=str(run_dir),
         )
-    as_planned(run)
+    pipeline_of(run)
     return run
 
 
 def as_planned(run: Run) -> Loaded:
+    """The pipeline as it was when the run was prepared, in the project."""
+    return Loaded(pipeline_of(run), {}, home())
+
+
+def pipeline_of(run: Run) -> Pipeline:
     """The pipeline as it was when the run was prepared.
 
     Raises:
         StateError: what the run says of it is damaged.
     """
     try:
-        return Loaded(Pipeline.model_validate(run.config), {}, home())
+        return Pipeline.model_validate(run.config)
     except ValidationError as error:
         first = error.errors()[0]
         raise StateError(
