@@ -16,8 +16,22 @@ from nocturne.records import Manifest, Partition, Run, Split, SplitResult, find,
 from nocturne.rundir import Scored, approval_path, rejection_path, result_path, scored_path
 from nocturne.tracking import run_url, tracking_uri
 
-__all__ = ["as_planned", "current", "in_force", "logged_to", "mlflow_page", "nights", "open_run",
-           "pipeline_of", "published", "results_of", "scored", "scores_of", "step", "undecide"]  # fmt: skip
+__all__ = [
+    "as_planned",
+    "current",
+    "in_force",
+    "logged_to",
+    "mlflow_page",
+    "nights",
+    "open_run",
+    "pipeline_of",
+    "published",
+    "results_of",
+    "scored",
+    "scores_of",
+    "step",
+    "undecide",
+]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
