@@ -150,8 +150,9 @@ def _of_disk(error: OSError) -> NocturneError | None:
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return PublishError(
-            f"{where} can't be written: {error.strerror or error}. Nothing was published. The user "
-            "that runs Nocturne needs to write output.path and the _nocturne folder beside it"
+            f"{where} can't be written or read: {error.strerror or error}. What is published is as "
+            "it was. The user that runs Nocturne needs to write output.path and the _nocturne "
+            "folder beside it"
         )
     return None
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, StateError
 from nocturne.files import check_exchange
-from nocturne.records import STATE_FORMAT, Partition, write
+from nocturne.records import STATE_FORMAT, Format, Partition, read, write
 
 __all__ = ["Layout", "suite_path"]
 
@@ -60,7 +59,7 @@ class Layout:
         """Makes the state folder, or checks that it is of this format.
 
         Raises:
-            StateError: another version of Nocturne wrote it.
+            StateError: another version of Nocturne wrote it, or its mark is damaged.
             ConfigError: it can't be written.
             PublishError: its file system can't exchange folders.
         """
@@ -69,17 +68,13 @@ class Layout:
             self.state.mkdir(parents=True, exist_ok=True)
             if not marker.exists():
                 check_exchange(self.state)
-                write(marker, {"format": STATE_FORMAT}, exclusive=True)
-            text = marker.read_text(encoding="utf-8")
+                write(marker, Format(STATE_FORMAT), exclusive=True)
         except OSError as error:
             raise ConfigError(
                 f"{self.state} can't be written: {error.strerror}. It must be on the same file "
                 "system as output.path and writable for the user that runs Nocturne"
             ) from None
-        try:
-            found = json.loads(text).get("format")
-        except (ValueError, AttributeError):
-            found = f"nothing readable ({text[:40]!r})"
+        found = read(Format, marker).format
         if found != STATE_FORMAT:
             raise StateError(
                 f"{marker} says format {found}, this version reads {STATE_FORMAT}; use the "

@@ -6,16 +6,19 @@ refused, so that a state directory of another format is noticed and not misread.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 from nocturne.errors import StateError
 from nocturne.failpoints import reach
+from nocturne.texts import Key, ManifestId, Sketch, Time
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -26,9 +29,11 @@ __all__ = [
     "Baseline",
     "ColumnBaseline",
     "ColumnProfile",
+    "Decision",
     "DriftResult",
     "Expectation",
     "FeatureDrift",
+    "Format",
     "InputFile",
     "Judgement",
     "Manifest",
@@ -49,6 +54,7 @@ __all__ = [
     "VerdictName",
     "condition_columns",
     "dump",
+    "find",
     "load",
     "read",
     "write",
@@ -65,7 +71,7 @@ Kind = Literal["numeric", "category"]
 class Partition:
     """One night: ``keys`` as in the path, ``key`` as people and Airflow write it."""
 
-    key: str
+    key: Key
     keys: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -248,6 +254,8 @@ class Run:
     Airflow, of its Nocturne and of the DAG's bundle.
     """
 
+    mend: ClassVar[str] = "Move its folder away and run the partition again"
+
     format: int
     pipeline: str
     partition: Partition
@@ -268,7 +276,7 @@ class Run:
     based_on: str | None
     config_digest: str
     config: dict[str, Any]
-    created: str
+    created: Time
     query: Query | None = None
     cast_text: bool = False
     tables: dict[str, Table] = field(default_factory=dict)
@@ -318,7 +326,23 @@ class ColumnProfile:
     minimum: float | None = None
     maximum: float | None = None
     distinct: int | None = None
-    sketch: str = ""
+    sketch: Sketch = ""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks it whole."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_counted, handler(source))
+
+
+def _counted(column: ColumnProfile) -> ColumnProfile:
+    """Raises: ValueError where a count is negative, or is that of no bucket."""
+    numeric = column.kind == "numeric"
+    for bucket, rows in column.counts.items():
+        if rows < 0 or (numeric and not (bucket.isdecimal() and len(bucket) <= 5)):
+            raise ValueError(f"counts: got {bucket[:20]!r}: {rows}, expected buckets and rows")
+    return column
 
 
 @dataclass(frozen=True)
@@ -382,6 +406,8 @@ class SplitResult:
     ``precision_error``: the largest difference to float32 in the first batch, by output; only
     of the first split, and empty in float32. ``measured``: table -> a measure's key -> answer.
     """
+
+    mend: ClassVar[str] = "Run the partition again: it scores the split again"
 
     key: str
     index: int
@@ -501,6 +527,8 @@ class DriftResult:
 class Judgement:
     """The night in one word, with its reasons in plain ones: ``judgement.json``."""
 
+    mend: ClassVar[str] = "Judge the run again (`nocturne judge RUN_DIR`)"
+
     verdict: VerdictName
     reasons: tuple[str, ...]
     rows_in: int
@@ -536,15 +564,20 @@ class Manifest:
     segment -> columns that drifted in it.
     """
 
+    mend: ClassVar[str] = (
+        "Put back a copy of it. Without one move it away, and if it is of the scores in force, "
+        "those too; then run the partition again"
+    )
+
     format: int
-    id: str
+    id: ManifestId
     number: int
     pipeline: str
     partition: Partition
     run_key: str
     content_key: str
-    replaces: str | None
-    published: str
+    replaces: ManifestId | None
+    published: Time
     model: ModelRef
     encoding_sha256: str
     pinned: Pinned
@@ -568,7 +601,7 @@ class Manifest:
     approved_by: str | None
     seconds: dict[str, float]
     precision_error: dict[str, float] = field(default_factory=dict)
-    restores: str | None = None
+    restores: ManifestId | None = None
     drift_history: tuple[str, ...] = ()
     drift_baseline: tuple[str, ...] = ()
     drift_paged: bool = False
@@ -576,7 +609,31 @@ class Manifest:
     drift_segments_alarmed: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Decision:
+    """Who decided about a held run, when and (of a rejection) why."""
+
+    mend: ClassVar[str] = "Move it away and decide again (`nocturne approve` or `nocturne reject`)"
+
+    by: str
+    at: Time
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Format:
+    """The format of a pipeline's state: ``format.json``."""
+
+    mend: ClassVar[str] = "Put back a copy of it, or use another output.path"
+
+    format: int
+
+
 T = TypeVar("T")
+
+_MOST_BYTES = 1 << 30
+"""Of a record: what is larger is none. The largest ones, with profiles, have some megabytes."""
+_MEND = "Move it away and run the partition again"
 
 
 @lru_cache
@@ -585,8 +642,10 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
     Imported here, so that the engine runs where there is no pydantic.
     """
-    from pydantic import TypeAdapter
+    from pydantic import ConfigDict, TypeAdapter, with_config
 
+    if is_dataclass(kind) and not hasattr(kind, "__pydantic_config__"):
+        with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
     return TypeAdapter(kind)
 
 
@@ -611,22 +670,56 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
     """The record that ``dump`` wrote.
 
     Raises:
-        StateError: the JSON is not such a record; names ``source`` and the field.
+        StateError: the JSON is not such a record; names ``source``, the field and what to do.
     """
     from pydantic import ValidationError
 
     try:
         found: T = _adapter(cast(Any, kind)).validate_json(text)
-        return found
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StateError(
-            f"{source} is not a {kind.__name__} of state format {STATE_FORMAT}: {where}: "
-            f"{first['msg']}. It was written by another version or is damaged; move it away "
-            "and run the partition again.",
-            source=source,
-        ) from None
+        said = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        raise _damaged(kind, source, said) from None
+    if isinstance(found, (Run, Manifest)) and found.format != STATE_FORMAT:
+        raise _damaged(kind, source, f"format: it says {found.format}")
+    return found
+
+
+def _damaged(kind: type[Any], source: str, why: str) -> StateError:
+    return StateError(
+        f"{source} is not a {kind.__name__} of state format {STATE_FORMAT}: {why}. It was written "
+        f"by another version or is damaged. {getattr(kind, 'mend', _MEND)}",
+        source=source,
+    )
+
+
+def find(kind: type[T], path: str | Path) -> T | None:
+    """``load`` from a file; None if there is none.
+
+    Raises:
+        StateError: it can't be read, or it is not such a record.
+    """
+    try:
+        text = _content(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _damaged(kind, str(path), f"it can't be read: {error.strerror or error}") from None
+    except ValueError as error:  # a path with a null byte, from another damaged record
+        raise _damaged(kind, repr(str(path)), str(error)) from None
+    return load(kind, text, str(path))
+
+
+def _content(path: str | Path) -> bytes:
+    """Of a file; what is none (a pipe would be waited for, a device never ends) is an error."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        there = os.fstat(file.fileno())
+        if not stat.S_ISREG(there.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if there.st_size > _MOST_BYTES:
+            raise OSError(errno.EFBIG, f"{there.st_size:,} bytes", str(path))
+        return file.read()
 
 
 def read(kind: type[T], path: str | Path) -> T:
@@ -635,15 +728,14 @@ def read(kind: type[T], path: str | Path) -> T:
     Raises:
         StateError: there is no such file, or it is not such a record.
     """
-    try:
-        text = Path(path).read_bytes()
-    except FileNotFoundError:
+    found = find(kind, path)
+    if found is None:
         raise StateError(
             f"{path} does not exist; expected a {kind.__name__}. Run the step that writes it "
             "(`nocturne prepare`, then score, judge, publish).",
             source=str(path),
-        ) from None
-    return load(kind, text, str(path))
+        )
+    return found
 
 
 def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bool = True) -> bool:

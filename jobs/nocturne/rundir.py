@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from nocturne.records import Run, Split
 
 __all__ = [
-    "approval_path", "judgement_path", "keys_path", "progress_path", "rejection_path",
+    "Scored", "approval_path", "judgement_path", "keys_path", "progress_path", "rejection_path",
     "result_path", "scored_path",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many results a run with a query came to."""
+
+    mend: ClassVar[str] = "Move it away and score the run again"
+
+    results: int
 
 
 def result_path(run: Run, split: Split) -> Path:
@@ -23,7 +34,7 @@ def keys_path(attempt: Path) -> Path:
 
 
 def scored_path(run: Run) -> Path:
-    """How many results a run with a query came to, once all of them are there."""
+    """The ``Scored`` of a run with a query, once all of its results are there."""
     return Path(run.run_dir) / "scored.json"
 
 

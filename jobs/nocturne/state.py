@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nocturne.errors import Held, NocturneError, StateError, Superseded, disk_errors
-from nocturne.records import read, write
+from nocturne.records import find, write
+from nocturne.texts import Time
 
 __all__ = ["SILENCE", "Current", "clear", "now", "recall", "refused", "step", "touch"]
 
@@ -23,6 +24,11 @@ SILENCE = dt.timedelta(minutes=15)
 class Current:
     """The last run's step and how it stands. ``rows_done`` of ``rows`` while scoring."""
 
+    mend: ClassVar[str] = (
+        "Move it away, and look into the partition's runs/: a night that was held there is not "
+        "known as held without it; run the partition again"
+    )
+
     state: Literal["running", "held", "failed", "rejected"]
     step: str
     run_key: str
@@ -31,7 +37,7 @@ class Current:
     rows: int
     rows_done: int
     message: str
-    at: str
+    at: Time
 
 
 def now() -> str:
@@ -54,12 +60,12 @@ def recall(state_dir: str | Path, in_force: str | None = None) -> Current | None
     Args:
         in_force: the published run's key; if that is the last run, it was killed before it could
             say that it is done.
+
+    Raises:
+        StateError: what is remembered is damaged.
     """
-    try:
-        found = read(Current, _path(state_dir))
-    except StateError:
-        return None
-    if found.run_key == in_force:
+    found = find(Current, _path(state_dir))
+    if found is None or found.run_key == in_force:
         return None
     silent = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found.at)
     if found.state == "running" and silent > SILENCE:
@@ -73,9 +79,10 @@ def refused(state_dir: str | Path, message: str) -> None:
 
     A held night stays held: a person is still to decide on it.
     """
-    held = recall(state_dir)
-    if held is not None and held.state == "held":
-        return
+    with suppress(StateError):  # what is damaged is written anew
+        held = recall(state_dir)
+        if held is not None and held.state == "held":
+            return
     touch(state_dir, Current("failed", "prepare", "", "", None, 0, 0, message, now()))
 
 
@@ -84,9 +91,10 @@ def clear(state_dir: str | Path, run_key: str) -> None:
 
     What another run of the partition does stays.
     """
-    found = recall(state_dir)
-    if found is not None and found.run_key not in ("", run_key):
-        return
+    with suppress(StateError):  # what is damaged goes: it says nothing to anybody
+        found = recall(state_dir)
+        if found is not None and found.run_key not in ("", run_key):
+            return
     with suppress(FileNotFoundError):
         os.unlink(_path(state_dir))
 

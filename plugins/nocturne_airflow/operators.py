@@ -232,8 +232,8 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         """The job's own error, terminal or not, in place of "spark-submit failed"."""
         left = Path((self.application_args or [""])[0]) / "error.json"
         try:
-            error = json.loads(left.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            error = dict(json.loads(left.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError):
             return failure
         if error.get("type") == "InputChanged":  # the same plan would find the same
             return AirflowFailException(

@@ -34,6 +34,9 @@ FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force", "hol
 
 _LINEAGE = "openlineage"
 """What Airflow's TriggerDagRunOperator adds of its own where OpenLineage is on."""
+_LONGEST = 2000
+_LARGEST = 2**31 - 1
+"""What an MLflow server's database takes for a version."""
 _HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
 
 
@@ -138,8 +141,8 @@ def read(
         conf: what the run was triggered with, to find unknown keys.
 
     Raises:
-        ConfigError: a key is unknown, or not for this action; no partition is named; partition key
-            and day disagree; or one of them is no partition key.
+        ConfigError: a key is unknown, not for this action, or of another kind; no partition is
+            named; partition key and day disagree; or one of them is no partition key.
     """
     unknown = sorted(set(conf or {}) - {*FIELDS, _LINEAGE})
     if unknown:
@@ -150,6 +153,7 @@ def read(
             f"{choices(FIELDS)}{hint}. Nothing was done.",
             unknown=unknown,
         )
+    _check_kinds(values)
     day = values.get("day")
     if not partition_key and not day:
         raise ConfigError(
@@ -168,7 +172,7 @@ def read(
     key = str(partition_key or day)
     parse(layout, key)
     version = values.get("model_version")
-    action = str(values.get("action") or "score")
+    action = values.get("action") or "score"
     without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}
     idle = [n for n in without.get(action, FIELDS[2:]) if values.get(n)]
     if idle:
@@ -178,10 +182,41 @@ def read(
         )
     return Request(
         key=key,
-        model_version=None if version is None else int(version),
+        model_version=version,
         dry_run=bool(values.get("dry_run", False)),
         force=bool(values.get("force", False)),
         hold=values.get("hold") or "",
         action=action,
         manifest=values.get("manifest") or None,
     )
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Raises: ConfigError if a value is not what its field takes, or can't be an argument."""
+    for name in FIELDS:
+        value = values.get(name)
+        if value is None:
+            continue
+        if name in ("dry_run", "force"):
+            fits, expected = isinstance(value, bool), "true or false"
+        elif name == "model_version":
+            fits = type(value) is int and 0 < value <= _LARGEST
+            expected = f"a whole number from 1 to {_LARGEST}"
+        elif name == "action":
+            fits, expected = value in list(ACTIONS), f"one of {choices(ACTIONS)}"
+        else:
+            fits = isinstance(value, str) and _may_be_passed(value)
+            expected = f"text of at most {_LONGEST} characters"
+        if not fits:
+            raise ConfigError(
+                f"{name} is {str(value)[:60]!r}, expected {expected}. Nothing was done.", name=name
+            )
+
+
+def _may_be_passed(text: str) -> bool:
+    """Whether the text can be an argument of a command."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(text) <= _LONGEST and "\0" not in text

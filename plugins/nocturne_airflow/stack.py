@@ -246,7 +246,7 @@ def _unhealthy(ports: Ports) -> list[str]:
 def _claim_of(home: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((home / "stack.json").read_text()))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

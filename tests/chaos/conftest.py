@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root
 from conftest import sample
-from pipeline.conftest import ROOT
+from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry
 
 MakeRoot = Callable[..., Root]
@@ -95,3 +96,14 @@ def make_root(
         os.environ["NOCTURNE_HOME"] = home
     for root in made:
         root.end()
+
+
+@pytest.fixture(scope="session")
+def nights(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
+    """A project for the fuzzers, with nights published, held and replaced."""
+    with pytest.MonkeyPatch.context() as patched:
+        loaded = make_project(
+            tmp_path_factory.mktemp("nights"), registry, patched, quality__unique_keys=True,
+            quality__max_quarantined=0.5, scoring__kernel="graph", scoring__micro_batch=64,
+        )  # fmt: skip
+        return make_nights(loaded)

@@ -188,7 +188,11 @@ class Root:
         )
 
     def gc(self, failpoint: str = "") -> int:
-        return self.wait(self.start(lambda: collect(self.load(), 0, remove=True), failpoint))
+        return self.wait(self.start(self._gc, failpoint))
+
+    def _gc(self) -> None:
+        _, left = collect(self.load(), 0, remove=True)
+        assert not left, left
 
     def wait(self, pid: int) -> int:
         return _wait(pid)

@@ -17,7 +17,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
 SCRIPT = """
 import contextlib, subprocess, sys
 from pathlib import Path
-from chaos.nights import Root
+from chaos.nights import DAY, Root
 
 root = Root(Path(sys.argv[1]))
 
@@ -49,7 +49,7 @@ def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     done = subprocess.run(
         [*UNSHARE, "sh", "-c", command, "sh", str(root), sys.executable, code],
         capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -96,4 +96,39 @@ def test_a_read_only_output_is_refused_and_says_who_must_write(make_root: MakeRo
         """,
     )
     assert "can't be written" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif("NOCTURNE_CHAOS" not in os.environ, reason="two nights; make chaos runs it")
+def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None:
+    said = _on_a_disk_of_its_own(
+        make_root().path,
+        """
+        import os
+
+        def command(*arguments):
+            done = subprocess.run(
+                [sys.executable, "-m", "nocturne.cli", *arguments], capture_output=True, text=True,
+                env={**os.environ, "NOCTURNE_HOME": str(root.path)}, check=False,
+            )
+            print(done.stderr, file=sys.stderr)
+            return done.returncode
+
+        assert root.night() == 0
+        (root.input / "part-1.parquet").unlink()
+        assert root.night() == 0
+        night = root.published()
+        (root.path / "out" / "_nocturne" / "scores" / f"ds={DAY}" / "runs" / "x").mkdir()
+        mount("ro")
+        assert command("status", "p") == 0
+        assert command("gc", "p", "--older-than", "0") == 0  # only lists
+        assert command("gc", "p", "--older-than", "0", "--yes") == 1
+        assert command("rollback", "p", "--date", DAY) == 1
+        assert root.published() == night
+        mount("rw")
+        assert command("rollback", "p", "--date", DAY) == 0
+        assert root.published() != night
+        """,
+    )
+    assert said.count("Read-only file system") >= 2
     assert "Traceback" not in said

@@ -133,9 +133,19 @@ def test_an_unknown_environment_lists_those_that_exist(project) -> None:  # type
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "is not valid YAML"),
+        ("a: [1", "is not YAML that can be read"),
         ("- just\n- a list", "got a list, expected `key: value` lines"),
-        ("!!python/object/apply:os.system ['echo hacked']", "is not valid YAML"),
+        ("!!python/object/apply:os.system ['echo hacked']", "is not YAML that can be read"),
+        ("a: 1\na: 2", "line 2: the key 'a' is there twice; keep one of them"),
+        ("a: &a [*a]", "line 1: the anchor 'a' holds itself"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested more than 64 deep"),
+        ("a: 2013-13-45", "month must be in 1..12"),
+        (
+            "a: &a0 [x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 20)),
+            "more than 200,000 values",
+        ),
+        ("drift: {baseline: {week: 8}}", "drift.baseline"),
     ],
 )
 def test_yaml_that_is_none_or_that_would_run_code_is_refused(project, text, message) -> None:  # type: ignore[no-untyped-def]
@@ -164,7 +174,10 @@ def test_a_partition_value_can_not_leave_the_table(project, value: str) -> None:
     assert "is not a partition value" in said
 
 
-@pytest.mark.parametrize("layout", [{"month": "%Y-%m"}, {"region": "eu"}, {"hour": "%H"}])
+@pytest.mark.parametrize(
+    "layout",
+    [{"month": "%Y-%m"}, {"region": "eu"}, {"hour": "%H"}, {"year": "%Y", "ds": "%Y-%m-%d"}],
+)
 def test_a_layout_that_does_not_lead_back_to_its_day_is_refused(project, layout) -> None:  # type: ignore[no-untyped-def]
     said = _error(project({**PIPELINE, "input": {"path": "in", "partition": layout}}))
     assert "does not lead back from a folder to its day" in said
@@ -244,6 +257,19 @@ def test_a_range_holds_both_ends() -> None:
     assert len(list(config.span(HOURLY, "2013-04-01T22", "2013-04-02T01"))) == 4
 
 
+def test_the_last_day_of_the_calendar_is_a_partition() -> None:
+    [last] = config.span(DAILY, "9999-12-31", None)
+    assert last.path == "ds=9999-12-31"
+    [last] = config.span(HOURLY, "9999-12-31T23", "9999-12-31T23")
+    assert config.later(DAILY, config.parse(DAILY, "9999-12-31"), 1) is None
+    assert config.later(DAILY, config.parse(DAILY, "1000-01-01"), -1) is None
+
+
+def test_a_range_too_long_to_be_meant_is_refused() -> None:
+    with pytest.raises(ConfigError, match="more than 100,000 partitions; give it in parts"):
+        list(config.span(DAILY, "1000-01-01", "9999-12-31"))
+
+
 def test_a_range_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(ConfigError, match="swap them"):
         list(config.span(DAILY, "2013-04-02", "2013-04-01"))
@@ -288,7 +314,7 @@ def test_an_alert_of_a_lower_layer_knows_its_file(project) -> None:  # type: ign
 def test_pools_that_are_no_json_are_refused(project) -> None:  # type: ignore[no-untyped-def]
     root = project(PIPELINE | {"schedule": {"pool": "gpu"}})
     (root / "conf" / "pools.json").write_text("gpu: 1")
-    assert "conf/pools.json is not valid JSON" in _error(root)
+    assert "conf/pools.json can't be read as JSON" in _error(root)
 
 
 def test_the_committed_schemas_are_fresh() -> None:

@@ -80,37 +80,41 @@ def project(
 ) -> Callable[..., config.Loaded]:
     """Makes a project with five days of data; keyword arguments change its YAML by dotted key."""
 
-    def make(**changes: object) -> config.Loaded:
-        conf = tmp_path / "conf"
-        conf.mkdir()
-        shutil.copy(ROOT / "conf" / "base.yaml", conf)
-        for name in ("env", "spark"):
-            shutil.copytree(ROOT / "conf" / name, conf / name)
-        (conf / "expectations").mkdir()
-        (conf / "pipelines").mkdir()
-        database = tmp_path / "var" / "mlflow" / "mlflow.db"
-        database.parent.mkdir(parents=True)
-        shutil.copy(registry / "mlflow.db", database)
-        for number, day in enumerate(DAYS):
-            folder = tmp_path / "data" / f"ds={day}"
-            folder.mkdir(parents=True)
-            table = sample(600, 100 + number, 1000 * number)
-            pq.write_table(table, folder / "part-0.parquet", row_group_size=250)
-        pipeline: dict[str, dict[str, object]] = {
-            "model": {"name": "small", "alias": "champion"},
-            "input": {"path": "data"},
-            "output": {"path": "out/scores", "keys": ["id"], "passthrough": ["word"]},
-            "scoring": {"split_rows": 250},
-        }
-        monkeypatch.setenv("NOCTURNE_HOME", str(tmp_path))
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for key, value in changes.items():
-            section, _, name = key.partition("__")
-            pipeline.setdefault(section, {})[name] = value
-        (conf / "pipelines" / "p.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
-        return config.load("p")
+    return lambda **changes: make_project(tmp_path, registry, monkeypatch, **changes)
 
-    return make
+
+def make_project(
+    root: Path, registry: Path, monkeypatch: pytest.MonkeyPatch, **changes: object
+) -> config.Loaded:
+    """The project of ``project``, in ``root``."""
+    conf = root / "conf"
+    conf.mkdir()
+    shutil.copy(ROOT / "conf" / "base.yaml", conf)
+    for name in ("env", "spark"):
+        shutil.copytree(ROOT / "conf" / name, conf / name)
+    (conf / "expectations").mkdir()
+    (conf / "pipelines").mkdir()
+    database = root / "var" / "mlflow" / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    shutil.copy(registry / "mlflow.db", database)
+    for number, day in enumerate(DAYS):
+        folder = root / "data" / f"ds={day}"
+        folder.mkdir(parents=True)
+        table = sample(600, 100 + number, 1000 * number)
+        pq.write_table(table, folder / "part-0.parquet", row_group_size=250)
+    pipeline: dict[str, dict[str, object]] = {
+        "model": {"name": "small", "alias": "champion"},
+        "input": {"path": "data"},
+        "output": {"path": "out/scores", "keys": ["id"], "passthrough": ["word"]},
+        "scoring": {"split_rows": 250},
+    }
+    monkeypatch.setenv("NOCTURNE_HOME", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        pipeline.setdefault(section, {})[name] = value
+    (conf / "pipelines" / "p.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    return config.load("p")
 
 
 def shift(root: Path, day: str, name: str = "y", by: float = 3.0) -> None:

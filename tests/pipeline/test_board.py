@@ -60,7 +60,7 @@ def test_a_manifest_is_read_once(project: MakeProject, monkeypatch: pytest.Monke
     night_of(loaded, DAYS[0])
     asked = [config.partition(loaded.pipeline.input.partition, DAYS[0])]
     first = list(squares(loaded, asked))
-    monkeypatch.setattr(board.json, "loads", None)
+    monkeypatch.setattr(board, "read", None)
     assert list(squares(loaded, asked)) == first
     assert first[0].stands == "published"
 

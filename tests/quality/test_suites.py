@@ -132,10 +132,13 @@ def test_a_wrong_expectation_is_refused_with_file_line_value_and_what_is_expecte
 
 
 FILES = {
-    ("suite.yaml", ""): "got an empty file, expected a suite",
-    ("suite.yaml", "[1, 2]"): "got a list, expected a suite",
-    ("suite.yaml", "name: [unclosed"): "is not valid YAML",
-    ("suite.yaml", "name: !!python/object:os.system x"): "is not valid YAML",
+    ("suite.yaml", ""): "is empty, expected `key: value` lines",
+    ("suite.yaml", "[1, 2]"): "got a list, expected `key: value` lines",
+    ("suite.yaml", "name: [unclosed"): "is not YAML that can be read",
+    ("suite.yaml", "name: !!python/object:os.system x"): "is not YAML that can be read",
+    ("suite.yaml", "name: a\nname: b"): "line 2: the key 'name' is there twice",
+    ("suite.json", '{"name": "a", "name": "b"}'): "the key 'name' is there twice",
+    ("suite.json", '{"name": ' + "[" * 100_000): "is not valid JSON",
     ("suite.yaml", "name: !!binary aGk="): "has no JSON form",
     ("suite.json", "{'name': 1}"): "is not valid JSON",
     ("suite.toml", "name = 1"): "got a .toml file, expected a suite in .yaml, .yml or .json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Optional, ParamSpec, TypeVar
 import typer
 
 from nocturne import config
-from nocturne.errors import NocturneError
+from nocturne.errors import NocturneError, disk_errors
 from nocturne.records import Manifest, Partition
 
 __all__ = ["AsJson", "By", "Date", "Name", "Version", "answer", "check_keys", "clean_errors",
@@ -30,15 +31,21 @@ By = Annotated[Optional[str], typer.Option(help="Who decides; default: your logi
 
 
 def clean_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Our own errors end the command with their message and exit code, not a traceback."""
+    """Our own errors, and those of files, end the command with their message, not a traceback."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with disk_errors():
+                return command(*args, **kwargs)
         except NocturneError as error:
             print(f"nocturne: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads on, as with `| head`
+                raise
+            print(f"nocturne: {type(error).__name__}: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
 
     return wrapped
 

@@ -200,14 +200,19 @@ def gc(
 ) -> None:
     """List, or remove, files of the state that nothing needs any more.
 
-    Never what a manifest in force, a kept version, or a held or running night needs.
+    Never what a manifest in force, a kept version, or a held or running night needs. Exit code 1
+    if something was left alone, because a file of it is damaged or can't be removed.
     """
     from nocturne.pipeline.collecting import collect
 
-    found = collect(load(name), older_than * 3600, yes)
+    found, left = collect(load(name), older_than * 3600, yes)
     for garbage in found:
         say(f"{garbage.bytes:>14,}  {garbage.path}  ({garbage.why})")
     size = sum(garbage.bytes for garbage in found) / 1e6
     verb = "removed" if yes else "would be removed; --yes removes it"
     say(f"{len(found)} files and folders, {size:,.1f} MB: {verb}" if found else "no garbage")
+    for problem in left:
+        say(f"nocturne: {problem}")
     answer([{"path": str(g.path), "bytes": g.bytes, "why": g.why} for g in found], as_json)
+    if left:
+        raise typer.Exit(1)

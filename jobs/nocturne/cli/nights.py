@@ -25,6 +25,7 @@ from nocturne.cli.base import (
     night,
     say,
 )
+from nocturne.errors import ConfigError
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -126,13 +127,23 @@ def prepare(
     from nocturne.pipeline import prepare as plan_it
 
     loaded, partition = night(name, date, model_version)
-    versions = json.loads(caller) if caller else {}
+    versions = _versions(caller) if caller else {}
     prepared = plan_it(loaded, partition, force=force, hold=hold, dry_run=dry_run, caller=versions)
     say(prepared.message)
     run_dir = prepared.run.run_dir if prepared.run and prepared.action == "score" else None
     answer({"action": prepared.action, "run_dir": run_dir, "message": prepared.message}, as_json)
     if run_dir and not as_json:
         print(run_dir)
+
+
+def _versions(caller: str) -> dict[str, str]:
+    try:
+        found = json.loads(caller)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        raise ConfigError(f"--caller: got {caller[:60]!r}, expected a JSON object of texts")
+    return found
 
 
 @app.command()
@@ -186,7 +197,6 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Let a judged run pass, or say why not: exit code 3 if it is held."""
-    from nocturne.errors import ConfigError
     from nocturne.pipeline import open_run
     from nocturne.pipeline.decisions import turn_down
     from nocturne.pipeline.publishing import approve as let_pass

@@ -2,7 +2,7 @@
 
 from nocturne.config.layers import POOLS, Loaded, home, load, names, registry_uri
 from nocturne.config.models import Pipeline, Scoring
-from nocturne.config.partitions import from_path, key_format, parse, partition, period, span
+from nocturne.config.partitions import from_path, key_format, later, parse, partition, period, span
 
 __all__ = [
     "POOLS",
@@ -12,6 +12,7 @@ __all__ = [
     "from_path",
     "home",
     "key_format",
+    "later",
     "load",
     "names",
     "parse",

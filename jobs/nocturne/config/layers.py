@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline
 from nocturne.errors import ConfigError, choices
+from nocturne.safe_yaml import load_yaml
 from nocturne.tracking import without_secret
 
 __all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "registry_uri"]
@@ -38,8 +38,15 @@ class Loaded:
         self.home = home
 
     def path(self, text: str) -> Path:
-        """A configured path made absolute."""
-        return (self.home / Path(text).expanduser()).resolve()
+        """A configured path made absolute.
+
+        Raises:
+            ConfigError: it can't be: `~nobody`, or links that lead to one another.
+        """
+        try:
+            return (self.home / Path(text).expanduser()).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"the path {text!r} leads nowhere: {error}") from None
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """(dotted key, value, origin) of every setting, in the model's order."""
@@ -158,8 +165,8 @@ def pools(root: Path) -> set[str]:
         found = json.loads((root / POOLS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         found = {}
-    except ValueError as error:
-        raise ConfigError(f"{POOLS} is not valid JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{POOLS} can't be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{POOLS}: expected an object, as `airflow pools export` writes it")
     return {DEFAULT_POOL, *found}
@@ -177,16 +184,15 @@ def registry_uri(root: Path, env: str | None = None) -> str | None:
 
 def _read(path: Path) -> Tree:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; `nocturne init` writes one") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: got a {type(content).__name__}, expected `key: value` lines")
-    return content
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    if all(line.strip() in (b"", b"---") or line.lstrip().startswith(b"#")
+           for line in text.splitlines()):  # fmt: skip
+        return {}  # a layer of comments
+    return load_yaml(text, str(path))
 
 
 def _add(tree: Tree, origins: dict[str, str], layer: Tree, origin: str) -> Tree:
@@ -245,5 +251,11 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
 def _valid_keys(location: list[str]) -> list[str]:
     model: Any = Pipeline
     for part in location:
-        model = get_args(model)[0] if part.isdecimal() else model.model_fields[part].annotation
-    return list(model.model_fields)
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            model = fields[part].annotation
+        else:  # an item of a list, or the name of one of several models
+            inner = get_args(model)
+            named = (m for m in inner if getattr(m, "__name__", "") == part)
+            model = next(named, inner[0] if inner else None)
+    return list(getattr(model, "model_fields", {}))

@@ -37,8 +37,12 @@ _KEY = re.compile(r"\{(\w*)\}")
 _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 
+Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))]
+"""There is a day after it, which the schedule needs."""
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _text(value: Any) -> Any:
@@ -98,7 +102,7 @@ class Model(_Section):
     tags: dict[str, str] | None = Field(
         None, description="The newest version that carries all of these tags."
     )
-    version: int | None = Field(None, ge=1, description="Exactly this version.")
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="Exactly this version.")
     allow_pickle: bool = Field(
         False,
         description="Load artifacts that run code when they are loaded (pickle, cloudpickle).",
@@ -353,8 +357,8 @@ class Schedule(_Section):
     """
 
     timezone: str = Field("UTC", description="IANA name.")
-    start_date: dt.date = Field(dt.date(2020, 1, 1), description="First partition.")
-    end_date: dt.date | None = Field(None, description="Last partition; none: goes on.")
+    start_date: Day = Field(dt.date(2020, 1, 1), description="First partition.")
+    end_date: Day | None = Field(None, description="Last partition; none: goes on.")
     max_active_runs: int = Field(1, ge=1, description="Runs of this DAG at once.")
     retries: int = Field(2, ge=0, description="Retries of a task after a retryable error.")
     pool: str = Field(

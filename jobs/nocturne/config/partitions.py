@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping
 
 from nocturne.errors import ConfigError
 from nocturne.records import Partition
 
-__all__ = ["determines", "from_path", "key_format", "parse", "partition", "period", "span"]
+__all__ = ["determines", "from_path", "key_format", "later", "parse", "partition", "period", "span"]
 
 _HOURLY = "%Y-%m-%dT%H"
 _DAILY = "%Y-%m-%d"
+_MOST = 100_000
+"""Partitions in a range: 270 years of days, 11 of hours."""
 
 
 def key_format(layout: Mapping[str, str]) -> str:
@@ -66,6 +69,7 @@ def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Pa
     Raises:
         ConfigError: a key is malformed, or ``last`` lies before ``first``.
     """
+    moment: dt.datetime | None
     moment, end = parse(layout, first), parse(layout, last or first)
     if end < moment:
         raise ConfigError(f"the range ends ({last}) before it starts ({first}); swap them")
@@ -73,10 +77,25 @@ def span(layout: Mapping[str, str], first: str, last: str | None) -> Iterator[Pa
         raise ConfigError(
             "a range needs a partitioned table; this one is scored whole, so give one date"
         )
-    step = period(layout)
-    while moment <= end:
+    if (end - moment) // period(layout) >= _MOST:
+        raise ConfigError(
+            f"the range from {first} to {last} has more than {_MOST:,} partitions; give it in parts"
+        )
+    while moment is not None and moment <= end:
         yield partition(layout, moment.strftime(key_format(layout)))
-        moment += step
+        moment = later(layout, moment, 1)
+
+
+def later(layout: Mapping[str, str], moment: dt.datetime, count: int) -> dt.datetime | None:
+    """The start of the partition ``count`` after (before, if negative) that of ``moment``.
+
+    None where there is no such: partitions are of the years 1000 to 9999.
+    """
+    try:
+        found = moment + count * period(layout)
+    except OverflowError:
+        return None
+    return found if found.year >= 1000 else None
 
 
 def from_path(layout: Mapping[str, str], path: str) -> Partition | None:
@@ -87,7 +106,7 @@ def from_path(layout: Mapping[str, str], path: str) -> Partition | None:
     formats = " ".join(layout.values())
     try:
         moment = dt.datetime.strptime(" ".join(value for _, value in parts), formats)
-    except ValueError:
+    except (ValueError, re.error):  # the latter where a code is there twice
         return None
     found = partition(layout, moment.strftime(key_format(layout)))
     return found if found.path == path else None

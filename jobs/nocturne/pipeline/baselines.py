@@ -14,7 +14,7 @@ from nocturne.config.models import Span, Weeks
 from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.pipeline.ordinary import calm, named
-from nocturne.pipeline.runs import current, nights, published
+from nocturne.pipeline.runs import current, nights, pipeline_of, published
 from nocturne.records import Baseline, Manifest, Profile, Run, read
 
 __all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
@@ -54,9 +54,8 @@ def _as_before(run: Run, loaded: Loaded) -> list[Manifest]:
     before = current(run)
     if before is None or not before.drift_baseline or before.model.sha256 != run.model.sha256:
         return []
-    then = read(Run, publish.run_folder(Path(run.state_dir), before) / "run.json").config
-    now = loaded.pipeline.model_dump(mode="json")
-    if then["drift"]["baseline"] != now["drift"]["baseline"]:
+    then = pipeline_of(read(Run, publish.run_folder(Path(run.state_dir), before) / "run.json"))
+    if then.drift.baseline != loaded.pipeline.drift.baseline:
         return []
     return [found for name in before.drift_baseline if (found := named(loaded, name))]
 

@@ -8,21 +8,19 @@ are.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from nocturne import publish, state
 from nocturne.config import Loaded, from_path, key_format, partition
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.pipeline.status import partitions
-from nocturne.records import Partition
+from nocturne.records import Manifest, Partition, VerdictName, read
 
 __all__ = ["Square", "newest", "squares"]
 
@@ -98,16 +96,12 @@ def _square(layout: Layout, night: Partition) -> Square:
     state_dir = layout.partition_state(night)
     try:
         path = publish.current_path(state_dir, layout.output(night))
-        facts = _facts(path) if path else {}
-    except (NocturneError, OSError, ValueError) as error:
+        facts = _facts(path) if path else None
+        unfinished = state.recall(state_dir, facts.run_key if facts else None)
+    except (NocturneError, OSError) as error:
         return Square(night.key, "failed", str(error))
-    unfinished = None
-    if (state_dir / "current.json").exists():
-        with suppress(StateError):
-            unfinished = state.recall(state_dir, facts.get("run_key"))
     if unfinished is None:
-        stands: Stands = "missing" if not facts else "warned" if facts["warned"] else "published"
-        return Square(night.key, stands, **{k: facts[k] for k in _SHOWN if k in facts})
+        return facts.square(night.key) if facts else Square(night.key, "missing")
     return Square(
         night.key,
         unfinished.state,
@@ -119,19 +113,49 @@ def _square(layout: Layout, night: Partition) -> Square:
     )
 
 
-_SHOWN = ("message", "model_version", "rows", "quarantined", "drifted", "paged")
+@dataclass(frozen=True)
+class _Model:
+    version: int
+
+
+@dataclass(frozen=True)
+class _Column:
+    alarmed: bool
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the page takes out of a manifest."""
+
+    __pydantic_config__: ClassVar = {"extra": "ignore"}
+    mend: ClassVar[str] = Manifest.mend
+
+    id: str
+    run_key: str
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    model: _Model
+    rows_published: int
+    rows_quarantined: int
+    drift: tuple[_Column, ...]
+    drift_paged: bool = False
+
+    def square(self, key: str) -> Square:
+        return Square(
+            key,
+            "published" if self.verdict == "ok" else "warned",
+            "; ".join(self.reasons)[:500],
+            self.model.version,
+            rows=self.rows_published,
+            quarantined=self.rows_quarantined,
+            drifted=sum(column.alarmed for column in self.drift),
+            paged=self.drift_paged,
+        )
 
 
 @lru_cache(maxsize=100_000)
-def _facts(manifest: Path) -> dict[str, Any]:
-    found = json.loads(manifest.read_bytes())
-    return {
-        "run_key": found["run_key"],
-        "warned": found["verdict"] != "ok",
-        "message": "; ".join(found["reasons"])[:500],
-        "model_version": found["model"]["version"],
-        "rows": found["rows_published"],
-        "quarantined": found["rows_quarantined"],
-        "drifted": sum(column["alarmed"] for column in found["drift"]),
-        "paged": found.get("drift_paged", False),
-    }
+def _facts(manifest: Path) -> _Facts:
+    found = read(_Facts, manifest)
+    if found.id != manifest.stem:
+        publish.read_manifest(manifest)  # says what is wrong with it
+    return found

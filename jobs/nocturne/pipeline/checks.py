@@ -12,10 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne import profile, quality
-from nocturne.config import Pipeline
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
-from nocturne.pipeline.runs import as_planned, results_of, scored, scores_of
+from nocturne.pipeline.runs import as_planned, pipeline_of, results_of, scored, scores_of
 from nocturne.reading import open_parquet, read_batches
 from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
@@ -46,7 +45,7 @@ class Checks:
         self._coming = deque(runs)
         self._asked: deque[Run] = deque()
         self._helper: quality.Helper | None = None
-        config = Pipeline.model_validate(runs[0].config).quality
+        config = pipeline_of(runs[0]).quality
         if config.input_suite or config.output_suite:
             with suppress(OSError):
                 self._helper = quality.Helper()
@@ -109,7 +108,7 @@ def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> 
         inputs = [Path(run.input_dir) / f.path for f in run.files]
         outputs = [scores_of(run, result) for result in results]
         files = tuple(inputs if side == "input" else outputs)
-        pipeline = Pipeline.model_validate(run.config)
+        pipeline = pipeline_of(run)
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
         return quality.Asked(suite, files=files, sensitive=hidden, spark=spark)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from nocturne import publish, state
 from nocturne.config import Loaded
-from nocturne.errors import Superseded
+from nocturne.errors import NocturneError, Superseded, disk_errors
 from nocturne.files import locked
 from nocturne.layout import Layout
 from nocturne.pipeline.status import partitions
@@ -16,22 +19,40 @@ from nocturne.records import Partition, Run, read
 __all__ = ["collect"]
 
 
-def collect(loaded: Loaded, seconds: float, remove: bool) -> list[Garbage]:
+def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage], list[str]]:
     """What can go from a pipeline's state; with ``remove`` it is gone.
 
-    Never what a manifest in force, a kept version, or a held or running night needs.
+    Never what a manifest in force, a kept version, or a held or running night needs. Where a
+    damaged file leaves that open, all that it could speak of is left alone.
 
     Args:
         seconds: what was changed within so many is left alone.
+
+    Returns:
+        The garbage, and why what was left alone.
     """
     layout = Layout.of(loaded)
     found: list[Garbage] = []
+    left: list[str] = []
+
+    def take(what: str, some: Callable[[], list[Garbage]]) -> None:
+        try:
+            with disk_errors():
+                found.extend(some())
+        except (NocturneError, OSError) as error:
+            left.append(f"{what} is left alone: {error}")
+
     for partition in {p.key: p for p in partitions(loaded, layout)}.values():
-        found += _of_partition(loaded, layout, partition, seconds, remove)
-    of_table = _of_models(layout, seconds) + publish.scratch(layout.state, seconds)
-    for garbage in of_table if remove else ():
+        take(partition.key, partial(_of_partition, loaded, layout, partition, seconds, remove))
+    take("models/", lambda: _removed(_of_models(layout, seconds), remove))
+    take("what is half made", lambda: _removed(publish.scratch(layout.state, seconds), remove))
+    return found, left
+
+
+def _removed(found: list[Garbage], really: bool) -> list[Garbage]:
+    for garbage in found if really else ():
         publish.remove(garbage)
-    return found + of_table
+    return found
 
 
 def _of_partition(
@@ -44,13 +65,11 @@ def _of_partition(
     try:
         if remove:
             publish.settle(folder, target, keep)
-        with locked(folder / "lock"):
+        with locked(folder / "lock") if remove else nullcontext():
             now = publish.current(folder, target)
             last = state.recall(folder, now.run_key if now else None)
             busy = [last.run_key] if last and last.state in ("held", "running") else []
-            found = publish.garbage(folder, now, keep, busy, seconds)
-            for garbage in found if remove else ():
-                publish.remove(garbage)
+            found = _removed(publish.garbage(folder, now, keep, busy, seconds), remove)
             if remove and now is not None:
                 state.clear(folder, now.run_key)
     except Superseded:  # being published: it has no garbage that is old enough

@@ -74,14 +74,18 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
         to: the earlier manifest's id, or its commit number; None: the one before.
 
     Raises:
-        StateError: there is no such manifest, or its files are no longer kept.
+        StateError: there is no such manifest, its files are no longer kept, or a manifest on
+            the way to it is damaged.
         Superseded: another process is publishing.
     """
     layout = Layout.of(loaded)
     state_dir, target = layout.partition_state(partition), layout.output(partition)
     what = f"{loaded.pipeline.name} {partition.key}"
-    line = publish.lineage(state_dir, published(loaded, partition))
-    earlier = _earlier(what, line, to, state_dir)
+    line, broken = publish.known_lineage(state_dir, published(loaded, partition))
+    try:
+        earlier = _earlier(what, line, to, state_dir)
+    except StateError as error:
+        raise broken or error from None
 
     def manifest(number: int, replaces: str) -> Manifest:
         return replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,9 +93,10 @@ def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
 
 def _hashes(run: Run, result: SplitResult) -> Hashes:
     """As the worker left them; of a split that was taken over, made from its file."""
-    kept = keys_path(scores_of(run, result))
-    if kept.exists():
-        return np.asarray(np.load(kept))
+    with suppress(OSError, ValueError, EOFError):  # gone or damaged: made again
+        kept = np.load(keys_path(scores_of(run, result)), mmap_mode="r")
+        if kept.dtype == np.uint64 and kept.shape == (result.rows_out,):
+            return np.asarray(kept)
     source = pq.ParquetFile(scores_of(run, result))
     parts = [key_hashes(batch.columns) for batch in source.iter_batches(columns=list(run.keys))]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)

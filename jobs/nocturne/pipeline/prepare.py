@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sys
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -44,6 +43,7 @@ from nocturne.records import (
     Partition,
     Run,
     Split,
+    SplitResult,
     Table,
     read,
     write,
@@ -290,7 +290,9 @@ def _plan(
 
 
 def _was_published(state_dir: Path, current: Manifest, run_key: str) -> bool:
-    return run_key in {m.run_key for m in publish.lineage(state_dir, current)}
+    """Also where an earlier manifest can't be read: it may have been."""
+    line, broken = publish.known_lineage(state_dir, current)
+    return broken is not None or run_key in {m.run_key for m in line}
 
 
 def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
@@ -438,8 +440,13 @@ def _segments(
 
 
 def _drop_orphans(run: Run) -> None:
-    """Results whose attempt file is gone (a cleaned-up run) don't count."""
+    """Results that are damaged, or whose attempt file is gone (a cleaned-up run), don't count."""
     for path in (Path(run.run_dir) / "results").glob("*.json"):
-        name = json.loads(path.read_text(encoding="utf-8")).get("file", "")
-        if not (Path(run.run_dir) / "attempts" / name).is_file():
-            path.unlink()
+        try:
+            file = read(SplitResult, path).file
+        except StateError:
+            print(f"nocturne: {path} is damaged; its split is scored again", file=sys.stderr)
+        else:
+            if (Path(run.run_dir) / "attempts" / file).is_file():
+                continue
+        path.unlink()

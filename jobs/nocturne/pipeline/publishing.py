@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import time
 from pathlib import Path
 
 from nocturne import publish, report, state
+from nocturne.encoding import Encoding
 from nocturne.errors import Held, InputError
 from nocturne.files import digest
 from nocturne.identity import code
 from nocturne.pipeline.monitoring import monitor
-from nocturne.pipeline.runs import as_planned, current, in_force, results_of, step
-from nocturne.records import STATE_FORMAT, Judgement, Manifest, Run, read, write
+from nocturne.pipeline.runs import as_planned, current, in_force, pipeline_of, results_of, step
+from nocturne.records import STATE_FORMAT, Decision, Judgement, Manifest, Run, find, read, write
 from nocturne.rundir import approval_path, judgement_path, rejection_path
 
 __all__ = ["approve", "environment", "gate", "publish_run", "reject"]
@@ -32,18 +32,17 @@ def gate(run: Run) -> Judgement:
     if now is None or now.run_key != run.run_key:
         publish.check_base(run, now)
     judgement = read(Judgement, judgement_path(run))
-    if rejection_path(run).exists():
-        said = json.loads(rejection_path(run).read_text(encoding="utf-8"))
+    if (said := find(Decision, rejection_path(run))) is not None:
         raise InputError(
-            f"{run.pipeline} {run.partition.key} was rejected by {said['by']} at {said['at']}"
-            f"{': ' + said['why'] if said['why'] else ''}. Nothing was published; to judge it "
+            f"{run.pipeline} {run.partition.key} was rejected by {said.by} at {said.at}"
+            f"{': ' + said.why if said.why else ''}. Nothing was published; to judge it "
             f"anew: nocturne score {run.pipeline} --date {run.partition.key}"
         )
     why = "; ".join(judgement.reasons)
     where = f"Report: {judgement.report}"
     if judgement.verdict == "fail":
         raise InputError(f"{run.pipeline} {run.partition.key} failed its checks: {why}. {where}")
-    if judgement.verdict == "hold" and not approval_path(run).exists():
+    if judgement.verdict == "hold" and find(Decision, approval_path(run)) is None:
         raise Held(
             f"{run.pipeline} {run.partition.key} is held, nothing was published: {why}. {where}. "
             f"To publish it all the same: nocturne approve {run.pipeline} --date "
@@ -55,12 +54,12 @@ def gate(run: Run) -> Judgement:
 
 def approve(run: Run, by: str) -> None:
     """Lets a held run pass the gate; who and when goes into the manifest."""
-    write(approval_path(run), {"by": by, "at": state.now()})
+    write(approval_path(run), Decision(by, state.now()))
 
 
 def reject(run: Run, by: str, why: str) -> None:
     """Keeps a held run from being published, until it is judged anew."""
-    write(rejection_path(run), {"by": by, "at": state.now(), "why": why})
+    write(rejection_path(run), Decision(by, state.now(), why))
 
 
 def publish_run(run: Run) -> Manifest:
@@ -70,7 +69,7 @@ def publish_run(run: Run) -> Manifest:
         Held, Superseded, PublishError, StateError: nothing was changed.
     """
     published = in_force(run)
-    keep = run.config["output"]["keep"]
+    keep = pipeline_of(run).output.keep
     if published is not None:
         publish.settle(Path(run.state_dir), Path(run.output_dir), keep)
         _tidy(run)
@@ -80,15 +79,14 @@ def publish_run(run: Run) -> Manifest:
         judgement = gate(run)
         results = results_of(run)
         started = time.perf_counter()
-        outputs_named = [output["name"] for output in run.encoding["outputs"]]
+        outputs_named = [output.name for output in Encoding.of(run.encoding).outputs]
         try:
             outputs, quarantine = publish.staged(run, results)
         except FileNotFoundError:
             if in_force(run) is None:
                 raise
             return publish_run(run)  # another process has published this very run, and tidied up
-        approval = approval_path(run)
-        by = json.loads(approval.read_text())["by"] if approval.exists() else None
+        approval = find(Decision, approval_path(run))
 
         def manifest(number: int, replaces: str | None) -> Manifest:
             return Manifest(
@@ -133,7 +131,7 @@ def publish_run(run: Run) -> Manifest:
                 score_summary=report.score_summary(judgement.profile, outputs_named),
                 report=judgement.report,
                 mlflow_run_id=judgement.mlflow_run_id,
-                approved_by=by,
+                approved_by=approval.by if approval else None,
                 seconds={**judgement.seconds,
                          "publish": round(time.perf_counter() - started, 3)},
                 precision_error=next((r.precision_error for r in results if r.precision_error), {}),

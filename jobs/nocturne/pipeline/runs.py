@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from nocturne import publish, state
 from nocturne.config import Loaded, Pipeline, from_path, home
 from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
-from nocturne.records import Manifest, Partition, Run, Split, SplitResult, read
-from nocturne.rundir import approval_path, rejection_path, result_path, scored_path
+from nocturne.records import Manifest, Partition, Run, Split, SplitResult, find, read
+from nocturne.rundir import Scored, approval_path, rejection_path, result_path, scored_path
 from nocturne.tracking import run_url, tracking_uri
 
-__all__ = ["as_planned", "current", "in_force", "logged_to", "mlflow_page", "nights", "open_run",
-           "published", "results_of", "scored", "scores_of", "step", "undecide"]  # fmt: skip
+__all__ = [
+    "as_planned",
+    "current",
+    "in_force",
+    "logged_to",
+    "mlflow_page",
+    "nights",
+    "open_run",
+    "pipeline_of",
+    "published",
+    "results_of",
+    "scored",
+    "scores_of",
+    "step",
+    "undecide",
+]
 
 
 def step(name: str, run: Run) -> AbstractContextManager[None]:
@@ -28,7 +43,7 @@ def open_run(run_dir: str | Path) -> Run:
     """The run of a run directory.
 
     Raises:
-        StateError: it is none, or it was moved.
+        StateError: it is none, is damaged, or was moved.
     """
     run = read(Run, Path(run_dir) / "run.json")
     if Path(run.run_dir) != Path(run_dir).resolve():
@@ -37,12 +52,30 @@ def open_run(run_dir: str | Path) -> Run:
             "partition again",
             run_dir=str(run_dir),
         )
+    pipeline_of(run)
     return run
 
 
 def as_planned(run: Run) -> Loaded:
-    """The pipeline as it was when the run was prepared."""
-    return Loaded(Pipeline.model_validate(run.config), {}, home())
+    """The pipeline as it was when the run was prepared, in the project."""
+    return Loaded(pipeline_of(run), {}, home())
+
+
+def pipeline_of(run: Run) -> Pipeline:
+    """The pipeline as it was when the run was prepared.
+
+    Raises:
+        StateError: what the run says of it is damaged.
+    """
+    try:
+        return Pipeline.model_validate(run.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StateError(
+            f"{run.run_dir}/run.json: config.{'.'.join(map(str, first['loc']))}: {first['msg']}. "
+            f"It was written by another version or is damaged. {Run.mend}",
+            run_dir=run.run_dir,
+        ) from None
 
 
 def logged_to(loaded: Loaded) -> dict[str, str]:
@@ -124,7 +157,7 @@ def results_of(run: Run) -> list[SplitResult]:
     """Every split's result, in split order.
 
     Raises:
-        StateError: a split is not scored yet.
+        StateError: a split is not scored yet, or its result is damaged.
     """
     paths = [result_path(run, split) for split in _splits(run)]
     missing = [path for path in paths if not path.exists()]
@@ -134,7 +167,18 @@ def results_of(run: Run) -> list[SplitResult]:
             f"score it first (`nocturne score {run.pipeline} --date {run.partition.key}`)",
             run_dir=run.run_dir,
         )
-    return [read(SplitResult, path) for path in paths]
+    return [_result(path, split) for path, split in zip(paths, _splits(run), strict=True)]
+
+
+def _result(path: Path, split: Split) -> SplitResult:
+    found = read(SplitResult, path)
+    if (found.index, found.key) != (split.index, split.key):
+        raise StateError(
+            f"{path} is the result of split {found.index}, expected that of split {split.index}: "
+            f"it was copied or renamed. {SplitResult.mend}",
+            source=str(path),
+        )
+    return found
 
 
 def scores_of(run: Run, result: SplitResult) -> Path:
@@ -146,7 +190,14 @@ def scores_of(run: Run, result: SplitResult) -> Path:
 
 def _splits(run: Run) -> tuple[Split, ...]:
     """The planned ones; of a query as many as Spark made of it."""
-    if run.query is None or not scored_path(run).exists():
+    done = find(Scored, scored_path(run)) if run.query is not None else None
+    if done is None:
         return run.splits
-    count = json.loads(scored_path(run).read_bytes())["results"]
-    return tuple(replace(run.splits[0], index=index) for index in range(count))
+    there = sum(1 for _ in (Path(run.run_dir) / "results").glob("*.json"))
+    if not 0 < done.results <= there:
+        raise StateError(
+            f"{scored_path(run)} says that there are {done.results} results, there are {there}. "
+            f"It is damaged, or some were removed. {Scored.mend}",
+            run_dir=run.run_dir,
+        )
+    return tuple(replace(run.splits[0], index=index) for index in range(done.results))

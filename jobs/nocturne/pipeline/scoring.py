@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nocturne import state
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
-from nocturne.pipeline.runs import open_run, scored, step
+from nocturne.pipeline.runs import open_run, pipeline_of, scored, step
 from nocturne.records import Run, write
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def score(
         else:
             first = runs[0]
             name = f"{first.pipeline} {first.partition.key}"
-            with application(Pipeline.model_validate(first.config), name, master) as own:
+            with application(pipeline_of(first), name, master) as own:
                 failures = score_runs(own.context(), runs, report)
     except NocturneError as error:
         failures = {run.run_dir: error for run in runs}

@@ -8,7 +8,7 @@ from typing import Any
 
 from nocturne import publish, state
 from nocturne.config import Loaded, from_path
-from nocturne.errors import NocturneError
+from nocturne.errors import NocturneError, disk_errors
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition
 
@@ -50,11 +50,13 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
     state_dir, target = layout.partition_state(partition), layout.output(partition)
     problem = ""
     manifest: Manifest | None = None
+    unfinished: state.Current | None = None
     try:
-        manifest = publish.current(state_dir, target)
+        with disk_errors():
+            manifest = publish.current(state_dir, target)
+            unfinished = state.recall(state_dir, manifest.run_key if manifest else None)
     except NocturneError as error:
         problem = str(error)
-    unfinished = state.recall(state_dir, manifest.run_key if manifest else None)
     name = "published" if manifest else "missing"
     if problem:
         name = "failed"

@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 
 from nocturne.config import Scoring
 from nocturne.encoding import Encoding, to_cast
-from nocturne.errors import ModelError
+from nocturne.errors import ModelError, StateError
 from nocturne.files import digest
 from nocturne.records import (
     ModelRef,
@@ -33,7 +34,7 @@ from nocturne.records import (
     Run,
     SplitResult,
     Tuning,
-    read,
+    find,
     write,
 )
 
@@ -43,6 +44,10 @@ _BATCH_BYTES = 32 << 20
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 Wanted = tuple[str, int | str]
 """Kernel and micro-batch as the pipeline says them, "auto" or by hand."""
+
+_KERNELS = ("graph", "onednn")
+_MOST = 1 << 24
+"""Rows at once that a search may have found."""
 
 _PYFUNC = 1024, 1 << 16
 """Where the search starts and ends for pyfunc, whose calls cost milliseconds."""
@@ -63,17 +68,31 @@ def pin(
     path = _path(state, model, encoding, pinned, wanted)
     if scoring.kernel != "auto" and scoring.micro_batch != "auto":
         tuning = Tuning(scoring.kernel, scoring.micro_batch, found=False)
-    elif path.exists():
-        tuning = read(Tuning, path)
+    elif (kept := _kept(path)) is not None:
+        tuning = kept
     else:
         tuning = _tune(pinned, wanted, model, encoding, files)
         if tuning.found:
             write(path, tuning, exclusive=True)
-            tuning = read(Tuning, path)  # of two at once the first one counts for both
+            tuning = _kept(path) or tuning  # of two at once the first one counts for both
     rows = min(scoring.batch_rows, max(1, _BATCH_BYTES // encoding.row_bytes))
     micro_batch = tuning.micro_batch
     whole = -(-rows // micro_batch) * micro_batch
     return replace(pinned, kernel=tuning.kernel, micro_batch=micro_batch, batch_rows=whole)
+
+
+def _kept(path: Path) -> Tuning | None:
+    """What an earlier search found; what is damaged is searched for again."""
+    try:
+        found = find(Tuning, path)
+        if found is not None and not (found.kernel in _KERNELS and 0 < found.micro_batch <= _MOST):
+            raise StateError(f"{path} says {found.kernel}, {found.micro_batch} rows, which is none")
+    except StateError as error:
+        print(f"nocturne: {error}: the search is made again", file=sys.stderr)
+        with suppress(OSError):
+            path.unlink()
+        return None
+    return found
 
 
 def remember(run: Run, results: Sequence[SplitResult]) -> None:

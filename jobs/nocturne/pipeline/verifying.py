@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nocturne import publish, registry
 from nocturne.config import Loaded
+from nocturne.encoding import Encoding
 from nocturne.errors import NocturneError
 from nocturne.files import file_blake3
 from nocturne.layout import Layout
@@ -82,7 +83,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     state, target = layout.partition_state(partition), layout.output(partition)
     manifest = published(loaded, partition)
     run = read(Run, publish.run_folder(state, manifest) / "run.json")
-    outputs = [output["name"] for output in run.encoding["outputs"]]
+    outputs = [output.name for output in Encoding.of(run.encoding).outputs]
     columns = [*run.keys, *run.passthrough, *outputs, "model_version"]
     problems = publish.verify(manifest, target, state, columns)
     replayed = _replay(run, manifest, target, replay) if replay != 0 else []
@@ -107,13 +108,15 @@ def _replay(run: Run, manifest: Manifest, target: Path, count: int | None) -> li
     differs = _elsewhere(manifest.environment)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state_dir) as scratch:
         again = replace(run, run_dir=scratch)
-        return [_one(again, splits[file.split], file, target, differs) for file in files]
+        return [_one(again, splits.get(file.split), file, target, differs) for file in files]
 
 
-def _one(run: Run, split: Split, file: OutputFile, target: Path, differs: str) -> Replayed:
+def _one(run: Run, split: Split | None, file: OutputFile, target: Path, differs: str) -> Replayed:
     from nocturne.split import run_split
 
-    planned = next(f for f in run.files if f.path == split.file)
+    planned = next((f for f in run.files if split is not None and f.path == split.file), None)
+    if split is None or planned is None:
+        return Replayed(file.path, "impossible", "its run.json does not name it: it is damaged")
     source = Path(run.input_dir) / planned.path
     if not source.is_file():
         return Replayed(file.path, "impossible", f"its input {source} is gone")

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nocturne.errors import StateError
+
+if TYPE_CHECKING:
+    from datasketches import hll_sketch
 
 __all__ = ["estimate", "union"]
 
@@ -17,11 +23,11 @@ _LG_K = 12
 
 def union(sketches: Iterable[str], values: Iterable[str] = ()) -> str:
     """The sketch, as base64, of all that ``sketches`` ("" for none) have seen and of ``values``."""
-    from datasketches import hll_sketch, hll_union, tgt_hll_type
+    from datasketches import hll_union, tgt_hll_type
 
     found = hll_union(_LG_K)
     for sketch in filter(None, sketches):
-        found.update(hll_sketch.deserialize(b64decode(sketch)))
+        found.update(_sketch(sketch))
     for value in values:
         found.update(value)
     return b64encode(found.get_result(tgt_hll_type.HLL_4).serialize_compact()).decode()
@@ -29,7 +35,17 @@ def union(sketches: Iterable[str], values: Iterable[str] = ()) -> str:
 
 def estimate(sketch: str) -> int:
     """About how many different values ``sketch`` has seen."""
+    found: float = _sketch(sketch).get_estimate()
+    return round(found)
+
+
+def _sketch(text: str) -> hll_sketch:
     from datasketches import hll_sketch
 
-    found: float = hll_sketch.deserialize(b64decode(sketch)).get_estimate()
-    return round(found)
+    try:
+        return hll_sketch.deserialize(b64decode(text))
+    except Exception as error:  # the library tells its kinds apart by text only
+        raise StateError(
+            f"a sketch of distinct values ({text[:20]}...) can't be read: {error}. The result that "
+            "holds it is damaged; score the partition again"
+        ) from None

@@ -8,9 +8,11 @@ from nocturne.publish.manifests import (
     file_name,
     history,
     intact,
+    known_lineage,
     lineage,
     manifest_id,
     path_of,
+    read_manifest,
     run_folder,
     version_of,
 )
@@ -19,6 +21,7 @@ from nocturne.publish.verify import Problem, verify
 
 __all__ = [
     "Garbage", "Problem", "check_base", "commit", "current", "current_path", "file_name",
-    "garbage", "history", "intact", "lineage", "manifest_id", "path_of", "remove", "restore",
-    "reuse", "run_folder", "scratch", "settle", "staged", "unused", "verify", "version_of",
+    "garbage", "history", "intact", "known_lineage", "lineage", "manifest_id", "path_of",
+    "read_manifest", "remove", "restore", "reuse", "run_folder", "scratch", "settle", "staged",
+    "unused", "verify", "version_of",
 ]  # fmt: skip

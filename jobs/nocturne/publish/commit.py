@@ -20,7 +20,7 @@ from nocturne.files import exchange, file_digest, locked, sync_folder
 from nocturne.publish.manifests import (
     current,
     file_name,
-    lineage,
+    known_lineage,
     next_number,
     path_of,
     quarantine_folder,
@@ -209,10 +209,16 @@ def _settle(state: Path, now: Manifest, keep: int) -> None:
 
 
 def superfluous_versions(state: Path, now: Manifest, keep: int) -> list[Path]:
-    """Kept versions past ``keep``, and those whose files are in force again."""
+    """Kept versions past ``keep``, and those whose files are in force again.
+
+    None, where a manifest is damaged: which versions are wanted can't be told.
+    """
     folder = state / "versions"
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    line = {manifest.id for manifest in lineage(state, now)}
+    known, broken = known_lineage(state, now)
+    if broken is not None:
+        return []
+    line = {manifest.id for manifest in known}
     wanted = [p for p in found if p.name in line and not p.name.endswith(now.run_key[:16])]
     wanted = wanted[-keep:] if keep else []
     return [path for path in found if path not in wanted]

@@ -14,6 +14,7 @@ from nocturne.failpoints import reach
 from nocturne.publish.commit import superfluous_versions
 from nocturne.publish.manifests import history, lineage, run_folder
 from nocturne.records import Manifest
+from nocturne.texts import MANIFEST_ID
 
 __all__ = ["Garbage", "garbage", "remove", "scratch", "unused"]
 
@@ -42,6 +43,9 @@ def garbage(
         keep: replaced versions that stay.
         busy: run keys that are held or running.
         seconds: what was changed within so many is left alone.
+
+    Raises:
+        StateError: a manifest is damaged, so that it can't be told what is needed.
     """
     line = lineage(state, now) if now else history(state)  # a folder that somebody moved away
     keys, ids = {m.run_key[:16] for m in line}, {m.id for m in line}
@@ -63,7 +67,8 @@ def garbage(
         for path in superfluous_versions(state, now, keep) if now else ():
             yield path, f"a version past output.keep ({keep}), or in force again"
         for path in _children(state / "manifests"):
-            if path.suffix == ".json" and path.stem not in ids and path.stem[7:] not in working:
+            named = path.suffix == ".json" and MANIFEST_ID.fullmatch(path.stem)
+            if named and path.stem not in ids and path.stem[-16:] not in working:
                 yield path, "a manifest that never came into force"
         for folder in _children(state / "quarantine"):
             if folder.name not in keys | working:

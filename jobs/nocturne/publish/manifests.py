@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nocturne.errors import PublishError
+from nocturne.errors import PublishError, StateError
 from nocturne.files import file_digest
 from nocturne.records import Manifest, OutputFile, read
+from nocturne.texts import MANIFEST_ID
 
 __all__ = [
-    "current", "current_path", "file_name", "history", "intact", "lineage", "manifest_id",
-    "next_number", "path_of", "quarantine_folder", "run_folder", "unchanged", "version_of",
+    "current", "current_path", "file_name", "history", "intact", "known_lineage", "lineage",
+    "manifest_id", "next_number", "path_of", "quarantine_folder", "read_manifest", "run_folder",
+    "unchanged", "version_of",
 ]  # fmt: skip
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
@@ -54,7 +56,9 @@ def version_of(state: Path, manifest: Manifest) -> Path | None:
 
 
 def _ids(state: Path) -> list[str]:
-    return sorted(p.stem for p in (state / "manifests").glob("*.json"))
+    """Of all that is named as a manifest is; other files in the folder are somebody else's."""
+    found = (p.stem for p in (state / "manifests").glob("*.json"))
+    return sorted(id_ for id_ in found if MANIFEST_ID.fullmatch(id_))
 
 
 def next_number(state: Path) -> int:
@@ -69,7 +73,23 @@ def current(state: Path, target: Path) -> Manifest | None:
         PublishError: the folder holds files that no manifest of ours names.
     """
     path = current_path(state, target)
-    return read(Manifest, path) if path else None
+    return read_manifest(path) if path else None
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file of its name.
+
+    Raises:
+        StateError: there is none, it is damaged, or it is another one's copy.
+    """
+    manifest = read(Manifest, path)
+    if manifest.id != path.stem or manifest.id != manifest_id(manifest.number, manifest.run_key):
+        raise StateError(
+            f"{path} says that it is manifest {manifest.id}, number {manifest.number} of the run "
+            f"{manifest.run_key[:16]}: it was copied, renamed or edited. {Manifest.mend}",
+            source=str(path),
+        )
+    return manifest
 
 
 def current_path(state: Path, target: Path) -> Path | None:
@@ -100,15 +120,44 @@ def lineage(state: Path, now: Manifest | None) -> list[Manifest]:
     """The manifest in force, the one that it replaced, and so on to the first.
 
     What ``history`` has beside them never came into force.
+
+    Raises:
+        StateError: one of them is damaged.
     """
-    line = []
+    line, broken = known_lineage(state, now)
+    if broken is not None:
+        raise broken
+    return line
+
+
+def known_lineage(state: Path, now: Manifest | None) -> tuple[list[Manifest], StateError | None]:
+    """``lineage`` as far back as it can be read, and what is wrong with the next one."""
+    line: list[Manifest] = []
     while now is not None:
         line.append(now)
-        before = path_of(state, now.replaces) if now.replaces else None
-        now = read(Manifest, before) if before is not None and before.exists() else None
-    return line
+        try:
+            now = _replaced_by(state, now)
+        except StateError as broken:
+            return line, broken
+    return line, None
+
+
+def _replaced_by(state: Path, manifest: Manifest) -> Manifest | None:
+    if manifest.replaces is None:
+        return None
+    path = path_of(state, manifest.replaces)
+    if not path.exists():
+        return None
+    before = read_manifest(path)
+    if before.number >= manifest.number:  # following such ones would never end
+        raise StateError(
+            f"{path_of(state, manifest.id)} says that it replaced {before.id}, whose number is not "
+            f"lower: a cycle in the chain of manifests. {Manifest.mend}",
+            source=str(path_of(state, manifest.id)),
+        )
+    return before
 
 
 def history(state: Path) -> list[Manifest]:
     """Every manifest that was written for the partition, oldest first."""
-    return [read(Manifest, path_of(state, id_)) for id_ in _ids(state)]
+    return [read_manifest(path_of(state, id_)) for id_ in _ids(state)]

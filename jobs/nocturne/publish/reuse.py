@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from nocturne.errors import StateError
 from nocturne.failpoints import reach
 from nocturne.publish.manifests import quarantine_folder, run_folder, unchanged
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, read, write
@@ -18,8 +19,8 @@ __all__ = ["reuse"]
 def reuse(run: Run, current: Manifest) -> int:
     """Link published files of equal split key into the run; returns how many splits.
 
-    A file whose bytes are no longer those of the manifest is left alone: its split is
-    scored again.
+    A file whose bytes are no longer those of the manifest is left alone, as is one whose result
+    is damaged: its split is scored again.
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
@@ -32,7 +33,10 @@ def reuse(run: Run, current: Manifest) -> int:
         target = result_path(run, split)
         if file is None or found is None or target.exists():
             continue
-        old = read(SplitResult, found)
+        try:
+            old = read(SplitResult, found)
+        except StateError:  # damaged: its split is scored again
+            continue
         if old.key != split.key:
             continue
         attempts = Path(run.run_dir) / "attempts"

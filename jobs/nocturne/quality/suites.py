@@ -16,6 +16,7 @@ import yaml
 from nocturne.errors import ConfigError, choices
 from nocturne.quality.arguments import problems
 from nocturne.quality.catalog import known_types, unsupported
+from nocturne.safe_yaml import load_yaml
 
 __all__ = ["Suite", "load_suite"]
 
@@ -83,18 +84,27 @@ def _read(path: Path) -> tuple[Any, list[int]]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            return json.loads(text), []
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        return _plain(yaml.safe_load(text)), _lines(node)
+            return json.loads(text, object_pairs_hook=_once), []
+        content = _plain(load_yaml(text, str(path)))
+        return content, _lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist; `nocturne init` writes a starter suite"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise ConfigError(f"{path} is not valid {kind}: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are there once."""
+    found = dict(pairs)
+    for key in found:
+        if sum(key == other for other, _ in pairs) > 1:
+            raise ValueError(f"the key {key!r} is there twice; keep one of them")
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
 from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
-from nocturne.rundir import result_path, scored_path
+from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of
 from nocturne.spark.work import guarded, open_run, place, raised
 
@@ -74,7 +74,7 @@ def _write(run: Run, results: list[SplitResult]) -> None:
         for index, result in enumerate(results):
             path = result_path(run, replace(planned, index=index))
             write(path, replace(result, index=index))
-        write(scored_path(run), {"results": len(results)})
+        write(scored_path(run), Scored(len(results)))
 
 
 def _frame(spark: SparkSession, run: Run) -> DataFrame:

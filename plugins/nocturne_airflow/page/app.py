@@ -112,27 +112,28 @@ def _calendar(
     if not layout:
         return _html(request, "calendar.html", loaded=loaded, months=[], whole=_newest(loaded),
                      paused=_paused(dag_id, session))  # fmt: skip
-    step = config.period(layout)
-    hourly = step < dt.timedelta(days=1)
+    hourly = config.period(layout) < dt.timedelta(days=1)
     last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
-    months = 1 if hourly else 12
-    first = _month(last, 1 - months)
-    end = _month(last, 1) - step
+    months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
+    first, end = months[0], _end(months[-1])
     form = key_format(layout)
     span = config.span(layout, first.strftime(form), end.strftime(form))
     found = {square.key: square for square in squares(loaded, span)}
+    before, after = _month(first, -1), _month(end, len(months))
     now = dt.datetime.now() + dt.timedelta(days=1)
+    if (_month(end, 1) or dt.datetime.max) > now:
+        after = None
     return _html(
         request,
         "calendar.html",
         loaded=loaded,
         paused=_paused(dag_id, session),
-        months=[_weeks(_month(first, n), found, hourly) for n in range(months)],
+        months=[_weeks(month, found, hourly) for month in months],
         whole=[],
         counts=_counts(found.values()),
         until=end.date(),
-        before=_month(first, -1).strftime(form),
-        after=_month(end, months).strftime(form) if _month(end, 1) <= now else None,
+        before=before.strftime(form) if before else None,
+        after=after.strftime(form) if after else None,
     )
 
 
@@ -171,8 +172,11 @@ def _dag_runs(dag_id: str, key: str | None, session: SessionDep) -> list[Any]:
     found = session.scalars(
         select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(_RUNS)
     )
-    return [run for run in found
-            if key is None or key in (run.partition_key, (run.conf or {}).get("day"))]  # fmt: skip
+    return [
+        run
+        for run in found
+        if key is None or key in (run.partition_key, dict(run.conf or {}).get("day"))
+    ]
 
 
 def _document(dag_id: str, key: str, run: str, part: str) -> Response:
@@ -219,8 +223,9 @@ def _newest(loaded: Loaded) -> list[Square]:
     moment = _moment(layout, last)
     if moment is None:
         return []
-    first = (moment - (_STRIP - 1) * config.period(layout)).strftime(key_format(layout))
-    return list(squares(loaded, config.span(layout, first, last)))
+    earlier = (config.later(layout, moment, -back) for back in range(_STRIP - 1, -1, -1))
+    keys = [day.strftime(key_format(layout)) for day in earlier if day is not None]
+    return list(squares(loaded, config.span(layout, keys[0], last)))
 
 
 def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
@@ -230,10 +235,19 @@ def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
         raise HTTPException(400, str(error)) from None
 
 
-def _month(day: dt.datetime, ahead: int) -> dt.datetime:
-    """The first moment of the month that is ``ahead`` months from that of ``day``."""
+def _month(day: dt.datetime, ahead: int) -> dt.datetime | None:
+    """The first moment of the month that is ``ahead`` months from that of ``day``.
+
+    None where there are no partitions: before the year 1000, after 9999.
+    """
     months = day.year * 12 + day.month - 1 + ahead
-    return dt.datetime(months // 12, months % 12 + 1, 1)
+    year = months // 12
+    return dt.datetime(year, months % 12 + 1, 1) if 1000 <= year <= 9999 else None
+
+
+def _end(month: dt.datetime) -> dt.datetime:
+    """The last hour of a month."""
+    return month.replace(day=calendar.monthrange(month.year, month.month)[1], hour=23)
 
 
 def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dict[str, Any]:
@@ -245,9 +259,8 @@ def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dic
                 for day in range(1, days + 1)]  # fmt: skip
         heads = [f"{hour:02d}" for hour in range(24)]
     else:
-        weeks = calendar.Calendar().monthdatescalendar(month.year, month.month)
-        rows = [[found.get(f"{day}") if day.month == month.month else None for day in week]
-                for week in weeks]  # fmt: skip
+        weeks = calendar.Calendar().monthdayscalendar(month.year, month.month)
+        rows = [[found.get(f"{month:%Y-%m}-{day:02d}") for day in week] for week in weeks]
         heads = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
     return {"title": f"{month:%B %Y}", "heads": heads, "rows": rows}
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nocturne import publish
 from nocturne.config import Loaded
@@ -13,7 +11,7 @@ from nocturne.errors import NocturneError
 from nocturne.layout import Layout
 from nocturne.pipeline.board import Square, squares
 from nocturne.pipeline.runs import mlflow_page
-from nocturne.records import Manifest, Partition
+from nocturne.records import Expectation, FeatureDrift, Judgement, Manifest, Partition, find
 
 __all__ = ["Night", "document", "night"]
 
@@ -29,62 +27,73 @@ class Night:
 
     square: Square
     run: str | None = None
-    judged: dict[str, Any] = field(default_factory=dict)
+    judged: Judgement | None = None
     manifests: list[Manifest] = field(default_factory=list)
     kept: frozenset[str] = frozenset()
     mlflow: str | None = None
     has_report: bool = False
     has_docs: bool = False
+    damaged: tuple[str, ...] = ()
 
     @property
-    def reasons(self) -> list[str]:
-        return [str(reason) for reason in self.judged.get("reasons", ())]
+    def reasons(self) -> tuple[str, ...]:
+        return self.judged.reasons if self.judged else ()
 
     @property
-    def worst(self) -> list[dict[str, Any]]:
+    def worst(self) -> tuple[FeatureDrift, ...]:
         """The columns that drifted most."""
-        return list(self.judged.get("drift", {}).get("columns", ()))[:_WORST]
+        return self.judged.drift.columns[:_WORST] if self.judged else ()
 
     @property
-    def expectations(self) -> list[dict[str, Any]]:
-        return list(self.judged.get("quality", {}).get("expectations", ()))
+    def expectations(self) -> tuple[Expectation, ...]:
+        return self.judged.quality.expectations if self.judged else ()
 
     @property
-    def failed(self) -> list[dict[str, Any]]:
-        return [e for e in self.expectations if not e["success"]][:_FAILED]
+    def failed(self) -> tuple[Expectation, ...]:
+        return self.judged.quality.failed[:_FAILED] if self.judged else ()
 
     @property
     def rows_per_second(self) -> float | None:
-        seconds = self.judged.get("seconds", {}).get("score", 0)
-        return self.judged.get("rows_in", 0) / seconds if seconds else None
+        seconds = self.judged.seconds.get("score", 0) if self.judged else 0
+        return self.judged.rows_in / seconds if self.judged and seconds else None
 
 
 def night(loaded: Loaded, partition: Partition) -> Night:
-    """What is known of a partition; a file that can't be read is left out."""
+    """What is known of a partition; a file that can't be read is left out, and named."""
     layout = Layout.of(loaded)
     state_dir, target = layout.partition_state(partition), layout.output(partition)
     [square] = squares(loaded, [partition])
+    damaged: list[str] = []
+    line: list[Manifest] = []
     try:
-        line = publish.lineage(state_dir, publish.current(state_dir, target))
-    except NocturneError:
-        line = []
+        line, broken = publish.known_lineage(state_dir, publish.current(state_dir, target))
+    except (NocturneError, OSError) as error:
+        if str(error) != square.message:
+            damaged.append(str(error))
+    else:
+        damaged += [str(broken)] if broken else []
     kept = frozenset(m.id for m in line[1:] if publish.version_of(state_dir, m))
     if square.run_dir:
         folder = Path(square.run_dir)  # of the run that is not published
     elif line:
         folder = publish.run_folder(state_dir, line[0])
     else:
-        return Night(square)
-    judged = _json(folder / "judgement.json")
+        return Night(square, damaged=tuple(damaged))
+    judged = None
+    try:
+        judged = find(Judgement, folder / "judgement.json")
+    except NocturneError as error:
+        damaged.append(str(error))
     return Night(
         square,
         run=folder.name,
         judged=judged,
         manifests=line,
         kept=kept,
-        mlflow=_mlflow(loaded, judged.get("mlflow_run_id")),
-        has_report=(folder / "report.html").is_file(),
-        has_docs=(folder / "data_docs" / "index.html").is_file(),
+        mlflow=_mlflow(loaded, judged.mlflow_run_id if judged else None),
+        has_report=_is_file(folder / "report.html"),
+        has_docs=_is_file(folder / "data_docs" / "index.html"),
+        damaged=tuple(damaged),
     )
 
 
@@ -97,19 +106,23 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
     state_dir = Layout.of(loaded).partition_state(partition)
     if run == "manifests":
         found = state_dir / "manifests" / Path(part).name
-        return found if found.is_file() else None
-    folder = (state_dir / "runs" / run).resolve()
-    path = (folder / part).resolve()
+        return found if _is_file(found) else None
+    try:
+        folder = (state_dir / "runs" / run).resolve()
+        path = (folder / part).resolve()
+    except (OSError, ValueError, RuntimeError):  # a null byte, links in a circle
+        return None
     allowed = [folder / name for name in _PARTS]
     inside = any(path == one or one in path.parents for one in allowed)
-    return path if inside and folder.parent.name == "runs" and path.is_file() else None
+    return path if inside and folder.parent.name == "runs" and _is_file(path) else None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _is_file(path: Path) -> bool:
+    """False also where the name is too long to be one."""
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        return {}
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _mlflow(loaded: Loaded, run_id: str | None) -> str | None:
