@@ -84,6 +84,11 @@ def data_files(folder: Path) -> list[Path]:
         NotReady: a file is still being written.
     """
     refuse_lake(folder)
+    if not present(folder):
+        raise InputError(
+            f"{printable(folder)} is not there; check input.path and input.tables",
+            path=str(folder),
+        )
     found: list[Path] = []
     real = Path(os.path.realpath(folder))
     todo = [(folder, frozenset(map(_identity, real.parents)))]

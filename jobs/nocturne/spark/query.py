@@ -29,7 +29,7 @@ from nocturne.walk import as_pattern, path_keys
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["score_query"]
+__all__ = ["read_files", "score_query"]
 
 _SCHEMA = "result string, error string, message string"
 
@@ -88,12 +88,12 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     assert run.query is not None
     query = run.query
     try:
-        frame = _read(spark, query.format, query.options, run.input_dir, _planned(run))
+        frame = read_files(spark, query.format, query.options, run.input_dir, _planned(run))
         if query.sql is None:
             return frame
         frame.createOrReplaceTempView("input")
         for name, path in query.tables.items():
-            table = _read(spark, "parquet", {}, path, _planned(run, name))
+            table = read_files(spark, "parquet", {}, path, _planned(run, name))
             table.createOrReplaceTempView(name)
         return spark.sql(query.sql, args=dict(run.partition.keys))
     except Exception as error:
@@ -112,7 +112,7 @@ def _planned(run: Run, table: str = "") -> list[str]:
     return [path for name, _, path in split if name == table]
 
 
-def _read(
+def read_files(
     spark: SparkSession, format_: str, options: dict[str, str], folder: str, files: list[str]
 ) -> DataFrame:
     """Exactly these files: Spark's own listing would leave out what lies beside or below
