@@ -339,8 +339,15 @@ def test_data_that_can_not_be_learnt_from_are_refused(run: Init, root: Path, cas
     assert not (root / "conf" / "pipelines").exists()
 
 
-@pytest.mark.parametrize("days", [("2026-01-01", "2026-01-02"), ("2026/01/01", "2026/01/02"),
-                                  ("20260101", "20260102"), ("day-2026_01_01",)])  # fmt: skip
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("2026-01-01", "2026-01-02"),
+        ("2026/01/01", "2026/01/02"),
+        ("20260101", "20260102"),
+        ("day-2026_01_01",),
+    ],
+)
 def test_folders_named_by_a_day_without_a_key_are_not_made_one_table(
     run: Init, root: Path, days: tuple[str, ...]
 ) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import sample
 from nocturne import plan
@@ -69,8 +71,17 @@ DATA: dict[str, tuple[Shape, list[str]]] = {
     ),
     "Hive's names": (lambda folder, _: void(put(folder, "000000_0_copy_1")), ["000000_0_copy_1"]),
     "markers": (
-        names("_SUCCESS", "_metadata", "_common_metadata", ".part-0.parquet.crc", ".DS_Store",
-              "_started_7", "_committed_7", "_committed_vacuum8", "x_$folder$"),
+        names(
+            "_SUCCESS",
+            "_metadata",
+            "_common_metadata",
+            ".part-0.parquet.crc",
+            ".DS_Store",
+            "_started_7",
+            "_committed_7",
+            "_committed_vacuum8",
+            "x_$folder$",
+        ),
         [],
     ),
     "hidden folders": (names("_other/part-1.parquet", ".hive-staging_1/part-1.parquet"), []),
@@ -79,7 +90,7 @@ DATA: dict[str, tuple[Shape, list[str]]] = {
         lambda folder, _: void(put(folder, "ein Teil, äöü 日本 #1% [a]{b}*?.parquet")),
         ["ein Teil, äöü 日本 #1% [a]{b}*?.parquet"],
     ),
-}  # fmt: skip
+}
 
 
 def void(_: object) -> None:
@@ -103,6 +114,37 @@ def test_what_is_data_is_found_and_what_is_hidden_is_not(
     assert [file.path for file in files] == found
     assert sum(file.rows for file in files) == 3 + 2 * len(more)
     plan.check_ready(folder, **{**READY, "min_rows": 3 + 2 * len(more)})
+
+
+PARTS = st.lists(
+    st.sampled_from(["a", "b=1", "_c", "_d=2", ".e", "2024-01", "f.parquet", "ü", "._g", "h._i"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(PARTS, max_size=8))
+def test_a_file_is_data_or_hidden_by_its_name_or_a_folder_s(paths: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        every = set()
+        for parts in paths:
+            path = folder.joinpath(*parts)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(exist_ok=False)
+            except OSError:
+                continue  # a file is where a folder would be, or the other way round
+            every.add(path)
+        found = data_files(folder)
+        assert len(found) == len(set(found))
+        left_out = every - set(found)
+        assert set(found) <= every
+        for path in found:
+            assert not any(map(hidden, path.relative_to(folder).parts))
+        for path in left_out:
+            assert any(map(hidden, path.relative_to(folder).parts))
 
 
 def loop(folder: Path, _: Path) -> None:
@@ -228,9 +270,15 @@ def test_every_entry_of_a_folder_that_is_refused_is_said_at_once(folder: Path) -
 
 @pytest.mark.parametrize(
     "name",
-    ["part-1.parquet._COPYING_", "region=eu._COPYING_/", "part-1.parquet.3f2a.partial", "x.tmp",
-     "_temporary/0/", "_started_7"],
-)  # fmt: skip
+    [
+        "part-1.parquet._COPYING_",
+        "region=eu._COPYING_/",
+        "part-1.parquet.3f2a.partial",
+        "x.tmp",
+        "_temporary/0/",
+        "_started_7",
+    ],
+)
 def test_a_file_that_is_still_written_is_waited_for(folder: Path, name: str) -> None:
     names(name)(folder, folder)
     for asked in (data_files, lambda at: plan.check_ready(at, **READY)):
@@ -265,8 +313,12 @@ def test_what_may_not_be_read_is_refused_and_does_not_vanish(closed: str) -> Non
         table.chmod(0o755)
         folder = put(table / "ds=2024-01-01", "part-0.parquet").parent
         put(folder / "region=eu")
-        path = {"partition": folder, "folder": folder / "region=eu", "table": table,
-                "file": folder / "region=eu" / "part-1.parquet"}[closed]  # fmt: skip
+        path = {
+            "partition": folder,
+            "folder": folder / "region=eu",
+            "table": table,
+            "file": folder / "region=eu" / "part-1.parquet",
+        }[closed]
         path.chmod(0)
         cache = Path("/dev/null/cache.json")  # not come to
         try:
@@ -305,16 +357,6 @@ def test_a_lake_table_without_the_folder_is_refused_as_such(tmp_path: Path) -> N
     assert not isinstance(caught.value, PartitionMissing)
 
 
-def test_folders_within_folders_without_number_are_walked(tmp_path: Path) -> None:
-    """Deeper than Python calls functions."""
-    deep = os.fspath(tmp_path)
-    for _ in range(1050):
-        deep += "/a"
-        os.mkdir(deep)
-    put(Path(deep))
-    assert len(data_files(tmp_path)) == 1
-
-
 def test_a_path_that_the_system_finds_too_long_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     here, name = os.open(tmp_path / "a", os.O_DIRECTORY), "b" * 200
@@ -329,8 +371,16 @@ def test_a_path_that_the_system_finds_too_long_is_refused(tmp_path: Path) -> Non
         data_files(tmp_path)
 
 
-HIDDEN = {"_SUCCESS": True, "_metadata": True, ".x": True, "._x=1": True, "_x=1": False,
-          "_": True, "x": False, "x._y": False}  # fmt: skip
+HIDDEN = {
+    "_SUCCESS": True,
+    "_metadata": True,
+    ".x": True,
+    "._x=1": True,
+    "_x=1": False,
+    "_": True,
+    "x": False,
+    "x._y": False,
+}
 
 
 @pytest.mark.parametrize("name", HIDDEN)

@@ -18,8 +18,17 @@ from pathlib import Path
 
 from nocturne.errors import InputError, NotReady
 
-__all__ = ["as_pattern", "data_files", "entries", "hidden", "listing", "path_keys", "present",
-           "printable", "refuse_lake"]  # fmt: skip
+__all__ = [
+    "as_pattern",
+    "data_files",
+    "entries",
+    "hidden",
+    "listing",
+    "path_keys",
+    "present",
+    "printable",
+    "refuse_lake",
+]
 
 _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
 """Ends of names while a file is written: by hdfs, rclone, WinSCP, browsers, and by whoever

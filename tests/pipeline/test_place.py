@@ -48,8 +48,9 @@ print(prepare(loaded, night).action)
 
 def _may_mount() -> bool:
     try:
-        done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "t", "/mnt"], check=False,
-                              capture_output=True)  # fmt: skip
+        done = subprocess.run(
+            [*UNSHARE, "mount", "-t", "tmpfs", "t", "/mnt"], check=False, capture_output=True
+        )
     except FileNotFoundError:
         return False
     return done.returncode == 0
@@ -61,9 +62,12 @@ def test_an_output_on_another_file_system_than_its_state_is_refused_by_prepare(p
         pytest.skip("this system gives no mount namespace to its users (unshare)")
     project()
     done = subprocess.run(
-        [*UNSHARE, sys.executable, "-c", SCRIPT.format(day=DAY)], capture_output=True, text=True,
-        check=False, timeout=300,
-    )  # fmt: skip
+        [*UNSHARE, sys.executable, "-c", SCRIPT.format(day=DAY)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     disk, bound, partition = (line for line in done.stdout.splitlines() if "refused: " in line)
     for said in (disk, bound):

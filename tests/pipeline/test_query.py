@@ -19,6 +19,7 @@ from nocturne.pipeline.runs import results_of
 from nocturne.reading import open_parquet
 from nocturne.rundir import scored_path
 from nocturne.spark.query import read_files
+from nocturne.walk import hidden
 
 pytestmark = pytest.mark.usefixtures("_spark")
 DAY = "2024-01-02"
@@ -83,6 +84,25 @@ def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[n
     rows = direct.cast(sample(1).schema).sort_by("id").to_pylist()
     assert len(rows) == 20 * len([name for name in names if not name.startswith(("_S", ".", "_c"))])
     assert [row.asDict() for row in found.drop(*keys).orderBy("id").collect()] == rows
+
+
+def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # type: ignore[no-untyped-def]
+    """By Spark's own function: it lists `_metadata`, whose rows it then leaves out."""
+    hides = spark._jvm.org.apache.spark.util.HadoopFSUtils.shouldFilterOutPathName
+    markers = [
+        "_SUCCESS",
+        "_metadata",
+        "_common_metadata",
+        "_metadata_1",
+        "_temporary",
+        "_started_1",
+    ]
+    names = ["a.parquet", "_a", "_a=1", "._a=1", ".a", "a._b", "_", "=", "a._COPYING_", *markers]
+    for name in names:
+        assert hides(name) is (
+            (hidden(name) and not name.startswith(("_metadata", "_common_metadata")))
+            or name.endswith("._COPYING_")
+        ), name
 
 
 def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
