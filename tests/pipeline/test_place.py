@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from nocturne import config
+from nocturne.cli import app
 from nocturne.errors import PublishError
 from nocturne.pipeline import prepare
 from pipeline.conftest import night_of
@@ -95,6 +97,18 @@ def test_a_published_folder_that_is_a_link_is_refused_and_stays(project, tmp_pat
     folder.unlink()
     moved.rename(folder)
     assert prepare(loaded, night, force=True).action == "score"
+
+
+def test_ready_waits_for_a_copy_and_fails_for_what_time_does_not_mend(project) -> None:  # type: ignore[no-untyped-def]
+    """Airflow's sensor goes by these exit codes."""
+    folder = project().path("data") / f"ds={DAY}"
+    for name, code in (("late.parquet._COPYING_", 75), ("late.parquet", 1)):
+        (folder / name).symlink_to("nowhere")
+        done = CliRunner().invoke(app, ["ready", "p", "--date", DAY])
+        assert done.exit_code == code, done.output
+        assert name in done.stderr
+        (folder / name).unlink()
+    assert CliRunner().invoke(app, ["ready", "p", "--date", DAY]).exit_code == 0
 
 
 def test_a_link_to_nothing_or_a_file_where_scores_would_lie_is_refused(project) -> None:  # type: ignore[no-untyped-def]
