@@ -88,7 +88,8 @@ def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[n
 
 def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # type: ignore[no-untyped-def]
     """By Spark's own function: it lists `_metadata`, whose rows it then leaves out."""
-    hides = spark._jvm.org.apache.spark.util.HadoopFSUtils.shouldFilterOutPathName
+    rule = spark._jvm.org.apache.spark.util.HadoopFSUtils
+    pattern = rule.defaultIgnoredPathSegmentRegexPattern()
     markers = [
         "_SUCCESS",
         "_metadata",
@@ -99,10 +100,27 @@ def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # 
     ]
     names = ["a.parquet", "_a", "_a=1", "._a=1", ".a", "a._b", "_", "=", "a._COPYING_", *markers]
     for name in names:
-        assert hides(name) is (
+        assert rule.shouldFilterOutPathName(name, pattern) is (
             (hidden(name) and not name.startswith(("_metadata", "_common_metadata")))
             or name.endswith("._COPYING_")
         ), name
+
+
+def test_no_setting_of_spark_hides_a_planned_file(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(sample(20), tmp_path / name)
+    files = [file.path for file in plan.fingerprints(tmp_path, tmp_path.with_suffix(".json"))]
+    hides, missing = "spark.sql.files.ignoredPathSegmentRegex", "spark.sql.files.ignoreMissingFiles"
+    try:
+        spark.conf.set(hides, "^a")
+        spark.conf.set(missing, "true")
+        assert read_files(spark, "parquet", {}, str(tmp_path), files).count() == 40
+        (tmp_path / "b.parquet").unlink()
+        with pytest.raises(Exception, match="b.parquet"):
+            read_files(spark, "parquet", {}, str(tmp_path), files).count()
+    finally:
+        for name in (hides, missing):
+            spark.conf.unset(name)
 
 
 def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["read_files", "score_query"]
 
+_STRICT = {
+    "ignoreMissingFiles": "false",
+    "ignoreCorruptFiles": "false",
+    "ignoredPathSegmentRegex": "^[._]",
+}
+"""Spark's defaults, whatever its configuration says: no planned file is left out."""
+
 _SCHEMA = "result string, error string, message string"
 
 
@@ -122,13 +129,9 @@ def read_files(
     the files say counts, as for the other reader.
     """
     paths = [as_pattern(Path(folder) / file) for file in files]
-    strict = {
-        "ignoreMissingFiles": "false",
-        "ignoreCorruptFiles": "false",
-    }  # whatever spark.conf says
 
     def load(how: dict[str, str]) -> DataFrame:
-        return spark.read.options(**strict, **{**how, **options}).format(format_).load(paths)
+        return spark.read.options(**{**_STRICT, **how, **options}).format(format_).load(paths)
 
     if {"basepath", "recursivefilelookup"} & {name.lower() for name in options}:
         return load({})  # the YAML says what becomes a column
