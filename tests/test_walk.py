@@ -231,6 +231,7 @@ REFUSED: dict[str, tuple[Shape, str]] = {
     "a Delta table": (lake("_delta_log", above=1), "belongs to a table of Delta"),
     "a Delta table that is the partition": (lake("_delta_log"), "belongs to a table of Delta"),
     "a Delta table linked": (linked_lake, "belongs to a table of Delta"),
+    "a stream's table": (lake("_spark_metadata", above=1), "belongs to a table of Spark's streams"),
     "a Hudi table": (lake(".hoodie", above=1), "belongs to a table of Hudi"),
     "a Hudi partition": (lake(".hoodie_partition_metadata"), "belongs to a table of Hudi"),
     "an Iceberg table": (

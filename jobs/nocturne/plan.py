@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from nocturne.encoding import Encoding, check_columns, check_output, plain_type
-from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing
+from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing, printable
 from nocturne.files import digest, file_blake3
+from nocturne.lakes import refuse_lake
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 from nocturne.values import kind
-from nocturne.walk import data_files, entries, present, printable, refuse_lake
+from nocturne.walk import data_files, entries, present
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
            "query_pieces", "run_key", "split_keys"]  # fmt: skip

@@ -7,16 +7,15 @@ files and folders are followed.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-from nocturne.errors import InputError, NotReady
+from nocturne.errors import InputError, NotReady, printable
+from nocturne.lakes import acid, refuse_at, refuse_lake, replaced, uncommitted
 
 __all__ = [
     "as_pattern",
@@ -26,8 +25,6 @@ __all__ = [
     "listing",
     "path_keys",
     "present",
-    "printable",
-    "refuse_lake",
 ]
 
 _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
@@ -35,15 +32,6 @@ _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
 renames what is complete. Spark leaves the first out, and so would lose the rows."""
 
 _SUMMARIES = ("_metadata", "_common_metadata")
-_ACID = re.compile(r"(base|delta|delete_delta)_\d{7,}(_\d+)*")
-"""Folders of a transactional Hive table."""
-
-_MARKS = (("Delta", "_delta_log"), ("Hudi", ".hoodie"), ("Hudi", ".hoodie_partition_metadata"))
-_LOG = "whose log decides which files count: some may be removed, or there twice"
-_ADVICE = (
-    "Have the rows to be scored written as plain files into a folder of their own, by something "
-    "that reads the table through its log, and name that folder"
-)
 
 
 def hidden(name: str) -> bool:
@@ -121,12 +109,12 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         InputError, NotReady: as ``data_files``.
     """
-    _refuse_at(folder)
+    refuse_at(folder)
     if folder.is_symlink():
         refuse_lake(Path(os.path.realpath(folder)))
     names = entries(folder)
     files, folders = list[Path](), list[Path]()
-    refused, waiting = _replaced(folder, names), _uncommitted(names)
+    refused, waiting = replaced(folder, names), uncommitted(names)
     for name in names:
         path = folder / name
         if name == "_temporary" or (name.endswith(_UNDER_WAY) and not hidden(name)):
@@ -159,8 +147,8 @@ def _problem(path: Path, folders: list[Path], files: list[Path]) -> str | None:
     except OSError as error:
         return _unseen(path, error)
     if stat.S_ISDIR(status.st_mode):
-        if _ACID.fullmatch(path.name):
-            return f"the folder of a transactional Hive table, {_LOG}. {_ADVICE}"
+        if why := acid(path.name):
+            return why
         folders.append(path)
     elif not stat.S_ISREG(status.st_mode):
         return "neither a file nor a folder; remove it"
@@ -198,63 +186,6 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def refuse_lake(folder: Path) -> None:
-    """Raises: InputError if the folder lies in a table of Delta, Iceberg or Hudi, or is one."""
-    for path in dict.fromkeys((folder, Path(os.path.realpath(folder)))):
-        for place in (path, *path.parents):
-            _refuse_at(place, of=folder)
-
-
-def _refuse_at(place: Path, of: Path | None = None) -> None:
-    for name, mark in _marks(place):
-        raise InputError(
-            f"{of or place} belongs to a table of {name} ({mark}), {_LOG}. {_ADVICE}",
-            path=str(of or place),
-        )
-
-
-def _marks(place: Path) -> Iterator[tuple[str, str]]:
-    """(format, what shows it) if a lake table's own files lie in ``place``."""
-    with suppress(OSError):  # it is not for us to see
-        for name, mark in _MARKS:
-            if (place / mark).exists():
-                yield name, str(place / mark)
-    with suppress(OSError):  # most have no such folder
-        for path in (place / "metadata").iterdir():
-            if ".metadata.json" in path.name:  # v3.metadata.json, 00003-<uuid>.metadata.json, .gz
-                yield "Iceberg", printable(path)
-
-
-def _uncommitted(names: Sequence[str]) -> list[str]:
-    """``_started_<id>`` without ``_committed_<id>``: a write on Databricks that has not ended."""
-    there = set(names)
-    return [
-        name
-        for name in names
-        if name.startswith("_started_") and name.replace("_started_", "_committed_", 1) not in there
-    ]
-
-
-def _replaced(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Files that a ``_committed_<id>`` of Databricks says to be removed, though they are there."""
-    found = []
-    for name in names:
-        if not name.startswith("_committed_"):
-            continue
-        try:
-            removed = json.loads((folder / name).read_bytes() or b"{}").get("removed", ())
-            gone = {str(one) for one in removed}
-        except (OSError, ValueError, AttributeError, TypeError):
-            found.append((name, "can't be read, so it is unknown which files it replaced"))
-            continue
-        found += [
-            (one, f"{name} says that it was replaced; VACUUM the table, or remove the file")
-            for one in names
-            if one in gone
-        ]
-    return found
-
-
 def path_keys(files: Iterable[str]) -> tuple[str, ...]:
     """The keys of ``region=eu/store=1/part-0`` if all relative paths have the same, else none."""
     found = set()
@@ -270,8 +201,3 @@ def path_keys(files: Iterable[str]) -> tuple[str, ...]:
 def as_pattern(path: Path) -> str:
     """A path for Spark, which takes it for a pattern: a backslash takes a character as it is."""
     return "".join(f"\\{letter}" if letter in "\\{}[]*?" else letter for letter in str(path))
-
-
-def printable(path: str | Path) -> str:
-    """A path for a message, also one whose bytes are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from nocturne.config import from_path, key_format
 from nocturne.errors import InputError, choices
+from nocturne.lakes import refuse_lake
 from nocturne.records import Partition
-from nocturne.walk import data_files, listing, present, refuse_lake
+from nocturne.walk import data_files, listing, present
 
 __all__ = ["Table", "inspect"]
 

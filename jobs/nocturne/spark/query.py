@@ -122,9 +122,9 @@ def _planned(run: Run, table: str = "") -> list[str]:
 def read_files(
     spark: SparkSession, format_: str, options: dict[str, str], folder: str, files: list[str]
 ) -> DataFrame:
-    """Exactly these files: Spark's own listing would leave out what lies beside or below
-    ``key=value`` folders.
+    """Exactly these files, whatever folders they lie in.
 
+    Spark's own listing would leave out what lies beside ``key=value`` folders, and below others.
     Keys that all of the paths have become columns, unless the files hold such a column: then what
     the files say counts, as for the other reader.
     """
