@@ -339,6 +339,86 @@ def test_data_that_can_not_be_learnt_from_are_refused(run: Init, root: Path, cas
     assert not (root / "conf" / "pipelines").exists()
 
 
+@pytest.mark.parametrize(
+    "days",
+    [
+        ("2026-01-01", "2026-01-02"),
+        ("2026/01/01", "2026/01/02"),
+        ("20260101", "20260102"),
+        ("day-2026_01_01",),
+    ],
+)
+def test_folders_named_by_a_day_without_a_key_are_not_made_one_table(
+    run: Init, root: Path, days: tuple[str, ...]
+) -> None:
+    table(root / "data", *days)
+    with pytest.raises(InputError, match=r"has a folder .* like one of many days.*ds=2013-04-01/"):
+        run()
+    assert not (root / "conf" / "pipelines").exists()
+    for day in days:  # what the message says to do
+        by_day = root / "by_day" / f"ds=2026-01-0{day[-1]}"
+        by_day.parent.mkdir(exist_ok=True)
+        by_day.symlink_to(root / "data" / day)
+    run(input_path="by_day")
+    assert config.load("sales", root=root).pipeline.input.partition == {"ds": "%Y-%m-%d"}
+    run("one", input_path=f"data/{days[0]}")
+    assert config.load("one", root=root).pipeline.input.partition == {}
+
+
+def test_folders_that_are_no_days_are_one_table(run: Init, root: Path) -> None:
+    folder = table(root / "data", "eu", "us")
+    run(keys=["store", "sale"])
+    assert config.load("sales", root=root).pipeline.input.partition == {}
+    [everything] = inspect(folder).partitions
+    assert len(inspect(folder).files(everything)) == 2
+
+
+def lost(data: Path, case: str) -> None:
+    """A table of which a night would not see some files, or not the right ones."""
+    if case == "beside":
+        (table(data) / "part-0.parquet").rename(data / "late.parquet")
+        table(data, "ds=2024-01-01")
+    elif case == "mixed":
+        table(data, "ds=2024-01-01", "ds=2024-01-01/region=eu")
+    elif case == "a day without its key":
+        table(data, "ds=2024-01-01", "2024-01-02")
+    elif case == "deeper":
+        table(data, "flights/ds=2024-01-01")
+    elif case == "delta":
+        (table(data, "ds=2024-01-01") / "_delta_log").mkdir()
+    elif case == "iceberg":
+        table(data, "data/ds=2024-01-01")
+        (data / "metadata").mkdir()
+        (data / "metadata" / "00000-1.metadata.json").touch()
+    elif case == "loop":
+        (table(data, "ds=2024-01-01") / "ds=2024-01-01" / "back=1").symlink_to("..")
+        (data / "ds=2024-01-01" / "part-0.parquet").unlink()
+    else:
+        (table(data, "ds=2024-01-01") / "ds=2024-01-02").symlink_to("nowhere")
+
+
+LOST = {
+    "beside": "late.parquet lies beside the partition folders ds=2024-01-01",
+    "mixed": "part-0.parquet lies beside the partition folders region=eu",
+    "a day without its key": "data/2024-01-02 lies beside the partition folders ds=2024-01-01",
+    "deeper": "the partition folders of .* lie deeper in it.*Point --input at .*data/flights",
+    "delta": "belongs to a table of Delta",
+    "iceberg": "belongs to a table of Iceberg",
+    "loop": "has a partition key twice",
+    "dangling": "ds=2024-01-02: is a link to nowhere",
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_a_table_of_which_nights_would_miss_something_is_refused(
+    run: Init, root: Path, case: str
+) -> None:
+    lost(root / "data", case)
+    with pytest.raises(InputError, match=LOST[case]):
+        run()
+    assert not (root / "conf" / "pipelines").exists()
+
+
 def test_given_keys_are_taken_though_they_repeat_and_the_yaml_says_so(
     run: Init, root: Path
 ) -> None:

@@ -115,15 +115,15 @@ def _pipelines() -> Iterator[Check]:
 
 
 def _publishable(name: str, layout: Layout) -> Check:
-    """Tries the atomic exchange in the folder that the scores will lie in."""
-    folder = layout.table.parent
-    while not folder.exists():
-        folder = folder.parent
+    """Tries the atomic exchange between the folders of the state and of the scores."""
+    folder = layout.table
     title = f"{name}: output"
     try:
-        check_exchange(folder)
+        check_exchange(layout.state, folder)
     except (OSError, NocturneError) as error:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
+    while not folder.exists():
+        folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     return Check(title, True, f"{layout.table}, {free:.0f} GiB free", "")
 

@@ -23,6 +23,7 @@ terminal one with 1; Airflow's retries follow that.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -45,6 +46,7 @@ __all__ = [
     "TerminalError",
     "choices",
     "disk_errors",
+    "printable",
 ]
 
 
@@ -164,3 +166,8 @@ def choices(options: Iterable[object], limit: int = 12) -> str:
         return "(there are none)"
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path for a message, also one whose bytes are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

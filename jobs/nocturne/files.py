@@ -72,7 +72,17 @@ def exchange(one: Path, other: Path) -> None:
     if done == 0:
         return
     code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV):
+    if code == errno.EXDEV:
+        raise PublishError(
+            f"{one} and {other} lie on two file systems (or mounts), so they can't change places; "
+            "nothing was changed. Put output.path and the _nocturne folder beside it on one"
+        )
+    if code == errno.EBUSY:
+        raise PublishError(
+            f"{other} is a mount point, or in use as one, so it can't be replaced; nothing was "
+            "changed. Mount a folder above output.path instead"
+        )
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         raise PublishError(
             f"the file system of {other} has no atomic exchange of folders "
             f"({os.strerror(code)}); nothing was changed. Put output.path on a local Linux file "
@@ -81,18 +91,25 @@ def exchange(one: Path, other: Path) -> None:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def check_exchange(folder: Path) -> None:
-    """Tries the exchange with two empty folders in ``folder``.
+def check_exchange(folder: Path, across: Path | None = None) -> None:
+    """Tries the exchange of an empty folder in ``folder`` with one in ``across``, or in it too.
+
+    Where they are not made yet, the folders that they will be made in are tried.
 
     Raises:
         PublishError: it can't be done there.
-        OSError: the folder can't be written.
+        OSError: a folder can't be written.
     """
-    with tempfile.TemporaryDirectory(prefix=".nocturne-", dir=folder) as scratch:
-        one, other = Path(scratch) / "one", Path(scratch) / "other"
-        one.mkdir()
-        other.mkdir()
-        exchange(one, other)
+    place, other_place = _existing(folder), _existing(across or folder)
+    with (
+        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=place) as one,
+        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=other_place) as other,
+    ):
+        exchange(Path(one), Path(other))
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 @contextmanager

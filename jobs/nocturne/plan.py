@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from nocturne.encoding import Encoding, check_columns, check_output, plain_type
-from nocturne.errors import InputError, NotReady, PartitionMissing
+from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing, printable
 from nocturne.files import digest, file_blake3
+from nocturne.lakes import refuse_lake
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 from nocturne.values import kind
+from nocturne.walk import data_files, entries, present
 
-__all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
+__all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
            "query_pieces", "run_key", "split_keys"]  # fmt: skip
 
 Piece = tuple[InputFile, tuple[int, ...], int, int]
@@ -31,16 +33,6 @@ Piece = tuple[InputFile, tuple[int, ...], int, int]
 
 OUTPUT_VERSION = 2
 """Raised only when the same input and model would give other output bytes."""
-
-
-def data_files(folder: Path) -> list[Path]:
-    """The Parquet files of a partition, sorted by name; hidden and marker files left out."""
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file()
-        and not any(part.startswith((".", "_")) for part in p.relative_to(folder).parts)
-    )
 
 
 def check_ready(
@@ -53,26 +45,27 @@ def check_ready(
 
     Raises:
         PartitionMissing: there is no such folder.
-        NotReady: a condition of ``input.ready`` does not hold yet.
-        InputError: a file is not Parquet.
+        NotReady: a condition of ``input.ready`` does not hold yet, or files are being written.
+        InputError: a file is not Parquet, or the folder holds what can't be taken as data.
     """
-    if not folder.is_dir():
+    refuse_lake(folder)
+    if not present(folder):
         parent = folder.parent
-        near = sorted(known)
+        near = sorted(map(printable, known))
         there = f"the table has {near[0]} to {near[-1]}" if near else f"{parent} has no partition"
         raise PartitionMissing(
             f"partition {folder} does not exist: {there}. Check the date and input.path, or set "
             "input.on_missing: skip",
             path=str(folder),
         )
-    if success_file and not (folder / "_SUCCESS").exists():
+    if success_file and "_SUCCESS" not in entries(folder):
         raise NotReady(
             f"{folder} has no _SUCCESS file yet (input.ready.success_file); run this again when "
             "its writer is done"
         )
     files = data_files(folder)
     if min_age_minutes and files:
-        age = (time.time() - max(f.stat().st_mtime for f in files)) / 60
+        age = (time.time() - max(_stat(f).st_mtime for f in files)) / 60
         if age < min_age_minutes:
             raise NotReady(
                 f"{folder} was written {age:.0f} minutes ago, input.ready.min_age_minutes is "
@@ -89,12 +82,23 @@ def check_ready(
             )
 
 
+def _stat(path: Path) -> os.stat_result:
+    """Raises: InputChanged if the file went since it was listed."""
+    try:
+        return path.stat()
+    except OSError as error:
+        raise InputChanged(
+            f"{path} was there a moment ago ({error.strerror}); run this again when its writer is "
+            "done"
+        ) from None
+
+
 def _footer(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path} ({path.stat().st_size} bytes) is not a readable Parquet file: {error}. "
+            f"{path} ({_stat(path).st_size} bytes) is not a readable Parquet file: {error}. "
             "Have it written again, or move it out of the partition",
             path=str(path),
         ) from None
@@ -107,7 +111,9 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
     touched is not read again.
 
     Raises:
-        InputError: the partition has no data files or no rows, or a file is damaged.
+        InputError: the partition has no data files or no rows, a file is damaged, or what is
+            there can't be taken as data.
+        NotReady, InputChanged: files are being written.
     """
     cache: dict[str, InputFile] = {}
     if cache_file.exists():
@@ -116,14 +122,21 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
             cache = {f.path: f for f in stored}
 
     def described(path: Path) -> InputFile:
-        stat = path.stat()
+        stat = _stat(path)
         name = path.relative_to(folder).as_posix()
         seen = cache.get(name)
         now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
             return seen
         rows = _footer(path).num_rows if parquet else 0
-        return InputFile(name, file_blake3(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
+        try:
+            hashed = file_blake3(path)
+        except OSError as error:
+            raise InputError(
+                f"{path} can't be read: {error.strerror}. The user that runs Nocturne must be able "
+                "to read it"
+            ) from None
+        return InputFile(name, hashed, stat.st_size, stat.st_mtime_ns, stat.st_ino, rows)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing runs without Python's lock
         found = list(threads.map(described, data_files(folder)))

@@ -60,6 +60,58 @@ def test_what_is_odd_is_scored(make_root: MakeRoot, change: Callable[[Path], Non
     root.check()
 
 
+def test_a_linked_folder_and_a_key_that_starts_with_an_underscore_are_of_the_night(
+    make_root: MakeRoot,
+) -> None:
+    root = make_root()
+    before = sum(pq.read_metadata(path).num_rows for path in root.input.glob("*.parquet"))
+    elsewhere, beside = root.path / "elsewhere" / "region=eu", root.input / "_region=us"
+    for folder, first in ((elsewhere, 50_000), (beside, 60_000)):
+        folder.mkdir(parents=True)
+        pq.write_table(rows(200, 1, first), folder / "part-0.parquet")
+    (root.input / "region=eu").symlink_to(elsewhere)
+    assert root.night() == 0
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.rows_in == before + 400
+
+
+def _dangling(folder: Path) -> None:
+    (folder / "part-1.parquet").unlink()
+    (folder / "part-1.parquet").symlink_to("nowhere")
+
+
+def _copied(folder: Path) -> None:
+    (folder / "part-9.parquet._COPYING_").write_bytes((folder / "part-1.parquet").read_bytes())
+
+
+def _delta(folder: Path) -> None:
+    (folder.parent / "_delta_log").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (_dangling, 1, "part-1.parquet: is a link to nowhere"),
+        (_copied, 75, "is still being written: it has part-9.parquet._COPYING_"),
+        (_delta, 1, "belongs to a table of Delta"),
+    ],
+)
+def test_what_is_no_plain_folder_of_files_is_refused_or_waited_for(
+    make_root: MakeRoot,
+    capfd: pytest.CaptureFixture[str],
+    change: Callable[[Path], None],
+    code: int,
+    said: str,
+) -> None:
+    root = make_root()
+    change(root.input)
+    assert root.night() == code
+    assert said in capfd.readouterr().err
+    assert not root.output.exists()
+
+
 def test_text_among_numbers_is_cast_and_what_is_none_is_quarantined(make_root: MakeRoot) -> None:
     """A column that one "n/a" made text, in one file of three."""
     root = make_root()

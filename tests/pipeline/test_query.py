@@ -9,13 +9,17 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from nocturne import config
+from conftest import sample
+from nocturne import config, plan
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError, StateError
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.runs import results_of
+from nocturne.reading import open_parquet
 from nocturne.rundir import scored_path
+from nocturne.spark.query import read_files
+from nocturne.walk import hidden
 
 pytestmark = pytest.mark.usefixtures("_spark")
 DAY = "2024-01-02"
@@ -45,6 +49,78 @@ def test_both_readers_give_the_same_scores(project) -> None:  # type: ignore[no-
     found = _published(_score(by_spark))
     assert found.schema.names == direct.schema.names
     assert found.equals(direct.cast(found.schema))
+
+
+SHAPES: dict[str, tuple[list[str], list[str]]] = {
+    "keys below": (["region=eu/a.parquet", "region=us/b.parquet"], ["region"]),
+    "a link to a folder": (["region=us/a.parquet"], ["region"]),
+    "a file beside a key": (["a.parquet", "_region=eu/b.parquet"], []),
+    "keys of two depths": (["r=1/a.parquet", "r=2/s=3/b.parquet"], []),
+    "folders without keys": (["a.parquet", "plain/b.parquet", "plain/er/c.parquet"], []),
+    "a key that is a column too": (["word=x/a.parquet", "word=y/b.parquet"], []),
+    "odd letters": (["a, äöü {b}[c]*? #1%20.parquet", "x\\y/b.parquet", "10:30/c.parquet"], []),
+    "hidden": (["a.parquet", "_SUCCESS", ".b.crc", "_c/d.parquet"], []),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[no-untyped-def]
+    spark, tmp_path: Path, shape: str
+) -> None:
+    names, keys = SHAPES[shape]
+    folder = tmp_path / "data" / "ds=2024-01-02"
+    folder.mkdir(parents=True)
+    if shape == "a link to a folder":
+        (tmp_path / "elsewhere").mkdir()
+        (folder / "region=us").symlink_to(tmp_path / "elsewhere")
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(sample(20, number, 20 * number), folder / name)
+    files = [file.path for file in plan.fingerprints(folder, tmp_path / "cache.json")]
+
+    found = read_files(spark, "parquet", {}, str(folder), files)
+    assert found.columns == [*sample(1).column_names, *keys]
+    direct = pa.concat_tables([open_parquet(folder / file).read() for file in files])
+    rows = direct.cast(sample(1).schema).sort_by("id").to_pylist()
+    assert len(rows) == 20 * len([name for name in names if not name.startswith(("_S", ".", "_c"))])
+    assert [row.asDict() for row in found.drop(*keys).orderBy("id").collect()] == rows
+
+
+def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # type: ignore[no-untyped-def]
+    """By Spark's own function: it lists `_metadata`, whose rows it then leaves out."""
+    rule = spark._jvm.org.apache.spark.util.HadoopFSUtils
+    pattern = rule.defaultIgnoredPathSegmentRegexPattern()
+    markers = [
+        "_SUCCESS",
+        "_metadata",
+        "_common_metadata",
+        "_metadata_1",
+        "_temporary",
+        "_started_1",
+    ]
+    names = ["a.parquet", "_a", "_a=1", "._a=1", ".a", "a._b", "_", "=", "a._COPYING_", *markers]
+    for name in names:
+        assert rule.shouldFilterOutPathName(name, pattern) is (
+            (hidden(name) and not name.startswith(("_metadata", "_common_metadata")))
+            or name.endswith("._COPYING_")
+        ), name
+
+
+def test_no_setting_of_spark_hides_a_planned_file(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(sample(20), tmp_path / name)
+    files = [file.path for file in plan.fingerprints(tmp_path, tmp_path.with_suffix(".json"))]
+    hides, missing = "spark.sql.files.ignoredPathSegmentRegex", "spark.sql.files.ignoreMissingFiles"
+    try:
+        spark.conf.set(hides, "^a")
+        spark.conf.set(missing, "true")
+        assert read_files(spark, "parquet", {}, str(tmp_path), files).count() == 40
+        (tmp_path / "b.parquet").unlink()
+        with pytest.raises(Exception, match="b.parquet"):
+            read_files(spark, "parquet", {}, str(tmp_path), files).count()
+    finally:
+        for name in (hides, missing):
+            spark.conf.unset(name)
 
 
 def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -178,5 +254,5 @@ def test_input_error_is_what_a_missing_table_gives(project) -> None:  # type: ig
         overrides={"scoring.reader": "spark", "input.sql": "SELECT * FROM input JOIN w USING (id)",
                    "input.tables": {"w": "nowhere"}},
     )  # fmt: skip
-    with pytest.raises(InputError, match="nowhere is empty: it has no Parquet file"):
+    with pytest.raises(InputError, match="nowhere is not there; check input.path and input.tables"):
         prepare(loaded, partition(loaded.pipeline.input.partition, DAY))

@@ -12,6 +12,7 @@ import pytest
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
 from nocturne.errors import InputError, NotReady, PartitionMissing
+from nocturne.walk import data_files
 
 READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0, "known": iter(())}
 
@@ -121,10 +122,10 @@ def test_a_row_group_larger_than_a_split_is_a_split(tmp_path: Path) -> None:
 
 def test_markers_and_hidden_files_are_no_data(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5))
-    for name in ("_SUCCESS", ".part.crc", "_temporary/x.parquet"):
+    for name in ("_SUCCESS", ".part.crc", "_other/x.parquet"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    assert [p.name for p in plan.data_files(folder)] == ["a.parquet"]
+    assert [p.name for p in data_files(folder)] == ["a.parquet"]
 
 
 def test_a_missing_partition_says_what_there_is(tmp_path: Path) -> None:

@@ -236,6 +236,20 @@ def test_a_published_folder_that_lost_a_file_is_not_intact(make_run: MakeRun) ->
     assert not publish.intact(manifest, folder)
 
 
+def test_a_link_that_came_after_planning_is_not_replaced(make_run: MakeRun) -> None:
+    run = make_run()
+    first = _publish(run)
+    again = make_run({"part-0.parquet": sample(1500, seed=2)}, based_on=first.id)
+    folder, moved = Path(run.output_dir), Path(run.output_dir).with_name("moved")
+    folder.rename(moved)
+    folder.symlink_to(moved)
+    with pytest.raises(PublishError, match="is a link to .*moved"):
+        _publish(again)
+    assert folder.is_symlink()
+    assert [m.id for m in publish.history(Path(run.state_dir))] == [first.id]
+    assert _ids(run) == list(range(2500))
+
+
 def test_an_exchange_swaps_two_folders(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -252,9 +266,7 @@ def test_an_exchange_across_file_systems_is_refused_with_advice(tmp_path: Path) 
     far.mkdir()
     (tmp_path / "near").mkdir()
     try:
-        with pytest.raises(
-            PublishError, match="no atomic exchange of folders.*nothing was changed"
-        ):
+        with pytest.raises(PublishError, match="lie on two file systems.*nothing was changed"):
             exchange(tmp_path / "near", far)
     finally:
         far.rmdir()

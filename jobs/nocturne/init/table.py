@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne.config import from_path, key_format
 from nocturne.errors import InputError, choices
-from nocturne.plan import data_files
+from nocturne.lakes import refuse_lake
 from nocturne.records import Partition
+from nocturne.walk import data_files, listing, present
 
 __all__ = ["Table", "inspect"]
 
@@ -26,6 +28,10 @@ _NAMED = {
 
 _DATES = ("%Y-%m-%d", "%Y%m%d", "%Y_%m_%d", "%Y-%m-%dT%H", "%Y-%m-%d-%H", "%Y%m%d%H", "%Y-%m",
           "%Y%m")  # fmt: skip
+
+
+_DATED = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?([0-2]\d|3[01]))?)?(?!\d)")
+"""In a folder's name: it holds the rows of that day, month or year."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,12 @@ def inspect(path: Path) -> Table:
     """The table below ``path``.
 
     Raises:
-        InputError: there is none, it has no file, or no partition key tells a date.
+        InputError: there is none, it has no file, no partition key tells a date, or files lie
+            where no night would score them.
+        NotReady: a file is still being written.
     """
-    if not path.is_dir():
+    refuse_lake(path)
+    if not present(path):
         parent = path.parent
         there = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
         raise InputError(
@@ -64,12 +73,14 @@ def inspect(path: Path) -> Table:
         )
     folders = list(_partition_folders(path))
     if not folders:
-        if not data_files(path):
+        files = data_files(path)
+        if not files:
             raise InputError(
                 f"{path} is empty; expected Parquet files in it, or in folders such as "
                 "ds=2013-04-01/",
                 path=str(path),
             )
+        _check_whole(path, files)
         return Table(path, {}, (Partition("all"),), {})
     layout, others = _layout(path, folders)
     found = {f: from_path(layout, f) for f in folders}
@@ -84,16 +95,48 @@ def inspect(path: Path) -> Table:
 
 
 def _partition_folders(path: Path, below: str = "") -> Iterator[str]:
-    """Paths ``a=1/b=2`` of the innermost partition folders, relative to the table."""
-    children = sorted(
-        p.name
-        for p in (path / below).iterdir()
-        if p.is_dir() and "=" in p.name and not p.name.startswith((".", "_"))
-    )
-    for name in children:
+    """Paths ``a=1/b=2`` of the innermost partition folders, relative to the table.
+
+    Raises:
+        InputError: something lies beside them, or links have no end.
+    """
+    files, folders = listing(path / below)
+    keyed = [folder.name for folder in folders if "=" in folder.name]
+    beside = [*files, *(folder for folder in folders if "=" not in folder.name)]
+    if keyed and beside:
+        raise InputError(
+            f"{beside[0]} lies beside the partition folders {choices(keyed, 3)}, in none of them, "
+            "so no night would score it. Move it into one of them, or out of the table"
+        )
+    names = [piece.partition("=")[0] for piece in below.split("/")]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"{path / below} has a partition key twice; expected each once. If a folder links back "
+            "to one that it lies in, remove the link"
+        )
+    for name in keyed:
         yield from _partition_folders(path, f"{below}/{name}" if below else name)
-    if not children and below:
+    if not keyed and below:
         yield below
+
+
+def _check_whole(path: Path, files: Sequence[Path]) -> None:
+    """Raises: InputError if a table without partition folders holds days or partitions."""
+    folders = {folder for file in files for folder in file.relative_to(path).parents}
+    for folder in sorted(folders):
+        if "=" in folder.name:
+            raise InputError(
+                f"the partition folders of {path} lie deeper in it: {folder}. Point --input at "
+                f"{path / folder.parent}"
+            )
+        if _DATED.search(folder.name):
+            raise InputError(
+                f"{path} has a folder {folder}, which looks like one of many days; as one table "
+                "without partitions every night would score them all. A day's folder must name a "
+                "key, such as ds=2013-04-01/ or year=2013/month=04/day=01/: rename the folders, "
+                f"or make links to them (ln -s {path / folder} .../ds=2013-04-01); or point "
+                "--input at one of them, which is then an unpartitioned table"
+            )
 
 
 def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:

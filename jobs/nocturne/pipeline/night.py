@@ -147,9 +147,16 @@ def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> b
     """Whether something will be scored, as far as a look at the folders tells."""
     layout = Layout.of(loaded)
     return any(
-        layout.input(night).is_dir() and (force or not layout.output(night).is_dir())
+        _is_folder(layout.input(night)) and (force or not _is_folder(layout.output(night)))
         for night in nights
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # prepare says what is wrong with it
+        return False
 
 
 def _failed(partition: Partition, error: Exception, say: Callable[[str], None]) -> Night:

@@ -275,6 +275,7 @@ def _plan(
             state.clear(state_dir, current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
+    publish.check_target(state_dir, layout.output(partition))
     if wanted.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)

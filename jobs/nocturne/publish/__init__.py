@@ -1,6 +1,6 @@
 """The publish room: staged files become the partition, exactly once, with a manifest."""
 
-from nocturne.publish.commit import check_base, commit, restore, settle, staged
+from nocturne.publish.commit import check_base, check_target, commit, restore, settle, staged
 from nocturne.publish.garbage import Garbage, garbage, remove, scratch, unused
 from nocturne.publish.manifests import (
     current,
@@ -20,8 +20,8 @@ from nocturne.publish.reuse import reuse
 from nocturne.publish.verify import Problem, verify
 
 __all__ = [
-    "Garbage", "Problem", "check_base", "commit", "current", "current_path", "file_name",
-    "garbage", "history", "intact", "known_lineage", "lineage", "manifest_id", "path_of",
-    "read_manifest", "remove", "restore", "reuse", "run_folder", "scratch", "settle", "staged",
-    "unused", "verify", "version_of",
+    "Garbage", "Problem", "check_base", "check_target", "commit", "current", "current_path",
+    "file_name", "garbage", "history", "intact", "known_lineage", "lineage", "manifest_id",
+    "path_of", "read_manifest", "remove", "restore", "reuse", "run_folder", "scratch", "settle",
+    "staged", "unused", "verify", "version_of",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nocturne.errors import PublishError, StateError, Superseded
 from nocturne.failpoints import reach
-from nocturne.files import exchange, file_digest, locked, sync_folder
+from nocturne.files import check_exchange, exchange, file_digest, locked, sync_folder
 from nocturne.publish.manifests import (
     current,
     file_name,
@@ -30,7 +30,39 @@ from nocturne.publish.manifests import (
 )
 from nocturne.records import Manifest, OutputFile, Run, SplitResult, write
 
-__all__ = ["commit", "restore", "settle", "staged"]
+__all__ = ["check_target", "commit", "restore", "settle", "staged"]
+
+
+def check_target(state: Path, target: Path) -> None:
+    """Returns if ``target`` can be published, as far as trying tells without touching it.
+
+    Raises:
+        PublishError: it is a link, a file or a mount point, or can't change places with what
+            lies in ``state``.
+    """
+    _refuse_odd(target)
+    if os.path.ismount(target):
+        raise PublishError(
+            f"{target} is a mount point, so it can't be replaced in one step; nothing was changed. "
+            "Mount a folder above output.path instead"
+        )
+    check_exchange(state, target.parent)
+
+
+def _refuse_odd(target: Path) -> None:
+    if target.is_symlink():
+        raise PublishError(
+            f"{target} is a link to {target.readlink()}: publishing would replace the link, and "
+            "leave what it leads to where no rollback finds it. Nothing was changed. Move the "
+            "folder itself there (on the same file system), or name its place in output.path",
+            path=str(target),
+        )
+    if target.exists() and not target.is_dir():
+        raise PublishError(
+            f"{target} is a file; expected the folder of a published partition, or nothing. "
+            "Nothing was changed. Move it away, or choose another output.path",
+            path=str(target),
+        )
 
 
 def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list[OutputFile]]:
@@ -175,6 +207,7 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
 
 
 def _put_in_force(state: Path, target: Path, table: Path, new: Manifest, keep: int) -> None:
+    _refuse_odd(target)
     path = path_of(state, new.id)
     write(path, new, exclusive=True)
     sync_folder(path.parent)

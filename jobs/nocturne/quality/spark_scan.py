@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.quality.frames import readable
+from nocturne.walk import as_pattern
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (
@@ -50,7 +51,7 @@ def scan_frame(
     schema = _schema(files)
     spark = _session(conf)
     frame = spark.read.options(mergeSchema=True, recursiveFileLookup=True).parquet(
-        *(_escaped(path) for path in files)
+        *(as_pattern(path) for path in files)
     )
 
     def one(name: str) -> Column:
@@ -92,8 +93,3 @@ def _session(conf: Mapping[str, str]) -> SparkSession:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
-
-
-def _escaped(path: Path) -> str:
-    """Spark takes a path for a pattern; a backslash takes a character as it is."""
-    return "".join(f"\\{letter}" if letter in "\\{}[]*?" else letter for letter in str(path))

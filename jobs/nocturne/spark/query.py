@@ -24,11 +24,19 @@ from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of
 from nocturne.spark.work import guarded, open_run, place, raised
+from nocturne.walk import as_pattern, path_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["score_query"]
+__all__ = ["read_files", "score_query"]
+
+_STRICT = {
+    "ignoreMissingFiles": "false",
+    "ignoreCorruptFiles": "false",
+    "ignoredPathSegmentRegex": "^[._]",
+}
+"""Spark's defaults, whatever its configuration says: no planned file is left out."""
 
 _SCHEMA = "result string, error string, message string"
 
@@ -63,6 +71,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
             "scored. Check input.sql and the tables that it joins"
         )
     _check_unchanged(run)
+    _check_rows(run, results)
     _write(run, sorted(results, key=lambda result: result.index))
 
 
@@ -86,13 +95,13 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     assert run.query is not None
     query = run.query
     try:
-        reader = spark.read.options(**query.options).format(query.format)
-        frame = reader.load(run.input_dir)
+        frame = read_files(spark, query.format, query.options, run.input_dir, _planned(run))
         if query.sql is None:
             return frame
         frame.createOrReplaceTempView("input")
         for name, path in query.tables.items():
-            spark.read.parquet(path).createOrReplaceTempView(name)
+            table = read_files(spark, "parquet", {}, path, _planned(run, name))
+            table.createOrReplaceTempView(name)
         return spark.sql(query.sql, args=dict(run.partition.keys))
     except Exception as error:
         raise InputError(
@@ -102,6 +111,35 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
             + (f" and the parameters {', '.join(':' + k for k, _ in run.partition.keys)}"
                if run.partition.keys else "")
         ) from error  # fmt: skip
+
+
+def _planned(run: Run, table: str = "") -> list[str]:
+    """Relative paths of the planned files: of the input, or of a table that the SQL names."""
+    split = [file.path.rpartition(TABLE_MARK) for file in run.files]
+    return [path for name, _, path in split if name == table]
+
+
+def read_files(
+    spark: SparkSession, format_: str, options: dict[str, str], folder: str, files: list[str]
+) -> DataFrame:
+    """Exactly these files, whatever folders they lie in.
+
+    Spark's own listing would leave out what lies beside ``key=value`` folders, and below others.
+    Keys that all of the paths have become columns, unless the files hold such a column: then what
+    the files say counts, as for the other reader.
+    """
+    paths = [as_pattern(Path(folder) / file) for file in files]
+
+    def load(how: dict[str, str]) -> DataFrame:
+        return spark.read.options(**{**_STRICT, **how, **options}).format(format_).load(paths)
+
+    if {"basepath", "recursivefilelookup"} & {name.lower() for name in options}:
+        return load({})  # the YAML says what becomes a column
+    plain = load({"recursiveFileLookup": "true"})
+    keys = {key.lower() for key in path_keys(files)}
+    if not keys or keys & {name.lower() for name in plain.columns}:
+        return plain
+    return load({"basePath": folder})
 
 
 def _fitting(frame: DataFrame, run: Run) -> DataFrame:
@@ -129,6 +167,19 @@ def _check_unchanged(run: Run) -> None:
     for file in run.files:
         table, _, name = file.path.rpartition(TABLE_MARK)
         check_unchanged(Path(run.query.tables[table] if table else run.input_dir) / name, file)
+
+
+def _check_rows(run: Run, results: list[SplitResult]) -> None:
+    """Raises: RetryableError if Spark gave not the very rows that the files' footers count."""
+    assert run.query is not None
+    if run.query.sql is not None or run.query.format != "parquet" or run.query.options:
+        return  # what is left out then, the YAML says
+    given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.files)
+    if given != counted:
+        raise RetryableError(
+            f"Spark gave {given} rows of {run.input_dir}, its files hold {counted}; nothing was "
+            "published. Run the same command again"
+        )
 
 
 def _work(
