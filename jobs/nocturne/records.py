@@ -264,7 +264,7 @@ class Run:
     passthrough: tuple[str, ...]
     files: tuple[InputFile, ...]
     splits: tuple[Split, ...]
-    profile_centers: dict[str, float | None]
+    profile_centers: dict[str, float | int | None]
     based_on: str | None
     config_digest: str
     config: dict[str, Any]
@@ -303,7 +303,10 @@ class ColumnProfile:
     ``counts`` maps a bucket id (numeric, see ``nocturne.buckets``) or a value (category) to
     its exact number of rows; ``other`` are category rows beyond the cap on distinct values, of
     which there are about ``distinct`` in all (``sketch`` says, and can be merged).
-    ``null`` includes neither ``nan`` nor the counted rows. Moments are over finite values.
+    ``null`` includes neither ``nan`` nor the counted rows. A ``center`` that is an integer is
+    subtracted exactly, also where float64 would round. ``away``: the mean of the finite values
+    less ``center``; None for a category. Records of before have the sum of the values, ``total``,
+    and of their squares instead: of large values such sums forget how they differ.
     """
 
     kind: Kind
@@ -312,13 +315,48 @@ class ColumnProfile:
     counts: dict[str, int]
     nan: int = 0
     other: int = 0
-    center: float = 0.0
+    center: float | int = 0.0
     total: float = 0.0
     total_squares: float = 0.0
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | int | None = None
+    maximum: float | int | None = None
     distinct: int | None = None
     sketch: str = ""
+    away: float | None = None
+
+    @property
+    def finite(self) -> int:
+        """Rows of a numeric column with a finite value."""
+        return sum(self.counts.values()) if self.kind == "numeric" else 0
+
+    @property
+    def mean(self) -> float | None:
+        """Of the finite values; None without any. Rounding takes no mean out of their range."""
+        if not self.finite:
+            return None
+        mean = self.center + (mean_away([self]) or 0.0)
+        mean = mean if self.maximum is None else min(mean, self.maximum)
+        return float(mean if self.minimum is None else max(mean, self.minimum))
+
+
+def mean_away(parts: Sequence[ColumnProfile]) -> float | None:
+    """``ColumnProfile.away`` of all rows of some parts, which have one centre.
+
+    Merged in the order given, by weights that are shares: no sum of large numbers is made.
+    """
+    rows, mean = 0, 0.0
+    for part in parts:
+        if part.finite:
+            away = part.total / part.finite - part.center if part.away is None else part.away
+            mean = mean_of_both(rows, mean, part.finite, away)
+            rows += part.finite
+    return mean if any(part.kind == "numeric" for part in parts) else None
+
+
+def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
+    """The mean of ``rows`` values and ``more`` others, which is not 0, from the mean of each."""
+    share = more / (rows + more)
+    return mean * (1 - share) + other * share
 
 
 @dataclass(frozen=True)
@@ -349,7 +387,7 @@ class ColumnBaseline:
     """
 
     kind: Kind
-    center: float
+    center: float | int
     edges: tuple[int, ...]
     values: tuple[str, ...]
     counts: tuple[int, ...]
