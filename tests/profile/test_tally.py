@@ -79,7 +79,9 @@ def test_spread_is_exact_however_far_the_values_lie_from_zero(
     mean = sum(exact) / len(exact)
     expected = times * sum((value - mean) ** 2 for value in exact)
     assert squares == pytest.approx(float(expected), rel=1e-10)
-    assert total == pytest.approx(float(times * sum(exact)), abs=1e-12 * float(sum(map(abs, exact))))
+    assert total == pytest.approx(
+        float(times * sum(exact)), abs=1e-12 * float(sum(map(abs, exact)))
+    )
 
 
 def test_spread_of_what_overflows_is_infinite_or_no_number() -> None:
