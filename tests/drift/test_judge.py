@@ -286,6 +286,7 @@ def test_how_far_a_column_moved_is_said_in_standard_deviations(
 
 RNG = np.random.default_rng(15)
 NORMAL = RNG.normal(0, 1, 20_000)
+WIDE = (NORMAL * 234).astype(int)
 FAR = {
     "around zero": (NORMAL, NORMAL + 0.5),
     "a billion, deviation 1": (NORMAL + 1e9, NORMAL + 1e9 + 0.5),
@@ -294,8 +295,8 @@ FAR = {
     "0 and 1": ((NORMAL > 1) * 1.0, (NORMAL > 0.5) * 1.0),
     "tiny": (NORMAL * 1e-30, (NORMAL + 0.5) * 1e-30),
     "huge": (NORMAL * 1e30, (NORMAL + 0.5) * 1e30),
-    "2**60, wide": ((1 << 60) + (NORMAL * 234).astype(int), (1 << 60) + (NORMAL * 234 + 300).astype(int)),
-    "2**60, narrow": ((1 << 60) + (NORMAL * 9).astype(int), (1 << 60) + (NORMAL * 9 + 6).astype(int)),
+    "2**60, wide": (WIDE + (1 << 60), WIDE + (1 << 60) + 300),
+    "2**60, narrow": (WIDE // 30 + (1 << 60), WIDE // 30 + (1 << 60) + 6),
     "2**63, unsigned": (
         np.array(NORMAL * 50, "i8").astype("u8") + np.uint64(1 << 63),
         np.array(NORMAL * 50 + 25, "i8").astype("u8") + np.uint64(1 << 63),
