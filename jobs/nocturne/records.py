@@ -245,7 +245,8 @@ class Run:
     a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
     -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
     published, whatever the checks say. ``caller``: what started it, if not a command: versions of
-    Airflow, of its Nocturne and of the DAG's bundle.
+    Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
+    ``nocturne.plan``; runs of before it was written down were of 2.
     """
 
     format: int
@@ -276,6 +277,7 @@ class Run:
     segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hold: str = ""
     caller: dict[str, str] = field(default_factory=dict)
+    output_version: int = 2
 
     @property
     def rows(self) -> int:
@@ -571,7 +573,7 @@ class Manifest:
 
     ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
     rolled it back. ``drift_segments``: segment -> column -> PSI; ``drift_segments_alarmed``:
-    segment -> columns that drifted in it.
+    segment -> columns that drifted in it. ``output_version`` is the run's.
     """
 
     format: int
@@ -612,6 +614,7 @@ class Manifest:
     drift_paged: bool = False
     drift_segments: dict[str, dict[str, float]] = field(default_factory=dict)
     drift_segments_alarmed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    output_version: int = 2
 
 
 T = TypeVar("T")

@@ -258,6 +258,7 @@ def _plan(
         segments=_segments(pipeline.drift, resolved.baseline, centers),
         hold=wanted.hold,
         caller=wanted.caller,
+        output_version=plan.OUTPUT_VERSION,
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
