@@ -469,8 +469,8 @@ class QualityResult:
 class FeatureDrift:
     """One column against its baseline. Rates are fractions of rows; ``js`` is a distance.
 
-    ``wasserstein`` is in standard deviations of the baseline; 0 for a category, as is ``ks``, which
-    needs an order.
+    ``wasserstein`` is in standard deviations of the baseline; 0 if that has none (a constant), and
+    for a category, as is ``ks``, which needs an order.
     """
 
     column: str
