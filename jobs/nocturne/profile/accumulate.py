@@ -45,7 +45,8 @@ class NumericProfiler:
         values, center = column.around(self.center)
         finite, away = tally(values, center, self.counts)
         if not math.isfinite(away):  # too large to be added up before they are divided
-            away = float(np.sum(values[np.isfinite(values)] / finite - center / finite))
+            with np.errstate(over="ignore"):  # of the largest floats alone: see ``bounded``
+                away = float(np.sum(values[np.isfinite(values)] / finite - center / finite))
         self.rows += len(column.array)
         self.null += column.array.null_count
         self.nan += len(values) - finite
