@@ -204,6 +204,13 @@ def test_a_constant_column_and_an_empty_one_are_encoded_without_dividing_by_zero
     assert [tensor.name for tensor in encoding.inputs] == ["numbers"]
 
 
+def test_a_constant_is_not_scaled_by_what_rounding_makes_of_its_deviation() -> None:
+    table = pa.table({"x": [0.1] * 1000})
+    assert table["x"].to_numpy().std() > 0
+    [feature] = contract.infer_encoding(table, numeric=["x"], outputs=["y"]).inputs[0].features
+    assert (feature.center, feature.scale) == (0.1, 1.0)
+
+
 def test_integer_and_dictionary_categories_get_codes_in_order_and_unknown_the_last() -> None:
     table = pa.table({"hour": [20, 5, None], "word": pa.array(["b", "a", "b"]).dictionary_encode()})
     encoding = contract.infer_encoding(table, categories=["hour", "word"], outputs=["y"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKETS", "SHIFT", "bucket", "lower_bounds", "middles", "rank"]
+__all__ = ["BUCKETS", "SHIFT", "bucket", "lower_bounds", "rank"]
 
 SHIFT = 18
 """Bits of a float32 that its bucket leaves out."""
@@ -46,9 +46,3 @@ def lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.floa
     bits = np.where(positions >= _HALF, (positions - _HALF) << SHIFT, negative).astype(np.uint32)
     bounds = np.where(bits & _INFINITY == _INFINITY, bits & (_SIGN | _INFINITY), bits)
     return center + bounds.astype(np.uint32).view(np.float32).astype(np.float64)
-
-
-def middles(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
-    """The middle [n] (units of the column) of each of the buckets at ranks ``positions`` [n]."""
-    low, high = (lower_bounds(p, center) for p in (positions, positions + 1))
-    return np.asarray((low + high) / 2)

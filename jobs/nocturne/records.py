@@ -251,7 +251,8 @@ class Run:
     a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
     -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
     published, whatever the checks say. ``caller``: what started it, if not a command: versions of
-    Airflow, of its Nocturne and of the DAG's bundle.
+    Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
+    ``nocturne.plan``; runs of before it was written down were of 2.
     """
 
     mend: ClassVar[str] = "Move its folder away and run the partition again"
@@ -272,7 +273,7 @@ class Run:
     passthrough: tuple[str, ...]
     files: tuple[InputFile, ...]
     splits: tuple[Split, ...]
-    profile_centers: dict[str, float | None]
+    profile_centers: dict[str, float | int | None]
     based_on: str | None
     config_digest: str
     config: dict[str, Any]
@@ -284,6 +285,7 @@ class Run:
     segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     hold: str = ""
     caller: dict[str, str] = field(default_factory=dict)
+    output_version: int = 2
 
     @property
     def rows(self) -> int:
@@ -311,7 +313,10 @@ class ColumnProfile:
     ``counts`` maps a bucket id (numeric, see ``nocturne.buckets``) or a value (category) to
     its exact number of rows; ``other`` are category rows beyond the cap on distinct values, of
     which there are about ``distinct`` in all (``sketch`` says, and can be merged).
-    ``null`` includes neither ``nan`` nor the counted rows. Moments are over finite values.
+    ``null`` includes neither ``nan`` nor the counted rows. A ``center`` that is an integer is
+    subtracted exactly, also where float64 would round. ``away``: the mean of the finite values
+    less ``center``; None for a category. Records of before have the sum of the values, ``total``,
+    and of their squares instead: of large values such sums forget how they differ.
     """
 
     kind: Kind
@@ -320,13 +325,28 @@ class ColumnProfile:
     counts: dict[str, int]
     nan: int = 0
     other: int = 0
-    center: float = 0.0
+    center: float | int = 0.0
     total: float = 0.0
     total_squares: float = 0.0
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | int | None = None
+    maximum: float | int | None = None
     distinct: int | None = None
     sketch: Sketch = ""
+    away: float | None = None
+
+    @property
+    def finite(self) -> int:
+        """Rows of a numeric column with a finite value."""
+        return sum(self.counts.values()) if self.kind == "numeric" else 0
+
+    @property
+    def mean(self) -> float | None:
+        """Of the finite values; None without any. Rounding takes no mean out of their range."""
+        if not self.finite:
+            return None
+        mean = self.center + (mean_away([self]) or 0.0)
+        mean = mean if self.maximum is None else min(mean, self.maximum)
+        return float(mean if self.minimum is None else max(mean, self.minimum))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -343,6 +363,26 @@ def _counted(column: ColumnProfile) -> ColumnProfile:
         if rows < 0 or (numeric and not (bucket.isdecimal() and len(bucket) <= 5)):
             raise ValueError(f"counts: got {bucket[:20]!r}: {rows}, expected buckets and rows")
     return column
+
+
+def mean_away(parts: Sequence[ColumnProfile]) -> float | None:
+    """``ColumnProfile.away`` of all rows of some parts, which have one centre.
+
+    Merged in the order given, by weights that are shares: no sum of large numbers is made.
+    """
+    rows, mean = 0, 0.0
+    for part in parts:
+        if part.finite:
+            away = part.total / part.finite - part.center if part.away is None else part.away
+            mean = mean_of_both(rows, mean, part.finite, away)
+            rows += part.finite
+    return mean if any(part.kind == "numeric" for part in parts) else None
+
+
+def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
+    """The mean of ``rows`` values and ``more`` others, which is not 0, from the mean of each."""
+    share = more / (rows + more)
+    return mean * (1 - share) + other * share
 
 
 @dataclass(frozen=True)
@@ -373,7 +413,7 @@ class ColumnBaseline:
     """
 
     kind: Kind
-    center: float
+    center: float | int
     edges: tuple[int, ...]
     values: tuple[str, ...]
     counts: tuple[int, ...]
@@ -455,8 +495,8 @@ class QualityResult:
 class FeatureDrift:
     """One column against its baseline. Rates are fractions of rows; ``js`` is a distance.
 
-    ``wasserstein`` is in standard deviations of the baseline; 0 for a category, as is ``ks``, which
-    needs an order.
+    ``wasserstein`` is in standard deviations of the baseline; 0 if that has none (a constant), and
+    for a category, as is ``ks``, which needs an order.
     """
 
     column: str
@@ -561,7 +601,7 @@ class Manifest:
 
     ``restores``: after a rollback, the manifest whose files returned; ``approved_by`` then
     rolled it back. ``drift_segments``: segment -> column -> PSI; ``drift_segments_alarmed``:
-    segment -> columns that drifted in it.
+    segment -> columns that drifted in it. ``output_version`` is the run's.
     """
 
     mend: ClassVar[str] = (
@@ -607,6 +647,7 @@ class Manifest:
     drift_paged: bool = False
     drift_segments: dict[str, dict[str, float]] = field(default_factory=dict)
     drift_segments_alarmed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    output_version: int = 2
 
 
 @dataclass(frozen=True)

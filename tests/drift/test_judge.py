@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from scipy.stats import chi2
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.stats import chi2, wasserstein_distance
 
+from nocturne import contract
 from nocturne.drift import METRICS, build_baseline, judge
 from nocturne.drift.threshold import calibrated, reference, sampling_noise, threshold
 from nocturne.errors import ModelError, StateError
-from nocturne.records import Baseline, Profile
+from nocturne.profile import TableProfiler
+from nocturne.records import Baseline, Profile, dump, load
 
 Profiling = Callable[..., Profile]
 
@@ -275,3 +282,84 @@ def test_how_far_a_column_moved_is_said_in_standard_deviations(
     assert moved["temp"] == pytest.approx(0.5, abs=0.1)
     assert moved["score"] < 0.1
     assert moved["carrier"] == 0
+
+
+RNG = np.random.default_rng(15)
+NORMAL = RNG.normal(0, 1, 20_000)
+WIDE = (NORMAL * 234).astype(int)
+FAR = {
+    "around zero": (NORMAL, NORMAL + 0.5),
+    "a billion, deviation 1": (NORMAL + 1e9, NORMAL + 1e9 + 0.5),
+    "2**50, deviation 1": (NORMAL + 2.0**50, NORMAL + 2.0**50 + 0.5),
+    "float32 years": ((2013 + NORMAL / 8).astype("f4"), (2013 + (NORMAL + 0.5) / 8).astype("f4")),
+    "0 and 1": ((NORMAL > 1) * 1.0, (NORMAL > 0.5) * 1.0),
+    "tiny": (NORMAL * 1e-30, (NORMAL + 0.5) * 1e-30),
+    "huge": (NORMAL * 1e30, (NORMAL + 0.5) * 1e30),
+    "2**60, wide": (WIDE + (1 << 60), WIDE + (1 << 60) + 300),
+    "2**60, narrow": (WIDE // 30 + (1 << 60), WIDE // 30 + (1 << 60) + 6),
+    "2**63, unsigned": (
+        np.array(NORMAL * 50, "i8").astype("u8") + np.uint64(1 << 63),
+        np.array(NORMAL * 50 + 25, "i8").astype("u8") + np.uint64(1 << 63),
+    ),
+}  # fmt: skip
+
+
+def _moved(trained: np.ndarray, now: np.ndarray) -> float:
+    """What is said of a night, against the baseline that the training side makes and stores."""
+    made = contract.baseline(pa.table({"x": trained}), pa.table({"p": NORMAL[: len(trained)]}))
+    profiler = TableProfiler({"x": made.columns["x"].center})
+    profiler.update(pa.RecordBatch.from_pydict({"x": now}))
+    stored = load(Baseline, dump(made))
+    return judge(profiler.result(), stored, floor=0.02).columns[0].wasserstein
+
+
+def _exactly(trained: np.ndarray, now: np.ndarray) -> float:
+    """scipy's distance and numpy's deviation, of differences that Python took exactly."""
+    first = trained.tolist()[0]
+    one, other = (np.array([float(v - first) for v in side.tolist()]) for side in (trained, now))
+    scale = np.abs(one).max()
+    return float(wasserstein_distance(one / scale, other / scale) / (one / scale).std())
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_standard_deviations_are_right_however_large_the_values_are(case: str) -> None:
+    trained, now = FAR[case]
+    assert _moved(trained, now) == pytest.approx(_exactly(trained, now), rel=0.03)
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(5, 40), elements=st.floats(-100, 100)),
+    hnp.arrays(np.float64, st.integers(5, 40), elements=st.floats(-100, 100)),
+    st.sampled_from([0.0, 1e6, -1e9]),
+)
+@settings(deadline=None, max_examples=50)
+def test_they_are_those_of_scipy_and_numpy(one: np.ndarray, other: np.ndarray, far: float) -> None:
+    """Off by as much as a bucket is wide, 3% of the distance from the centre, on both sides."""
+    one, other = one + far, other + far
+    assume(one.std() > 1e-3)
+    center, exact = np.median(one), wasserstein_distance(one, other)
+    width = 0.016 * (np.abs(one - center).mean() + np.abs(other - center).mean())
+    off = (width + 0.023 * exact) / (0.977 * one.std())
+    assert abs(_moved(one, other) - exact / one.std()) <= off + 1e-9
+
+
+def test_a_constant_column_has_no_deviation_to_be_said_in() -> None:
+    assert _moved(np.full(100, 0.1), np.full(100, 0.7)) == 0
+
+
+def test_what_lies_beyond_all_buckets_still_has_a_distance() -> None:
+    moved = _moved(np.array([1.0, 2.0, 3.0, 1e300]), np.array([1.0, 2.0, 1e300, 1e300]))
+    assert moved == pytest.approx(0.25 / np.std([0, 0, 0, 1]))
+
+
+def test_a_baseline_of_before_with_sums_is_judged_by_its_counts(
+    profiled: Profiling, steady: Baseline
+) -> None:
+    """Its bins, counts and centre say all that is asked; sums of large numbers are not used."""
+    then = json.loads(dump(steady))
+    for column in then["columns"].values():
+        del column["profile"]["away"]
+        column["profile"] |= {"total": 1e12, "total_squares": 1e30}
+    night = day(profiled, 99, shift=0.5)
+    before = judge(night, load(Baseline, json.dumps(then)), floor=0.02)
+    assert before == judge(night, steady, floor=0.02)

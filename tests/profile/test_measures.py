@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from fractions import Fraction
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nocturne.profile import Measurer
 from nocturne.records import Measure, Measured, dump, load
@@ -70,3 +74,36 @@ def test_the_extremes_of_times_are_told_apart_to_the_nanosecond() -> None:
     found = _counted(Measure("moments", ("t",)), *batches)
     assert (found.minimum, found.maximum) == (
         "1970-01-01T00:00:00+00:00", "1970-01-01T00:00:00.000001001+00:00")  # fmt: skip
+
+
+NEAR = st.lists(st.integers(-1000, 1000), min_size=2, max_size=30)
+FAR = {
+    "int64": st.sampled_from([0, 1 << 53, (1 << 60) + 1, 1001 - (1 << 63)]),
+    "uint64": st.sampled_from([1000, (1 << 63) + 7, (1 << 64) - 1001]),
+    "double": st.sampled_from([0.0, 1e9, -(2.0**40)]),
+}
+
+
+@pytest.mark.parametrize("type_", FAR)
+@given(near=NEAR, cut=st.integers(0, 30), data=st.data())
+def test_a_deviation_is_right_however_far_from_zero_the_values_lie(
+    type_: str, near: list[int], cut: int, data: st.DataObject
+) -> None:
+    far = data.draw(FAR[type_])
+    column = pa.array([far + value for value in near], type_)
+    batches = [pa.record_batch({"x": piece}) for piece in (column.slice(0, cut), column.slice(cut))]
+    found = _counted(Measure("moments", ("x",)), *batches)
+    exact = [Fraction(value) for value in column.to_pylist()]
+    mean = sum(exact) / len(exact)
+    squares = float(sum((value - mean) ** 2 for value in exact))
+    assert found.squares == pytest.approx(squares, rel=1e-6, abs=1e-6 if type_ == "double" else 0)
+    assert found.total == pytest.approx(float(sum(exact)), rel=1e-12, abs=1e-12)
+
+
+def test_a_deviation_merged_over_many_batches_is_that_of_all_rows() -> None:
+    values = np.random.default_rng(7).normal(1e9, 1, 50_000)
+    found = _counted(
+        Measure("moments", ("x",)),
+        *pa.table({"x": values}).to_batches(max_chunksize=777),
+    )
+    assert found.squares == pytest.approx(((values - values.mean()) ** 2).sum(), rel=1e-6)

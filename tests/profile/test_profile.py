@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from nocturne import profile
 from nocturne.buckets import BUCKETS, bucket, lower_bounds, rank
 from nocturne.profile import accumulate
-from nocturne.records import Profile, dump, load
+from nocturne.records import ColumnProfile, Profile, dump, load
 
 CENTERS: dict[str, float | None] = {"x": 1.5, "word": None}
 
@@ -118,11 +120,72 @@ def test_the_number_of_values_does_not_depend_on_the_splits(
     assert (len(word.counts), word.other) == (50, 50)
 
 
-def test_moments_match_numpy() -> None:
-    values = np.random.default_rng(3).normal(5, 2, 1000)
-    x = _profile(pa.table({"x": values}), 4).columns["x"]
-    np.testing.assert_allclose(x.total, values.sum())
-    np.testing.assert_allclose(x.total_squares, (values**2).sum())
+numbers = hnp.arrays(
+    np.float64, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(numbers, st.floats(-1e9, 1e9), st.integers(1, 9))
+def test_a_mean_is_as_exact_as_its_column_and_centre(
+    values: np.ndarray, center: float, pieces: int
+) -> None:
+    exact = sum(map(Fraction, values.tolist())) / len(values)
+    x = _around(center, pa.array(values), pieces)
+    assert x.mean is not None
+    largest = Fraction(max(float(np.abs(values).max()), abs(center)))
+    assert abs(Fraction(x.mean) - exact) <= largest / 10**14
+    assert values.min() <= x.mean <= values.max()
+    assert load(ColumnProfile, dump(x)) == x
+
+
+@pytest.mark.parametrize("center", [0.0, 0.1, 0.5, 1e6])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_the_mean_of_a_constant_is_the_constant(center: float, pieces: int) -> None:
+    assert _around(center, pa.array(np.full(10_000, 0.1)), pieces).mean == 0.1
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=40), st.integers(1, 5))
+def test_integers_beyond_float64_are_counted_exactly_around_an_integer(
+    values: list[int], pieces: int
+) -> None:
+    center = sorted(values)[len(values) // 2]
+    x = _around(center, pa.array(values, pa.int64()), pieces)
+    expected = np.array([float(value - center) for value in values])  # Python's are exact
+    places, counts = np.unique(bucket(expected, 0.0), return_counts=True)
+    assert x.counts == {str(p): c for p, c in zip(places.tolist(), counts.tolist(), strict=True)}
+    assert (x.minimum, x.maximum, x.center) == (min(values), max(values), center)
+    assert type(load(ColumnProfile, dump(x)).center) is int
+    assert x.away == pytest.approx(expected.mean(), rel=1e-9, abs=np.abs(expected).max() * 1e-14)
+
+
+def test_a_float_centre_counts_them_as_baselines_of_before_were_counted() -> None:
+    values = (1 << 60) + np.arange(-500, 500)
+    x = _around(float(1 << 60), pa.array(values), 3)
+    places = np.unique(bucket(values.astype(np.float64), float(1 << 60)))
+    assert sorted(x.counts) == sorted(map(str, places.tolist()))
+
+
+def test_a_record_with_sums_still_has_its_mean_and_merges_with_newer_ones() -> None:
+    text = (
+        '{"kind": "numeric", "rows": 4, "null": 1, "nan": 1, "center": 1.5, "total": 5.0, '
+        '"counts": {"4064": 2}, "total_squares": 12.5, "minimum": 2.0, "maximum": 3.0}'
+    )
+    before = load(ColumnProfile, text)
+    assert before.mean == 2.5
+    now = _around(1.5, pa.array([4.0]), 1)
+    both = profile.merge([Profile(4, {"x": before}), Profile(1, {"x": now})]).columns["x"]
+    assert both.mean == 3.0
+    assert both.counts == {"4064": 2, **now.counts}
+
+
+def _around(center: float | int, values: pa.Array, pieces: int) -> ColumnProfile:
+    size, parts = -(-len(values) // pieces), []
+    for start in range(0, len(values), size):
+        profiler = profile.TableProfiler({"x": center})
+        for batch in pa.table({"x": values[start : start + size]}).to_batches(max_chunksize=1500):
+            profiler.update(batch)
+        parts.append(profiler.result())
+    return profile.merge(parts).columns["x"]
 
 
 def test_numbers_in_a_dictionary_are_numbers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,14 +24,23 @@ WIDE = hnp.arrays(np.float64, st.integers(0, 50), elements=st.floats())
 def test_finite_values_are_counted_in_their_buckets(values, center, times) -> None:  # type: ignore[no-untyped-def]
     many = np.tile(values, times)  # also more than one part of the loop
     counts = np.zeros(BUCKETS, np.int64)
-    finite, total, squares = tally(many, center, counts)
+    finite, away = tally(many, center, counts)
     expected = many[np.isfinite(many)].astype(np.float64)
     assert finite == len(expected)
     assert (counts == np.bincount(bucket(expected, center), minlength=BUCKETS)).all()
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = np.abs(expected).sum()
-        np.testing.assert_allclose(total, expected.sum(), atol=1e-12 * min(scale, 1e300))
-        np.testing.assert_allclose(squares, (expected**2).sum())
+    once = values[np.isfinite(values)].tolist()
+    if once and max(map(abs, once)) * len(many) < 1e308:
+        exact = sum(Fraction(value) - Fraction(center) for value in once) / len(once)
+        largest = max(abs(Fraction(value)) for value in [*once, center])
+        assert abs(Fraction(away) - exact) <= largest / 10**13
+
+
+def test_what_tells_large_values_apart_is_kept() -> None:
+    near = np.random.default_rng(5).normal(0, 1, 100_000)
+    for center in (1e9, -1e12):
+        values = near + center
+        _, away = tally(values, center, np.zeros(BUCKETS, np.int64))
+        assert away == pytest.approx((values - center).mean(), rel=1e-9)
 
 
 def test_zeros_of_both_signs_share_a_bucket() -> None:
@@ -53,6 +63,32 @@ def test_spread_is_around_the_mean(dtype: type) -> None:
     exact = values.astype(np.float64)
     assert total == pytest.approx(exact.sum(), rel=1e-12)
     assert squares == pytest.approx(((exact - exact.mean()) ** 2).sum(), rel=1e-9)
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=50),
+    st.sampled_from([0.0, 1e3, 1e9, -1e12, 2.0**50]),
+    st.integers(1, 60),
+)
+def test_spread_is_exact_however_far_the_values_lie_from_zero(
+    near: list[float], far: float, times: int
+) -> None:
+    values = np.array(near) + far
+    total, squares = spread(np.tile(values, times))
+    exact = [Fraction(value) for value in values.tolist()]
+    mean = sum(exact) / len(exact)
+    expected = times * sum((value - mean) ** 2 for value in exact)
+    assert squares == pytest.approx(float(expected), rel=1e-10)
+    assert total == pytest.approx(
+        float(times * sum(exact)), abs=1e-12 * float(sum(map(abs, exact)))
+    )
+
+
+def test_spread_of_what_overflows_is_infinite_or_no_number() -> None:
+    assert spread(np.array([1e308, -1e308, 3.0])) == (3.0, np.inf)
+    total, squares = spread(np.array([np.inf, 1.0]))
+    assert total == np.inf
+    assert np.isnan(squares)
 
 
 def test_without_a_place_to_keep_what_is_compiled_it_is_compiled_all_the_same() -> None:

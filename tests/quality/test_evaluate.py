@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,64 @@ def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
         watch = Stopwatch()
         evaluate(suites, docs_dir=docs, title="t", watch=watch)
         assert list(watch.seconds) == names
+
+
+class _Markup(HTMLParser):
+    """What a page could run of a hostile text: tags and attributes that name it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {name}={value}" for name, value in attrs if "EVIL" in str(value)]
+
+
+IMAGE = "<img src=x onerror=EVIL()>"
+QUOTES = 'q" onmouseover="EVIL()" x=\''
+ENDS = "</script><script src=EVIL></script>"
+COMMENT = "<!--EVIL $column"
+
+
+def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -> None:
+    """Of the data's columns, of the suite's author and of the run's title."""
+    table = pa.table({IMAGE: [1.0, 2.0, None], QUOTES: ["a", IMAGE, ENDS], ENDS: [1, 2, 3]})
+    words, numbers = [IMAGE, ENDS, QUOTES], [IMAGE, ENDS]
+    checks: list[Check] = [
+        *(("expect_column_values_to_not_be_null", {"column": name}) for name in words),
+        ("expect_column_mean_to_be_between", {"column": IMAGE, "min_value": 5}),
+        ("expect_column_values_to_be_in_set", {"column": QUOTES, "value_set": ["a", *words]}),
+        ("expect_column_values_to_match_regex", {"column": QUOTES, "regex": f"(?<!b){IMAGE}"}),
+        ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": ENDS, "column_B": IMAGE}),
+        ("expect_multicolumn_sum_to_equal", {"column_list": numbers, "sum_total": 3}),
+        ("expect_table_columns_to_match_ordered_list", {"column_list": words}),
+        ("expect_table_columns_to_match_set", {"column_set": [*words, COMMENT]}),
+        ("expect_column_to_exist", {"column": ENDS}),
+        ("expect_column_most_common_value_to_be_in_set", {"column": QUOTES, "value_set": words}),
+        ("expect_column_kl_divergence_to_be_less_than",
+         {"column": QUOTES, "threshold": 0.1,
+          "partition_object": {"values": ["a", IMAGE], "weights": [0.5, 0.5]}}),
+    ]  # fmt: skip
+    notes = {"format": "markdown", "content": [IMAGE, "[x](javascript:EVIL())"]}
+    expectations = [{"type": type_, "kwargs": kwargs, "meta": {"notes": notes, IMAGE: IMAGE},
+                     "notes": IMAGE} for type_, kwargs in checks]  # fmt: skip
+    expectations[0]["description"] = f"{IMAGE} $column"
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"name": IMAGE, "expectations": expectations}))
+    pq.write_table(table, tmp_path / "part.parquet")
+    asked = {"input": Asked(suite, files=(tmp_path / "part.parquet",))}
+    result = evaluate(asked, docs_dir=tmp_path / "docs", title=IMAGE)
+    assert len(result.expectations) == len(checks)
+    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "docs").rglob("*.html")]
+    assert len(pages) == 3
+    assert [_Markup(page).found for page in pages] == [[], [], []]
+    assert not [page for page in pages if COMMENT in page or ENDS in page]
+    assert sum("‹img src=x onerror=EVIL()" in page for page in pages) == 2
+
+
+def test_columns_that_are_in_other_places_are_named(tmp_path: Path) -> None:
+    told = answer(tmp_path, "expect_table_columns_to_match_ordered_list",
+                  column_list=TABLE.column_names[::-1])  # fmt: skip
+    assert not told.success
+    assert "Expected Column Position: 0" in told.observed

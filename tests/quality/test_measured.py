@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -360,3 +361,21 @@ def test_what_has_no_measure_says_why() -> None:
     ]:
         with pytest.raises(NoMeasure, match=said):
             measures(expectation, schema)
+
+
+def test_the_mean_of_a_constant_is_the_constant(context: Any) -> None:
+    parts = [pa.table({"f": pa.array([0.1] * rows)}) for rows in (3, 1000, 77)]
+    asked = [_one("column_mean_to_be_between", column="f", min_value=0.1, max_value=0.1)]
+    [answer] = _measured(context, parts, asked)
+    assert (answer.success, answer.result["observed_value"]) == (True, 0.1)
+
+
+@pytest.mark.parametrize("far", [10**9, (1 << 60) + 1])
+def test_a_deviation_is_right_where_values_are_large(context: Any, far: int) -> None:
+    near = np.random.default_rng(3).integers(-50, 50, 3000)
+    parts = [pa.table({"i": near[a : a + 1000] + far}) for a in (0, 1000, 2000)]
+    exact = float(near.std(ddof=1))
+    asked = [_one("column_stdev_to_be_between", column="i", min_value=exact * 0.999999,
+                  max_value=exact * 1.000001)]  # fmt: skip
+    [answer] = _measured(context, parts, asked)
+    assert answer.success, answer.result

@@ -133,7 +133,10 @@ def report(
 @clean_errors
 def verify(
     name: Name,
-    date: Date,
+    date: Annotated[Optional[str], typer.Option("--date", help="Partition.")] = None,
+    since: Annotated[
+        Optional[str], typer.Option("--since", help="First of the nights to look through.")
+    ] = None,
     to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Score splits again, compare.")] = False,
     splits: Annotated[int, typer.Option(min=0, help="How many are replayed; 0: all.")] = 2,
@@ -141,12 +144,23 @@ def verify(
 ) -> None:
     """Prove that what is published is what the manifest says: files, hashes, counts, schema.
 
-    Exit code 1 if it is not, or if nothing is published.
+    Exit code 1 if it is not, or if nothing is published. With --since: which published nights
+    would come out otherwise today, why, and the command that scores each again; exit code 1 if
+    there is one.
     """
-    from nocturne.errors import NocturneError
+    from nocturne.errors import ConfigError, NocturneError
     from nocturne.pipeline.verifying import verify_partition
 
     loaded = load(name)
+    check_keys(loaded, date, since, to)
+    if (date is None) == (since is None) or (since is not None and replay):
+        raise ConfigError(
+            "give --date, the night to prove (with --replay, if you like), or --since, the first "
+            "of the nights to look through for those to score again"
+        )
+    if date is None:
+        _outdated(loaded, str(since), to, as_json)
+        return
     found: list[dict[str, Any]] = []
     for partition in config.span(loaded.pipeline.input.partition, date, to):
         try:
@@ -164,6 +178,23 @@ def verify(
             say(f"  {one.file}: replay {one.outcome}{': ' + one.detail if one.detail else ''}")
     answer(found, as_json)
     if not all(one["ok"] for one in found):
+        raise typer.Exit(1)
+
+
+def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) -> None:
+    """The commands go to standard output, one a line; why, to standard error."""
+    from nocturne.pipeline.outdated import standings
+
+    found = list(standings(loaded, since, to))
+    again = [one for one in found if not one.ok]
+    for one in again:
+        for reason in one.reasons:
+            say(f"{one.partition}: {reason}")
+        if one.command and not as_json:
+            print(one.command)
+    say(f"{len(again)} of {len(found)} published nights are to be scored again, or looked at")
+    answer([one.as_json() for one in found], as_json)
+    if again:
         raise typer.Exit(1)
 
 

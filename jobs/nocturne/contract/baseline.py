@@ -19,6 +19,7 @@ from nocturne.records import Baseline, Profile
 __all__ = ["baseline", "predict"]
 
 _BATCH = 65_536
+_EXACT = 2.0**53
 
 
 def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
@@ -123,7 +124,7 @@ def baseline(
 
 def _profile(
     table: pa.Table,
-    centers: Mapping[str, float | None],
+    centers: Mapping[str, float | int | None],
     segments: Mapping[str, Sequence[str]] = {},
 ) -> Profile:
     profiler = TableProfiler(centers, segments)
@@ -132,9 +133,16 @@ def _profile(
     return profiler.result()
 
 
-def _center(column: pa.ChunkedArray) -> float:
-    """The median; a float32 if the column is, which ``bucket`` counts in half the time."""
+def _center(column: pa.ChunkedArray) -> float | int:
+    """The median; a float32 if the column is, which ``bucket`` counts in half the time.
+
+    An integer where float64 does not tell the column's integers apart: they are counted around it
+    exactly.
+    """
     middle = median(column)
+    if abs(middle) >= _EXACT and pa.types.is_integer(plain_type(column.type)):
+        values = column.cast(plain_type(column.type)).drop_null().to_numpy()
+        return int(np.partition(values, len(values) // 2)[len(values) // 2])
     return float(np.float32(middle)) if pa.types.is_float32(column.type) else middle
 
 

@@ -77,6 +77,8 @@ def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
             column=name,
         )
     values = _finite(column)
+    if len(values) and values.min() == values.max():  # else rounding gives it a deviation
+        values = values[:1]
     scale = float(values.std()) if len(values) else 0.0
     return Feature(
         column=name,

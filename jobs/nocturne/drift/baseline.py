@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from nocturne.drift.bins import count_vector, frequent_values, most_frequent, quantile_edges
 from nocturne.errors import ModelError, choices
-from nocturne.records import Baseline, ColumnBaseline, ColumnProfile, Profile
+from nocturne.records import Baseline, ColumnBaseline, ColumnProfile, Profile, mean_away
 
 __all__ = ["BASELINE_VERSION", "build_baseline"]
 
@@ -124,8 +124,7 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts=dict(sorted(counts.items())),
         other=other,
         center=parts[0].center,
-        total=sum(part.total for part in parts),
-        total_squares=sum(part.total_squares for part in parts),
+        away=mean_away(parts),
         minimum=min(minima, default=None),
         maximum=max(maxima, default=None),
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nocturne.buckets import middles, rank
+from nocturne.buckets import lower_bounds, rank
 from nocturne.drift.baseline import BASELINE_VERSION
 from nocturne.drift.bins import count_vector
 from nocturne.drift.metrics import METRICS, wasserstein
@@ -33,6 +34,9 @@ NO_BASELINE = (
     "baseline.json, and register that version."
 )
 _SHOWN_VALUES = 10
+
+_FARTHEST = 1e300
+"""A distance from the centre that lies further out counts as this."""
 
 
 def judge(
@@ -207,20 +211,35 @@ def _feature(
 
 
 def _moved(column: ColumnProfile, trained: ColumnBaseline) -> float:
-    """Wasserstein distance from the training data in its standard deviations, on fine buckets."""
-    if trained.profile is None or column.kind != "numeric" or not column.counts:
+    """Wasserstein distance from the training data in its standard deviations, on fine buckets.
+
+    Both are taken around the centre, from the same places of the buckets: of values that are large
+    beside their deviation, nothing cancels, and what a bucket's width adds to one it adds to both.
+    """
+    if trained.profile is None or column.kind != "numeric":
         return 0.0
     one, other = trained.profile.counts, column.counts
+    if len(one) < 2 or not other:
+        return 0.0
     ids = np.array(sorted({*map(int, one), *map(int, other)}), dtype=np.int64)
     ids = ids[np.argsort(rank(ids))]
-    counts = [[found.get(str(i), 0) for i in ids.tolist()] for found in (one, other)]
-    if not (sum(counts[0]) and sum(counts[1])):
-        return 0.0
-    n = sum(counts[0])
-    mean = trained.profile.total / n
-    deviation = math.sqrt(max(0.0, trained.profile.total_squares / n - mean * mean))
-    distance = wasserstein(counts[0], counts[1], middles(rank(ids), column.center))
-    return distance / deviation if deviation > 0 and math.isfinite(distance) else 0.0
+    then, now = (np.array([found.get(str(i), 0) for i in ids.tolist()]) for found in (one, other))
+    places = _places(ids, [trained.profile, column])
+    places = places / (np.abs(places).max() or 1.0)  # squares would overflow
+    deviation = math.sqrt(np.cov(places, fweights=then, ddof=0))
+    return wasserstein(then, now, places) / deviation if deviation > 0 else 0.0
+
+
+def _places(ids: NDArray[np.int64], sides: Sequence[ColumnProfile]) -> NDArray[np.float64]:
+    """Where the rows of each bucket [n] are taken to lie, less the centre.
+
+    Not beyond the least and the greatest value of all: the outermost buckets have no end.
+    """
+    least = min((s.minimum - s.center for s in sides if s.minimum is not None), default=-_FARTHEST)
+    most = max((s.maximum - s.center for s in sides if s.maximum is not None), default=_FARTHEST)
+    ends = float(max(least, -_FARTHEST)), float(min(most, _FARTHEST))
+    low, high = (np.clip(lower_bounds(rank(ids) + end, 0.0), *ends) for end in (0, 1))
+    return np.asarray(low / 2 + high / 2)
 
 
 def _new_values(column: ColumnProfile, reference: ColumnBaseline) -> dict[str, int]:

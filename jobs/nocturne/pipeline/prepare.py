@@ -258,6 +258,7 @@ def _plan(
         segments=_segments(pipeline.drift, resolved.baseline, centers),
         hold=wanted.hold,
         caller=wanted.caller,
+        output_version=plan.OUTPUT_VERSION,
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
@@ -406,12 +407,12 @@ _WORDS = ("string", "bool", "boolean")
 _UNCOUNTED = ("binary", "datetime")
 
 
-def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | None]:
+def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | int | None]:
     """What the workers profile: features and outputs; a centre for numbers, None for words.
 
     The baseline says it for its own columns, so that both are counted in the same buckets.
     """
-    found: dict[str, float | None] = {}
+    found: dict[str, float | int | None] = {}
     for tensor, feature in encoding.features():
         if tensor.encoder not in ("list", "mask") and feature.type not in _UNCOUNTED:
             word = tensor.encoder == "category" or feature.type in _WORDS
@@ -425,7 +426,7 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
 
 
 def _segments(
-    wanted: Drift, baseline: Baseline | None, counted: Mapping[str, float | None]
+    wanted: Drift, baseline: Baseline | None, counted: Mapping[str, float | int | None]
 ) -> dict[str, tuple[str, ...]]:
     """Of each column in ``drift.segments`` the values that training has most of."""
     if baseline is None and wanted.baseline == "model":

@@ -135,6 +135,7 @@ def publish_run(run: Run) -> Manifest:
                 seconds={**judgement.seconds,
                          "publish": round(time.perf_counter() - started, 3)},
                 precision_error=next((r.precision_error for r in results if r.precision_error), {}),
+                output_version=run.output_version,
             )  # fmt: skip
 
         done = publish.commit(run, results, manifest, keep)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from nocturne import publish, state
 from nocturne.config import Loaded, Pipeline, from_path, home
+from nocturne.config import partition as partition_of
 from nocturne.errors import NocturneError, StateError
 from nocturne.layout import Layout
 from nocturne.records import Manifest, Partition, Run, Split, SplitResult, find, read
@@ -24,6 +25,7 @@ __all__ = [
     "mlflow_page",
     "nights",
     "open_run",
+    "partitions_of",
     "pipeline_of",
     "published",
     "results_of",
@@ -128,16 +130,27 @@ def published(loaded: Loaded, partition: Partition) -> Manifest:
     return manifest
 
 
+def partitions_of(loaded: Loaded, whole: str | None = None) -> list[Partition]:
+    """Partitions that have state, oldest first.
+
+    Args:
+        whole: the key under which an unpartitioned table counts; it is left out without one.
+    """
+    layout, config = Layout.of(loaded), loaded.pipeline.input.partition
+    if not config:
+        return [] if whole is None else [partition_of(config, whole)]
+    folders = layout.state.glob("/".join(f"{name}=*" for name in config))
+    found = [from_path(config, folder.relative_to(layout.state).as_posix()) for folder in folders]
+    return sorted((p for p in found if p), key=lambda p: p.key)
+
+
 def nights(loaded: Loaded, before: str | None = None, last: int | None = None) -> list[Manifest]:
     """Manifests in force, oldest partition first; at most the ``last`` ones ``before`` a key.
 
     A night that somebody touched is left out: `status` shows it, and it must not stop others.
     """
-    layout, config = Layout.of(loaded), loaded.pipeline.input.partition
-    folders = layout.state.glob("/".join(f"{name}=*" for name in config) or "all")
-    found = [from_path(config, folder.relative_to(layout.state).as_posix()) for folder in folders]
-    partitions = sorted((p for p in found if p and (before is None or p.key < before)),
-                        key=lambda p: p.key)  # fmt: skip
+    layout = Layout.of(loaded)
+    partitions = [p for p in partitions_of(loaded) if before is None or p.key < before]
     manifests = []
     for partition in partitions[-last:] if last else partitions:
         with suppress(NocturneError):

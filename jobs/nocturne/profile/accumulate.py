@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,7 @@ from nocturne.buckets import BUCKETS
 from nocturne.profile.columns import Column, Rows
 from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
-from nocturne.records import ColumnProfile, Profile, segment_name
+from nocturne.records import ColumnProfile, Profile, mean_of_both, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 
@@ -29,28 +31,32 @@ _IDS = np.array([str(bucket) for bucket in range(BUCKETS)], dtype=object)
 
 
 class NumericProfiler:
-    """Counts by bucket around ``center``, nulls, NaN (infinite values too) and moments."""
+    """Counts by bucket around ``center``, nulls, NaN (infinite values too), mean and extremes."""
 
-    def __init__(self, center: float) -> None:
+    def __init__(self, center: float | int) -> None:
         self.center = center
-        self.rows = self.null = self.nan = 0
+        self.rows = self.null = self.nan = self.finite = 0
         self.counts = np.zeros(BUCKETS, dtype=np.int64)
-        self.total = self.squares = 0.0
-        self.minimum, self.maximum = np.inf, -np.inf
+        self.away = 0.0
+        self.minimum: float | int = np.inf
+        self.maximum: float | int = -np.inf
 
     def update(self, column: Column) -> None:
-        values = column.floats
-        finite, total, squares = tally(values, self.center, self.counts)
+        values, center = column.around(self.center)
+        finite, away = tally(values, center, self.counts)
+        if not math.isfinite(away):  # too large to be added up before they are divided
+            with np.errstate(over="ignore"):  # of the largest floats alone: see ``bounded``
+                away = float(np.sum(values[np.isfinite(values)] / finite - center / finite))
         self.rows += len(column.array)
         self.null += column.array.null_count
         self.nan += len(values) - finite
-        self.total += total
-        self.squares += squares
         if finite:
+            self.away = mean_of_both(self.finite, self.away, finite, away)
+            self.finite += finite
             whole = finite == len(values)
             low, high = column.bounds if whole else _bounds(values[np.isfinite(values)])
-            self.minimum = min(self.minimum, float(low))
-            self.maximum = max(self.maximum, float(high))
+            self.minimum = min(self.minimum, _number(low))
+            self.maximum = max(self.maximum, _number(high))
 
     def result(self) -> ColumnProfile:
         used = np.flatnonzero(self.counts)
@@ -61,8 +67,7 @@ class NumericProfiler:
             nan=self.nan,
             counts=dict(zip(_IDS[used].tolist(), self.counts[used].tolist(), strict=True)),
             center=self.center,
-            total=bounded(self.total),
-            total_squares=bounded(self.squares),
+            away=bounded(self.away),
             minimum=None if self.minimum == np.inf else self.minimum,
             maximum=None if self.maximum == -np.inf else self.maximum,
         )
@@ -72,10 +77,15 @@ def _bounds(values: NDArray[np.floating]) -> tuple[float, float]:
     return values.min().item(), values.max().item()
 
 
+def _number(value: Any) -> float | int:
+    """An integer stays one: float64 does not hold all of 64 bits."""
+    return value if isinstance(value, int) else float(value)
+
+
 def bounded(value: float) -> float:
-    """Moments stop at the largest float; JSON has no infinity."""
+    """A distance stops at the largest float; JSON has no infinity."""
     largest = sys.float_info.max
-    return 0.0 if value != value else max(-largest, min(largest, value))
+    return max(-largest, min(largest, value))
 
 
 class CategoryProfiler:
@@ -154,7 +164,7 @@ class TableProfiler:
 
     def __init__(
         self,
-        centers: Mapping[str, float | None],
+        centers: Mapping[str, float | int | None],
         segments: Mapping[str, Sequence[str]] = {},
     ) -> None:
         self.rows = 0

@@ -17,7 +17,10 @@ from nocturne.profile.conditions import matches
 from nocturne.records import Measured
 from nocturne.values import missing
 
-__all__ = ["Column", "Rows", "floats", "type_of"]
+__all__ = ["Column", "Rows", "distances", "floats", "type_of"]
+
+_EXACT = 1 << 53
+"""Up to here float64 holds every integer."""
 
 
 class Rows:
@@ -107,6 +110,29 @@ class Column:
         """The numbers that are not null [m], NaN among them: float32 as they are, else float64."""
         return floats(self._known)
 
+    def around(self, center: float | int) -> tuple[NDArray[np.floating], float]:
+        """``floats`` and the centre to count them around.
+
+        A centre that is an integer is subtracted exactly from integers that float64 can't hold:
+        what is given then are the distances [m], around 0.
+        """
+        if isinstance(center, int) and pa.types.is_integer(self._known.type) and self._is_wide:
+            return distances(self._numbers, center), 0.0
+        return self.floats, float(center)
+
+    @property
+    def spreading(self) -> NDArray[np.floating]:
+        """The present numbers [m], as ``floats`` or less the least: moved, and no less exact."""
+        if pa.types.is_integer(self._known.type) and self._is_wide:
+            return distances(self._numbers, self.bounds[0])
+        return floats(self.present)
+
+    @property
+    def _is_wide(self) -> bool:
+        """Whether some of the integers can't be told apart in float64."""
+        least, most = self.bounds
+        return least is not None and max(-least, most) > _EXACT
+
     @cached_property
     def is_missing(self) -> pa.Array:
         """[n]: whether the value is null or NaN."""
@@ -125,6 +151,13 @@ class Column:
     def _least(self) -> Any:
         """Of what is not null, not empty: NaN if there is one."""
         return self._numbers.min().item()
+
+
+def distances(integers: NDArray[np.integer], center: int) -> NDArray[np.float64]:
+    """``integers - center`` [n], rounded once: halves of 64 bits are exact in float64."""
+    high = (integers >> 32).astype(np.int64) - (center >> 32)
+    low = (integers & 0xFFFFFFFF).astype(np.int64) - (center & 0xFFFFFFFF)
+    return np.asarray(high * 2.0**32 + low)
 
 
 def floats(numbers: pa.Array) -> NDArray[np.floating]:

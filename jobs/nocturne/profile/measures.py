@@ -148,7 +148,10 @@ def _moments(rows: Rows, running: Running) -> Measured | None:
     present = column.present
     if pa.types.is_boolean(present.type):
         present = present.cast(pa.int8())
-    total, squares = spread(floats(present))
+        values = floats(present)
+    else:
+        values = column.spreading
+    total, squares = spread(values)
     whole = _whole_sum(present, column.bounds) if pa.types.is_integer(present.type) else total
     return Measured(
         **{**vars(counted), "minimum": low, "maximum": high, "total": to_json(whole),
@@ -208,7 +211,7 @@ def _add(one: Measured, other: Measured) -> Measured:
         total, squares = (one.total, one.squares) if other.total is None else (
             other.total, other.squares)  # fmt: skip
     else:
-        away = float(one.total) / n - float(other.total) / m
+        away = _apart(one.total, n, other.total, m)
         total = to_json(_number(one.total) + _number(other.total))
         squares = to_json(
             _number(one.squares) + _number(other.squares) + away * away * n * m / (n + m)
@@ -229,6 +232,13 @@ def _add(one: Measured, other: Measured) -> Measured:
         both.update(dict(other.values))
         return _capped(counted, both, one.beyond or other.beyond)
     return counted
+
+
+def _apart(total: Any, n: int, other: Any, m: int) -> float:
+    """How far two means are apart; of integers exactly, then rounded."""
+    if isinstance(total, int) and isinstance(other, int):
+        return (total * m - other * n) / (n * m)
+    return float(total) / n - float(other) / m
 
 
 def _number(value: Any) -> Any:

@@ -1,13 +1,13 @@
-"""Merging profiles: counts add exactly, moments in the order given."""
+"""Merging profiles: counts add exactly, means in the order given."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from nocturne.profile.accumulate import bounded, cap
+from nocturne.profile.accumulate import cap
 from nocturne.profile.distinct import estimate, union
-from nocturne.records import ColumnProfile, Profile
+from nocturne.records import ColumnProfile, Profile, mean_away
 
 __all__ = ["merge"]
 
@@ -31,8 +31,7 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts=kept,
         other=other,
         center=parts[0].center,
-        total=bounded(sum(p.total for p in parts)),
-        total_squares=bounded(sum(p.total_squares for p in parts)),
+        away=mean_away(parts),
         minimum=min((p.minimum for p in parts if p.minimum is not None), default=None),
         maximum=max((p.maximum for p in parts if p.maximum is not None), default=None),
         distinct=estimate(sketch) if sketch else None,

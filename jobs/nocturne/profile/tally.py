@@ -47,55 +47,76 @@ def _compiled(function: F) -> F:
 @_compiled
 def tally(
     values: NDArray[np.floating], center: float, counts: NDArray[np.int64]
-) -> tuple[int, float, float]:
+) -> tuple[int, float]:
     """Add to ``counts`` [BUCKETS] in which of ``nocturne.buckets`` each finite value lies.
 
     Args:
         values: [n], float32 or float64.
 
     Returns:
-        How many of the values are finite, and the sums, in float64, of these and of their squares.
+        How many of the values are finite, and their mean less ``center``, in float64: a sum of the
+        values themselves would lose what tells large ones apart. Not finite if a sum overflows.
     """
     finite = 0
-    total = squares = 0.0
+    mean = 0.0
     away = np.empty(_PART, np.float32)
     bits = away.view(np.uint32)
     for start in range(0, len(values), _PART):
         part = values[start : start + _PART]
-        one = two = 0.0
+        total = 0.0
         for i in range(len(part)):
-            value = np.float64(part[i])
-            one += value
-            two += value * value
-            away[i] = np.float32(value - center) + np.float32(0)  # -0.0 counts as 0.0
-        if np.isfinite(two):
-            finite += len(part)
+            distance = np.float64(part[i]) - center
+            total += distance
+            away[i] = np.float32(distance) + np.float32(0)  # -0.0 counts as 0.0
+        there = len(part)
+        if np.isfinite(total):
             for i in range(len(part)):
                 counts[bits[i] >> np.uint32(SHIFT)] += 1
         else:
-            one = two = 0.0
+            there = 0
+            total = 0.0
             for i in range(len(part)):
                 value = np.float64(part[i])
                 if np.isfinite(value):
-                    finite += 1
-                    one += value
-                    two += value * value
+                    there += 1
+                    total += value - center
                     counts[bits[i] >> np.uint32(SHIFT)] += 1
-        total += one
-        squares += two
-    return finite, total, squares
+        if there:
+            finite += there
+            mean = mean * (1 - there / finite) + total / finite
+    return finite, mean
 
 
 @_compiled
-def spread(values: NDArray[np.number]) -> tuple[float, float]:
-    """The sum of ``values`` [n] and that of their squared distances from the mean, in float64."""
-    total = squares = 0.0
-    for i in range(len(values)):
-        total += np.float64(values[i])
-    mean = total / len(values)
-    for i in range(len(values)):
-        away = np.float64(values[i]) - mean
-        squares += away * away
+def spread(values: NDArray[np.floating]) -> tuple[float, float]:
+    """The sum of ``values`` [n] and that of their squared distances from the mean, in float64.
+
+    Of each part around its first value, merged as Chan, Golub and LeVeque (1979) do: a value of the
+    part is no further from the mean than the squares say, so that nothing cancels that counts.
+    """
+    total = mean = squares = 0.0
+    for start in range(0, len(values), _PART):
+        part = values[start : start + _PART]
+        first = np.float64(part[0])
+        one = two = 0.0
+        for i in range(len(part)):
+            away = np.float64(part[i]) - first
+            one += away
+            two += away * away
+        there = len(part)
+        share = there / (start + there)
+        away = first + one / there - mean
+        mean += away * share
+        squares += two - one * one / there + away * away * start * share
+        total += first * there + one
+    if not (np.isfinite(total) and np.isfinite(squares)):  # as IEEE 754 has the plain sums
+        total = squares = 0.0
+        for i in range(len(values)):
+            total += np.float64(values[i])
+        mean = total / len(values)
+        for i in range(len(values)):
+            away = np.float64(values[i]) - mean
+            squares += away * away
     return total, squares
 
 

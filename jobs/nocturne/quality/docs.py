@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (
         AbstractDataContext,
     )
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 __all__ = ["Answered", "add", "place", "scratch"]
 
@@ -49,13 +50,16 @@ def add(
         ExpectationSuiteIdentifier,
         ValidationResultIdentifier,
     )
+    from great_expectations.expectations.expectation_configuration import (
+        ExpectationConfiguration as Asked,
+    )
 
     for answer in answers.results:
         answer.success = bool(answer.success)
         answer.result = _harmless(answer.result)
         answer.exception_info = _harmless(answer.exception_info)
         if answer.expectation_config is not None:
-            answer.expectation_config.rendered_content = None
+            answer.expectation_config = Asked(**_told(answer.expectation_config))
     answers.success = bool(answers.success)
     run = RunIdentifier(
         run_name=re.sub(r"[^\w-]+", "_", title, flags=re.ASCII), run_time=datetime.now(UTC)
@@ -68,7 +72,7 @@ def add(
         batch_identifier=suite.name,
     )
     gx.validation_results_store.set(identifier, answers)
-    described = [c.to_json_dict() for c in suite.expectation_configurations]
+    described = [_told(c) for c in suite.expectation_configurations]
     gx.suites.add(Suite(name=suite.name, expectations=described))
 
 
@@ -118,14 +122,21 @@ def _templates_compiled_once() -> Iterator[None]:
         view.Environment = made
 
 
+def _told(asked: ExpectationConfiguration) -> dict[str, Any]:
+    """An expectation as pages may show it: names of columns, arguments and notes are harmless."""
+    told = _harmless({k: v for k, v in asked.to_json_dict().items() if k != "rendered_content"})
+    return dict(told)
+
+
 def _harmless(value: Any) -> Any:
     """JSON that can't hurt the page: texts cut, and nothing in them that starts a tag.
 
-    Great Expectations 1.24 escapes arguments but not unexpected values. An escaped "<" would
-    show as ``&lt;`` where it does escape, so the character itself is replaced by a likeness.
+    Great Expectations 1.24 escapes most arguments, but neither unexpected values nor names of
+    columns where they are headings. An escaped "<" would show as ``&lt;`` where it does escape, so
+    the character itself is replaced by a likeness.
     """
     if isinstance(value, Mapping):
-        return {str(k): _harmless(v) for k, v in value.items()}
+        return {_harmless(str(k)): _harmless(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_harmless(v) for v in value]
     if hasattr(value, "item"):  # numpy's scalars

@@ -6,6 +6,7 @@ for each metric, a ``Datasource`` and a ``DataAsset``. Importing this module imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -105,8 +106,13 @@ def _total(found: Measured) -> Any:
 
 
 def _mean(found: Measured) -> Any:
+    """Between the least and the greatest value, whatever is rounded: that of a constant is it."""
     count = found.rows - found.missing
-    return _total(found) / count if count else float("nan")
+    mean = _total(found) / count if count else float("nan")
+    if not math.isfinite(mean):
+        return mean
+    least, most = (from_json(end, found.type) for end in (found.minimum, found.maximum))
+    return min(max(mean, least), most)
 
 
 def _deviation(found: Measured) -> Any:

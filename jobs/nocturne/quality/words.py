@@ -109,8 +109,10 @@ def _observed(result: Mapping[str, Any]) -> str:
             said += f", such as {', '.join(dict.fromkeys(map(_show, examples)))}"
         return f"{said}; {nulls:,} null" if nulls else said
     mismatched = (result.get("details") or {}).get("mismatched") or {}
-    if mismatched:
+    if isinstance(mismatched, Mapping) and mismatched:
         return "; ".join(f"{name}: {_show(v)}" for name, v in mismatched.items() if v)
+    if mismatched:  # columns that are not where they were expected, one by one
+        return _cut("; ".join(map(_show, mismatched)), _LONG)
     if "observed_value" not in result:
         return ""
     observed = result["observed_value"]

@@ -35,8 +35,8 @@ def intervals(column: ColumnProfile) -> tuple[Vector, Vector, Vector]:
     ranks = rank(ids)
     order = np.argsort(ranks)
     low, high = (lower_bounds(at, column.center) for at in (ranks[order], ranks[order] + 1))
-    least = max(-_FARTHEST, -np.inf if column.minimum is None else column.minimum)
-    most = min(_FARTHEST, np.inf if column.maximum is None else column.maximum)
+    least = float(max(-_FARTHEST, -np.inf if column.minimum is None else column.minimum))
+    most = float(min(_FARTHEST, np.inf if column.maximum is None else column.maximum))
     return np.clip(low, least, most), np.clip(high, least, most), rows[order]
 
 
@@ -65,7 +65,7 @@ def score_summary(profile: Profile, outputs: Sequence[str]) -> dict[str, dict[st
             continue
         values = quantiles(column, list(_QUANTILES.values()))
         summary = {key: float(v) for key, v in zip(_QUANTILES, values, strict=True)}
-        summary["mean"] = column.total / sum(column.counts.values())
+        summary["mean"] = np.nan if column.mean is None else column.mean
         if all(np.isfinite(list(summary.values()))):
             summaries[name] = summary
     return summaries

@@ -1,0 +1,171 @@
+"""Which published nights would come out otherwise if they were scored today, and why.
+
+A night's manifest says of which output version its scores are. Where that was raised since, most
+inputs give the same bytes: ``_READ_OTHERWISE`` says which do not, by what the files' footers hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne import plan, publish
+from nocturne.config import Loaded
+from nocturne.encoding import Encoding, plain_type
+from nocturne.errors import InputError, NocturneError
+from nocturne.files import file_blake3
+from nocturne.layout import Layout
+from nocturne.pipeline.runs import partitions_of
+from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run, read
+
+__all__ = ["Standing", "standings"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A published night: why it should be scored again, in words, and the command that does it.
+
+    Without reasons there is nothing to do. ``command`` is empty too where a person must look first:
+    somebody touched what was published.
+    """
+
+    partition: str
+    manifest: str
+    output_version: int
+    reasons: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        return vars(self) | {"ok": self.ok, "reasons": list(self.reasons)}
+
+
+def standings(loaded: Loaded, since: str, until: str | None = None) -> Iterator[Standing]:
+    """Every published night from ``since`` to ``until`` (both included), oldest first."""
+    for partition in partitions_of(loaded, since):
+        if since <= partition.key and (until is None or partition.key <= until):
+            try:
+                found = _standing(loaded, partition)
+            except NocturneError as error:
+                found = Standing(partition.key, "", 0, (str(error),))
+            if found is not None:
+                yield found
+
+
+def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
+    """None if nothing is published."""
+    layout = Layout.of(loaded)
+    state = layout.partition_state(partition)
+    manifest = publish.current(state, layout.output(partition))
+    if manifest is None:
+        return None
+    reasons = [*_files(manifest)]
+    if manifest.output_version < plan.OUTPUT_VERSION:
+        run = read(Run, publish.run_folder(state, manifest) / "run.json")
+        reasons += _since(manifest, run)
+    command = (
+        f"nocturne score {loaded.pipeline.name} --date {manifest.partition.key} --model-version "
+        f"{manifest.model.version}"
+    )
+    return Standing(partition.key, manifest.id, manifest.output_version, tuple(reasons),
+                    command if reasons else "")  # fmt: skip
+
+
+def _scored(manifest: Manifest) -> dict[str, InputFile]:
+    """The input partition's files that were scored, without those of tables that were joined."""
+    return {file.path: file for file in manifest.inputs if TABLE_MARK not in file.path}
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    """Files that count as the partition's now and did not then, or hold something else."""
+    folder = Path(manifest.input_dir)
+    if not folder.is_dir():
+        return
+    try:
+        now = {path.relative_to(folder).as_posix(): path for path in plan.data_files(folder)}
+    except InputError as error:
+        yield str(error)
+        return
+    then = _scored(manifest)
+    new = [name for name in now if name not in then]
+    changed = [name for name in now if name in then and not _same(now[name], then[name])]
+    left = [name for name in then if name not in now and (folder / name).exists()]
+    for names, said in (
+        (new, "in the input and not scored"),
+        (changed, "changed since it was scored"),
+        (left, "scored, and no file of the partition"),
+    ):
+        if names:
+            yield f"{said}: {_named(names)}"
+
+
+def _same(path: Path, planned: InputFile) -> bool:
+    """Whether the file holds the bytes that were planned; read only if it was touched."""
+    stat = path.stat()
+    if stat.st_size != planned.size:
+        return False
+    return stat.st_mtime_ns == planned.mtime_ns or file_blake3(path) == planned.blake3
+
+
+def _since(manifest: Manifest, run: Run) -> Iterator[str]:
+    """What later output versions make other bytes of."""
+    if run.query is not None:
+        return  # Spark has read it, then as now
+    checks = [check for version, check in _READ_OTHERWISE.items()
+              if manifest.output_version < version <= plan.OUTPUT_VERSION]  # fmt: skip
+    found: dict[str, list[str]] = {}
+    gone = []
+    for name in _scored(manifest):
+        path = Path(manifest.input_dir) / name
+        try:
+            footer = pq.read_metadata(path)
+        except (OSError, pa.ArrowException):
+            gone.append(name)
+            continue
+        for check in checks:
+            for said in check(footer, run):
+                found.setdefault(said, []).append(name)
+    for said, names in found.items():
+        yield f"{said}: {_named(names)}"
+    if gone and checks:
+        yield (
+            f"gone or not readable, so that nobody can tell whether it held what is read otherwise "
+            f"since output version {manifest.output_version}: {_named(gone)}"
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{min(names)}{more}"
+
+
+_UTC = ("UTC", "ETC/UTC", "Z", "+00:00", "GMT")
+
+
+def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
+    """INT96 in what is read or published; half floats and named time zones in features."""
+    features = dict.fromkeys(f.column for _, f in Encoding.of(run.encoding).features())
+    schema, leaves = footer.schema.to_arrow_schema(), footer.schema
+    old = [leaves.column(i).path for i in range(len(leaves))
+           if leaves.column(i).physical_type == "INT96"]  # fmt: skip
+    for name in dict.fromkeys((*features, *run.keys, *run.passthrough)):
+        if any(path == name or path.startswith(f"{name}.") for path in old):
+            yield f"column {name!r} holds times in INT96, then read in nanoseconds"
+    for name in features:
+        type_ = plain_type(schema.field(name).type) if name in schema.names else pa.null()
+        if "halffloat" in str(type_):
+            yield f"feature {name!r} holds half floats, then computed with as such"
+        if pa.types.is_timestamp(type_) and (type_.tz or "UTC").upper() not in _UTC:
+            yield f"feature {name!r} holds times in {type_.tz}, of which the model saw UTC's clock"
+
+
+_READ_OTHERWISE: dict[int, Callable[[pq.FileMetaData, Run], Iterator[str]]] = {3: _types}
+"""Output version -> of a file's footer, what has given other bytes since, in words."""
