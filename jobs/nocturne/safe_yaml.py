@@ -69,7 +69,7 @@ def _bound(text: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in {anchor for anchor, _ in open_nodes}:
                 raise _problem(f"the anchor {event.anchor!r} holds itself", event)
-            count += sizes.get(event.anchor, 1)  # an unknown one is refused when it is built
+            count += sizes.get(str(event.anchor), 1)  # an unknown one is refused when it is built
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, count))
             count += 1
