@@ -71,7 +71,7 @@ def _xgboost(path: Path, conf: _Conf) -> str | None:
 
 def _lightgbm(path: Path, conf: _Conf) -> str | None:
     if conf.get("model_class", "lightgbm.basic.Booster") != "lightgbm.basic.Booster":
-        return "only a Booster is saved as text (log model.booster_)"
+        return _skops(path, conf)
     return _begins(path, b"tree", "LightGBM's text")
 
 
@@ -126,6 +126,8 @@ _METRICS = ("Chebyshev", "Euclidean", "Haversine", "Manhattan", "Minkowski", "SE
 _TRUSTED = {
     "collections.OrderedDict",
     "collections.defaultdict",
+    "lightgbm.basic.Booster",  # its __setstate__ parses LightGBM's text
+    *(f"lightgbm.sklearn.LGBM{name}" for name in ("Classifier", "Ranker", "Regressor")),
     "numpy.dtype",
     "numpy.mean",
     "scipy.interpolate._bsplines.BSpline",
@@ -160,7 +162,7 @@ _TRUSTED = {
         for name in ("classif", "regression")
     ),
 }
-"""What scikit-learn's own estimators are made of, beyond what skops takes by itself.
+"""What estimators of scikit-learn and LightGBM are made of, beyond what skops takes by itself.
 
 skops leaves the trees out because a forged one can crash the process (its node numbers are not
 checked); none of these runs code.
