@@ -147,9 +147,8 @@ def _pyfunc(
     named = {str(c[key]) for c in (conf, section) for key in known.keys if c.get(key)}
     name = next(iter(named), "")
     if len(named) != 1 or "/" in name or not (folder / name).is_file() or name in _METADATA:
-        return set(), {
-            "MLmodel": f"its file of data is {' or '.join(sorted(named)) or 'not named'}"
-        }
+        shown = " and ".join(sorted(named)) or "none"
+        return set(), {"MLmodel": f"it names {shown} as its data, expected one file beside it"}
     why = known.check(folder / name, section)
     if why:
         return set(), {name: why}
