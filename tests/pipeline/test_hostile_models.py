@@ -37,7 +37,7 @@ from nocturne.registry import Resolved, resolve
 from nocturne.split import load_backend
 from nocturne.tracking import connect, experiment_id
 
-ROWS = sample(8).drop_nulls()
+ROWS = sample(8).drop_null()
 FRAME = ROWS.select(["x", "y"]).to_pandas()
 Edit = Callable[[Path, Path], None]
 """Changes a model's folder into one that would make the mark."""
@@ -62,10 +62,12 @@ class Registry:
         self.client = connect(self.uri)
         mlflow.set_experiment(experiment_id=experiment_id(self.client, "hostile"))
         plain = mlflow.sklearn.log_model(
-            LogisticRegression().fit(FRAME, FRAME.x > FRAME.y), name="plain",
-            serialization_format="skops", pip_requirements=[],
+            LogisticRegression().fit(FRAME, FRAME.x > FRAME.y),
+            name="plain",
+            serialization_format="skops",
+            pip_requirements=[],
             signature=mlflow.models.infer_signature(FRAME, np.zeros(len(FRAME))),
-        )  # fmt: skip
+        )
         graph = self.client.get_model_version("small", "1")
         self.folders = {
             "plain": Path(mlflow.artifacts.download_artifacts(plain.model_uri)),
@@ -84,9 +86,14 @@ class Registry:
 
     def resolve(self, name: str, store: Path, **options: bool) -> Resolved:
         return resolve(
-            name=name, alias=None, tags=None, version=1, tracking_uri=self.uri, store=store,
+            name=name,
+            alias=None,
+            tags=None,
+            version=1,
+            tracking_uri=self.uri,
+            store=store,
             **{"allow_pickle": False, **options},
-        )  # fmt: skip
+        )
 
     def score(self, name: str, store: Path, **options: bool) -> pa.RecordBatch:
         """Resolves, loads and calls the model as a worker does."""
@@ -150,9 +157,11 @@ def _other_loader(folder: Path, mark: Path) -> None:
     """Modules of MLflow itself that run what they find."""
     (folder / "python_model.json").write_bytes(pickle.dumps(Call(mark), 0))
     _loader(
-        folder, loader_module="mlflow.pyfunc.model", python_model="python_model.json",
+        folder,
+        loader_module="mlflow.pyfunc.model",
+        python_model="python_model.json",
         cloudpickle_version="3",
-    )  # fmt: skip
+    )
 
 
 def _skops_with_its_own_list(folder: Path, mark: Path) -> None:
@@ -176,9 +185,12 @@ def _class_of_another_library(folder: Path, mark: Path) -> None:
     """MLflow imports the class that the XGBoost flavor names."""
     source = _source(folder, mark, "code")
     (folder / "model.skops").rename(folder / "model.json")
-    _edited(folder, lambda said: said["flavors"].update(
-        xgboost={"data": "model.json", "model_class": f"{source.stem}.Any", "code": "code"}
-    ))  # fmt: skip
+    _edited(
+        folder,
+        lambda said: said["flavors"].update(
+            xgboost={"data": "model.json", "model_class": f"{source.stem}.Any", "code": "code"}
+        ),
+    )
     _loader(folder, loader_module="mlflow.xgboost", data="model.json", model_path=None)
 
 
@@ -189,22 +201,32 @@ def _python_tag(folder: Path, mark: Path) -> None:
 
 PYFUNC: dict[str, tuple[Edit, str]] = {
     "a pickle of protocol 0 by another name": (
-        _pickle(0, "model.skops", serialization_format="pickle"), "model.skops: .* is a pickle"),
+        _pickle(0, "model.skops", serialization_format="pickle"),
+        "model.skops: .* is a pickle",
+    ),
     "a pickle of protocol 1 by another name": (
-        _pickle(1, "weights", serialization_format="cloudpickle"), "weights: .* is a pickle"),
+        _pickle(1, "weights", serialization_format="cloudpickle"),
+        "weights: .* is a pickle",
+    ),
     "a pickle that is called a skops file": (
-        _pickle(0, "model.skops"), "model.skops: it is not a skops file"),
+        _pickle(0, "model.skops"),
+        "model.skops: it is not a skops file",
+    ),
     "a pickle that is called a file of metadata": (
-        _pickle(1, "input_example.json", serialization_format="pickle"), "names input_example"),
+        _pickle(1, "input_example.json", serialization_format="pickle"),
+        "names input_example",
+    ),
     "compiled Python in code/": (_compiled, r"MLmodel: .*'attacker'.*code/attacker\.pyc: Python"),
     "a zip of code": (_zipped, "MLmodel: .*'attacker'.*notes.json: not a file of data"),
     "a loader of MLflow that unpickles": (_other_loader, "mlflow.pyfunc.model"),
     "skops with a list of its own": (
-        _skops_with_its_own_list, "not on Nocturne's list: functools.partial, os.makedirs"),
+        _skops_with_its_own_list,
+        "not on Nocturne's list: functools.partial, os.makedirs",
+    ),
     "a second MLmodel": (_second_mlmodel, "names metadata/requirements.txt as its data"),
     "a class to import": (_class_of_another_library, "model_class is attacker.Any"),
     "a Python tag in MLmodel": (_python_tag, "python/object/apply"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PYFUNC)
@@ -275,8 +297,10 @@ def _torch_pickle(mark: Path) -> bytes:
 def _pickled_weight(content: Callable[[Path], bytes] = _torch_pickle) -> Edit:
     def edit(folder: Path, mark: Path) -> None:
         said = {"path_name": "weight_99", "use_pickle": True}
-        _json("data/weights/model_weights_config.json",
-              lambda config, _: config["config"]["dense.weight"].update(said))(folder, mark)  # fmt: skip
+        _json(
+            "data/weights/model_weights_config.json",
+            lambda config, _: config["config"]["dense.weight"].update(said),
+        )(folder, mark)
         _entry("data/weights/weight_99", content)(folder, mark)
 
     return edit
@@ -284,10 +308,16 @@ def _pickled_weight(content: Callable[[Path], bytes] = _torch_pickle) -> Edit:
 
 def _pickled_constant(prefix: str) -> Edit:
     def edit(folder: Path, mark: Path) -> None:
-        payload = {"path_name": f"{prefix}0", "is_param": False, "use_pickle": True,
-                   "tensor_meta": None}  # fmt: skip
-        _json("data/constants/model_constants_config.json",
-              lambda content, _: content["config"].update(c=payload))(folder, mark)  # fmt: skip
+        payload = {
+            "path_name": f"{prefix}0",
+            "is_param": False,
+            "use_pickle": True,
+            "tensor_meta": None,
+        }
+        _json(
+            "data/constants/model_constants_config.json",
+            lambda content, _: content["config"].update(c=payload),
+        )(folder, mark)
         _entry(f"data/constants/{prefix}0", lambda m: pickle.dumps(Call(m)))(folder, mark)
 
     return edit
@@ -297,26 +327,43 @@ def _call(target: str, *strings: str) -> Edit:
     """A node that calls a function of torch with texts."""
 
     def add(module: Any, mark: Path) -> None:
-        inputs = [{"name": "", "arg": {"as_string": text.format(mark=mark)}, "kind": 1}
-                  for text in strings]  # fmt: skip
-        module["graph_module"]["graph"]["nodes"].insert(0, {
-            "target": target, "inputs": inputs, "outputs": [{"as_none": True}], "metadata": {},
-            "name": "call", "is_hop_single_tensor_return": None,
-        })  # fmt: skip
+        inputs = [
+            {"name": "", "arg": {"as_string": text.format(mark=mark)}, "kind": 1}
+            for text in strings
+        ]
+        module["graph_module"]["graph"]["nodes"].insert(
+            0,
+            {
+                "target": target,
+                "inputs": inputs,
+                "outputs": [{"as_none": True}],
+                "metadata": {},
+                "name": "call",
+                "is_hop_single_tensor_return": None,
+            },
+        )
 
     return _json("models/model.json", add)
 
 
 def _mapped_file(module: Any, mark: Path) -> None:
     """aten::from_file makes a file of any name."""
-    arguments = {"filename": {"as_string": str(mark)}, "shared": {"as_bool": True},
-                 "size": {"as_int": 1}}  # fmt: skip
+    arguments = {
+        "filename": {"as_string": str(mark)},
+        "shared": {"as_bool": True},
+        "size": {"as_int": 1},
+    }
     graph = module["graph_module"]["graph"]
-    graph["nodes"].insert(0, {
-        "target": "torch.ops.aten.from_file.default", "name": "mapped", "metadata": {},
-        "inputs": [{"name": name, "arg": arg, "kind": 1} for name, arg in arguments.items()],
-        "outputs": [{"as_tensor": {"name": "mapped"}}],
-    })  # fmt: skip
+    graph["nodes"].insert(
+        0,
+        {
+            "target": "torch.ops.aten.from_file.default",
+            "name": "mapped",
+            "metadata": {},
+            "inputs": [{"name": name, "arg": arg, "kind": 1} for name, arg in arguments.items()],
+            "outputs": [{"as_tensor": {"name": "mapped"}}],
+        },
+    )
     graph["tensor_values"]["mapped"] = next(iter(graph["tensor_values"].values()))
 
 
@@ -337,17 +384,25 @@ PT2: dict[str, tuple[Edit, str]] = {
     "an object that is a pickle": (_pickled_constant("opaque_obj_"), "entries that are no tensors"),
     "an object of TorchScript": (_pickled_constant("custom_obj_"), "entries that are no tensors"),
     "a compiled library": (
-        _entry("data/aotinductor/model/model.so", lambda _: b"\x7fELF"), "model.so"),
+        _entry("data/aotinductor/model/model.so", lambda _: b"\x7fELF"),
+        "model.so",
+    ),
     "weights as older versions pickled them": (
-        _entry("data/weights/model.pt", _torch_pickle), "data/weights/model.pt"),
+        _entry("data/weights/model.pt", _torch_pickle),
+        "data/weights/model.pt",
+    ),
     "an expression that is a call": (_program(_expression), "which is no arithmetic"),
     "an expression without end": (_program(_endless), "which is no arithmetic"),
     "a call of another function": (_call("torch.os.mkdir", "{mark}"), "a call of torch.os.mkdir"),
     "an operator that loads a library": (
-        _call("torch.ops.load_library", "{mark}.so"), "a call of torch.ops.load_library"),
+        _call("torch.ops.load_library", "{mark}.so"),
+        "a call of torch.ops.load_library",
+    ),
     "an operator that makes files": (
-        _json("models/model.json", _mapped_file), "a call of torch.ops.aten.from_file"),
-}  # fmt: skip
+        _json("models/model.json", _mapped_file),
+        "a call of torch.ops.aten.from_file",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", PT2)
@@ -457,12 +512,13 @@ FOLDERS: dict[str, tuple[Edit, str]] = {
     "an alias bomb": (_said(f"{BOMB}flavors: {{}}"), "stands for more than 200,000 values"),
     "a signature that is no JSON": (
         lambda folder, _: _edited(folder, lambda said: said["signature"].update(inputs="[{")),
-        "the signature in its MLmodel file can't be read"),
+        "the signature in its MLmodel file can't be read",
+    ),
     "a link out of it": (_link("input_example.json", "/etc/hostname"), "has a link, input_example"),
     "a link to nothing": (_link("conda.yaml2", "gone"), "has a link, conda.yaml2 -> gone"),
     "a link to its own folder": (_link("again", "."), "has a link, again -> ."),
     "a pipe": (_pipe, "notes.txt is neither a file nor a folder"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FOLDERS)
