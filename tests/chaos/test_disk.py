@@ -49,7 +49,7 @@ def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     done = subprocess.run(
         [*UNSHARE, "sh", "-c", command, "sh", str(root), sys.executable, code],
         capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -96,4 +96,24 @@ def test_a_read_only_output_is_refused_and_says_who_must_write(make_root: MakeRo
         """,
     )
     assert "can't be written" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("size", ["64k", "100m,nr_inodes=12"])
+def test_a_disk_or_its_inodes_that_are_full_while_the_model_is_copied(
+    make_root: MakeRoot, size: str
+) -> None:
+    """MLflow copies in threads of its own; what it makes of their errors is still a full disk."""
+    said = _on_a_disk_of_its_own(
+        make_root().path,
+        """
+        filler = root.path / "out" / "filler"
+        filler.write_bytes(bytes(44 << 10))
+        assert root.night() == 75
+        assert not list((root.path / "out").rglob(".download*")), "nothing half copied stays"
+        """,
+        size,
+    )
+    assert "no space left" in said
+    assert "/models/" in said
     assert "Traceback" not in said
