@@ -165,8 +165,9 @@ def _other_loader(folder: Path, mark: Path) -> None:
 
 
 def _skops_with_its_own_list(folder: Path, mark: Path) -> None:
-    calls = FunctionTransformer(partial(os.makedirs, str(mark), 0o777))
-    skops.io.dump(make_pipeline(calls, LogisticRegression()), folder / "model.skops")
+    fitted = make_pipeline(FunctionTransformer(), LogisticRegression()).fit(FRAME, FRAME.x > 0)
+    fitted[0].func = partial(os.makedirs, str(mark), 0o777)
+    skops.io.dump(fitted, folder / "model.skops")
     types = skops.io.get_untrusted_types(file=folder / "model.skops")
     _edited(folder, lambda said: said["flavors"]["sklearn"].update(skops_trusted_types=types))
 
