@@ -92,7 +92,7 @@ class ModelRef:
     name: str
     version: int
     selector: str
-    backend: Literal["torch", "pyfunc"]
+    backend: Literal["torch", "torch_pickled", "pyfunc"]
     sha256: str
     path: str
     run_id: str | None = None

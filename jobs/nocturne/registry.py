@@ -7,18 +7,25 @@ very files that the run key names, whether or not the registry still answers.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from nocturne.artifact import (
+    BASELINE_FILE,
+    REGISTRATION,
+    code_in,
+    is_pt2,
+    mlmodel,
+    require_plain_files,
+)
 from nocturne.encoding import ENCODING_FILE, FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.errors import ModelError, choices
+from nocturne.errors import ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
 from nocturne.tracking import connect, reachable, without_secret
@@ -28,9 +35,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["BASELINE_FILE", "Resolved", "check_copy", "resolve", "version_of"]
-
-BASELINE_FILE = "baseline.json"
-_PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".pth", ".pt")
 
 
 class Resolved:
@@ -45,7 +49,7 @@ class Resolved:
         found = _find(self.ref.path, ENCODING_FILE)
         if found is not None:
             return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
-        if self.ref.backend == "torch":
+        if self.ref.backend != "pyfunc":
             raise ModelError(
                 f"model {self.ref.name} version {self.ref.version} is a pt2 module without "
                 f"{ENCODING_FILE}: nothing says which columns become its tensors. Log it with "
@@ -81,16 +85,16 @@ def resolve(
 
     Raises:
         ModelError: no such model, alias, tags or version (lists what exists), no flavor that
-            can be scored, or a pickle artifact that is not allowed.
+            can be scored, or an artifact with code in it that is not allowed.
         RegistryUnavailable: the server did not answer.
+        RetryableError: there is no space left for the model's files.
     """
     client = connect(tracking_uri)
     with reachable(tracking_uri):
         found = _select(client, name, alias, tags, version, tracking_uri)
-        ref = _pin(client, found, _words(alias, tags, version), store)
-    if not allow_pickle:
-        _refuse_pickles(ref)
-    return Resolved(ref)
+        with disk_errors():
+            folder, sha256 = _pin(client, found, store)
+    return Resolved(_ref(found, _words(alias, tags, version), folder, sha256, allow_pickle))
 
 
 def version_of(
@@ -171,23 +175,28 @@ def _select(
     return max(fitting, key=lambda v: int(v.version))
 
 
-def _pin(client: MlflowClient, found: ModelVersion, selector: str, store: Path) -> ModelRef:
+def _pin(client: MlflowClient, found: ModelVersion, store: Path) -> tuple[Path, str]:
     """Copies the version's files below ``store``, under the hash of their content."""
     import mlflow.artifacts
 
+    what = _called(found)
     if found.status != "READY":
         raise ModelError(
-            f"model {found.name} version {found.version} is {found.status}, not READY; wait for "
-            "its registration, or register it again"
+            f"{what} is {found.status}, not READY; wait for its registration, or register it again"
         )
     store.mkdir(parents=True, exist_ok=True)
     download = store / f".download-{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{found.name}/{found.version}",
-            dst_path=str(download),
-            tracking_uri=client.tracking_uri,
-        )
+        source = _local_source(client, found)
+        if source is not None:
+            require_plain_files(source, what)
+        with _download_errors(what, download):
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{found.name}/{found.version}",
+                dst_path=str(download),
+                tracking_uri=client.tracking_uri,
+            )
+        require_plain_files(download, what)
         sha256 = _tree_digest(download)
         final = store / sha256[:32]
         verified = False
@@ -202,28 +211,85 @@ def _pin(client: MlflowClient, found: ModelVersion, selector: str, store: Path) 
         shutil.rmtree(download, ignore_errors=True)
     if not verified and _tree_digest(final) != sha256:
         raise ModelError(
-            f"the stored copy of model {found.name} version {found.version} in {final} was "
-            "changed; delete that folder and run this again"
+            f"the stored copy of {what} in {final} was changed; delete that folder and run this "
+            "again"
         )
-    flavors = _mlmodel(final).get("flavors", {})
-    native = "pytorch" in flavors and any(final.rglob("*.pt2"))
+    return final, sha256
+
+
+def _local_source(client: MlflowClient, found: ModelVersion) -> Path | None:
+    """Where the artifact lies, if it is on this machine: MLflow's copy follows links."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    uri = client.get_model_version_download_uri(found.name, found.version)
+    if not uri.startswith(("file:", "/")):
+        return None
+    path = Path(local_file_uri_to_path(uri))
+    return path if path.is_dir() else None
+
+
+@contextmanager
+def _download_errors(what: str, into: Path) -> Iterator[None]:
+    """MLflow copies in threads, and says the errors of all files as one text."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error)
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            if f"[Errno {number}]" in text:
+                raise OSError(number, os.strerror(number), str(into)) from error
+        if "failures occurred while downloading" not in text:
+            raise
+        raise RegistryUnavailable(
+            f"the files of {what} can't be copied: {text.strip()}. Check that the artifact store "
+            "answers and has them, then run this again"
+        ) from error
+
+
+def _ref(
+    found: ModelVersion, selector: str, folder: Path, sha256: str, allow_pickle: bool
+) -> ModelRef:
+    """Raises: ModelError if it can't be scored, or holds code that is not allowed."""
+    what = _called(found)
+    said = mlmodel(folder, what)
+    flavors = said["flavors"]
+    native = is_pt2(folder, said)
     if not native and "python_function" not in flavors:
         raise ModelError(
-            f"model {found.name} version {found.version} has the flavors {choices(flavors)}: "
-            "neither a pytorch model saved as pt2 nor a python_function. Log it again with "
-            "nocturne.contract.log_torch_model, or with a flavor that has a pyfunc"
+            f"{what} has the flavors {choices(flavors)}: neither a pytorch model saved as pt2 nor "
+            "a python_function. Log it again with nocturne.contract.log_torch_model, or with a "
+            "flavor that has a pyfunc"
         )
+    code = code_in(folder, said)
+    if code and not allow_pickle:
+        files = "; ".join(f"{name}: {why}" for name, why in code.items())
+        raise ModelError(
+            f"{what} holds what may be code that runs when it is loaded: {files}. Export the model "
+            "as data instead (torch: save as pt2 with nocturne.contract.log_torch_model; "
+            "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'); ONNX, "
+            "XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust whoever "
+            "registered it, set model.allow_pickle: true",
+            model=found.name,
+            files=sorted(code),
+        )
+    pickled = any(name.endswith(".pt2") for name in code)
     return ModelRef(
         name=found.name,
         version=int(found.version),
         selector=selector,
-        backend="torch" if native else "pyfunc",
+        backend="pyfunc" if not native else "torch_pickled" if pickled else "torch",
         sha256=sha256,
-        path=str(final),
+        path=str(folder),
         run_id=found.run_id or None,
-        model_id=_mlmodel(final).get("model_id"),
+        model_id=str(said["model_id"]) if said.get("model_id") else None,
         flavors=tuple(sorted(flavors)),
     )
+
+
+def _called(found: ModelVersion) -> str:
+    return f"model {found.name} version {found.version}"
 
 
 def check_copy(ref: ModelRef) -> None:
@@ -236,12 +302,8 @@ def check_copy(ref: ModelRef) -> None:
         )
 
 
-_REGISTRATION = {"registered_model_meta"}
-"""Files that MLflow adds on download and that say nothing about the model's content."""
-
-
 def _tree_digest(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _REGISTRATION)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != REGISTRATION)
     return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in files])
 
 
@@ -250,50 +312,22 @@ def _find(folder: str, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _mlmodel(folder: Path) -> dict[str, Any]:
-    content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    return dict(content)
-
-
-def _runs_code(path: Path) -> bool:
-    """Whether loading the file may run code: a pickle by name or by content, or Python."""
-    if path.suffix.lower() in (*_PICKLES, ".py"):
-        return True
-    with open(path, "rb") as file:
-        start = file.read(2)
-    if len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5:
-        return True  # the protocol header of pickle 2 to 5
-    if path.suffix == ".pt2" or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
-
-
-def _refuse_pickles(ref: ModelRef) -> None:
-    pickles = sorted(
-        p.relative_to(ref.path).as_posix()
-        for p in Path(ref.path).rglob("*")
-        if p.is_file() and _runs_code(p)
-    )
-    if pickles:
-        raise ModelError(
-            f"model {ref.name} version {ref.version} holds {', '.join(pickles)}: a pickle (or "
-            "a Python file) is code that runs when it is loaded. Export the model instead (torch: "
-            "save as pt2 with nocturne.contract.log_torch_model; scikit-learn: "
-            "mlflow.sklearn.log_model(..., serialization_format='skops') or ONNX), or, if you "
-            "trust whoever registered it, set model.allow_pickle: true",
-            model=ref.name,
-            files=pickles,
-        )
-
-
 def _encoding_of_signature(ref: ModelRef) -> Encoding:
     """A pyfunc model's columns, types and outputs, from the signature in its MLmodel file."""
     import json
 
-    signature = _mlmodel(Path(ref.path)).get("signature") or {}
-    inputs = json.loads(signature.get("inputs") or "[]")
-    if not inputs or any("name" not in column for column in inputs):
+    what = f"model {ref.name} version {ref.version}"
+    try:
+        signature = mlmodel(Path(ref.path), what).get("signature") or {}
+        inputs = json.loads(signature.get("inputs") or "[]")
+        outputs = json.loads(signature.get("outputs") or "[]")
+        named = bool(inputs) and all("name" in c and "type" in c for c in inputs)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"{what}: the signature in its MLmodel file can't be read ({error}); log it again with "
+            "signature=mlflow.models.infer_signature(frame, predictions)"
+        ) from None
+    if not named:
         raise ModelError(
             f"model {ref.name} version {ref.version} has no signature with named columns, so "
             "nothing says what it takes; log it with signature=mlflow.models.infer_signature("
@@ -309,7 +343,6 @@ def _encoding_of_signature(ref: ModelRef) -> Encoding:
         Feature(column=c["name"], type=c["type"], required=bool(c.get("required", True)))
         for c in inputs
     )
-    outputs = json.loads(signature.get("outputs") or "[]")
     columns = tuple(
         OutputSpec(o.get("name") or f"prediction_{i}", type=_output_type(o))
         for i, o in enumerate(outputs)

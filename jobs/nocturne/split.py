@@ -43,7 +43,11 @@ from nocturne.staging import Staging
 __all__ = ["BACKENDS", "BATCHES", "Place", "load_backend", "load_model", "run_split",
            "score_batches"]  # fmt: skip
 
-BACKENDS = {"torch": "nocturne.engine:load_torch", "pyfunc": "nocturne.pyfunc:load"}
+BACKENDS = {
+    "torch": "nocturne.engine:load_torch",
+    "torch_pickled": "nocturne.engine:load_trusted",  # a pt2 with code in it, which was allowed
+    "pyfunc": "nocturne.pyfunc:load",
+}
 """Backend -> ``module:function(path, encoding, device=, kernel=, precision=)``, imported where
 it is used."""
 

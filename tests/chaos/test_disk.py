@@ -132,3 +132,23 @@ def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None
     )
     assert said.count("Read-only file system") >= 2
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("size", ["64k", "100m,nr_inodes=12"])
+def test_a_disk_or_its_inodes_that_are_full_while_the_model_is_copied(
+    make_root: MakeRoot, size: str
+) -> None:
+    """MLflow copies in threads of its own; what it makes of their errors is still a full disk."""
+    said = _on_a_disk_of_its_own(
+        make_root().path,
+        """
+        filler = root.path / "out" / "filler"
+        filler.write_bytes(bytes(44 << 10))
+        assert root.night() == 75
+        assert not list((root.path / "out").rglob(".download*")), "nothing half copied stays"
+        """,
+        size,
+    )
+    assert "no space left" in said
+    assert "/models/" in said
+    assert "Traceback" not in said

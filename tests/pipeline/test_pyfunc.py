@@ -82,7 +82,11 @@ def test_a_scikit_learn_model_scores_as_it_predicts(sklearn_project) -> None:  #
 def test_a_pickle_is_refused_and_the_message_says_how_to_export(sklearn_project) -> None:  # type: ignore[no-untyped-def]
     loaded, _, _ = sklearn_project("cloudpickle")
     day = config.partition(loaded.pipeline.input.partition, "2024-01-01")
-    with pytest.raises(ModelError, match=r"model\.pkl: a pickle .* is code .*allow_pickle: true"):
+    with pytest.raises(
+        ModelError,
+        match=r"holds what may be code .*model\.pkl: its serialization_format is "
+        "'cloudpickle', which is a pickle.*allow_pickle: true",
+    ):
         prepare(loaded, day)
 
 

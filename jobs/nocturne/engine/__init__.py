@@ -4,7 +4,8 @@
 
     cast        values as the types that the model takes; what can't be is told apart
     encode      columns -> arrays, one encoder a function
-    program     the exported program: its graph, the order of its arguments; ``flat`` keeps it
+    program     a model's graph and the order of its arguments; ``pt2`` reads it from a file of
+                torch.export, ``exported`` lets torch do so
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
     torch_model, device_model, lane     running it on a CPU, on a GPU
     post, column                        outputs -> Arrow columns, with reasons for bad rows
@@ -16,7 +17,7 @@ from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.encode import ENCODERS, encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
-from nocturne.engine.load import load_torch, pick_device
+from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
 from nocturne.engine.post import POST
 from nocturne.engine.score import REASON, score
@@ -39,6 +40,7 @@ __all__ = [
     "encode",
     "first_sizes",
     "load_torch",
+    "load_trusted",
     "pick_device",
     "score",
     "search",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from nocturne.encoding import Encoding
 from nocturne.engine.device_model import DeviceModel
+from nocturne.engine.exported import load_exported
 from nocturne.engine.kernels import KERNELS, build
-from nocturne.engine.program import load_program
+from nocturne.engine.program import Program
+from nocturne.engine.pt2 import load_pt2
 from nocturne.engine.torch_model import TorchModel
 from nocturne.errors import ModelError, choices
 
-__all__ = ["load_torch", "pick_device"]
+__all__ = ["load_torch", "load_trusted", "pick_device"]
 
 
 def pick_device(wanted: str) -> str:
@@ -46,12 +50,35 @@ def load_torch(
         precision: ``float32`` or ``bfloat16``.
 
     Raises:
-        ModelError: there is no pt2 file in it, torch can't read it, its inputs are not the
-            spec's, or the kernel does not apply to it.
+        ModelError: there is no pt2 file in it or one that is not taken (``nocturne.pt2``), its
+            inputs are not the spec's, or the kernel does not apply to it.
     """
+    return _ready(load_pt2, path, encoding, device, kernel, precision)
+
+
+def load_trusted(
+    path: str,
+    encoding: Encoding,
+    *,
+    device: str = "cpu",
+    kernel: str = "graph",
+    precision: str = "float32",
+) -> TorchModel | DeviceModel:
+    """As ``load_torch``, by torch's own loader, which runs the code that is in the file."""
+    return _ready(load_exported, path, encoding, device, kernel, precision)
+
+
+def _ready(
+    load: Callable[[str, str], Program],
+    path: str,
+    encoding: Encoding,
+    device: str,
+    kernel: str,
+    precision: str,
+) -> TorchModel | DeviceModel:
     if kernel not in KERNELS:
         raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")
-    program = load_program(path, device)
+    program = load(path, device)
     order = program.order([tensor.name for tensor in encoding.inputs])
     names = program.output_names
     run = build(program, kernel, precision)

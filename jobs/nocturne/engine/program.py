@@ -1,22 +1,18 @@
-"""A ``pt2`` program (torch.export) as a flat graph: tensors in, tensors out, no checks between."""
+"""A model of torch operators as a flat graph: tensors in, tensors out, no checks between."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from nocturne.engine.flat import read_flat, write_flat
 from nocturne.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch.export import ExportedProgram
     from torch.fx import GraphModule
 
-__all__ = ["Program", "load_program"]
+__all__ = ["Program", "find_pt2", "require_open_rows"]
 
 
 @dataclass(frozen=True)
@@ -59,75 +55,26 @@ class Program:
         return [names.index(i) if isinstance(i, str) else next(left) for i in self.inputs]
 
 
-def load_program(path: str, device: str = "cpu") -> Program:
-    """The ``pt2`` file of an MLflow model folder, on a device.
+def find_pt2(folder: str) -> Path:
+    """The ``pt2`` file of an MLflow model folder.
 
     Raises:
-        ModelError: there is none in it, torch can't read it, or it takes a fixed number of rows.
+        ModelError: there is none in it.
     """
-    found = sorted(Path(path).rglob("*.pt2"))
+    found = sorted(path for path in Path(folder).rglob("*.pt2") if path.is_file())
     if not found:
         raise ModelError(
-            f"{path} holds no .pt2 file; log the model with mlflow.pytorch.log_model(..., "
+            f"{folder} holds no .pt2 file; log the model with mlflow.pytorch.log_model(..., "
             "serialization_format='pt2') or nocturne.contract.log_torch_model",
-            path=path,
+            path=folder,
         )
-    flat = Path(path).with_name(f"{Path(path).name}.flat")
-    kept = read_flat(flat, found[0], device)
-    if kept is not None:
-        graph, about = kept
-        return Program(graph, about["inputs"], about["outputs"])
-    try:
-        exported = torch.export.load(found[0])
-    except Exception as error:
-        raise ModelError(f"torch can't load {found[0]}: {error}", path=path) from error
-    _check_rows(exported)
-    about = {
-        "inputs": _paths(exported.call_spec.in_spec),
-        "outputs": _paths(exported.call_spec.out_spec),
-    }
-    write_flat(flat, found[0], _flattened(exported), about)
-    if device != "cpu":
-        from torch.export.passes import move_to_device_pass
-
-        exported = move_to_device_pass(exported, device)
-    return Program(_flattened(exported), about["inputs"], about["outputs"])
+    return found[0]
 
 
-def _check_rows(exported: ExportedProgram) -> None:
+def require_open_rows(name: str, rows: object) -> None:
     """Raises: ModelError if an argument's first dimension was fixed when it was exported."""
-    taken = set(exported.graph_signature.user_inputs)
-    for node in exported.graph.nodes:
-        if node.op == "placeholder" and node.name in taken:
-            rows = getattr(node.meta.get("val"), "shape", [None])[0]
-            if isinstance(rows, int):
-                raise ModelError(
-                    f"the model was exported for exactly {rows} rows (input {node.name!r}); "
-                    "export it with the first dimension of each input dynamic, as "
-                    "nocturne.contract.log_torch_model does"
-                )
-
-
-def _flattened(exported: ExportedProgram) -> GraphModule:
-    """A new graph module: flat tensors in and out, without shape guards."""
-    import torch.utils._pytree as pytree
-    from torch.fx.graph import CodeGen
-
-    module: Any = exported.module(check_guards=False)
-    graph = torch.fx.Graph()
-    values: dict[torch.fx.Node, torch.fx.Node] = {}
-    graph.graph_copy(module.graph, values)
-    flat, _ = pytree.tree_flatten(next(n for n in module.graph.nodes if n.op == "output").args)
-    graph.output(tuple(values[node] for node in flat))
-    graph.set_codegen(CodeGen())
-    return torch.fx.GraphModule(module, graph)
-
-
-def _paths(spec: Any) -> list[str | int]:
-    """The key of each leaf: a name in a dict, else its position."""
-    import torch.utils._pytree as pytree
-
-    leaves, _ = pytree.tree_flatten_with_path(
-        pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
-    )
-    return [getattr(path[-1], "key", position) if path else position for path, position in leaves]
+    if isinstance(rows, int):
+        raise ModelError(
+            f"the model was exported for exactly {rows} rows (input {name!r}); export it with the "
+            "first dimension of each input dynamic, as nocturne.contract.log_torch_model does"
+        )

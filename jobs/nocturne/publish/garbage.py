@@ -84,8 +84,11 @@ def scratch(folder: Path, seconds: float) -> list[Garbage]:
 
 
 def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]:
-    """Stored models, and what was made from them, whose folder's name is not in ``used``."""
-    stored = [p for p in _children(models) if p.name[0] != "." and p.name.split(".")[0] not in used]
+    """Stored models whose folder's name is not in ``used``, and what earlier versions made of them.
+
+    (Those kept ``<model>.flat`` beside ``<model>``.)
+    """
+    stored = [p for p in _children(models) if p.name[0] != "." and p.name not in used]
     return _old(((path, "a model that no run needs") for path in stored), seconds)
 
 

@@ -1,0 +1,169 @@
+"""Model files that are data: for each loader of MLflow, what its file must be.
+
+A loader stands here if, given such a file and such a configuration, it neither unpickles nor
+imports anything that the artifact names (read in MLflow 3.17). The content is looked at, not
+the name: what a file is called does not decide how a loader reads it. Those of XGBoost, LightGBM,
+CatBoost and ONNX Runtime parse with their own parser whatever they are given, so a pickle in
+there is an error and no code; the first bytes are checked so that it is our error. That a
+file is data does not make these parsers, or the numbers in it, safe against forgery.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FORMATS", "Format"]
+
+_Conf = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A flavor's section in MLmodel, the keys that may name its file, and how it is checked.
+
+    ``check`` gets the file and the section, and says why it may run code, or None.
+    """
+
+    flavor: str
+    keys: tuple[str, ...]
+    check: Callable[[Path, _Conf], str | None]
+
+
+def _skops(path: Path, conf: _Conf) -> str | None:
+    """The types in the file are asked from skops, whatever list the artifact brings.
+
+    With MLflow's list (``skops_trusted_types``, from the artifact) skops would build a type
+    named there; none can be in a file whose types are all in ours.
+    """
+    if conf.get("serialization_format") != "skops":
+        said = conf.get("serialization_format", "pickle")
+        return f"its serialization_format is {said!r}, which is a pickle"
+    try:
+        import skops.io  # type: ignore[import-untyped]
+    except ImportError:
+        return "skops is not installed here, so that nothing can say what is in it"
+    try:
+        with zipfile.ZipFile(path) as archive:  # no bomb: tables of numbers don't shrink so
+            if sum(entry.file_size for entry in archive.infolist()) > _bound(path):
+                return "it is more than a hundred times larger when it is unpacked"
+        strange = sorted(set(skops.io.get_untrusted_types(file=path)) - _TRUSTED)
+    except Exception as error:  # whatever a forged tree of types makes of it
+        return f"it is not a skops file that can be read ({type(error).__name__}: {error})"
+    if strange:
+        return f"it has types that are not on Nocturne's list: {', '.join(strange)}"
+    return None
+
+
+def _bound(path: Path) -> int:
+    return 100 * path.stat().st_size + (64 << 20)
+
+
+def _xgboost(path: Path, conf: _Conf) -> str | None:
+    named = str(conf.get("model_class", "xgboost.core.Booster"))
+    if named != "xgboost.core.Booster" and not named.startswith("xgboost.sklearn.XGB"):
+        return f"its model_class is {named}, expected one of XGBoost's (MLflow imports it)"
+    return _begins(path, b"{", "JSON or UBJSON as XGBoost writes it")
+
+
+def _lightgbm(path: Path, conf: _Conf) -> str | None:
+    if conf.get("model_class", "lightgbm.basic.Booster") != "lightgbm.basic.Booster":
+        return _skops(path, conf)
+    return _begins(path, b"tree", "LightGBM's text")
+
+
+def _catboost(path: Path, conf: _Conf) -> str | None:
+    starts = {"cbm": b"CBM1", "json": b"{"}
+    said = str(conf.get("save_format"))
+    if said not in starts:
+        return f"its save_format is {said}, expected cbm or json"
+    return _begins(path, starts[said], f"CatBoost's {said}")
+
+
+def _onnx(path: Path, conf: _Conf) -> str | None:
+    providers = conf.get("providers") or []
+    if isinstance(providers, str):
+        providers = [providers]
+    if not isinstance(providers, list) or not all(isinstance(p, str) for p in providers):
+        return "its providers have options, and one of those is a library to load"
+    options = conf.get("onnx_session_options") or {}
+    if not isinstance(options, Mapping) or options.get("extra_session_config"):
+        return "it has an extra_session_config, where a library to load can stand"
+    return _begins(path, b"\x08", "an ONNX model")
+
+
+def _begins(path: Path, start: bytes, what: str) -> str | None:
+    with open(path, "rb") as file:
+        return None if file.read(len(start)) == start else f"it is not {what}"
+
+
+FORMATS = {
+    "mlflow.sklearn": Format("sklearn", ("model_path", "data"), _skops),
+    "mlflow.xgboost": Format("xgboost", ("data",), _xgboost),
+    "mlflow.lightgbm": Format("lightgbm", ("data",), _lightgbm),
+    "mlflow.catboost": Format("catboost", ("data",), _catboost),
+    "mlflow.onnx": Format("onnx", ("data",), _onnx),
+}
+"""``loader_module`` of the python_function flavor -> its format."""
+
+_KERNELS = (
+    "CompoundKernel",
+    "ConstantKernel",
+    "DotProduct",
+    "ExpSineSquared",
+    "Exponentiation",
+    "Matern",
+    "Product",
+    "RBF",
+    "RationalQuadratic",
+    "Sum",
+    "WhiteKernel",
+)
+_METRICS = ("Chebyshev", "Euclidean", "Haversine", "Manhattan", "Minkowski", "SEuclidean")
+_TRUSTED = {
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "lightgbm.basic.Booster",  # its __setstate__ parses LightGBM's text
+    *(f"lightgbm.sklearn.LGBM{name}" for name in ("Classifier", "Ranker", "Regressor")),
+    "numpy.dtype",
+    "numpy.mean",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.sparse._csc.csc_matrix",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn._loss.loss.HalfTweedieLoss",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.cluster._bisect_k_means._BisectingTree",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
+    *(
+        f"sklearn.metrics._dist_metrics.{n}Distance{bits}"
+        for n in _METRICS
+        for bits in ("", 32, 64)
+    ),
+    *(
+        f"sklearn.feature_selection._univariate_selection.{name}"
+        for name in ("chi2", "f_classif", "f_regression", "r_regression")
+    ),
+    *(
+        f"sklearn.feature_selection._mutual_info.mutual_info_{name}"
+        for name in ("classif", "regression")
+    ),
+}
+"""What estimators of scikit-learn and LightGBM are made of, beyond what skops takes by itself.
+
+skops leaves the trees out because a forged one can crash the process (its node numbers are not
+checked); none of these runs code.
+"""

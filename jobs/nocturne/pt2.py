@@ -1,0 +1,327 @@
+"""What stands in a ``pt2`` file (torch.export), checked before anything is made of it.
+
+``torch.export.load`` runs what a file brings: it unpickles the sample inputs and whatever the
+configuration of the weights calls a pickle, hands the expressions of ``models/model.json`` to
+``sympy.sympify`` (which is ``eval``), calls any function below ``torch`` that a node names, and
+writes names from the file into Python source. Here the file is a ZIP archive of raw tensors and
+one JSON text. Entries that are not known are refused, those that may hold pickles are never
+read, and a graph may call torch's own tensor operators only. torch is not needed for it.
+
+Source: torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py of torch 2.13.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ModelError, choices
+
+__all__ = ["CONTROL_FLOW", "SYMBOLIC", "Archive", "Payload", "check_pt2", "open_pt2"]
+
+_SCHEMA = 8
+"""The major version of the schema that torch 2.8 to 2.13 write."""
+_KNOWN = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
+    r"|models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)"
+    r"|data/constants/(tensor_\d+|model_constants_config\.json)"
+    r"|data/sample_inputs/model\.pt|extra/.+"  # in every file or a user's notes: never read
+)
+_PARTS = {"weights": "weight", "constants": "tensor"}
+"""Folder below ``data/`` -> how the raw tensors in it are called."""
+_OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)")
+_NOT_ON_TENSORS = {"from_file", "_print"}
+"""``aten`` operators that touch the world outside: one maps (and makes) a file of any name."""
+SYMBOLIC = {
+    *(
+        f"_operator.{name}"
+        for name in (
+            "eq",
+            "ne",
+            "le",
+            "ge",
+            "lt",
+            "gt",
+            "neg",
+            "pos",
+            "mul",
+            "add",
+            "sub",
+            "floordiv",
+            "mod",
+            "pow",
+            "truediv",
+            "and_",
+            "or_",
+            "lshift",
+            "rshift",
+            "getitem",
+        )
+    ),
+    *(
+        f"torch.{name}"
+        for name in (
+            "sym_not",
+            "sym_int",
+            "sym_float",
+            "sym_ite",
+            "sym_max",
+            "sym_min",
+            "sym_sqrt",
+            "_sym_sqrt",
+        )
+    ),
+    "math.trunc",
+}
+"""Functions of sizes that torch's serializer writes (``_SYM_OPS``)."""
+CONTROL_FLOW = {
+    "cond",
+    "while_loop",
+    "map_impl",
+    "scan",
+    "associative_scan",
+    "wrap_with_set_grad_enabled",
+    "wrap_with_autocast",
+}
+"""Operators of ``torch.ops.higher_order`` that call graphs of the same file."""
+_VALUES = {
+    "as_none",
+    "as_tensor",
+    "as_tensors",
+    "as_int",
+    "as_ints",
+    "as_float",
+    "as_floats",
+    "as_string",
+    "as_strings",
+    "as_sym_int",
+    "as_sym_ints",
+    "as_scalar_type",
+    "as_memory_format",
+    "as_layout",
+    "as_device",
+    "as_bool",
+    "as_bools",
+    "as_sym_bool",
+    "as_sym_bools",
+    "as_graph",
+    "as_optional_tensors",
+    "as_sym_float",
+    "as_sym_floats",
+    "as_optional_tensor",
+    "as_complex",
+    "as_nested_tensors",
+    "as_int_lists",
+    "as_float_lists",
+    "as_name",
+    "as_expr",
+}
+"""Kinds of values in a graph. ``as_custom_obj`` and ``as_operator`` are not among them."""
+_WRONG = (
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+)
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A tensor in the archive: the entry with its storage, and torch's ``TensorMeta`` as JSON."""
+
+    entry: str
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A checked archive. ``weights`` and ``constants`` have the tensors by their names."""
+
+    program: Mapping[str, Any]
+    weights: Mapping[str, Payload]
+    constants: Mapping[str, Payload]
+    file: zipfile.ZipFile
+
+    def read(self, payload: Payload) -> bytes:
+        return self.file.read(payload.entry)
+
+
+def check_pt2(path: Path) -> None:
+    """Raises: ModelError if the file is not a graph with tensors, and nothing else."""
+    with open_pt2(path):
+        pass
+
+
+@contextmanager
+def open_pt2(path: Path) -> Iterator[Archive]:
+    """The archive, open for its tensors to be read.
+
+    Raises:
+        ModelError: it is damaged, holds something else than tensors and a graph of torch's own
+            operators, or is of a torch whose files are not known.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            yield _checked(file, path)
+    except _WRONG as error:
+        raise ModelError(
+            f"{path} is not a pt2 file that can be read: {type(error).__name__}: {error}. Export "
+            "the model again with this torch (nocturne.contract.log_torch_model)",
+            path=str(path),
+        ) from error
+
+
+def _checked(file: zipfile.ZipFile, path: Path) -> Archive:
+    root = _check_entries(file, path)
+    if file.read(f"{root}archive_format") != b"pt2" or file.read(f"{root}byteorder") != b"little":
+        raise ValueError("its archive_format is not pt2, or its byteorder not little")
+    program = json.loads(file.read(f"{root}models/model.json"))
+    version = program["schema_version"]
+    if version["major"] != _SCHEMA:
+        raise ModelError(
+            f"{path} has schema version {version['major']} of torch {program.get('torch_version')},"
+            f" expected {_SCHEMA} (torch 2.8 to 2.13); export the model again",
+            path=str(path),
+        )
+    _check_program(program, path)
+    weights, constants = (_payloads(file, root, part, path) for part in _PARTS)
+    return Archive(program, weights, constants, file)
+
+
+def _check_entries(file: zipfile.ZipFile, path: Path) -> str:
+    """The folder that all entries are in; the archive's entries are stored as they are.
+
+    So what is read can't be larger than the file itself (no compression, no entry twice).
+    """
+    entries = file.infolist()
+    names = [entry.filename for entry in entries]
+    root = names[0].partition("/")[0] + "/"
+    strange = [n for n in names if not n.startswith(root) or not _KNOWN.fullmatch(n[len(root) :])]
+    if strange:
+        raise _refused(path, f"entries that are no tensors and no graph: {choices(strange, 6)}")
+    if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
+        raise _refused(path, "entries that are compressed or encrypted")
+    if len(set(names)) < len(names) or sum(e.file_size for e in entries) > path.stat().st_size:
+        raise _refused(path, "entries that are there twice or overlap")
+    return root
+
+
+def _payloads(file: zipfile.ZipFile, root: str, part: str, path: Path) -> dict[str, Payload]:
+    config = json.loads(file.read(f"{root}data/{part}/model_{part}_config.json"))["config"]
+    found = {}
+    for name, said in config.items():
+        entry = said["path_name"]
+        if said["use_pickle"] or not re.fullmatch(rf"{_PARTS[part]}_\d+", entry):
+            raise _refused(path, f"a pickle in place of the tensor {name!r} ({part}/{entry})")
+        file.getinfo(f"{root}data/{part}/{entry}")
+        found[name] = Payload(f"{root}data/{part}/{entry}", said["tensor_meta"])
+    return found
+
+
+def _check_program(program: Any, path: Path) -> None:
+    """Walks all of the JSON: functions, kinds of values and expressions, wherever they stand."""
+    waiting = [program["graph_module"], program["range_constraints"]]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        if not isinstance(value, dict):
+            continue
+        for key, item in value.items():
+            if key.startswith("as_") and key not in _VALUES and len(value) == 1:
+                raise _refused(path, f"a value of kind {key} in its graph")
+            if key == "expr_str" and not _is_arithmetic(item):
+                raise _refused(path, f"the expression {str(item)[:80]!r}, which is no arithmetic")
+        if {"target", "inputs", "outputs"} <= value.keys() and not _is_operator(value["target"]):
+            called = str(value["target"])[:80]
+            raise _refused(path, f"a call of {called}, which is none of torch's tensor operators")
+        waiting += value.values()
+
+
+def _is_operator(target: str) -> bool:
+    if target in SYMBOLIC or target.removeprefix("torch.ops.higher_order.") in CONTROL_FLOW:
+        return True
+    found = _OPERATOR.fullmatch(target)
+    return found is not None and found[2] not in _NOT_ON_TENSORS
+
+
+_FUNCTIONS = {"floor", "ceiling", "sqrt", "log", "exp", "sin", "cos", "tan", "true", "false"}
+"""What sympy writes in small letters; its classes and torch's begin with a capital."""
+
+
+def _is_arithmetic(text: Any) -> bool:
+    """Whether an expression is symbols, numbers and arithmetic, as sympy's ``srepr`` writes it.
+
+    Nothing here evaluates it (sizes are computed by the graph's nodes). It is checked because
+    other programs that read the same file do.
+    """
+    if not isinstance(text, str) or len(text) > 10_000:
+        return False
+    try:
+        tree = ast.parse(text, mode="eval")
+        return all(_is_plain(node) for node in ast.walk(tree))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+
+
+def _is_plain(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and not _is_tower(node)
+    if isinstance(node, ast.Name):
+        known = node.id[:1].isupper() or node.id in _FUNCTIONS
+        return known or re.fullmatch(r"[a-z]+\d+", node.id) is not None
+    if isinstance(node, ast.Constant):
+        value = node.value
+        if isinstance(value, str):  # the name in Symbol('s77'), the digits in Float('0.5')
+            return re.fullmatch(r"[\w.+-]{1,60}", value) is not None
+        return isinstance(value, (bool, int, float)) and abs(value) < 2**65
+    if isinstance(node, ast.Pow | ast.LShift):  # srepr writes Pow(a, b)
+        return False
+    return isinstance(
+        node,
+        (
+            ast.Expression,
+            ast.keyword,
+            ast.BinOp,
+            ast.UnaryOp,
+            ast.Compare,
+            ast.Load,
+            ast.operator,
+            ast.unaryop,
+            ast.cmpop,
+            ast.Tuple,
+        ),
+    )
+
+
+def _is_tower(node: ast.Call) -> bool:
+    """Whether it is a power of a power, or one to more than three digits: 9**9**9 never ends."""
+
+    def powers(of: ast.AST) -> list[ast.Call]:
+        calls = (n for n in ast.walk(of) if isinstance(n, ast.Call))
+        return [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "Pow"]
+
+    if node not in powers(node):
+        return False
+    numbers = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
+    return len(powers(node)) > 1 or any(isinstance(n, int) and abs(n) > 999 for n in numbers)
+
+
+def _refused(path: Path, what: str) -> ModelError:
+    return ModelError(
+        f"{path} holds {what}. A pt2 file is read as tensors and a graph of torch's operators only",
+        path=str(path),
+    )

@@ -1,0 +1,127 @@
+"""Our reader of pt2 files: what torch.export writes comes out as torch itself would load it."""
+
+from __future__ import annotations
+
+import collections
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.export import Dim
+
+from nocturne.engine.exported import load_exported
+from nocturne.engine.pt2 import load_pt2
+
+X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+CODE = np.random.default_rng(1).integers(0, 5, size=(50, 1))
+
+
+class Odd(torch.nn.Module):
+    """Shapes, dtypes, slices, infinities, sizes that are computed, several outputs of one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = torch.nn.Linear(3, 4)
+        self.register_buffer("shift", torch.tensor([1.0, float("inf"), 2.0, 3.0]))
+
+    def forward(self, x: torch.Tensor, *, codes: torch.Tensor) -> Any:
+        y = torch.clamp(self.dense(x), min=-float("inf"), max=3.5).to(torch.float64)
+        y = torch.where(torch.isinf(self.shift), y, y + self.shift)
+        extra = torch.arange(x.shape[0], device=x.device).to(torch.float32) * 0.0
+        top, where = y.max(dim=1)
+        left, right = y.split([1, 3], dim=1)
+        return (
+            y[:, 1:3].sum(dim=1).to(torch.float32) + extra,
+            y.reshape(x.shape[0] * 2, 2)[:, 0],
+            top + where * codes[:, 0] + left[:, 0] - right[:, 2],
+        )
+
+
+class Weights(torch.nn.Module):
+    """Embeddings, tied and sliced weights, buffers of all kinds, constants, half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = torch.nn.Embedding(5, 3, padding_idx=0)
+        self.one, self.other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        self.other.weight = self.one.weight
+        self.narrow = torch.nn.Linear(3, 3, dtype=torch.bfloat16)
+        self.norm = torch.nn.BatchNorm1d(3)
+        self.register_buffer("view", torch.arange(12.0).reshape(3, 4)[:, 1])
+        self.register_buffer("kept", torch.ones(3), persistent=False)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("none", torch.zeros(0, 3))
+        self.constant = torch.tensor([1.0, 2.0, 3.0])
+
+    def forward(self, x: torch.Tensor, *, codes: torch.Tensor) -> Any:
+        self.calls.add_(1)
+        y = self.norm(self.one(x) + self.codes(codes[:, 0])) * self.kept + self.constant
+        y = torch.cat([y, self.none]) + self.view
+        z = self.narrow(self.other(y).to(torch.bfloat16))
+        return collections.OrderedDict(size=y.norm(dim=1), half=z.sum(dim=1), parts=[y[:, 0], z])
+
+
+class Branches(torch.nn.Module):
+    """Graphs within the graph: regions without gradients or of another precision, a condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = torch.nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor, *, codes: torch.Tensor) -> Any:
+        with torch.no_grad():
+            y = x * 2
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = self.dense(y)
+        y = torch.nn.functional.scaled_dot_product_attention(y[:, None], y[:, None], y[:, None])
+        shifted = torch.cond(codes.sum() > 3, lambda a: a + 1, lambda a: a - 1, (y[:, 0],))
+        return {"p": shifted.float().sum(dim=1)}
+
+
+def export(module: torch.nn.Module, folder: Path, *, lowered: bool) -> Path:
+    folder.mkdir(exist_ok=True)
+    program = torch.export.export(
+        module.eval(),
+        (torch.zeros(4, 3),),
+        {"codes": torch.zeros(4, 1, dtype=torch.int64)},
+        dynamic_shapes={"x": {0: Dim.DYNAMIC}, "codes": {0: Dim.DYNAMIC}},
+    )
+    torch.export.save(program.run_decompositions() if lowered else program, folder / "model.pt2")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowered"), [(Odd, False), (Weights, False), (Weights, True), (Branches, False)]
+)
+def test_a_graph_is_what_torch_loads_bit_for_bit(
+    tmp_path: Path, kind: type[torch.nn.Module], lowered: bool
+) -> None:
+    """``lowered`` to core operators, what is written into a buffer is an output of the graph."""
+    torch.manual_seed(0)
+    folder = str(export(kind(), tmp_path / "model", lowered=lowered))
+    ours, torchs = load_pt2(folder), load_exported(folder)
+    assert (ours.inputs, ours.outputs) == (torchs.inputs, torchs.outputs)
+    for rows in (2, 7, 50):
+        taken = torch.from_numpy(X[:rows]), torch.from_numpy(CODE[:rows])
+        with torch.inference_mode():
+            found, expected = ours.graph(*taken), torchs.graph(*taken)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            assert torch.equal(one, other)
+    if kind is Odd:
+        _loads_without_torchs_compiler(folder)
+
+
+def _loads_without_torchs_compiler(folder: str) -> None:
+    """In a process of its own: what torch.export.load imports takes two seconds of each worker."""
+    code = (
+        f"import sys; from nocturne.engine.pt2 import load_pt2; load_pt2({folder!r}); "
+        "assert 'torch._dynamo.convert_frame' not in sys.modules; print('light')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "light", done.stderr
