@@ -6,7 +6,6 @@ plain where rows are read, and wherever a schema is judged, by the same rules:
     string_view, binary_view, list_view  ->  string, binary, list
     an extension type (uuid, json ...)   ->  its storage
     float16                              ->  float32, since arithmetic in float16 loses digits
-    run ends                             ->  the values, row by row
 
 Nothing is lost: ``published_type`` says as what a column is written again, and ``restored`` makes
 it that. Times in INT96 are read in microseconds (``reading.open_parquet``): their nanoseconds would
@@ -139,8 +138,6 @@ def _computed(type_: Any) -> Any:
 
 
 def _written(type_: Any) -> Any:
-    if pa.types.is_run_end_encoded(type_):
-        return type_.value_type
     return _VIEWS.get(type_, type_)
 
 
@@ -204,8 +201,6 @@ def _each(column: Any, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -
 def _normal(column: pa.Array, wanted: Any) -> pa.Array:
     if isinstance(column.type, pa.BaseExtensionType):
         return _normal(column.storage, wanted)
-    if pa.types.is_run_end_encoded(column.type):
-        return _normal(pc.run_end_decode(column), wanted)
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(
             column.indices, _normal(column.dictionary, wanted.value_type)

@@ -135,6 +135,12 @@ def _whole(parts: Sequence[Part]) -> Any:
     return types.pop() if len(types) == 1 else pa.int64()
 
 
+def _vocabulary(parts: Sequence[Part]) -> Any:
+    """What the vocabulary of the features holds; None where they have none."""
+    types = [_wanted(t, f) for t, f in parts if t.encoder == "category"]
+    return types[0] if types else None
+
+
 def _named(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda type_: any(test(type_) for test in tests)
 
@@ -160,9 +166,9 @@ TARGETS: dict[str, Target] = {
         "0 and 1, or true and false in words",
     ),
     "category": Target(
-        _named(_is_number, is_text, pa.types.is_decimal, pa.types.is_date),
-        lambda parts: pa.string() if pa.string() in map(_wanted_of, parts) else pa.int64(),
-        "what the model's vocabulary holds: words or integers; 3.0 is 3",
+        _named(_is_number, is_text),
+        _vocabulary,
+        "what the model's vocabulary holds, words or integers; 3.0 is 3",
     ),
     "text": Target(
         _named(pa.types.is_integer, pa.types.is_boolean, is_text, pa.types.is_decimal,
@@ -174,15 +180,12 @@ TARGETS: dict[str, Target] = {
 """What ``input.cast`` can name, beside the clocks: ``local``, ``utc``, or a time zone."""
 
 
-def _wanted_of(part: Part) -> Any:
-    return _wanted(*part)
-
-
 def _told(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
     """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
     if how in TARGETS:
         target = TARGETS[how]
-        return Cast(target.makes(parts)) if target.takes(type_) else None
+        made = target.makes(parts) if target.takes(type_) else None
+        return None if made is None else Cast(made)
     if not pa.types.is_timestamp(type_) or (type_.tz is None and how not in ("local", "utc")):
         return None
     clock = {"local": zone_of(type_) or "UTC", "utc": "UTC"}.get(how, how)
@@ -237,7 +240,8 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
 def _advice(parts: Sequence[Part], type_: Any) -> str:
     """What to write into the YAML so that the model takes a column after all."""
     column, actual = parts[0][1].column, plain_type(normal_type(type_))
-    if zone := zone_of(actual):
+    zone = zone_of(actual)
+    if zone and not isinstance(_judged(parts, type_, "local"), str):
         return (f" in no time zone (input.cast: {{{column}: local}} takes the clock of {zone}, "
                 f"{{{column}: utc}} that of UTC)")  # fmt: skip
     numbers = [_number(*part) for part in parts]
