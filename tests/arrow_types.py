@@ -19,14 +19,24 @@ def _extension(type_: Any, values: list[Any]) -> pa.Array:
     return pa.ExtensionArray.from_storage(type_, pa.array(values, type_.storage_type))
 
 
-_TIMES = [dt.datetime(2024, 10, 27, 0, 30), dt.datetime(1969, 12, 31, 23), None,
-          dt.datetime(2013, 1, 1, 5), dt.datetime(2024, 10, 27, 0, 30)]  # fmt: skip
+_TIMES = [
+    dt.datetime(2024, 10, 27, 0, 30),
+    dt.datetime(1969, 12, 31, 23),
+    None,
+    dt.datetime(2013, 1, 1, 5),
+    dt.datetime(2024, 10, 27, 0, 30),
+]
 _DECIMALS = [Decimal("1.50"), Decimal("-2.25"), None, Decimal("0.10"), Decimal("1.50")]
 _WORDS = ["a", "b", None, "ünïcödé, and longer than twelve bytes", "a"]
 _BYTES = [word and word.encode() for word in _WORDS]
 _LISTS = [[1, 2], [], None, [3], [1, 2]]
-_IDS = [uuid.UUID(int=7).bytes, uuid.UUID(int=1 << 127).bytes, None, uuid.UUID(int=9).bytes,
-        uuid.UUID(int=7).bytes]  # fmt: skip
+_IDS = [
+    uuid.UUID(int=7).bytes,
+    uuid.UUID(int=1 << 127).bytes,
+    None,
+    uuid.UUID(int=9).bytes,
+    uuid.UUID(int=7).bytes,
+]
 
 COLUMNS: dict[str, pa.Array] = {
     "bool": pa.array([True, False, None, False, True]),
@@ -57,14 +67,19 @@ COLUMNS: dict[str, pa.Array] = {
     **{
         str(t): pa.array(_TIMES).cast(t)
         for t in (
-            pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns"),
-            pa.timestamp("us", "UTC"), pa.timestamp("us", "Europe/Berlin"),
+            pa.timestamp("s"),
+            pa.timestamp("ms"),
+            pa.timestamp("us"),
+            pa.timestamp("ns"),
+            pa.timestamp("us", "UTC"),
+            pa.timestamp("us", "Europe/Berlin"),
             pa.timestamp("ns", "+02:00"),
         )
     },
     **{
-        str(t): pa.array([1, 0, None, 3_600_000, 1], pa.int32() if t.bit_width == 32 else None)
-        .cast(t)
+        str(t): pa.array(
+            [1, 0, None, 3_600_000, 1], pa.int32() if t.bit_width == 32 else None
+        ).cast(t)
         for t in (pa.time32("ms"), pa.time64("us"), pa.time64("ns"))
     },
     "duration": pa.array([1, -5, None, 10**12, 1], pa.duration("us")),
@@ -79,14 +94,16 @@ COLUMNS: dict[str, pa.Array] = {
     "list of uuids": pa.ListArray.from_arrays(
         pa.array([0, 1, 1, 3, 4, 5], pa.int32()), _extension(pa.uuid(), _IDS)
     ),
-    "struct": pa.array([{"a": 1, "b": "x"}, {"a": None, "b": "y"}, None, {"a": 2, "b": None},
-                        {"a": 1, "b": "x"}]),
+    "struct": pa.array(
+        [{"a": 1, "b": "x"}, {"a": None, "b": "y"}, None, {"a": 2, "b": None}, {"a": 1, "b": "x"}]
+    ),
     "struct of list views": pa.array(
         [{"v": [1]}, {"v": []}, None, {"v": None}, {"v": [1]}],
         pa.struct([("v", pa.list_view(pa.int64()))]),
     ),
-    "map": pa.array([[("a", 1)], [], None, [("b", None)], [("a", 1)]],
-                    pa.map_(pa.string(), pa.int64())),
+    "map": pa.array(
+        [[("a", 1)], [], None, [("b", None)], [("a", 1)]], pa.map_(pa.string(), pa.int64())
+    ),
     "random": pa.array(np.random.default_rng(0).normal(size=ROWS)),
-}  # fmt: skip
+}
 """Five values each: the third null, the last equal to the first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +29,7 @@ from nocturne.init.table import inspect
 from nocturne.normal import packed
 from nocturne.pipeline.tuning import pin
 from nocturne.reading import open_parquet, read_batches, read_schema
-from nocturne.records import Run, SplitResult
+from nocturne.records import Run
 from nocturne.role_table import with_table
 from nocturne.roles import TARGETS, casts, check_columns, check_output
 from nocturne.split import run_split
@@ -57,7 +57,7 @@ def _frame(type_: str) -> Encoding:
 
 
 def _seen(
-    tmp_path: Path, column: pa.Array, encoding: Encoding, told: dict[str, str] = {}
+    tmp_path: Path, column: pa.Array, encoding: Encoding, told: Mapping[str, str] = {}
 ) -> tuple[list[Any], list[str | None]]:
     path = tmp_path / "c.parquet"
     pq.write_table(pa.table({"c": column}), path)
@@ -129,16 +129,18 @@ def test_a_time_in_a_named_zone_is_no_feature_unless_it_is_said_whose_clock_coun
 
 
 def test_the_hour_that_comes_twice_is_two_o_clock_both_times(tmp_path: Path) -> None:
-    times = pa.array([dt.datetime(2024, 10, 27, 0), dt.datetime(2024, 10, 27, 1)],
-                     pa.timestamp("ns", "UTC")).cast(pa.timestamp("ns", "Europe/Berlin"))  # fmt: skip
+    times = pa.array(
+        [dt.datetime(2024, 10, 27, 0), dt.datetime(2024, 10, 27, 1)], pa.timestamp("ns", "UTC")
+    ).cast(pa.timestamp("ns", "Europe/Berlin"))
     values, _ = _seen(tmp_path, times, _frame("datetime"), {"c": "local"})
     assert [value.hour for value in values] == [2, 2]
 
 
 def test_times_in_utc_and_without_a_zone_are_taken_as_they_are(tmp_path: Path) -> None:
     for type_ in (pa.timestamp("us", "UTC"), pa.timestamp("ms")):
-        values, _ = _seen(tmp_path, pa.array([dt.datetime(2024, 1, 1, 5)], type_),
-                          _frame("datetime"))  # fmt: skip
+        values, _ = _seen(
+            tmp_path, pa.array([dt.datetime(2024, 1, 1, 5)], type_), _frame("datetime")
+        )
         assert [value.hour for value in values] == [5]
 
 
@@ -161,11 +163,21 @@ LONG = Decimal("12345678901234567890.25")
 @pytest.mark.parametrize(
     ("values", "encoding", "how", "seen", "lost"),
     [
-        (pa.array([Decimal("0.1"), LONG, None], pa.decimal128(38, 2)), NUMBER, "double",
-         [0.1, -1.0, -1.0], [1]),
+        (
+            pa.array([Decimal("0.1"), LONG, None], pa.decimal128(38, 2)),
+            NUMBER,
+            "double",
+            [0.1, -1.0, -1.0],
+            [1],
+        ),
         (pa.array([2**53, 2**63 + 1], pa.uint64()), NUMBER, "double", [2.0**53, -1.0], [1]),
-        (pa.array([3.0, 2.5, float("nan"), float("inf"), None]), WHOLE, "integer",
-         [3, -1, -1, -1, -1], [1, 3]),
+        (
+            pa.array([3.0, 2.5, float("nan"), float("inf"), None]),
+            WHOLE,
+            "integer",
+            [3, -1, -1, -1, -1],
+            [1, 3],
+        ),
         (pa.array([7, 2**63], pa.uint64()), WHOLE, "integer", [7, -1], [1]),
         (pa.array(["5", " 6 ", "6.5", "", None]), WHOLE, "integer", [5, 6, -1, -1, -1], [2]),
         (pa.array([Decimal("4.00"), Decimal("4.50")]), WHOLE, "integer", [4, -1], [1]),
@@ -176,21 +188,21 @@ LONG = Decimal("12345678901234567890.25")
         (pa.array([b"x", b"\xff"]), WORDS, "text", [1, 2], [1]),
         (pa.array([dt.date(2024, 1, 2)]), _frame("string"), "text", ["2024-01-02"], []),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_a_cast_would_change_is_told_apart_and_not_said(
-    tmp_path: Path, values: pa.Array, encoding: Encoding, how: str, seen: list[Any],
+    tmp_path: Path,
+    values: pa.Array,
+    encoding: Encoding,
+    how: str,
+    seen: list[Any],
     lost: list[int],
-) -> None:  # fmt: skip
+) -> None:
     found, why = _seen(tmp_path, values, encoding, {"c": how})
     assert found == seen
     assert [row for row, reason in enumerate(why) if reason] == lost
-    assert {reason for reason in why if reason} <= {
-        f"column c: {values.type} that can't become {casts(encoding, _schema(values), {'c': how})['c'].type}"
-    }
-
-
-def _schema(values: pa.Array) -> pa.Schema:
-    return pa.schema([("c", values.type)])
+    wanted = casts(encoding, pa.schema([("c", values.type)]), {"c": how})["c"].type
+    said = f"column c: {values.type} that can't become {wanted}"
+    assert {reason for reason in why if reason} <= {said}
 
 
 @pytest.mark.parametrize(
@@ -216,14 +228,16 @@ def test_a_cast_is_part_of_the_splits_keys(make_run: MakeRun) -> None:
     pieces = [(run.files[0], (0,), 0, 10)]
 
     def key(told: dict[str, str]) -> str:
-        return plan.split_keys(pieces, run.model, ENCODING, run.pinned, ("id",), (), "", told)[0].key
+        return plan.split_keys(pieces, run.model, ENCODING, run.pinned, ("id",), (), "", told)[
+            0
+        ].key
 
     assert key({}) == plan.split_keys(pieces, run.model, ENCODING, run.pinned, ("id",), ())[0].key
     assert len({key({}), key({"at": "local"}), key({"at": "utc"})}) == 3
 
 
 def test_the_casts_that_the_yaml_takes_are_those_that_there_are() -> None:
-    assert CASTS == (*TARGETS, "local", "utc")
+    assert (*TARGETS, "local", "utc") == CASTS
 
 
 def test_the_page_shows_the_table_of_types_and_roles_as_it_is() -> None:
@@ -251,8 +265,11 @@ def test_a_column_of_nulls_has_the_type_of_the_other_files_or_of_the_model(
     run = make_run({"a.parquet": untyped, "b.parquet": typed.append_column("d", pa.nulls(20))})
     schema, types = _checked(run, ["id", "word", "c", "d"])
     assert [schema.field(n).type for n in ("x", "word", "c", "d")] == [
-        pa.float64(), pa.string(), pa.decimal128(2, 1), pa.null()
-    ]  # fmt: skip
+        pa.float64(),
+        pa.string(),
+        pa.decimal128(2, 1),
+        pa.null(),
+    ]
     assert types.names == ["x", "word", "c"]
     run = replace(run, passthrough=("word", "c", "d"), types=packed(types))
     scores = _scores(run)  # equal schemas, or they would not go together
@@ -286,8 +303,9 @@ def test_a_column_that_is_there_twice_is_said(make_run: MakeRun, name: str) -> N
 
 def test_a_column_that_is_there_twice_and_nobody_reads_is_let_be(make_run: MakeRun) -> None:
     table = sample(10)
-    twice = pa.Table.from_arrays([*table.columns, table["y"], table["y"]],
-                                 names=[*table.column_names, "z", "z"])  # fmt: skip
+    twice = pa.Table.from_arrays(
+        [*table.columns, table["y"], table["y"]], names=[*table.column_names, "z", "z"]
+    )
     run = make_run({"p.parquet": twice})
     _checked(run, ["id"])
     assert _scores(run).num_rows == 10
@@ -356,9 +374,11 @@ def _encrypted(table: pa.Table, path: Path, *, plain_footer: bool) -> None:
 
 @pytest.mark.parametrize(
     ("plain_footer", "said"),
-    [(True, "p.parquet has encrypted columns, and there is no key for them here"),
-     (False, "p.parquet .*is not a readable Parquet file: .*encrypted")],
-)  # fmt: skip
+    [
+        (True, "p.parquet has encrypted columns, and there is no key for them here"),
+        (False, "p.parquet .*is not a readable Parquet file: .*encrypted"),
+    ],
+)
 def test_encrypted_files_are_refused_by_name_wherever_one_is_opened(
     tmp_path: Path, make_run: MakeRun, plain_footer: bool, said: str
 ) -> None:
@@ -377,8 +397,11 @@ def test_encrypted_files_are_refused_by_name_wherever_one_is_opened(
 
 def _wrong_page(path: Path, table: pa.Table) -> None:
     """A file with checksums, and one bit of a value in it that is another one."""
-    settings: dict[str, Any] = {"compression": "none", "use_dictionary": False,
-                                "write_page_checksum": True}  # fmt: skip
+    settings: dict[str, Any] = {
+        "compression": "none",
+        "use_dictionary": False,
+        "write_page_checksum": True,
+    }
     pq.write_table(table, path, **settings)
     content = bytearray(path.read_bytes())
     at = content.index(table["y"].combine_chunks().to_numpy()[:4].tobytes())
@@ -423,16 +446,26 @@ def test_init_samples_tables_of_every_type(tmp_path: Path) -> None:
 # --- the shapes that Parquet files come in ---
 
 SHAPES: dict[str, dict[str, Any]] = {
-    **{f"codec {name}": {"compression": name}
-       for name in ("none", "snappy", "gzip", "brotli", "zstd", "lz4")},
+    **{
+        f"codec {name}": {"compression": name}
+        for name in ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
+    },
     "data page v2": {"data_page_version": "2.0", "compression": "zstd"},
     "data page v2, plain": {"data_page_version": "2.0", "compression": "none"},
     "no dictionary": {"use_dictionary": False},
     "dictionary given up": {"dictionary_pagesize_limit": 64, "data_page_size": 128},
-    "delta": {"use_dictionary": False, "column_encoding": {
-        "id": "DELTA_BINARY_PACKED", "word": "DELTA_BYTE_ARRAY", "x": "BYTE_STREAM_SPLIT"}},
-    "delta lengths": {"use_dictionary": False,
-                      "column_encoding": {"word": "DELTA_LENGTH_BYTE_ARRAY"}},
+    "delta": {
+        "use_dictionary": False,
+        "column_encoding": {
+            "id": "DELTA_BINARY_PACKED",
+            "word": "DELTA_BYTE_ARRAY",
+            "x": "BYTE_STREAM_SPLIT",
+        },
+    },
+    "delta lengths": {
+        "use_dictionary": False,
+        "column_encoding": {"word": "DELTA_LENGTH_BYTE_ARRAY"},
+    },
     "format 1.0": {"version": "1.0"},
     "no schema of Arrow": {"store_schema": False},
     "no statistics": {"write_statistics": False},
@@ -440,7 +473,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "checksums": {"write_page_checksum": True},
     "small pages": {"data_page_size": 64, "write_batch_size": 8},
     "bloom filter": {"bloom_filter_options": {"id": True}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

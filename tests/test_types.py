@@ -5,8 +5,7 @@ What comes out is compared with what another reader (DuckDB) finds in what went 
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,12 @@ import pytest
 
 from arrow_types import COLUMNS, ROWS
 from conftest import ENCODING, MakeRun, sample
-from nocturne import plan
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
-from nocturne.errors import InputError
 from nocturne.normal import normal_schema, packed
 from nocturne.pipeline.doubles import doubled
 from nocturne.reading import open_parquet, read_batches, read_schema
-from nocturne.records import Measure, Run, Split, SplitResult, Table
+from nocturne.records import Measure, Run, Table
 from nocturne.roles import casts, check_columns, check_output
 from nocturne.split import run_split
 from nocturne.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
@@ -35,14 +32,17 @@ COLUMN = pytest.mark.parametrize("name", COLUMNS)
 ROLES: dict[str, TensorSpec] = {
     "float": TensorSpec("t", "float32", "numeric", (Feature("c", fill=-1.0, center=1, scale=2),)),
     "integer": TensorSpec("t", "int64", "numeric", (Feature("c"),)),
-    "words": TensorSpec("t", "int64", "category",
-                        (Feature("c", vocabulary=("a", "1", "2024-10-27"), unknown=3),)),
+    "words": TensorSpec(
+        "t", "int64", "category", (Feature("c", vocabulary=("a", "1", "2024-10-27"), unknown=3),)
+    ),
     "codes": TensorSpec("t", "int64", "category", (Feature("c", vocabulary=(1, 3), unknown=2),)),
     "list": TensorSpec("t", "float32", "list", (Feature("c", length=2, pad=-1.0),)),
     "mask": TensorSpec("t", "int64", "mask", (Feature("c", length=2),)),
-    **{f"frame {t}": TensorSpec("t", "frame", "frame", (Feature("c", type=t),))
-       for t in FRAME_TYPES},
-}  # fmt: skip
+    **{
+        f"frame {t}": TensorSpec("t", "frame", "frame", (Feature("c", type=t),))
+        for t in FRAME_TYPES
+    },
+}
 
 
 def _path(run: Run, file: str | None) -> Path:
@@ -69,8 +69,11 @@ def test_passthrough_and_quarantine_hold_what_another_reader_finds_in_the_input(
     run = make_run({"p.parquet": _table(COLUMNS[name])})
     source = Path(run.input_dir) / "p.parquet"
     nulls = Measure("missing", ("c",))
-    run = replace(run, passthrough=("word", "c"),
-                  tables={"input": Table(packed(normal_schema(read_schema(source))), (nulls,))})  # fmt: skip
+    run = replace(
+        run,
+        passthrough=("word", "c"),
+        tables={"input": Table(packed(normal_schema(read_schema(source))), (nulls,))},
+    )
     result = run_split(run, run.splits[0])
     published, bad = _path(run, result.file), _path(run, result.quarantine_file)
     assert (result.rows_out, result.quarantined) == (4, 1)
@@ -90,8 +93,10 @@ def test_keys_of_every_type_are_compared_or_refused(make_run: MakeRun, name: str
         word in str(schema.field("c").type) for word in ("list", "struct", "map")
     )
     if nested:
-        assert said == ["column 'c' is nested, and quality.unique_keys compares plain values only; "
-                        "take another key, or drop quality.unique_keys"]  # fmt: skip
+        assert said == [
+            "column 'c' is nested, and quality.unique_keys compares plain values only; "
+            "take another key, or drop quality.unique_keys"
+        ]
         return
     assert said == []
     run = replace(run, keys=("c",), passthrough=(), unique_keys=True)
@@ -166,6 +171,8 @@ def _expected(path: Path) -> Any:
     found = duckdb.execute("SELECT c::double FROM read_parquet(?)", [str(path)]).fetchall()
     with np.errstate(over="ignore"):
         filled = [-1.0 if x is None or x != x else (x - 1) / 2 for (x,) in found]
-        filled = [(-1.0 - 1) / 2 if x is None or x != x else f
-                  for f, (x,) in zip(filled, found, strict=True)]  # fmt: skip
+        filled = [
+            (-1.0 - 1) / 2 if x is None or x != x else f
+            for f, (x,) in zip(filled, found, strict=True)
+        ]
         return np.array(filled).astype(np.float32)

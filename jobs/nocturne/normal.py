@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-class ParquetOnly(pa.ExtensionType):
+class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
     """A column whose Parquet type Arrow can read and not write: VARIANT, GEOMETRY, GEOGRAPHY."""
 
     def __init__(self, storage: pa.DataType, logical: str) -> None:
@@ -115,12 +115,14 @@ def unpacked(text: str) -> pa.Schema:
 
 def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
     """The schema, where a column without a type has that of ``known``."""
-    return pa.schema([
-        known.field(field.name)
-        if pa.types.is_null(field.type) and field.name in known.names
-        else field
-        for field in schema
-    ])  # fmt: skip
+    return pa.schema(
+        [
+            known.field(field.name)
+            if pa.types.is_null(field.type) and field.name in known.names
+            else field
+            for field in schema
+        ]
+    )
 
 
 _VIEWS = {

@@ -19,7 +19,14 @@ from nocturne.errors import InputChanged, InputError
 from nocturne.normal import ParquetOnly, normal
 from nocturne.records import InputFile
 
-__all__ = ["check_unchanged", "file_schema", "open_parquet", "read_batches", "read_footer", "read_schema"]
+__all__ = [
+    "check_unchanged",
+    "file_schema",
+    "open_parquet",
+    "read_batches",
+    "read_footer",
+    "read_schema",
+]
 
 _PAGE_BYTES = 1 << 20
 """Read from a column chunk at once: memory then does not grow with the row groups."""
@@ -61,7 +68,8 @@ def read_footer(path: Path) -> pq.FileMetaData:
         size = f" ({path.stat().st_size} bytes)" if path.exists() else ""
         raise InputError(
             f"{path}{size} is not a readable Parquet file: {error}. Have it written again, or move "
-            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or read with scoring.reader: spark",
+            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or read "
+            "with scoring.reader: spark",
             path=str(path),
         ) from None
     if length == footer.serialized_size + _SIGNATURE:

@@ -35,8 +35,17 @@ from nocturne.normal import (
     published_type,
 )
 
-__all__ = ["TARGETS", "Cast", "casts", "check_columns", "check_output", "feature_cast",
-           "output_schema", "publishing", "zone_of"]  # fmt: skip
+__all__ = [
+    "TARGETS",
+    "Cast",
+    "casts",
+    "check_columns",
+    "check_output",
+    "feature_cast",
+    "output_schema",
+    "publishing",
+    "zone_of",
+]
 
 Part = tuple[TensorSpec, Feature]
 """A feature with the tensor that it goes to."""
@@ -81,8 +90,11 @@ def _fits_frame(actual: Any, wanted: Any) -> bool:
     if pa.types.is_string(wanted):
         return is_text(actual)
     if pa.types.is_binary(wanted):
-        return bool(pa.types.is_large_binary(actual) or pa.types.is_binary(actual)
-                    or pa.types.is_fixed_size_binary(actual))  # fmt: skip
+        return bool(
+            pa.types.is_large_binary(actual)
+            or pa.types.is_binary(actual)
+            or pa.types.is_fixed_size_binary(actual)
+        )
     if pa.types.is_timestamp(wanted):
         return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
             actual
@@ -171,12 +183,19 @@ TARGETS: dict[str, Target] = {
         "what the model's vocabulary holds, words or integers; 3.0 is 3",
     ),
     "text": Target(
-        _named(pa.types.is_integer, pa.types.is_boolean, is_text, pa.types.is_decimal,
-               pa.types.is_date, pa.types.is_binary, pa.types.is_large_binary),
+        _named(
+            pa.types.is_integer,
+            pa.types.is_boolean,
+            is_text,
+            pa.types.is_decimal,
+            pa.types.is_date,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        ),
         lambda _: pa.string(),
         "the value in words",
     ),
-}  # fmt: skip
+}
 """What ``input.cast`` can name, beside the clocks: ``local``, ``utc``, or a time zone."""
 
 
@@ -242,8 +261,10 @@ def _advice(parts: Sequence[Part], type_: Any) -> str:
     column, actual = parts[0][1].column, plain_type(normal_type(type_))
     zone = zone_of(actual)
     if zone and not isinstance(_judged(parts, type_, "local"), str):
-        return (f" in no time zone (input.cast: {{{column}: local}} takes the clock of {zone}, "
-                f"{{{column}: utc}} that of UTC)")  # fmt: skip
+        return (
+            f" in no time zone (input.cast: {{{column}: local}} takes the clock of {zone}, "
+            f"{{{column}: utc}} that of UTC)"
+        )
     numbers = [_number(*part) for part in parts]
     if is_text(actual) and None not in numbers:
         return " (input.cast_text: true reads text as numbers)"
@@ -266,11 +287,15 @@ def publishing(type_: Any, *, unique: bool = False) -> str:
         unique: it is a key, and keys are looked through for doubles.
     """
     if isinstance(type_, ParquetOnly):
-        return (f"is {type_.logical}, which would be written without that type; leave it out and "
-                "join it by the keys")  # fmt: skip
+        return (
+            f"is {type_.logical}, which would be written without that type; leave it out and "
+            "join it by the keys"
+        )
     if unique and is_nested(plain_type(normal_type(type_))):
-        return ("is nested, and quality.unique_keys compares plain values only; take another key, "
-                "or drop quality.unique_keys")  # fmt: skip
+        return (
+            "is nested, and quality.unique_keys compares plain values only; take another key, "
+            "or drop quality.unique_keys"
+        )
     return ""
 
 
@@ -295,10 +320,12 @@ def _absent(schema: pa.Schema, column: str) -> str:
     count = len(schema.get_all_field_indices(column))
     if count == 1:
         return ""
-    return f"column {column!r} is missing" if not count else (
-        f"column {column!r} is there {count} times; which one is meant? Have the file written with "
-        "different names"
-    )  # fmt: skip
+    if not count:
+        return f"column {column!r} is missing"
+    return (
+        f"column {column!r} is there {count} times; which one is meant? Have the file written "
+        "with different names"
+    )
 
 
 def check_columns(

@@ -14,8 +14,8 @@ from nocturne import profile, quality
 from nocturne.config import Pipeline
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
-from nocturne.pipeline.runs import as_planned, results_of, scored, scores_of
 from nocturne.normal import normal_schema, unpacked, with_types
+from nocturne.pipeline.runs import as_planned, results_of, scored, scores_of
 from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
