@@ -24,6 +24,7 @@ from nocturne.config.models import CASTS, Scoring
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
+from nocturne.fitting import casts, check_columns, check_output
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
 from nocturne.normal import packed
@@ -31,7 +32,7 @@ from nocturne.pipeline.tuning import pin
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Run
 from nocturne.role_table import with_table
-from nocturne.roles import TARGETS, casts, check_columns, check_output
+from nocturne.roles import TARGETS
 from nocturne.split import run_split
 
 ROOT = Path(__file__).parents[1]

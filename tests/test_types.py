@@ -19,11 +19,11 @@ from arrow_types import COLUMNS, ROWS
 from conftest import ENCODING, MakeRun, sample
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
+from nocturne.fitting import casts, check_columns, check_output
 from nocturne.normal import normal_schema, packed
 from nocturne.pipeline.doubles import doubled
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Measure, Run, Table
-from nocturne.roles import casts, check_columns, check_output
 from nocturne.split import run_split
 from nocturne.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 

@@ -19,10 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, NotReady, PartitionMissing
 from nocturne.files import digest, file_blake3
+from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.normal import plain_type, published_type
 from nocturne.reading import read_footer, read_schema
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
-from nocturne.roles import casts, check_columns, check_output
 from nocturne.values import kind
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "data_files", "fingerprints",
@@ -170,12 +170,13 @@ def check_schema(
         found = check_columns(encoding, schema, told, cast_text=cast_text)
         found += check_output(encoding, schema, columns, unique)
         for name in dict.fromkeys((*columns, *asked)):
-            if name not in origin:
+            if name not in whole.names:
                 continue
-            there = len(schema.get_all_field_indices(name))
-            if not there and name not in columns:
-                found.append(f"column {name!r} is missing, which an expectation reads")
-            if there != 1:
+            if said := absent(schema, name):
+                if name not in columns:
+                    found.append(f"{said} (an expectation reads it)")
+                continue
+            if name not in origin:  # as is said of the first file
                 continue
             one, other = whole.field(name).type, schema.field(name).type
             same = published_type if name in columns else kind
@@ -202,7 +203,9 @@ def check_schema(
         for field in whole
     ]
     untyped = {f.name for s in schemas.values() for f in s if pa.types.is_null(f.type)}
-    known = [f for f in fields if f.name in untyped and not pa.types.is_null(f.type)]
+    known = [
+        f for f in fields if f.name in untyped & origin.keys() and not pa.types.is_null(f.type)
+    ]
     return pa.schema(fields), pa.schema(known)
 
 

@@ -68,8 +68,8 @@ def read_footer(path: Path) -> pq.FileMetaData:
         size = f" ({path.stat().st_size} bytes)" if path.exists() else ""
         raise InputError(
             f"{path}{size} is not a readable Parquet file: {error}. Have it written again, or move "
-            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or read "
-            "with scoring.reader: spark",
+            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or "
+            "read with scoring.reader: spark",
             path=str(path),
         ) from None
     if length == footer.serialized_size + _SIGNATURE:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nocturne.encoding import Feature, TensorSpec
 from nocturne.normal import ParquetOnly
-from nocturne.roles import feature_cast, publishing
+from nocturne.roles import TARGETS, feature_cast, publishing
 from nocturne.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 
 __all__ = ["role_table", "with_table"]
@@ -71,6 +71,12 @@ def _expected(type_: pa.DataType) -> str:
     return "yes" if kind(type_) in (BOOLEANS, NUMBERS, TEXT, TIMES) else "nulls"
 
 
+_CLOCKS = {
+    "local": "there",
+    "utc": "in UTC",
+    "Europe/Berlin": "in Berlin",
+}
+
 _ROLES: dict[str, Callable[[pa.DataType], str]] = {
     "number": _feature("numeric", "float32"),
     "integer": _feature("numeric", "int64"),
@@ -90,10 +96,17 @@ _ROLES: dict[str, Callable[[pa.DataType], str]] = {
 
 
 def role_table() -> str:
-    """Markdown: a row a type, a column a role."""
-    rows = [["type", *_ROLES], ["---"] * (1 + len(_ROLES))]
-    rows += [[name, *(ask(type_) for ask in _ROLES.values())] for name, type_ in _TYPES.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    """Markdown: a row a type, a column a role; then the words of ``input.cast``."""
+    types = [[name, *(ask(type_) for ask in _ROLES.values())] for name, type_ in _TYPES.items()]
+    casts = [[f"`{name}`", target.words] for name, target in TARGETS.items()]
+    clocks = f"of times with a zone what the clock shows: {', '.join(_CLOCKS.values())}"
+    casts.append([", ".join(f"`{name}`" for name in _CLOCKS), clocks])
+    return _rows(["type", *_ROLES], types) + "\n" + _rows(["`input.cast`", "the model sees"], casts)
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    whole = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in whole)
 
 
 def with_table(text: str) -> str:

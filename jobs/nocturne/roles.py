@@ -2,8 +2,8 @@
 
 A column is a *feature* (by its encoder, or by the type that a pyfunc model's signature names), a
 key, passthrough, a segment, or what an expectation reads. ``feature_cast``, ``publishing`` and
-``values.kind`` answer for a type; ``check_columns`` and ``check_output`` ask them for a schema, and
-``docs_table`` prints the answers.
+``values.kind`` answer for a type; ``nocturne.fitting`` asks them for a schema, and
+``nocturne.role_table`` prints the answers.
 
 What would lose something is refused, with what to do: mostly a line of ``input.cast``, which says
 what the model sees of a column. It changes no key, no passthrough and no expectation: these keep
@@ -12,7 +12,7 @@ the column as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,6 @@ import pyarrow as pa
 
 from nocturne.encoding import (
     FRAME_TYPES,
-    MODEL_VERSION,
-    Encoding,
     Feature,
     TensorSpec,
     is_text,
@@ -32,17 +30,14 @@ from nocturne.normal import (
     is_nested,
     normal_type,
     plain_type,
-    published_type,
 )
 
 __all__ = [
+    "AS_TEXT",
     "TARGETS",
     "Cast",
-    "casts",
-    "check_columns",
-    "check_output",
+    "Part",
     "feature_cast",
-    "output_schema",
     "publishing",
     "zone_of",
 ]
@@ -50,7 +45,7 @@ __all__ = [
 Part = tuple[TensorSpec, Feature]
 """A feature with the tensor that it goes to."""
 
-_TEXT = "cast_text"
+AS_TEXT = "cast_text"
 """How ``input.cast_text`` reads a column of text: as the number that the model wants of it."""
 
 
@@ -138,9 +133,6 @@ def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
     return FRAME_TYPES[feature.type] if tensor.encoder == "frame" else pa.list_(pa.float64())
 
 
-# --- input.cast: what a column may be told to become ---
-
-
 def _whole(parts: Sequence[Part]) -> Any:
     """The integer type that the features want; int64 where they want none."""
     types = {t for t in (_wanted(*part) for part in parts) if pa.types.is_integer(t)}
@@ -170,8 +162,10 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
-    "double": Target(_NUMERIC, lambda _: pa.float64(), "numbers, decimals and text as float64"),
-    "integer": Target(_NUMERIC, _whole, "whole numbers, however they are stored; NaN is null"),
+    "double": Target(_NUMERIC, lambda _: pa.float64(), "float64, of any number, decimal or text"),
+    "integer": Target(
+        _NUMERIC, _whole, "a whole number, of floats (NaN is null), decimals, uint64 or text"
+    ),
     "boolean": Target(
         _named(pa.types.is_boolean, pa.types.is_integer, is_text),
         lambda _: pa.bool_(),
@@ -180,7 +174,7 @@ TARGETS: dict[str, Target] = {
     "category": Target(
         _named(_is_number, is_text),
         _vocabulary,
-        "what the model's vocabulary holds, words or integers; 3.0 is 3",
+        "what the model's vocabulary holds, words or integers: 3.0 is 3",
     ),
     "text": Target(
         _named(
@@ -222,7 +216,7 @@ def feature_cast(parts: Sequence[Part], type_: Any, how: str = "") -> Cast | str
         None: the column as it is. A cast. Or, in words, why it is refused.
     """
     found = _judged(parts, type_, how)
-    if isinstance(found, str) and how in ("", _TEXT):
+    if isinstance(found, str) and how in ("", AS_TEXT):
         return found + _advice(parts, type_)
     return found
 
@@ -234,7 +228,7 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
         return Cast(_wanted(*parts[0]))
     seen = actual
     told: Cast | None = None
-    if how == _TEXT:
+    if how == AS_TEXT:
         numbers = {_number(*part) for part in parts}
         wanted = numbers.pop() if len(numbers) == 1 else None
         told = Cast(wanted) if wanted is not None and is_text(actual) else None
@@ -297,118 +291,3 @@ def publishing(type_: Any, *, unique: bool = False) -> str:
             "or drop quality.unique_keys"
         )
     return ""
-
-
-# --- schemas ---
-
-
-def _parts(encoding: Encoding) -> dict[str, list[Part]]:
-    """The features that read each column."""
-    found: dict[str, list[Part]] = {}
-    for tensor, feature in encoding.features():
-        found.setdefault(feature.column, []).append((tensor, feature))
-    return found
-
-
-def _how(column: str, type_: Any, told: Mapping[str, str], cast_text: bool) -> str:
-    text = cast_text and is_text(plain_type(normal_type(type_)))
-    return told.get(column, _TEXT if text else "")
-
-
-def _absent(schema: pa.Schema, column: str) -> str:
-    """Why there is not one column of that name; "" if there is."""
-    count = len(schema.get_all_field_indices(column))
-    if count == 1:
-        return ""
-    if not count:
-        return f"column {column!r} is missing"
-    return (
-        f"column {column!r} is there {count} times; which one is meant? Have the file written "
-        "with different names"
-    )
-
-
-def check_columns(
-    encoding: Encoding,
-    schema: pa.Schema,
-    told: Mapping[str, str] = {},
-    *,
-    cast_text: bool = False,
-) -> list[str]:
-    """What in ``schema`` the encoding can't take, in words; empty if all is well.
-
-    Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric feature
-    (unless ``cast_text``), or a number for a vocabulary of words, is.
-
-    Args:
-        told: ``input.cast``, column -> target.
-    """
-    parts = _parts(encoding)
-    problems = [
-        f"column {name!r} of input.cast is none that the model reads; take it out"
-        for name in told
-        if name not in parts
-    ]
-    for column, wanted in parts.items():
-        if absent := _absent(schema, column):
-            needed = any(f.required or t.encoder != "frame" for t, f in wanted)
-            if needed or "times" in absent:
-                problems.append(absent)
-            continue
-        type_ = schema.field(column).type
-        found = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
-        if isinstance(found, str):
-            problems.append(f"column {column!r} {found}")
-    return problems
-
-
-def casts(
-    encoding: Encoding,
-    schema: pa.Schema,
-    told: Mapping[str, str] = {},
-    *,
-    cast_text: bool = True,
-) -> dict[str, Cast]:
-    """The columns of ``schema`` that are cast value by value, and to what."""
-    found: dict[str, Cast] = {}
-    for column, wanted in _parts(encoding).items():
-        if len(schema.get_all_field_indices(column)) != 1:
-            continue
-        type_ = schema.field(column).type
-        cast = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
-        if isinstance(cast, Cast):
-            found[column] = cast
-    return found
-
-
-def check_output(
-    encoding: Encoding, schema: pa.Schema, columns: Sequence[str], unique: Sequence[str] = ()
-) -> list[str]:
-    """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs.
-
-    Args:
-        unique: those of them that are looked through for doubles.
-    """
-    return list(_output_problems(encoding, schema, columns, unique))
-
-
-def _output_problems(
-    encoding: Encoding, schema: pa.Schema, columns: Sequence[str], unique: Sequence[str]
-) -> Iterator[str]:
-    written = {MODEL_VERSION, *(output.name for output in encoding.outputs)}
-    for name in columns:
-        if absent := _absent(schema, name):
-            missing = absent.endswith("is missing")
-            yield f"{absent} (output.keys or output.passthrough)" if missing else absent
-        elif why := publishing(schema.field(name).type, unique=name in unique):
-            yield f"column {name!r} {why}"
-        if name in written:
-            yield f"column {name!r} would be written twice: it is an output"
-
-
-def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
-    kept = [source.field(name) for name in columns]
-    fields = [pa.field(field.name, published_type(field.type), field.nullable) for field in kept]
-    fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
-    return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

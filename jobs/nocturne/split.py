@@ -34,11 +34,12 @@ from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
+from nocturne.fitting import casts, output_schema
 from nocturne.normal import unpacked, with_types
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
-from nocturne.roles import Cast, casts, output_schema
+from nocturne.roles import Cast
 from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import Staging
 

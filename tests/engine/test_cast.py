@@ -9,7 +9,8 @@ import pytest
 
 from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.engine import cast_rows
-from nocturne.roles import Cast, casts, check_columns
+from nocturne.fitting import casts, check_columns
+from nocturne.roles import Cast
 
 
 def _encoding(*tensors: TensorSpec) -> Encoding:

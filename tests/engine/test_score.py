@@ -11,7 +11,7 @@ from conftest import ENCODING, Small, sample
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
-from nocturne.roles import check_columns
+from nocturne.fitting import check_columns
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, is_text
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
+from nocturne.fitting import casts, check_columns
 from nocturne.normal import normal, plain_type
-from nocturne.roles import casts, check_columns
 
 __all__ = ["as_scored", "infer_encoding", "median", "require_columns", "tensors"]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
-from nocturne.roles import check_columns
+from nocturne.fitting import check_columns
 from nocturne.tracking import connect, reachable
 
 __all__ = ["Chosen", "check_data", "choose"]

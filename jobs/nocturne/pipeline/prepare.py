@@ -28,6 +28,7 @@ from nocturne.errors import (
 )
 from nocturne.failpoints import reach
 from nocturne.files import digest
+from nocturne.fitting import output_schema
 from nocturne.identity import AIRFLOWS, code
 from nocturne.layout import Layout, suite_path
 from nocturne.normal import normal_schema, packed, plain_type
@@ -48,7 +49,6 @@ from nocturne.records import (
     read,
     write,
 )
-from nocturne.roles import output_schema
 
 __all__ = ["Prepared", "prepare", "ready"]
 

@@ -26,6 +26,7 @@ from nocturne.config import Scoring
 from nocturne.encoding import Encoding
 from nocturne.errors import ModelError
 from nocturne.files import digest
+from nocturne.fitting import casts
 from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import (
     ModelRef,
@@ -36,7 +37,6 @@ from nocturne.records import (
     read,
     write,
 )
-from nocturne.roles import casts
 
 __all__ = ["pin", "remember"]
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
+from nocturne.fitting import check_columns, check_output
 from nocturne.normal import normal
 from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
-from nocturne.roles import check_columns, check_output
 from nocturne.rundir import result_path, scored_path
 from nocturne.spark.session import cause_of
 from nocturne.spark.work import guarded, open_run, place, raised
