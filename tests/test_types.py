@@ -68,11 +68,12 @@ def test_passthrough_and_quarantine_hold_what_another_reader_finds_in_the_input(
 ) -> None:
     run = make_run({"p.parquet": _table(COLUMNS[name])})
     source = Path(run.input_dir) / "p.parquet"
-    nulls = Measure("missing", ("c",))
+    nulls, *others = _measures(COLUMNS[name].type)
+    measures = (nulls, *others)
     run = replace(
         run,
         passthrough=("word", "c"),
-        tables={"input": Table(packed(normal_schema(read_schema(source))), (nulls,))},
+        tables={"input": Table(packed(normal_schema(read_schema(source))), measures)},
     )
     result = run_split(run, run.splits[0])
     published, bad = _path(run, result.file), _path(run, result.quarantine_file)
@@ -81,6 +82,17 @@ def test_passthrough_and_quarantine_hold_what_another_reader_finds_in_the_input(
     assert _read(bad) == _read(source, "id IS NULL")
     gone = sum(value is None or value != value for value in COLUMNS[name].to_pylist())
     assert result.measured["input"][nulls.key].missing == gone
+    for measure in others:
+        assert result.measured["input"][measure.key].rows == ROWS
+
+
+def _measures(type_: pa.DataType) -> list[Measure]:
+    """What expectations may ask of a column of the type: every kind of count that it has."""
+    held = kind(type_)
+    kinds = ["missing"]
+    kinds += ["moments"] if held in (NUMBERS, TIMES) else []
+    kinds += ["values"] if held in (NUMBERS, BOOLEANS, TEXT, TIMES) else []
+    return [Measure(one, ("c",)) for one in kinds]  # type: ignore[arg-type]
 
 
 @COLUMN
