@@ -174,7 +174,8 @@ def check_schema(
                 continue
             if said := absent(schema, name):
                 if name not in columns:
-                    found.append(f"{said} (an expectation reads it)")
+                    there = name in schema.names
+                    found.append(said if there else f"{said}, which an expectation reads")
                 continue
             if name not in origin:  # as is said of the first file
                 continue
