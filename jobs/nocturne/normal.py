@@ -86,9 +86,19 @@ def _is_list_view(type_: Any) -> bool:
     return bool(pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_))
 
 
+_PLAIN = {
+    pa.type_for_alias(name).id
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float32", "float64", "string", "binary", "date32", "timestamp[us]"),
+    )
+}
+"""What most columns are, said at once: it is asked of every column of every batch."""
+
+
 def normal_type(type_: Any) -> Any:
     """The type that a column of ``type_`` is computed with; a dictionary stays one."""
-    return _mapped(type_, _computed)
+    return type_ if type_.id in _PLAIN else _mapped(type_, _computed)
 
 
 def published_type(type_: Any) -> Any:
@@ -171,12 +181,14 @@ def normal(data: Any, known: pa.Schema | None = None) -> Any:
     Args:
         known: types of columns that may come without one, as all their values are null.
     """
-    schema = normal_schema(data.schema if known is None else with_types(data.schema, known))
-    if all(a.type == b.type for a, b in zip(data.schema, schema, strict=True)):
+    schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
+    given = [field.type for field in data.schema]
+    wanted = [normal_type(field.type) for field in schema]
+    if given == wanted:
         return data
     columns = [
-        column if column.type == field.type else _each(column, field.type, _normal)
-        for column, field in zip(data.columns, schema, strict=True)
+        column if column.type == type_ else _each(column, type_, _normal)
+        for column, type_ in zip(data.columns, wanted, strict=True)
     ]
     return type(data).from_arrays(columns, names=schema.names)
 
