@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
@@ -32,7 +34,7 @@ from nocturne.pipeline.tuning import pin
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Run
 from nocturne.role_table import with_table
-from nocturne.roles import TARGETS
+from nocturne.roles import TARGETS, Cast
 from nocturne.split import run_split
 
 ROOT = Path(__file__).parents[1]
@@ -65,8 +67,8 @@ def _seen(
     assert check_columns(encoding, read_schema(path), told) == []
     [batch] = read_batches(open_parquet(path), path, [0], ["c"], 64)
     batch, why = cast_rows(batch, casts(encoding, read_schema(path), told))
-    [given] = encode(batch, encoding)
-    values = given.column(0) if isinstance(given, pa.RecordBatch) else pa.array(np.ravel(given))
+    [made] = encode(batch, encoding)
+    values = made.column(0) if isinstance(made, pa.RecordBatch) else pa.array(np.ravel(made))
     return values.to_pylist(), why.to_pylist()
 
 
@@ -204,6 +206,14 @@ def test_a_value_that_a_cast_would_change_is_told_apart_and_not_said(
     wanted = casts(encoding, pa.schema([("c", values.type)]), {"c": how})["c"].type
     said = f"column c: {values.type} that can't become {wanted}"
     assert {reason for reason in why if reason} <= {said}
+
+
+@given(st.lists(st.decimals(-(10**9), 10**9, places=6), min_size=1, max_size=50))
+def test_a_decimal_becomes_the_float_that_is_nearest_to_it(values: list[Decimal]) -> None:
+    batch = pa.record_batch({"c": pa.array(values, pa.decimal128(20, 6))})
+    seen, why = cast_rows(batch, {"c": Cast(pa.float64())})
+    assert seen["c"].to_pylist() == [float(value) for value in values]
+    assert why.null_count == len(values)
 
 
 @pytest.mark.parametrize(
