@@ -57,8 +57,9 @@ def test_a_night_of_odd_types_is_published_once_its_casts_are_said(
     told = config.load("p", overrides={"input.cast": {"x": "double"}})
     manifest = night_of(told, DAY)
 
-    assert (manifest.rows_in, manifest.rows_out) == (620, 619)
+    assert manifest.rows_in == 620
     published = pq.read_table(tmp_path / "out" / "scores" / f"ds={DAY}", partitioning=None)
+    assert published.num_rows == 619
     assert published.schema.field("id").type == pa.uuid()
     assert published.schema.field("word").type == pa.string()
     assert published["word"].null_count == odd["word"].null_count + 19
