@@ -322,7 +322,7 @@ def broken(root: Path, case: str) -> None:
 DATA_ERRORS = {
     "missing": "is no folder; expected one that holds a Parquet table. .* has conf, daten",
     "empty": "is empty; expected Parquet files in it, or in folders such as ds=2013-04-01/",
-    "csv": "sales.csv is not a readable Parquet file: .*CSV and JSON can be converted",
+    "csv": "sales.csv .*is not a readable Parquet file: .*CSV and JSON can be converted",
     "no rows": "has no row in all; expected data to learn the columns from",
     "empty folders": r"has 1 partition folders \(ds=2024-01-01\) and no file in those that fit",
     "mixed keys": "mixes partition keys: day, ds; expected the same in every folder",

@@ -22,7 +22,7 @@ post-processing:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,14 +39,7 @@ __all__ = [
     "Feature",
     "OutputSpec",
     "TensorSpec",
-    "check_columns",
-    "check_output",
     "is_text",
-    "output_schema",
-    "plain",
-    "plain_type",
-    "text_as_numbers",
-    "to_cast",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -198,145 +191,3 @@ class Encoding:
 def is_text(type_: pa.DataType) -> bool:
     """Whether it is a string of either width."""
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
-    )
-
-
-def _fits_integer(actual: pa.DataType, wanted: pa.DataType) -> bool:
-    if not pa.types.is_integer(actual):
-        return False
-    if pa.types.is_unsigned_integer(actual):
-        return bool(actual.bit_width < wanted.bit_width)
-    return bool(actual.bit_width <= wanted.bit_width)
-
-
-def _fits_frame(actual: pa.DataType, wanted: pa.DataType) -> bool:
-    if pa.types.is_floating(wanted):
-        return _is_number(actual)
-    if pa.types.is_integer(wanted):
-        return _fits_integer(actual, wanted)
-    if pa.types.is_string(wanted):
-        return is_text(actual)
-    if pa.types.is_timestamp(wanted):
-        return bool(pa.types.is_temporal(actual))
-    return bool(actual == wanted)
-
-
-def _expected(tensor: TensorSpec, feature: Feature, actual: Any) -> tuple[bool, str]:
-    """Whether the feature's encoder takes the type ``actual``, and what it wants instead."""
-    if tensor.encoder == "numeric":
-        if tensor.dtype.startswith("int"):
-            wanted = pa.type_for_alias(tensor.dtype)
-            fits = pa.types.is_boolean(actual) or _fits_integer(actual, wanted)
-            return bool(fits), f"an integer ({tensor.dtype})"
-        return _is_number(actual), f"a number ({tensor.dtype})"
-    if tensor.encoder == "category":
-        if isinstance(feature.vocabulary[0], str):
-            return is_text(actual), "a string"
-        return bool(pa.types.is_integer(actual)), "an integer"
-    if tensor.encoder == "frame":
-        return _fits_frame(actual, FRAME_TYPES[feature.type]), feature.type
-    is_list = (
-        pa.types.is_list(actual)
-        or pa.types.is_large_list(actual)
-        or pa.types.is_fixed_size_list(actual)
-    )
-    return bool(is_list and _is_number(actual.value_type)), "a list of numbers"
-
-
-def plain_type(type_: Any) -> Any:
-    """A column's Arrow type; of a dictionary that of its values."""
-    return type_.value_type if pa.types.is_dictionary(type_) else type_
-
-
-def plain(column: pa.Array) -> pa.Array:
-    """A column; of a dictionary its values, row by row."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def check_columns(encoding: Encoding, schema: pa.Schema, *, cast_text: bool = False) -> list[str]:
-    """What in ``schema`` the encoding can't take, in words; empty if all is well.
-
-    Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric
-    feature (unless ``cast_text``), or a number for a vocabulary of words, is.
-    """
-    problems = []
-    if cast_text:
-        schema = text_as_numbers(encoding, schema)
-    for tensor, feature in encoding.features():
-        position = schema.get_field_index(feature.column)
-        if position < 0:
-            if feature.required or tensor.encoder != "frame":
-                problems.append(f"column {feature.column!r} is missing")
-            continue
-        actual = plain_type(schema.field(position).type)
-        fits, wanted = _expected(tensor, feature, actual)
-        if not fits:
-            hint = ""
-            if is_text(actual) and _number_of(tensor, feature) is not None and not cast_text:
-                hint = " (input.cast_text: true reads text as numbers)"
-            problems.append(
-                f"column {feature.column!r} is {actual}, the model wants {wanted}{hint}"
-            )
-    return list(dict.fromkeys(problems))
-
-
-def text_as_numbers(encoding: Encoding, schema: pa.Schema) -> pa.Schema:
-    """The schema with each column of text as the numbers that all its features want of it."""
-    wanted: dict[str, set[pa.DataType]] = {}
-    for tensor, feature in encoding.features():
-        wanted.setdefault(feature.column, set()).add(_number_of(tensor, feature))
-    fields = []
-    for field in schema:
-        types = wanted.get(field.name, set())
-        number = next(iter(types)) if len(types) == 1 and is_text(plain_type(field.type)) else None
-        fields.append(field if number is None else field.with_type(number))
-    return pa.schema(fields)
-
-
-def _number_of(tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
-    """What text is read as for a feature; None if it wants no number."""
-    if tensor.encoder == "numeric":
-        return pa.type_for_alias(tensor.dtype if tensor.dtype.startswith("int") else "float64")
-    if tensor.encoder == "category" and isinstance(feature.vocabulary[0], int):
-        return pa.int64()
-    if tensor.encoder == "frame" and feature.type in ("integer", "long", "float", "double"):
-        return FRAME_TYPES[feature.type]
-    return None
-
-
-def to_cast(encoding: Encoding, schema: pa.Schema) -> dict[str, pa.DataType]:
-    """The columns of ``schema`` that are cast value by value, and to what."""
-    found = {
-        field.name: number.type
-        for field, number in zip(schema, text_as_numbers(encoding, schema), strict=True)
-        if field.type != number.type
-    }
-    for tensor, feature in encoding.features():
-        position = schema.get_field_index(feature.column)
-        if tensor.encoder == "frame" and position >= 0:
-            wanted = FRAME_TYPES[feature.type]
-            if plain_type(schema.field(position).type) != wanted:
-                found[feature.column] = wanted
-    return found
-
-
-def check_output(encoding: Encoding, schema: pa.Schema, columns: Sequence[str]) -> list[str]:
-    """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs."""
-    missing = [f"column {name!r} is missing (output.keys or output.passthrough)"
-               for name in columns if schema.get_field_index(name) < 0]  # fmt: skip
-    written = {MODEL_VERSION, *(output.name for output in encoding.outputs)}
-    return missing + [f"column {name!r} would be written twice: it is an output"
-                      for name in columns if name in written]  # fmt: skip
-
-
-def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
-    kept = [source.field(name) for name in columns]
-    fields = [pa.field(field.name, plain_type(field.type), field.nullable) for field in kept]
-    fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
-    return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

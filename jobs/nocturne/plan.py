@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from nocturne.encoding import Encoding, check_columns, check_output, plain_type
+from nocturne.encoding import Encoding
 from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing, printable
 from nocturne.files import digest, file_blake3
+from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.lakes import refuse_lake
+from nocturne.normal import plain_type, published_type
+from nocturne.reading import read_footer, read_schema
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
@@ -31,7 +33,7 @@ __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints
 Piece = tuple[InputFile, tuple[int, ...], int, int]
 """File, row groups, first row, rows: a split that has no key yet."""
 
-OUTPUT_VERSION = 2
+OUTPUT_VERSION = 3
 """Raised only when the same input and model would give other output bytes."""
 
 
@@ -74,7 +76,7 @@ def check_ready(
     if min_rows and not files:
         raise NotReady(f"{folder} holds no Parquet file yet; run this again when it is written")
     if min_rows > 1:
-        rows = sum(_footer(f).num_rows for f in files)
+        rows = sum(read_footer(f).num_rows for f in files)
         if rows < min_rows:
             raise NotReady(
                 f"{folder} holds {rows} rows, input.ready.min_rows is {min_rows}; run this again "
@@ -90,17 +92,6 @@ def _stat(path: Path) -> os.stat_result:
         raise InputChanged(
             f"{path} was there a moment ago ({error.strerror}); run this again when its writer is "
             "done"
-        ) from None
-
-
-def _footer(path: Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{path} ({_stat(path).st_size} bytes) is not a readable Parquet file: {error}. "
-            "Have it written again, or move it out of the partition",
-            path=str(path),
         ) from None
 
 
@@ -128,7 +119,7 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
         now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
             return seen
-        rows = _footer(path).num_rows if parquet else 0
+        rows = read_footer(path).num_rows if parquet else 0
         try:
             hashed = file_blake3(path)
         except OSError as error:
@@ -164,56 +155,100 @@ def check_schema(
     columns: Sequence[str],
     asked: Sequence[str] = (),
     *,
+    told: Mapping[str, str] = {},
     cast_text: bool = False,
-) -> pa.Schema:
-    """The first file's schema, once every file has what the model and the output need.
+    unique: Sequence[str] = (),
+) -> tuple[pa.Schema, pa.Schema]:
+    """The table's schema, once every file has what the model and the output need.
+
+    It is that of the first file. A column without a type (all its values are null) has the type of
+    other files, or the model's; these columns are given a second time, apart. Files without rows
+    say nothing.
 
     Args:
         columns: keys and passthrough columns.
         asked: columns that expectations read.
+        told: ``input.cast``, column -> target.
         cast_text: text will do where the model wants numbers.
+        unique: keys that are looked through for doubles.
 
     Raises:
         InputError: names each file and column that is missing or of a wrong type.
     """
+    counted = [f for f in files if f.rows] or list(files)
+    schemas = {f.path: read_schema(folder / f.path) for f in counted}
+    whole, origin = _together(schemas)
     problems = []
-    first: pa.Schema | None = None
-    for file in files:
-        schema = pq.read_schema(folder / file.path)
-        first = first or schema
-        found = check_columns(encoding, schema, cast_text=cast_text)
-        found += check_output(encoding, schema, columns)
-        for name in columns:
-            if not (name in first.names and name in schema.names):
+    for path, schema in schemas.items():
+        found = check_columns(encoding, schema, told, cast_text=cast_text)
+        found += check_output(encoding, schema, columns, unique)
+        for name in dict.fromkeys((*columns, *asked)):
+            if name not in whole.names:
                 continue
-            one, other = (plain_type(s.field(name).type) for s in (first, schema))
-            if one != other:
-                found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
-        for name in (n for n in asked if n in first.names and n not in columns):
-            if name not in schema.names:
-                found.append(f"column {name!r} is missing, which an expectation reads")
-            elif kind(schema.field(name).type) != kind(first.field(name).type):
-                one, other = (plain_type(s.field(name).type) for s in (first, schema))
-                found.append(f"column {name!r} is {other}, in {files[0].path} it is {one}")
-        problems += [f"{file.path}: {problem}" for problem in found]
-    assert first is not None
+            if said := absent(schema, name):
+                if name not in columns:
+                    there = name in schema.names
+                    found.append(said if there else f"{said}, which an expectation reads")
+                continue
+            if name not in origin:  # as is said of the first file
+                continue
+            one, other = whole.field(name).type, schema.field(name).type
+            same = published_type if name in columns else kind
+            if not pa.types.is_null(other) and same(one) != same(other):
+                found.append(
+                    f"column {name!r} is {plain_type(other)}, in {origin[name]} it is "
+                    f"{plain_type(one)}"
+                )
+        problems += [f"{path}: {problem}" for problem in found]
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise InputError(
             f"the data in {folder} does not fit the model:\n  {shown}{more}\n"
-            f"It has the columns {', '.join(first.names)}. Correct the data or the YAML, or log "
+            f"It has the columns {', '.join(whole.names)}. Correct the data or the YAML, or log "
             "the model with an encoding of these columns",
             problems=problems,
         )
-    return first
+    wanted = casts(encoding, whole, told)
+    fields = [
+        field.with_type(wanted[field.name].type)
+        if pa.types.is_null(field.type) and field.name in wanted
+        else field
+        for field in whole
+    ]
+    untyped = {f.name for s in schemas.values() for f in s if pa.types.is_null(f.type)}
+    known = [
+        f for f in fields if f.name in untyped & origin.keys() and not pa.types.is_null(f.type)
+    ]
+    return pa.schema(fields), pa.schema(known)
+
+
+def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
+    """The first schema, with the types that its columns without one have in others.
+
+    And of each of its columns that is there once the file that its type is from.
+    """
+    paths = list(schemas)
+    first = schemas[paths[0]]
+    fields, origin = list(first), {}
+    for number, field in enumerate(first):
+        if len(first.get_all_field_indices(field.name)) != 1:
+            continue
+        origin[field.name] = paths[0]
+        for path in paths if pa.types.is_null(field.type) else ():
+            schema = schemas[path]
+            at = schema.get_field_index(field.name)
+            if at >= 0 and not pa.types.is_null(schema.field(at).type):
+                fields[number], origin[field.name] = schema.field(at), path
+                break
+    return pa.schema(fields), origin
 
 
 def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int) -> list[Piece]:
     """(file, row groups, first row, rows) of each split: whole row groups of one file."""
     splits = []
     for file in files:
-        footer = pq.read_metadata(folder / file.path)
+        footer = read_footer(folder / file.path)
         groups: list[int] = []
         rows = size = start = 0
         for number in range(footer.num_row_groups):
@@ -238,10 +273,12 @@ def split_keys(
     keys: Sequence[str],
     passthrough: Sequence[str],
     salt: str = "",
+    told: Mapping[str, str] = {},
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
     Args:
+        told: column -> what the YAML or other files say of its type.
         salt: makes other keys of the same contents, to score again what is published.
     """
     settings = digest(
@@ -251,6 +288,7 @@ def split_keys(
         asdict(pinned),
         [list(keys), list(passthrough)],
         salt,
+        *([sorted(told.items())] if told else []),
     )
     return tuple(
         Split(

@@ -1,8 +1,13 @@
-"""Reading a split: whole row groups of one Parquet file, in batches, in bounded memory."""
+"""Reading a split: whole row groups of one Parquet file, in batches, in bounded memory.
+
+Every Parquet file that is planned, sampled or scored is opened here, so that all see the same
+types (``nocturne.normal``), and a file that can't be read is named in one way.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,14 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.errors import InputChanged, InputError
+from nocturne.normal import ParquetOnly, normal
 from nocturne.records import InputFile
 
-__all__ = ["check_unchanged", "open_parquet", "read_batches"]
+__all__ = [
+    "check_unchanged",
+    "file_schema",
+    "open_parquet",
+    "read_batches",
+    "read_footer",
+    "read_schema",
+]
 
 _PAGE_BYTES = 1 << 20
 """Read from a column chunk at once: memory then does not grow with the row groups."""
 _SHORT = 3
 """Bytes a value: where a writer gave its dictionary up, there are more."""
+_SIGNATURE = 28
+"""Bytes behind a footer that can be read although columns of its file are encrypted: a nonce and
+the signature (Parquet's encryption specification, "plaintext footer mode")."""
+_GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
 
 
 def check_unchanged(path: Path, planned: InputFile) -> None:
@@ -36,25 +53,90 @@ def check_unchanged(path: Path, planned: InputFile) -> None:
         )
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """A file whose words come as dictionaries where it stores them so.
-
-    They are then neither copied row by row, nor hashed again when they are written.
+def read_footer(path: Path) -> pq.FileMetaData:
+    """The footer of a Parquet file.
 
     Raises:
-        InputError: it is not a readable Parquet file.
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
     """
     try:
         footer = pq.read_metadata(path)
+        with open(path, "rb") as file:
+            file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+    except (pa.ArrowException, OSError) as error:
+        size = f" ({path.stat().st_size} bytes)" if path.exists() else ""
+        raise InputError(
+            f"{path}{size} is not a readable Parquet file: {error}. Have it written again, or move "
+            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or "
+            "read with scoring.reader: spark",
+            path=str(path),
+        ) from None
+    if length == footer.serialized_size + _SIGNATURE:
+        # Before a column's metadata is looked at: Arrow ends the process if that is encrypted.
+        raise InputError(
+            f"{path} has encrypted columns, and there is no key for them here. Have it written "
+            "without encryption, or let a job that has the keys write a plain copy",
+            path=str(path),
+        )
+    return footer
+
+
+def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
+    """A file whose words come as dictionaries where it stores them so.
+
+    They are then neither copied row by row, nor hashed again when they are written. Times in INT96
+    are read in microseconds, as Spark writes them; finer digits are cut off.
+
+    Args:
+        checksums: compare each page with its checksum, if its writer has left one. That takes
+            0.0013 us a value of four bytes, and nothing where there is none.
+
+    Raises:
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
+    """
+    footer = read_footer(path)
+    try:
         return pq.ParquetFile(
             path,
             metadata=footer,
             buffer_size=_PAGE_BYTES,
             pre_buffer=False,
             read_dictionary=_dictionaries(footer),
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=checksums,
         )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """``file_schema`` of a file of which nothing else is read.
+
+    Raises:
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
+    """
+    footer = read_footer(path)
+    with pq.ParquetFile(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
+        return file_schema(source)
+
+
+def file_schema(source: pq.ParquetFile) -> pa.Schema:
+    """The types of a file's columns as it says them; ``normal_schema`` has what they are read as.
+
+    A type that only Parquet has (VARIANT) is a ``ParquetOnly``.
+    """
+    schema: pa.Schema = source.schema_arrow
+    lost = {found["name"]: "VARIANT" for found in _GROUP.finditer(str(source.schema))}
+    for number in range(len(source.schema)):
+        column = source.schema.column(number)
+        kind = str(column.logical_type).partition("(")[0].upper()
+        if kind in ("GEOMETRY", "GEOGRAPHY") and column.path == column.name:
+            lost[column.name] = kind
+    fields = [
+        f.with_type(ParquetOnly(f.type, lost[f.name])) if f.name in lost else f for f in schema
+    ]
+    return pa.schema(fields)
 
 
 def _dictionaries(footer: pq.FileMetaData) -> list[str]:
@@ -75,15 +157,24 @@ def _dictionaries(footer: pq.FileMetaData) -> list[str]:
 
 
 def read_batches(
-    source: pq.ParquetFile, path: Path, row_groups: Sequence[int], columns: list[str], rows: int
+    source: pq.ParquetFile,
+    path: Path,
+    row_groups: Sequence[int],
+    columns: list[str],
+    rows: int,
+    known: pa.Schema | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
 
-    While one row group is decoded, the kernel is asked to read the next one from the disk,
-    which takes no thread of ours.
+    Their columns are of the types that everything computes with (``nocturne.normal``). While one
+    row group is decoded, the kernel is asked to read the next one from the disk, which takes no
+    thread of ours.
+
+    Args:
+        known: types of columns that may come without one, as all their values are null.
 
     Raises:
-        InputError: a page can't be decoded.
+        InputError: a page can't be decoded, or is not what its checksum says.
     """
     with open(path, "rb") as file:
         _will_need(file.fileno(), source, row_groups[:1])
@@ -98,7 +189,7 @@ def read_batches(
                     asked += 1
                     _will_need(file.fileno(), source, row_groups[asked : asked + 1])
                 done += batch.num_rows
-                yield batch
+                yield normal(batch, known)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "

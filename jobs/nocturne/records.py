@@ -252,7 +252,9 @@ class Run:
     -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
     published, whatever the checks say. ``caller``: what started it, if not a command: versions of
     Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
-    ``nocturne.plan``; runs of before it was written down were of 2.
+    ``nocturne.plan``; runs of before it was written down were of 2. ``types``: of the columns that
+    come without one in some files, since all their values are null; a schema as
+    ``nocturne.normal`` packs it.
     """
 
     mend: ClassVar[str] = "Move its folder away and run the partition again"
@@ -286,6 +288,7 @@ class Run:
     hold: str = ""
     caller: dict[str, str] = field(default_factory=dict)
     output_version: int = 2
+    types: str = ""
 
     @property
     def rows(self) -> int:
@@ -300,6 +303,16 @@ class Run:
     def sensitive(self) -> frozenset[str]:
         """The columns whose values are shown nowhere (``quality.sensitive``)."""
         return frozenset(self.config.get("quality", {}).get("sensitive", ()))
+
+    @property
+    def casts(self) -> dict[str, str]:
+        """``input.cast``: as what the model sees a column."""
+        return dict(self.config.get("input", {}).get("cast", {}))
+
+    @property
+    def checksums(self) -> bool:
+        """Whether pages of the input are compared with their checksums."""
+        return bool(self.config.get("input", {}).get("checksums", True))
 
     def measures(self, table: str) -> tuple[Measure, ...]:
         """What is counted of the rows of ``input`` or ``output``."""

@@ -29,14 +29,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import MODEL_VERSION, Encoding, output_schema, to_cast
+from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
+from nocturne.fitting import casts, output_schema
+from nocturne.normal import unpacked, with_types
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
-from nocturne.reading import check_unchanged, open_parquet, read_batches
+from nocturne.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
+from nocturne.roles import Cast
 from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import Staging
 
@@ -131,12 +134,13 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     planned = next(f for f in run.files if f.path == split.file)
     path = Path(run.input_dir) / planned.path
     check_unchanged(path, planned)
-    source = open_parquet(path)
-    encoding = Encoding.of(run.encoding)
-    columns = [name for name in run.reads(encoding.columns) if name in source.schema_arrow.names]
-    batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows)
+    source = open_parquet(path, checksums=run.checksums)
+    encoding, known = Encoding.of(run.encoding), unpacked(run.types)
+    schema = with_types(file_schema(source), known)
+    columns = [name for name in run.reads(encoding.columns) if name in schema.names]
+    batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows, known)
 
-    result = score_batches(run, split, batches, source.schema_arrow, place)
+    result = score_batches(run, split, batches, schema, place)
     check_unchanged(path, planned)
     if result.rows_in != split.rows:
         raise InputChanged(
@@ -159,7 +163,8 @@ def score_batches(
     """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
 
     Args:
-        schema: of the batches, and of columns beside them that are not read.
+        batches: with normal types (``nocturne.normal``).
+        schema: as the source says the types, also of columns that are not read.
     """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
@@ -177,9 +182,10 @@ def score_batches(
 
     steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
-    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch, to_cast(encoding, schema))
+    wanted = casts(encoding, schema, run.casts)
+    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch, wanted)
     with (
-        Staging(folder / attempt, folder / f"quarantine-{attempt}", published) as staging,
+        Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,
         closing(ahead(scored) if steps else scored) as triples,
     ):
         for batch, seen, predictions in triples:
@@ -232,7 +238,7 @@ def _scored(
     model: Model,
     encoding: Encoding,
     micro_batch: int,
-    wanted: Mapping[str, pa.DataType],
+    wanted: Mapping[str, Cast],
 ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
     """Each batch as it was read, as the model saw it, and its predictions, in order."""
     waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()

@@ -11,7 +11,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.encoding import plain
+from nocturne.normal import plain, published_type, restored
 
 __all__ = ["Staging"]
 
@@ -26,8 +26,13 @@ class Staging:
     Used as a context: the files are whole and on disk after it.
     """
 
-    def __init__(self, target: Path, quarantine: Path, schema: pa.Schema) -> None:
+    def __init__(
+        self, target: Path, quarantine: Path, schema: pa.Schema, source: pa.Schema
+    ) -> None:
+        """``schema`` is what is published, ``source`` the types that the input has."""
         self.target, self.quarantine = target, quarantine
+        shown = [pa.field(f.name, published_type(f.type)) for f in source]
+        self._shown = pa.schema({f.name: f for f in shown}.values())
         self.rows = self.good_rows = 0
         self.reasons: Counter[str] = Counter()
         self._bad: pq.ParquetWriter | None = None
@@ -46,7 +51,7 @@ class Staging:
         self.rows += scored.num_rows
         if bad is not None:
             self.rows += bad.num_rows
-            bad = _plain(bad)
+            bad = restored(_plain(bad), self._shown)
             self._bad = self._bad or pq.ParquetWriter(self.quarantine, bad.schema)
             self._bad.write_batch(bad)
             self.reasons.update(bad.column("reason").to_pylist())
@@ -60,7 +65,7 @@ class Staging:
 
     def _flush(self) -> None:
         if self._held:
-            table = pa.Table.from_batches(self._held)
+            table = restored(pa.Table.from_batches(self._held), self._schema)
             self._good = self._good or self._writer(table.schema)
             self._good.write_table(table)
         self._held, self._held_rows, self._held_bytes = [], 0, 0

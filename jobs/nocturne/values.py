@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import is_text, plain_type
+from nocturne.encoding import is_text
+from nocturne.normal import normal_type, plain_type
 
 __all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "compare", "from_json", "kind",
            "missing", "scalars", "to_json"]  # fmt: skip
@@ -32,7 +33,7 @@ OPERATORS = (*_COMPARISONS, "IN", "NOT_IN")
 
 def kind(type_: pa.DataType) -> str:
     """What a column holds, as far as expectations care; the type's own name for the rest."""
-    type_ = plain_type(type_)
+    type_ = plain_type(normal_type(type_))
     if pa.types.is_boolean(type_):
         return BOOLEANS
     if pa.types.is_integer(type_) or pa.types.is_float32(type_) or pa.types.is_float64(type_):

@@ -7,9 +7,10 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from nocturne import encoding
-from nocturne.encoding import Encoding, Feature, TensorSpec, check_columns, to_cast
+from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.engine import cast_rows
+from nocturne.fitting import casts, check_columns
+from nocturne.roles import Cast
 
 
 def _encoding(*tensors: TensorSpec) -> Encoding:
@@ -27,8 +28,8 @@ WORD = TensorSpec("w", "int64", "category", (Feature("v", vocabulary=("1", "2"),
 def test_text_becomes_numbers_and_what_is_none_is_named(text: pa.DataType) -> None:
     values = ["1.5", " 2 ", "", None, "n/a", "nan", "-3e2", "1,5"]
     batch = pa.record_batch({"id": range(8), "v": pa.array(values).cast(text)})
-    wanted = to_cast(_encoding(NUMBER), batch.schema)
-    assert wanted == {"v": pa.float64()}
+    wanted = casts(_encoding(NUMBER), batch.schema)
+    assert wanted == {"v": Cast(pa.float64())}
 
     cast, why = cast_rows(batch, wanted)
 
@@ -58,7 +59,7 @@ def test_text_is_cast_where_every_feature_of_it_wants_the_same_number(
 ) -> None:
     schema = pa.schema([("v", pa.string())])
     spec = _encoding(*tensors)
-    assert to_cast(spec, schema).get("v") == type_
+    assert casts(spec, schema).get("v") == (type_ and Cast(type_))
     fits = check_columns(spec, schema, cast_text=True) == []
     assert fits is (type_ is not None or tensors == (WORD,))
 
@@ -74,7 +75,7 @@ def test_a_time_beyond_what_nanoseconds_can_hold_is_told_apart() -> None:
     spec = _encoding(TensorSpec("f", "frame", "frame", (Feature("v", type="datetime"),)))
     times = pa.array([dt.datetime(2024, 1, 2), dt.datetime(9999, 1, 1)], pa.timestamp("us"))
     batch = pa.record_batch({"v": times})
-    cast, why = cast_rows(batch, to_cast(spec, batch.schema))
+    cast, why = cast_rows(batch, casts(spec, batch.schema))
     assert cast["v"].type == pa.timestamp("ns")
     assert [bool(reason) for reason in why.to_pylist()] == [False, True]
 
@@ -87,14 +88,14 @@ def test_bad_values_cost_few_casts(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ["1"] * 4096
     values[77] = values[3000] = "?"
     batch = pa.record_batch({"v": values})
-    _, why = cast_rows(batch, {"v": pa.float64()})
+    _, why = cast_rows(batch, {"v": Cast(pa.float64())})
     assert len(why) - why.null_count == 2
     assert len(calls) <= 2 * (2 * 12 + 1)
 
 
 def test_each_lost_value_is_named_once_a_row() -> None:
     batch = pa.record_batch({"a": ["x", "1"], "b": ["y", "z"]})
-    _, why = cast_rows(batch, {"a": pa.int64(), "b": pa.float64()})
+    _, why = cast_rows(batch, {"a": Cast(pa.int64()), "b": Cast(pa.float64())})
     assert why.to_pylist() == [
         "column a: string that can't become int64",
         "column b: string that can't become double",
@@ -104,7 +105,5 @@ def test_each_lost_value_is_named_once_a_row() -> None:
 def test_what_fits_is_not_cast() -> None:
     spec = _encoding(NUMBER)
     for type_ in (pa.float64(), pa.int32(), pa.bool_()):
-        assert to_cast(spec, pa.schema([("v", type_)])) == {}
-    assert encoding.text_as_numbers(spec, pa.schema([("z", pa.string())])) == pa.schema(
-        [("z", pa.string())]
-    )
+        assert casts(spec, pa.schema([("v", type_)])) == {}
+    assert casts(spec, pa.schema([("z", pa.string())])) == {}

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from conftest import ENCODING, Small, sample
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
+from nocturne.fitting import check_columns
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:
@@ -244,7 +245,8 @@ def test_what_a_schema_lacks_is_said_column_by_column() -> None:
         "column 'x' is string, the model wants a number (float32) "
         "(input.cast_text: true reads text as numbers)",
         "column 'y' is missing",
-        "column 'word' is int64, the model wants a string",
+        "column 'word' is int64, the model wants a string "
+        "(input.cast: {word: category} makes it one)",
     ]
 
 

@@ -29,6 +29,8 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 DEFAULT_POOL = "default_pool"
 """Airflow's own."""
+CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
+"""What ``input.cast`` may name, beside time zones; ``nocturne.roles`` says what each makes."""
 UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
@@ -43,6 +45,13 @@ Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return "/" in name and bool(ZoneInfo(name))
+    except (KeyError, ValueError, OSError):
+        return False
 
 
 def _text(value: Any) -> Any:
@@ -171,9 +180,22 @@ class Input(_Section):
     )
     cast_text: bool = Field(
         False,
-        description="Read text as numbers where the model wants numbers: empty text is null, and "
+        description="The short form of `cast` for all columns of text: "
+        "read text as numbers where the model wants numbers: empty text is null, and "
         "a row with anything else that is no number is quarantined. Without it such files are "
         "refused.",
+    )
+    cast: dict[str, str] = Field(
+        {},
+        description="As what the model sees a column, where it can't take it as it is: double, "
+        "integer (also whole floats; NaN is null), boolean, category (what the model's vocabulary "
+        "holds), text; of times with a time zone local (the clock of their zone), utc, or the "
+        "clock of a zone such as Europe/Berlin. A row with a value that the cast would change is "
+        "quarantined. Keys, passthrough and expectations keep the column as it is.",
+    )
+    checksums: bool = Field(
+        True,
+        description="Compare Parquet pages with their checksums, where the writer left some.",
     )
     ready: Ready = Ready()
     on_missing: Literal["fail", "skip"] = Field(
@@ -194,6 +216,17 @@ class Input(_Section):
                 f"{', '.join(self.partition) or 'none'}"
             )
         return self
+
+    @field_validator("cast")
+    @classmethod
+    def _targets(cls, value: dict[str, str]) -> dict[str, str]:
+        for column, target in value.items():
+            if target not in CASTS and not _is_zone(target):
+                raise ValueError(
+                    f"{column}: {target!r} is no cast; expected {', '.join(CASTS)}, or a time zone "
+                    "such as Europe/Berlin"
+                )
+        return value
 
     @field_validator("partition")
     @classmethod

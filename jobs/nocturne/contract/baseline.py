@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.contract.encodings import median, require_columns
+from nocturne.contract.encodings import as_scored, median, require_columns
 from nocturne.drift import build_baseline, segment_values
-from nocturne.encoding import Encoding, plain_type
+from nocturne.encoding import Encoding, is_text
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
+from nocturne.normal import normal, plain_type
 from nocturne.profile import TableProfiler
 from nocturne.records import Baseline, Profile
 
@@ -32,8 +33,8 @@ def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
         InputError: a column of the encoding is missing or of another type.
         ModelError: no row has a prediction, or the outputs are not the encoding's.
     """
-    require_columns(table, encoding)
-    batches = table.select(encoding.columns).combine_chunks().to_batches(max_chunksize=_BATCH)
+    table = as_scored(table, encoding)
+    batches = table.combine_chunks().to_batches(max_chunksize=_BATCH)
     parts = []
     scored, reason = 0, ""
     for part in score(iter(batches), model, encoding):
@@ -81,6 +82,7 @@ def baseline(
         InputError: ``importance`` names no column of the data, or is negative; ``segments`` names
             no category; the three don't have the same number of rows; or a column is missing.
     """
+    data, predictions = normal(data), normal(predictions)
     labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
     if not len(labels) == predictions.num_rows == data.num_rows > 0:
         raise InputError(
@@ -153,7 +155,7 @@ def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
     for field in schema:
         type_ = plain_type(field.type)
         number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
-        word = pa.types.is_string(type_) or pa.types.is_large_string(type_)
+        word = is_text(type_)
         encoder = encoders.get(field.name, "frame")
         if encoder == "numeric" or (encoder == "frame" and number):
             kinds[field.name] = True

@@ -10,11 +10,13 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, check_columns, plain_type
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, is_text
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
+from nocturne.fitting import casts, check_columns
+from nocturne.normal import normal, plain_type
 
-__all__ = ["infer_encoding", "median", "require_columns", "tensors"]
+__all__ = ["as_scored", "infer_encoding", "median", "require_columns", "tensors"]
 
 
 def infer_encoding(
@@ -33,6 +35,7 @@ def infer_encoding(
     Raises:
         InputError: a column is missing, or its type fits neither.
     """
+    table = normal(table)
     numbers = tuple(_numeric_feature(name, _column(table, name)) for name in numeric)
     codes = tuple(_category_feature(name, _column(table, name)) for name in categories)
     if not numbers and not codes:
@@ -90,8 +93,7 @@ def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
 
 def _category_feature(name: str, column: pa.ChunkedArray) -> Feature:
     value_type = plain_type(column.type)
-    text = pa.types.is_string(value_type) or pa.types.is_large_string(value_type)
-    if not (text or pa.types.is_integer(value_type)):
+    if not (is_text(value_type) or pa.types.is_integer(value_type)):
         raise InputError(
             f"column {name!r} is {column.type}, expected strings or integers for a category; "
             "name it as numeric, or cast it first",
@@ -113,9 +115,23 @@ def tensors(table: pa.Table, encoding: Encoding) -> list[torch.Tensor]:
     Raises:
         InputError: a column of the encoding is missing or of another type.
     """
-    require_columns(table, encoding)
-    arrays = encode(_as_batch(table.select(encoding.columns)), encoding)
+    arrays = encode(_as_batch(as_scored(table, encoding)), encoding)
     return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+
+
+def as_scored(table: pa.Table, encoding: Encoding) -> pa.Table:
+    """The encoding's columns in the types that a night computes with.
+
+    Raises:
+        InputError: a column of the encoding is missing or of another type.
+    """
+    require_columns(table, encoding)
+    table = normal(table.select(encoding.columns))
+    for name, cast in casts(encoding, table.schema, cast_text=False).items():
+        if pa.types.is_null(table[name].type):  # what else is cast, the encoder casts
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table[name].cast(cast.type))
+    return table
 
 
 def require_columns(table: pa.Table, encoding: Encoding) -> None:

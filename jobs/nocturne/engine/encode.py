@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec, plain
+from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
 from nocturne.engine.cast import cast_column
 from nocturne.errors import InputError
+from nocturne.normal import plain
 
 __all__ = ["ENCODERS", "Encoded", "encode", "rows"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from nocturne import registry
-from nocturne.encoding import Encoding, check_columns
+from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
+from nocturne.fitting import check_columns
 from nocturne.tracking import connect, reachable
 
 __all__ = ["Chosen", "check_data", "choose"]

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nocturne.errors import InputError, choices
 from nocturne.init.table import Table
+from nocturne.normal import plain, plain_type
+from nocturne.reading import open_parquet, read_batches
 
 __all__ = ["Sample", "distinct_values", "take"]
 
 _ROWS = 50_000
 """At most so many of a partition."""
+_BATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -69,26 +71,40 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
 
 
 def _head(files: Sequence[Path], columns: Collection[str] | None) -> pa.Table:
+    """Of the files that have the types of the first one with rows."""
     batches: list[pa.RecordBatch] = []
-    schema = None
+    schema: pa.Schema | None = None
     left = _ROWS
     for path in files:
-        try:
-            with pq.ParquetFile(path) as file:
-                names = [n for n in file.schema_arrow.names if columns is None or n in columns]
-                schema = schema or pa.schema([file.schema_arrow.field(name) for name in names])
-                for batch in file.iter_batches(8192, columns=names):
-                    if left <= 0 or batch.schema != schema:
-                        break
-                    batches.append(batch.slice(0, left))
-                    left -= batch.num_rows
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path} is not a readable Parquet file: {error}. Expected Parquet files only; "
-                "CSV and JSON can be converted with pyarrow or pandas",
-                path=str(path),
-            ) from None
-    return pa.Table.from_batches(batches, schema)
+        with open_parquet(path) as file:
+            _check_names(path, file.schema_arrow.names)
+            names = [n for n in file.schema_arrow.names if columns is None or n in columns]
+            groups = range(file.num_row_groups)
+            for batch in read_batches(file, path, groups, names, _BATCH):
+                batch = _words(batch)
+                schema = schema or batch.schema
+                if left <= 0 or batch.schema != schema:
+                    break
+                batches.append(batch.slice(0, left))
+                left -= batch.num_rows
+    return pa.Table.from_batches(batches, schema or pa.schema([]))
+
+
+def _words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries, and without what a writer noted beside the types."""
+    schema = pa.schema([pa.field(f.name, plain_type(f.type)) for f in batch.schema])
+    columns = [plain(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise InputError(
+            f"{path} has more than one column of the name {choices(doubled)}; expected each once. "
+            "Have it written with different names",
+            path=str(path),
+        )
 
 
 def distinct_values(column: pa.ChunkedArray) -> list[str]:

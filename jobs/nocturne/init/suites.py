@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from nocturne.encoding import Encoding, plain_type
+from nocturne.encoding import Encoding, is_text
 from nocturne.init.sample import Sample, distinct_values
 
 __all__ = ["input_suite", "output_suite"]
@@ -87,8 +87,7 @@ def _keys(sample: Sample, keys: Sequence[str]) -> Iterator[Check]:
 
 
 def _value_set(column: pa.ChunkedArray, vocabulary: Sequence[str | int]) -> list[str]:
-    type_ = plain_type(column.type)
-    if not (pa.types.is_string(type_) or pa.types.is_large_string(type_)):
+    if not is_text(column.type):
         return []
     seen = distinct_values(column)
     return sorted({*seen, *map(str, vocabulary)}) if 0 < len(seen) <= _FEW else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,8 +13,9 @@ import pyarrow as pa
 from nocturne import profile, quality
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
+from nocturne.normal import normal_schema, unpacked, with_types
 from nocturne.pipeline.runs import as_planned, pipeline_of, results_of, scored, scores_of
-from nocturne.reading import open_parquet, read_batches
+from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
 
@@ -113,7 +113,7 @@ def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> 
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
         return quality.Asked(suite, files=files, sensitive=hidden, spark=spark)
     stored = run.tables[side].schema
-    schema = pa.ipc.read_schema(pa.py_buffer(b64decode(stored)))
+    schema = unpacked(stored)
     quality.check_columns(suite, schema.names)
     measures = quality.measures_of(suite, schema)
     parts = [_counted(run, result, side, measures) for result in results]
@@ -132,11 +132,12 @@ def _counted(
     if side == "input":
         split = run.splits[result.index]
         path, groups = Path(run.input_dir) / split.file, split.row_groups
-    source = open_parquet(path)
+    source, types = open_parquet(path, checksums=run.checksums), unpacked(run.types)
     groups = groups if groups is not None else tuple(range(source.num_row_groups))
     columns = sorted({name for measure in lacking for name in measure.reads()})
     measurer = profile.Measurer(lacking)
-    measurer.update(pa.RecordBatch.from_pylist([], schema=source.schema_arrow))
-    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows):
+    schema = normal_schema(with_types(file_schema(source), types))
+    measurer.update(pa.RecordBatch.from_pylist([], schema=schema))
+    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows, types):
         measurer.update(batch)
     return known | measurer.result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nocturne.errors import InputError
+from nocturne.normal import normal, restored
 from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
 from nocturne.records import Run, SplitResult
@@ -78,7 +79,8 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
         return None
     whole = len(tried) == len(again)
     rows = pc.sum(doubles["count_all"]).as_py() if whole else len(repeated) + len(again)
-    return Doubled(rows, _examples(run, doubles))
+    written = pq.read_schema(scores_of(run, results[0]))
+    return Doubled(rows, _examples(run, restored(doubles, written)))
 
 
 def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
@@ -97,15 +99,19 @@ def _hashes(run: Run, result: SplitResult) -> Hashes:
         kept = np.load(keys_path(scores_of(run, result)), mmap_mode="r")
         if kept.dtype == np.uint64 and kept.shape == (result.rows_out,):
             return np.asarray(kept)
-    source = pq.ParquetFile(scores_of(run, result))
-    parts = [key_hashes(batch.columns) for batch in source.iter_batches(columns=list(run.keys))]
+    parts = [key_hashes(batch.columns) for batch in _keys(run, result)]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
 
 def _rows(run: Run, result: SplitResult, wanted: Hashes) -> pa.Table:
     """The keys of the split's rows whose hash is among ``wanted``."""
-    source = pq.ParquetFile(scores_of(run, result))
-    found = [batch.filter(pa.array(np.isin(key_hashes(batch.columns), wanted)))
-             for batch in source.iter_batches(columns=list(run.keys))]  # fmt: skip
-    schema = pa.schema([source.schema_arrow.field(name) for name in run.keys])
-    return pa.Table.from_batches(found, schema=schema)
+    return pa.Table.from_batches(
+        batch.filter(pa.array(np.isin(key_hashes(batch.columns), wanted)))
+        for batch in _keys(run, result)
+    )
+
+
+def _keys(run: Run, result: SplitResult) -> Iterator[pa.RecordBatch]:
+    """The keys of the split's rows, as they are compared."""
+    with pq.ParquetFile(scores_of(run, result)) as source:
+        yield from map(normal, source.iter_batches(columns=list(run.keys)))

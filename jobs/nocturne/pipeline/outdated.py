@@ -16,12 +16,14 @@ import pyarrow.parquet as pq
 
 from nocturne import plan, publish
 from nocturne.config import Loaded
-from nocturne.encoding import Encoding, plain_type
-from nocturne.errors import InputError, NocturneError
+from nocturne.encoding import Encoding
+from nocturne.errors import NocturneError
 from nocturne.files import file_blake3
 from nocturne.layout import Layout
+from nocturne.normal import plain_type
 from nocturne.pipeline.runs import partitions_of
 from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run, read
+from nocturne.walk import data_files
 
 __all__ = ["Standing", "standings"]
 
@@ -90,8 +92,8 @@ def _files(manifest: Manifest) -> Iterator[str]:
     if not folder.is_dir():
         return
     try:
-        now = {path.relative_to(folder).as_posix(): path for path in plan.data_files(folder)}
-    except InputError as error:
+        now = {path.relative_to(folder).as_posix(): path for path in data_files(folder)}
+    except NocturneError as error:
         yield str(error)
         return
     then = _scored(manifest)

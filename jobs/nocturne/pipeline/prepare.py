@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import sys
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ import pyarrow as pa
 from nocturne import drift, plan, profile, publish, quality, state
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
-from nocturne.encoding import Encoding, is_text, output_schema, plain_type
+from nocturne.encoding import Encoding, is_text
 from nocturne.errors import (
     ConfigError,
     InputError,
@@ -28,8 +27,10 @@ from nocturne.errors import (
 )
 from nocturne.failpoints import reach
 from nocturne.files import digest
+from nocturne.fitting import output_schema
 from nocturne.identity import AIRFLOWS, code
 from nocturne.layout import Layout, suite_path
+from nocturne.normal import normal_schema, packed, plain_type
 from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
@@ -183,21 +184,32 @@ def _plan(
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
     tables: dict[str, Table] = {}
+    types = pa.schema([])
     if known:  # what a query gives, Spark says when it scores
-        cast_text = pipeline.input.cast_text
         counted = query is None and pipeline.quality.scan == "none"
         asked = (
             sorted(quality.columns(quality.load_suite(suites["input"])))
             if counted and "input" in suites
             else []
         )
-        schema = plan.check_schema(folder, files, encoding, columns, asked, cast_text=cast_text)
+        schema, types = plan.check_schema(
+            folder,
+            files,
+            encoding,
+            columns,
+            asked,
+            told=pipeline.input.cast,
+            cast_text=pipeline.input.cast_text,
+            unique=pipeline.output.keys if pipeline.quality.unique_keys else (),
+        )
         _check_sensitive(pipeline.quality.sensitive, schema.names)
-        tables = _tables(suites, schema, output_schema(encoding, schema, columns), counted)
+        written = normal_schema(output_schema(encoding, schema, columns))
+        tables = _tables(suites, normal_schema(schema), written, counted)
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
         _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
-    pinned = pin(scoring, resolved.ref, encoding, layout.state, paths)
+    pinned = pin(scoring, resolved.ref, encoding, layout.state, paths, pipeline.input.cast)
+    told = {**pipeline.input.cast, **{f.name: f"{f.type} where null" for f in types}}
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
     if query is None:
@@ -208,7 +220,8 @@ def _plan(
         pieces = plan.query_pieces(files, query)
 
     def keyed(salt: str = "") -> tuple[Split, ...]:
-        return plan.split_keys(pieces, resolved.ref, encoding, pinned, keys, passthrough, salt)
+        model = resolved.ref
+        return plan.split_keys(pieces, model, encoding, pinned, keys, passthrough, salt, told)
 
     splits = keyed()
     content_key = plan.run_key(splits)
@@ -259,6 +272,7 @@ def _plan(
         hold=wanted.hold,
         caller=wanted.caller,
         output_version=plan.OUTPUT_VERSION,
+        types=packed(types) if len(types) else "",
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
@@ -372,7 +386,7 @@ def _tables(
             if counted:
                 measures = quality.measures_of(path, schema)
                 _try(path, measures, schema)
-                tables[side] = Table(b64encode(schema.serialize().to_pybytes()).decode(), measures)
+                tables[side] = Table(packed(schema), measures)
         except ConfigError as error:
             wrong.append(str(error))
     if wrong:

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nocturne.config import Scoring
-from nocturne.encoding import Encoding, to_cast
+from nocturne.encoding import Encoding
 from nocturne.errors import ModelError, StateError
 from nocturne.files import digest
+from nocturne.fitting import casts
+from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import (
     ModelRef,
     Pinned,
@@ -54,13 +55,22 @@ _PYFUNC = 1024, 1 << 16
 
 
 def pin(
-    scoring: Scoring, model: ModelRef, encoding: Encoding, state: Path, files: Sequence[Path]
+    scoring: Scoring,
+    model: ModelRef,
+    encoding: Encoding,
+    state: Path,
+    files: Sequence[Path],
+    told: Mapping[str, str] = {},
 ) -> Pinned:
     """The settings that a run is scored with.
 
     Args:
         state: of the pipeline.
         files: of the partition, for a sample of its rows; none: nothing is measured.
+        told: ``input.cast``, column -> target.
+
+    Raises:
+        InputError: a file can't be read.
     """
     device = _device(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
@@ -71,7 +81,7 @@ def pin(
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        tuning = _tune(pinned, wanted, model, encoding, files)
+        tuning = _tune(pinned, wanted, model, encoding, files, told)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = _kept(path) or tuning  # of two at once the first one counts for both
@@ -121,6 +131,7 @@ def _tune(
     model: ModelRef,
     encoding: Encoding,
     files: Sequence[Path],
+    told: Mapping[str, str],
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
     import torch
@@ -143,7 +154,7 @@ def _tune(
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
         sample = _sample(files, encoding, engine.SAMPLE_ROWS)
-        seen, _ = engine.cast_rows(sample, to_cast(encoding, sample.schema))
+        seen, _ = engine.cast_rows(sample, casts(encoding, sample.schema, told))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
@@ -178,11 +189,13 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
 
 def _sample(files: Sequence[Path], encoding: Encoding, rows: int) -> pa.RecordBatch:
     for path in files:
-        source = pq.ParquetFile(path)
-        columns = [c for c in encoding.columns if c in source.schema_arrow.names]
-        for batch in source.iter_batches(rows, columns=columns, use_threads=False):
-            if batch.num_rows:
-                return batch
+        with open_parquet(path) as source:
+            there = file_schema(source).names
+            columns = [name for name in encoding.columns if name in there]
+            groups = range(source.num_row_groups)
+            for batch in read_batches(source, path, groups, columns, rows):
+                if batch.num_rows:
+                    return batch
     raise ModelError("the partition has no row to try the model on")
 
 

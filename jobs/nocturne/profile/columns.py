@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import is_text, plain, plain_type
+from nocturne.encoding import is_text
+from nocturne.normal import plain, plain_type
 from nocturne.profile.conditions import matches
 from nocturne.records import Measured
 from nocturne.values import missing

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import plain
+from nocturne.normal import plain
 from nocturne.values import compare, missing, scalars
 
 __all__ = ["matches"]

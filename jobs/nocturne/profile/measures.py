@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import plain
+from nocturne.normal import plain
 from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread

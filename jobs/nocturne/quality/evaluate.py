@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from nocturne.errors import ConfigError
+from nocturne.normal import unpacked
 from nocturne.quality import docs, gx, words
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.frames import read_frame
@@ -98,7 +96,7 @@ def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) ->
     if asked.schema:
         from nocturne.quality.measured import add_batch
 
-        schema = pa.ipc.read_schema(pa.py_buffer(b64decode(asked.schema)))
+        schema = unpacked(asked.schema)
         batch = add_batch(context, side, asked.measured, schema.names)
     else:
         by_name = any(e["type"] in NAMES_ONLY for e in expectations)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.errors import InputError
+from nocturne.normal import normal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +53,9 @@ def readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path, wanted: Collection[str]) -> tuple[pa.Table, list[str]]:
     # Not pq.read_table: it would add the folder's `ds=...` as a column.
-    with readable(path), pq.ParquetFile(path) as file:
+    with readable(path), pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
         there = list(file.schema_arrow.names)
-        return file.read(columns=[name for name in there if name in wanted]), there
+        return normal(file.read(columns=[name for name in there if name in wanted])), there
 
 
 def _frame(table: pa.Table, names: Sequence[str], rows: int) -> pd.DataFrame:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from nocturne.encoding import Encoding, check_columns, check_output
+from nocturne.encoding import Encoding
 from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
+from nocturne.fitting import check_columns, check_output
+from nocturne.normal import normal
 from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
@@ -149,8 +151,8 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     encoding = Encoding.of(run.encoding)
     schema = to_arrow_schema(frame.schema)
     needed = (*run.keys, *run.passthrough)
-    problems = check_columns(encoding, schema, cast_text=run.cast_text)
-    problems += check_output(encoding, schema, needed)
+    problems = check_columns(encoding, schema, run.casts, cast_text=run.cast_text)
+    problems += check_output(encoding, schema, needed, run.keys if run.unique_keys else ())
     if problems:
         raise InputError(
             f"what Spark reads for {run.pipeline} does not fit the model:\n  "
@@ -206,7 +208,7 @@ def _score(
     run = open_run(run_dir)
     task = TaskContext.get()
     split = replace(run.splits[0], index=task.partitionId() if task else 0)
-    batches = _sized(first, rest, run.pinned.batch_rows)
+    batches = map(normal, _sized(first, rest, run.pinned.batch_rows))
     return score_batches(run, split, batches, first.schema, place(run, share))
 
 

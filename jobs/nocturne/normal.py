@@ -1,0 +1,255 @@
+"""One form for what Parquet files hold: the Arrow types that everything here computes with.
+
+Files come with types that Arrow's own functions do not know, or compute with badly. They are made
+plain where rows are read, and wherever a schema is judged, by the same rules:
+
+    string_view, binary_view, list_view  ->  string, binary, list
+    an extension type (uuid, json ...)   ->  its storage
+    float16                              ->  float32, since arithmetic in float16 loses digits
+
+Nothing is lost: ``published_type`` says as what a column is written again, and ``restored`` makes
+it that. Times in INT96 are read in microseconds (``reading.open_parquet``): their nanoseconds would
+not hold the years after 2262.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = [
+    "ParquetOnly",
+    "is_list",
+    "is_nested",
+    "normal",
+    "normal_schema",
+    "normal_type",
+    "packed",
+    "plain",
+    "plain_type",
+    "published_type",
+    "restored",
+    "unpacked",
+    "with_types",
+]
+
+
+class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
+    """A column whose Parquet type Arrow can read and not write: VARIANT, GEOMETRY, GEOGRAPHY."""
+
+    def __init__(self, storage: pa.DataType, logical: str) -> None:
+        self.logical = logical
+        super().__init__(storage, "nocturne.parquet_only")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self.logical.encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> ParquetOnly:
+        return cls(storage, serialized.decode())
+
+    def __str__(self) -> str:
+        return self.logical
+
+
+def plain_type(type_: Any) -> Any:
+    """A column's Arrow type; of a dictionary that of its values."""
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """A column; of a dictionary its values, row by row."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def is_list(type_: Any) -> bool:
+    """Whether it is a list of any length, of a fixed one, or a view of one."""
+    return bool(
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+        or _is_list_view(type_)
+    )
+
+
+def is_nested(type_: Any) -> bool:
+    """Whether a value of it has values of its own."""
+    return bool(is_list(type_) or pa.types.is_struct(type_) or pa.types.is_map(type_))
+
+
+def _is_list_view(type_: Any) -> bool:
+    return bool(pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_))
+
+
+_PLAIN = {
+    pa.type_for_alias(name).id
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float32", "float64", "string", "binary", "date32", "timestamp[us]"),
+    )
+}
+"""What most columns are, said at once: it is asked of every column of every batch."""
+
+
+def normal_type(type_: Any) -> Any:
+    """The type that a column of ``type_`` is computed with; a dictionary stays one."""
+    return type_ if type_.id in _PLAIN else _mapped(type_, _computed)
+
+
+def published_type(type_: Any) -> Any:
+    """The type that a key or passthrough column of ``type_`` is written with."""
+    if isinstance(type_, ParquetOnly):
+        return published_type(type_.storage_type)
+    return _mapped(plain_type(type_), _written)
+
+
+def normal_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with the types that its columns are computed with."""
+    return pa.schema([field.with_type(normal_type(field.type)) for field in schema])
+
+
+def packed(schema: pa.Schema) -> str:
+    """A schema as text: base64 of its IPC form."""
+    return b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def unpacked(text: str) -> pa.Schema:
+    """What ``packed`` was given; of "" no column."""
+    return pa.ipc.read_schema(pa.py_buffer(b64decode(text))) if text else pa.schema([])
+
+
+def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
+    """The schema, where a column without a type has that of ``known``."""
+    return pa.schema(
+        [
+            known.field(field.name)
+            if pa.types.is_null(field.type) and field.name in known.names
+            else field
+            for field in schema
+        ]
+    )
+
+
+_VIEWS = {
+    pa.string_view(): pa.string(),
+    pa.binary_view(): pa.binary(),
+}
+
+
+def _computed(type_: Any) -> Any:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _mapped(type_.storage_type, _computed)
+    if pa.types.is_float16(type_):
+        return pa.float32()
+    return _written(type_)
+
+
+def _written(type_: Any) -> Any:
+    return _VIEWS.get(type_, type_)
+
+
+def _mapped(type_: Any, of: Callable[[Any], Any]) -> Any:
+    """``of`` the type and of the types within it."""
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_mapped(field.type, of))
+
+    if pa.types.is_dictionary(type_):
+        values = _mapped(type_.value_type, of)
+        return pa.dictionary(type_.index_type, values, type_.ordered)
+    if pa.types.is_map(type_):
+        return pa.map_(inner(type_.key_field), inner(type_.item_field), type_.keys_sorted)
+    if pa.types.is_struct(type_):
+        return pa.struct([inner(type_.field(i)) for i in range(type_.num_fields)])
+    if pa.types.is_list(type_) or pa.types.is_list_view(type_):
+        return pa.list_(inner(type_.value_field))
+    if pa.types.is_large_list(type_) or pa.types.is_large_list_view(type_):
+        return pa.large_list(inner(type_.value_field))
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(inner(type_.value_field), type_.list_size)
+    return of(type_)
+
+
+def normal(data: Any, known: pa.Schema | None = None) -> Any:
+    """A batch or a table with its columns in the types that they are computed with.
+
+    Args:
+        known: types of columns that may come without one, as all their values are null.
+    """
+    schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
+    given = [field.type for field in data.schema]
+    wanted = [normal_type(field.type) for field in schema]
+    if given == wanted:
+        return data
+    columns = [
+        column if column.type == type_ else _each(column, type_, _normal)
+        for column, type_ in zip(data.columns, wanted, strict=True)
+    ]
+    return type(data).from_arrays(columns, names=schema.names)
+
+
+def restored(batch: Any, schema: pa.Schema) -> Any:
+    """A batch or a table with the columns of ``schema`` in the types of that again."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        at = schema.get_field_index(name)
+        wanted = column.type if at < 0 else schema.field(at).type
+        if plain_type(column.type) != wanted:
+            column = _each(column, wanted, _restored)
+        columns.append(column)
+    return type(batch).from_arrays(columns, names=batch.schema.names)
+
+
+def _each(column: Any, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> Any:
+    """Of an array, or of each chunk of a chunked one."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([make(chunk, wanted) for chunk in column.chunks], wanted)
+    return make(column, wanted)
+
+
+def _normal(column: pa.Array, wanted: Any) -> pa.Array:
+    if isinstance(column.type, pa.BaseExtensionType):
+        return _normal(column.storage, wanted)
+    if pa.types.is_dictionary(column.type):
+        return pa.DictionaryArray.from_arrays(
+            column.indices, _normal(column.dictionary, wanted.value_type)
+        )
+    if _is_list_view(column.type):
+        return _list(column, wanted)
+    if column.type == wanted:
+        return column
+    if pa.types.is_null(column.type):
+        return pa.nulls(len(column), wanted)
+    if _has_list_view(column.type):
+        return pa.array(column.to_pylist(), wanted)  # row by row: seldom there, and always right
+    return column.cast(wanted)
+
+
+def _list(column: pa.Array, wanted: Any) -> pa.Array:
+    """A view of lists as lists. Arrow's own cast gives an array that is not valid (25.0)."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    wide = np.int64 if pa.types.is_large_list(wanted) else np.int32
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(wide))
+    values = _normal(column.flatten(), wanted.value_type)
+    kind = pa.LargeListArray if pa.types.is_large_list(wanted) else pa.ListArray
+    gone = column.is_null() if column.null_count else None
+    return kind.from_arrays(offsets, values, type=wanted, mask=gone)
+
+
+def _has_list_view(type_: Any) -> bool:
+    if _is_list_view(type_):
+        return True
+    return any(_has_list_view(type_.field(i).type) for i in range(type_.num_fields))
+
+
+def _restored(column: pa.Array, wanted: Any) -> pa.Array:
+    column = plain(column)
+    if isinstance(wanted, pa.BaseExtensionType):
+        stored = _restored(column, wanted.storage_type)
+        return pa.ExtensionArray.from_storage(wanted, stored)
+    return column if column.type == wanted else column.cast(wanted)
