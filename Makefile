@@ -31,7 +31,7 @@ test: setup ## Run the tests, with a real scheduler for two days each way
 e2e: setup ## Run the three uses end to end for a full week each way
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
 
-chaos: setup ## Kill it at every step and at 200 random moments (a quarter of an hour)
+chaos: setup ## Kill it at every step and at 200 random moments, fuzz what it reads (half an hour)
 	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos
 
 lint: setup ## ruff, mypy strict and the rooms' contract
