@@ -149,3 +149,56 @@ def test_any_json_is_taken_or_refused_by_our_error(program: Any, weights: Any) -
         for one in (program, said):
             with suppress(ModelError):
                 checked(Path(folder), one, weights=weights)
+
+
+def _call(target: str, name: object) -> dict[str, Any]:
+    node = {"target": target, "inputs": [{"name": name, "arg": {"as_int": 1}}], "outputs": []}
+    return {**EMPTY, "graph_module": {"graph": {"nodes": [node]}}}
+
+
+@pytest.mark.parametrize("target", ["torch.sym_max", "torch.ops.aten.add.Tensor"])
+def test_arguments_are_called_as_python_calls_them(tmp_path: Path, target: str) -> None:
+    """torch.fx writes the names of keywords into Python source as they are."""
+    for name in ("", None, "self", "_x1"):
+        checked(tmp_path, _call(target, name))
+    for name in ("a=print(), b", "a b", "a\n", "é", "1", "lambda", "None", "x" * 65, 5, ["a"], {}):
+        with pytest.raises(ModelError, match="with an argument named"):
+            checked(tmp_path, _call(target, name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_softmax",
+        "_native_batch_norm_legit_no_training",
+        "_to_copy",
+        "_weight_norm",
+        "add",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_fft_r2c",
+        "_assert_scalar",
+        "__and__",
+    ],
+)
+def test_internal_operators_that_models_have_are_taken(tmp_path: Path, name: str) -> None:
+    checked(tmp_path, _call(f"torch.ops.aten.{name}.default", "self"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aten._sparse_coo_tensor_unsafe",
+        "aten._reshape_alias",
+        "aten._nested_view_from_buffer",
+        "aten._cummax_helper",
+        "aten._print",
+        "aten._softmaxed",
+        "aten.segment_reduce",
+        "aten.from_file",
+        "prims._sink_tokens",
+    ],
+)
+def test_operators_that_do_not_check_their_arguments_are_refused(tmp_path: Path, name: str) -> None:
+    """An index beyond the tensor: they would read and write there."""
+    with pytest.raises(ModelError, match="none of torch's tensor operators"):
+        checked(tmp_path, _call(f"torch.ops.{name}.default", "self"))

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ from typing import Any
 
 from nocturne.errors import ModelError, choices
 
-__all__ = ["CONTROL_FLOW", "SYMBOLIC", "Archive", "Payload", "check_pt2", "open_pt2"]
+__all__ = ["CONTROL_FLOW", "SYMBOLIC", "Archive", "Payload", "check_pt2", "is_argument", "open_pt2"]
 
 _SCHEMA = 8
 """The major version of the schema that torch 2.8 to 2.13 write."""
@@ -37,8 +39,31 @@ _KNOWN = re.compile(
 _PARTS = {"weights": "weight", "constants": "tensor"}
 """Folder below ``data/`` -> how the raw tensors in it are called."""
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)")
-_NOT_ON_TENSORS = {"from_file", "_print"}
-"""``aten`` operators that touch the world outside: one maps (and makes) a file of any name."""
+_REFUSED = {"from_file", "segment_reduce"}
+"""``aten`` operators that reach beyond their tensors: one maps (and makes) a file of any name,
+one reads and writes where the lengths that it is given point."""
+_INTERNAL = re.compile(
+    r"_(adaptive_avg_pool[23]d|add_relu|addmm_activation|aminmax|assert_(async|scalar)"
+    r"|assert_tensor_metadata|batch_norm_(impl_index|no_update|with_update(_functional)?)"
+    r"|cast_[A-Z][a-z]+|cdist_forward|chunk_cat|conj(_copy|_physical)?|convolution(_mode)?"
+    r"|dim_arange|embedding_bag(_forward_only)?|euclidean_dist|fft_(c2c|c2r|r2c)"
+    r"|functional_(assert_(async|scalar)|sym_constrain_range(_for_size)?)|fused_rms_norm"
+    r"|histogramdd_(bin_edges|from_bin_cts|from_bin_tensors)|int_mm|is_(all|any)_true"
+    r"|linalg_(check_errors|det|eigh|eigvals|slogdet|solve_ex|svd)|local_scalar_dense"
+    r"|log_softmax|logcumsumexp|lu_with_info|masked_softmax"
+    r"|native_batch_norm_legit(_functional|_no_training)?|native_multi_head_attention"
+    r"|neg_view(_copy)?|pad_(circular|enum)|pdist_forward|prelu_kernel|safe_softmax|scaled_mm"
+    r"|scaled_dot_product_(attention_math|(cudnn|efficient|flash)_attention)"
+    r"|scaled_dot_product_flash_attention_for_cpu|shape_as_tensor|softmax"
+    r"|sparse_(log_softmax|mm|softmax|sum)|stack|thnn_fused_(gru|lstm)_cell"
+    r"|to_(copy|dense|sparse)|transformer_encoder_layer_fwd|trilinear|unique2?"
+    r"|unsafe_(index(_put)?|masked_index|view)"
+    r"|upsample_((bicubic|bilinear|lanczos)2d_aa|nearest_exact[123]d)"
+    r"|weight_norm(_interface)?|_(and|or|xor|lshift|rshift)__)"
+)
+"""``aten`` operators with an underscore in front that are in the graphs of models. Others leave
+the checks of their arguments to their callers: ``_reshape_alias`` or
+``_sparse_coo_tensor_unsafe`` would read and write outside of the tensor."""
 SYMBOLIC = {
     *(
         f"_operator.{name}"
@@ -131,10 +156,15 @@ _WRONG = (
     TypeError,
     AttributeError,
     IndexError,
+    ArithmeticError,
+    AssertionError,
     RecursionError,
     NotImplementedError,
     RuntimeError,
+    SyntaxError,  # of the Python that torch.fx makes of a graph
     EOFError,
+    IsADirectoryError,
+    struct.error,
 )
 
 
@@ -245,17 +275,36 @@ def _check_program(program: Any, path: Path) -> None:
                 raise _refused(path, f"a value of kind {key} in its graph")
             if key == "expr_str" and not _is_arithmetic(item):
                 raise _refused(path, f"the expression {str(item)[:80]!r}, which is no arithmetic")
-        if {"target", "inputs", "outputs"} <= value.keys() and not _is_operator(value["target"]):
+        if {"target", "inputs", "outputs"} <= value.keys():
             called = str(value["target"])[:80]
-            raise _refused(path, f"a call of {called}, which is none of torch's tensor operators")
+            if not _is_operator(value["target"]):
+                raise _refused(
+                    path, f"a call of {called}, which is none of torch's tensor operators"
+                )
+            odd = [name for i in value["inputs"] if not is_argument(name := i["name"])]
+            if odd:
+                raise _refused(path, f"a call of {called} with an argument named {odd[0]!r:.80}")
         waiting += value.values()
+
+
+def is_argument(name: Any) -> bool:
+    """Whether a node's input is named as an argument can be: torch.fx writes it into Python."""
+    if name is None or name == "":
+        return True
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
+        and not keyword.iskeyword(name)
+    )
 
 
 def _is_operator(target: str) -> bool:
     if target in SYMBOLIC or target.removeprefix("torch.ops.higher_order.") in CONTROL_FLOW:
         return True
     found = _OPERATOR.fullmatch(target)
-    return found is not None and found[2] not in _NOT_ON_TENSORS
+    if found is None or found[2] in _REFUSED:
+        return False
+    return not found[2].startswith("_") or _INTERNAL.fullmatch(found[2]) is not None
 
 
 _FUNCTIONS = {"floor", "ceiling", "sqrt", "log", "exp", "sin", "cos", "tan", "true", "false"}

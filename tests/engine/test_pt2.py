@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import builtins
 import collections
+import copy
+import json
 import subprocess
 import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.export import Dim
 
+import nocturne.pt2
 from nocturne.engine.exported import load_exported
 from nocturne.engine.pt2 import load_pt2
+from nocturne.errors import ModelError
 
 X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 CODE = np.random.default_rng(1).integers(0, 5, size=(50, 1))
@@ -125,3 +136,127 @@ def _loads_without_torchs_compiler(folder: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "light", done.stderr
+
+
+# -- strings that would be Python ---------------------------------------------------------------
+
+
+class Strings(torch.nn.Module):
+    """Strings, devices, sizes and graphs as arguments; a dict as output."""
+
+    def forward(self, x: torch.Tensor, *, codes: torch.Tensor) -> Any:
+        y = torch.nn.functional.gelu(x, approximate="tanh")
+        y = torch.div(y, 2.0, rounding_mode="floor") + torch.arange(3, device=x.device)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = y @ y.new_ones(3, 3)
+        return {"p": y.reshape(x.shape[0] * 3), "q": x.split([1, 2], dim=1)[0]}
+
+
+_MADE: list[int] = []
+"""What code of a file would append to."""
+_CODE = "__import__('builtins')._made.append(1)"
+_HOSTILE = st.sampled_from(
+    [
+        _CODE,
+        f"a=({_CODE}), b",
+        f"a: {_CODE} = 1, b",
+        f"x'+{_CODE}+'",
+        f'x"+{_CODE}+"',
+        f'x"), {_CODE}, ("',
+        f"x\n    {_CODE}\n#",
+        f"x\\'+{_CODE}#",
+        f"{{{_CODE}}}",
+        f"x # \u2028{_CODE}",
+        f"x\r    {_CODE}",
+    ]
+)
+
+
+def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Ways to every value, and with None at their end to every key."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*way, key)
+        if isinstance(value, dict):
+            yield (*way, key, None)
+        if isinstance(item, (dict, list)):
+            yield from _places(item, (*way, key))
+
+
+def _with(program: Any, way: tuple[Any, ...], text: str) -> Any:
+    changed = copy.deepcopy(program)
+    *outer, last = way if way[-1] is not None else way[:-1]
+    inner = changed
+    for key in outer:
+        inner = inner[key]
+    if way[-1] is None:
+        inner[text] = inner.pop(last)
+    else:
+        inner[last] = text
+    return changed
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, dict[str, bytes]]:
+    """The entry with the graph, what it says, and all entries; a size is computed by keyword."""
+    folder = export(Strings(), tmp_path_factory.mktemp("strings"), lowered=False)
+    with zipfile.ZipFile(folder / "model.pt2") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    name = next(n for n in entries if n.endswith("models/model.json"))
+    program = json.loads(entries[name])
+    inputs = [{"name": n, "arg": {"as_int": i}, "kind": 2} for i, n in enumerate("ab")]
+    program["graph_module"]["graph"]["nodes"].insert(
+        0,
+        {
+            "target": "torch.sym_max",
+            "inputs": inputs,
+            "outputs": [{"as_sym_int": {"as_name": "largest"}}],
+            "metadata": {},
+        },
+    )
+    return name, program, entries
+
+
+def _load(archive: tuple[str, Any, dict[str, bytes]], program: Any) -> None:
+    name, _, entries = archive
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(Path(folder, "model.pt2"), "w") as file:
+            for entry, content in entries.items():
+                file.writestr(entry, json.dumps(program) if entry == name else content)
+        graph = load_pt2(folder).graph
+        with suppress(Exception):  # torch's own: what it computes is another question
+            graph(torch.from_numpy(X), torch.from_numpy(CODE))
+
+
+@settings(max_examples=60)
+@given(data=st.data(), text=_HOSTILE, checked=st.booleans())
+def test_no_text_of_a_file_becomes_python(
+    archive: tuple[str, Any, dict[str, bytes]], data: Any, text: str, checked: bool
+) -> None:
+    """Wherever it stands; the loader holds by itself, without what is checked before."""
+    _, program, _ = archive
+    graph = program["graph_module"]
+    ways = [("graph_module", *way) for way in _places(graph) if "metadata" not in way]
+    way = data.draw(st.sampled_from(ways))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "_made", _MADE, raising=False)
+        if not checked:
+            patch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+        with suppress(ModelError):
+            _load(archive, _with(program, way, text))
+    assert not _MADE
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_keyword_that_is_python_is_refused(
+    archive: tuple[str, Any, dict[str, bytes]], checked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a function that has no schema: fx writes its keywords into source as they are."""
+    _, program, _ = archive
+    _load(archive, program)
+    monkeypatch.setattr(builtins, "_made", _MADE, raising=False)
+    if not checked:
+        monkeypatch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+    way = ("graph_module", "graph", "nodes", 0, "inputs", 0, "name")
+    with pytest.raises(ModelError, match="argument named"):
+        _load(archive, _with(program, way, f"a=({_CODE}), b"))
+    assert not _MADE

@@ -2,7 +2,8 @@
 
 Besides being safe (``nocturne.pt2`` says what is refused), this loads in a fraction of the time:
 ``torch.export.load`` imports torch's compiler, two seconds in every worker. Names in the file
-are only looked up, never written into the graph: torch makes Python source of a graph.
+are only looked up, never written into the graph: torch makes Python source of a graph, with
+names as they are and constants by their ``repr``. Those of keywords are checked once more.
 
 Source: torch/_export/serde/serialize.py (``GraphModuleDeserializer``) of torch 2.13.
 """
@@ -21,7 +22,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from nocturne.engine.program import Program, find_pt2, require_open_rows
 from nocturne.errors import ModelError
-from nocturne.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, open_pt2
+from nocturne.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, is_argument, open_pt2
 
 __all__ = ["load_pt2"]
 
@@ -165,7 +166,7 @@ class _Graph:
             else:
                 values = [(i["name"], self.value(i["arg"]), i.get("kind")) for i in node["inputs"]]
                 args = tuple(v for name, v, kind in values if kind != 2 or not name)
-                kwargs = {name: v for name, v, kind in values if kind == 2 and name}
+                kwargs = {_keyword(name): v for name, v, kind in values if kind == 2 and name}
             made = self.graph.call_function(function, args, kwargs)
             outputs = node["outputs"]
             alone = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
@@ -203,7 +204,7 @@ class _Graph:
         """What an ``Argument`` of the schema stands for in the graph."""
         kind, value = _only(argument)
         if kind in _PLAIN:
-            return value
+            return _plain(value)
         if kind == "as_none":
             return None
         if kind in ("as_float", "as_floats", "as_float_lists"):
@@ -320,6 +321,21 @@ def _leaves(spec: _Json, key: str | None = None) -> Iterator[str | None]:
         keys = [k if isinstance(k, str) else None for k in context]
     for name, child in zip(keys, children, strict=True):
         yield from _leaves(child, name)
+
+
+def _keyword(name: str) -> str:
+    if not is_argument(name):
+        raise ValueError(f"an argument named {name!r:.80}")
+    return name
+
+
+def _plain(value: Any) -> Any:
+    """A constant; its ``repr`` stands in the Python that torch.fx makes of the graph."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if not isinstance(value, (bool, int, str)):
+        raise ValueError(f"a {type(value).__name__} in place of a constant")
+    return value
 
 
 def _floats(value: Any) -> Any:
