@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nocturne.artifact import (
     BASELINE_FILE,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "resolve", "version_of"]
+__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resolve", "version_of"]
 
 
 class Resolved:
@@ -254,6 +254,23 @@ def _ref(
     """Raises: ModelError if it can't be scored, or holds code that is not allowed."""
     what = _called(found)
     said = mlmodel(folder, what)
+    return ModelRef(
+        name=found.name,
+        version=int(found.version),
+        selector=selector,
+        backend=_backend(folder, said, what, allow_pickle),
+        sha256=sha256,
+        path=str(folder),
+        run_id=found.run_id or None,
+        model_id=str(said["model_id"]) if said.get("model_id") else None,
+        flavors=tuple(sorted(said["flavors"])),
+    )
+
+
+def _backend(
+    folder: Path, said: Mapping[str, Any], what: str, allow_pickle: bool
+) -> Literal["torch", "torch_pickled", "pyfunc"]:
+    """What loads the model in a folder; asked again whenever a stored answer is to be used."""
     flavors = said["flavors"]
     native = is_pt2(folder, said)
     if not native and "python_function" not in flavors:
@@ -271,25 +288,41 @@ def _ref(
             "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'); ONNX, "
             "XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust whoever "
             "registered it, set model.allow_pickle: true",
-            model=found.name,
+            model=what,
             files=sorted(code),
         )
     pickled = any(name.endswith(".pt2") for name in code)
-    return ModelRef(
-        name=found.name,
-        version=int(found.version),
-        selector=selector,
-        backend="pyfunc" if not native else "torch_pickled" if pickled else "torch",
-        sha256=sha256,
-        path=str(folder),
-        run_id=found.run_id or None,
-        model_id=str(said["model_id"]) if said.get("model_id") else None,
-        flavors=tuple(sorted(flavors)),
-    )
+    return "pyfunc" if not native else "torch_pickled" if pickled else "torch"
 
 
 def _called(found: ModelVersion) -> str:
     return f"model {found.name} version {found.version}"
+
+
+def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
+    """Check a pinned model as it was checked when it was resolved: what a record says of it, and
+    the copy that it names, may have been changed since.
+
+    Raises:
+        ModelError: the copy is gone or was changed, holds code that is not allowed, or is not
+            loaded as the record says.
+    """
+    what = f"model {ref.name} version {ref.version}"
+    try:
+        check_copy(ref)
+        folder = Path(ref.path)
+        require_plain_files(folder, what)
+        backend = _backend(folder, mlmodel(folder, what), what, allow_pickle)
+    except OSError as error:
+        raise ModelError(
+            f"the pinned copy of {what} in {ref.path} can't be read: {error}. Check its rights, or "
+            "delete that folder and prepare the partition again"
+        ) from error
+    if backend != ref.backend:
+        raise ModelError(
+            f"{what} in {ref.path} is loaded as {backend}, its run says {ref.backend}: it was "
+            "changed, or prepared by another version of Nocturne. Prepare the partition again"
+        )
 
 
 def check_copy(ref: ModelRef) -> None:

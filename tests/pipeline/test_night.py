@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -211,6 +212,17 @@ def test_a_day_that_breaks_in_a_worker_does_not_stop_the_others(project: Project
     states = {r["partition"]: r["state"] for r in status(loaded)}
     assert states["2024-01-02"] == "failed"
     assert states["2024-01-05"] == "missing"
+
+
+def test_a_run_that_must_not_be_scored_does_not_stop_the_others(project: Project) -> None:
+    loaded = project()
+    days = [config.partition(loaded.pipeline.input.partition, f"2024-01-0{d}") for d in (1, 2)]
+    first, second = (prepare(loaded, day).run for day in days)
+    assert first is not None
+    assert second is not None
+    failures = score([replace(first, output_version=1), second])
+    assert list(failures) == [first.run_dir]
+    assert judge(second).verdict == "ok"
 
 
 def test_each_step_alone_gives_what_the_whole_gives(project: Project) -> None:

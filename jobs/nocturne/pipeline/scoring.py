@@ -8,10 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nocturne import state
+from nocturne import plan, registry, state
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
 from nocturne.pipeline.runs import open_run, pipeline_of, scored, step
@@ -101,19 +102,20 @@ def score(
     for run in runs:
         (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
     report(0, sum(run.rows for run in runs))
-    failures: dict[str, NocturneError] = {}
+    failures = _unfit(runs)
+    fit = [run for run in runs if run.run_dir not in failures]
     try:
-        if all(scored(run) for run in runs):
+        if all(scored(run) for run in fit):
             report(total := sum(run.rows for run in runs), total)
         elif spark is not None:
-            failures = score_runs(spark.context(), runs, report)
+            failures |= score_runs(spark.context(), fit, report)
         else:
-            first = runs[0]
+            first = fit[0]
             name = f"{first.pipeline} {first.partition.key}"
             with application(pipeline_of(first), name, master) as own:
-                failures = score_runs(own.context(), runs, report)
+                failures |= score_runs(own.context(), fit, report)
     except NocturneError as error:
-        failures = {run.run_dir: error for run in runs}
+        failures |= {run.run_dir: error for run in fit}
     except Exception as error:
         traceback.print_exc()
         line = (str(error).splitlines() or [""])[0]
@@ -121,7 +123,7 @@ def score(
             f"Spark failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
             "doctor` checks what Spark needs"
         )
-        failures = {run.run_dir: said for run in runs}
+        failures |= {run.run_dir: said for run in fit}
     # What another split's error, or Spark's, came too late for goes on all the same.
     failures = {r.run_dir: failures[r.run_dir] for r in runs if r.run_dir in failures
                 and not scored(r)}  # fmt: skip
@@ -133,6 +135,30 @@ def score(
             with suppress(NocturneError), step("score", run):
                 raise failure
     return failures
+
+
+def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
+    """Run directory -> why what is left of it must not be scored.
+
+    Asked before each scoring, since a retry may come days after the run was prepared.
+    """
+    require_loadable = cache(registry.require_loadable)  # a range has one model
+    found: dict[str, NocturneError] = {}
+    for run in runs:
+        if scored(run):
+            continue
+        try:
+            if run.output_version != plan.OUTPUT_VERSION:
+                raise StateError(
+                    f"{run.run_dir} was prepared by another version of Nocturne (output version "
+                    f"{run.output_version}, this is {plan.OUTPUT_VERSION}), and its splits would "
+                    "not be scored alike: prepare the partition again",
+                    run_dir=run.run_dir,
+                )
+            require_loadable(run.model, pipeline_of(run).model.allow_pickle)
+        except NocturneError as error:
+            found[run.run_dir] = error
+    return found
 
 
 def submitted(run_dirs: Sequence[str]) -> int:

@@ -86,18 +86,21 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     outputs = [output.name for output in Encoding.of(run.encoding).outputs]
     columns = [*run.keys, *run.passthrough, *outputs, "model_version"]
     problems = publish.verify(manifest, target, state, columns)
-    replayed = _replay(run, manifest, target, replay) if replay != 0 else []
+    allowed = loaded.pipeline.model.allow_pickle  # today, whatever the run says
+    replayed = _replay(run, manifest, target, replay, allowed) if replay != 0 else []
     return Verified(partition.key, manifest.id, str(target), len(manifest.outputs),
                     manifest.rows_published, tuple(problems), tuple(replayed))  # fmt: skip
 
 
-def _replay(run: Run, manifest: Manifest, target: Path, count: int | None) -> list[Replayed]:
+def _replay(
+    run: Run, manifest: Manifest, target: Path, count: int | None, allow_pickle: bool
+) -> list[Replayed]:
     """Score some of the published splits again, chosen by chance."""
     if run.query is not None:
         said = "a query is read by Spark as a whole; score the partition again with --force"
         return [Replayed("", "impossible", said)]
     try:
-        registry.check_copy(run.model)
+        registry.require_loadable(run.model, allow_pickle)
     except NocturneError as error:
         return [Replayed("", "impossible", str(error))]
     splits = {split.key: split for split in run.splits}
