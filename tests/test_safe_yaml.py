@@ -15,7 +15,10 @@ from nocturne.errors import ConfigError, ModelError
 from nocturne.safe_yaml import load_yaml
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text("abc:{}&*!<>- \n'\"", max_size=12),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text("abc:{}&*!<>- \n'\"", max_size=12),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text("abcxyz<", max_size=4), inner)
     ),
@@ -57,6 +60,13 @@ REFUSED = {
     "deep lists": ("a: " + "[" * 100_000, "nested more than 64 deep"),
     "deep mappings": ("a: " + "{a: " * 100_000, "nested more than 64 deep"),
     "deep lines": ("\n".join(" " * i + "a:" for i in range(1000)), "nested more than 64 deep"),
+    "a number to the base of 60": ("a: 1" + ":1" * 80_000, "more than 100 characters"),
+    "such a fraction": ("a: 1" + ":1" * 80_000 + ".5", "more than 100 characters"),
+    "such a key": ("? 1" + ":1" * 80_000 + "\n: a\n", "more than 100 characters"),
+    "a text that is to be one": ("a: !!int '1" + ":1" * 80_000 + "'", "more than 100 characters"),
+    "a long hexadecimal number": ("a: 0x" + "f" * 5000, "more than 100 characters"),
+    "an integer of 65 bits": ("a: 0x1ffffffffffffffff", "line 1: an integer of more than 64 bits"),
+    "a binary one": ("a: -0b1" + "0" * 64, "more than 64 bits"),
     "many bytes": ("a: " + "x" * (5 << 20), "at most 4,194,304"),
 }
 
@@ -74,6 +84,17 @@ def test_what_is_not_plain_is_refused_in_one_line_and_at_once(name: str) -> None
 def test_the_error_is_of_the_kind_that_the_reader_asks_for() -> None:
     with pytest.raises(ModelError, match="MLmodel is empty"):
         load_yaml("", "MLmodel", ModelError)
+
+
+def test_numbers_that_people_write_are_read() -> None:
+    text = "a: 0xffffffffffffffff\nb: -9223372036854775808\nc: 1:30:00\nd: 1.5e-300\n"
+    assert load_yaml(text + f"e: '{'9' * 200}'\n", "x") == {
+        "a": 2**64 - 1,
+        "b": -(2**63),
+        "c": 5400,
+        "d": 1.5e-300,
+        "e": "9" * 200,
+    }
 
 
 def test_anchors_and_merges_that_people_write_are_read() -> None:

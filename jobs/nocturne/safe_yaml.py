@@ -22,6 +22,9 @@ _MAX_BYTES = 4 << 20
 _MAX_NODES = 200_000
 """Values, with every alias counted as what it stands for."""
 _MAX_DEPTH = 64
+_MAX_NUMBER = 100
+"""Characters of a number: reading 1:1:1:... (to the base of 60) takes the square of its length."""
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What PyYAML raises: besides its own, a date such as 2013-13-45, `!!int ""`, `!!bool maybe`."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,7 +41,8 @@ def load_yaml(
 
     Raises:
         error: it is empty, no YAML, not UTF-8, holds no mapping of names, has a tag other than
-            YAML's own, a key twice, an anchor within itself, or is too large or too deep.
+            YAML's own, a key twice, an anchor within itself, an integer of more than 64 bits, or
+            is too large or too deep.
     """
     if len(text) > _MAX_BYTES:
         raise error(f"{what} has {len(text):,} bytes, expected at most {_MAX_BYTES:,}")
@@ -95,20 +99,23 @@ def _built(text: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        _refuse_twins(loader, root)
+        _check_values(loader, root)
         return loader.construct_document(root)
     finally:
         loader.dispose()
 
 
-def _refuse_twins(loader: Any, root: yaml.Node) -> None:
-    """Raises: YAMLError if a mapping has a key twice, as its author sees it (before merges)."""
+def _check_values(loader: Any, root: yaml.Node) -> None:
+    """Raises: YAMLError if a mapping has a key twice, as its author sees it (before merges), or
+    a number is too long."""
     waiting, seen = [root], set[int]()
     while waiting:
         node = waiting.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            _check_number(loader, node)
         if isinstance(node, yaml.SequenceNode):
             waiting += node.value
         if not isinstance(node, yaml.MappingNode):
@@ -118,6 +125,7 @@ def _refuse_twins(loader: Any, root: yaml.Node) -> None:
             waiting.append(value_node)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _problem("a key is a list or a mapping, expected text", key_node)
+            _check_number(loader, key_node)
             if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *defaults`
                 key = key_node.value
             else:
@@ -125,6 +133,18 @@ def _refuse_twins(loader: Any, root: yaml.Node) -> None:
             if key in keys:
                 raise _problem(f"the key {key!r} is there twice; keep one of them", key_node)
             keys.add(key)
+
+
+def _check_number(loader: Any, node: yaml.ScalarNode) -> None:
+    if node.tag not in _NUMBERS:
+        return
+    if len(node.value) > _MAX_NUMBER:
+        raise _problem(
+            f"a number of more than {_MAX_NUMBER} characters; quote it if it is text", node
+        )
+    value = loader.construct_object(node)
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise _problem("an integer of more than 64 bits; quote it if it is text", node)
 
 
 def _problem(text: str, at: Any) -> yaml.YAMLError:

@@ -1,4 +1,4 @@
-"""A pinned model is asked again before it is loaded: its copy and the record of it may have changed."""
+"""A pinned model is asked again before it is loaded: copy and record may have changed since."""
 
 from __future__ import annotations
 
