@@ -25,7 +25,13 @@ __all__ = ["BASELINE_FILE", "REGISTRATION", "code_in", "is_pt2", "mlmodel", "req
 BASELINE_FILE = "baseline.json"
 REGISTRATION = "registered_model_meta"
 """Of MLflow, added on download; it says nothing about the model's content."""
-_ENVIRONMENT = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt")
+_ENVIRONMENT = (
+    "MLmodel",
+    "conda.yaml",
+    "constraints.txt",
+    "python_env.yaml",
+    "requirements.txt",
+)
 _METADATA = {
     *_ENVIRONMENT,
     *(f"metadata/{name}" for name in _ENVIRONMENT),
@@ -37,6 +43,8 @@ _METADATA = {
     "environment_variables.txt",
 }
 """Files that nobody executes: their readers take YAML (safely), JSON or lines of text."""
+_NOTES = "extra_files/"
+"""What ``log_model(extra_files=...)`` was given: no loader reads it."""
 _PREDICT = {"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score"}
 """What MLflow may be told to call of a model (``predict_fn``)."""
 
@@ -114,7 +122,7 @@ def code_in(folder: Path, said: Mapping[str, Any]) -> dict[str, str]:
                 f"flavor {name} puts {conf['code']!r} on the path of Python's modules"
             )
     if is_pt2(folder, said):
-        data = {path.relative_to(folder).as_posix() for path in folder.rglob("*.pt2")}
+        data = {path.relative_to(folder).as_posix() for path in _pt2_files(folder)}
         for name in sorted(data):
             try:
                 check_pt2(folder / name)
@@ -125,7 +133,8 @@ def code_in(folder: Path, said: Mapping[str, Any]) -> dict[str, str]:
         found |= why
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in _METADATA | data | found.keys():
+        known = name in _METADATA | data | found.keys() or name.startswith(_NOTES)
+        if path.is_file() and not known:
             found[name] = _kind(path)
     return found
 
@@ -146,8 +155,8 @@ def _pyfunc(
     # may name its file in two places.
     named = {str(c[key]) for c in (conf, section) for key in known.keys if c.get(key)}
     name = next(iter(named), "")
-    if len(named) != 1 or "/" in name or not (folder / name).is_file() or name in _METADATA:
-        shown = " and ".join(sorted(named)) or "none"
+    if len(named) != 1 or "/" in name or not _is_file(folder / name) or name in _METADATA:
+        shown = " and ".join(one[:80] for one in sorted(named)) or "none"
         return set(), {"MLmodel": f"it names {shown} as its data, expected one file beside it"}
     why = known.check(folder / name, section)
     if why:
@@ -158,6 +167,13 @@ def _pyfunc(
         text = (folder / name).read_bytes()
         data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in text}
     return data, {}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".pth", ".pt")

@@ -285,9 +285,10 @@ def _backend(
         raise ModelError(
             f"{what} holds what may be code that runs when it is loaded: {files}. Export the model "
             "as data instead (torch: save as pt2 with nocturne.contract.log_torch_model; "
-            "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'); ONNX, "
-            "XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust whoever "
-            "registered it, set model.allow_pickle: true",
+            "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'), and where "
+            "a skops file has other types, log what they were for, such as best_estimator_ of a "
+            "search; ONNX, XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust "
+            "whoever registered it, set model.allow_pickle: true",
             model=what,
             files=sorted(code),
         )
@@ -352,9 +353,9 @@ def _encoding_of_signature(ref: ModelRef) -> Encoding:
     what = f"model {ref.name} version {ref.version}"
     try:
         signature = mlmodel(Path(ref.path), what).get("signature") or {}
-        inputs = json.loads(signature.get("inputs") or "[]")
-        outputs = json.loads(signature.get("outputs") or "[]")
-        named = bool(inputs) and all("name" in c and "type" in c for c in inputs)
+        inputs = _said(json.loads(signature.get("inputs") or "[]"), "inputs")
+        outputs = _said(json.loads(signature.get("outputs") or "[]"), "outputs")
+        named = bool(inputs) and all(c.get("name") and "type" in c for c in inputs)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{what}: the signature in its MLmodel file can't be read ({error}); log it again with "
@@ -383,6 +384,23 @@ def _encoding_of_signature(ref: ModelRef) -> Encoding:
     if len(columns) < 2 and not (outputs and outputs[0].get("name")):
         columns = (OutputSpec("prediction", type=columns[0].type if columns else "float64"),)
     return Encoding((TensorSpec("frame", "frame", "frame", features),), columns)
+
+
+def _said(columns: Any, which: str) -> list[dict[str, Any]]:
+    """Raises: ValueError if they are no list of columns as MLflow writes them."""
+    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+        raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
+    names = [c["name"] for c in columns if c.get("name") not in (None, "")]
+    odd = [n for n in names if not isinstance(n, str)]
+    if odd or len(set(names)) < len(names):
+        raise ValueError(f"its {which} have a name that is no text, or twice: {str(names)[:60]}")
+    for column in columns:
+        if not isinstance(column.get("required", True), bool):
+            raise ValueError(f"`required` of its {which} is {column['required']!r:.60}")
+        spec = column.get("tensor-spec")
+        if column.get("type") == "tensor" and not (isinstance(spec, dict) and "dtype" in spec):
+            raise ValueError(f"its {which} have a tensor without the dtype of its tensor-spec")
+    return columns
 
 
 def _output_type(output: Mapping[str, Any]) -> Any:
