@@ -45,6 +45,22 @@ class FixedRows(torch.nn.Module):
         return numbers.reshape(32, 2).sum(dim=1)
 
 
+@torch.library.custom_op("nocturne_tests::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+@twice.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+class OfAnotherLibrary(torch.nn.Module):
+    def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        doubled: torch.Tensor = torch.ops.nocturne_tests.twice(numbers)
+        return doubled[:, 0]
+
+
 class Branching(torch.nn.Module):
     def forward(self, numbers: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         return numbers[:, 0] if numbers.sum() > 0 else -numbers[:, 0]
@@ -283,6 +299,13 @@ def test_rows_that_the_model_can_not_score_are_missing_in_the_predictions() -> N
     table = pa.table({"x": [4.0, -1.0]})
     encoding = contract.infer_encoding(pa.table({"x": [-1.0, 1.0]}), numeric=["x"], outputs=["y"])
     assert contract.predict(TorchModel(Root()), encoding, table)["y"].to_pylist() == [2.0, None]
+
+
+@pytest.mark.usefixtures("tracking")
+def test_operators_of_another_library_are_logged_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"model.allow_pickle: true.*nocturne_tests.twice"):
+        made = contract.log_torch_model(OfAnotherLibrary(), ENCODING, DATA, name="other")
+    assert made.model_uri.startswith("models:/")
 
 
 def test_alias_and_tags_without_a_registered_name_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.encodings import tensors
 from nocturne.encoding import ENCODING_FILE, Encoding
-from nocturne.engine import load_torch
+from nocturne.engine import Model, load_torch, load_trusted
 from nocturne.errors import InputError, ModelError
+from nocturne.pt2 import check_pt2
 from nocturne.records import Baseline, dump
 from nocturne.registry import BASELINE_FILE
 
@@ -64,7 +66,9 @@ def log_torch_model(
 
     ``pt2`` (torch.export) is a graph, not a pickle: loading it runs no code. It is loaded back
     and scores the training data, so that the baseline is that of the model as a night will
-    run it, and a graph that was fixed to a number of rows is noticed here.
+    run it, and a graph that was fixed to a number of rows is noticed here. A module with
+    operators of other libraries is logged with a warning: its pipeline needs
+    ``model.allow_pickle``.
 
     Args:
         module: takes one tensor an input of ``encoding``, in order, the rows first; returns
@@ -92,7 +96,7 @@ def log_torch_model(
     with tempfile.TemporaryDirectory() as folder:
         local = mlflow.artifacts.download_artifacts(info.model_uri, dst_path=folder)
         try:
-            predictions = predict(load_torch(local, encoding), encoding, data)
+            predictions = predict(_loaded(local, encoding, name), encoding, data)
         except ModelError as error:
             raise ModelError(
                 f"the model {name!r} was exported, but can't score its own training data: {error} "
@@ -121,6 +125,21 @@ def log_torch_model(
         name=registered_model_name,
         version=None if version is None else int(version.version),
     )
+
+
+def _loaded(folder: str, encoding: Encoding, name: str) -> Model:
+    """As a night will load it; the export is our caller's own, so it may be one that runs code."""
+    try:
+        for path in Path(folder).rglob("*.pt2"):
+            check_pt2(path)
+    except ModelError as error:
+        warnings.warn(
+            f"the model {name!r} is loaded by a pipeline with `model.allow_pickle: true` only, and "
+            f"where its libraries are installed: {error}",
+            stacklevel=3,
+        )
+        return load_trusted(folder, encoding)
+    return load_torch(folder, encoding)
 
 
 def _log_pt2(
