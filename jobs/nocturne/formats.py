@@ -123,6 +123,16 @@ _KERNELS = (
     "WhiteKernel",
 )
 _METRICS = ("Chebyshev", "Euclidean", "Haversine", "Manhattan", "Minkowski", "SEuclidean")
+_SPLITTERS = (
+    "GroupKFold",
+    "KFold",
+    "RepeatedKFold",
+    "RepeatedStratifiedKFold",
+    "ShuffleSplit",
+    "StratifiedKFold",
+    "StratifiedShuffleSplit",
+    "TimeSeriesSplit",
+)
 _TRUSTED = {
     "collections.OrderedDict",
     "collections.defaultdict",
@@ -130,6 +140,7 @@ _TRUSTED = {
     *(f"lightgbm.sklearn.LGBM{name}" for name in ("Classifier", "Ranker", "Regressor")),
     "numpy.dtype",
     "numpy.mean",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.sparse._csc.csc_matrix",
     "scipy.sparse._csr.csr_matrix",
@@ -138,15 +149,21 @@ _TRUSTED = {
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.cluster._bisect_k_means._BisectingTree",
+    "sklearn.cluster._kmeans._kmeans_single_lloyd",
     "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    "sklearn.impute._iterative.IterativeImputer",  # experimental: skops may not know it
+    "sklearn.impute._iterative._ImputerTriplet",
+    "sklearn.metrics._scorer._PassthroughScorer",
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    *(f"sklearn.model_selection._split.{name}" for name in _SPLITTERS),
     *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
     *(
         f"sklearn.metrics._dist_metrics.{n}Distance{bits}"
@@ -165,5 +182,7 @@ _TRUSTED = {
 """What estimators of scikit-learn and LightGBM are made of, beyond what skops takes by itself.
 
 skops leaves the trees out because a forged one can crash the process (its node numbers are not
-checked); none of these runs code.
+checked); none of these runs code: the functions compute on what they are given, the classes are
+made without their ``__init__`` and call only what is on the list too. Not here: scorers that call
+a method of the estimator which the file names, and ``functools.partial``.
 """
