@@ -162,6 +162,15 @@ def two_links(folder: Path, elsewhere: Path) -> None:
         (folder / name).symlink_to(elsewhere)
 
 
+def diamonds(folder: Path, elsewhere: Path) -> None:
+    """Two links to the next in each of 30 folders: a thousand million paths, and no file."""
+    for level in range(30):
+        (elsewhere / f"{level}").mkdir(parents=True)
+        for name in ("a", "b") if level < 29 else ():
+            (elsewhere / f"{level}" / name).symlink_to(elsewhere / f"{level + 1}")
+    (folder / "top").symlink_to(elsewhere / "0")
+
+
 def hard_link(folder: Path, _: Path) -> None:
     os.link(folder / "part-0.parquet", folder / "part-1.parquet")
 
@@ -211,8 +220,9 @@ REFUSED: dict[str, tuple[Shape, str]] = {
     "a link to itself": (self_loop, "x.parquet: is a link to x.parquet, which can't be reached"),
     "a folder twice": (
         two_links,
-        r"region=us/part-1.parquet and .*region=eu/part-1.parquet are one file",
+        r"region=eu and .*region=us are one folder under two names",
     ),
+    "links to links": (diamonds, r"top/.* are one folder under two names"),
     "a hard link": (hard_link, r"part-1.parquet and .*part-0.parquet are one file"),
     "a dangling link": (
         lambda folder, _: (folder / "b.parquet").symlink_to("nowhere"),

@@ -89,6 +89,7 @@ def data_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     real = Path(os.path.realpath(folder))
     todo = [(folder, frozenset(map(_identity, real.parents)))]
+    met: dict[tuple[int, int], Path] = {}
     while todo:
         at, above = todo.pop()
         here = _identity(at)
@@ -96,6 +97,13 @@ def data_files(folder: Path) -> list[Path]:
             raise InputError(
                 f"{printable(at)} leads back to a folder that it lies in, so its files have no "
                 "end. Remove the link"
+            )
+        other = met.setdefault(here, at)
+        if other is not at:  # at once: links to links make twice as many paths on each level
+            raise InputError(
+                f"{printable(at)} and {printable(other)} are one folder under two names (a link), "
+                "so its rows would be scored twice. Remove the link, or make it a copy if the rows "
+                "are to be there twice"
             )
         files, folders = listing(at)
         found += files
