@@ -215,6 +215,11 @@ def linked_lake(folder: Path, elsewhere: Path) -> None:
     (folder / "region=eu").symlink_to(elsewhere / "region=eu")
 
 
+def file_of_lake(folder: Path, elsewhere: Path) -> None:
+    (elsewhere / "_delta_log").mkdir(parents=True)
+    (folder / "b.parquet").symlink_to(put(elsewhere / "region=eu"))
+
+
 REFUSED: dict[str, tuple[Shape, str]] = {
     "a loop": (loop, "a/up leads back to a folder that it lies in"),
     "a link to itself": (self_loop, "x.parquet: is a link to x.parquet, which can't be reached"),
@@ -241,6 +246,7 @@ REFUSED: dict[str, tuple[Shape, str]] = {
     "a Delta table": (lake("_delta_log", above=1), "belongs to a table of Delta"),
     "a Delta table that is the partition": (lake("_delta_log"), "belongs to a table of Delta"),
     "a Delta table linked": (linked_lake, "belongs to a table of Delta"),
+    "a file of a Delta table linked": (file_of_lake, r"b.parquet belongs to a table of Delta"),
     "a stream's table": (lake("_spark_metadata", above=1), "belongs to a table of Spark's streams"),
     "a Hudi table": (lake(".hoodie", above=1), "belongs to a table of Hudi"),
     "a Hudi partition": (lake(".hoodie_partition_metadata"), "belongs to a table of Hudi"),

@@ -132,6 +132,8 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
                 refused.append((name, "a folder with the name of a marker; rename or remove it"))
         elif problem := _problem(path, folders, files):
             refused.append((name, problem))
+    for path in {Path(os.path.realpath(p)).parent: p for p in files if p.is_symlink()}.values():
+        refuse_lake(path)
     if refused:
         shown = "\n  ".join(f"{printable(name)}: {why}" for name, why in refused[:20])
         more = f"\n  and {len(refused) - 20} more" if len(refused) > 20 else ""
