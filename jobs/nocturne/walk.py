@@ -31,6 +31,9 @@ _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
 """Ends of names while a file is written: by hdfs, rclone, WinSCP, browsers, and by whoever
 renames what is complete. Spark leaves the first out, and so would lose the rows."""
 
+_BACKUPS = (".bak", ".backup", ".old", ".orig", "~")
+"""Ends of names of what somebody put aside: most likely its rows are there a second time."""
+
 _SUMMARIES = ("_metadata", "_common_metadata")
 
 
@@ -130,6 +133,8 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         elif hidden(name):
             if name.startswith(_SUMMARIES) and path.is_dir():
                 refused.append((name, "a folder with the name of a marker; rename or remove it"))
+        elif name.lower().endswith(_BACKUPS) and "=" not in name:
+            refused.append((name, "has the name of a backup copy; move it out, or rename it"))
         elif problem := _problem(path, folders, files):
             refused.append((name, problem))
     for path in {Path(os.path.realpath(p)).parent: p for p in files if p.is_symlink()}.values():
