@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,6 +199,14 @@ def replaced(folder: Path, _: Path) -> None:
     (folder / "_committed_7").write_text(json.dumps({"removed": ["part-0.parquet"], "added": []}))
 
 
+def broken_off(folder: Path, _: Path) -> None:
+    put(folder, "part-00000-tid-77-5f0e-1-c000.parquet")
+    put(folder, "part-00000-tid-8-5f0e-1-c000.parquet")
+    names("_started_77", "_started_8", "_committed_8")(folder, folder)
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(folder / "_started_77", (two_days_ago, two_days_ago))
+
+
 def lake(mark: str, *, above: int = 0) -> Shape:
     """Of the partition itself, the table, or what is above it."""
 
@@ -246,6 +255,11 @@ REFUSED: dict[str, tuple[Shape, str]] = {
     "a socket": (listener, "socket: neither a file nor a folder"),
     "a marker that is a folder": (names("_metadata/x.parquet"), "_metadata: a folder with the nam"),
     "a replaced file": (replaced, "part-0.parquet: _committed_7 says that it was replaced"),
+    "a write that was broken off": (
+        broken_off,
+        r"_started_77: a write on Databricks that began more than a day ago .* remove this marker "
+        r"and the files with tid-77- in their names \(1 are there\)",
+    ),
     "a Delta table": (lake("_delta_log", above=1), "belongs to a table of Delta"),
     "a Delta table that is the partition": (lake("_delta_log"), "belongs to a table of Delta"),
     "a Delta table linked": (linked_lake, "belongs to a table of Delta"),

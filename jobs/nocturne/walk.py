@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from nocturne.errors import InputError, NotReady, printable
-from nocturne.lakes import acid, refuse_at, refuse_lake, replaced, uncommitted
+from nocturne.lakes import acid, broken_off, refuse_at, refuse_lake, replaced, uncommitted
 
 __all__ = [
     "as_pattern",
@@ -125,7 +125,12 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         refuse_lake(Path(os.path.realpath(folder)))
     names = entries(folder)
     files, folders = list[Path](), list[Path]()
-    refused, waiting = replaced(folder, names), uncommitted(names)
+    refused, waiting = replaced(folder, names), list[str]()
+    for name in uncommitted(names):
+        if why := broken_off(folder, name, names):
+            refused.append((name, why))
+        else:
+            waiting.append(name)
     for name in names:
         path = folder / name
         if name == "_temporary" or (name.endswith(_UNDER_WAY) and not hidden(name)):
