@@ -373,6 +373,49 @@ def test_folders_that_are_no_days_are_one_table(run: Init, root: Path) -> None:
     assert len(inspect(folder).files(everything)) == 2
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("2026-01-01", "2026-01-02"),
+        ("sales_20260101", "sales_20260102"),
+        ("2026.01", "2026.02"),
+        ("20260101T03", "20260102T03"),
+    ],
+)
+def test_files_named_by_days_are_not_made_one_table(
+    run: Init, root: Path, names: tuple[str, ...]
+) -> None:
+    files_named(root / "data", *names)
+    with pytest.raises(InputError, match=r"look like those of 2 days or months: .*ds=2013-04-01/"):
+        run()
+    assert not (root / "conf" / "pipelines").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("2026-01-01",),
+        ("eu-2026-01-01", "us-20260101"),
+        ("part-2000", "part-2001", "part-200001", "part-200002"),
+        ("a20130401b", "a20130402b"),
+        ("part-0-5f0e2013-2014-04ab-2015-1d5c7e6f9a01", "part-1-5f0e2013-2016-05cd-201605-c000"),
+    ],
+)
+def test_other_numbers_in_the_names_of_files_are_no_days(
+    root: Path, names: tuple[str, ...]
+) -> None:
+    folder = files_named(root / "data", *names)
+    [everything] = inspect(folder).partitions
+    assert len(inspect(folder).files(everything)) == len(names)
+
+
+def files_named(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for number, name in enumerate(names):
+        pq.write_table(rows(40, number), folder / f"{name}.parquet")
+    return folder
+
+
 def lost(data: Path, case: str) -> None:
     """A table of which a night would not see some files, or not the right ones."""
     if case == "beside":

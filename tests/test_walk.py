@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,6 +163,15 @@ def two_links(folder: Path, elsewhere: Path) -> None:
         (folder / name).symlink_to(elsewhere)
 
 
+def diamonds(folder: Path, elsewhere: Path) -> None:
+    """Two links to the next in each of 30 folders: a thousand million paths, and no file."""
+    for level in range(30):
+        (elsewhere / f"{level}").mkdir(parents=True)
+        for name in ("a", "b") if level < 29 else ():
+            (elsewhere / f"{level}" / name).symlink_to(elsewhere / f"{level + 1}")
+    (folder / "top").symlink_to(elsewhere / "0")
+
+
 def hard_link(folder: Path, _: Path) -> None:
     os.link(folder / "part-0.parquet", folder / "part-1.parquet")
 
@@ -189,6 +199,14 @@ def replaced(folder: Path, _: Path) -> None:
     (folder / "_committed_7").write_text(json.dumps({"removed": ["part-0.parquet"], "added": []}))
 
 
+def broken_off(folder: Path, _: Path) -> None:
+    put(folder, "part-00000-tid-77-5f0e-1-c000.parquet")
+    put(folder, "part-00000-tid-8-5f0e-1-c000.parquet")
+    names("_started_77", "_started_8", "_committed_8")(folder, folder)
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(folder / "_started_77", (two_days_ago, two_days_ago))
+
+
 def lake(mark: str, *, above: int = 0) -> Shape:
     """Of the partition itself, the table, or what is above it."""
 
@@ -206,13 +224,19 @@ def linked_lake(folder: Path, elsewhere: Path) -> None:
     (folder / "region=eu").symlink_to(elsewhere / "region=eu")
 
 
+def file_of_lake(folder: Path, elsewhere: Path) -> None:
+    (elsewhere / "_delta_log").mkdir(parents=True)
+    (folder / "b.parquet").symlink_to(put(elsewhere / "region=eu"))
+
+
 REFUSED: dict[str, tuple[Shape, str]] = {
     "a loop": (loop, "a/up leads back to a folder that it lies in"),
     "a link to itself": (self_loop, "x.parquet: is a link to x.parquet, which can't be reached"),
     "a folder twice": (
         two_links,
-        r"region=us/part-1.parquet and .*region=eu/part-1.parquet are one file",
+        r"region=eu and .*region=us are one folder under two names",
     ),
+    "links to links": (diamonds, r"top/.* are one folder under two names"),
     "a hard link": (hard_link, r"part-1.parquet and .*part-0.parquet are one file"),
     "a dangling link": (
         lambda folder, _: (folder / "b.parquet").symlink_to("nowhere"),
@@ -224,13 +248,22 @@ REFUSED: dict[str, tuple[Shape, str]] = {
     ),
     "a name that is not UTF-8": (not_utf8, r"Stra\\xdfe.parquet: the name is not UTF-8; rename"),
     "a folder that is not UTF-8": (folder_not_utf8, r"r=\\xff: the name is not UTF-8; rename"),
+    "a backup": (names("part-0.parquet.bak"), "part-0.parquet.bak: has the name of a backup copy"),
+    "an editor's backup": (names("part-0.parquet~"), "part-0.parquet~: has the name of a backup"),
+    "a folder put aside": (names("2024.OLD/x.parquet"), "2024.OLD: has the name of a backup copy"),
     "a pipe": (pipe, "pipe.parquet: neither a file nor a folder"),
     "a socket": (listener, "socket: neither a file nor a folder"),
     "a marker that is a folder": (names("_metadata/x.parquet"), "_metadata: a folder with the nam"),
     "a replaced file": (replaced, "part-0.parquet: _committed_7 says that it was replaced"),
+    "a write that was broken off": (
+        broken_off,
+        r"_started_77: a write on Databricks that began more than a day ago .* remove this marker "
+        r"and the files with tid-77- in their names \(1 are there\)",
+    ),
     "a Delta table": (lake("_delta_log", above=1), "belongs to a table of Delta"),
     "a Delta table that is the partition": (lake("_delta_log"), "belongs to a table of Delta"),
     "a Delta table linked": (linked_lake, "belongs to a table of Delta"),
+    "a file of a Delta table linked": (file_of_lake, r"b.parquet belongs to a table of Delta"),
     "a stream's table": (lake("_spark_metadata", above=1), "belongs to a table of Spark's streams"),
     "a Hudi table": (lake(".hoodie", above=1), "belongs to a table of Hudi"),
     "a Hudi partition": (lake(".hoodie_partition_metadata"), "belongs to a table of Hudi"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import InputError, printable
 
-__all__ = ["acid", "refuse_at", "refuse_lake", "replaced", "uncommitted"]
+__all__ = ["acid", "broken_off", "refuse_at", "refuse_lake", "replaced", "uncommitted"]
 
 _MARKS = (
     ("Delta", "_delta_log"),
@@ -22,6 +23,8 @@ _MARKS = (
 _LOG = "whose log decides which files count: some may be removed, or there twice"
 _ACID = re.compile(r"(base|delta|delete_delta)_\d{7,}(_\d+)*")
 """Folders of a transactional Hive table."""
+_BROKEN_OFF = 86400.0
+"""Seconds after which a write that has not ended will not: its marker stays for good."""
 _ADVICE = (
     "Have the rows to be scored written as plain files into a folder of their own, by something "
     "that reads the table through its log, and name that folder"
@@ -71,6 +74,21 @@ def uncommitted(names: Sequence[str]) -> list[str]:
         for name in names
         if name.startswith("_started_") and name.replace("_started_", "_committed_", 1) not in there
     ]
+
+
+def broken_off(folder: Path, started: str, names: Sequence[str]) -> str | None:
+    """Why ``started``, one of ``uncommitted``, is not waited for; None if it is."""
+    try:
+        if time.time() - (folder / started).stat().st_mtime < _BROKEN_OFF:
+            return None
+    except OSError:  # it is gone since it was listed
+        return None
+    part = f"tid-{started.removeprefix('_started_')}-"
+    return (
+        "a write on Databricks that began more than a day ago and has not ended. Unless it is "
+        "still at work, VACUUM the table, or remove this marker and the files with "
+        f"{printable(part)} in their names ({sum(part in name for name in names)} are there)"
+    )
 
 
 def replaced(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from nocturne.errors import InputError, NotReady, printable
-from nocturne.lakes import acid, refuse_at, refuse_lake, replaced, uncommitted
+from nocturne.lakes import acid, broken_off, refuse_at, refuse_lake, replaced, uncommitted
 
 __all__ = [
     "as_pattern",
@@ -30,6 +30,9 @@ __all__ = [
 _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
 """Ends of names while a file is written: by hdfs, rclone, WinSCP, browsers, and by whoever
 renames what is complete. Spark leaves the first out, and so would lose the rows."""
+
+_BACKUPS = (".bak", ".backup", ".old", ".orig", "~")
+"""Ends of names of what somebody put aside: most likely its rows are there a second time."""
 
 _SUMMARIES = ("_metadata", "_common_metadata")
 
@@ -89,6 +92,7 @@ def data_files(folder: Path) -> list[Path]:
     found: list[Path] = []
     real = Path(os.path.realpath(folder))
     todo = [(folder, frozenset(map(_identity, real.parents)))]
+    met: dict[tuple[int, int], Path] = {}
     while todo:
         at, above = todo.pop()
         here = _identity(at)
@@ -96,6 +100,13 @@ def data_files(folder: Path) -> list[Path]:
             raise InputError(
                 f"{printable(at)} leads back to a folder that it lies in, so its files have no "
                 "end. Remove the link"
+            )
+        other = met.setdefault(here, at)
+        if other is not at:  # at once: links to links make twice as many paths on each level
+            raise InputError(
+                f"{printable(at)} and {printable(other)} are one folder under two names (a link), "
+                "so its rows would be scored twice. Remove the link, or make it a copy if the rows "
+                "are to be there twice"
             )
         files, folders = listing(at)
         found += files
@@ -114,7 +125,12 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         refuse_lake(Path(os.path.realpath(folder)))
     names = entries(folder)
     files, folders = list[Path](), list[Path]()
-    refused, waiting = replaced(folder, names), uncommitted(names)
+    refused, waiting = replaced(folder, names), list[str]()
+    for name in uncommitted(names):
+        if why := broken_off(folder, name, names):
+            refused.append((name, why))
+        else:
+            waiting.append(name)
     for name in names:
         path = folder / name
         if name == "_temporary" or (name.endswith(_UNDER_WAY) and not hidden(name)):
@@ -122,8 +138,12 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         elif hidden(name):
             if name.startswith(_SUMMARIES) and path.is_dir():
                 refused.append((name, "a folder with the name of a marker; rename or remove it"))
+        elif name.lower().endswith(_BACKUPS) and "=" not in name:
+            refused.append((name, "has the name of a backup copy; move it out, or rename it"))
         elif problem := _problem(path, folders, files):
             refused.append((name, problem))
+    for path in {Path(os.path.realpath(p)).parent: p for p in files if p.is_symlink()}.values():
+        refuse_lake(path)
     if refused:
         shown = "\n  ".join(f"{printable(name)}: {why}" for name, why in refused[:20])
         more = f"\n  and {len(refused) - 20} more" if len(refused) > 20 else ""

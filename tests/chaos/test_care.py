@@ -320,3 +320,20 @@ def test_gc_removes_models_that_no_run_names_any_more(root: Root) -> None:
     assert nocturne(root, "gc", "--older-than", "0", "--yes").exit_code == 0
     assert {path.name for path in models.iterdir()} == used
     assert nocturne(root, "verify", "--date", DAY, "--replay").exit_code == 0
+
+
+def test_gc_removes_what_a_killed_night_left_beside_the_scores_and_among_the_models(
+    root: Root,
+) -> None:
+    tried = [root.output.parent / ".nocturne-ab12", root.output.parent.parent / ".garbage-1-ab"]
+    kept = root.output.parent / ".nocturne-notes"
+    download = root.state.parent / "models" / ".download-7-ab12"
+    for folder in (*tried, kept, download):
+        folder.mkdir()
+    (kept / "mine.txt").touch()  # what is not empty was not ours
+    (download / "MLmodel").touch()
+    assert "no garbage" in nocturne(root, "gc").output, "they could be a running night's"
+    assert nocturne(root, "gc", "--older-than", "0", "--yes").exit_code == 0
+    assert not any(folder.exists() for folder in (*tried, download))
+    assert (kept / "mine.txt").exists()
+    root.check()

@@ -86,6 +86,17 @@ def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[n
     assert [row.asDict() for row in found.drop(*keys).orderBy("id").collect()] == rows
 
 
+def test_a_column_of_any_file_counts_before_a_key_of_its_path(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Spark looks at the first file only; the other reader would never take the folder's value."""
+    files = ["word=x/a.parquet", "word=y/b.parquet"]
+    for number, file in enumerate(files):
+        table = sample(20, number)
+        (tmp_path / file).parent.mkdir()
+        pq.write_table(table if number else table.drop_columns(["word"]), tmp_path / file)
+    found = read_files(spark, "parquet", {}, str(tmp_path), files)
+    assert not {"x", "y"} & {row.asDict().get("word") for row in found.collect()}
+
+
 def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # type: ignore[no-untyped-def]
     """By Spark's own function: it lists `_metadata`, whose rows it then leaves out."""
     rule = spark._jvm.org.apache.spark.util.HadoopFSUtils
@@ -215,6 +226,27 @@ def test_sql_that_gives_nothing_to_score_says_so_and_leaves_nothing(  # type: ig
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(night.message.replace("\n", " "))
     assert not (tmp_path / "out" / "scores").exists()
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT input.* FROM input JOIN w ON input.id = w.code", "COLUMN_DATA_TYPE_MISMATCH"),
+        ("SELECT id, y, word, CAST(word AS DOUBLE) AS x FROM input", "CAST_INVALID_INPUT"),
+    ],
+)
+def test_a_value_that_spark_can_not_take_ends_the_night_and_says_which(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path, sql: str, said: str
+) -> None:
+    project()
+    for name, code in (("a", 1), ("b", "one")):
+        (tmp_path / "w").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"code": [code]}), tmp_path / "w" / f"{name}.parquet")
+    changes = {"input.sql": sql, "input.tables": {"w": "w"}}
+    night = _score(config.load("p", overrides={"scoring.reader": "spark", **changes}))
+    assert night.exit_code == 1, night.message
+    assert f"{said}] " in night.message
+    assert "Nothing was published. Correct the data" in night.message
 
 
 def test_a_query_that_gives_a_column_named_like_an_output_is_refused(project) -> None:  # type: ignore[no-untyped-def]

@@ -33,6 +33,12 @@ _DATES = ("%Y-%m-%d", "%Y%m%d", "%Y_%m_%d", "%Y-%m-%dT%H", "%Y-%m-%d-%H", "%Y%m%
 _DATED = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?([0-2]\d|3[01]))?)?(?!\d)")
 """In a folder's name: it holds the rows of that day, month or year."""
 
+_DAY = re.compile(
+    r"(?<![0-9A-Za-z])(?:19|20)\d\d(?:([-_.]?)(?:0[1-9]|1[0-2])\1(?:[0-2]\d|3[01])"
+    r"|[-_.](?:0[1-9]|1[0-2]))(?![0-9A-SU-Za-z])"
+)
+"""In a file's name: of that day or month. Stricter, since names are full of other numbers."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -137,6 +143,15 @@ def _check_whole(path: Path, files: Sequence[Path]) -> None:
                 f"or make links to them (ln -s {path / folder} .../ds=2013-04-01); or point "
                 "--input at one of them, which is then an unpartitioned table"
             )
+    days = {re.sub(r"\D", "", said[0]): file for file in files if (said := _DAY.search(file.name))}
+    if len(days) > 1:
+        shown = choices(file.name for file in days.values())
+        raise InputError(
+            f"the files of {path} look like those of {len(days)} days or months: {shown}; as one "
+            "table without partitions every night would score them all. Put each one's files, or "
+            "links to them, into a folder that names a key, such as ds=2013-04-01/. If every night "
+            "is to score them all, copy a pipeline's YAML and say input.partition: {} in it"
+        )
 
 
 def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:

@@ -42,10 +42,14 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
         except (NocturneError, OSError) as error:
             left.append(f"{what} is left alone: {error}")
 
-    for partition in {p.key: p for p in partitions(loaded, layout)}.values():
+    known = {p.key: p for p in partitions(loaded, layout)}.values()
+    for partition in known:
         take(partition.key, partial(_of_partition, loaded, layout, partition, seconds, remove))
     take("models/", lambda: _removed(_of_models(layout, seconds), remove))
     take("what is half made", lambda: _removed(publish.scratch(layout.state, seconds), remove))
+    above = {folder for p in known for folder in layout.output(p).parents}
+    own = {f for f in above if layout.table in (f, *f.parents)} | {layout.table.parent}
+    take("what is half made", lambda: _removed(publish.tried(sorted(own), seconds), remove))
     return found, left
 
 

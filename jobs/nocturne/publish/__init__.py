@@ -1,7 +1,7 @@
 """The publish room: staged files become the partition, exactly once, with a manifest."""
 
 from nocturne.publish.commit import check_base, check_target, commit, restore, settle, staged
-from nocturne.publish.garbage import Garbage, garbage, remove, scratch, unused
+from nocturne.publish.garbage import Garbage, garbage, remove, scratch, tried, unused
 from nocturne.publish.manifests import (
     current,
     current_path,
@@ -23,5 +23,5 @@ __all__ = [
     "Garbage", "Problem", "check_base", "check_target", "commit", "current", "current_path",
     "file_name", "garbage", "history", "intact", "known_lineage", "lineage", "manifest_id",
     "path_of", "read_manifest", "remove", "restore", "reuse", "run_folder", "scratch", "settle",
-    "staged", "unused", "verify", "version_of",
+    "staged", "tried", "unused", "verify", "version_of",
 ]  # fmt: skip

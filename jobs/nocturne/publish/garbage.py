@@ -16,12 +16,13 @@ from nocturne.publish.manifests import history, lineage, run_folder
 from nocturne.records import Manifest
 from nocturne.texts import MANIFEST_ID
 
-__all__ = ["Garbage", "garbage", "remove", "scratch", "unused"]
+__all__ = ["Garbage", "garbage", "remove", "scratch", "tried", "unused"]
 
 _WORKING = ("attempts", "progress", "table")
 """What a run directory needs no more once its manifest is in force."""
 _SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".download-*", ".garbage-*")
 """Names that are only there for a moment, unless the process was killed in it."""
+_HALF_MADE = "half made by a process that was killed"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,19 @@ def garbage(
 def scratch(folder: Path, seconds: float) -> list[Garbage]:
     """What processes that were killed left half made, anywhere in a table's state."""
     found = [path for pattern in _SCRATCH for path in sorted(folder.rglob(pattern))]
-    return _old(((path, "half made by a process that was killed") for path in found), seconds)
+    return _old(((path, _HALF_MADE) for path in found), seconds)
+
+
+def tried(folders: Iterable[Path], seconds: float) -> list[Garbage]:
+    """The empty folders that a trial of the exchange left in ``folders``, which are not ours."""
+    found = [
+        path
+        for folder in folders
+        for pattern in (".nocturne-*", ".garbage-*")
+        for path in sorted(folder.glob(pattern))
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    ]
+    return _old(((path, _HALF_MADE) for path in found), seconds)
 
 
 def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]:

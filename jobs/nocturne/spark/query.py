@@ -21,10 +21,10 @@ from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
 from nocturne.fitting import check_columns, check_output
 from nocturne.normal import normal
-from nocturne.reading import check_unchanged
+from nocturne.reading import check_unchanged, read_schema
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
-from nocturne.spark.session import cause_of
+from nocturne.spark.session import cause_of, fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised
 from nocturne.walk import as_pattern, path_keys
 
@@ -50,7 +50,8 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
         share: of a GPU's memory that each task may take.
 
     Raises:
-        InputError: the SQL is wrong, or what it gives does not fit the model.
+        InputError: the SQL is wrong, a value can't be read or computed, or what it gives does not
+            fit the model.
         InputChanged: a file changed since planning.
         RetryableError: Spark failed.
         NocturneError: what a worker raised.
@@ -59,6 +60,11 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
     try:
         rows = frame.mapInArrow(partial(_work, run.run_dir, share), _SCHEMA).collect()
     except Exception as error:
+        if fault := fault_of_data(error):
+            raise InputError(
+                f"Spark can't score the input of {run.pipeline}: {fault}. Nothing was published. "
+                "Correct the data, input.sql or input.options"
+            ) from error
         raise RetryableError(
             f"Spark could not score the query of {run.pipeline}: {cause_of(error)}. Run the same "
             "command again; the partition is scored anew"
@@ -127,7 +133,7 @@ def read_files(
     """Exactly these files, whatever folders they lie in.
 
     Spark's own listing would leave out what lies beside ``key=value`` folders, and below others.
-    Keys that all of the paths have become columns, unless the files hold such a column: then what
+    Keys that all of the paths have become columns, unless a file holds such a column: then what
     the files say counts, as for the other reader.
     """
     paths = [as_pattern(Path(folder) / file) for file in files]
@@ -139,7 +145,12 @@ def read_files(
         return load({})  # the YAML says what becomes a column
     plain = load({"recursiveFileLookup": "true"})
     keys = {key.lower() for key in path_keys(files)}
-    if not keys or keys & {name.lower() for name in plain.columns}:
+    if not keys:
+        return plain
+    named = set(plain.columns)  # of the file that Spark looked at
+    if format_ == "parquet":
+        named.update(*(read_schema(Path(folder) / file).names for file in files))
+    if keys & {name.lower() for name in named}:
         return plain
     return load({"basePath": folder})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["cause_of", "gpu_share", "session"]
+__all__ = ["cause_of", "fault_of_data", "gpu_share", "session"]
+
+_CONDITION = re.compile(r"\[(?P<name>[A-Z0-9_.]+)\] .*? SQLSTATE: (?P<state>\w{5})")
+"""How Spark's errors begin; the state's class 22 is standard SQL's data exceptions."""
 
 
 @contextmanager
@@ -53,3 +57,11 @@ def cause_of(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     cause = next((x for x in reversed(lines) if "Error" in x or "Exception" in x), lines[0])
     return cause.strip()
+
+
+def fault_of_data(error: BaseException) -> str:
+    """What Spark says of a value or a column that it can't take, and never will; "" if nothing."""
+    for said in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
+        if said["state"].startswith("22") or said["name"].endswith("COLUMN_DATA_TYPE_MISMATCH"):
+            return said[0]
+    return ""
