@@ -51,10 +51,17 @@ AS_TEXT = "cast_text"
 
 @dataclass(frozen=True)
 class Cast:
-    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``."""
+    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``.
+
+    ``by``: what each value has to be first, where the YAML says another type than the model does.
+    """
 
     type: pa.DataType
     zone: str = ""
+    by: pa.DataType | None = None
+
+    def __str__(self) -> str:
+        return str(self.type) if self.by is None else f"{self.by}, then {self.type}"
 
 
 def _is_number(type_: Any) -> bool:
@@ -246,7 +253,10 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
     if pa.types.is_uint64(final):  # a vocabulary's integers have a sign
         categories = [t for t, _ in parts if t.encoder == "category"]
         final = pa.int64() if len(categories) == len(parts) else final
-    cast = Cast(final, told.zone if told is not None else "")
+    if told is None:
+        return None if final == actual else Cast(final)
+    by = None if told.type == final or pa.types.is_timestamp(told.type) else told.type
+    cast = Cast(final, told.zone, by)
     return None if cast == Cast(actual) else cast
 
 

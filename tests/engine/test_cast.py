@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -107,3 +108,53 @@ def test_what_fits_is_not_cast() -> None:
     for type_ in (pa.float64(), pa.int32(), pa.bool_()):
         assert casts(spec, pa.schema([("v", type_)])) == {}
     assert casts(spec, pa.schema([("z", pa.string())])) == {}
+
+
+def _frame(type_: str) -> TensorSpec:
+    return TensorSpec("f", "frame", "frame", (Feature("v", type=type_),))
+
+
+def _told(tensor: TensorSpec, values: pa.Array, how: str) -> tuple[list[object], list[int]]:
+    """What the model sees, and the rows that are told apart."""
+    batch = pa.record_batch({"v": values})
+    assert check_columns(_encoding(tensor), batch.schema, {"v": how}) == []
+    seen, why = cast_rows(batch, casts(_encoding(tensor), batch.schema, {"v": how}))
+    return seen["v"].to_pylist(), [row for row, reason in enumerate(why.to_pylist()) if reason]
+
+
+@pytest.mark.parametrize("given", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize(
+    ("tensor", "bits"),
+    [
+        (_frame("integer"), 32),
+        (_frame("long"), 64),
+        (TensorSpec("n", "int32", "numeric", (Feature("v"),)), 32),
+        (INTEGER, 64),
+    ],
+)
+def test_a_float_that_an_integer_has_no_room_for_is_told_apart(
+    given: pa.DataType, tensor: TensorSpec, bits: int
+) -> None:
+    edge = 2.0 ** (bits - 1)
+    values = pa.array([1.0, edge, -edge, -2 * edge, None, float("nan"), 3e9, 1e30], given)
+    small = [] if bits == 64 else [6]
+    seen, lost = _told(tensor, values, "integer")
+    assert lost == [1, 3, *small, 7]
+    assert seen == [1, None, int(-edge), None, None, None, None if small else 3_000_000_000, None]
+
+
+@pytest.mark.parametrize("type_", ["float", "double"])
+def test_a_cast_tells_values_apart_also_where_the_models_type_would_take_them(type_: str) -> None:
+    amounts = pa.array([Decimal("2.00"), Decimal("2.50"), None])
+    assert _told(_frame(type_), amounts, "integer") == ([2.0, None, None], [1])
+    numbers = pa.array([2.0, 2.5, float("nan"), None, 1e300])
+    assert _told(_frame(type_), numbers, "integer") == ([2.0, None, None, None, None], [1, 4])
+    assert _told(_frame(type_), pa.array([0, 1, 5]), "boolean") == ([0.0, 1.0, None], [2])
+    assert _told(_frame(type_), pa.array(["true", "2.5"]), "boolean") == ([1.0, None], [1])
+
+
+def test_a_reason_names_both_types_of_a_cast() -> None:
+    batch = pa.record_batch({"v": [2.5]})
+    wanted = casts(_encoding(_frame("double")), batch.schema, {"v": "integer"})
+    _, why = cast_rows(batch, wanted)
+    assert why.to_pylist() == ["column v: double that can't become int64, then double"]

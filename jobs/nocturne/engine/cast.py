@@ -45,7 +45,7 @@ def cast_column(column: pa.Array, wanted: pa.DataType, zone: str = "") -> pa.Arr
         return _floats(column).cast(wanted)
     if pa.types.is_boolean(wanted) and pa.types.is_integer(given):
         _check(pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1)))
-    return column.cast(wanted, safe=not pa.types.is_floating(given))
+    return column.cast(wanted, safe=not pa.types.is_floating(column.type))
 
 
 def _floats(decimals: pa.Array) -> pa.Array:
@@ -82,7 +82,7 @@ def cast_rows(batch: pa.RecordBatch, wanted: Mapping[str, Cast]) -> tuple[pa.Rec
         if bad:
             lost = np.zeros(len(column), dtype=bool)
             lost[bad] = True
-            said = f"column {name}: {plain_type(column.type)} that can't become {cast.type}"
+            said = f"column {name}: {plain_type(column.type)} that can't become {cast}"
             why = pc.coalesce(why, pc.if_else(pa.array(lost), said, None))
         batch = batch.set_column(batch.schema.get_field_index(name), name, done)
     return batch, why
@@ -91,7 +91,8 @@ def cast_rows(batch: pa.RecordBatch, wanted: Mapping[str, Cast]) -> tuple[pa.Rec
 def _pieces(column: pa.Array, cast: Cast, first: int, bad: list[int]) -> list[pa.Array]:
     """The column cast, in pieces; rows that can't be are null, and added to ``bad``."""
     try:
-        return [cast_column(column, cast.type, cast.zone)]
+        step = column if cast.by is None else cast_column(column, cast.by)
+        return [cast_column(step, cast.type, cast.zone)]
     except pa.ArrowInvalid:
         if len(column) == 1:
             bad.append(first)
