@@ -29,7 +29,7 @@ from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns, check_output
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
-from nocturne.normal import packed
+from nocturne.normal import normal, normal_schema, packed
 from nocturne.pipeline.tuning import pin
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Run
@@ -257,6 +257,40 @@ def test_the_page_shows_the_table_of_types_and_roles_as_it_is() -> None:
     assert page == fresh, "run `python -m nocturne.role_table docs/pipeline.md` and commit"
 
 
+_VIEWS = pa.list_view(pa.timestamp("ns"))
+_NANO = np.datetime64("2024-01-01T00:00:00.000000007")
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (pa.struct([("v", _VIEWS), ("t", pa.timestamp("us"))]), [{"v": [_NANO]}, None, {}]),
+        (pa.list_(_VIEWS), [[[_NANO], None], None, [], [[]]]),
+        (pa.large_list(_VIEWS), [[[_NANO], None], None, [], [[]]]),
+        (pa.list_(_VIEWS, 2), [[[_NANO], None], None, [[], [_NANO]]]),
+        (pa.map_(pa.string(), _VIEWS), [[("a", [_NANO]), ("b", None)], None, []]),
+        (pa.list_(pa.struct([("m", pa.map_(pa.string(), _VIEWS))])), [[{"m": [("a", [_NANO])]}]]),
+    ],
+    ids=str,
+)
+def test_views_within_other_types_keep_every_digit(type_: pa.DataType, values: list[Any]) -> None:
+    column = pa.array(values, type_)
+    for part in (column, column.slice(1), column.slice(0, 1), column.slice(0, 0)):
+        made = normal(pa.record_batch([part], names=["c"]))
+        made.validate(full=True)
+        plain = normal_schema(pa.schema([("c", type_)])).field("c").type
+        assert made["c"].equals(pa.array(values, plain).slice(part.offset, len(part)))
+
+
+def test_views_beside_times_of_every_year_are_read() -> None:
+    late = pa.array([253402300800_000_000], pa.timestamp("us"))  # the year 10000: none of Python's
+    column = pa.StructArray.from_arrays(
+        [pa.array([[1]], pa.list_view(pa.int8())), late], names=["v", "t"]
+    )
+    made = normal(pa.record_batch([column], names=["c"]))["c"]
+    assert made.field("t").equals(late)
+
+
 # --- columns without a type, files without rows, names twice ---
 
 
@@ -447,6 +481,17 @@ def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
     _wrong_page(path, sample(100))
     with pytest.raises(InputError, match=r"p.parquet: row groups 0 to 0 can't be decoded"):
         pin(Scoring(device="cpu"), run.model, ENCODING, tmp_path / "state", [path])
+
+
+def test_checksums_that_do_not_count_do_not_stop_the_search_either(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run({"p.parquet": sample(100)})
+    path = Path(run.input_dir) / "p.parquet"
+    _wrong_page(path, sample(100))
+    how = Scoring(device="cpu", kernel="graph", micro_batch="auto")
+    pin(how, run.model, ENCODING, tmp_path / "state", [path], checksums=False)
+    assert list((tmp_path / "state" / "tuning").glob("*.json"))
 
 
 def test_init_samples_tables_of_every_type(tmp_path: Path) -> None:

@@ -208,7 +208,15 @@ def _plan(
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
         _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
-    pinned = pin(scoring, resolved.ref, encoding, layout.state, paths, pipeline.input.cast)
+    pinned = pin(
+        scoring,
+        resolved.ref,
+        encoding,
+        layout.state,
+        paths,
+        pipeline.input.cast,
+        checksums=pipeline.input.checksums,
+    )
     told = {**pipeline.input.cast, **{f.name: f"{f.type} where null" for f in types}}
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
