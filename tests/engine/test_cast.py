@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from nocturne.encoding import Encoding, Feature, TensorSpec
-from nocturne.engine import cast_rows
+from nocturne.engine import cast_rows, encode
 from nocturne.fitting import casts, check_columns
+from nocturne.normal import normal
 from nocturne.roles import Cast
 
 
@@ -158,3 +160,56 @@ def test_a_reason_names_both_types_of_a_cast() -> None:
     wanted = casts(_encoding(_frame("double")), batch.schema, {"v": "integer"})
     _, why = cast_rows(batch, wanted)
     assert why.to_pylist() == ["column v: double that can't become int64, then double"]
+
+
+def _list(dtype: Any) -> TensorSpec:
+    return TensorSpec("l", dtype, "list", (Feature("v", length=3, pad=-1.0),))
+
+
+_KINDS = [pa.list_, pa.large_list, pa.list_view, pa.large_list_view]
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_a_list_of_integers_is_never_cut_or_wrapped(dtype: str, kind: Any) -> None:
+    tensor, items = _list(dtype), [[1.0, None, -7.0], [2.7], None, [float("nan")], [1e300, 1.0]]
+    schema = pa.schema([("v", kind(pa.float64()))])
+    [said] = check_columns(_encoding(tensor), schema)
+    assert said.endswith(
+        f"the model wants a list of integers ({dtype}) (input.cast: {{v: integer}} makes it one)"
+    )
+    batch = normal(pa.record_batch({"v": pa.array(items, schema.field("v").type)}))
+    assert _told(tensor, batch["v"], "integer") == (
+        [[1, None, -7], None, None, [None], None],
+        [1, 4],
+    )
+    wide = pa.array([[3_000_000_000, 1], [5], None], pa.list_(pa.int64()))
+    if dtype == "int64":
+        assert check_columns(_encoding(tensor), pa.schema([("v", wide.type)])) == []
+        [found] = encode(pa.record_batch({"v": wide}), _encoding(tensor))
+        assert found.tolist() == [[3_000_000_000, 1, -1], [5, -1, -1], [-1, -1, -1]]
+    else:
+        assert _told(tensor, wide, "integer") == ([None, [5], None], [0])
+
+
+def test_lists_of_a_fixed_length_are_cast_item_by_item() -> None:
+    values = pa.array([[1.0, 2.0], None, [2.5, 1.0], [3.0, None]], pa.list_(pa.float32(), 2))
+    for start in range(3):
+        whole = [[1, 2], None, None, [3, None]]
+        lost = [row - start for row in (2,) if row >= start]
+        assert _told(_list("int64"), values.slice(start), "integer") == (whole[start:], lost)
+
+
+def test_a_list_of_floats_takes_any_number() -> None:
+    for type_ in (pa.int64(), pa.uint64(), pa.float64(), pa.bool_(), pa.null()):
+        schema = pa.schema([("v", pa.list_(type_))])
+        assert check_columns(_encoding(_list("float32")), schema) == []
+
+
+@pytest.mark.parametrize("type_", [pa.int8(), pa.uint8(), pa.uint16(), pa.int64(), pa.float32()])
+def test_a_centre_that_is_a_whole_number_does_not_wrap(type_: pa.DataType) -> None:
+    feature = Feature("v", fill=3, center=-100, scale=2)  # type: ignore[arg-type]
+    values = pa.array([100, 7, 0], type_)
+    tensor = TensorSpec("x", "float32", "numeric", (feature,))
+    [found] = encode(pa.record_batch({"v": values}), _encoding(tensor))
+    assert found.ravel().tolist() == [100.0, 53.5, 50.0]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import is_text
-from nocturne.normal import plain, plain_type
+from nocturne.normal import is_list, plain, plain_type, relisted
 from nocturne.roles import Cast
 
 __all__ = ["cast_column", "cast_rows"]
@@ -31,6 +31,8 @@ def cast_column(column: pa.Array, wanted: pa.DataType, zone: str = "") -> pa.Arr
     """
     column = plain(column)
     given = column.type
+    if is_list(wanted) and is_list(given):
+        return relisted(column, wanted, cast_column)
     if zone:
         column = pc.local_timestamp(column.cast(pa.timestamp(given.unit, zone)))
     if is_text(given) and not is_text(wanted):
