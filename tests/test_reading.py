@@ -328,6 +328,56 @@ def test_a_column_of_nulls_has_the_type_of_the_other_files_or_of_the_model(
     assert _scores(alone)["score"].equals(scores["score"].slice(0, 20))
 
 
+def test_a_late_file_changes_only_the_keys_of_files_that_get_a_type_from_it(
+    make_run: MakeRun,
+) -> None:
+    def keys(**tables: pa.Table) -> dict[str, str]:
+        run = make_run(tables)
+        _, types = _checked(run, ["id", "c"])
+        folder = Path(run.input_dir)
+        given = plan.given_types(folder, run.files, types, {"id", "x", "y", "word", "c"})
+        pieces = plan.cut(folder, run.files, max_rows=1000, max_bytes=1 << 30)
+        splits = plan.split_keys(
+            pieces, run.model, ENCODING, run.pinned, ("id",), ("c",), types=given
+        )
+        return {split.file: split.key for split in splits}
+
+    untyped = sample(20).append_column("c", pa.nulls(20)).append_column("note", pa.nulls(20))
+    words = untyped.set_column(4, "c", pa.array(["w"] * 20)).drop_columns(["note"])
+    alone = keys(a=untyped)
+    noted = words.append_column("note", pa.array([1] * 20))
+    assert keys(a=untyped, b=noted)["a"] != alone["a"]
+    both = keys(a=untyped, b=noted)
+    late = words.append_column("note", pa.array([2] * 20))
+    assert keys(a=untyped, b=noted, c=late).items() >= both.items()
+    assert keys(a=untyped, b=noted, c=late, d=untyped).items() >= both.items()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_times_in_int96_and_in_nanoseconds_go_together_in_microseconds(
+    make_run: MakeRun, first: bool
+) -> None:
+    times = pa.array([dt.datetime(2024, 1, 1, 1, 1, 1, 7)] * 20, pa.timestamp("ns"))
+    table = sample(20).append_column("c", times)
+    older, other = ("a.parquet", "b.parquet") if first else ("b.parquet", "a.parquet")
+    run = make_run({"a.parquet": table, "b.parquet": table})
+    source = Path(run.input_dir) / older
+    pq.write_table(table, source, use_deprecated_int96_timestamps=True)
+    run = make_run({})
+    schema, types = _checked(run, ["id", "c"])
+    assert schema.field("c").type == pa.timestamp("us")
+    assert types == pa.schema([("c", pa.timestamp("us"))])
+    assert list(plan.given_types(source.parent, run.files, types, {"c"})) == [other]
+    run = replace(run, passthrough=("c",), types=packed(types))
+    assert _scores(run)["c"].to_pylist() == times.cast(pa.timestamp("us")).to_pylist() * 2
+
+    fine = table.set_column(4, "c", pa.array([1_700_000_000_000_000_001] * 20).cast(times.type))
+    run = make_run({other: fine}, partition="2024-01-01")
+    run = replace(run, passthrough=("c",), types=packed(types))
+    with pytest.raises(InputError, match=rf"{other} has times in nanoseconds \(c\) that are finer"):
+        _scores(run)
+
+
 def test_a_file_without_rows_says_nothing_of_types(make_run: MakeRun) -> None:
     empty = pa.table({"id": pa.array([], pa.string()), "other": pa.array([], pa.int8())})
     run = make_run({"a.parquet": empty, "b.parquet": sample(10)})

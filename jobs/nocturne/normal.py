@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 __all__ = [
+    "COARSE",
+    "FINE",
     "ParquetOnly",
     "is_list",
     "is_nested",
@@ -38,6 +40,10 @@ __all__ = [
     "unpacked",
     "with_types",
 ]
+
+
+FINE, COARSE = pa.timestamp("ns"), pa.timestamp("us")
+"""What times without zone are in; those in INT96 are read in the second."""
 
 
 class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
@@ -125,15 +131,18 @@ def unpacked(text: str) -> pa.Schema:
 
 
 def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    """The schema, where a column without a type has that of ``known``."""
-    return pa.schema(
-        [
-            known.field(field.name)
-            if pa.types.is_null(field.type) and field.name in known.names
-            else field
-            for field in schema
-        ]
-    )
+    """The schema, where a column without a type has that of ``known``, as have times in
+    nanoseconds that ``known`` has in microseconds.
+    """
+
+    def typed(field: pa.Field) -> pa.Field:
+        if field.name not in known.names:
+            return field
+        wanted = known.field(field.name)
+        finer = field.type == FINE and wanted.type == COARSE
+        return wanted if finer or pa.types.is_null(field.type) else field
+
+    return pa.schema([typed(field) for field in schema])
 
 
 _VIEWS = {
@@ -180,7 +189,11 @@ def normal(data: Any, known: pa.Schema | None = None) -> Any:
     """A batch or a table with its columns in the types that they are computed with.
 
     Args:
-        known: types of columns that may come without one, as all their values are null.
+        known: types of columns that may come without one, as all their values are null, or in
+            nanoseconds where other files have microseconds.
+
+    Raises:
+        pyarrow.ArrowInvalid: a time has digits that microseconds do not hold.
     """
     schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
     given = [field.type for field in data.schema]

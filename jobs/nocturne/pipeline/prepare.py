@@ -184,7 +184,7 @@ def _plan(
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
     tables: dict[str, Table] = {}
-    types = pa.schema([])
+    types, asked = pa.schema([]), list[str]()
     if known:  # what a query gives, Spark says when it scores
         counted = query is None and pipeline.quality.scan == "none"
         asked = (
@@ -217,7 +217,9 @@ def _plan(
         pipeline.input.cast,
         checksums=pipeline.input.checksums,
     )
-    told = {**pipeline.input.cast, **{f.name: f"{f.type} where null" for f in types}}
+    given = plan.given_types(
+        folder, files if query is None else (), types, {*encoding.columns, *columns, *asked}
+    )
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
     if query is None:
@@ -229,7 +231,10 @@ def _plan(
 
     def keyed(salt: str = "") -> tuple[Split, ...]:
         model = resolved.ref
-        return plan.split_keys(pieces, model, encoding, pinned, keys, passthrough, salt, told)
+        cast = pipeline.input.cast
+        return plan.split_keys(
+            pieces, model, encoding, pinned, keys, passthrough, salt, cast, given
+        )
 
     splits = keyed()
     content_key = plan.run_key(splits)
