@@ -244,8 +244,9 @@ def _scored(
     waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
 
     def remembered() -> Iterator[pa.RecordBatch]:
+        failed = dict.fromkeys(wanted, 0)
         for batch in batches:
-            seen, lost = cast_rows(batch, wanted) if wanted else (batch, None)
+            seen, lost = cast_rows(batch, wanted, failed) if wanted else (batch, None)
             waiting.append((batch, seen, lost))
             yield seen
 

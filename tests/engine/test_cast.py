@@ -11,6 +11,7 @@ import pytest
 
 from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.engine import cast_rows, encode
+from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns
 from nocturne.normal import normal
 from nocturne.roles import Cast
@@ -94,6 +95,32 @@ def test_bad_values_cost_few_casts(monkeypatch: pytest.MonkeyPatch) -> None:
     _, why = cast_rows(batch, {"v": Cast(pa.float64())})
     assert len(why) - why.null_count == 2
     assert len(calls) <= 2 * (2 * 12 + 1)
+
+
+@pytest.mark.parametrize("size", [7, 300, 5000])
+def test_a_cast_that_fails_on_each_of_the_first_thousand_values_stops(size: int) -> None:
+    failed, rows = {"v": 0}, 0
+    batch = pa.record_batch({"v": ["SECRET"] * size})
+    with pytest.raises(InputError) as caught:
+        for _ in range(1 + 1000 // size):
+            cast_rows(batch, {"v": Cast(pa.float64())}, failed)
+            rows += size
+    assert rows < 1000
+    assert "column v: string that can't become double: not one of the first 1" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("good", [0, 999])
+@pytest.mark.parametrize("value", ["1", None])
+def test_a_cast_that_some_value_passes_goes_on(good: int, value: str | None) -> None:
+    values: list[str | None] = ["?"] * 1200
+    values[good] = value
+    failed = {"v": 0}
+    for start in range(0, 1200, 400):
+        batch = pa.record_batch({"v": pa.array(values[start : start + 400], pa.string())})
+        _, why = cast_rows(batch, {"v": Cast(pa.float64())}, failed)
+        assert why.null_count == (start <= good < start + 400)
+    assert failed == {}
 
 
 def test_each_lost_value_is_named_once_a_row() -> None:

@@ -158,7 +158,8 @@ def _tune(
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
         sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums)
-        seen, _ = engine.cast_rows(sample, casts(encoding, sample.schema, told))
+        wanted = casts(encoding, sample.schema, told)
+        seen, _ = engine.cast_rows(sample, wanted, dict.fromkeys(wanted, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
