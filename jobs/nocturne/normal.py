@@ -245,7 +245,7 @@ def _normal(column: pa.Array, wanted: Any) -> pa.Array:
 
 
 def _within(column: pa.Array, wanted: Any) -> pa.Array:
-    """A nested column with what is in it made normal: Arrow can't cast it where views are (25.0)."""
+    """A nested column with what is in it made normal: Arrow can't cast it if views are (25.0)."""
     gone = column.is_null()
     if pa.types.is_struct(wanted):
         fields = list(wanted)

@@ -191,7 +191,9 @@ class Target:
 TARGETS: dict[str, Target] = {
     "double": Target(_NUMERIC, lambda _: pa.float64(), "float64, of any number, decimal or text"),
     "integer": Target(
-        _NUMERIC, _whole, "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists of numbers too"
+        _NUMERIC,
+        _whole,
+        "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists of numbers too",
     ),
     "boolean": Target(
         _named(pa.types.is_boolean, pa.types.is_integer, is_text),

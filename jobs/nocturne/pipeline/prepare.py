@@ -202,6 +202,8 @@ def _plan(
             cast_text=pipeline.input.cast_text,
             unique=pipeline.output.keys if pipeline.quality.unique_keys else (),
         )
+        if query is not None:
+            plan.refuse_untyped(folder, files, {*encoding.columns, *columns})
         _check_sensitive(pipeline.quality.sensitive, schema.names)
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)
