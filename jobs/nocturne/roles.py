@@ -193,7 +193,7 @@ TARGETS: dict[str, Target] = {
     "integer": Target(
         _NUMERIC,
         _whole,
-        "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists of numbers too",
+        "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists too",
     ),
     "boolean": Target(
         _named(pa.types.is_boolean, pa.types.is_integer, is_text),
