@@ -158,8 +158,8 @@ def _tune(
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
         sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums)
-        wanted = casts(encoding, sample.schema, told)
-        seen, _ = engine.cast_rows(sample, wanted, dict.fromkeys(wanted, 0))
+        seen_as = casts(encoding, sample.schema, told)
+        seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
