@@ -262,6 +262,15 @@ def test_data_without_a_column_of_the_encoding_are_refused() -> None:
         contract.tensors(DATA.drop_columns("city"), ENCODING)
 
 
+def test_training_data_that_a_night_would_cast_are_to_be_cast_before() -> None:
+    age = DATA["age"].cast(pa.string())
+    data = DATA.set_column(DATA.schema.get_field_index("age"), "age", age)
+    with pytest.raises(
+        InputError, match=r"the training data have to be cast before \(table.cast\)"
+    ):
+        contract.tensors(data, ENCODING)
+
+
 def test_a_baseline_needs_one_prediction_and_one_label_a_row() -> None:
     predictions = pa.table({"risk": [0.5] * 299})
     with pytest.raises(InputError, match="300 rows of training data, 299 predictions and 300"):

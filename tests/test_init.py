@@ -296,6 +296,14 @@ def test_data_that_do_not_fit_the_model_are_refused_with_near_matches(
     assert "column 'x' is string, the model wants a number (float32)" in str(error.value)
     assert "column 'word' is missing; did you mean 'words'?" in str(error.value)
     assert "The table has id, words, x, y" in str(error.value)
+    assert str(error.value).endswith("or rename its columns")
+
+
+def test_data_of_another_type_are_not_to_be_renamed(run: Init, root: Path) -> None:
+    wrong = pa.table({"id": [1, 2], "x": ["one", "two"], "word": ["a", "b"], "y": [1.0, 2.0]})
+    table(root / "data", data=wrong)
+    with pytest.raises(InputError, match="trained on$"):
+        run()
 
 
 def broken(root: Path, case: str) -> None:

@@ -29,7 +29,7 @@ from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns, check_output
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
-from nocturne.normal import packed
+from nocturne.normal import normal, normal_schema, packed
 from nocturne.pipeline.tuning import pin
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Run
@@ -257,6 +257,40 @@ def test_the_page_shows_the_table_of_types_and_roles_as_it_is() -> None:
     assert page == fresh, "run `python -m nocturne.role_table docs/pipeline.md` and commit"
 
 
+_VIEWS = pa.list_view(pa.timestamp("ns"))
+_NANO = np.datetime64("2024-01-01T00:00:00.000000007")
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (pa.struct([("v", _VIEWS), ("t", pa.timestamp("us"))]), [{"v": [_NANO]}, None, {}]),
+        (pa.list_(_VIEWS), [[[_NANO], None], None, [], [[]]]),
+        (pa.large_list(_VIEWS), [[[_NANO], None], None, [], [[]]]),
+        (pa.list_(_VIEWS, 2), [[[_NANO], None], None, [[], [_NANO]]]),
+        (pa.map_(pa.string(), _VIEWS), [[("a", [_NANO]), ("b", None)], None, []]),
+        (pa.list_(pa.struct([("m", pa.map_(pa.string(), _VIEWS))])), [[{"m": [("a", [_NANO])]}]]),
+    ],
+    ids=str,
+)
+def test_views_within_other_types_keep_every_digit(type_: pa.DataType, values: list[Any]) -> None:
+    column = pa.array(values, type_)
+    for part in (column, column.slice(1), column.slice(0, 1), column.slice(0, 0)):
+        made = normal(pa.record_batch([part], names=["c"]))
+        made.validate(full=True)
+        plain = normal_schema(pa.schema([("c", type_)])).field("c").type
+        assert made["c"].equals(pa.array(values, plain).slice(part.offset, len(part)))
+
+
+def test_views_beside_times_of_every_year_are_read() -> None:
+    late = pa.array([253402300800_000_000], pa.timestamp("us"))  # the year 10000: none of Python's
+    column = pa.StructArray.from_arrays(
+        [pa.array([[1]], pa.list_view(pa.int8())), late], names=["v", "t"]
+    )
+    made = normal(pa.record_batch([column], names=["c"]))["c"]
+    assert made.field("t").equals(late)
+
+
 # --- columns without a type, files without rows, names twice ---
 
 
@@ -292,6 +326,56 @@ def test_a_column_of_nulls_has_the_type_of_the_other_files_or_of_the_model(
     )
     alone = make_run({"p.parquet": blank}, partition="2024-01-02")
     assert _scores(alone)["score"].equals(scores["score"].slice(0, 20))
+
+
+def test_a_late_file_changes_only_the_keys_of_files_that_get_a_type_from_it(
+    make_run: MakeRun,
+) -> None:
+    def keys(**tables: pa.Table) -> dict[str, str]:
+        run = make_run(tables)
+        _, types = _checked(run, ["id", "c"])
+        folder = Path(run.input_dir)
+        given = plan.given_types(folder, run.files, types, {"id", "x", "y", "word", "c"})
+        pieces = plan.cut(folder, run.files, max_rows=1000, max_bytes=1 << 30)
+        splits = plan.split_keys(
+            pieces, run.model, ENCODING, run.pinned, ("id",), ("c",), types=given
+        )
+        return {split.file: split.key for split in splits}
+
+    untyped = sample(20).append_column("c", pa.nulls(20)).append_column("note", pa.nulls(20))
+    words = untyped.set_column(4, "c", pa.array(["w"] * 20)).drop_columns(["note"])
+    alone = keys(a=untyped)
+    noted = words.append_column("note", pa.array([1] * 20))
+    assert keys(a=untyped, b=noted)["a"] != alone["a"]
+    both = keys(a=untyped, b=noted)
+    late = words.append_column("note", pa.array([2] * 20))
+    assert keys(a=untyped, b=noted, c=late).items() >= both.items()
+    assert keys(a=untyped, b=noted, c=late, d=untyped).items() >= both.items()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_times_in_int96_and_in_nanoseconds_go_together_in_microseconds(
+    make_run: MakeRun, first: bool
+) -> None:
+    times = pa.array([dt.datetime(2024, 1, 1, 1, 1, 1, 7)] * 20, pa.timestamp("ns"))
+    table = sample(20).append_column("c", times)
+    older, other = ("a.parquet", "b.parquet") if first else ("b.parquet", "a.parquet")
+    run = make_run({"a.parquet": table, "b.parquet": table})
+    source = Path(run.input_dir) / older
+    pq.write_table(table, source, use_deprecated_int96_timestamps=True)
+    run = make_run({})
+    schema, types = _checked(run, ["id", "c"])
+    assert schema.field("c").type == pa.timestamp("us")
+    assert types == pa.schema([("c", pa.timestamp("us"))])
+    assert list(plan.given_types(source.parent, run.files, types, {"c"})) == [other]
+    run = replace(run, passthrough=("c",), types=packed(types))
+    assert _scores(run)["c"].to_pylist() == times.cast(pa.timestamp("us")).to_pylist() * 2
+
+    fine = table.set_column(4, "c", pa.array([1_700_000_000_000_000_001] * 20).cast(times.type))
+    run = make_run({other: fine}, partition="2024-01-01")
+    run = replace(run, passthrough=("c",), types=packed(types))
+    with pytest.raises(InputError, match=rf"{other} has times in nanoseconds \(c\) that are finer"):
+        _scores(run)
 
 
 def test_a_file_without_rows_says_nothing_of_types(make_run: MakeRun) -> None:
@@ -447,6 +531,17 @@ def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
     _wrong_page(path, sample(100))
     with pytest.raises(InputError, match=r"p.parquet: row groups 0 to 0 can't be decoded"):
         pin(Scoring(device="cpu"), run.model, ENCODING, tmp_path / "state", [path])
+
+
+def test_checksums_that_do_not_count_do_not_stop_the_search_either(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run({"p.parquet": sample(100)})
+    path = Path(run.input_dir) / "p.parquet"
+    _wrong_page(path, sample(100))
+    how = Scoring(device="cpu", kernel="graph", micro_batch="auto")
+    pin(how, run.model, ENCODING, tmp_path / "state", [path], checksums=False)
+    assert list((tmp_path / "state" / "tuning").glob("*.json"))
 
 
 def test_init_samples_tables_of_every_type(tmp_path: Path) -> None:

@@ -93,6 +93,24 @@ def test_a_column_named_as_one_of_quarantine_is_kept_beside_it(make_run: MakeRun
     assert bad["input.reason"].to_pylist() == ["mine"]
 
 
+@pytest.mark.parametrize("name", ["reason", "source_file", "source_row"])
+@pytest.mark.parametrize("value", [7, "word", 1.5, True, b"x"])
+def test_a_column_named_so_keeps_its_type_and_lets_ours_have_theirs(
+    make_run: MakeRun, name: str, value: object
+) -> None:
+    table = sample(20).append_column(name, pa.array([value] * 20).dictionary_encode())
+    table = table.set_column(0, "id", pa.array([None, *range(1, 20)], pa.int64()))
+    run = make_run({"p.parquet": table}, keys=("id",))
+    result = run_split(replace(run, passthrough=(name,)), run.splits[0])
+    assert (result.rows_out, result.quarantined) == (19, 1)
+    bad = pq.read_table(Path(run.run_dir) / "attempts" / str(result.quarantine_file))
+    assert bad.select(["source_file", "source_row", "reason"]).to_pylist() == [
+        {"source_file": "p.parquet", "source_row": 0, "reason": "the key id is null"}
+    ]
+    assert bad[f"input.{name}"].to_pylist() == [value]
+    assert bad.schema.field(f"input.{name}").type == pa.array([value]).type
+
+
 def test_the_largest_of_floats_do_not_break_the_profile(make_run: MakeRun) -> None:
     table = sample(100).set_column(1, "x", pa.array([1.7e308, -1.7e308] * 50))
     run = make_run({"p.parquet": table})

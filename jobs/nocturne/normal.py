@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 __all__ = [
+    "COARSE",
+    "FINE",
     "ParquetOnly",
     "is_list",
     "is_nested",
@@ -33,10 +35,15 @@ __all__ = [
     "plain",
     "plain_type",
     "published_type",
+    "relisted",
     "restored",
     "unpacked",
     "with_types",
 ]
+
+
+FINE, COARSE = pa.timestamp("ns"), pa.timestamp("us")
+"""What times without zone are in; those in INT96 are read in the second."""
 
 
 class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
@@ -124,15 +131,18 @@ def unpacked(text: str) -> pa.Schema:
 
 
 def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    """The schema, where a column without a type has that of ``known``."""
-    return pa.schema(
-        [
-            known.field(field.name)
-            if pa.types.is_null(field.type) and field.name in known.names
-            else field
-            for field in schema
-        ]
-    )
+    """The schema, where a column without a type has that of ``known``, as have times in
+    nanoseconds that ``known`` has in microseconds.
+    """
+
+    def typed(field: pa.Field) -> pa.Field:
+        if field.name not in known.names:
+            return field
+        wanted = known.field(field.name)
+        finer = field.type == FINE and wanted.type == COARSE
+        return wanted if finer or pa.types.is_null(field.type) else field
+
+    return pa.schema([typed(field) for field in schema])
 
 
 _VIEWS = {
@@ -179,7 +189,11 @@ def normal(data: Any, known: pa.Schema | None = None) -> Any:
     """A batch or a table with its columns in the types that they are computed with.
 
     Args:
-        known: types of columns that may come without one, as all their values are null.
+        known: types of columns that may come without one, as all their values are null, or in
+            nanoseconds where other files have microseconds.
+
+    Raises:
+        pyarrow.ArrowInvalid: a time has digits that microseconds do not hold.
     """
     schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
     given = [field.type for field in data.schema]
@@ -220,22 +234,46 @@ def _normal(column: pa.Array, wanted: Any) -> pa.Array:
             column.indices, _normal(column.dictionary, wanted.value_type)
         )
     if _is_list_view(column.type):
-        return _list(column, wanted)
+        return relisted(column, wanted, _normal)
     if column.type == wanted:
         return column
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), wanted)
     if _has_list_view(column.type):
-        return pa.array(column.to_pylist(), wanted)  # row by row: seldom there, and always right
+        return _within(column, wanted)
     return column.cast(wanted)
 
 
-def _list(column: pa.Array, wanted: Any) -> pa.Array:
-    """A view of lists as lists. Arrow's own cast gives an array that is not valid (25.0)."""
+def _within(column: pa.Array, wanted: Any) -> pa.Array:
+    """A nested column with what is in it made normal: Arrow can't cast it if views are (25.0)."""
+    gone = column.is_null()
+    if pa.types.is_struct(wanted):
+        fields = list(wanted)
+        children = [_normal(column.field(i), f.type) for i, f in enumerate(fields)]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=gone)
+    if pa.types.is_map(wanted):
+        offsets = pa.array(column.offsets.to_numpy())  # else a part of a column can't have a mask
+        keys = _normal(column.keys, wanted.key_type)
+        items = _normal(column.items, wanted.item_type)
+        return pa.MapArray.from_arrays(offsets, keys, items, type=wanted, mask=gone)
+    if pa.types.is_fixed_size_list(wanted):
+        size = wanted.list_size
+        held = column.values.slice(column.offset * size, len(column) * size)
+        values = _normal(held, wanted.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=wanted, mask=gone)
+    return relisted(column, wanted, _normal)
+
+
+def relisted(column: pa.Array, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> pa.Array:
+    """Lists of any kind as ``wanted``, which are of any length; ``make`` gives their items' type.
+
+    Arrow's own cast gives an array that is not valid of views, and also casts the items that are
+    beside a part of a column (25.0).
+    """
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     wide = np.int64 if pa.types.is_large_list(wanted) else np.int32
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(wide))
-    values = _normal(column.flatten(), wanted.value_type)
+    values = make(column.flatten(), wanted.value_type)
     kind = pa.LargeListArray if pa.types.is_large_list(wanted) else pa.ListArray
     gone = column.is_null() if column.null_count else None
     return kind.from_arrays(offsets, values, type=wanted, mask=gone)

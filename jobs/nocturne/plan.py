@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,14 +21,14 @@ from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing
 from nocturne.files import digest, file_blake3
 from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.lakes import refuse_lake
-from nocturne.normal import plain_type, published_type
+from nocturne.normal import COARSE, FINE, plain_type, published_type, with_types
 from nocturne.reading import read_footer, read_schema
 from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
 from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
-           "query_pieces", "run_key", "split_keys"]  # fmt: skip
+           "given_types", "query_pieces", "refuse_untyped", "run_key", "split_keys"]  # fmt: skip
 
 Piece = tuple[InputFile, tuple[int, ...], int, int]
 """File, row groups, first row, rows: a split that has no key yet."""
@@ -162,8 +162,9 @@ def check_schema(
     """The table's schema, once every file has what the model and the output need.
 
     It is that of the first file. A column without a type (all its values are null) has the type of
-    other files, or the model's; these columns are given a second time, apart. Files without rows
-    say nothing.
+    other files, or the model's; times without zone that some files have in microseconds (as INT96
+    is read) and others in nanoseconds are taken in microseconds. These columns are given a second
+    time, apart. Files without rows say nothing.
 
     Args:
         columns: keys and passthrough columns.
@@ -178,7 +179,7 @@ def check_schema(
     counted = [f for f in files if f.rows] or list(files)
     schemas = {f.path: read_schema(folder / f.path) for f in counted}
     whole, origin = _together(schemas)
-    problems = []
+    problems, coarse = [], set[str]()
     for path, schema in schemas.items():
         found = check_columns(encoding, schema, told, cast_text=cast_text)
         found += check_output(encoding, schema, columns, unique)
@@ -194,7 +195,9 @@ def check_schema(
                 continue
             one, other = whole.field(name).type, schema.field(name).type
             same = published_type if name in columns else kind
-            if not pa.types.is_null(other) and same(one) != same(other):
+            if {one, other} == {COARSE, FINE}:
+                coarse |= {name} & {*columns}
+            elif not pa.types.is_null(other) and same(one) != same(other):
                 found.append(
                     f"column {name!r} is {plain_type(other)}, in {origin[name]} it is "
                     f"{plain_type(one)}"
@@ -211,16 +214,33 @@ def check_schema(
         )
     wanted = casts(encoding, whole, told)
     fields = [
-        field.with_type(wanted[field.name].type)
+        field.with_type(COARSE)
+        if field.name in coarse
+        else field.with_type(wanted[field.name].type)
         if pa.types.is_null(field.type) and field.name in wanted
         else field
         for field in whole
     ]
     untyped = {f.name for s in schemas.values() for f in s if pa.types.is_null(f.type)}
-    known = [
-        f for f in fields if f.name in untyped & origin.keys() and not pa.types.is_null(f.type)
-    ]
+    given = coarse | (untyped & origin.keys())
+    known = [f for f in fields if f.name in given and not pa.types.is_null(f.type)]
     return pa.schema(fields), pa.schema(known)
+
+
+def refuse_untyped(folder: Path, files: Sequence[InputFile], names: Collection[str]) -> None:
+    """Spark reads a column without a type as integers, which other files' values are not.
+
+    Raises:
+        InputError: a file has such a column, of ``names``.
+    """
+    for file in files:
+        schema = read_schema(folder / file.path) if file.rows else ()
+        if untyped := [f.name for f in schema if pa.types.is_null(f.type) and f.name in names]:
+            raise InputError(
+                f"{folder / file.path}: the columns {', '.join(untyped)} have no type, since all "
+                "their values are null, and Spark can't read that beside other files. Have them "
+                "written with their type, or use scoring.reader: pyarrow"
+            )
 
 
 def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
@@ -274,11 +294,13 @@ def split_keys(
     passthrough: Sequence[str],
     salt: str = "",
     told: Mapping[str, str] = {},
+    types: Mapping[str, Mapping[str, str]] = {},
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
     Args:
-        told: column -> what the YAML or other files say of its type.
+        told: ``input.cast``, column -> target.
+        types: file -> what ``given_types`` says of it.
         salt: makes other keys of the same contents, to score again what is published.
     """
     settings = digest(
@@ -293,7 +315,13 @@ def split_keys(
     return tuple(
         Split(
             index=index,
-            key=digest(settings, file.path, file.blake3, groups),
+            key=digest(
+                settings,
+                file.path,
+                file.blake3,
+                groups,
+                *([sorted(types[file.path].items())] if file.path in types else []),
+            ),
             file=file.path,
             row_groups=groups,
             first_row=first,
@@ -301,6 +329,29 @@ def split_keys(
         )
         for index, (file, groups, first, rows) in enumerate(pieces)
     )
+
+
+def given_types(
+    folder: Path, files: Sequence[InputFile], types: pa.Schema, names: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """File -> column of ``names`` -> the type that it has from other files, or from the model.
+
+    Other files are part of what is made of a file only so: one that comes late changes no more.
+
+    Args:
+        types: what ``check_schema`` gives apart.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for file in files if len(types) else ():
+        own = read_schema(folder / file.path)
+        given = {
+            wanted.name: str(wanted.type)
+            for field, wanted in zip(own, with_types(own, types), strict=True)
+            if field.type != wanted.type and field.name in names
+        }
+        if given:
+            found[file.path] = given
+    return found
 
 
 def query_pieces(files: Sequence[InputFile], query: Query) -> list[Piece]:

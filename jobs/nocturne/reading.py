@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.errors import InputChanged, InputError
-from nocturne.normal import ParquetOnly, normal
+from nocturne.normal import FINE, ParquetOnly, normal
 from nocturne.records import InputFile
 
 __all__ = [
@@ -189,13 +189,26 @@ def read_batches(
                     asked += 1
                     _will_need(file.fileno(), source, row_groups[asked : asked + 1])
                 done += batch.num_rows
-                yield normal(batch, known)
+                yield _normal(batch, path, known)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
                 f"{error}. Have the file written again",
                 path=str(path),
             ) from None
+
+
+def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.RecordBatch:
+    try:
+        return normal(batch, known)
+    except pa.ArrowInvalid:
+        names = [f.name for f in batch.schema if f.type == FINE]
+        raise InputError(
+            f"{path.name} has times in nanoseconds ({', '.join(names)}) that are finer than the "
+            "microseconds in which another file of the partition has them (INT96 is read so). Have "
+            "all files written with the same unit",
+            path=str(path),
+        ) from None
 
 
 def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:

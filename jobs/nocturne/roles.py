@@ -51,10 +51,17 @@ AS_TEXT = "cast_text"
 
 @dataclass(frozen=True)
 class Cast:
-    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``."""
+    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``.
+
+    ``by``: what each value has to be first, where the YAML says another type than the model does.
+    """
 
     type: pa.DataType
     zone: str = ""
+    by: pa.DataType | None = None
+
+    def __str__(self) -> str:
+        return str(self.type) if self.by is None else f"{self.by}, then {self.type}"
 
 
 def _is_number(type_: Any) -> bool:
@@ -101,8 +108,7 @@ def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
     """Whether the feature's encoder takes a column of the (normal) type ``actual``."""
     if tensor.encoder == "numeric":
         if tensor.dtype.startswith("int"):
-            wanted = pa.type_for_alias(tensor.dtype)
-            return bool(pa.types.is_boolean(actual)) or _fits_integer(actual, wanted)
+            return _fits_whole(tensor, actual)
         return _is_number(actual)
     if tensor.encoder == "category":
         if isinstance(feature.vocabulary[0], str):
@@ -110,8 +116,23 @@ def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
         return bool(pa.types.is_integer(actual))
     if tensor.encoder == "frame":
         return _fits_frame(actual, FRAME_TYPES[feature.type])
-    return is_list(actual) and (
-        _is_number(actual.value_type) or bool(pa.types.is_null(actual.value_type))
+    if not is_list(actual):
+        return False
+    item = plain_type(actual.value_type)
+    return bool(pa.types.is_null(item)) or (
+        _fits_whole(tensor, item) if _of_integers(tensor) else _is_number(item)
+    )
+
+
+def _of_integers(tensor: TensorSpec) -> bool:
+    """Whether it is filled with a list's values, and holds integers; a mask only counts them."""
+    return tensor.encoder == "list" and tensor.dtype.startswith("int")
+
+
+def _fits_whole(tensor: TensorSpec, actual: Any) -> bool:
+    """Whether a tensor of integers holds every value of the type."""
+    return bool(pa.types.is_boolean(actual)) or _fits_integer(
+        actual, pa.type_for_alias(tensor.dtype)
     )
 
 
@@ -121,7 +142,9 @@ def _words(tensor: TensorSpec, feature: Feature) -> str:
         return f"{'an integer' if tensor.dtype.startswith('int') else 'a number'} ({tensor.dtype})"
     if tensor.encoder == "category":
         return "a string" if isinstance(feature.vocabulary[0], str) else "an integer"
-    return feature.type if tensor.encoder == "frame" else "a list of numbers"
+    if tensor.encoder == "frame":
+        return feature.type
+    return f"a list of integers ({tensor.dtype})" if _of_integers(tensor) else "a list of numbers"
 
 
 def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
@@ -130,12 +153,16 @@ def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
         return pa.type_for_alias(tensor.dtype if tensor.dtype.startswith("int") else "float64")
     if tensor.encoder == "category":
         return pa.string() if isinstance(feature.vocabulary[0], str) else pa.int64()
-    return FRAME_TYPES[feature.type] if tensor.encoder == "frame" else pa.list_(pa.float64())
+    if tensor.encoder == "frame":
+        return FRAME_TYPES[feature.type]
+    return pa.list_(pa.type_for_alias(tensor.dtype) if _of_integers(tensor) else pa.float64())
 
 
 def _whole(parts: Sequence[Part]) -> Any:
     """The integer type that the features want; int64 where they want none."""
-    types = {t for t in (_wanted(*part) for part in parts) if pa.types.is_integer(t)}
+    wanted = [_wanted(*part) for part in parts]
+    types = {t.value_type if is_list(t) else t for t in wanted}
+    types = {t for t in types if pa.types.is_integer(t)}
     return types.pop() if len(types) == 1 else pa.int64()
 
 
@@ -164,7 +191,9 @@ class Target:
 TARGETS: dict[str, Target] = {
     "double": Target(_NUMERIC, lambda _: pa.float64(), "float64, of any number, decimal or text"),
     "integer": Target(
-        _NUMERIC, _whole, "a whole number, of floats (NaN is null), decimals, uint64 or text"
+        _NUMERIC,
+        _whole,
+        "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists too",
     ),
     "boolean": Target(
         _named(pa.types.is_boolean, pa.types.is_integer, is_text),
@@ -195,6 +224,9 @@ TARGETS: dict[str, Target] = {
 
 def _told(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
     """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
+    if is_list(type_) and how == "integer" and _is_number(type_.value_type):
+        make = pa.large_list if pa.types.is_large_list(type_) else pa.list_
+        return Cast(make(_whole(parts)))
     if how in TARGETS:
         target = TARGETS[how]
         made = target.makes(parts) if target.takes(type_) else None
@@ -246,7 +278,10 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
     if pa.types.is_uint64(final):  # a vocabulary's integers have a sign
         categories = [t for t, _ in parts if t.encoder == "category"]
         final = pa.int64() if len(categories) == len(parts) else final
-    cast = Cast(final, told.zone if told is not None else "")
+    if told is None:
+        return None if final == actual else Cast(final)
+    by = None if told.type == final or pa.types.is_timestamp(told.type) else told.type
+    cast = Cast(final, told.zone, by)
     return None if cast == Cast(actual) else cast
 
 

@@ -41,7 +41,7 @@ from nocturne.reading import check_unchanged, file_schema, open_parquet, read_ba
 from nocturne.records import Run, Split, SplitResult, read, write
 from nocturne.roles import Cast
 from nocturne.rundir import keys_path, progress_path, result_path
-from nocturne.staging import Staging
+from nocturne.staging import LOCATION, Staging, quarantined_name
 
 __all__ = ["BACKENDS", "BATCHES", "Place", "load_backend", "load_model", "run_split",
            "score_batches"]  # fmt: skip
@@ -244,8 +244,9 @@ def _scored(
     waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
 
     def remembered() -> Iterator[pa.RecordBatch]:
+        failed = dict.fromkeys(wanted, 0)
         for batch in batches:
-            seen, lost = cast_rows(batch, wanted) if wanted else (batch, None)
+            seen, lost = cast_rows(batch, wanted, failed) if wanted else (batch, None)
             waiting.append((batch, seen, lost))
             yield seen
 
@@ -328,8 +329,7 @@ def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) ->
     file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
     row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())
     arrays: list[Any] = [file, row, why, *batch.columns]
-    ours = ["source_file", "source_row", "reason"]
-    names = [*ours, *(f"input.{n}" if n in ours else n for n in batch.schema.names)]
+    names = [*LOCATION, *map(quarantined_name, batch.schema.names)]
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 

@@ -13,11 +13,19 @@ import pyarrow.parquet as pq
 
 from nocturne.normal import plain, published_type, restored
 
-__all__ = ["Staging"]
+__all__ = ["LOCATION", "Staging", "quarantined_name"]
+
+LOCATION = ("source_file", "source_row", "reason")
+"""The columns that say where a quarantined row came from, and why it is one."""
 
 _GROUP_ROWS = 1 << 20
 _GROUP_BYTES = 64 << 20
 """A row group is written when it has so many rows or bytes: what staging holds in memory."""
+
+
+def quarantined_name(column: str) -> str:
+    """The name that a column of the input has in quarantine."""
+    return f"input.{column}" if column in LOCATION else column
 
 
 class Staging:
@@ -31,7 +39,7 @@ class Staging:
     ) -> None:
         """``schema`` is what is published, ``source`` the types that the input has."""
         self.target, self.quarantine = target, quarantine
-        shown = [pa.field(f.name, published_type(f.type)) for f in source]
+        shown = [pa.field(quarantined_name(f.name), published_type(f.type)) for f in source]
         self._shown = pa.schema({f.name: f for f in shown}.values())
         self.rows = self.good_rows = 0
         self.reasons: Counter[str] = Counter()

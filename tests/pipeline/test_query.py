@@ -51,6 +51,20 @@ def test_both_readers_give_the_same_scores(project) -> None:  # type: ignore[no-
     assert found.equals(direct.cast(found.schema))
 
 
+def test_moments_are_published_as_the_other_reader_publishes_them(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path
+) -> None:
+    project(output__passthrough=["word", "at"])
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at = pa.array(range(1_700_000_000_000_000, 1_700_000_000_000_000 + table.num_rows))
+    pq.write_table(table.append_column("at", at.cast(pa.timestamp("us", "Europe/Berlin"))), path)
+    by_spark = config.load("p", overrides={**PINNED, "scoring.reader": "spark"})
+    found = _published(_score(by_spark))
+    assert found.schema.field("at").type.tz in ("UTC", "Etc/UTC")  # as the session says
+    assert found["at"].cast(pa.int64()).to_pylist() == at.to_pylist()
+
+
 SHAPES: dict[str, tuple[list[str], list[str]]] = {
     "keys below": (["region=eu/a.parquet", "region=us/b.parquet"], ["region"]),
     "a link to a folder": (["region=us/a.parquet"], ["region"]),
@@ -265,6 +279,30 @@ def test_what_needs_spark_says_so(project) -> None:  # type: ignore[no-untyped-d
     with pytest.raises(ConfigError, match="is no partition key; there are ds"):
         config.load("p", overrides={"scoring.reader": "spark", "input.sql": "SELECT 1",
                                     "input.tables": {"w": "w/{hour}"}})  # fmt: skip
+
+
+def test_the_zone_of_a_file_which_spark_forgets_is_no_cast_with_it(project) -> None:  # type: ignore[no-untyped-def]
+    project(input__cast={"x": "local"})
+    config.load("p")
+    with pytest.raises(ConfigError, match=r"has local for x, and Spark forgets the zone"):
+        config.load("p", overrides={"scoring.reader": "spark"})
+
+
+@pytest.mark.parametrize("name", ["x", "word"])
+def test_a_column_without_a_type_that_spark_would_read_is_refused(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path, name: str
+) -> None:
+    project()
+    folder = tmp_path / "data" / f"ds={DAY}"
+    late = sample(10, 1, 9000).append_column("note", pa.nulls(10))
+    pq.write_table(late, folder / "part-1.parquet")
+    loaded = config.load("p", overrides={**PINNED, "scoring.reader": "spark"})
+    day = partition(loaded.pipeline.input.partition, DAY)
+    assert prepare(loaded, day, dry_run=True).action == "dry_run"  # nobody reads the note
+    late = late.set_column(late.schema.get_field_index(name), name, pa.nulls(10))
+    pq.write_table(late, folder / "part-1.parquet")
+    with pytest.raises(InputError, match=rf"part-1.parquet: the columns {name} have no type"):
+        prepare(loaded, day)
 
 
 def test_a_query_is_not_scored_until_all_its_results_are_there(project) -> None:  # type: ignore[no-untyped-def]

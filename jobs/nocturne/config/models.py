@@ -545,6 +545,12 @@ class Pipeline(_Section):
     @model_validator(mode="after")
     def _needs_spark(self) -> Pipeline:
         if self.scoring.reader == "spark":
+            if local := [name for name, how in self.input.cast.items() if how == "local"]:
+                raise ValueError(
+                    f"input.cast has local for {', '.join(local)}, and Spark forgets the zone that "
+                    "a file's times are in (scoring.reader: spark). Say utc, or a zone such as "
+                    "Europe/Berlin"
+                )
             if self.input.format != "parquet" and self.input.ready.min_rows > 1:
                 raise ValueError(
                     "input.ready.min_rows counts rows in Parquet footers; input.format is "

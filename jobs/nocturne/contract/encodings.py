@@ -137,8 +137,15 @@ def as_scored(table: pa.Table, encoding: Encoding) -> pa.Table:
 def require_columns(table: pa.Table, encoding: Encoding) -> None:
     problems = check_columns(encoding, table.schema)
     if problems:
+        advice = (
+            ". In a pipeline's YAML input.cast does that for each night; the training data have to "
+            "be cast before (table.cast)"
+            if any("input.cast" in problem for problem in problems)
+            else ""
+        )
         raise InputError(
-            f"the training data don't fit the encoding: {'; '.join(problems)}", problems=problems
+            f"the training data don't fit the encoding: {'; '.join(problems)}{advice}",
+            problems=problems,
         )
 
 

@@ -53,18 +53,20 @@ def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Arr
 
 def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array:
     """The column's own memory where nothing is to be done to it."""
+    # Python's floats: a whole number would take the column's width, and wrap in it.
+    fill, center, scale = float(feature.fill), float(feature.center), float(feature.scale)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     values = column.to_numpy(zero_copy_only=False)
     if np.issubdtype(values.dtype, np.floating):
         missing = np.isnan(values)
         if missing.any():
-            values = np.where(missing, values.dtype.type(feature.fill), values)
-        elif values.dtype == dtype and feature.center == 0 and feature.scale == 1:
+            values = np.where(missing, values.dtype.type(fill), values)
+        elif values.dtype == dtype and center == 0 and scale == 1:
             return np.asarray(values)
     with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
-        if feature.center != 0 or feature.scale != 1:
-            values = (values - feature.center) / feature.scale
+        if center != 0 or scale != 1:
+            values = (values - center) / scale
         return np.asarray(values.astype(dtype, copy=False))
 
 

@@ -130,9 +130,10 @@ def check_data(encoding: Encoding, schema: pa.Schema, where: Path) -> None:
             plain = f"column {feature.column!r} is missing"
             problems = [f"{p}; did you mean {near[0]!r}?" if p == plain else p for p in problems]
     shown = "\n  ".join(problems)
+    missing = any("is missing" in problem for problem in problems)
     raise InputError(
         f"the data in {where} do not fit the model:\n  {shown}\nThe table has "
-        f"{choices(schema.names, 40)}. Point --input at the table that the model was trained on, "
-        "or rename its columns",
+        f"{choices(schema.names, 40)}. Point --input at the table that the model was trained on"
+        + (", or rename its columns" if missing else ""),
         path=str(where),
     )

@@ -184,7 +184,7 @@ def _plan(
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
     tables: dict[str, Table] = {}
-    types = pa.schema([])
+    types, asked = pa.schema([]), list[str]()
     if known:  # what a query gives, Spark says when it scores
         counted = query is None and pipeline.quality.scan == "none"
         asked = (
@@ -202,14 +202,26 @@ def _plan(
             cast_text=pipeline.input.cast_text,
             unique=pipeline.output.keys if pipeline.quality.unique_keys else (),
         )
+        if query is not None:
+            plan.refuse_untyped(folder, files, {*encoding.columns, *columns})
         _check_sensitive(pipeline.quality.sensitive, schema.names)
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)
     paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
         _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
-    pinned = pin(scoring, resolved.ref, encoding, layout.state, paths, pipeline.input.cast)
-    told = {**pipeline.input.cast, **{f.name: f"{f.type} where null" for f in types}}
+    pinned = pin(
+        scoring,
+        resolved.ref,
+        encoding,
+        layout.state,
+        paths,
+        pipeline.input.cast,
+        checksums=pipeline.input.checksums,
+    )
+    given = plan.given_types(
+        folder, files if query is None else (), types, {*encoding.columns, *columns, *asked}
+    )
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
     if query is None:
@@ -221,7 +233,10 @@ def _plan(
 
     def keyed(salt: str = "") -> tuple[Split, ...]:
         model = resolved.ref
-        return plan.split_keys(pieces, model, encoding, pinned, keys, passthrough, salt, told)
+        cast = pipeline.input.cast
+        return plan.split_keys(
+            pieces, model, encoding, pinned, keys, passthrough, salt, cast, given
+        )
 
     splits = keyed()
     content_key = plan.run_key(splits)

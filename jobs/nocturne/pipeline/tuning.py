@@ -61,6 +61,8 @@ def pin(
     state: Path,
     files: Sequence[Path],
     told: Mapping[str, str] = {},
+    *,
+    checksums: bool = True,
 ) -> Pinned:
     """The settings that a run is scored with.
 
@@ -68,6 +70,7 @@ def pin(
         state: of the pipeline.
         files: of the partition, for a sample of its rows; none: nothing is measured.
         told: ``input.cast``, column -> target.
+        checksums: compare the sample's pages with theirs (``input.checksums``).
 
     Raises:
         InputError: a file can't be read.
@@ -81,7 +84,7 @@ def pin(
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        tuning = _tune(pinned, wanted, model, encoding, files, told)
+        tuning = _tune(pinned, wanted, model, encoding, files, told, checksums)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = _kept(path) or tuning  # of two at once the first one counts for both
@@ -132,6 +135,7 @@ def _tune(
     encoding: Encoding,
     files: Sequence[Path],
     told: Mapping[str, str],
+    checksums: bool,
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
     import torch
@@ -153,8 +157,9 @@ def _tune(
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        sample = _sample(files, encoding, engine.SAMPLE_ROWS)
-        seen, _ = engine.cast_rows(sample, casts(encoding, sample.schema, told))
+        sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums)
+        seen_as = casts(encoding, sample.schema, told)
+        seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
@@ -187,9 +192,11 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
     )
 
 
-def _sample(files: Sequence[Path], encoding: Encoding, rows: int) -> pa.RecordBatch:
+def _sample(
+    files: Sequence[Path], encoding: Encoding, rows: int, checksums: bool
+) -> pa.RecordBatch:
     for path in files:
-        with open_parquet(path) as source:
+        with open_parquet(path, checksums=checksums) as source:
             there = file_schema(source).names
             columns = [name for name in encoding.columns if name in there]
             groups = range(source.num_row_groups)

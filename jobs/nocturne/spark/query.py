@@ -160,7 +160,9 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     from pyspark.sql.pandas.types import to_arrow_schema
 
     encoding = Encoding.of(run.encoding)
-    schema = to_arrow_schema(frame.schema)
+    # The zone that the workers' batches come with: Spark keeps moments, and no zone of theirs.
+    zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
+    schema = to_arrow_schema(frame.schema, timezone=zone)
     needed = (*run.keys, *run.passthrough)
     problems = check_columns(encoding, schema, run.casts, cast_text=run.cast_text)
     problems += check_output(encoding, schema, needed, run.keys if run.unique_keys else ())
