@@ -150,6 +150,7 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
             config_digest="none",
             config={"output": {"keep": keep}},
             created="2024-01-02T00:00:00+00:00",
+            output_version=plan.OUTPUT_VERSION,
         )
         write(Path(run.run_dir) / "run.json", run)
         return run

@@ -44,6 +44,8 @@ def begin(
 ) -> Callable[..., tuple[list[Run], Background, _Spark]]:
     def make(score_runs: Callable[..., dict[str, NocturneError]]) -> Any:
         monkeypatch.setattr("nocturne.spark.job.score_runs", score_runs)
+        # These runs have no model; tests/pipeline/test_changed_models.py asks what is to be scored.
+        monkeypatch.setattr("nocturne.pipeline.scoring._unfit", lambda runs: {})
         runs, spark = [make_run(partition=day) for day in DAYS], _Spark()
         return runs, Background(runs, spark, lambda *_: None), spark  # type: ignore[arg-type]
 
