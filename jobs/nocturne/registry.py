@@ -296,7 +296,7 @@ def _backend(
     return "pyfunc" if not native else "torch_pickled" if pickled else "torch"
 
 
-def _called(found: ModelVersion) -> str:
+def _called(found: ModelVersion | ModelRef) -> str:
     return f"model {found.name} version {found.version}"
 
 
@@ -308,7 +308,7 @@ def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
         ModelError: the copy is gone or was changed, holds code that is not allowed, or is not
             loaded as the record says.
     """
-    what = f"model {ref.name} version {ref.version}"
+    what = _called(ref)
     try:
         check_copy(ref)
         folder = Path(ref.path)
@@ -350,7 +350,7 @@ def _encoding_of_signature(ref: ModelRef) -> Encoding:
     """A pyfunc model's columns, types and outputs, from the signature in its MLmodel file."""
     import json
 
-    what = f"model {ref.name} version {ref.version}"
+    what = _called(ref)
     try:
         signature = mlmodel(Path(ref.path), what).get("signature") or {}
         inputs = _said(json.loads(signature.get("inputs") or "[]"), "inputs")
@@ -363,14 +363,14 @@ def _encoding_of_signature(ref: ModelRef) -> Encoding:
         ) from None
     if not named:
         raise ModelError(
-            f"model {ref.name} version {ref.version} has no signature with named columns, so "
+            f"{what} has no signature with named columns, so "
             "nothing says what it takes; log it with signature=mlflow.models.infer_signature("
             "frame, predictions)"
         )
     unknown = sorted({str(c["type"]) for c in inputs} - set(FRAME_TYPES))
     if unknown:
         raise ModelError(
-            f"model {ref.name} version {ref.version}: its signature has columns of type "
+            f"{what}: its signature has columns of type "
             f"{', '.join(unknown)}; expected {choices(FRAME_TYPES)}"
         )
     features = tuple(

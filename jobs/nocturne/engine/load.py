@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -41,6 +42,7 @@ def load_torch(
     device: str = "cpu",
     kernel: str = "graph",
     precision: str = "float32",
+    read: Callable[[str, str], Program] = load_pt2,
 ) -> TorchModel | DeviceModel:
     """The ``pt2`` module (torch.export) of an MLflow model folder, ready to score.
 
@@ -48,40 +50,23 @@ def load_torch(
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         kernel: one of ``KERNELS``; on a GPU ``graph`` is the only one.
         precision: ``float32`` or ``bfloat16``.
+        read: makes the program of a folder, on a device.
 
     Raises:
         ModelError: there is no pt2 file in it or one that is not taken (``nocturne.pt2``), its
             inputs are not the spec's, or the kernel does not apply to it.
     """
-    return _ready(load_pt2, path, encoding, device, kernel, precision)
-
-
-def load_trusted(
-    path: str,
-    encoding: Encoding,
-    *,
-    device: str = "cpu",
-    kernel: str = "graph",
-    precision: str = "float32",
-) -> TorchModel | DeviceModel:
-    """As ``load_torch``, by torch's own loader, which runs the code that is in the file."""
-    return _ready(load_exported, path, encoding, device, kernel, precision)
-
-
-def _ready(
-    load: Callable[[str, str], Program],
-    path: str,
-    encoding: Encoding,
-    device: str,
-    kernel: str,
-    precision: str,
-) -> TorchModel | DeviceModel:
     if kernel not in KERNELS:
         raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")
-    program = load(path, device)
+    program = read(path, device)
     order = program.order([tensor.name for tensor in encoding.inputs])
     names = program.output_names
     run = build(program, kernel, precision)
     if device == "cpu":
         return TorchModel(run, order=order, names=names)
     return DeviceModel(run, device, order=order, names=names)
+
+
+def load_trusted(path: str, encoding: Encoding, **settings: Any) -> TorchModel | DeviceModel:
+    """As ``load_torch``, by torch's own loader, which runs the code that is in the file."""
+    return load_torch(path, encoding, read=load_exported, **settings)

@@ -23,6 +23,7 @@ from nocturne.layout import Layout
 from nocturne.normal import plain_type
 from nocturne.pipeline.runs import partitions_of
 from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run, read
+from nocturne.roles import zone_of
 from nocturne.walk import data_files
 
 __all__ = ["Standing", "standings"]
@@ -149,9 +150,6 @@ def _named(names: Sequence[str]) -> str:
     return f"{min(names)}{more}"
 
 
-_UTC = ("UTC", "ETC/UTC", "Z", "+00:00", "GMT")
-
-
 def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
     """INT96 in what is read or published; half floats and named time zones in features."""
     features = dict.fromkeys(f.column for _, f in Encoding.of(run.encoding).features())
@@ -165,7 +163,7 @@ def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
         type_ = plain_type(schema.field(name).type) if name in schema.names else pa.null()
         if "halffloat" in str(type_):
             yield f"feature {name!r} holds half floats, then computed with as such"
-        if pa.types.is_timestamp(type_) and (type_.tz or "UTC").upper() not in _UTC:
+        if zone_of(type_):
             yield f"feature {name!r} holds times in {type_.tz}, of which the model saw UTC's clock"
 
 
