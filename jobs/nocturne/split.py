@@ -16,8 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import MODEL_VERSION, Encoding
-from nocturne.engine import REASON, Model, ahead, cast_rows, pick_device, score
+from nocturne.engine import REASON, Model, ahead, pick_device, score, score_cast
 from nocturne.errors import InputChanged, ModelError, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
@@ -39,7 +38,6 @@ from nocturne.normal import unpacked, with_types
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
-from nocturne.roles import Cast
 from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import LOCATION, Staging, quarantined_name
 
@@ -183,7 +181,7 @@ def score_batches(
     steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
     wanted = casts(encoding, schema, run.casts)
-    scored = _scored(read_ahead, model, encoding, run.pinned.micro_batch, wanted)
+    scored = score_cast(read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch)
     with (
         Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,
         closing(ahead(scored) if steps else scored) as triples,
@@ -231,32 +229,6 @@ def score_batches(
         precision_error=precision,
         measured={"input": read_measurer.result(), "output": scored_measurer.result()},
     )
-
-
-def _scored(
-    batches: Iterator[pa.RecordBatch],
-    model: Model,
-    encoding: Encoding,
-    micro_batch: int,
-    wanted: Mapping[str, Cast],
-) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
-    """Each batch as it was read, as the model saw it, and its predictions, in order."""
-    waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
-
-    def remembered() -> Iterator[pa.RecordBatch]:
-        failed = dict.fromkeys(wanted, 0)
-        for batch in batches:
-            seen, lost = cast_rows(batch, wanted, failed) if wanted else (batch, None)
-            waiting.append((batch, seen, lost))
-            yield seen
-
-    for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
-        batch, seen, lost = waiting.popleft()
-        if lost is not None:
-            why = pc.coalesce(lost, predictions.column(REASON))
-            at = predictions.schema.get_field_index(REASON)
-            predictions = predictions.set_column(at, REASON, why)
-        yield batch, seen, predictions
 
 
 def _precision_error(

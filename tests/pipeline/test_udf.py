@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -12,6 +15,7 @@ from conftest import ENCODING, Small, sample
 from nocturne.engine import TorchModel, score
 from nocturne.errors import ConfigError, ModelError
 from nocturne.spark import score_udf
+from nocturne.tracking import connect, experiment_id
 
 
 @pytest.fixture
@@ -59,3 +63,58 @@ def test_a_model_that_is_not_there_and_a_wrong_number_of_columns(spark, uri: str
     udf = score_udf(spark, "models:/small@champion", tracking_uri=uri)
     with pytest.raises(ConfigError, match="got 1 columns, the model takes 3: x, y, word"):
         udf("x")
+
+
+@pytest.fixture(scope="module")
+def hours(registry: Path) -> str:
+    """The registry's URI, with the model "hours" in it: what the clock of column "at" shows."""
+
+    class Hours(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return model_input["at"].dt.hour.astype(float)
+
+    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "hours"))
+    at = pd.DataFrame({"at": pd.to_datetime(["2026-01-01 03:00"])})
+    signature = mlflow.models.infer_signature(at, pd.Series([3.0]))
+    mlflow.pyfunc.log_model(
+        name="hours", python_model=Hours(), signature=signature, registered_model_name="hours",
+        pip_requirements=[],
+    )  # fmt: skip
+    return uri
+
+
+@pytest.fixture
+def berlin(spark):  # type: ignore[no-untyped-def]
+    """A session in Berlin with one moment: 23:30 there, 22:30 in UTC."""
+    spark.conf.set("spark.sql.session.timeZone", "Europe/Berlin")
+    moment = dt.datetime(2026, 1, 1, 22, 30, tzinfo=dt.UTC)
+    yield spark.createDataFrame(pa.table({"at": pa.array([moment], pa.timestamp("us", "UTC"))}))
+    spark.conf.unset("spark.sql.session.timeZone")
+
+
+@pytest.mark.parametrize(("clock", "hour"), [("local", 23.0), ("utc", 22.0), ("Asia/Tokyo", 7.0)])
+def test_the_clock_of_a_named_zone_is_asked_for(
+    spark, hours: str, berlin, clock: str, hour: float
+) -> None:  # type: ignore[no-untyped-def]
+    given = {"tracking_uri": hours, "allow_pickle": True}
+    udf = score_udf(spark, "models:/hours/1", cast={"at": clock}, **given)
+    assert berlin.select(udf()).toArrow().column(0).to_pylist() == [hour]
+    told = "is timestamp.*Europe/Berlin.*the model wants datetime in no time zone"
+    with pytest.raises(Exception, match=told):
+        berlin.select(score_udf(spark, "models:/hours/1", **given)()).toArrow()
+
+
+def test_a_decimal_is_a_number_where_cast_says_so(spark, uri: str) -> None:  # type: ignore[no-untyped-def]
+    table = sample(300)
+    given = spark.createDataFrame(table).selectExpr("*", "cast(x as decimal(20, 12)) as exact")
+    how = {"tracking_uri": uri, "cast": {"x": "double"}}
+    found = given.withColumn("p", score_udf(spark, "models:/small/1", **how)("exact", "y", "word"))
+    found = found.toArrow().sort_by("id")
+    np.testing.assert_allclose(found["p"].to_numpy(), _expected(table), rtol=1e-5)
+    refused = score_udf(spark, "models:/small/1", tracking_uri=uri)("exact", "y", "word")
+    with pytest.raises(Exception, match=r"(?s)is decimal128\(20, 12\), the model wants a number"):
+        given.select(refused).toArrow()
+    none = score_udf(spark, "models:/small/1", tracking_uri=uri, cast={"z": "double"})()
+    with pytest.raises(Exception, match="column 'z' of input.cast is none that the model reads"):
+        given.select(none).toArrow()

@@ -20,7 +20,7 @@ from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
 from nocturne.engine.post import POST
-from nocturne.engine.score import REASON, score
+from nocturne.engine.score import REASON, score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
 from nocturne.engine.torch_model import TorchModel
 
@@ -43,5 +43,6 @@ __all__ = [
     "load_trusted",
     "pick_device",
     "score",
+    "score_cast",
     "search",
 ]

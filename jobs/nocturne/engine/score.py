@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.encoding import Encoding
+from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.encode import Encoded, encode, rows
 from nocturne.engine.model import Array, Model, Raw
 from nocturne.errors import ModelError, NocturneError
+from nocturne.roles import Cast
 
-__all__ = ["REASON", "score"]
+__all__ = ["REASON", "score", "score_cast"]
 
 _HOPELESS = 1000
 """Rows, from the first, on all of which the model raises: then the model is at fault."""
@@ -70,6 +74,41 @@ def score(
             waiting = None
     if waiting is not None:
         yield waiting()
+
+
+def score_cast(
+    batches: Iterable[pa.RecordBatch],
+    model: Model,
+    encoding: Encoding,
+    wanted: Mapping[str, Cast],
+    *,
+    micro_batch: int = 1024,
+) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
+    """``score`` of batches whose columns are cast first, as ``nocturne.fitting.casts`` says.
+
+    Yields each batch as it was read, as the model saw it, and its predictions, in order. A value
+    that can't be cast is the reason why its row has none.
+
+    Raises:
+        InputError: not one of the first thousand values of a column can be cast.
+        ModelError: as ``score``.
+    """
+    waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
+
+    def remembered() -> Iterator[pa.RecordBatch]:
+        failed = dict.fromkeys(wanted, 0)
+        for batch in batches:
+            seen, lost = cast_rows(batch, wanted, failed) if wanted else (batch, None)
+            waiting.append((batch, seen, lost))
+            yield seen
+
+    for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
+        batch, seen, lost = waiting.popleft()
+        if lost is not None:
+            why = pc.coalesce(lost, predictions.column(REASON))
+            at = predictions.schema.get_field_index(REASON)
+            predictions = predictions.set_column(at, REASON, why)
+        yield batch, seen, predictions
 
 
 def _waited(begun: Callable[[], Raw] | None) -> Raw | None:

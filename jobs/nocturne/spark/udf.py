@@ -8,15 +8,18 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError
+from nocturne.errors import ConfigError, InputError
+from nocturne.fitting import casts, check_columns
+from nocturne.normal import normal
 from nocturne.registry import resolve
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def score_udf(
     *,
     tracking_uri: str | None = None,
     allow_pickle: bool = False,
+    cast: Mapping[str, str] | None = None,
     device: str = "cpu",
     precision: str = "float32",
     micro_batch: int = 1024,
@@ -46,6 +50,9 @@ def score_udf(
     columns in the order of ``columns`` (an attribute of what is returned). The value is the
     model's output, post-processed, or a struct of its outputs if it has several; null where a
     row has no prediction. It is an Arrow UDF over an iterator of batches: no pandas on the way.
+    What a pipeline would refuse of a column's type, it refuses too (docs/pipeline.md): Spark's
+    ``timestamp`` where the session's zone is not UTC, a decimal for a float, unless ``cast`` says
+    what the model is to see.
 
     The model's files go to the workers with ``SparkContext.addFile``, so it works on a cluster.
 
@@ -53,12 +60,15 @@ def score_udf(
         model_uri: ``models:/name@alias`` or ``models:/name/3``, resolved now, once.
         tracking_uri: of the registry. Default: MLflow's current one.
         allow_pickle: load artifacts that run code when they are loaded.
+        cast: column -> what the model sees of it, as ``input.cast`` of a pipeline: ``local``,
+            ``double`` ...
         device, precision: where and how the model runs: ``cpu | cuda``, ``float32 | bfloat16``.
         micro_batch: rows through the model at once.
 
     Raises:
         ConfigError: ``model_uri`` is neither.
         ModelError: there is no such model, or it can't be scored.
+        InputError: in the query that uses it: a column's type does not fit the model.
     """
     import mlflow
     from pyspark.sql.functions import arrow_udf
@@ -91,10 +101,11 @@ def score_udf(
     several = len(outputs) > 1
     kind: Any = StructType([StructField(*o) for o in outputs]) if several else outputs[0][1]
     settings = {"device": device, "precision": precision}
-    name, spec, backend = archive.name, encoding.to_json(), ref.backend
+    name, spec, backend, told = archive.name, encoding.to_json(), ref.backend, dict(cast or {})
 
     def scored(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-        yield from _score(name, spec, backend, settings, columns, micro_batch, batches)
+        records = (pa.RecordBatch.from_arrays(list(b), names=columns) for b in batches)
+        yield from _score(name, spec, backend, settings, told, micro_batch, records)
 
     def alone(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         yield from scored((batch,) for batch in batches)
@@ -121,19 +132,30 @@ def _score(
     spec: str,
     backend: str,
     settings: dict[str, str],
-    columns: list[str],
+    told: dict[str, str],
     micro_batch: int,
-    batches: Iterator[tuple[pa.Array, ...]],
+    batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.Array]:
     """In a Python worker: predictions, null where a row has none."""
     import pyarrow.compute as pc
 
-    from nocturne.engine import REASON, score
+    from nocturne.engine import REASON, score_cast
 
+    first = next(batches, None)
+    if first is None:
+        return
     encoding = Encoding.from_json(spec)
+    if problems := check_columns(encoding, first.schema, told):
+        raise InputError(
+            "what score_udf is given does not fit the model:\n  "
+            + "\n  ".join(problems)
+            + "\ninput.cast is score_udf's argument here: cast={column: ...}",
+            problems=problems,
+        )
+    wanted = casts(encoding, first.schema, told)
     model = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
-    records = (pa.RecordBatch.from_arrays(list(b), names=columns) for b in batches)
-    for done in score(records, model, encoding, micro_batch=micro_batch):
+    read = map(normal, chain([first], batches))
+    for _, _, done in score_cast(read, model, encoding, wanted, micro_batch=micro_batch):
         good = done.column(REASON).is_null()
         values = [
             v if done.column(REASON).null_count == len(v)
