@@ -24,10 +24,11 @@ from nocturne.artifact import (
     mlmodel,
     require_plain_files,
 )
-from nocturne.encoding import ENCODING_FILE, FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.encoding import ENCODING_FILE, Encoding
 from nocturne.errors import ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
+from nocturne.signature import encoding_of_signature
 from nocturne.tracking import connect, reachable, without_secret
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Resolved:
                 "nocturne.contract.log_torch_model",
                 model=self.ref.name,
             )
-        return _encoding_of_signature(self.ref)
+        return encoding_of_signature(self.ref)
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -344,70 +345,3 @@ def _tree_digest(folder: Path) -> str:
 def _find(folder: str, name: str) -> Path | None:
     path = Path(folder) / name
     return path if path.is_file() else None
-
-
-def _encoding_of_signature(ref: ModelRef) -> Encoding:
-    """A pyfunc model's columns, types and outputs, from the signature in its MLmodel file."""
-    import json
-
-    what = _called(ref)
-    try:
-        signature = mlmodel(Path(ref.path), what).get("signature") or {}
-        inputs = _said(json.loads(signature.get("inputs") or "[]"), "inputs")
-        outputs = _said(json.loads(signature.get("outputs") or "[]"), "outputs")
-        named = bool(inputs) and all(c.get("name") and "type" in c for c in inputs)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"{what}: the signature in its MLmodel file can't be read ({error}); log it again with "
-            "signature=mlflow.models.infer_signature(frame, predictions)"
-        ) from None
-    if not named:
-        raise ModelError(
-            f"{what} has no signature with named columns, so "
-            "nothing says what it takes; log it with signature=mlflow.models.infer_signature("
-            "frame, predictions)"
-        )
-    unknown = sorted({str(c["type"]) for c in inputs} - set(FRAME_TYPES))
-    if unknown:
-        raise ModelError(
-            f"{what}: its signature has columns of type "
-            f"{', '.join(unknown)}; expected {choices(FRAME_TYPES)}"
-        )
-    features = tuple(
-        Feature(column=c["name"], type=c["type"], required=bool(c.get("required", True)))
-        for c in inputs
-    )
-    columns = tuple(
-        OutputSpec(o.get("name") or f"prediction_{i}", type=_output_type(o))
-        for i, o in enumerate(outputs)
-    )
-    if len(columns) < 2 and not (outputs and outputs[0].get("name")):
-        columns = (OutputSpec("prediction", type=columns[0].type if columns else "float64"),)
-    return Encoding((TensorSpec("frame", "frame", "frame", features),), columns)
-
-
-def _said(columns: Any, which: str) -> list[dict[str, Any]]:
-    """Raises: ValueError if they are no list of columns as MLflow writes them."""
-    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
-        raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
-    names = [c["name"] for c in columns if c.get("name") not in (None, "")]
-    odd = [n for n in names if not isinstance(n, str)]
-    if odd or len(set(names)) < len(names):
-        raise ValueError(f"its {which} have a name that is no text, or twice: {str(names)[:60]}")
-    for column in columns:
-        if not isinstance(column.get("required", True), bool):
-            raise ValueError(f"`required` of its {which} is {column['required']!r:.60}")
-        spec = column.get("tensor-spec")
-        if column.get("type") == "tensor" and not (isinstance(spec, dict) and "dtype" in spec):
-            raise ValueError(f"its {which} have a tensor without the dtype of its tensor-spec")
-    return columns
-
-
-def _output_type(output: Mapping[str, Any]) -> Any:
-    name = output.get("type")
-    if name == "tensor":
-        name = str(output["tensor-spec"]["dtype"])
-    known = {"long": "int64", "integer": "int64", "int64": "int64", "int32": "int64",
-             "string": "string", "boolean": "bool", "bool": "bool",
-             "float": "float32", "float32": "float32"}  # fmt: skip
-    return known.get(str(name), "float64")
