@@ -211,10 +211,11 @@ def path_keys(files: Iterable[str]) -> tuple[str, ...]:
     found = set()
     for file in files:
         folders = file.split("/")[:-1]
-        keys = [*takewhile(lambda part: "=" in part, folders)]
+        keys = [part.partition("=") for part in takewhile(lambda part: "=" in part, folders)]
         rest = folders[len(keys) :]
-        names = tuple(key.partition("=")[0] for key in keys)
-        found.add(() if any("=" in part for part in rest) else names)
+        whole = all(name and value for name, _, value in keys)  # Spark refuses "=1" and "region="
+        names = tuple(name for name, _, _ in keys)
+        found.add(names if whole and not any("=" in part for part in rest) else ())
     return found.pop() if len(found) == 1 else ()
 
 

@@ -21,24 +21,18 @@ from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
 from nocturne.fitting import check_columns, check_output
 from nocturne.normal import normal
-from nocturne.reading import check_unchanged, read_schema
+from nocturne.path_columns import of_run
+from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of, fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised
-from nocturne.walk import as_pattern, path_keys
+from nocturne.spark_files import read_files
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 __all__ = ["read_files", "score_query"]
-
-_STRICT = {
-    "ignoreMissingFiles": "false",
-    "ignoreCorruptFiles": "false",
-    "ignoredPathSegmentRegex": "^[._]",
-}
-"""Spark's defaults, whatever its configuration says: no planned file is left out."""
 
 _SCHEMA = "result string, error string, message string"
 
@@ -103,7 +97,10 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     assert run.query is not None
     query = run.query
     try:
-        frame = read_files(spark, query.format, query.options, run.input_dir, _planned(run))
+        files = _planned(run)
+        frame = read_files(
+            spark, query.format, query.options, run.input_dir, files, _given(run, files)
+        )
         if query.sql is None:
             return frame
         frame.createOrReplaceTempView("input")
@@ -121,38 +118,17 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
         ) from error  # fmt: skip
 
 
+def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
+    """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
+    assert run.query is not None
+    none = pa.RecordBatch.from_pydict({})
+    return None if run.query.sql is not None else of_run(run, files) or none
+
+
 def _planned(run: Run, table: str = "") -> list[str]:
     """Relative paths of the planned files: of the input, or of a table that the SQL names."""
     split = [file.path.rpartition(TABLE_MARK) for file in run.files]
     return [path for name, _, path in split if name == table]
-
-
-def read_files(
-    spark: SparkSession, format_: str, options: dict[str, str], folder: str, files: list[str]
-) -> DataFrame:
-    """Exactly these files, whatever folders they lie in.
-
-    Spark's own listing would leave out what lies beside ``key=value`` folders, and below others.
-    Keys that all of the paths have become columns, unless a file holds such a column: then what
-    the files say counts, as for the other reader.
-    """
-    paths = [as_pattern(Path(folder) / file) for file in files]
-
-    def load(how: dict[str, str]) -> DataFrame:
-        return spark.read.options(**{**_STRICT, **how, **options}).format(format_).load(paths)
-
-    if {"basepath", "recursivefilelookup"} & {name.lower() for name in options}:
-        return load({})  # the YAML says what becomes a column
-    plain = load({"recursiveFileLookup": "true"})
-    keys = {key.lower() for key in path_keys(files)}
-    if not keys:
-        return plain
-    named = set(plain.columns)  # of the file that Spark looked at
-    if format_ == "parquet":
-        named.update(*(read_schema(Path(folder) / file).names for file in files))
-    if keys & {name.lower() for name in named}:
-        return plain
-    return load({"basePath": folder})
 
 
 def _fitting(frame: DataFrame, run: Run) -> DataFrame:
