@@ -107,7 +107,9 @@ def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
         pa.uint32(): pd.UInt32Dtype(),
         pa.uint64(): pd.UInt64Dtype(),
     }
-    series: pd.Series[Any] = column.to_pandas(
-        types_mapper=masked.get if column.null_count else None
-    )
+    mapper = masked.get if column.null_count else None
+    try:
+        series: pd.Series[Any] = column.to_pandas(types_mapper=mapper)
+    except ValueError:  # days that Python can't hold
+        series = column.to_pandas(types_mapper=mapper, date_as_object=False)
     return series
