@@ -29,7 +29,7 @@ from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
-           "given_types", "keys_as_columns", "query_pieces", "refuse_untyped", "run_key",
+           "given_types", "keys_as_columns", "query_pieces", "run_key",
            "split_keys"]  # fmt: skip
 
 Piece = tuple[InputFile, tuple[int, ...], int, int]
@@ -229,22 +229,6 @@ def check_schema(
     given = coarse | (untyped & origin.keys())
     known = [f for f in fields if f.name in given and not pa.types.is_null(f.type)]
     return pa.schema(fields), pa.schema(known)
-
-
-def refuse_untyped(folder: Path, files: Sequence[InputFile], names: Collection[str]) -> None:
-    """Spark reads a column without a type as integers, which other files' values are not.
-
-    Raises:
-        InputError: a file has such a column, of ``names``.
-    """
-    for file in files:
-        schema = read_schema(folder / file.path) if file.rows else ()
-        if untyped := [f.name for f in schema if pa.types.is_null(f.type) and f.name in names]:
-            raise InputError(
-                f"{folder / file.path}: the columns {', '.join(untyped)} have no type, since all "
-                "their values are null, and Spark can't read that beside other files. Have them "
-                "written with their type, or use scoring.reader: pyarrow"
-            )
 
 
 def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:

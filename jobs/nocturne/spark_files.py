@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from nocturne.errors import InputError, choices, printable
 from nocturne.path_columns import HIVE_NULL, by_options, unheld
-from nocturne.reading import read_schema
+from nocturne.reading import read_footer, read_schema
 from nocturne.walk import as_pattern, path_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["read_files", "with_keys"]
+__all__ = ["read_files", "refuse_untyped", "with_keys"]
 
 _STRICT = {
     "ignoreMissingFiles": "false",
@@ -143,3 +143,19 @@ def _as_text(spark: SparkSession) -> Iterator[None]:
         yield
     finally:
         spark.conf.set(_GUESSES, before)
+
+
+def refuse_untyped(files: Iterable[Path], names: Collection[str]) -> None:
+    """Spark reads a column without a type as integers, which other files' values are not.
+
+    Raises:
+        InputError: a Parquet file with rows has such a column, of ``names``.
+    """
+    for path in files:
+        untyped = [f.name for f in read_schema(path) if pa.types.is_null(f.type)]
+        if (named := [name for name in untyped if name in names]) and read_footer(path).num_rows:
+            raise InputError(
+                f"{path}: the columns {', '.join(named)} have no type, since all their values are "
+                "null, and Spark can't read that beside other files. Have them written with their "
+                "type, or use scoring.reader: pyarrow"
+            )

@@ -51,6 +51,7 @@ from nocturne.records import (
     read,
     write,
 )
+from nocturne.spark_files import refuse_untyped
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -208,7 +209,7 @@ def _plan(
             given=given,
         )
         if query is not None:
-            plan.refuse_untyped(folder, files, {*encoding.columns, *columns})
+            refuse_untyped(map(folder.joinpath, names), {*encoding.columns, *columns})
         _check_sensitive(pipeline.quality.sensitive, schema.names)
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -27,7 +28,7 @@ from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of, fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised
-from nocturne.spark_files import read_files
+from nocturne.spark_files import read_files, refuse_untyped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -108,6 +109,8 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
             table = read_files(spark, "parquet", {}, path, _planned(run, name))
             table.createOrReplaceTempView(name)
         return spark.sql(query.sql, args=dict(run.partition.keys))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"Spark can't read the input of {run.pipeline} as its YAML says: "
@@ -142,6 +145,13 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     needed = (*run.keys, *run.passthrough)
     problems = check_columns(encoding, schema, run.casts, cast_text=run.cast_text)
     problems += check_output(encoding, schema, needed, run.keys if run.unique_keys else ())
+    wanted = [name for name in run.reads(encoding.columns) if name in schema.names]
+    problems += [
+        f"column {name!r} has no type (void), since all its values are null; say one: "
+        f"CAST(NULL AS STRING) AS {name}"
+        for name in wanted
+        if pa.types.is_null(schema.field(name).type)
+    ]
     if problems:
         raise InputError(
             f"what Spark reads for {run.pipeline} does not fit the model:\n  "
@@ -149,8 +159,26 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
         )
-    wanted = run.reads(encoding.columns)
-    return frame.select(*(f"`{name}`" for name in wanted if name in schema.names))
+    found = frame.select(*(f"`{name}`" for name in wanted))
+    _refuse_untyped(found)
+    return found
+
+
+def _refuse_untyped(frame: DataFrame) -> None:
+    """As the plan does where there is no SQL, of the columns of files that Spark will read.
+
+    Raises:
+        InputError: a file has no type for one of them.
+    """
+    leaves = frame._jdf.queryExecution().sparkPlan().collectLeaves()
+    for leaf in (leaves.apply(number) for number in range(leaves.size())):
+        if leaf.getClass().getSimpleName() != "FileSourceScanExec":
+            continue
+        relation = leaf.relation()
+        if relation.fileFormat().toString() == "Parquet":
+            names = list(leaf.requiredSchema().fieldNames())
+            for uri in relation.location().inputFiles():
+                refuse_untyped([Path(unquote(urlsplit(uri).path))], names)
 
 
 def _check_unchanged(run: Run) -> None:
