@@ -362,7 +362,7 @@ def test_both_readers_have_the_same_of_the_files_paths(project, tmp_path: Path) 
         assert found.schema.names == direct.schema.names
         assert found.equals(direct.cast(found.schema))
         assert night.manifest is not None
-        assert night.manifest.quality_failed == ()
+        assert night.manifest.quality_verdict == "ok"
 
 
 def test_csv_has_keys_of_its_paths_as_parquet_has_them(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
