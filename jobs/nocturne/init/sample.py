@@ -74,27 +74,28 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
         )
     numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
     rows = pa.concat_tables(parts.values())
-    constants = frozenset(table.layout).difference(_held(table, chosen[-1]))
+    given = _of_paths(table, chosen[-1], table.files(chosen[-1]), columns)
+    constants = frozenset(table.layout).intersection(given.schema.names if given else ())
     return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
 
 
-def _held(table: Table, partition: Partition) -> set[str]:
-    """The names of the columns that a partition's files hold themselves."""
-    return {name for path in table.files(partition) for name in read_schema(path).names}
-
-
-def _keys(table: Table, partition: Partition, files: Sequence[str]) -> list[str]:
-    """The keys of the files' paths that are columns."""
-    keys = unheld(keys_of(partition, files), _held(table, partition))
-    return [key for key in keys if keys.count(key) == 1]
+def _of_paths(
+    table: Table, partition: Partition, files: Sequence[Path], columns: Collection[str] | None
+) -> pa.RecordBatch | None:
+    """The keys of the files' paths that are columns, of ``columns``; a row a file."""
+    folder = table.path / partition.path
+    below = [path.relative_to(folder).as_posix() for path in files]
+    keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
+    keys = [key for key in keys if keys.count(key) == 1]
+    if keys:
+        keys = unheld(keys, (name for path in files for name in read_schema(path).names))
+    return path_columns(partition, table.layout, below, keys)
 
 
 def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
     """Of the files that have the types of the first one with rows."""
     files = table.files(partition)
-    below = [path.relative_to(table.path / partition.path).as_posix() for path in files]
-    keys = [k for k in _keys(table, partition, below) if columns is None or k in columns]
-    given = path_columns(partition, table.layout, below, keys)
+    given = _of_paths(table, partition, files, columns)
     batches: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     left = _ROWS
