@@ -141,6 +141,8 @@ class FarTime(datetime):
 _UTC = "+00:00"
 _FAR = re.compile(r"-|\d{5}|0000")
 """How a time begins that is a ``FarTime``."""
+_WHOLE = re.compile(r"\.0+$")
+"""Of a time without a fraction of a second."""
 
 
 def pythons(column: Any) -> list[Any]:
@@ -163,7 +165,7 @@ def _python(value: pa.Scalar) -> Any:
         if pa.types.is_date(type_):
             return FarTime.of(str(np.datetime64(value.value, _UNITS[type_])))
         if pa.types.is_timestamp(type_):
-            moment = str(np.datetime64(value.value, type_.unit))
+            moment = _WHOLE.sub("", str(np.datetime64(value.value, type_.unit)))
             return FarTime.of(moment + (_UTC if type_.tz else ""))
         return str(value)  # of a nested value, as Arrow writes it
 

@@ -80,16 +80,26 @@ def test_a_key_below_the_partition_is_feature_passthrough_and_segment_as_a_colum
 def test_keys_of_the_partition_are_keys_passthrough_and_a_cast_feature(
     project: MakeProject, tmp_path: Path
 ) -> None:
-    layout = {"y": "3", "ds": "%Y-%m-%d", "hour": "%H"}
-    project(input__partition=layout, input__cast={"y": "double"},
-            output__keys=["id", "hour"], output__passthrough=["ds", "y"])  # fmt: skip
-    table = pq.read_table(tmp_path / "data" / f"ds={DAY}" / "part-0.parquet", partitioning=None)
+    loaded = project()
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at = table.schema.get_field_index("y")
+    pq.write_table(table.set_column(at, "y", pa.array([3.0] * table.num_rows)), path)
+    night_of(loaded, DAY)
+    expected = _out(tmp_path)
+
+    shutil.rmtree(tmp_path / "data")
     folder = tmp_path / "data" / "y=3" / f"ds={DAY}" / "hour=05"
     folder.mkdir(parents=True)
-    shutil.rmtree(tmp_path / "data" / f"ds={DAY}")
     pq.write_table(table.drop_columns(["y"]), folder / "part-0.parquet")
+    yaml_ = tmp_path / "conf" / "pipelines" / "p.yaml"
+    said = yaml.safe_load(yaml_.read_text())
+    said["input"] |= {"partition": {"y": "3", "ds": "%Y-%m-%d", "hour": "%H"},
+                      "cast": {"y": "double"}}  # fmt: skip
+    said["output"] = {"path": "out/b", "keys": ["id", "hour"], "passthrough": ["ds", "y"]}
+    yaml_.write_text(yaml.safe_dump(said, sort_keys=False))
     night_of(config.load("p"), f"{DAY}T05")
-    out = tmp_path / "out" / "scores" / "y=3" / f"ds={DAY}" / "hour=05"
+    out = tmp_path / "out" / "b" / "y=3" / f"ds={DAY}" / "hour=05"
     found = pq.read_table(out, partitioning=None).sort_by("id")
     assert [found.schema.field(n).type for n in ("hour", "ds", "y")] == [
         pa.int32(), pa.date32(), pa.string(),
@@ -97,21 +107,6 @@ def test_keys_of_the_partition_are_keys_passthrough_and_a_cast_feature(
     assert found.select(["hour", "ds", "y"]).slice(0, 1).to_pylist() == [
         {"hour": 5, "ds": dt.date.fromisoformat(DAY), "y": "3"}
     ]
-
-    y = pa.array([3.0] * table.num_rows)
-    plain = config.load(
-        "p",
-        overrides={"input.partition": {"ds": "%Y-%m-%d"}, "input.cast": {}, "output.path": "out/b",
-                   "output.keys": ["id"], "output.passthrough": []},
-    )  # fmt: skip
-    (tmp_path / "data" / f"ds={DAY}").mkdir()
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("y"), "y", y),
-        tmp_path / "data" / f"ds={DAY}" / "part-0.parquet",
-    )
-    shutil.rmtree(tmp_path / "data" / "y=3")
-    night_of(plain, DAY)
-    expected = pq.read_table(tmp_path / "out" / "b" / f"ds={DAY}", partitioning=None).sort_by("id")
     assert found["score"].to_pylist() == pytest.approx(expected["score"].to_pylist(), abs=1e-6)
 
 
