@@ -606,7 +606,7 @@ def test_links_among_partition_folders_that_double_on_each_level_end(run: Init, 
 
 
 CASTS: dict[str, tuple[pa.Array, str]] = {
-    "decimals": (pa.array([1, 2, 3]).cast(pa.decimal128(9, 2)), "double"),
+    "decimals": (pa.array([1, 2, 3]).cast(pa.decimal128(21, 2)), "double"),
     "text": (pa.array(["1.5", " 2", None]), "double"),
 }
 

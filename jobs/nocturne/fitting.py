@@ -99,7 +99,7 @@ def casts(
 
 def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
     """What ``input.cast`` could say of columns that the model does not take as they are."""
-    found = {}
+    found: dict[str, str] = {}
     for column, wanted in _parts(encoding).items():
         if len(schema.get_all_field_indices(column)) == 1:
             type_ = schema.field(column).type

@@ -66,10 +66,11 @@ def _read(
     with readable(path), pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
         there = list(file.schema_arrow.names)
         table = normal(file.read(columns=[name for name in there if name in wanted]))
-    for name in given.schema.names if given is not None else ():
-        there.append(name)
-        if name in wanted:
-            table = table.append_column(name, pa.repeat(given.column(name)[0], table.num_rows))
+    if given is not None:
+        there += given.schema.names
+        for name in given.schema.names:
+            if name in wanted:
+                table = table.append_column(name, pa.repeat(given.column(name)[0], table.num_rows))
     return table, there
 
 
