@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, TensorSpec
 
 __all__ = ["PyfuncModel", "load"]
+
+Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
+"""What a model is called with: a frame, an array, or arrays by name."""
 
 _NULLABLE: dict[Any, Any] = {
     pa.int32(): pd.Int32Dtype(),
@@ -24,16 +29,23 @@ _NULLABLE: dict[Any, Any] = {
 
 
 class PyfuncModel:
-    """A pyfunc model that takes one frame and returns a vector, a matrix or a frame."""
+    """A pyfunc model that returns a vector, a matrix or a frame.
 
-    def __init__(self, model: mlflow.pyfunc.PyFuncModel) -> None:
-        self.model = model
+    Args:
+        given: makes of encoded rows what the model takes.
+        params: what it is given with every batch.
+    """
 
-    def predict(
-        self, encoded: Sequence[pa.RecordBatch]
-    ) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
-        frame = _frame(encoded[0])
-        result = self.model.predict(frame)
+    def __init__(
+        self,
+        model: mlflow.pyfunc.PyFuncModel,
+        given: Callable[[Sequence[Any]], Given],
+        params: dict[str, Any],
+    ) -> None:
+        self.model, self.given, self.params = model, given, params
+
+    def predict(self, encoded: Sequence[Any]) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
+        result = self.model.predict(self.given(encoded), params=self.params or None)
         if isinstance(result, dict):
             return {str(name): np.asarray(values) for name, values in result.items()}
         if isinstance(result, pd.DataFrame):
@@ -44,16 +56,70 @@ class PyfuncModel:
         return [values]
 
 
-def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
-    """Integers and booleans with nulls stay what they are (pandas' masked types)."""
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        masked = _NULLABLE.get(column.type) if column.null_count else None
-        columns[name] = column.to_pandas(types_mapper=lambda _, m=masked: m)
-    return pd.DataFrame(columns)
-
-
 def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
-    return PyfuncModel(mlflow.pyfunc.load_model(path))
+    model = mlflow.pyfunc.load_model(path)
+    given = _giver(model, encoding.inputs)
+    _unchecked(model)
+    return PyfuncModel(model, given, encoding.params)
+
+
+def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
+    """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
+
+    It would copy every column once more, and refuse a missing value in optional integers and
+    categories, which are text to a signature. Params are still held against it. What MLflow makes
+    of a frame by type hints or an example stays its own.
+    """
+    signature = model.metadata.signature
+    if signature is None or model.metadata._is_signature_from_type_hint():
+        return
+    if model.metadata._is_type_hint_from_example():
+        return
+    model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
+
+
+def _giver(
+    model: mlflow.pyfunc.PyFuncModel, specs: Sequence[TensorSpec]
+) -> Callable[[Sequence[Any]], Given]:
+    """What makes of encoded rows what the model takes: by its signature, if it has one."""
+    schema = model.metadata.get_input_schema()
+    if schema is not None and schema.is_tensor_spec():
+        tensors = {tensor.name or "": (tensor.shape, tensor.type) for tensor in schema.inputs}
+        return partial(_arrays, [(spec.name, *tensors[spec.name]) for spec in specs])
+    if specs[0].encoder != "frame":
+        return partial(_arrays, [(spec.name, (-1, -1), np.dtype(spec.dtype)) for spec in specs])
+    return partial(_frame, bool(specs[0].name))
+
+
+def _arrays(
+    tensors: Sequence[tuple[str, tuple[int, ...], np.dtype[Any]]], encoded: Sequence[Any]
+) -> Given:
+    """The one array without a name, or arrays by name; name, shape and dtype of each are given."""
+    made = {
+        name: _array(item, shape, dtype)
+        for (name, shape, dtype), item in zip(tensors, encoded, strict=True)
+    }
+    return made.get("", made)
+
+
+def _array(item: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Of encoded rows [rows, n], or of a batch of text columns, as an array [rows, ...]."""
+    if isinstance(item, pa.RecordBatch):
+        columns = [column.to_numpy(zero_copy_only=False) for column in item.columns]
+        item = np.stack(columns, axis=1).astype(dtype)
+    return np.ascontiguousarray(item).reshape(len(item), *shape[1:])
+
+
+def _frame(named: bool, encoded: Sequence[Any]) -> pd.DataFrame:
+    """A frame; without names its columns are 0, 1, 2 ...
+
+    Integers and booleans with nulls stay what they are (pandas' masked types).
+    """
+    [batch] = encoded
+    columns: dict[Any, Any] = {}
+    for number, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        masked = _NULLABLE.get(column.type) if column.null_count else None
+        columns[name if named else number] = column.to_pandas(types_mapper=lambda _, m=masked: m)
+    return pd.DataFrame(columns)

@@ -25,10 +25,11 @@ from nocturne.artifact import (
     require_plain_files,
 )
 from nocturne.encoding import ENCODING_FILE, Encoding
-from nocturne.errors import ModelError, RegistryUnavailable, choices, disk_errors
+from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
 from nocturne.signature import encoding_of_signature
+from nocturne.takes import Inputs
 from nocturne.tracking import connect, reachable, without_secret
 
 if TYPE_CHECKING:
@@ -39,16 +40,23 @@ __all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resol
 
 
 class Resolved:
-    """A pinned model with what was logged beside it."""
+    """A pinned model with what was logged beside it, and what the YAML says that it takes."""
 
-    def __init__(self, ref: ModelRef) -> None:
-        self.ref = ref
+    def __init__(
+        self, ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        self.ref, self.inputs, self.params = ref, inputs, params or {}
 
     @cached_property
     def encoding(self) -> Encoding:
         """The encoding spec, or for a pyfunc model what its MLflow signature says."""
         found = _find(self.ref.path, ENCODING_FILE)
         if found is not None:
+            if self.inputs or self.params:
+                raise ConfigError(
+                    f"model.inputs and model.params: model {self.ref.name} version "
+                    f"{self.ref.version} takes what its own {ENCODING_FILE} says; take them out"
+                )
             return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
         if self.ref.backend != "pyfunc":
             raise ModelError(
@@ -57,7 +65,7 @@ class Resolved:
                 "nocturne.contract.log_torch_model",
                 model=self.ref.name,
             )
-        return encoding_of_signature(self.ref)
+        return encoding_of_signature(self.ref, self.inputs, self.params)
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -81,8 +89,13 @@ def resolve(
     allow_pickle: bool,
     tracking_uri: str,
     store: Path,
+    inputs: Inputs | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """The model behind a selector, downloaded into ``store`` and verified.
+
+    Args:
+        inputs, params: what it is given, as ``model`` of a pipeline says them.
 
     Raises:
         ModelError: no such model, alias, tags or version (lists what exists), no flavor that
@@ -95,7 +108,8 @@ def resolve(
         found = _select(client, name, alias, tags, version, tracking_uri)
         with disk_errors():
             folder, sha256 = _pin(client, found, store)
-    return Resolved(_ref(found, _words(alias, tags, version), folder, sha256, allow_pickle))
+    ref = _ref(found, _words(alias, tags, version), folder, sha256, allow_pickle)
+    return Resolved(ref, inputs, params)
 
 
 def version_of(
