@@ -28,8 +28,8 @@ from nocturne.encoding import ENCODING_FILE, Encoding
 from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
-from nocturne.signature import encoding_of_signature
-from nocturne.takes import Inputs
+from nocturne.signature import encoding_of_signature, signature_of
+from nocturne.takes import Inputs, Takes
 from nocturne.tracking import connect, reachable, without_secret
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ class Resolved:
                 model=self.ref.name,
             )
         return encoding_of_signature(self.ref, self.inputs, self.params)
+
+    @cached_property
+    def takes(self) -> Takes | None:
+        """What a pyfunc model's signature says of its inputs; None where a spec says it."""
+        if self.ref.backend != "pyfunc" or _find(self.ref.path, ENCODING_FILE) is not None:
+            return None
+        return signature_of(self.ref).takes
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -151,9 +158,11 @@ def _select(
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         known = [m.name for m in client.search_registered_models(max_results=100)]
+        before, _, after = name.rpartition("@")
+        hint = f" (an alias is model.alias: {after})" if before in known else ""
         raise ModelError(
             f"no model {name!r} in the registry at {without_secret(uri)}: it has "
-            f"{choices(known)}. Correct model.name, or register it with "
+            f"{choices(known)}. Correct model.name{hint}, or register it with "
             "mlflow.register_model",
             name=name,
         ) from None

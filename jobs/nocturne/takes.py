@@ -38,59 +38,55 @@ class Slot:
     shape: tuple[int, ...] = ()
     required: bool = True
 
-    @property
-    def width(self) -> int | None:
-        """Values a row; None if any number will do.
-
-        Raises:
-            ModelError: its rows have no shape that columns could fill.
-        """
-        if not self.shape:
-            return 1
-        rest = self.shape[1:]
-        if self.shape[0] != -1 or rest.count(-1) > 1:
-            raise ModelError(
-                f"its signature wants a tensor of shape {self.shape}; expected (-1, ...), any "
-                "number of rows of one shape. Log it again with such a signature"
-            )
-        return None if -1 in rest else prod(rest)
-
     def words(self) -> str:
         """As it is called in messages."""
         name = f"{self.name}: " if self.name else ""
         return f"{name}{self.type}" + (f" {list(self.shape)}" if self.shape else "")
 
+    def width(self, what: str) -> tuple[int, bool]:
+        """Values a row, and whether multiples of it will do.
+
+        Raises:
+            ModelError: its rows have no shape that columns could fill.
+        """
+        if not self.shape:
+            return 1, False
+        rest = self.shape[1:]
+        if self.shape[0] != -1 or rest.count(-1) > 1:
+            raise ModelError(
+                f"{what}: its signature has a tensor of shape {list(self.shape)}; expected "
+                "[-1, ...], any number of rows of one shape. Log it with such a signature"
+            )
+        return prod(n for n in rest if n != -1), -1 in rest
+
     def tensor(self, columns: Sequence[str], what: str) -> TensorSpec:
-        """Filled with columns, by position.
+        """Filled with columns by position, or with one column of lists.
 
         Raises:
             ConfigError: they are not as many as it takes.
             ModelError: it is of a type or shape that columns can't fill.
         """
-        width = self.width
-        multiple = prod(n for n in self.shape[1:] if n != -1)
-        fits = len(columns) % multiple == 0 if width is None else len(columns) == width
-        if self.type in _TEXT:
-            features = tuple(Feature(name, type="string") for name in columns)
-            spec = TensorSpec(self.name, "frame", "frame", features)
-        elif self.type not in (*WHOLE, "float32", "float64"):
+        width, several = self.width(what)
+        text = self.type in _TEXT
+        if not text and self.type not in (*WHOLE, "float32", "float64"):
             raise ModelError(
                 f"{what}: its signature has a tensor of {self.type}; expected float32, float64, "
                 f"{choices(sorted(WHOLE))}, or text"
             )
-        elif not fits and len(columns) == 1 and width is not None:
+        dtype = cast(Dtype, self.type)
+        if len(columns) == 1 and width > 1 and not several and not text:
             feature = Feature(columns[0], length=width, pad=None)
-            return TensorSpec(self.name, cast(Dtype, self.type), "list", (feature,))
-        else:
-            features = tuple(Feature(name, fill=None) for name in columns)
-            spec = TensorSpec(self.name, cast(Dtype, self.type), "numeric", features)
-        if not fits:
-            many = f"a multiple of {multiple}" if width is None else str(width)
+            return TensorSpec(self.name, dtype, "list", (feature,))
+        if len(columns) % width if several else len(columns) != width:
             raise ConfigError(
-                f"model.inputs has {len(columns)} columns for {self.words()}; {what} takes {many} "
-                "there, or one column of lists"
+                f"model.inputs has {len(columns)} columns for {self.words()}; {what} takes "
+                f"{'a multiple of ' if several else ''}{width} there, or one column of lists"
             )
-        return spec
+        if text:
+            words = tuple(Feature(name, type="string") for name in columns)
+            return TensorSpec(self.name, "frame", "frame", words)
+        numbers = tuple(Feature(name, fill=None) for name in columns)
+        return TensorSpec(self.name, dtype, "numeric", numbers)
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,7 @@ def _slot(column: Mapping[str, Any]) -> Slot:
     if type_ == "tensor":
         spec = column["tensor-spec"]
         shape = tuple(spec.get("shape") or (-1,))
-        if not all(isinstance(n, int) for n in shape):
+        if not all(isinstance(n, int) and (n == -1 or n > 0) for n in shape):
             raise ValueError(f"the shape of a tensor is {str(shape)[:60]}")
         return Slot(name, str(spec["dtype"]), shape)
     if type_ == "array" and isinstance(column["items"], Mapping):
