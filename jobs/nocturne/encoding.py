@@ -8,6 +8,7 @@ encoder, and the features that fill it, one column of the tensor each:
     category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
     list      one feature; ``length`` items a row, cut or padded with ``pad``; without one
               (None) a row whose list has not that many is not scored
+    text      words as they are; null is None, and of ``str`` it has no value, as of integers
     mask      one feature, a list too: 1 where ``list`` has an item, 0 where it has padding
     frame     the columns as they are, cast to ``type``: what a pyfunc model takes. Without a
               tensor's name (""), they go by position
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
@@ -54,10 +55,10 @@ MODEL_VERSION = "model_version"
 
 Dtype = Literal[
     "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8",
-    "bool", "frame",
+    "bool", "str", "object", "frame",
 ]  # fmt: skip
 
-WHOLE = frozenset(get_args(Dtype)) - {"float32", "float64", "frame"}
+WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
 """Of tensors' dtypes those without a value for what is missing."""
 
 FRAME_TYPES: dict[str, pa.DataType] = {
@@ -93,12 +94,16 @@ class Feature:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One argument of the model: [rows, features], or [rows, length] for a list."""
+    """One argument of the model: [rows, features], or [rows, length] for a list.
+
+    ``shape``, where it is given, is what a row is made: (28, 28), or () for [rows].
+    """
 
     name: str
     dtype: Dtype
-    encoder: Literal["numeric", "category", "list", "mask", "frame"]
+    encoder: Literal["numeric", "category", "list", "mask", "text", "frame"]
     features: tuple[Feature, ...]
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,14 @@ class Encoding:
         return max(1, total)
 
     def to_json(self) -> str:
-        """What keys are made of: a part that is not there leaves no trace in it."""
-        return dump({k: v for k, v in vars(self).items() if k != "params" or v})
+        """What later fields say by default is left out: it is part of run keys."""
+        said = asdict(self)
+        if not self.params:
+            del said["params"]
+        for tensor in said["inputs"]:
+            if tensor["shape"] is None:
+                del tensor["shape"]
+        return dump(said)
 
     @staticmethod
     def of(stored: Mapping[str, Any]) -> Encoding:

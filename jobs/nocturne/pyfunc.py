@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding, TensorSpec
+from nocturne.encoding import Encoding
 
 __all__ = ["PyfuncModel", "load"]
 
@@ -60,8 +60,10 @@ def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(path)
-    given = _giver(model, encoding.inputs)
     _unchecked(model)
+    names = [tensor.name for tensor in encoding.inputs]
+    framed = encoding.inputs[0].encoder == "frame"
+    given = partial(_frame, bool(names[0])) if framed else partial(_arrays, names)
     return PyfuncModel(model, given, encoding.params)
 
 
@@ -80,36 +82,10 @@ def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
     model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
 
 
-def _giver(
-    model: mlflow.pyfunc.PyFuncModel, specs: Sequence[TensorSpec]
-) -> Callable[[Sequence[Any]], Given]:
-    """What makes of encoded rows what the model takes: by its signature, if it has one."""
-    schema = model.metadata.get_input_schema()
-    if schema is not None and schema.is_tensor_spec():
-        tensors = {tensor.name or "": (tensor.shape, tensor.type) for tensor in schema.inputs}
-        return partial(_arrays, [(spec.name, *tensors[spec.name]) for spec in specs])
-    if specs[0].encoder != "frame":
-        return partial(_arrays, [(spec.name, (-1, -1), np.dtype(spec.dtype)) for spec in specs])
-    return partial(_frame, bool(specs[0].name))
-
-
-def _arrays(
-    tensors: Sequence[tuple[str, tuple[int, ...], np.dtype[Any]]], encoded: Sequence[Any]
-) -> Given:
-    """The one array without a name, or arrays by name; name, shape and dtype of each are given."""
-    made = {
-        name: _array(item, shape, dtype)
-        for (name, shape, dtype), item in zip(tensors, encoded, strict=True)
-    }
+def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
+    """Arrays by name, or the only one where it has none."""
+    made = dict(zip(names, encoded, strict=True))
     return made.get("", made)
-
-
-def _array(item: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Of encoded rows [rows, n], or of a batch of text columns, as an array [rows, ...]."""
-    if isinstance(item, pa.RecordBatch):
-        columns = [column.to_numpy(zero_copy_only=False) for column in item.columns]
-        item = np.stack(columns, axis=1).astype(dtype)
-    return np.ascontiguousarray(item).reshape(len(item), *shape[1:])
 
 
 def _frame(named: bool, encoded: Sequence[Any]) -> pd.DataFrame:

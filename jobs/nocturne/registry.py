@@ -49,30 +49,24 @@ class Resolved:
 
     @cached_property
     def encoding(self) -> Encoding:
-        """The encoding spec, or for a pyfunc model what its MLflow signature says."""
+        """The encoding spec, or else what the MLflow signature and the YAML say."""
         found = _find(self.ref.path, ENCODING_FILE)
-        if found is not None:
-            if self.inputs or self.params:
-                raise ConfigError(
-                    f"model.inputs and model.params: model {self.ref.name} version "
-                    f"{self.ref.version} takes what its own {ENCODING_FILE} says; take them out"
-                )
-            return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
-        if self.ref.backend != "pyfunc":
-            raise ModelError(
-                f"model {self.ref.name} version {self.ref.version} is a pt2 module without "
-                f"{ENCODING_FILE}: nothing says which columns become its tensors. Log it with "
-                "nocturne.contract.log_torch_model",
-                model=self.ref.name,
+        what = f"model {self.ref.name} version {self.ref.version}"
+        if found is not None and self.inputs:
+            raise ConfigError(
+                f"model.inputs: {what} has an {ENCODING_FILE} that says it; take it out"
             )
+        if self.params and (found is not None or self.ref.backend != "pyfunc"):
+            raise ConfigError(f"model.params: {what} is a torch graph, which takes none")
+        if found is not None:
+            return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
         return encoding_of_signature(self.ref, self.inputs, self.params)
 
     @cached_property
     def takes(self) -> Takes | None:
-        """What a pyfunc model's signature says of its inputs; None where a spec says it."""
-        if self.ref.backend != "pyfunc" or _find(self.ref.path, ENCODING_FILE) is not None:
-            return None
-        return signature_of(self.ref).takes
+        """What the MLflow signature says of the inputs; None where a spec says it."""
+        spec = _find(self.ref.path, ENCODING_FILE)
+        return signature_of(self.ref).takes if spec is None else None
 
     @cached_property
     def baseline(self) -> Baseline | None:

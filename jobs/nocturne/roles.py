@@ -117,6 +117,8 @@ def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
         if isinstance(feature.vocabulary[0], str):
             return is_text(actual)
         return bool(pa.types.is_integer(actual))
+    if tensor.encoder == "text":
+        return is_text(actual)
     if tensor.encoder == "frame":
         return _fits_frame(actual, FRAME_TYPES[feature.type])
     if not is_list(actual):
@@ -145,6 +147,8 @@ def _words(tensor: TensorSpec, feature: Feature) -> str:
         return f"{'an integer' if tensor.dtype in WHOLE else 'a number'} ({tensor.dtype})"
     if tensor.encoder == "category":
         return "a string" if isinstance(feature.vocabulary[0], str) else "an integer"
+    if tensor.encoder == "text":
+        return "a string"
     if tensor.encoder == "frame":
         return feature.type
     return f"a list of integers ({tensor.dtype})" if _of_integers(tensor) else "a list of numbers"
@@ -156,6 +160,8 @@ def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
         return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
     if tensor.encoder == "category":
         return pa.string() if isinstance(feature.vocabulary[0], str) else pa.int64()
+    if tensor.encoder == "text":
+        return pa.string()
     if tensor.encoder == "frame":
         return FRAME_TYPES[feature.type]
     return pa.list_(pa.type_for_alias(tensor.dtype) if _of_integers(tensor) else pa.float64())

@@ -73,20 +73,17 @@ class Slot:
                 f"{what}: its signature has a tensor of {self.type}; expected float32, float64, "
                 f"{choices(sorted(WHOLE))}, or text"
             )
-        dtype = cast(Dtype, self.type)
+        dtype, shape = cast(Dtype, self.type), None if len(self.shape) == 2 else self.shape[1:]
         if len(columns) == 1 and width > 1 and not several and not text:
             feature = Feature(columns[0], length=width, pad=None)
-            return TensorSpec(self.name, dtype, "list", (feature,))
+            return TensorSpec(self.name, dtype, "list", (feature,), shape)
         if len(columns) % width if several else len(columns) != width:
             raise ConfigError(
                 f"model.inputs has {len(columns)} columns for {self.words()}; {what} takes "
                 f"{'a multiple of ' if several else ''}{width} there, or one column of lists"
             )
-        if text:
-            words = tuple(Feature(name, type="string") for name in columns)
-            return TensorSpec(self.name, "frame", "frame", words)
-        numbers = tuple(Feature(name, fill=None) for name in columns)
-        return TensorSpec(self.name, dtype, "numeric", numbers)
+        features = tuple(Feature(name, fill=None) for name in columns)
+        return TensorSpec(self.name, dtype, "text" if text else "numeric", features, shape)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,14 @@ def _mask(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     return (np.arange(feature.length) < lengths[:, None]).astype(tensor.dtype)
 
 
+def _text(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, features]: words; of ``str`` a null is an empty one (see ``refused``)."""
+    columns = [plain(batch.column(f.column)) for f in tensor.features]
+    words = [c.fill_null("") if tensor.dtype == "str" else c for c in columns]
+    arrays = [column.to_numpy(zero_copy_only=False) for column in words]
+    return np.stack(arrays, axis=1).astype(tensor.dtype)
+
+
 def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
     """The columns that are there, cast to the types that the model's signature names.
 
@@ -164,6 +172,7 @@ ENCODERS: dict[str, Callable[[pa.RecordBatch, TensorSpec], Array | pa.RecordBatc
     "category": _category,
     "list": _list,
     "mask": _mask,
+    "text": _text,
     "frame": _frame,
 }
 
@@ -173,7 +182,11 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
 
     An array may share its memory with the batch: it is read, never written.
     """
-    return [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
+    made = [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
+    return [
+        array if tensor.shape is None else array.reshape(batch.num_rows, *tensor.shape)
+        for array, tensor in zip(made, encoding.inputs, strict=True)
+    ]
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

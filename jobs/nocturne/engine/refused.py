@@ -50,15 +50,17 @@ def _wrong(
             said = f"{feature.column} has a null in its list"
             yield _with_null(column), _null(said, tensor.dtype)
         return
-    whole = tensor.dtype in WHOLE and tensor.encoder == "numeric" and feature.fill is None
+    number = tensor.dtype in WHOLE and tensor.encoder == "numeric" and feature.fill is None
+    word = tensor.encoder == "text" and tensor.dtype == "str"
     framed = tensor.encoder == "frame" and feature.required and feature.type in WHOLE_NUMBERS
-    if (whole or framed) and column.null_count:
+    if (number or word or framed) and column.null_count:
         type_ = feature.type if framed else tensor.dtype
         yield column.is_null(), _null(f"{feature.column} is null", type_)
 
 
 def _null(column: str, type_: str) -> str:
-    taken = "true or false" if type_.startswith("bool") else "whole numbers"
+    known = {"bool": "true or false", "boolean": "true or false", "str": "text"}
+    taken = known.get(type_, "whole numbers")
     return f"column {column}, and the model takes {taken} there (its signature says {type_})"
 
 
