@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
+from nocturne.categories import categories_of
 from nocturne.encoding import Encoding
 
 __all__ = ["PyfuncModel", "load"]
@@ -61,10 +63,20 @@ def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(path)
     _unchecked(model)
-    names = [tensor.name for tensor in encoding.inputs]
-    framed = encoding.inputs[0].encoder == "frame"
-    given = partial(_frame, bool(names[0])) if framed else partial(_arrays, names)
+    first, *_ = encoding.inputs
+    if first.encoder == "frame":
+        columns = [feature.column for feature in first.features]
+        given = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
+    else:
+        given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
     return PyfuncModel(model, given, encoding.params)
+
+
+def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
+    """The library's own model; None where the flavor does not give it."""
+    with suppress(NotImplementedError):
+        return model.get_raw_model()
+    return None
 
 
 def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
@@ -88,14 +100,20 @@ def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
     return made.get("", made)
 
 
-def _frame(named: bool, encoded: Sequence[Any]) -> pd.DataFrame:
+def _frame(
+    named: bool, categories: Mapping[str, pd.CategoricalDtype], encoded: Sequence[Any]
+) -> pd.DataFrame:
     """A frame; without names its columns are 0, 1, 2 ...
 
     Integers and booleans with nulls stay what they are (pandas' masked types).
     """
     [batch] = encoded
-    columns: dict[Any, Any] = {}
-    for number, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
-        masked = _NULLABLE.get(column.type) if column.null_count else None
-        columns[name if named else number] = column.to_pandas(types_mapper=lambda _, m=masked: m)
-    return pd.DataFrame(columns)
+    frame = batch.to_pandas()
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in categories:
+            frame[name] = frame[name].astype(categories[name])
+        elif column.null_count and (masked := _NULLABLE.get(column.type)):
+            frame[name] = column.to_pandas(types_mapper=lambda _, m=masked: m)
+    if not named:
+        frame.columns = pd.RangeIndex(frame.shape[1])
+    return frame

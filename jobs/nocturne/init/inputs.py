@@ -35,10 +35,6 @@ def find_inputs(
         ModelError: it can't be told which columns are meant.
     """
     if takes.named:
-        if features:
-            raise ConfigError(
-                f"--feature: the signature of {what} names its columns itself; leave it out"
-            )
         return None
     _check_names(features, rows.schema.names)
     if not takes.slots and features:

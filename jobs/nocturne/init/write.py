@@ -85,6 +85,10 @@ def init(
         return find_inputs(takes, sample.rows, features, left_out, what)
 
     chosen = choose(model, tracking_uri, allow_pickle=allow_pickle, find_inputs=inputs)
+    if features and chosen.inputs is None:
+        raise ConfigError(
+            f"feature: the model {chosen.name} names its columns itself; leave it out"
+        )
     check_data(chosen.encoding, sample.schema, folder)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
     found = given or find_keys(table, sample, made)
