@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import pandas as pd
-
 __all__ = ["categories_of"]
 
 Found = Iterator[tuple[int, Sequence[Any]]]
@@ -40,7 +38,7 @@ def _xgboost(model: Any) -> Found:
 _LIBRARIES: dict[str, Callable[[Any], Found]] = {"lightgbm": _lightgbm, "xgboost": _xgboost}
 
 
-def categories_of(model: Any, columns: Sequence[str]) -> dict[str, pd.CategoricalDtype]:
+def categories_of(model: Any, columns: Sequence[str]) -> dict[str, Sequence[Any]]:
     """Column -> its categories, of a library's own model.
 
     Args:
@@ -48,4 +46,4 @@ def categories_of(model: Any, columns: Sequence[str]) -> dict[str, pd.Categorica
     """
     find = _LIBRARIES.get(type(model).__module__.partition(".")[0])
     found = find(model) if find is not None else ()
-    return {columns[place]: pd.CategoricalDtype(words) for place, words in found}
+    return {columns[place]: words for place, words in found}

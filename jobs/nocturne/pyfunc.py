@@ -23,6 +23,9 @@ __all__ = ["PyfuncModel", "load"]
 Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
 """What a model is called with: a frame, an array, or arrays by name."""
 
+Give = Callable[[Sequence[Any]], Given]
+"""Makes that of encoded rows."""
+
 _NULLABLE: dict[Any, Any] = {
     pa.int32(): pd.Int32Dtype(),
     pa.int64(): pd.Int64Dtype(),
@@ -41,7 +44,7 @@ class PyfuncModel:
     def __init__(
         self,
         model: mlflow.pyfunc.PyFuncModel,
-        given: Callable[[Sequence[Any]], Given],
+        given: Give,
         params: dict[str, Any],
     ) -> None:
         self.model, self.given, self.params = model, given, params
@@ -66,7 +69,9 @@ def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     first, *_ = encoding.inputs
     if first.encoder == "frame":
         columns = [feature.column for feature in first.features]
-        given = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
+        found = categories_of(_raw(model), columns)
+        categories = {name: pd.CategoricalDtype(words) for name, words in found.items()}
+        given: Give = partial(_frame, bool(first.name), categories)
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
     return PyfuncModel(model, given, encoding.params)
