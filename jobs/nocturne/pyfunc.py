@@ -65,7 +65,7 @@ def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(path)
-    _unchecked(model)
+    _unchecked(model, encoding)
     first, *_ = encoding.inputs
     if first.encoder == "frame":
         columns = [feature.column for feature in first.features]
@@ -84,17 +84,17 @@ def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
     return None
 
 
-def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
+def _unchecked(model: mlflow.pyfunc.PyFuncModel, encoding: Encoding) -> None:
     """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
 
-    It would copy every column once more, and refuse a missing value in optional integers and
+    It would copy every column once more, and refuse a missing value in optional integers, and
     categories, which are text to a signature. Params are still held against it. What MLflow makes
-    of a frame by type hints or an example stays its own.
+    of lists in a frame, or of a frame by type hints or an example, stays its own.
     """
     signature = model.metadata.signature
-    if signature is None or model.metadata._is_signature_from_type_hint():
-        return
-    if model.metadata._is_type_hint_from_example():
+    hints = ("_is_signature_from_type_hint", "_is_type_hint_from_example")
+    lists = any(feature.type.startswith("array") for _, feature in encoding.features())
+    if lists or signature is None or any(getattr(signature, hint, False) for hint in hints):
         return
     model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
 
@@ -108,17 +108,16 @@ def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
 def _frame(
     named: bool, categories: Mapping[str, pd.CategoricalDtype], encoded: Sequence[Any]
 ) -> pd.DataFrame:
-    """A frame; without names its columns are 0, 1, 2 ...
-
-    Integers and booleans with nulls stay what they are (pandas' masked types).
-    """
+    """A frame that the model may write into; without names its columns are 0, 1, 2 ..."""
     [batch] = encoded
-    frame = batch.to_pandas()
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if name in categories:
-            frame[name] = frame[name].astype(categories[name])
-        elif column.null_count and (masked := _NULLABLE.get(column.type)):
-            frame[name] = column.to_pandas(types_mapper=lambda _, m=masked: m)
-    if not named:
-        frame.columns = pd.RangeIndex(frame.shape[1])
-    return frame
+    columns: dict[Any, Any] = {}
+    for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        columns[name if named else place] = _series(column, categories.get(name))
+    return pd.DataFrame(columns)
+
+
+def _series(column: pa.Array, category: pd.CategoricalDtype | None) -> Any:
+    """Integers and booleans with nulls stay what they are (pandas' masked types)."""
+    masked = _NULLABLE.get(column.type) if column.null_count else None
+    series = column.to_pandas(types_mapper=lambda _: masked)
+    return series if category is None else series.astype(category)
