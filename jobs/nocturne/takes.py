@@ -28,6 +28,8 @@ Inputs = Sequence[str] | Mapping[str, Sequence[str] | str]
 _TEXT = ("object", "str")
 """Dtypes of arrays of text."""
 
+_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one"
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -179,8 +181,7 @@ def tensors(takes: Takes, inputs: Inputs | None, what: str) -> tuple[TensorSpec,
 def _frame(name: str, slots: Sequence[Slot], columns: Sequence[str], what: str) -> TensorSpec:
     if unknown := sorted({slot.type for slot in slots} - set(FRAME_TYPES)):
         raise ModelError(
-            f"{what}: its signature has columns of type {', '.join(unknown)}; expected "
-            f"{choices(FRAME_TYPES, 20)}"
+            f"{what}: its signature has columns of type {', '.join(unknown)}; expected {_TYPES}"
         )
     features = tuple(
         Feature(column, type=slot.type, required=slot.required)
@@ -216,7 +217,7 @@ def _without_signature(inputs: Inputs, dtype: str, what: str) -> tuple[TensorSpe
         name, said = next(iter(wrong.items()))
         raise ConfigError(
             f"model.inputs: {name} is {said!r}; expected the type of a column, one of "
-            f"{choices(FRAME_TYPES, 20)}, or for all of them lists of columns"
+            f"{_TYPES}; or for all of them lists of columns"
         )
     slots = [Slot(name, type_) for name, type_ in types.items()]
     return (_frame("frame", slots, list(types), what),)

@@ -21,8 +21,8 @@ def find_inputs(
 ) -> Inputs | None:
     """``model.inputs`` for a table; None where the signature names the columns itself.
 
-    Without ``features`` they are the table's columns in their order, if exactly as many fit as the
-    model takes.
+    Without ``features`` they are the columns that are called as the tensors are, or the table's in
+    their order, if exactly as many fit as the model takes.
 
     Args:
         rows: a sample of the table.
@@ -39,21 +39,24 @@ def find_inputs(
     _check_names(features, rows.schema.names)
     if not takes.slots and features:
         return _typed(rows, features)
+    schema, slots = rows.schema, takes.slots
+    if slots and not features and all(_fits(s, [s.name], schema, what) for s in slots):
+        return {slot.name: [slot.name] for slot in slots}
     columns = list(features) or [
         name
-        for name in rows.schema.names
-        if name not in left_out and any(_alone(s, name, rows.schema, what) for s in takes.slots)
+        for name in schema.names
+        if name not in left_out and any(_alone(slot, name, schema, what) for slot in slots)
     ]
-    dealt = _dealt(takes, columns, rows.schema, bool(features), what)
+    dealt = _dealt(takes, columns, schema, bool(features), what)
     if dealt is None:
         there = f"got {len(columns)}" if features else f"the table has {len(columns)} that fit"
+        shown = f": {there} ({choices(columns, 20)})" if columns else ""
         raise ModelError(
-            f"{what} {takes.words()}, and nothing says which columns it takes: {there} "
-            f"({choices(columns, 20)}). Name them with --feature COLUMN, once for each, in the "
-            "order of the training data"
+            f"{what} {takes.words()}, and nothing says which columns it takes{shown}. Name them "
+            "with --feature COLUMN, once for each, in the order of the training data"
         )
-    if takes.tensors and len(takes.slots) > 1:
-        return {slot.name: names for slot, names in zip(takes.slots, dealt, strict=True)}
+    if takes.tensors and len(slots) > 1:
+        return {slot.name: names for slot, names in zip(slots, dealt, strict=True)}
     return [name for names in dealt for name in names]
 
 
