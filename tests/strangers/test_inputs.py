@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydantic
 import pytest
 import torch
 from mlflow.models import ModelSignature, infer_signature
@@ -173,6 +174,23 @@ def test_text_by_type_hint_and_by_columns_without_names(strangers: Project) -> N
     table = pa.table({"text": ["a", "bcd", ""], "x": [0.5, 1.0, 2.0]})
     assert strangers.score("hinted", table, inputs=["text"]).column() == [1.0, 3.0, 0.0]
     assert strangers.score("unnamed", table, inputs=["text", "x"]).column() == [1.5, 4.0, 2.0]
+
+
+class Row(pydantic.BaseModel):
+    """MLflow looks a hint's name up in the module."""
+
+    x: float
+    text: str
+
+
+def test_records_by_type_hint_need_nothing_said(strangers: Project) -> None:
+    class Records(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, model_input: list[Row]) -> list[float]:
+            return [row.x + len(row.text) for row in model_input]
+
+    strangers.register(mlflow.pyfunc.log_model, "records", python_model=Records())
+    table = pa.table({"text": ["a", "bcd"], "x": [0.5, 1.0]})
+    assert strangers.score("records", table).column() == [1.5, 4.0]
 
 
 def test_a_frame_whose_columns_are_numbered(strangers: Project) -> None:
