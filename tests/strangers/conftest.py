@@ -75,6 +75,7 @@ class Project:
             "model": {"name": name, "version": 1, "allow_pickle": True, **model},
             "input": {"path": f"tables/{name}"},
             "output": {"path": f"out/{name}", "keys": ["id"]},
+            "scoring": {"micro_batch": 1024, "kernel": "graph"},  # nothing is measured
             "quality": {"max_quarantined": 1.0},
             **sections,
         }
