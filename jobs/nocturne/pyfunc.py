@@ -15,7 +15,7 @@ import pyarrow as pa
 from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
-from nocturne.categories import categories_of
+from nocturne.categories import Category, categories_of
 from nocturne.encoding import Encoding
 
 __all__ = ["PyfuncModel", "load"]
@@ -69,9 +69,7 @@ def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     first, *_ = encoding.inputs
     if first.encoder == "frame":
         columns = [feature.column for feature in first.features]
-        found = categories_of(_raw(model), columns)
-        categories = {name: pd.CategoricalDtype(words) for name, words in found.items()}
-        given: Give = partial(_frame, bool(first.name), categories)
+        given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
     return PyfuncModel(model, given, encoding.params)
@@ -105,9 +103,7 @@ def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
     return made.get("", made)
 
 
-def _frame(
-    named: bool, categories: Mapping[str, pd.CategoricalDtype], encoded: Sequence[Any]
-) -> pd.DataFrame:
+def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
     """A frame that the model may write into; without names its columns are 0, 1, 2 ..."""
     [batch] = encoded
     columns: dict[Any, Any] = {}
@@ -116,8 +112,11 @@ def _frame(
     return pd.DataFrame(columns)
 
 
-def _series(column: pa.Array, category: pd.CategoricalDtype | None) -> Any:
+def _series(column: pa.Array, category: Category | None) -> Any:
     """Integers and booleans with nulls stay what they are (pandas' masked types)."""
     masked = _NULLABLE.get(column.type) if column.null_count else None
     series = column.to_pandas(types_mapper=lambda _: masked)
-    return series if category is None else series.astype(category)
+    if category is None:
+        return series
+    made = series.astype(pd.CategoricalDtype(category.words))
+    return made.cat.codes.astype(float).where(made.notna()) if category.coded else made

@@ -39,13 +39,15 @@ SEEN = NIGHT.to_pandas().astype({"city": FRAME.city.dtype, "zone": FRAME.zone.dt
 
 def _lightgbm(api: str) -> tuple[Any, Any]:
     lightgbm = pytest.importorskip("lightgbm")
-    fitted = lightgbm.LGBMRegressor(n_estimators=20, min_child_samples=5, verbose=-1).fit(FRAME, Y)
+    fitted = lightgbm.LGBMRegressor(n_estimators=20, min_child_samples=5, verbose=-1, n_jobs=1).fit(
+        FRAME, Y
+    )
     return mlflow.lightgbm.log_model, fitted if api == "sklearn" else fitted.booster_
 
 
 def _xgboost(api: str) -> tuple[Any, Any]:
     xgboost = pytest.importorskip("xgboost", minversion="3.1")
-    fitted = xgboost.XGBRegressor(n_estimators=20, enable_categorical=True).fit(FRAME, Y)
+    fitted = xgboost.XGBRegressor(n_estimators=20, enable_categorical=True, n_jobs=1).fit(FRAME, Y)
     return mlflow.xgboost.log_model, fitted if api == "sklearn" else fitted.get_booster()
 
 
@@ -75,7 +77,11 @@ def test_scikit_learns_own_trees(strangers: Project) -> None:
     fitted = HistGradientBoostingRegressor(max_iter=20, categorical_features="from_dtype")
     fitted.fit(frame, Y)
     strangers.register(
-        mlflow.sklearn.log_model, "hist", fitted, signature=infer_signature(frame, Y)
+        mlflow.sklearn.log_model,
+        "hist",
+        fitted,
+        signature=infer_signature(frame, Y),
+        serialization_format="cloudpickle",
     )
     done = strangers.score("hist", NIGHT)
     expected = fitted.predict(SEEN[["x", "city"]])

@@ -93,17 +93,18 @@ def test_a_model_that_names_its_columns_takes_no_features(strangers: Project) ->
 
 def test_every_way_in_which_mlflow_names_a_model(strangers: Project, capsys: Any) -> None:
     with mlflow.start_run() as run:
-        strangers.register(mlflow.sklearn.log_model, "uri", FITTED, signature=infer_signature(X, Y))
+        info = strangers.register(
+            mlflow.sklearn.log_model, "uri", FITTED, signature=infer_signature(X, Y)
+        )
         loose = mlflow.sklearn.log_model(FITTED, name="loose", pip_requirements=[])
     client = connect(strangers.uri)
     client.set_registered_model_alias("uri", "champion", "1")
-    logged = client.get_model_version("uri", "1").model_id
     for text, selected in {
         "models:/uri@champion": ("champion", None),
         "models:/uri/1": (None, 1),
         "models:/uri": ("champion", None),
         "uri@champion": ("champion", None),
-        f"models:/{logged}": (None, 1),
+        info.model_uri: (None, 1),
         f"runs:/{run.info.run_id}/uri": (None, 1),
     }.items():
         model = made(strangers, text)

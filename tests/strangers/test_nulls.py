@@ -50,7 +50,11 @@ def test_a_null_is_nan_where_the_signature_says_double(strangers: Project) -> No
     frame = pd.DataFrame({"visits": np.where(MISSING, np.nan, VISITS), "vip": VIP.astype(float)})
     fitted = HistGradientBoostingRegressor(max_iter=5).fit(frame, Y)
     strangers.register(
-        mlflow.sklearn.log_model, "double", fitted, signature=infer_signature(frame, Y)
+        mlflow.sklearn.log_model,
+        "double",
+        fitted,
+        signature=infer_signature(frame, Y),
+        serialization_format="cloudpickle",
     )
     table = pa.table({"visits": pa.array(VISITS, mask=MISSING), "vip": pa.array(VIP)})
     assert strangers.score("double", table).column() == fitted.predict(frame).tolist()
@@ -66,7 +70,13 @@ def test_a_model_trained_with_nulls_in_integers_and_booleans_takes_them(stranger
     )
     fitted = HistGradientBoostingRegressor(max_iter=5).fit(frame, Y)
     signature = infer_signature(frame, Y)
-    strangers.register(mlflow.sklearn.log_model, "masked", fitted, signature=signature)
+    strangers.register(
+        mlflow.sklearn.log_model,
+        "masked",
+        fitted,
+        signature=signature,
+        serialization_format="cloudpickle",
+    )
     table = pa.table({"visits": pa.array(VISITS, mask=MISSING), "vip": pa.array(VIP, mask=MISSING)})
     done = strangers.score("masked", table)
     assert done.reasons == {}
