@@ -61,12 +61,12 @@ class PyfuncModel:
         return [values]
 
 
-def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
+def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(path)
     _unchecked(model, encoding)
-    first, *_ = encoding.inputs
+    first = encoding.inputs[0]
     if first.encoder == "frame":
         columns = [feature.column for feature in first.features]
         given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
@@ -99,8 +99,8 @@ def _unchecked(model: mlflow.pyfunc.PyFuncModel, encoding: Encoding) -> None:
 
 def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
     """Arrays by name, or the only one where it has none."""
-    made = dict(zip(names, encoded, strict=True))
-    return made.get("", made)
+    made: dict[str, NDArray[Any]] = dict(zip(names, encoded, strict=True))
+    return made[names[0]] if not names[0] else made
 
 
 def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
@@ -118,5 +118,5 @@ def _series(column: pa.Array, category: Category | None) -> Any:
     series = column.to_pandas(types_mapper=lambda _: masked)
     if category is None:
         return series
-    made = series.astype(pd.CategoricalDtype(category.words))
+    made = series.astype(pd.CategoricalDtype(list(category.words)))
     return made.cat.codes.astype(float).where(made.notna()) if category.coded else made

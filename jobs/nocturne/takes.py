@@ -203,7 +203,7 @@ def _by_name(slots: Sequence[Slot], inputs: Inputs, what: str) -> dict[str, Sequ
             f"model.inputs: {what} takes {choices(slot.words() for slot in slots)}; expected "
             f"{wanted}, columns in order"
         )
-    return cast(dict[str, Sequence[str]], given)
+    return given
 
 
 def _without_signature(inputs: Inputs, dtype: str, what: str) -> tuple[TensorSpec, ...]:

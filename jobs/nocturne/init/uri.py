@@ -36,7 +36,8 @@ def parse(model: str, tracking_uri: str) -> tuple[Named, str]:
         return _named(model), ""
     client = connect(tracking_uri)
     with reachable(tracking_uri):
-        ids = [logged["id"]] if logged else _logged_by(client, run["run"], run["path"])
+        ids = _logged_by(client, run["run"], run["path"]) if run else []
+        ids += [logged["id"]] if logged else []
         found = list(_registered(client, model, ids))
     if not found:
         raise ModelError(
