@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import mlflow
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
 
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.errors import ConfigError, ModelError
+from nocturne.files import digest
 from nocturne.pipeline import prepare
 from nocturne.pipeline.verifying import verify_partition
 from pipeline.conftest import night_of
@@ -59,6 +62,18 @@ def test_other_params_are_another_run_and_none_are_as_before(scaled: Project) ->
 
     assert key() == key(params={})
     assert len({key(), key(params={"times": 3.0}), key(params={"times": 4.0})}) == 3
+
+
+def test_what_is_not_given_leaves_run_keys_as_they_were() -> None:
+    """The digest is that of an encoding before there were params and shapes."""
+    numbers = TensorSpec("frame", "frame", "frame", (Feature("x", type="long"),))
+    lists = TensorSpec("t", "int64", "list", (Feature("v", length=2),))
+    encoding = Encoding((numbers, lists), (OutputSpec("p"),))
+    before = "038d09ada38c5400a67dbcd123d16e9b0eeaf670d70bf195e6975edb2df6c8d2"
+    assert digest(encoding.to_json()) == before
+    assert digest(replace(encoding, params={"t": 1}).to_json()) != before
+    shaped = replace(encoding, inputs=(numbers, replace(lists, shape=(1, 2))))
+    assert Encoding.from_json(shaped.to_json()) == shaped
 
 
 def test_a_param_that_the_model_does_not_take_is_refused_before_scoring(scaled: Project) -> None:
