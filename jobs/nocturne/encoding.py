@@ -3,11 +3,17 @@
 A *tensor* has a name (the order is the order of the model's arguments), a dtype, an
 encoder, and the features that fill it, one column of the tensor each:
 
-    numeric   null and NaN become ``fill``, then (x - center) / scale
+    numeric   null and NaN become ``fill``, then (x - center) / scale; without a fill (None)
+              they stay NaN, and of integers they have no value: such a row is not scored
     category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
-    list      one feature; ``length`` items a row, cut or padded with ``pad``
+    list      one feature; ``length`` items a row, cut or padded with ``pad``; without one
+              (None) a row whose list has not that many is not scored
+    text      words as they are; null is None, and of ``str`` it has no value, as of integers
     mask      one feature, a list too: 1 where ``list`` has an item, 0 where it has padding
-    frame     the columns as they are, cast to ``type``: what a pyfunc model takes
+    frame     the columns as they are, cast to ``type``: what a pyfunc model takes. Without a
+              tensor's name (""), they go by position
+
+Beside them a pyfunc model may be given ``params``, the same ones with every row.
 
 The *outputs* are the prediction columns, each made from one of the model's outputs by a
 post-processing:
@@ -23,8 +29,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -35,6 +41,7 @@ __all__ = [
     "ENCODING_FILE",
     "FRAME_TYPES",
     "MODEL_VERSION",
+    "WHOLE",
     "Encoding",
     "Feature",
     "OutputSpec",
@@ -46,7 +53,13 @@ ENCODING_FILE = "encoding.json"
 MODEL_VERSION = "model_version"
 """The published column that says which version of the model scored a row."""
 
-Dtype = Literal["float32", "float64", "int64", "int32", "frame"]
+Dtype = Literal[
+    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8",
+    "bool", "str", "object", "frame",
+]  # fmt: skip
+
+WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
+"""Of tensors' dtypes those without a value for what is missing."""
 
 FRAME_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
@@ -60,31 +73,37 @@ FRAME_TYPES: dict[str, pa.DataType] = {
 }
 """Arrow types of the names that an MLflow signature uses."""
 
+FRAME_TYPES |= {f"array of {name}": pa.list_(type_) for name, type_ in FRAME_TYPES.items()}
+
 
 @dataclass(frozen=True)
 class Feature:
     """One input column and how its values are encoded."""
 
     column: str
-    fill: float = 0.0
+    fill: float | None = 0.0
     center: float = 0.0
     scale: float = 1.0
     vocabulary: tuple[str | int, ...] = ()
     unknown: int = 0
     length: int = 0
-    pad: float = 0.0
+    pad: float | None = 0.0
     type: str = ""
     required: bool = True
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One argument of the model: [rows, features], or [rows, length] for a list."""
+    """One argument of the model: [rows, features], or [rows, length] for a list.
+
+    ``shape``, where it is given, is what a row is made: (28, 28), or () for [rows].
+    """
 
     name: str
     dtype: Dtype
-    encoder: Literal["numeric", "category", "list", "mask", "frame"]
+    encoder: Literal["numeric", "category", "list", "mask", "text", "frame"]
     features: tuple[Feature, ...]
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,7 @@ class Encoding:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[OutputSpec, ...]
+    params: dict[str, Any] = field(default_factory=dict)
 
     def features(self) -> Iterator[tuple[TensorSpec, Feature]]:
         """Every feature with the tensor it goes to."""
@@ -155,7 +175,14 @@ class Encoding:
         return max(1, total)
 
     def to_json(self) -> str:
-        return dump(self)
+        """What later fields say by default is left out: it is part of run keys."""
+        said = asdict(self)
+        if not self.params:
+            del said["params"]
+        for tensor in said["inputs"]:
+            if tensor["shape"] is None:
+                del tensor["shape"]
+        return dump(said)
 
     @staticmethod
     def of(stored: Mapping[str, Any]) -> Encoding:

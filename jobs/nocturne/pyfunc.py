@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
+from nocturne.categories import Category, categories_of
 from nocturne.encoding import Encoding
 
 __all__ = ["PyfuncModel", "load"]
+
+Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
+"""What a model is called with: a frame, an array, or arrays by name."""
+
+Give = Callable[[Sequence[Any]], Given]
+"""Makes that of encoded rows."""
 
 _NULLABLE: dict[Any, Any] = {
     pa.int32(): pd.Int32Dtype(),
@@ -24,16 +34,23 @@ _NULLABLE: dict[Any, Any] = {
 
 
 class PyfuncModel:
-    """A pyfunc model that takes one frame and returns a vector, a matrix or a frame."""
+    """A pyfunc model that returns a vector, a matrix or a frame.
 
-    def __init__(self, model: mlflow.pyfunc.PyFuncModel) -> None:
-        self.model = model
+    Args:
+        given: makes of encoded rows what the model takes.
+        params: what it is given with every batch.
+    """
 
-    def predict(
-        self, encoded: Sequence[pa.RecordBatch]
-    ) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
-        frame = _frame(encoded[0])
-        result = self.model.predict(frame)
+    def __init__(
+        self,
+        model: mlflow.pyfunc.PyFuncModel,
+        given: Give,
+        params: dict[str, Any],
+    ) -> None:
+        self.model, self.given, self.params = model, given, params
+
+    def predict(self, encoded: Sequence[Any]) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
+        result = self.model.predict(self.given(encoded), params=self.params or None)
         if isinstance(result, dict):
             return {str(name): np.asarray(values) for name, values in result.items()}
         if isinstance(result, pd.DataFrame):
@@ -44,16 +61,62 @@ class PyfuncModel:
         return [values]
 
 
-def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
-    """Integers and booleans with nulls stay what they are (pandas' masked types)."""
-    columns = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        masked = _NULLABLE.get(column.type) if column.null_count else None
-        columns[name] = column.to_pandas(types_mapper=lambda _, m=masked: m)
+def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
+    """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
+    logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
+    model = mlflow.pyfunc.load_model(path)
+    _unchecked(model, encoding)
+    first = encoding.inputs[0]
+    if first.encoder == "frame":
+        columns = [feature.column for feature in first.features]
+        given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
+    else:
+        given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
+    return PyfuncModel(model, given, encoding.params)
+
+
+def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
+    """The library's own model; None where the flavor does not give it."""
+    with suppress(NotImplementedError):
+        return model.get_raw_model()
+    return None
+
+
+def _unchecked(model: mlflow.pyfunc.PyFuncModel, encoding: Encoding) -> None:
+    """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
+
+    It would copy every column once more, and refuse a missing value in optional integers, and
+    categories, which are text to a signature. Params are still held against it. What MLflow makes
+    of lists in a frame, or of a frame by type hints or an example, stays its own.
+    """
+    signature = model.metadata.signature
+    hints = ("_is_signature_from_type_hint", "_is_type_hint_from_example")
+    lists = any(feature.type.startswith("array") for _, feature in encoding.features())
+    if lists or signature is None or any(getattr(signature, hint, False) for hint in hints):
+        return
+    model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
+
+
+def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
+    """Arrays by name, or the only one where it has none."""
+    made: dict[str, NDArray[Any]] = dict(zip(names, encoded, strict=True))
+    return made[names[0]] if not names[0] else made
+
+
+def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
+    """A frame that the model may write into; without names its columns are 0, 1, 2 ..."""
+    [batch] = encoded
+    columns: dict[Any, Any] = {}
+    for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        columns[name if named else place] = _series(column, categories.get(name))
     return pd.DataFrame(columns)
 
 
-def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
-    """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
-    logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
-    return PyfuncModel(mlflow.pyfunc.load_model(path))
+def _series(column: pa.Array, category: Category | None) -> Any:
+    """Integers and booleans with nulls stay what they are (pandas' masked types)."""
+    masked = _NULLABLE.get(column.type) if column.null_count else None
+    series = column.to_pandas(types_mapper=lambda _: masked)
+    if category is None:
+        return series
+    made = series.astype(pd.CategoricalDtype(list(category.words)))
+    return made.cat.codes.astype(float).where(made.notna()) if category.coded else made

@@ -25,10 +25,11 @@ from nocturne.artifact import (
     require_plain_files,
 )
 from nocturne.encoding import ENCODING_FILE, Encoding
-from nocturne.errors import ModelError, RegistryUnavailable, choices, disk_errors
+from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
-from nocturne.signature import encoding_of_signature
+from nocturne.signature import encoding_of_signature, signature_of
+from nocturne.takes import Inputs, Takes
 from nocturne.tracking import connect, reachable, without_secret
 
 if TYPE_CHECKING:
@@ -39,25 +40,33 @@ __all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resol
 
 
 class Resolved:
-    """A pinned model with what was logged beside it."""
+    """A pinned model with what was logged beside it, and what the YAML says that it takes."""
 
-    def __init__(self, ref: ModelRef) -> None:
-        self.ref = ref
+    def __init__(
+        self, ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        self.ref, self.inputs, self.params = ref, inputs, params or {}
 
     @cached_property
     def encoding(self) -> Encoding:
-        """The encoding spec, or for a pyfunc model what its MLflow signature says."""
+        """The encoding spec, or else what the MLflow signature and the YAML say."""
         found = _find(self.ref.path, ENCODING_FILE)
+        what = f"model {self.ref.name} version {self.ref.version}"
+        if found is not None and self.inputs:
+            raise ConfigError(
+                f"model.inputs: {what} has an {ENCODING_FILE} that says it; take it out"
+            )
+        if self.params and (found is not None or self.ref.backend != "pyfunc"):
+            raise ConfigError(f"model.params: {what} is a torch graph, which takes none")
         if found is not None:
             return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
-        if self.ref.backend != "pyfunc":
-            raise ModelError(
-                f"model {self.ref.name} version {self.ref.version} is a pt2 module without "
-                f"{ENCODING_FILE}: nothing says which columns become its tensors. Log it with "
-                "nocturne.contract.log_torch_model",
-                model=self.ref.name,
-            )
-        return encoding_of_signature(self.ref)
+        return encoding_of_signature(self.ref, self.inputs, self.params)
+
+    @cached_property
+    def takes(self) -> Takes | None:
+        """What the MLflow signature says of the inputs; None where a spec says it."""
+        spec = _find(self.ref.path, ENCODING_FILE)
+        return signature_of(self.ref).takes if spec is None else None
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -81,8 +90,13 @@ def resolve(
     allow_pickle: bool,
     tracking_uri: str,
     store: Path,
+    inputs: Inputs | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """The model behind a selector, downloaded into ``store`` and verified.
+
+    Args:
+        inputs, params: what it is given, as ``model`` of a pipeline says them.
 
     Raises:
         ModelError: no such model, alias, tags or version (lists what exists), no flavor that
@@ -95,7 +109,8 @@ def resolve(
         found = _select(client, name, alias, tags, version, tracking_uri)
         with disk_errors():
             folder, sha256 = _pin(client, found, store)
-    return Resolved(_ref(found, _words(alias, tags, version), folder, sha256, allow_pickle))
+    ref = _ref(found, _words(alias, tags, version), folder, sha256, allow_pickle)
+    return Resolved(ref, inputs, params)
 
 
 def version_of(
@@ -137,9 +152,11 @@ def _select(
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         known = [m.name for m in client.search_registered_models(max_results=100)]
+        before, _, after = name.rpartition("@")
+        hint = f" (an alias is model.alias: {after})" if before in known else ""
         raise ModelError(
             f"no model {name!r} in the registry at {without_secret(uri)}: it has "
-            f"{choices(known)}. Correct model.name, or register it with "
+            f"{choices(known)}. Correct model.name{hint}, or register it with "
             "mlflow.register_model",
             name=name,
         ) from None

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from nocturne.encoding import (
     FRAME_TYPES,
+    WHOLE,
     Feature,
     TensorSpec,
     is_text,
@@ -72,11 +73,11 @@ def _is_number(type_: Any) -> bool:
 
 
 def _fits_integer(actual: Any, wanted: Any) -> bool:
-    if not pa.types.is_integer(actual):
+    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
         return False
-    if pa.types.is_unsigned_integer(actual):
-        return bool(actual.bit_width < wanted.bit_width)
-    return bool(actual.bit_width <= wanted.bit_width)
+    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
+        return bool(actual.bit_width <= wanted.bit_width)
+    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
 
 
 def zone_of(type_: Any) -> str:
@@ -86,6 +87,8 @@ def zone_of(type_: Any) -> str:
 
 
 def _fits_frame(actual: Any, wanted: Any) -> bool:
+    if is_list(wanted):
+        return is_list(actual) and _fits_frame(plain_type(actual.value_type), wanted.value_type)
     if pa.types.is_floating(wanted):
         return _is_number(actual)
     if pa.types.is_integer(wanted):
@@ -108,13 +111,15 @@ def _fits_frame(actual: Any, wanted: Any) -> bool:
 def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
     """Whether the feature's encoder takes a column of the (normal) type ``actual``."""
     if tensor.encoder == "numeric":
-        if tensor.dtype.startswith("int"):
+        if tensor.dtype in WHOLE:
             return _fits_whole(tensor, actual)
         return _is_number(actual)
     if tensor.encoder == "category":
         if isinstance(feature.vocabulary[0], str):
             return is_text(actual)
         return bool(pa.types.is_integer(actual))
+    if tensor.encoder == "text":
+        return is_text(actual)
     if tensor.encoder == "frame":
         return _fits_frame(actual, FRAME_TYPES[feature.type])
     if not is_list(actual):
@@ -127,7 +132,7 @@ def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
 
 def _of_integers(tensor: TensorSpec) -> bool:
     """Whether it is filled with a list's values, and holds integers; a mask only counts them."""
-    return tensor.encoder == "list" and tensor.dtype.startswith("int")
+    return tensor.encoder == "list" and tensor.dtype in WHOLE
 
 
 def _fits_whole(tensor: TensorSpec, actual: Any) -> bool:
@@ -140,9 +145,11 @@ def _fits_whole(tensor: TensorSpec, actual: Any) -> bool:
 def _words(tensor: TensorSpec, feature: Feature) -> str:
     """What the feature's encoder wants."""
     if tensor.encoder == "numeric":
-        return f"{'an integer' if tensor.dtype.startswith('int') else 'a number'} ({tensor.dtype})"
+        return f"{'an integer' if tensor.dtype in WHOLE else 'a number'} ({tensor.dtype})"
     if tensor.encoder == "category":
         return "a string" if isinstance(feature.vocabulary[0], str) else "an integer"
+    if tensor.encoder == "text":
+        return "a string"
     if tensor.encoder == "frame":
         return feature.type
     return f"a list of integers ({tensor.dtype})" if _of_integers(tensor) else "a list of numbers"
@@ -151,9 +158,11 @@ def _words(tensor: TensorSpec, feature: Feature) -> str:
 def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
     """The type that a feature's values have without a loss."""
     if tensor.encoder == "numeric":
-        return pa.type_for_alias(tensor.dtype if tensor.dtype.startswith("int") else "float64")
+        return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
     if tensor.encoder == "category":
         return pa.string() if isinstance(feature.vocabulary[0], str) else pa.int64()
+    if tensor.encoder == "text":
+        return pa.string()
     if tensor.encoder == "frame":
         return FRAME_TYPES[feature.type]
     return pa.list_(pa.type_for_alias(tensor.dtype) if _of_integers(tensor) else pa.float64())

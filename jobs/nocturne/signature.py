@@ -4,55 +4,94 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nocturne.artifact import mlmodel
-from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.errors import ModelError, choices
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.errors import ModelError
+from nocturne.params import checked_params
 from nocturne.records import ModelRef
+from nocturne.takes import Inputs, Takes, tensors
 
-__all__ = ["encoding_of_signature"]
+__all__ = ["Signature", "encoding_of_signature", "signature_of"]
+
+Column = dict[str, Any]
+"""A column or a tensor, as MLflow writes it."""
 
 
-def encoding_of_signature(ref: ModelRef) -> Encoding:
+@dataclass(frozen=True)
+class Signature:
+    """A model's signature; what it leaves open is empty."""
+
+    what: str
+    takes: Takes
+    outputs: tuple[Column, ...]
+    params: tuple[Column, ...]
+
+    def encoding(self, inputs: Inputs | None, params: Mapping[str, Any]) -> Encoding:
+        """With what the YAML says beside it (``model.inputs`` and ``model.params``).
+
+        Raises:
+            ModelError: nothing says what the model takes, or it can't be given that.
+            ConfigError: the YAML says what the signature doesn't take.
+        """
+        given = checked_params(self.params, params, self.what)
+        return Encoding(tensors(self.takes, inputs, self.what), _outputs(self.outputs), given)
+
+
+def encoding_of_signature(
+    ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
+) -> Encoding:
     """A pyfunc model's columns, types and outputs.
 
     Raises:
-        ModelError: there is no signature with named columns, or it can't be read.
+        ModelError, ConfigError: the signature can't be read, or as ``Signature.encoding``.
     """
+    return signature_of(ref).encoding(inputs, params or {})
+
+
+def signature_of(ref: ModelRef) -> Signature:
+    """Raises: ModelError if it can't be read."""
     what = f"model {ref.name} version {ref.version}"
+    said = mlmodel(Path(ref.path), what)
     try:
-        signature = mlmodel(Path(ref.path), what).get("signature") or {}
-        inputs = _said(json.loads(signature.get("inputs") or "[]"), "inputs")
-        outputs = _said(json.loads(signature.get("outputs") or "[]"), "outputs")
-        named = bool(inputs) and all(c.get("name") and "type" in c for c in inputs)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        signature = said.get("signature") or {}
+        inputs, outputs, params = (
+            json.loads(signature.get(part) or "[]") for part in ("inputs", "outputs", "params")
+        )
+        if said.get("is_signature_from_type_hint"):
+            inputs = _fields(inputs)
+        inputs = _said(_unnumbered(inputs), "inputs")
+        torch = "pytorch" in said["flavors"]
+        return Signature(
+            what,
+            Takes.of(inputs, "float32" if torch else "float64"),
+            tuple(_said(outputs, "outputs")),
+            tuple(_said(params, "params")),
+        )
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ModelError(
             f"{what}: the signature in its MLmodel file can't be read ({error}); log it again with "
             "signature=mlflow.models.infer_signature(frame, predictions)"
         ) from None
-    if not named:
-        raise ModelError(
-            f"{what} has no signature with named columns, so "
-            "nothing says what it takes; log it with signature=mlflow.models.infer_signature("
-            "frame, predictions)"
-        )
-    return Encoding(_inputs(inputs, what), _outputs(outputs))
 
 
-def _inputs(columns: Sequence[Mapping[str, Any]], what: str) -> tuple[TensorSpec, ...]:
-    unknown = sorted({str(c["type"]) for c in columns} - set(FRAME_TYPES))
-    if unknown:
-        raise ModelError(
-            f"{what}: its signature has columns of type "
-            f"{', '.join(unknown)}; expected {choices(FRAME_TYPES)}"
-        )
-    features = tuple(
-        Feature(column=c["name"], type=c["type"], required=bool(c.get("required", True)))
-        for c in columns
-    )
-    return (TensorSpec("frame", "frame", "frame", features),)
+def _unnumbered(columns: Any) -> Any:
+    """Columns that are named 0, 1, 2 ... have no names."""
+    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+        return columns
+    if [c.get("name") for c in columns] != list(range(len(columns))):
+        return columns
+    return [{key: value for key, value in c.items() if key != "name"} for c in columns]
+
+
+def _fields(columns: Any) -> Any:
+    """Of ``list[dict]`` or ``list[SomeModel]`` the fields: MLflow makes these of a frame's rows."""
+    if len(columns) == 1 and columns[0].get("type") == "object" and not columns[0].get("name"):
+        return [{**field, "name": name} for name, field in columns[0]["properties"].items()]
+    return columns
 
 
 def _outputs(outputs: Sequence[Mapping[str, Any]]) -> tuple[OutputSpec, ...]:

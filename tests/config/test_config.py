@@ -111,6 +111,10 @@ def test_a_missing_setting_is_named(project) -> None:  # type: ignore[no-untyped
         ({"name": "m"}, "exactly one of alias, tags and version selects the model; got none"),
         ({"name": "m", "alias": "a", "version": 2}, "got alias and version"),
         ({"name": "../m", "alias": "a"}, "model.name"),
+        ({"name": "m", "alias": "a", "inputs": ["x", "y", "x"]}, "x is listed twice"),
+        ({"name": "m", "alias": "a", "inputs": {"t": ["x", "x"]}}, "x is listed twice"),
+        ({"name": "m", "alias": "a", "inputs": []}, "model.inputs"),
+        ({"name": "m", "alias": "a", "params": {"t": {"u": 1}}}, "model.params"),
     ],
 )
 def test_a_model_is_selected_in_exactly_one_way(project, model, message) -> None:  # type: ignore[no-untyped-def]

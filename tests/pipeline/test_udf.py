@@ -118,3 +118,24 @@ def test_a_decimal_is_a_number_where_cast_says_so(spark, uri: str) -> None:  # t
     none = score_udf(spark, "models:/small/1", tracking_uri=uri, cast={"z": "double"})()
     with pytest.raises(Exception, match="column 'z' of input.cast is none that the model reads"):
         given.select(none).toArrow()
+
+
+def test_a_model_without_named_columns_takes_those_that_are_said(spark, registry: Path) -> None:  # type: ignore[no-untyped-def]
+    """And the params that its signature names."""
+
+    class Weighted(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return model_input @ np.array(params["weights"])
+
+    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "weighted"))
+    array = np.array([[1.0, 2.0], [3.0, 4.0]])
+    signature = mlflow.models.infer_signature(array, array[:, 0], params={"weights": [1.0, 1.0]})
+    mlflow.pyfunc.log_model(
+        name="weighted", python_model=Weighted(), signature=signature, pip_requirements=[],
+        registered_model_name="weighted",
+    )  # fmt: skip
+    told = {"inputs": ["y", "x"], "params": {"weights": [10.0, 1.0]}}
+    udf = score_udf(spark, "models:/weighted/1", tracking_uri=uri, allow_pickle=True, **told)
+    table = spark.createDataFrame(pa.table({"x": [1.0, 2.0], "y": [3.0, 4.0]}))
+    assert sorted(table.select(udf()).toArrow().column(0).to_pylist()) == [31.0, 42.0]

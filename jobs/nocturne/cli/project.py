@@ -21,10 +21,16 @@ app.add_typer(config_app, name="config")
 @clean_errors
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new pipeline.")],
-    model: Annotated[str, typer.Option(help="Registered model: NAME, NAME@ALIAS, NAME/VERSION.")],
+    model: Annotated[
+        str, typer.Option(help="NAME, NAME@ALIAS or NAME/VERSION in the registry, or MLflow's URI.")
+    ],
     input_path: Annotated[str, typer.Option("--input", help="Folder of the Parquet table.")],
     output_path: Annotated[Optional[str], typer.Option("--output", help="Of the scores.")] = None,
     key: Annotated[Optional[list[str]], typer.Option(help="Key column; may be repeated.")] = None,
+    feature: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Column the model takes, if it names none; repeated, in order."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     allow_pickle: Annotated[bool, typer.Option(help="Take a model that is a pickle.")] = False,
 ) -> None:
@@ -36,7 +42,7 @@ def init(
     uri = tracking_uri(config.registry_uri(root), root)
     for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
                          keys=key or None, root=root, tracking_uri=uri, force=force,
-                         allow_pickle=allow_pickle):  # fmt: skip
+                         allow_pickle=allow_pickle, features=feature or ()):  # fmt: skip
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
 

@@ -101,8 +101,12 @@ class Registry(_Section):
         return value
 
 
+Names = Annotated[list[str], Field(min_length=1)]
+Scalar = bool | int | float | str
+
+
 class Model(_Section):
-    """Which registered model scores: by alias, by tags, or by version."""
+    """Which registered model scores: by alias, by tags, or by version; and what it is given."""
 
     name: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/:.\s][^/:]*$")] = Field(
         description="Registered model name."
@@ -123,6 +127,43 @@ class Model(_Section):
         "held for a person. A DAG of its own watches the registry.",
     )
     poll_seconds: float = Field(60, ge=1, description="How often on_new_model asks the registry.")
+    inputs: Names | Annotated[dict[str, Names | str], Field(min_length=1)] | None = Field(
+        None,
+        description="For a model whose signature names no columns: those that it takes, in order "
+        "([a, b]), by tensor ({x: [a, b], y: [c]}; a column of lists fills one alone), or, without "
+        "a signature, with the types that it would say ({a: double, b: string}).",
+    )
+    params: dict[str, Scalar | list[Scalar]] = Field(
+        {}, description="Inference params that the model's signature names, with their values."
+    )
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _no_uri(cls, value: Any) -> Any:
+        if isinstance(value, str) and "/" in value:
+            raise ValueError(
+                f"got {value!r}, expected the name that a model is registered by, and in lines of "
+                "their own alias: champion (or version: 3). What is not registered yet is so by "
+                "mlflow.register_model(URI, NAME)"
+            )
+        return value
+
+    @field_validator("inputs")
+    @classmethod
+    def _once(cls, value: Any) -> Any:
+        given = value.values() if isinstance(value, dict) else [value]
+        for names in (n for n in given if isinstance(n, list)):
+            if doubled := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{doubled[0]} is listed twice, expected each column once")
+        return value
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _dates(cls, value: Any) -> Any:
+        """YAML's dates as the text that MLflow reads."""
+        if not isinstance(value, dict):
+            return value
+        return {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in value.items()}
 
     @model_validator(mode="after")
     def _one_selector(self) -> Model:

@@ -4,6 +4,7 @@
 
     cast        values as the types that the model takes; what can't be is told apart
     encode      columns -> arrays, one encoder a function
+    refused     rows that hold what a model has no value for
     program     a model's graph and the order of its arguments; ``pt2`` reads it from a file of
                 torch.export, ``exported`` lets torch do so
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import FRAME_TYPES, Encoding, Feature, TensorSpec
+from nocturne.encoding import FRAME_TYPES, WHOLE, Encoding, Feature, TensorSpec
 from nocturne.engine.cast import cast_column
+from nocturne.engine.refused import WHOLE_NUMBERS
 from nocturne.errors import InputError
 from nocturne.normal import plain
 
@@ -39,7 +40,7 @@ def _side_by_side(columns: Sequence[Array], rows: int, dtype: str) -> Array:
 
 def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, features]; null and NaN become the fill, then (x - center) / scale."""
-    value = _integer if tensor.dtype.startswith("int") else _floating
+    value = _integer if tensor.dtype in WHOLE else _floating
     dtype = np.dtype(tensor.dtype)
     columns = [value(plain(batch.column(f.column)), f, dtype) for f in tensor.features]
     return _side_by_side(columns, batch.num_rows, tensor.dtype)
@@ -48,13 +49,15 @@ def _numeric(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
 def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Array:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return np.asarray(column.fill_null(int(feature.fill)).to_numpy(zero_copy_only=False))
+    filled = column.fill_null(int(feature.fill or 0))  # without a fill: see ``refused``
+    return np.asarray(filled.to_numpy(zero_copy_only=False))
 
 
 def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array:
     """The column's own memory where nothing is to be done to it."""
     # Python's floats: a whole number would take the column's width, and wrap in it.
-    fill, center, scale = float(feature.fill), float(feature.center), float(feature.scale)
+    fill = np.nan if feature.fill is None else float(feature.fill)
+    center, scale = float(feature.center), float(feature.scale)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     values = column.to_numpy(zero_copy_only=False)
@@ -93,11 +96,13 @@ def _positions(column: pa.Array, feature: Feature) -> pa.Array:
 def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     """[rows, length]: lists cut at ``length`` and padded with ``pad``, as is a null item."""
     feature: Feature = tensor.features[0]
+    missing = 0.0 if tensor.dtype in WHOLE else np.nan  # see ``refused``
+    pad = missing if feature.pad is None else feature.pad
     column = plain(batch.column(feature.column))
     count, length = batch.num_rows, feature.length
     flat = pc.list_flatten(column).cast(pa.from_numpy_dtype(np.dtype(tensor.dtype)), safe=False)
     if flat.null_count:
-        flat = flat.fill_null(pa.scalar(feature.pad).cast(flat.type, safe=False))
+        flat = flat.fill_null(pa.scalar(pad).cast(flat.type, safe=False))
     values = flat.to_numpy(zero_copy_only=False)
     lengths = _lengths(column)
     if len(values) == count * length and bool((lengths == length).all()):
@@ -106,7 +111,7 @@ def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     starts = np.cumsum(lengths) - lengths
     row = np.repeat(np.arange(count), taken)
     item = np.arange(len(row)) - np.repeat(np.cumsum(taken) - taken, taken)
-    out = np.full((count, length), feature.pad, dtype=tensor.dtype)
+    out = np.full((count, length), pad, dtype=tensor.dtype)
     out[row, item] = values[starts[row] + item]
     return out
 
@@ -124,13 +129,27 @@ def _mask(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
     return (np.arange(feature.length) < lengths[:, None]).astype(tensor.dtype)
 
 
+def _text(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
+    """[rows, features]: words; of ``str`` a null is an empty one (see ``refused``)."""
+    columns = [plain(batch.column(f.column)) for f in tensor.features]
+    words = [c.fill_null("") if tensor.dtype == "str" else c for c in columns]
+    arrays = [column.to_numpy(zero_copy_only=False) for column in words]
+    return np.stack(arrays, axis=1).astype(tensor.dtype)
+
+
 def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
-    """The columns that are there, cast to the types that the model's signature names."""
+    """The columns that are there, cast to the types that the model's signature names.
+
+    A null that the model can't take is a zero here: such a row is ``refused``.
+    """
     arrays, names = [], []
     for feature in tensor.features:
         if batch.schema.get_field_index(feature.column) < 0:
             continue
-        arrays.append(_framed(plain(batch.column(feature.column)), feature))
+        column = _framed(plain(batch.column(feature.column)), feature)
+        if feature.required and feature.type in WHOLE_NUMBERS and column.null_count:
+            column = column.fill_null(pa.scalar(0).cast(column.type))
+        arrays.append(column)
         names.append(feature.column)
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
@@ -153,6 +172,7 @@ ENCODERS: dict[str, Callable[[pa.RecordBatch, TensorSpec], Array | pa.RecordBatc
     "category": _category,
     "list": _list,
     "mask": _mask,
+    "text": _text,
     "frame": _frame,
 }
 
@@ -162,7 +182,11 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
 
     An array may share its memory with the batch: it is read, never written.
     """
-    return [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
+    made = [ENCODERS[tensor.encoder](batch, tensor) for tensor in encoding.inputs]
+    return [
+        array if tensor.shape is None else array.reshape(batch.num_rows, *tensor.shape)
+        for array, tensor in zip(made, encoding.inputs, strict=True)
+    ]
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

@@ -15,6 +15,7 @@ from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.encode import Encoded, encode, rows
 from nocturne.engine.model import Array, Model, Raw
+from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
 from nocturne.roles import Cast
 
@@ -40,8 +41,9 @@ def score(
     """One RecordBatch of predictions for each batch, row by row in order.
 
     Its columns are ``encoding.outputs`` and ``_reason``: null, or why the row has no
-    prediction (the model raised on it, or a prediction is missing or not finite). A model
-    that can ``begin`` a batch is still at work on one while the next is read and encoded.
+    prediction (it holds what the model can't take, the model raised on it, or a prediction is
+    missing or not finite). A model that can ``begin`` a batch is still at work on one while the
+    next is read and encoded.
 
     Raises:
         ModelError: the outputs are not those of the spec, or the model raised on each of the
@@ -50,7 +52,9 @@ def score(
     begin = getattr(model, "begin", None)
     raised, alive = 0, False
 
-    def finish(encoded: Encoded, count: int, begun: Callable[[], Raw] | None) -> pa.RecordBatch:
+    def finish(
+        encoded: Encoded, count: int, lost: pa.Array | None, begun: Callable[[], Raw] | None
+    ) -> pa.RecordBatch:
         nonlocal raised, alive
         reasons: Reasons = {}
         raw = _waited(begun)
@@ -60,7 +64,7 @@ def score(
         if not alive:
             alive = done.column(REASON).null_count > 0
             raised += count
-        return done
+        return _before(lost, done)
 
     waiting: Callable[[], pa.RecordBatch] | None = None
     for batch in batches:
@@ -68,7 +72,7 @@ def score(
         begun = begin(encoded, micro_batch) if begin is not None and count else None
         if waiting is not None:
             yield waiting()
-        waiting = partial(finish, encoded, count, begun)
+        waiting = partial(finish, encoded, count, refused(batch, encoding), begun)
         if begun is None:
             yield waiting()
             waiting = None
@@ -104,11 +108,15 @@ def score_cast(
 
     for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
         batch, seen, lost = waiting.popleft()
-        if lost is not None:
-            why = pc.coalesce(lost, predictions.column(REASON))
-            at = predictions.schema.get_field_index(REASON)
-            predictions = predictions.set_column(at, REASON, why)
-        yield batch, seen, predictions
+        yield batch, seen, _before(lost, predictions)
+
+
+def _before(lost: pa.Array | None, predictions: pa.RecordBatch) -> pa.RecordBatch:
+    """The predictions, where what was wrong with a row beforehand is its reason."""
+    if lost is None:
+        return predictions
+    why = pc.coalesce(lost, predictions.column(REASON))
+    return predictions.set_column(predictions.schema.get_field_index(REASON), REASON, why)
 
 
 def _waited(begun: Callable[[], Raw] | None) -> Raw | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,16 @@ from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import casts, check_columns, remedies
+from nocturne.init.uri import parse
 from nocturne.roles import Cast
+from nocturne.takes import Inputs, Takes
 from nocturne.tracking import connect, reachable
 
 __all__ = ["Chosen", "check_data", "choose"]
+
+
+FindInputs = Callable[[Takes, str], Inputs | None]
+"""What fills a model of that name, ``model.inputs``; None if its signature names the columns."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +39,25 @@ class Chosen:
     reason: str
     encoding: Encoding
     pickled: bool
+    inputs: Inputs | None = None
 
 
-def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
-    """The model behind NAME, NAME@ALIAS or NAME/VERSION.
+def choose(
+    model: str, tracking_uri: str, *, allow_pickle: bool, find_inputs: FindInputs = lambda *_: None
+) -> Chosen:
+    """The model behind NAME, NAME@ALIAS, NAME/VERSION, or a URI of MLflow.
 
     NAME alone means its alias champion, else its only alias, else its newest version.
 
     Raises:
         ModelError: there is no such model, alias or version, nothing says what the model
             takes, or it is a pickle.
+        ConfigError: what the user says that it takes is not what it takes.
         RegistryUnavailable: the server did not answer.
     """
-    name, alias, version = _parse(model)
-    reason = "as given"
+    (name, alias, version), reason = parse(model, tracking_uri)
+    if reason:
+        print(f"nocturne: {name} version {version} is {reason}", file=sys.stderr)
     if alias is None and version is None:
         alias, version, reason = _default(name, tracking_uri)
     with tempfile.TemporaryDirectory(prefix="nocturne-init-") as folder:
@@ -70,25 +82,13 @@ def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
                     f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
                 ) from None
             resolved = resolve(allow_pickle=True)
-        return Chosen(name, alias, version, reason, resolved.encoding, pickled)
-
-
-def _parse(model: str) -> tuple[str, str | None, int | None]:
-    if "@" in model:
-        name, _, alias = model.rpartition("@")
-        version = None
-    else:
-        name, _, text = model.partition("/")
-        alias, version = None, int(text) if text.isdecimal() else 0
-        if "/" not in model:
-            version = None
-    if not name or alias == "" or version == 0:
-        raise ModelError(
-            f"model: got {model!r}, expected NAME, NAME@ALIAS or NAME/VERSION, e.g. "
-            "flight_delay@champion or flight_delay/3",
-            model=model,
+        if (takes := resolved.takes) is not None:
+            inputs = find_inputs(takes, f"model {name} version {resolved.ref.version}")
+            resolved = registry.Resolved(resolved.ref, inputs)
+        encoding = resolved.encoding
+        return Chosen(
+            name, alias, version, reason or "as given", encoding, pickled, resolved.inputs
         )
-    return name, alias, version
 
 
 def _default(name: str, tracking_uri: str) -> tuple[str | None, int | None, str]:

@@ -43,6 +43,7 @@ def pipeline_text(
         f"  name: {_scalar(chosen.name)}",
         f"  {selector}  # {_comment(chosen.reason)}",
         *_pickle(chosen),
+        *_inputs(chosen),
         "input:",
         f"  path: {_scalar(input_path)}",
         *_partition(table),
@@ -67,6 +68,21 @@ def pipeline_text(
 
 def _pickle(chosen: Chosen) -> list[str]:
     return ["  allow_pickle: true  # loading this model runs code"] if chosen.pickled else []
+
+
+def _inputs(chosen: Chosen) -> list[str]:
+    """By position, which is worth a look: nothing compares the names with the training data."""
+    if chosen.inputs is None:
+        return []
+    if not isinstance(chosen.inputs, Mapping):
+        said = _flow(chosen.inputs)
+    else:
+        parts = (
+            f"{_scalar(name)}: {_scalar(one) if isinstance(one, str) else _flow(one)}"
+            for name, one in chosen.inputs.items()
+        )
+        said = "{" + ", ".join(parts) + "}"
+    return [f"  inputs: {said}  # in the order of the training data: compare"]
 
 
 def _partition(table: Table) -> list[str]:

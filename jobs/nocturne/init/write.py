@@ -10,6 +10,7 @@ from pathlib import Path
 from nocturne import config, quality
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
+from nocturne.init.inputs import find_inputs
 from nocturne.init.keys import find_keys
 from nocturne.init.model import check_data, choose
 from nocturne.init.pipeline import pipeline_text
@@ -17,6 +18,7 @@ from nocturne.init.sample import Sample, take
 from nocturne.init.suites import input_suite, output_suite
 from nocturne.init.table import inspect
 from nocturne.layout import Layout
+from nocturne.takes import Inputs, Takes
 
 __all__ = ["init"]
 
@@ -32,21 +34,23 @@ def init(
     tracking_uri: str,
     force: bool = False,
     allow_pickle: bool = False,
+    features: Sequence[str] = (),
 ) -> list[Path]:
     """Write conf/pipelines/<name>.yaml and its two suites from the model and the data.
 
     Args:
-        model: registered model: NAME, NAME@ALIAS or NAME/VERSION.
+        model: registered model: NAME, NAME@ALIAS, NAME/VERSION, or a URI of MLflow.
         input_path: folder of the Parquet table; relative to ``root``.
         output_path: folder of the scores; default var/scores/<name>.
         keys: columns that identify a row; None guesses them.
         force: replace existing files.
+        features: columns that the model takes, in order, if its signature names none.
 
     Returns:
         The files, the pipeline first.
 
     Raises:
-        ConfigError: the name, a key or a path is wrong, or a file exists already.
+        ConfigError: the name, a key, a feature or a path is wrong, or a file exists already.
         ModelError, RegistryUnavailable: the model can't be had.
         InputError: the data can't be read, or don't fit the model.
     """
@@ -72,10 +76,22 @@ def init(
     folder = (root / Path(input_path).expanduser()).resolve()
     table = inspect(folder)
     sample = take(table)
-    chosen = choose(model, tracking_uri, allow_pickle=allow_pickle)
+    given = _checked(keys, sample) if keys else None
+
+    def inputs(takes: Takes, what: str) -> Inputs | None:
+        guessed = not takes.named and not features
+        keys = given or (find_keys(table, sample, ()) if guessed else ())
+        left_out = {*keys, *table.layout}
+        return find_inputs(takes, sample.rows, features, left_out, what)
+
+    chosen = choose(model, tracking_uri, allow_pickle=allow_pickle, find_inputs=inputs)
+    if features and chosen.inputs is None:
+        raise ConfigError(
+            f"feature: the model {chosen.name} names its columns itself; leave it out"
+        )
     told = check_data(chosen.encoding, sample.rows, folder)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
-    found = _checked(keys, sample) if keys else find_keys(table, sample, made)
+    found = given or find_keys(table, sample, made)
     texts = [
         pipeline_text(
             name,

@@ -478,8 +478,9 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
     """
     found: dict[str, float | int | None] = {}
     for tensor, feature in encoding.features():
-        if tensor.encoder not in ("list", "mask") and feature.type not in _UNCOUNTED:
-            word = tensor.encoder == "category" or feature.type in _WORDS
+        listed = tensor.encoder in ("list", "mask") or feature.type.startswith("array")
+        if not listed and feature.type not in _UNCOUNTED:
+            word = tensor.encoder in ("category", "text") or feature.type in _WORDS
             found[feature.column] = None if word else 0.0
     for output in (o for o in encoding.outputs if not o.length):
         found[output.name] = None if output.type in _WORDS else 0.0

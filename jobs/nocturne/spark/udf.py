@@ -21,6 +21,7 @@ from nocturne.errors import ConfigError, InputError
 from nocturne.fitting import casts, check_columns
 from nocturne.normal import normal
 from nocturne.registry import resolve
+from nocturne.takes import Inputs
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -37,6 +38,8 @@ def score_udf(
     tracking_uri: str | None = None,
     allow_pickle: bool = False,
     cast: Mapping[str, str] | None = None,
+    inputs: Inputs | None = None,
+    params: Mapping[str, Any] | None = None,
     device: str = "cpu",
     precision: str = "float32",
     micro_batch: int = 1024,
@@ -62,11 +65,13 @@ def score_udf(
         allow_pickle: load artifacts that run code when they are loaded.
         cast: column -> what the model sees of it, as ``input.cast`` of a pipeline: ``local``,
             ``double`` ...
+        inputs, params: what the model is given, as ``model.inputs`` and ``model.params`` of a
+            pipeline.
         device, precision: where and how the model runs: ``cpu | cuda``, ``float32 | bfloat16``.
         micro_batch: rows through the model at once.
 
     Raises:
-        ConfigError: ``model_uri`` is neither.
+        ConfigError: ``model_uri`` is neither, or the model takes no such ``inputs`` or ``params``.
         ModelError: there is no such model, or it can't be scored.
         InputError: in the query that uses it: a column's type does not fit the model.
     """
@@ -88,6 +93,8 @@ def score_udf(
         allow_pickle=allow_pickle,
         tracking_uri=tracking_uri or mlflow.get_registry_uri(),
         store=store,
+        inputs=inputs,
+        params=params,
     )
     encoding, ref = model.encoding, model.ref
     # A name of its own each time: Spark refuses another file of a name that it has.

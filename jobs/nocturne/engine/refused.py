@@ -1,0 +1,73 @@
+"""Rows that a model has no value for: a null where it takes whole numbers, a list too short.
+
+They reach the model with a zero, since it takes all rows of a batch at once, and are not scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.encoding import WHOLE, Encoding, Feature, TensorSpec
+from nocturne.normal import plain
+
+__all__ = ["WHOLE_NUMBERS", "refused"]
+
+WHOLE_NUMBERS = ("long", "integer", "boolean")
+"""Types of a signature that know no null, in pandas as in MLflow."""
+
+
+def refused(batch: pa.RecordBatch, encoding: Encoding) -> pa.Array | None:
+    """Why the model can't take a row [rows], null where it can; None if it can take them all."""
+    why: Any = None
+    for tensor, feature in encoding.features():
+        if batch.schema.get_field_index(feature.column) < 0:  # an optional one
+            continue
+        for bad, reason in _wrong(batch.column(feature.column), tensor, feature):
+            said = pc.if_else(bad, reason, pa.scalar(None, pa.string()))
+            why = said if why is None else pc.coalesce(why, said)
+    return why
+
+
+def _wrong(
+    column: pa.Array, tensor: TensorSpec, feature: Feature
+) -> Iterator[tuple[pa.Array, str]]:
+    """What is wrong with a feature: the rows [rows], and the reason, which names no value."""
+    if tensor.encoder == "list" and feature.pad is None:
+        column = plain(column)
+        other = pc.not_equal(pc.list_value_length(column), feature.length).fill_null(True)
+        if pc.any(other).as_py():
+            yield (
+                other,
+                f"column {feature.column} is no list of {feature.length} values, which the model "
+                "takes there",
+            )
+        if tensor.dtype in WHOLE and pc.list_flatten(column).null_count:
+            said = f"{feature.column} has a null in its list"
+            yield _with_null(column), _null(said, tensor.dtype)
+        return
+    number = tensor.dtype in WHOLE and tensor.encoder == "numeric" and feature.fill is None
+    word = tensor.encoder == "text" and tensor.dtype == "str"
+    framed = tensor.encoder == "frame" and feature.required and feature.type in WHOLE_NUMBERS
+    if (number or word or framed) and column.null_count:
+        type_ = feature.type if framed else tensor.dtype
+        yield column.is_null(), _null(f"{feature.column} is null", type_)
+
+
+def _null(column: str, type_: str) -> str:
+    known = {"bool": "true or false", "boolean": "true or false", "str": "text"}
+    taken = known.get(type_, "whole numbers")
+    return f"column {column}, and the model takes {taken} there (its signature says {type_})"
+
+
+def _with_null(column: pa.Array) -> pa.Array:
+    """Whether a list has a null in it [rows]."""
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    null = pc.list_flatten(column).is_null().to_numpy(zero_copy_only=False)
+    found = np.zeros(len(column), dtype=bool)
+    found[np.repeat(np.arange(len(column)), lengths)[null]] = True
+    return pa.array(found)

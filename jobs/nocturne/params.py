@@ -1,0 +1,62 @@
+"""Inference params (``model.params``): held against those that a model's signature names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nocturne.errors import ConfigError, ModelError
+
+__all__ = ["checked_params"]
+
+
+def checked_params(
+    known: Sequence[Mapping[str, Any]], given: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """The params as they are given; MLflow adds the defaults of the others.
+
+    Args:
+        known: the signature's, as MLflow writes them.
+
+    Raises:
+        ConfigError: the model has no such param, or it is of another type.
+        ModelError: the signature's can't be read.
+    """
+    if not given:
+        return {}
+    if not known:
+        raise ConfigError(
+            f"model.params: {what} takes no params, since its signature names none; take them out, "
+            "or log it with infer_signature(..., params={NAME: DEFAULT})"
+        )
+    from mlflow.exceptions import MlflowException
+    from mlflow.types.schema import ParamSpec
+
+    try:
+        specs = {str(one["name"]): ParamSpec.from_json_dict(**one) for one in known}
+    except Exception as error:
+        raise ModelError(f"{what}: the params of its signature can't be read: {error}") from None
+    has = ", ".join(_words(spec) for spec in specs.values())
+    for name, value in given.items():
+        if name not in specs:
+            near = difflib.get_close_matches(name, specs, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ConfigError(f"model.params: got {name}{hint}, {what} takes {has}")
+        try:
+            ParamSpec.validate_param_spec(value, specs[name])
+        except MlflowException:
+            raise ConfigError(
+                f"model.params: {name} is {value!r}, which is no {_type(specs[name])}; {what} "
+                f"takes {has}"
+            ) from None
+    return dict(given)
+
+
+def _words(spec: Any) -> str:
+    return f"{spec.name} ({_type(spec)}, {spec.default!r} if not given)"
+
+
+def _type(spec: Any) -> str:
+    name = getattr(spec.dtype, "name", "object")
+    return f"list of {name}" if spec.shape else str(name)

@@ -1,0 +1,253 @@
+"""Models whose signature names no columns score what the YAML names, as they do when called."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pydantic
+import pytest
+import torch
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types import ColSpec, Schema, TensorSpec
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from nocturne.errors import ConfigError, InputError, ModelError
+from nocturne.pipeline import prepare
+from nocturne.pipeline.verifying import verify_partition
+from pipeline.conftest import night_of
+from strangers.conftest import DAY, Project, night
+
+RANDOM = np.random.default_rng(5)
+X = RANDOM.normal(size=(200, 4))
+Y = X @ [1.0, -2.0, 3.0, 0.5] + 1.0
+NAMES = ["a", "b", "c", "d"]
+TABLE = pa.table({name: X[:, at] for at, name in enumerate(NAMES)})
+FITTED = make_pipeline(StandardScaler(), LinearRegression()).fit(X, Y)
+
+close = partial(np.testing.assert_allclose, rtol=1e-12)
+"""BLAS adds in another order where rows lie in memory in another way."""
+
+
+def test_a_model_fitted_on_an_array_is_scored_and_replayed(strangers: Project) -> None:
+    strangers.register(
+        mlflow.sklearn.log_model, "array", FITTED, signature=infer_signature(X, Y),
+        serialization_format="skops",
+    )  # fmt: skip
+    model = {"inputs": NAMES, "allow_pickle": False}
+    loaded = strangers.pipeline("array", TABLE, model)
+    manifest = night_of(loaded, DAY)
+    assert manifest.rows_published == 200
+    found = verify_partition(loaded, night(loaded), replay=None)
+    assert [one.outcome for one in found.replayed] == ["bit-equal"]
+    scores = pq.read_table(Path(found.output)).sort_by("id")
+    close(scores["prediction"], FITTED.predict(X))
+
+
+def test_the_same_columns_in_another_order_are_other_scores(strangers: Project) -> None:
+    strangers.register(mlflow.sklearn.log_model, "order", FITTED, signature=infer_signature(X, Y))
+    turned = strangers.score("order", TABLE, inputs=NAMES[::-1])
+    close(turned.column(), FITTED.predict(X[:, ::-1]))
+
+
+def test_a_model_without_a_signature(strangers: Project) -> None:
+    strangers.register(mlflow.sklearn.log_model, "bare", FITTED)
+    close(strangers.score("bare", TABLE, inputs=NAMES).column(), FITTED.predict(X))
+
+
+def test_a_frame_where_there_is_no_signature(strangers: Project) -> None:
+    """The types are what a signature would have said."""
+
+    class Joined(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            assert list(model_input.columns) == ["d", "word"]
+            return model_input["d"] + model_input["word"].str.len()
+
+    strangers.register(mlflow.pyfunc.log_model, "joined", python_model=Joined())
+    table = TABLE.append_column("word", pa.array(["x" * (i % 3) for i in range(200)]))
+    done = strangers.score("joined", table, inputs={"d": "double", "word": "string"})
+    assert done.column() == [x + i % 3 for i, x in enumerate(X[:, 3])]
+
+
+def test_mlflows_own_example_of_pytorch(strangers: Project) -> None:
+    """Logged as pt2, which is what MLflow does by itself, and as a pickle with and without a
+    signature; no encoding spec beside them.
+    """
+    torch.manual_seed(3)
+    module = torch.nn.Linear(4, 1)
+    x = X.astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()[:, 0]
+    signature = infer_signature(x, expected[:, None])
+    log = mlflow.pytorch.log_model
+    strangers.register(log, "pt2", module, signature=signature, input_example=x[:5])
+    for name, said in (("pickled", signature), ("unsigned", None)):
+        strangers.register(log, name, module, signature=said, serialization_format="pickle")
+    for name in ("pt2", "pickled", "unsigned"):
+        done = strangers.score(name, TABLE, inputs=NAMES, allow_pickle=name != "pt2")
+        np.testing.assert_allclose(done.column(), expected, rtol=1e-5, err_msg=name)
+
+
+def shapes(strangers: Project, name: str, **tensors: np.ndarray[Any, Any]) -> None:
+    """A model that gives a row's first value, and fails on other shapes and dtypes than these.
+
+    ``_`` is a tensor without a name.
+    """
+    wanted = {n.strip("_"): (t.shape[1:], str(t.dtype)) for n, t in tensors.items()}
+
+    class Shapes(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            given = model_input if isinstance(model_input, dict) else {"": model_input}
+            found = {name: (array.shape[1:], str(array.dtype)) for name, array in given.items()}
+            assert found == wanted, found
+            first = next(iter(given.values()))
+            return first.reshape(len(first), -1)[:, 0].astype(float)
+
+    signature = infer_signature(tensors.get("_", tensors), np.zeros(2))
+    strangers.register(mlflow.pyfunc.log_model, name, python_model=Shapes(), signature=signature)
+
+
+def test_an_image_of_a_list_or_of_as_many_columns(strangers: Project) -> None:
+    shapes(strangers, "image", _=np.zeros((2, 2, 2), np.float32))
+    pixels = X.astype(np.float32)
+    lists = pa.table({"pixels": pa.array(pixels.tolist(), pa.list_(pa.float32()))})
+    for table, inputs in ((TABLE, NAMES), (lists, ["pixels"])):
+        assert strangers.score("image", table, inputs=inputs).column() == pixels[:, 0].tolist()
+
+
+def test_several_tensors_with_names(strangers: Project) -> None:
+    shapes(strangers, "two", codes=np.zeros((2, 1), np.int64), x=np.zeros((2, 3), np.float32))
+    table = TABLE.append_column("code", pa.array(range(200)))
+    inputs = {"x": ["a", "b", "c"], "codes": ["code"]}
+    assert strangers.score("two", table, inputs=inputs).column() == list(map(float, range(200)))
+
+
+def test_a_row_without_a_value_for_its_tensor_is_not_made_up(strangers: Project) -> None:
+    shapes(strangers, "whole", _=np.zeros((2, 2), np.int64))
+    table = pa.table({"a": pa.array([1, None, 3]), "b": pa.array([4, 5, 6])})
+    done = strangers.score("whole", table, inputs=["a", "b"])
+    assert done.column() == [1.0, 3.0]
+    assert done.reasons == {
+        1: "column a is null, and the model takes whole numbers there (its signature says int64)"
+    }
+    shapes(strangers, "lists", _=np.zeros((2, 2), np.float64))
+    lists = pa.table({"v": pa.array([[1.0, 2.0], [1.0], None, [3.0, None]])})
+    done = strangers.score("lists", lists, inputs=["v"])
+    assert done.column() == [1.0, 3.0]
+    said = "column v is no list of 2 values, which the model takes there"
+    assert done.reasons == {1: said, 2: said}
+
+
+def test_a_float_that_is_null_is_nan(strangers: Project) -> None:
+    class Missing(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            return np.isnan(model_input).sum(axis=1).astype(float)
+
+    strangers.register(
+        mlflow.pyfunc.log_model, "missing", python_model=Missing(),
+        signature=infer_signature(X, Y),
+    )  # fmt: skip
+    table = TABLE.slice(0, 2).set_column(0, "a", pa.array([None, 1.0]))
+    assert strangers.score("missing", table, inputs=NAMES).column() == [1.0, 0.0]
+
+
+def test_text_by_type_hint_and_by_columns_without_names(strangers: Project) -> None:
+    """``list[str]`` is the only hint by which MLflow itself makes a signature without names."""
+
+    class Length(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, model_input: list[str]) -> list[float]:
+            assert isinstance(model_input, list)
+            return [float(len(text)) for text in model_input]
+
+    class First(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            assert list(model_input.columns) == [0, 1]
+            return model_input[0].str.len() + model_input[1]
+
+    unnamed = ModelSignature(inputs=Schema([ColSpec("string"), ColSpec("double")]))
+    strangers.register(mlflow.pyfunc.log_model, "hinted", python_model=Length())
+    strangers.register(mlflow.pyfunc.log_model, "unnamed", python_model=First(), signature=unnamed)
+    table = pa.table({"text": ["a", "bcd", ""], "x": [0.5, 1.0, 2.0]})
+    assert strangers.score("hinted", table, inputs=["text"]).column() == [1.0, 3.0, 0.0]
+    assert strangers.score("unnamed", table, inputs=["text", "x"]).column() == [1.5, 4.0, 2.0]
+
+
+class Row(pydantic.BaseModel):
+    """MLflow looks a hint's name up in the module."""
+
+    x: float
+    text: str
+
+
+def test_records_by_type_hint_need_nothing_said(strangers: Project) -> None:
+    class Records(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, model_input: list[Row]) -> list[float]:
+            return [row.x + len(row.text) for row in model_input]
+
+    strangers.register(mlflow.pyfunc.log_model, "records", python_model=Records())
+    table = pa.table({"text": ["a", "bcd"], "x": [0.5, 1.0]})
+    assert strangers.score("records", table).column() == [1.5, 4.0]
+
+
+def test_a_frame_whose_columns_are_numbered(strangers: Project) -> None:
+    """``DataFrame(array)``: the signature's names are 0, 1, 2 ..., which no Parquet column is."""
+    frame = pd.DataFrame(X)
+    fitted = LinearRegression().fit(frame, Y)
+    strangers.register(
+        mlflow.sklearn.log_model, "numbered", fitted, signature=infer_signature(frame, Y)
+    )
+    done = strangers.score("numbered", TABLE, inputs=NAMES)
+    close(done.column(), fitted.predict(frame))
+
+
+def test_a_column_of_arrays_by_name(strangers: Project) -> None:
+    class Norm(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            return np.linalg.norm(np.vstack(model_input["v"].tolist()), axis=1)
+
+    frame = pd.DataFrame({"v": X.tolist()})
+    strangers.register(
+        mlflow.pyfunc.log_model, "norm", python_model=Norm(), signature=infer_signature(frame, Y)
+    )
+    done = strangers.score("norm", pa.table({"v": X.tolist()}))
+    np.testing.assert_allclose(done.column(), np.linalg.norm(X, axis=1), rtol=1e-12)
+
+
+def test_what_is_not_said_or_said_wrong_is_refused_before_scoring(strangers: Project) -> None:
+    shapes(strangers, "four", _=np.zeros((2, 4), np.float64))
+    shapes(strangers, "pair", x=np.zeros((2, 2)), y=np.zeros((2, 2)))
+    frame = TABLE.to_pandas()
+    strangers.register(
+        mlflow.sklearn.log_model, "named", LinearRegression().fit(frame, Y),
+        signature=infer_signature(frame, Y),
+    )  # fmt: skip
+    strangers.register(
+        mlflow.sklearn.log_model, "fixed", FITTED,
+        signature=ModelSignature(Schema([TensorSpec(np.dtype(float), (1, 4))])),
+    )  # fmt: skip
+
+    def refused(name: str, **model: Any) -> str:
+        loaded = strangers.pipeline(name, TABLE.append_column("w", pa.array(["?"] * 200)), model)
+        with pytest.raises((ConfigError, InputError, ModelError)) as caught:
+            prepare(loaded, night(loaded), dry_run=True)
+        return str(caught.value)
+
+    said = refused("four")
+    assert "no named columns, but tensors (float64 [-1, 4])" in said
+    assert "model.inputs: [COLUMN, ...]" in said
+    assert "has 3 columns for float64 [-1, 4]" in refused("four", inputs=["a", "b", "c"])
+    assert "column 'w' is string, the model wants a number" in refused(
+        "four", inputs=["a", "b", "c", "w"]
+    )
+    assert "column 'z' is missing" in refused("four", inputs=["a", "b", "c", "z"])
+    assert "expected {x: [...], y: [...]}" in refused("pair", inputs=NAMES)
+    assert "a tensor of shape [1, 4]; expected [-1, ...]" in refused("fixed", inputs=NAMES)
+    assert "names its columns itself: a, b, c, d" in refused("named", inputs=NAMES)
