@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import check_columns
+from nocturne.requirements import warning
 from nocturne.tracking import connect, reachable
 
 __all__ = ["Chosen", "check_data", "choose"]
@@ -67,6 +69,8 @@ def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
                     f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
                 ) from None
             resolved = resolve(allow_pickle=True)
+        if said := warning(resolved.ref.path, f"model {name} version {resolved.ref.version}"):
+            print(f"nocturne: {said}", file=sys.stderr)
         return Chosen(name, alias, version, reason, resolved.encoding, pickled)
 
 
