@@ -14,6 +14,7 @@ from nocturne import config, java
 from nocturne.errors import NocturneError
 from nocturne.files import check_exchange
 from nocturne.layout import Layout
+from nocturne.pipeline.packages import model_packages
 from nocturne.tracking import connect, tracking_uri, without_secret
 
 __all__ = ["Check", "check_all"]
@@ -136,6 +137,7 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "packages": _packages,
     "registry": _registry,
     "pipelines": _pipelines,
+    "models": lambda: (Check(*found) for found in model_packages()),
 }
 
 

@@ -42,7 +42,7 @@ __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints
 Piece = tuple[InputFile, tuple[int, ...], int, int]
 """File, row groups, first row, rows: a split that has no key yet."""
 
-OUTPUT_VERSION = 3
+OUTPUT_VERSION = 4
 """Raised only when the same input and model would give other output bytes."""
 
 

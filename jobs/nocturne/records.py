@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 __all__ = [
+    "RAISED",
     "STATE_FORMAT",
     "TABLE_MARK",
     "Baseline",
@@ -313,6 +314,11 @@ class Run:
         return dict(self.config.get("input", {}).get("cast", {}))
 
     @property
+    def costly(self) -> bool:
+        """Whether the model's calls cost (``model.calls``): then it is given each row once."""
+        return bool(self.config.get("model", {}).get("calls") == "costly")
+
+    @property
     def checksums(self) -> bool:
         """Whether pages of the input are compared with their checksums."""
         return bool(self.config.get("input", {}).get("checksums", True))
@@ -453,6 +459,10 @@ class Baseline:
     segments: dict[str, dict[str, ColumnBaseline]] = field(default_factory=dict)
 
 
+RAISED = "the model raised "
+"""How the reason of a row begins on which the model raised."""
+
+
 @dataclass(frozen=True)
 class SplitResult:
     """What one split came to; its file's existence decides which attempt counts.
@@ -481,6 +491,11 @@ class SplitResult:
     micro_batch: int = 0
     precision_error: dict[str, float] = field(default_factory=dict)
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+
+    @property
+    def raised(self) -> int:
+        """Rows on which the model raised."""
+        return sum(rows for why, rows in self.reasons.items() if why.startswith(RAISED))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 
 from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import REASON, Model, ahead, pick_device, score, score_cast
-from nocturne.errors import InputChanged, ModelError, NocturneError
+from nocturne.errors import InputChanged, NocturneError
 from nocturne.failpoints import reach
 from nocturne.files import file_digest
 from nocturne.fitting import casts, output_schema
@@ -39,6 +39,7 @@ from nocturne.path_columns import of_run
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
+from nocturne.requirements import naming, unloadable
 from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import LOCATION, Staging, quarantined_name
 
@@ -89,10 +90,7 @@ def _model(
     except NocturneError:
         raise
     except Exception as error:
-        raise ModelError(
-            f"the model in {path} can't be loaded: {type(error).__name__}: {error}. Are the "
-            "packages of its requirements.txt installed for Spark's workers?"
-        ) from error
+        raise unloadable(path, error) from error
 
 
 def load_model(run: Run, place: Place, precision: str | None = None) -> Model:
@@ -184,13 +182,18 @@ def score_batches(
     steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
     wanted = casts(encoding, schema, run.casts)
-    scored = score_cast(read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch)
+    # What the precision is of a pyfunc model is its own affair, and a call may cost.
+    reduced = run.pinned.precision != "float32" and run.model.backend != "pyfunc"
+    inexact = reduced and split.index == 0
+    scored = score_cast(read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch,
+                        once=run.costly)  # fmt: skip
     with (
+        naming(run.model.path),
         Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,
         closing(ahead(scored) if steps else scored) as triples,
     ):
         for batch, seen, predictions in triples:
-            if run.pinned.precision != "float32" and split.index == 0 and not precision:
+            if inexact and not precision:
                 precision = _precision_error(run, place, encoding, seen, predictions)
             why = _reasons(batch, predictions, run.keys)
             outputs = _outputs(predictions, encoding)

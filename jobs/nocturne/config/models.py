@@ -120,6 +120,12 @@ class Model(_Section):
         False,
         description="Load artifacts that run code when they are loaded (pickle, cloudpickle).",
     )
+    calls: Literal["free", "costly"] = Field(
+        "free",
+        description="costly: a call of the model costs (an API that is paid, a slow pyfunc model), "
+        "so each row is given to it once: no trial, no search for micro_batch (auto is 16 rows), "
+        "and where a call raises all of its rows are quarantined, not tried one by one.",
+    )
     on_new_model: Literal["nothing", "latest", "hold"] = Field(
         "nothing",
         description="What happens when alias or tags come to mean another version: nothing, until "

@@ -10,6 +10,7 @@
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
     torch_model, device_model, lane     running it on a CPU, on a GPU
     post, column                        outputs -> Arrow columns, with reasons for bad rows
+    faults      what a model's exceptions come to: a row's reason, or the end
     ahead       a step in a thread of its own, behind a bounded queue
 """
 

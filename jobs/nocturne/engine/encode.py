@@ -13,6 +13,7 @@ from nocturne.encoding import FRAME_TYPES, WHOLE, Encoding, Feature, TensorSpec
 from nocturne.engine.cast import cast_column
 from nocturne.engine.refused import WHOLE_NUMBERS
 from nocturne.errors import InputError
+from nocturne.hiding import said_by
 from nocturne.normal import plain
 
 __all__ = ["ENCODERS", "Encoded", "encode", "rows"]
@@ -161,8 +162,8 @@ def _framed(column: pa.Array, feature: Feature) -> pa.Array:
     except pa.ArrowInvalid as error:
         raise InputError(
             f"column {feature.column!r} is {column.type}, the model wants {wanted}, and a value "
-            f"would not survive: {error}. Log the model with a signature of that type, or correct "
-            "the data",
+            f"would not survive: {said_by(error)}. Log the model with a signature of that type, or "
+            "correct the data",
             column=feature.column,
         ) from None
 
@@ -190,18 +191,15 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:
-    """Rows ``start`` to ``stop``, padded to ``size`` by repeating the last of them.
+    """Rows ``start`` to ``stop``: arrays padded to ``size`` by repeating the last of them.
 
-    The model then always sees the same shape, so that a row's bits do not depend on how
-    many rows came with it.
+    A compiled graph then always sees the same shape, so that a row's bits do not depend on how
+    many rows came with it. A frame is never padded: what its model does with a row may cost.
     """
-    if stop - start == size:
-        return [
-            item.slice(start, size) if isinstance(item, pa.RecordBatch) else item[start:stop]
-            for item in encoded
-        ]
-    index = np.minimum(np.arange(start, start + size), stop - 1)
+    index = np.minimum(np.arange(start, start + size), stop - 1) if stop - start < size else None
     return [
-        item.take(pa.array(index)) if isinstance(item, pa.RecordBatch) else item[index]
+        item.slice(start, stop - start)
+        if isinstance(item, pa.RecordBatch)
+        else (item[start:stop] if index is None else item[index])
         for item in encoded
     ]

@@ -14,6 +14,7 @@ from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.encode import Encoded, encode, rows
+from nocturne.engine.faults import Faults
 from nocturne.engine.model import Array, Model, Raw
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
@@ -37,6 +38,7 @@ def score(
     encoding: Encoding,
     *,
     micro_batch: int = 1024,
+    once: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """One RecordBatch of predictions for each batch, row by row in order.
 
@@ -45,12 +47,17 @@ def score(
     missing or not finite). A model that can ``begin`` a batch is still at work on one while the
     next is read and encoded.
 
+    Args:
+        once: the model is given each row once: all rows of a call on which it raises are bad.
+
     Raises:
         ModelError: the outputs are not those of the spec, or the model raised on each of the
             first thousand rows.
+        ImportError: the model lacks a package.
     """
     begin = getattr(model, "begin", None)
     raised, alive = 0, False
+    faults = Faults(once)
 
     def finish(
         encoded: Encoded, count: int, lost: pa.Array | None, begun: Callable[[], Raw] | None
@@ -59,7 +66,8 @@ def score(
         reasons: Reasons = {}
         raw = _waited(begun)
         if raw is None:
-            raw = _in_turn(encoded, count, model, micro_batch, reasons, 0 if alive else raised)
+            before = 0 if alive else raised
+            raw = _in_turn(encoded, count, model, micro_batch, reasons, faults, before)
         done = _batch(raw, count, encoding, reasons)
         if not alive:
             alive = done.column(REASON).null_count > 0
@@ -87,6 +95,7 @@ def score_cast(
     wanted: Mapping[str, Cast],
     *,
     micro_batch: int = 1024,
+    once: bool = False,
 ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
     """``score`` of batches whose columns are cast first, as ``nocturne.fitting.casts`` says.
 
@@ -95,7 +104,7 @@ def score_cast(
 
     Raises:
         InputError: not one of the first thousand values of a column can be cast.
-        ModelError: as ``score``.
+        ModelError, ImportError: as ``score``.
     """
     waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
 
@@ -106,7 +115,8 @@ def score_cast(
             waiting.append((batch, seen, lost))
             yield seen
 
-    for predictions in score(remembered(), model, encoding, micro_batch=micro_batch):
+    seen_batches = remembered()
+    for predictions in score(seen_batches, model, encoding, micro_batch=micro_batch, once=once):
         batch, seen, lost = waiting.popleft()
         yield batch, seen, _before(lost, predictions)
 
@@ -132,13 +142,19 @@ def _waited(begun: Callable[[], Raw] | None) -> Raw | None:
 
 
 def _in_turn(
-    encoded: Encoded, count: int, model: Model, size: int, reasons: Reasons, raised: int
+    encoded: Encoded,
+    count: int,
+    model: Model,
+    size: int,
+    reasons: Reasons,
+    faults: Faults,
+    raised: int,
 ) -> Raw | None:
     """The raw outputs of a batch, one micro-batch after another; None if no row has any."""
     pieces: list[Named | None] = []
     for start in range(0, count, size):
         stop = min(start + size, count)
-        pieces += _predict(encoded, model, start, stop, size, reasons)
+        pieces += _predict(encoded, model, start, stop, size, reasons, faults)
         if len(reasons) == stop and raised + stop >= _HOPELESS:
             raise ModelError(
                 f"the model raises on every one of the first {raised + stop} rows: "
@@ -149,24 +165,32 @@ def _in_turn(
 
 
 def _predict(
-    encoded: Encoded, model: Model, start: int, stop: int, size: int, reasons: Reasons
+    encoded: Encoded,
+    model: Model,
+    start: int,
+    stop: int,
+    size: int,
+    reasons: Reasons,
+    faults: Faults,
 ) -> list[Named | None]:
     """Raw outputs of the rows ``start`` to ``stop``, in pieces; None for one that raises.
 
     A batch that raises is halved until the bad rows are alone: O(bad x log rows) calls.
     """
+    given = rows(encoded, start, stop, size)
     try:
-        raw = model.predict(rows(encoded, start, stop, size))
+        raw = model.predict(given)
     except NocturneError:
         raise
     except Exception as error:
-        if stop - start == 1:
-            reasons[start] = f"the model raised {type(error).__name__}: {str(error)[:200]}"
-            return [None]
+        if faults.final(error, stop - start):
+            reasons.update(dict.fromkeys(range(start, stop), faults.reason(error, given)))
+            return [None] * (stop - start)
         middle = (start + stop) // 2
-        left = _predict(encoded, model, start, middle, size, reasons)
-        return left + _predict(encoded, model, middle, stop, size, reasons)
-    return [{name: _cut(values, size, stop - start) for name, values in _named(raw).items()}]
+        left = _predict(encoded, model, start, middle, size, reasons, faults)
+        return left + _predict(encoded, model, middle, stop, size, reasons, faults)
+    made = len(given[0])
+    return [{name: _cut(values, made, stop - start) for name, values in _named(raw).items()}]
 
 
 def _cut(values: Array, size: int, count: int) -> Array:

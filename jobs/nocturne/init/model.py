@@ -18,6 +18,7 @@ from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.init.uri import parse
+from nocturne.requirements import warning
 from nocturne.roles import Cast
 from nocturne.takes import Inputs, Takes
 from nocturne.tracking import connect, reachable
@@ -82,6 +83,8 @@ def choose(
                     f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
                 ) from None
             resolved = resolve(allow_pickle=True)
+        if said := warning(resolved.ref.path, f"model {name} version {resolved.ref.version}"):
+            print(f"nocturne: {said}", file=sys.stderr)
         if (takes := resolved.takes) is not None:
             inputs = find_inputs(takes, f"model {name} version {resolved.ref.version}")
             resolved = registry.Resolved(resolved.ref, inputs)

@@ -17,6 +17,7 @@ from nocturne.layout import Layout
 from nocturne.pipeline.baselines import baseline_of
 from nocturne.pipeline.checks import check, question
 from nocturne.pipeline.doubles import Doubled, doubled
+from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import (
     as_planned,
@@ -274,7 +275,10 @@ def _verdict(
         quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
         such = f", such as {'; '.join(twice.examples)}" if twice.examples else ""
         reasons.append(f"{twice.rows} rows have a key that another row has too{such}")
-    if quarantined:
+    if fault := model_at_fault(results):
+        quality_verdict = "fail"
+        reasons.append(fault)
+    elif quarantined:
         share = quarantined / rows_in
         over = share > wanted.max_quarantined
         reasons.append(

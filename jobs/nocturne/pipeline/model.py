@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from nocturne import registry
 from nocturne.config import Loaded
@@ -12,13 +13,19 @@ from nocturne.tracking import tracking_uri
 
 __all__ = ["Resolve", "resolver", "version_now"]
 
+_SELECTS = {"name", "alias", "tags", "version", "allow_pickle"}
+"""What of ``model:`` in the YAML decides which version it is, and whether it may be loaded."""
+
 Resolve = Callable[[], registry.Resolved]
 
 
-def resolver(loaded: Loaded) -> Resolve:
+def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
     """A function that resolves the model when it is first called, and then repeats its answer.
 
     An error is an answer too: the other nights of the range would only wait for the same.
+
+    Args:
+        store: where the model's files go. Default: the pipeline's state.
     """
     answer: registry.Resolved | NocturneError | None = None
 
@@ -28,9 +35,9 @@ def resolver(loaded: Loaded) -> Resolve:
             pipeline = loaded.pipeline
             try:
                 answer = registry.resolve(
-                    **pipeline.model.model_dump(exclude={"on_new_model", "poll_seconds"}),
+                    **pipeline.model.model_dump(include=_SELECTS),
                     tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
-                    store=Layout.of(loaded).state / "models",
+                    store=store or Layout.of(loaded).state / "models",
                 )
             except NocturneError as error:
                 answer = error

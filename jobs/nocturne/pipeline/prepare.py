@@ -51,6 +51,8 @@ from nocturne.records import (
     read,
     write,
 )
+from nocturne.requirements import warning
+from nocturne.rundir import scored_path
 from nocturne.spark_files import refuse_untyped
 
 __all__ = ["Prepared", "prepare", "ready"]
@@ -121,7 +123,7 @@ def prepare(
             resolve = resolve or resolver(loaded)
             wanted = _Wanted(force, dry_run, requeue, hold, caller)
             planned = _plan(loaded, partition, layout, wanted, resolve)
-            return replace(planned, message=planned.message + skew)
+            return replace(planned, message=planned.message + skew + _unmet(planned.run))
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
@@ -146,6 +148,14 @@ def _skew(loaded: Loaded, caller: Mapping[str, str]) -> str:
     if loaded.pipeline.schedule.on_skew == "fail":
         raise ConfigError(f"{said}, or set schedule.on_skew: warn. Nothing was done.")
     return f"\nWARNING: {said}"
+
+
+def _unmet(run: Run | None) -> str:
+    """What to say where the model was logged with other packages than are here; "" if not."""
+    if run is None:
+        return ""
+    said = warning(run.model.path, f"model {run.model.name} version {run.model.version}")
+    return f"\n{said}" if said else ""
 
 
 @dataclass(frozen=True)
@@ -225,6 +235,8 @@ def _plan(
         pipeline.input.cast,
         checksums=pipeline.input.checksums,
         given=given,
+        rows=sum(file.rows for file in files) if known else 0,
+        costly=pipeline.model.calls == "costly",
     )
     from_elsewhere = (
         plan.given_types(folder, files, types, {*encoding.columns, *columns, *asked}, given)
@@ -507,13 +519,19 @@ def _segments(
 
 
 def _drop_orphans(run: Run) -> None:
-    """Results that are damaged, or whose attempt file is gone (a cleaned-up run), don't count."""
+    """Results that are damaged, or whose attempt file is gone (a cleaned-up run), don't count.
+
+    Nor do those of a split on which the model only raised: what it lacked may be there now.
+    """
     for path in (Path(run.run_dir) / "results").glob("*.json"):
         try:
-            file = read(SplitResult, path).file
+            result = read(SplitResult, path)
         except StateError:
             print(f"nocturne: {path} is damaged; its split is scored again", file=sys.stderr)
         else:
-            if (Path(run.run_dir) / "attempts" / file).is_file():
+            there = (Path(run.run_dir) / "attempts" / result.file).is_file()
+            if there and (result.rows_out or not result.raised):
                 continue
         path.unlink()
+        if run.query is not None:
+            scored_path(run).unlink(missing_ok=True)  # a query is scored whole

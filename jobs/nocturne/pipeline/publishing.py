@@ -9,9 +9,10 @@ from pathlib import Path
 
 from nocturne import publish, report, state
 from nocturne.encoding import Encoding
-from nocturne.errors import Held, InputError
+from nocturne.errors import Held, InputError, ModelError
 from nocturne.files import digest
 from nocturne.identity import code
+from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, current, in_force, pipeline_of, results_of, step
 from nocturne.records import STATE_FORMAT, Decision, Judgement, Manifest, Run, find, read, write
@@ -53,7 +54,13 @@ def gate(run: Run) -> Judgement:
 
 
 def approve(run: Run, by: str) -> None:
-    """Lets a held run pass the gate; who and when goes into the manifest."""
+    """Lets a held run pass the gate; who and when goes into the manifest.
+
+    Raises:
+        ModelError: it has no score at all, as its model is at fault.
+    """
+    if fault := model_at_fault(results_of(run)):
+        raise ModelError(f"{run.pipeline} {run.partition.key} can't be approved: {fault}")
     write(approval_path(run), Decision(by, state.now()))
 
 

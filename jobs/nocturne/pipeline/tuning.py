@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -52,6 +52,11 @@ _MOST = 1 << 24
 
 _PYFUNC = 1024, 1 << 16
 """Where the search starts and ends for pyfunc, whose calls cost milliseconds."""
+_SEARCHED = 1 << 16
+"""Rows of the least night that a pyfunc model is searched on: a shorter one gains nothing, it makes
+64 calls of 1024 rows at most."""
+_COSTLY = 16
+"""Rows of a call that costs: few, since all of them are bad where it raises."""
 
 
 def pin(
@@ -64,6 +69,8 @@ def pin(
     *,
     checksums: bool = True,
     given: pa.RecordBatch | None = None,
+    rows: int = 0,
+    costly: bool = False,
 ) -> Pinned:
     """The settings that a run is scored with.
 
@@ -73,6 +80,8 @@ def pin(
         told: ``input.cast``, column -> target.
         checksums: compare the sample's pages with theirs (``input.checksums``).
         given: columns of the files' paths, a row a file (``nocturne.path_columns``).
+        rows: of the partition: a pyfunc model is given no more to search with.
+        costly: the model's calls cost (``model.calls``): there is no search.
 
     Raises:
         InputError: a file can't be read.
@@ -83,17 +92,32 @@ def pin(
     path = _path(state, model, encoding, pinned, wanted)
     if scoring.kernel != "auto" and scoring.micro_batch != "auto":
         tuning = Tuning(scoring.kernel, scoring.micro_batch, found=False)
+    elif costly and model.backend == "pyfunc":
+        size = _COSTLY if scoring.micro_batch == "auto" else scoring.micro_batch
+        tuning = Tuning("graph", size, found=False)
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        tuning = _tune(pinned, wanted, model, encoding, files, told, checksums, given)
+        night = _Night(files, rows, told, checksums, given)
+        tuning = _tune(pinned, wanted, model, encoding, night)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = _kept(path) or tuning  # of two at once the first one counts for both
-    rows = min(scoring.batch_rows, max(1, _BATCH_BYTES // encoding.row_bytes))
+    read = min(scoring.batch_rows, max(1, _BATCH_BYTES // encoding.row_bytes))
     micro_batch = tuning.micro_batch
-    whole = -(-rows // micro_batch) * micro_batch
+    whole = -(-read // micro_batch) * micro_batch
     return replace(pinned, kernel=tuning.kernel, micro_batch=micro_batch, batch_rows=whole)
+
+
+@dataclass(frozen=True)
+class _Night:
+    """What a search takes its sample from: files, their rows, and how they are read."""
+
+    files: Sequence[Path]
+    rows: int
+    told: Mapping[str, str]
+    checksums: bool
+    given: pa.RecordBatch | None
 
 
 def _kept(path: Path) -> Tuning | None:
@@ -135,10 +159,7 @@ def _tune(
     wanted: Wanted,
     model: ModelRef,
     encoding: Encoding,
-    files: Sequence[Path],
-    told: Mapping[str, str],
-    checksums: bool,
-    given: pa.RecordBatch | None,
+    night: _Night,
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
     import torch
@@ -148,20 +169,22 @@ def _tune(
     there = pinned.device == "cpu" or torch.cuda.is_available()
     memory = torch.cuda.mem_get_info()[0] if there and pinned.device != "cpu" else None
     start, largest = engine.first_sizes(encoding.row_bytes, pinned.device, memory)
-    if model.backend == "pyfunc":
+    pyfunc = model.backend == "pyfunc"
+    if pyfunc:
         start, largest = _PYFUNC
     kernel, micro_batch = wanted
     if isinstance(micro_batch, int):
         start = largest = micro_batch
     kernels = _kernels(pinned, model) if kernel == "auto" else [kernel]
     unmeasured = Tuning(kernels[0], start, found=False)
-    if not there or not files:
+    few = pyfunc and (night.rows < _SEARCHED or start == largest)
+    if not there or not night.files or few:
         return unmeasured
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums, given)
-        seen_as = casts(encoding, sample.schema, told)
+        sample = _sample(night, encoding, engine.SAMPLE_ROWS)
+        seen_as = casts(encoding, sample.schema, night.told)
         seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
@@ -170,6 +193,8 @@ def _tune(
             encoded,
             start=start,
             largest=largest,
+            least=1 if pyfunc else 64 if pinned.device == "cpu" else max(64, start // 16),
+            rows=night.rows if pyfunc else None,
             tolerance=_TOLERANCE[pinned.precision],
             # Spark's JVM starts meanwhile; one thread's work is told apart from that.
             clock=time.thread_time if alone else time.perf_counter,
@@ -195,16 +220,10 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
     )
 
 
-def _sample(
-    files: Sequence[Path],
-    encoding: Encoding,
-    rows: int,
-    checksums: bool,
-    given: pa.RecordBatch | None = None,
-) -> pa.RecordBatch:
-    for number, path in enumerate(files):
-        own = given.slice(number, 1) if given is not None else None
-        with open_parquet(path, checksums=checksums) as source:
+def _sample(night: _Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
+    for number, path in enumerate(night.files):
+        own = night.given.slice(number, 1) if night.given is not None else None
+        with open_parquet(path, checksums=night.checksums) as source:
             there = file_schema(source, own).names
             columns = [name for name in encoding.columns if name in there]
             groups = range(source.num_row_groups)

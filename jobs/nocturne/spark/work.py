@@ -12,8 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import pyarrow as pa
+
 from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
+from nocturne.hiding import said_by
 from nocturne.records import Run, read
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["guarded", "open_run", "place", "raised"]
 
 T = TypeVar("T")
+
+_REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+"""What Arrow raises where a cast loses a value or there is none; not what a disk or memory does."""
 
 
 def open_run(run_dir: str) -> Run:
@@ -57,12 +63,19 @@ def place(run: Run, share: float) -> Place:
 
 
 def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:
-    """(value, None, None), or (None, the error's type, its message): errors cross as data."""
+    """(value, None, None), or (None, the error's type, its message): errors cross as data.
+
+    A value that Arrow can't take as another type is refused by it again, whenever it is tried.
+    """
     try:
         with disk_errors():
             return work(), None, None
     except NocturneError as failure:
         return None, type(failure).__name__, str(failure)
+    except _REFUSALS as failure:
+        traceback.print_tb(failure.__traceback__)  # its text quotes the value
+        said = f"{what}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
+        return None, "InputError", f"{said}was published; correct the data, or what the model gives"
     except Exception as failure:  # one bad split must not end the other nights' job
         traceback.print_exc()
         return None, "RetryableError", f"{what}: {type(failure).__name__}: {failure}"

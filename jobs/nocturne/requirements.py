@@ -1,0 +1,245 @@
+"""What a model was logged with, held against what is installed here.
+
+MLflow writes ``requirements.txt`` and ``python_env.yaml`` into an artifact. Neither is a contract:
+a package that is listed may never be imported when the model predicts. So what differs is said, and
+what then fails names the requirement that it fails for. Whoever registers a model writes these
+files: they are read as text, within bounds, and nothing that they point to is followed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from nocturne.errors import ConfigError, ModelError
+from nocturne.hiding import lacking
+from nocturne.safe_yaml import load_yaml
+
+__all__ = ["FILES", "Unmet", "naming", "unloadable", "unmet", "warning"]
+
+FILES = ("requirements.txt", "python_env.yaml", "conda.yaml")
+"""The files of an artifact that are read here."""
+
+_BYTES, _LINES, _LINE = 1 << 20, 5_000, 500
+_SHOWN = 12
+_NO_REQUIREMENT = (
+    InvalidRequirement,
+    InvalidVersion,
+    UndefinedComparison,
+    UndefinedEnvironmentName,
+    RecursionError,
+)
+_MODULES = {
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "PIL": "pillow",
+    "sentence_transformers": "sentence-transformers",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+"""Modules whose package has another name."""
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A requirement that what is installed does not meet. ``found``: the version; "" for none."""
+
+    name: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        if not self.found:
+            return f"{self.wanted} is not installed"
+        return f"{self.wanted} is asked, {self.name} {self.found} is installed"
+
+
+def unmet(folder: str | Path) -> tuple[Unmet, ...]:
+    """What of a model's requirements is missing here, or there in another major version.
+
+    A minor or patch version that differs is no matter; neither are lines that name no package
+    (options, files, URLs), other platforms' requirements, and a file that can't be read.
+    """
+    return (*_python(Path(folder)), *_packages(Path(folder)))
+
+
+def warning(folder: str | Path, what: str) -> str:
+    """One sentence on what is unmet, for whoever prepares or writes a pipeline; "" for nothing."""
+    found = unmet(folder)
+    if not found:
+        return ""
+    return (
+        f"WARNING: {what} was logged with other packages than are installed here: {_listed(found)}."
+        " If it fails, or its scores are not those of its training, install what it asks"
+    )
+
+
+@contextmanager
+def naming(folder: str | Path) -> Iterator[None]:
+    """Says of a failed import which requirement of the model in ``folder`` it is about.
+
+    Raises:
+        ModelError: instead of an ImportError.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ModelError(
+            f"the model needs a package that is not installed where it is scored: {_last(error)}"
+            f"{_asked(Path(folder), error)}. Install it for Spark's workers too, then score the "
+            "partition again; nothing was published",
+            module=error.name,
+        ) from error
+
+
+def unloadable(folder: str | Path, error: Exception) -> ModelError:
+    """The error of a model that can't be loaded, with the requirements that may be why."""
+    failed = lacking(error)
+    why = _asked(Path(folder), failed) if failed is not None else ""
+    if not why and (found := unmet(folder)):
+        why = f". What it was logged with is not what is installed: {_listed(found)}"
+    return ModelError(
+        f"the model in {folder} can't be loaded: {type(error).__name__}: {error}{why}. Are the "
+        "packages of its requirements.txt installed for Spark's workers?"
+    )
+
+
+def _last(error: ImportError) -> str:
+    """Type and last line; an import is about no row, so nothing is taken out."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300].rstrip('.')}" if lines else "ImportError"
+
+
+def _listed(found: tuple[Unmet, ...]) -> str:
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(map(str, found[:_SHOWN])) + more
+
+
+def _asked(folder: Path, error: ImportError) -> str:
+    """What the requirements say of the module that could not be imported."""
+    top = str(error.name or "").partition(".")[0]
+    package = canonicalize_name(_MODULES.get(top, top))
+    absent = tuple(one for one in unmet(folder) if not one.found)
+    named = [one for one in absent if canonicalize_name(one.name) == package]
+    if named:
+        return f". Its requirements.txt asks for it: {named[0]}"
+    asked = [r for r in _requirements(folder) if canonicalize_name(r.name) == package]
+    if asked:
+        return f". Its requirements.txt asks for {_said(asked[0])}, which does not give it"
+    if absent:
+        return f". Of its requirements.txt {_listed(absent)}"
+    return ". Its requirements.txt does not name it: log the model with extra_pip_requirements"
+
+
+def _packages(folder: Path) -> Iterator[Unmet]:
+    for wanted in _requirements(folder):
+        found = _installed(wanted.name)
+        if found is None:
+            yield Unmet(wanted.name, _said(wanted), "")
+        elif _other_major(wanted, found):
+            yield Unmet(wanted.name, _said(wanted), found)
+
+
+def _said(wanted: Requirement) -> str:
+    """Without its URL, which may hold a token."""
+    return f"{wanted.name}{wanted.specifier}"
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name) or ""
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def _other_major(wanted: Requirement, found: str) -> bool:
+    """Whether a version is not what is asked, and differs in more than minor things.
+
+    Of versions below 1 the second number counts as the major one.
+    """
+    try:
+        version = Version(found)
+        if wanted.specifier.contains(version, prereleases=True):
+            return False
+        pinned = [Version(one.version.removesuffix(".*")) for one in wanted.specifier
+                  if one.operator in ("==", "===", "~=")]  # fmt: skip
+    except InvalidVersion:
+        return False
+    return all(_major(one) != _major(version) for one in pinned)
+
+
+def _major(version: Version) -> tuple[int, int]:
+    return version.major, version.minor if version.major == 0 else 0
+
+
+def _requirements(folder: Path) -> list[Requirement]:
+    """The lines of requirements.txt that name a package for this platform, each once."""
+    found: dict[str, Requirement] = {}
+    for line in _joined(_text(folder / "requirements.txt")):
+        text = line.partition(" #")[0].partition(" --")[0].strip()
+        if not 0 < len(text) <= _LINE or text.startswith(("#", "-")):
+            continue
+        try:
+            wanted = Requirement(text)
+            applies = wanted.marker is None or wanted.marker.evaluate()
+        except _NO_REQUIREMENT:
+            continue  # a path, a URL, or nothing that pip would take
+        if applies:
+            found.setdefault(canonicalize_name(wanted.name), wanted)
+    return list(found.values())
+
+
+def _joined(text: str) -> list[str]:
+    """Lines, with those that end in a backslash put together."""
+    return text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines()[:_LINES]
+
+
+def _text(path: Path) -> str:
+    """A file's text; "" if it is none that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > _BYTES:
+            return ""
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _python(folder: Path) -> Iterator[Unmet]:
+    """Python, if the model was logged with another minor version: pickles of code need the same."""
+    wanted, here = _logged_python(folder), Version(platform.python_version().rstrip("+"))
+    if wanted is not None and wanted.release[:2] != here.release[:2]:
+        yield Unmet("Python", f"Python {wanted}", str(here))
+
+
+def _logged_python(folder: Path) -> Version | None:
+    said: Any = _mapping(folder / "python_env.yaml").get("python")
+    if said is None:
+        listed = _mapping(folder / "conda.yaml").get("dependencies")
+        texts = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
+        said = next((x.partition("=")[2] for x in texts if x.startswith("python=")), None)
+    try:
+        return Version(str(said).lstrip("=")) if said is not None else None
+    except InvalidVersion:
+        return None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    text = _text(path)
+    try:
+        return load_yaml(text, path.name) if text else {}
+    except ConfigError:
+        return {}

@@ -1,0 +1,64 @@
+"""PythonModels that write down what they are called with, and projects that score with them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from nocturne import config
+from nocturne.tracking import connect, experiment_id
+
+COLUMNS = {"id": "long", "x": "double", "y": "double", "word": "string"}
+Predict = Callable[[pd.DataFrame], Any]
+
+
+class Noted(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Predicts by a function, and writes the ids of each call into a file."""
+
+    def __init__(self, log: Path, predict: Predict) -> None:
+        self.log, self.function = log, predict
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        with open(self.log, "a", encoding="ascii") as file:
+            file.write(json.dumps(model_input["id"].tolist()) + "\n")
+        return self.function(model_input)
+
+
+def calls(log: Path) -> Iterator[list[int]]:
+    """The ids of each call so far."""
+    if log.exists():
+        for line in log.read_text(encoding="ascii").splitlines():
+            yield json.loads(line)
+
+
+def project_of(
+    project: Callable[..., config.Loaded],
+    predict: Predict,
+    *,
+    requirements: Sequence[str] = (),
+    **changes: Any,
+) -> config.Loaded:
+    """A project whose pipeline scores with a PythonModel of ``predict``; it notes in calls.log."""
+    loaded = project(model__name="noted", model__allow_pickle=True, **changes)
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "noted"))
+    inputs = [ColSpec(type_, name, required=False) for name, type_ in COLUMNS.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.log_model(
+            name="noted",
+            python_model=Noted(loaded.home / "calls.log", predict),
+            signature=ModelSignature(Schema(inputs), Schema([ColSpec("double")])),
+            pip_requirements=list(requirements),
+            registered_model_name="noted",
+        )
+    client.set_registered_model_alias("noted", "champion", "1")
+    return loaded
