@@ -31,7 +31,9 @@ class Chosen:
     pickled: bool
 
 
-def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
+def choose(
+    model: str, tracking_uri: str, registry_uri: str | None = None, *, allow_pickle: bool
+) -> Chosen:
     """The model behind NAME, NAME@ALIAS or NAME/VERSION.
 
     NAME alone means its alias champion, else its only alias, else its newest version.
@@ -44,7 +46,7 @@ def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
     name, alias, version = _parse(model)
     reason = "as given"
     if alias is None and version is None:
-        alias, version, reason = _default(name, tracking_uri)
+        alias, version, reason = _default(name, tracking_uri, registry_uri)
     with tempfile.TemporaryDirectory(prefix="nocturne-init-") as folder:
         resolve = partial(
             registry.resolve,
@@ -53,6 +55,7 @@ def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
             tags=None,
             version=version,
             tracking_uri=tracking_uri,
+            registry_uri=registry_uri,
             store=Path(folder),
         )
         pickled = False
@@ -88,11 +91,13 @@ def _parse(model: str) -> tuple[str, str | None, int | None]:
     return name, alias, version
 
 
-def _default(name: str, tracking_uri: str) -> tuple[str | None, int | None, str]:
+def _default(
+    name: str, tracking_uri: str, registry_uri: str | None
+) -> tuple[str | None, int | None, str]:
     from mlflow.exceptions import MlflowException
 
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
+    client = connect(tracking_uri, registry_uri)
+    with reachable(registry_uri or tracking_uri):
         try:
             aliases = client.get_registered_model(name).aliases
         except MlflowException as error:

@@ -30,6 +30,7 @@ def init(
     keys: list[str] | None,
     root: Path,
     tracking_uri: str,
+    registry_uri: str | None = None,
     force: bool = False,
     allow_pickle: bool = False,
 ) -> list[Path]:
@@ -72,7 +73,7 @@ def init(
     folder = (root / Path(input_path).expanduser()).resolve()
     table = inspect(folder)
     sample = take(table)
-    chosen = choose(model, tracking_uri, allow_pickle=allow_pickle)
+    chosen = choose(model, tracking_uri, registry_uri, allow_pickle=allow_pickle)
     check_data(chosen.encoding, sample.schema, folder)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
     found = _checked(keys, sample) if keys else find_keys(table, sample, made)

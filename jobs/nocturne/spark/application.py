@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nocturne import machine
 from nocturne.spark import jvm
 
 if TYPE_CHECKING:
@@ -75,14 +75,27 @@ class Application:
                 self._thread.start()
 
     def context(self) -> SparkContext:
-        """The context, once it is up; raises what stood against it."""
+        """The context, once it is up.
+
+        Raises:
+            MachineError: it never can be, as this machine or its environment is.
+            RetryableError: Spark failed to start, and may start another time.
+        """
         self.start()
         assert self._thread is not None
         self._thread.join()
         if self._context is None:
             assert self._error is not None
+            self._error = self.explained(self._error)
             raise self._error
         return self._context
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Why Spark did not start, in words."""
+        from nocturne.spark.probe import How, why
+
+        how = How(self._master, dict(self._conf), self._conf_dir, self._lean)
+        return why(error, how) if isinstance(error, Exception) else error
 
     def finish(self) -> None:
         """Begin to end what ``start`` began, and return at once."""
@@ -127,7 +140,7 @@ class Application:
                         made.stop()
                         return
                     self._context, self._ours = made, True
-                if jvm.is_local(self._master):
+                if machine.is_local(self._master):
                     self._waking = threading.Thread(
                         target=_wake, args=(made,), name="spark-wake", daemon=True
                     )
@@ -151,9 +164,7 @@ class Application:
         from pyspark import SparkContext
         from pyspark.errors import PySparkRuntimeError
 
-        # Workers run this very interpreter unless somebody chose another.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+        machine.adapt(self._master)
         runs = SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
         launch = jvm.plan(None if runs else self._master, self._conf, self._conf_dir,
                           lean=self._lean)  # fmt: skip
@@ -177,6 +188,8 @@ class Application:
             conf.setMaster(self._master)
         for key, value in {**_SETTINGS, **launch.settings()}.items():
             conf.set(key, value)
+        SparkContext._ensure_initialized(conf=conf)
+        machine.hadoop_login(SparkContext._jvm)
         context = SparkContext(conf=conf)
         context.setLogLevel("ERROR")
         return context
