@@ -106,6 +106,7 @@ def test_an_ascii_locale_is_not_handed_on() -> None:
 def test_a_user_without_a_name_gets_one() -> None:
     become = ("setpriv", "--reuid", "4242", "--clear-groups")
     variables, found = _elsewhere(*become, LC_ALL="C.UTF-8")
-    assert variables == {**OURS, "SPARK_USER": "uid4242", "USER": "uid4242", "LOGNAME": "uid4242"}
+    assert variables == {**OURS, "SPARK_USER": "uid4242", "USER": "uid4242", "LOGNAME": "uid4242",
+                         "SPARK_SUBMIT_OPTS": "-Duser.home=/tmp"}  # fmt: skip
     assert found["user"] == "uid 4242 has no entry in /etc/passwd"
     assert _elsewhere(*become, LC_ALL="C.UTF-8", HADOOP_USER_NAME="etl")[0]["SPARK_USER"] == "etl"

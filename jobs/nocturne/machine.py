@@ -13,6 +13,7 @@ import locale
 import os
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -134,13 +135,15 @@ def _pythons(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 def _user(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
     if _login_name() is None:
-        name = _made_up_name(environ)
+        # Java has no home for such a user either, and Spark's Ivy wants one to start with.
+        name, options = _made_up_name(environ), environ.get("SPARK_SUBMIT_OPTS", "")
         yield Remark(
             "user",
             f"uid {os.geteuid()} has no entry in /etc/passwd",
             f"it is called {name}",
             "add one (in a container: `RUN useradd --uid ...`)",
-            {n: name for n in ("SPARK_USER", "USER", "LOGNAME") if not environ.get(n)},
+            {n: name for n in ("SPARK_USER", "USER", "LOGNAME") if not environ.get(n)}
+            | {"SPARK_SUBMIT_OPTS": f"-Duser.home={_home(environ)} {options}".strip()},
         )
 
 
@@ -212,6 +215,11 @@ def _login_name() -> str | None:
 def _made_up_name(environ: Mapping[str, str]) -> str:
     names = ("HADOOP_USER_NAME", "SPARK_USER", "USER", "LOGNAME")
     return next(filter(None, map(environ.get, names)), f"uid{os.geteuid()}")
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    given = environ.get("HOME", "")
+    return shlex.quote(given) if Path(given).is_absolute() else tempfile.gettempdir()
 
 
 def _own_spark(python: str) -> Path | None:

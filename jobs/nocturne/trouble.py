@@ -75,15 +75,15 @@ _OF_THE_START = (
            "there is not enough memory, or too many processes run",
            "End something else, or give less: spark.driver.memory in spark.conf; then run the "
            "same command again", False),
-    _Known(r"BindException: Address already in use",
+    _Known(r"BindException.*Address already in use",
            "no free port was found", "Run the same command again", False),
     _Known(r"UnknownHostException: (?P<name>[^\s:]+): (?P=name)\b",
            "the host name {name} of this machine does not resolve to an address",
            "Add `127.0.0.1 {name}` to /etc/hosts, or set SPARK_LOCAL_IP and spark.driver.host"),
-    _Known(r"BindException: Cannot assign requested address",
+    _Known(r"BindException.*Cannot assign requested address",
            "the address that Spark is to listen at is none of this machine",
            "Correct SPARK_LOCAL_IP and spark.driver.bindAddress"),
-    _Known(r"invalid null input: name",
+    _Known(r"invalid null input: name|basedir must be absolute: \?",
            "the user that runs this has no entry in /etc/passwd",
            "Add one (in a container: `RUN useradd --uid ...`)"),
     _Known(r"InvalidPathException: Malformed input|unmappable characters",
@@ -106,7 +106,7 @@ _OF_THE_START = (
            "the Spark that is started is not the one of this pyspark, or is not whole",
            _ENVIRONMENT),
     _Known(r"AccessDeniedException|Permission denied|Read-only file system"
-           r"|Failed to create a temp directory",
+           r"|Failed to create (?:a temp directory|any local dir)",
            "a folder that Spark needs can't be written or read",
            "Make it writable (/tmp, spark.local.dir), or readable: Java, pyspark"),
 )  # fmt: skip
@@ -118,14 +118,15 @@ def explain(text: str, *, started: bool = False) -> Trouble:
     Args:
         started: Spark is up, so only what its workers may lack is looked for.
     """
-    said = cause_of(text)
     for known in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
         found = re.search(known.words, text)
         if found:
+            line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+            said = _exception(text) or line.strip()
             named = {k: v or "" for k, v in found.groupdict().items()}
             return Trouble(said, known.why.format(**named), known.fix.format(**named),
                            known.terminal)  # fmt: skip
-    return Trouble(said)
+    return Trouble(cause_of(text))
 
 
 _CAUSED = re.compile(r"^\s*Caused by: (?P<said>\S.*)$", re.MULTILINE)
@@ -134,15 +135,28 @@ _THROWN = re.compile(
     r"(?P<said>(?:[\w$]+\.)*[\w$]*(?:Exception|Error)(?:: .*)?)$",
     re.MULTILINE,
 )
+_GATEWAY = re.compile(  # what pyspark says of a JVM that ended, whatever it ended of
+    r"^(?:During handling of .*\n\n)?Traceback \(most recent call last\):\n"
+    r"(?:[ \t].*\n)*.*JAVA_GATEWAY_EXITED.*$",
+    re.MULTILINE,
+)
 _WRONG = re.compile(r"error|exception|not found|can't|cannot|failed", re.IGNORECASE)
 
 
 def cause_of(text: str) -> str:
     """The line that says it: Java's last "Caused by", else the last exception, else the end."""
-    for pattern in (_CAUSED, _THROWN):
-        if found := pattern.findall(text):
-            return str(found[-1]).strip()
+    text = _GATEWAY.sub("", text)
+    if said := _exception(text):
+        return said
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("at ", "..."))]
     wrong = [line for line in told if _WRONG.search(line)]
     return (wrong or told or ["it said nothing"])[-1]
+
+
+def _exception(text: str) -> str:
+    for pattern in (_CAUSED, _THROWN):
+        found = pattern.findall(_GATEWAY.sub("", text))
+        if told := [said for said in found if not said.endswith("call last):")]:
+            return str(told[-1]).strip()
+    return ""

@@ -45,6 +45,8 @@ class Application:
         conf: extra ``spark.*`` settings; they win over ours.
         conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
         lean: Spark carries no rows, so a small JVM will do.
+        probing: it is tried whether it starts, and no more: nobody waits for an archive, and what
+            stood against it is raised as it is.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Application:
         conf_dir: Path | None = None,
         *,
         lean: bool = True,
+        probing: bool = False,
     ) -> None:
         self._name, self._master, self._conf, self._conf_dir = name, master, conf, conf_dir
-        self._lean = lean
+        self._lean, self._probing = lean, probing
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._waking: threading.Thread | None = None
@@ -86,16 +89,9 @@ class Application:
         self._thread.join()
         if self._context is None:
             assert self._error is not None
-            self._error = self.explained(self._error)
+            self._error = self._explained(self._error)
             raise self._error
         return self._context
-
-    def explained(self, error: BaseException) -> BaseException:
-        """Why Spark did not start, in words."""
-        from nocturne.spark.probe import How, why
-
-        how = How(self._master, dict(self._conf), self._conf_dir, self._lean)
-        return why(error, how) if isinstance(error, Exception) else error
 
     def finish(self) -> None:
         """Begin to end what ``start`` began, and return at once."""
@@ -148,6 +144,14 @@ class Application:
         except BaseException as error:  # whoever asks for the context gets it
             self._error = error
 
+    def _explained(self, error: BaseException) -> BaseException:
+        """Why Spark did not start, in words."""
+        if self._probing or not isinstance(error, Exception):
+            return error
+        from nocturne.spark.probe import How, why
+
+        return why(error, How(self._master, dict(self._conf), self._conf_dir, self._lean))
+
     def _stop(self) -> None:
         context, self._context = self._context, None
         assert context is not None
@@ -170,15 +174,18 @@ class Application:
                           lean=self._lean)  # fmt: skip
         for name, value in launch.environment.items():
             os.environ.setdefault(name, value)
+        if launch.making and self._probing:
+            launch = launch.plain()
+        self._launch = launch
         try:
-            self._launch = launch
             return self._new(launch)
         except PySparkRuntimeError:
             if launch.archive is None:
                 raise
-            launch.archive.drop()  # the JVM did not start, and perhaps this is why
             self._launch = launch.plain()
-            return self._new(self._launch)
+            made = self._new(self._launch)
+            launch.archive.drop()  # it was the archive
+            return made
 
     def _new(self, launch: jvm.Launch) -> SparkContext:
         from pyspark import SparkConf, SparkContext

@@ -79,14 +79,15 @@ def why(error: Exception, how: How) -> NocturneError:
     """Why Spark did not start, as an error of ours.
 
     Args:
-        error: what starting it raised. If that says nothing, since the JVM ended before anybody
-            could ask it, it is tried again by ``probe``.
+        error: what starting it raised. If that says nothing, since the JVM ended and had said
+            it elsewhere, it is tried again by ``probe``.
     """
     if isinstance(error, NocturneError):
         return error
     what = "Spark can't start"
-    if "JAVA_GATEWAY_EXITED" not in str(error):
-        return explain(str(error)).error(what)
+    told = explain(str(error))
+    if told.why or how.master is None:
+        return told.error(what)
     print("nocturne: Spark did not start; trying it once more to see why", file=sys.stderr)
     found = probe(how)
     if isinstance(found, Trouble):
@@ -97,15 +98,11 @@ def why(error: Exception, how: How) -> NocturneError:
     )
 
 
-class _Plain(Application):
-    """One that does not ask why: this is the process that is asked."""
-
-    def explained(self, error: BaseException) -> BaseException:
-        return error
-
-
 def _start(how: How) -> Iterator[dict[str, str]]:
-    with _Plain("nocturne doctor", how.master, how.conf, how.conf_dir, lean=how.lean) as spark:
+    name = "nocturne doctor"
+    with Application(
+        name, how.master, how.conf, how.conf_dir, lean=how.lean, probing=True
+    ) as spark:
         context = spark.context()
         [python] = context.parallelize([0], 1).mapPartitions(_imported).collect()
         if not how.lean:
