@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from nocturne.errors import ConfigError, RegistryUnavailable
@@ -35,8 +35,15 @@ class Configured(Protocol):
     def registry_uri(self) -> str | None: ...
 
 
-def uris(configured: Configured, home: Path) -> dict[str, str]:
-    """``tracking_uri`` and ``registry_uri``: where runs and where models are; often the same.
+class Uris(TypedDict):
+    """Where runs are and where models are; often the same."""
+
+    tracking_uri: str
+    registry_uri: str
+
+
+def uris(configured: Configured, home: Path) -> Uris:
+    """The two as they count: the environment's, else the configured ones.
 
     Raises:
         ConfigError: neither the environment nor the configuration names MLflow.

@@ -35,11 +35,10 @@ def _stores(root: Path) -> tuple[str, str]:
 def apart(project: Project, monkeypatch: pytest.MonkeyPatch) -> config.Loaded:
     """A project whose model "apart" is registered beside its tracking store."""
     loaded = project(model__name="apart")
-    tracking, registry = _stores(loaded.home)
-    monkeypatch.setenv("MLFLOW_REGISTRY_URI", registry)
-    logged = MlflowClient(tracking, tracking).get_model_version("small", "1").model_id
-    use_project("training")
-    register(logged, "apart", alias="champion")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", _stores(loaded.home)[1])
+    client = use_project("training")
+    found = client.search_logged_models([client.get_experiment_by_name("training").experiment_id])
+    register(found[0].model_id, "apart", alias="champion")
     return loaded
 
 
