@@ -27,7 +27,7 @@ def _nocturne(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*before, sys.executable, "-m", "nocturne.cli", *arguments],
-        capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **environ},
+        capture_output=True, text=True, check=False, timeout=900, env={**os.environ, **environ},
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from nocturne.trouble import Trouble, explain
 
 __all__ = ["How", "Started", "probe", "why"]
 
-LIMIT_S = 150.0
+LIMIT_S = 240.0
 _ANSWER = "nocturne-probe "
 
 
