@@ -93,10 +93,15 @@ java: python
 # none) depends on the build that the machine is given. All others come from the lock alone,
 # without dependencies, so that pyspark-client stays out.
 $(BIN)/.installed: requirements.lock pyproject.toml
+	@echo "setup: the environment .venv of $$($(PYTHON) --version), once; some minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "setup: uv $(UV_VERSION), which installs the rest"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 	@grep -v '^torch==' requirements.lock > .venv/lock-without-torch.txt
+	@echo "setup: $$(wc -l < .venv/lock-without-torch.txt) packages of requirements.lock"
 	@uv pip install -q --compile-bytecode --no-deps -r .venv/lock-without-torch.txt
+	@echo "setup: $$(grep '^torch==' requirements.lock), gigabytes with CUDA (README: CPU-only machines)"
 	@uv pip install -q --compile-bytecode -c requirements.lock "$$(grep '^torch==' requirements.lock)"
+	@echo "setup: nocturne itself"
 	@uv pip install -q --no-deps --no-build-isolation -e .
 	@touch $@

@@ -19,6 +19,21 @@ def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end(
     assert lines[1].startswith("scoring: 100 of 100 rows (100%)")
 
 
+def test_a_start_that_takes_long_is_told_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = Progress(every=5)
+    for second, done in ((0, 0), (6, 0), (30, 0), (59, 0), (60, 0), (66, 10), (72, 20)):
+        monkeypatch.setattr("time.monotonic", lambda s=second: progress.started + s)
+        progress(done, 100)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "scoring: 0 of 100 rows", "scoring: 0 of 100 rows", "scoring: 10 of 100 rows (10%)",
+        "scoring: 20 of 100 rows (20%)",
+    ]  # fmt: skip
+    assert lines[1].endswith("starting (60 s)")
+
+
 def test_rate_and_time_left_count_from_the_first_row_seen() -> None:
     progress = Progress()
     progress.line(0, 1_000_000, 10.0)

@@ -7,15 +7,18 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne import config, java
+from nocturne import config, java, machine
 from nocturne.errors import NocturneError
 from nocturne.files import check_exchange
 from nocturne.layout import Layout
 from nocturne.pipeline.packages import model_packages
-from nocturne.tracking import connect, tracking_uri, without_secret
+from nocturne.pipeline.scoring import how
+from nocturne.spark.probe import How, Started, probe
+from nocturne.tracking import connect, uris, without_secret
 
 __all__ = ["Check", "check_all"]
 
@@ -62,6 +65,43 @@ def _spark() -> Iterator[Check]:
     )
 
 
+def _machine() -> Iterator[Check]:
+    """What a local Spark is spared is told and no fault; on the way to a cluster it is one."""
+    local = all(machine.is_local(wanted.master) for wanted in _hows())
+    for remark in machine.remarks(os.environ):
+        instead = f"; {remark.instead}" if local and remark.instead else ""
+        yield Check(remark.name, bool(instead), remark.found + instead, remark.fix)
+
+
+def _spark_starts() -> Iterator[Check]:
+    if (java.version(java.find() or "java") or 0) < 17:
+        return  # that is said already
+    for wanted in _hows():
+        found = probe(wanted)
+        title = f"Spark on {wanted.master}"
+        if isinstance(found, Started):
+            said = (f"{found.spark} on Java {found.java}, a worker of Python {found.python} "
+                    f"imports nocturne: {found.seconds:.0f} s")  # fmt: skip
+            yield Check(title, True, said, "")
+        else:
+            said = f"{found.why} ({found.said})" if found.why else found.said
+            yield Check(title, False, said, found.advice)
+
+
+def _hows() -> list[How]:
+    """The ways in which the pipelines start Spark; without any, the project's own."""
+    root = config.home()
+    pipelines = []
+    for name in config.names(root):
+        with suppress(NocturneError):  # that is said with the pipelines
+            pipelines.append(config.load(name, root=root).pipeline)
+    found = [how(pipeline, pipeline.spark.master) for pipeline in pipelines]
+    if not found:
+        spark = config.project_sections(root)[1]
+        found = [How(spark.master, spark.conf, root / "conf" / "spark")]
+    return [one for n, one in enumerate(found) if one not in found[:n]]
+
+
 def _installed(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
@@ -86,16 +126,32 @@ def _packages() -> Iterator[Check]:
 
 def _registry() -> Iterator[Check]:
     root = config.home()
-    uri = tracking_uri(config.registry_uri(root), root)
-    advice = "start MLflow (`make airflow` does), or correct MLFLOW_TRACKING_URI"
-    try:
-        client = connect(uri)
+    named = uris(config.project_sections(root)[0], root)
+    tracking, registry = named["tracking_uri"], named["registry_uri"]
+    client = connect(tracking, registry)
+
+    def models() -> str:
         names = [model.name for model in client.search_registered_models(max_results=5)]
+        return ", ".join(names) or "no model registered yet"
+
+    def runs() -> str:
+        names = [found.name for found in client.search_experiments(max_results=5)]
+        return f"experiments {', '.join(names)}"
+
+    if registry == tracking:
+        yield _answered("registry", tracking, models, "MLFLOW_TRACKING_URI")
+    else:
+        yield _answered("registry", registry, models, "MLFLOW_REGISTRY_URI")
+        yield _answered("runs", tracking, runs, "MLFLOW_TRACKING_URI")
+
+
+def _answered(name: str, uri: str, ask: Callable[[], str], variable: str) -> Check:
+    shown = without_secret(uri)
+    advice = f"start MLflow (`make airflow` does), or correct {variable}"
+    try:
+        return Check(name, True, f"{shown}: {ask()}", advice)
     except Exception as error:
-        yield Check("registry", False, f"{without_secret(uri)}: {type(error).__name__}", advice)
-        return
-    said = f"{without_secret(uri)}: {', '.join(names) or 'no model registered yet'}"
-    yield Check("registry", True, said, advice)
+        return Check(name, False, f"{shown}: {type(error).__name__}", advice)
 
 
 def _pipelines() -> Iterator[Check]:
@@ -134,6 +190,8 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "python": _python,
     "java": _java,
     "spark": _spark,
+    "machine": _machine,
+    "Spark": _spark_starts,
     "packages": _packages,
     "registry": _registry,
     "pipelines": _pipelines,

@@ -3,6 +3,7 @@
     NocturneError                 carries its values as attributes; str() is the whole message
     |-- TerminalError             trying again gives the same answer: a person must act
     |   |-- ConfigError           a YAML file, a run parameter or a path is wrong
+    |   |-- MachineError          Spark can't start or work on this machine as it is
     |   |-- ModelError            the registry has no such model, or it must not be loaded
     |   |-- InputError            the data can't be scored: missing, empty, wrong columns
     |   |   `-- PartitionMissing  there is no such partition (`input.on_missing` decides)
@@ -34,6 +35,7 @@ __all__ = [
     "Held",
     "InputChanged",
     "InputError",
+    "MachineError",
     "ModelError",
     "NocturneError",
     "NotReady",
@@ -77,6 +79,10 @@ class RetryableError(NocturneError):
 
 class ConfigError(TerminalError):
     """A YAML file, a run parameter or a path is wrong."""
+
+
+class MachineError(TerminalError):
+    """Spark can't start or work on this machine, or in this environment, as it is."""
 
 
 class ModelError(TerminalError):

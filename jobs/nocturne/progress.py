@@ -7,6 +7,9 @@ import time
 
 __all__ = ["Progress"]
 
+_STARTING_S = 60.0
+"""How often a log is told that nothing is scored yet: that Spark and the model are still loaded."""
+
 
 class Progress:
     """Called with (rows done, rows in all); says rows, rows/s and the time left."""
@@ -14,7 +17,7 @@ class Progress:
     def __init__(self, every: float = 5.0) -> None:
         self.started = time.monotonic()
         self.every = every
-        self.last = -every
+        self.last = -max(every, _STARTING_S)
         self.first: tuple[float, int] | None = None
         self.terminal = sys.stderr.isatty()
         self.drawn = False
@@ -22,7 +25,8 @@ class Progress:
     def __call__(self, done: int, total: int) -> None:
         elapsed = time.monotonic() - self.started
         finished = done >= total
-        if not self.terminal and not finished and elapsed - self.last < self.every:
+        every = self.every if done else max(self.every, _STARTING_S)
+        if not self.terminal and not finished and elapsed - self.last < every:
             return
         self.last = elapsed
         text = self.line(done, total, elapsed)

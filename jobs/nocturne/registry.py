@@ -89,6 +89,7 @@ def resolve(
     version: int | None,
     allow_pickle: bool,
     tracking_uri: str,
+    registry_uri: str | None = None,
     store: Path,
     inputs: Inputs | None = None,
     params: Mapping[str, Any] | None = None,
@@ -97,6 +98,7 @@ def resolve(
 
     Args:
         inputs, params: what it is given, as ``model`` of a pipeline says them.
+        registry_uri: where models are registered, if not at ``tracking_uri`` too.
 
     Raises:
         ModelError: no such model, alias, tags or version (lists what exists), no flavor that
@@ -104,17 +106,23 @@ def resolve(
         RegistryUnavailable: the server did not answer.
         RetryableError: there is no space left for the model's files.
     """
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
-        found = _select(client, name, alias, tags, version, tracking_uri)
-        with disk_errors():
-            folder, sha256 = _pin(client, found, store)
+    registry = registry_uri or tracking_uri
+    client = connect(tracking_uri, registry)
+    with reachable(registry):
+        found = _select(client, name, alias, tags, version, registry)
+    with reachable(tracking_uri), disk_errors():
+        folder, sha256 = _pin(client, found, store)
     ref = _ref(found, _words(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 
 
 def version_of(
-    *, name: str, alias: str | None, tags: Mapping[str, str] | None, tracking_uri: str
+    *,
+    name: str,
+    alias: str | None,
+    tags: Mapping[str, str] | None,
+    tracking_uri: str,
+    registry_uri: str | None = None,
 ) -> int:
     """Which version a selector means now; nothing is downloaded.
 
@@ -122,9 +130,10 @@ def version_of(
         ModelError: no such model, alias or tags (lists what exists).
         RegistryUnavailable: the server did not answer.
     """
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
-        return int(_select(client, name, alias, tags, None, tracking_uri).version)
+    registry = registry_uri or tracking_uri
+    client = connect(tracking_uri, registry)
+    with reachable(registry):
+        return int(_select(client, name, alias, tags, None, registry).version)
 
 
 def _words(alias: str | None, tags: Mapping[str, str] | None, version: int | None) -> str:

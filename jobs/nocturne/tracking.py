@@ -1,4 +1,8 @@
-"""Which MLflow a pipeline talks to, and its experiments. Imports MLflow only when called."""
+"""Which MLflow a pipeline talks to, and its experiments. Imports MLflow only when called.
+
+MLflow keeps runs and artifacts in one store, the tracking one, and registered models in another,
+the registry. Most often both are one server, and then only the first is named.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from nocturne.errors import ConfigError, RegistryUnavailable
@@ -15,9 +19,38 @@ from nocturne.errors import ConfigError, RegistryUnavailable
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "experiment_id", "reachable", "run_url", "tracking_uri", "without_secret"]
+__all__ = ["connect", "experiment_id", "reachable", "registry_uri", "run_url", "tracking_uri",
+           "uris", "without_secret"]  # fmt: skip
 
 _SQLITE = "sqlite:///"
+
+
+class Configured(Protocol):
+    """What the YAML says of MLflow: its section ``registry``."""
+
+    @property
+    def tracking_uri(self) -> str | None: ...
+
+    @property
+    def registry_uri(self) -> str | None: ...
+
+
+class Uris(TypedDict):
+    """Where runs are and where models are; often the same."""
+
+    tracking_uri: str
+    registry_uri: str
+
+
+def uris(configured: Configured, home: Path) -> Uris:
+    """The two as they count: the environment's, else the configured ones.
+
+    Raises:
+        ConfigError: neither the environment nor the configuration names MLflow.
+    """
+    tracking = tracking_uri(configured.tracking_uri, home)
+    registry = registry_uri(configured.registry_uri, home)
+    return {"tracking_uri": tracking, "registry_uri": registry or tracking}
 
 
 def tracking_uri(configured: str | None, home: Path) -> str:
@@ -32,6 +65,16 @@ def tracking_uri(configured: str | None, home: Path) -> str:
             "no MLflow is configured: set MLFLOW_TRACKING_URI, or registry.tracking_uri in "
             "conf/env/<env>.yaml, e.g. http://localhost:5000"
         )
+    return _from(home, uri)
+
+
+def registry_uri(configured: str | None, home: Path) -> str | None:
+    """MLFLOW_REGISTRY_URI if set, else the configured one; None: models are where runs are."""
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or configured
+    return _from(home, uri) if uri else None
+
+
+def _from(home: Path, uri: str) -> str:
     if uri.startswith(_SQLITE):
         path = (home / uri.removeprefix(_SQLITE)).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +91,12 @@ def run_url(uri: str, run_id: str | None) -> str | None:
     return f"{urlunsplit(parts).rstrip('/')}/#/runs/{quote(run_id, safe='')}"
 
 
-def connect(uri: str) -> MlflowClient:
-    """A client for tracking and registry at ``uri``, which becomes MLflow's current one."""
+def connect(uri: str, registry: str | None = None) -> MlflowClient:
+    """A client for tracking at ``uri``; both become MLflow's current ones.
+
+    Args:
+        registry: where models are registered, if not at ``uri`` too.
+    """
     # A server that is down is found in seconds, not in the client's default of minutes;
     # what comes after that is Airflow's retry.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -57,9 +104,14 @@ def connect(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
+    said = os.environ.get("MLFLOW_REGISTRY_URI")
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    return mlflow.MlflowClient(uri, uri)
+    mlflow.set_registry_uri(registry or uri)
+    # MLflow writes it into the environment, where it would outlive this call as the user's word.
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    if said is not None:
+        os.environ["MLFLOW_REGISTRY_URI"] = said
+    return mlflow.MlflowClient(uri, registry or uri)
 
 
 @contextmanager

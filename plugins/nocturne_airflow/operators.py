@@ -19,6 +19,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Downs
 
 from nocturne.errors import ConfigError
 from nocturne.identity import AIRFLOWS, code
+from nocturne.machine import is_local, local_environment
+from nocturne.trouble import explain
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.lineage import Traced
@@ -213,12 +215,14 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         need_run_dir((self.application_args or [""])[0])
         python = interpreter()
         # No secret belongs in here: on YARN and Kubernetes these become arguments.
-        # Spark's workers may have another interpreter than the driver: PYSPARK_PYTHON wins.
+        # A cluster's workers may have another interpreter than the driver: PYSPARK_PYTHON wins.
         self.env_vars = {
             "NOCTURNE_HOME": self.home,
             "PYSPARK_DRIVER_PYTHON": python,
             "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON") or python,
         }
+        if is_local(self._get_hook()._connection["master"]):
+            self.env_vars |= local_environment(os.environ, python)
         spark_conf = Path(self.home) / "conf" / "spark"
         if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
             self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
@@ -234,13 +238,21 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         try:
             error = dict(json.loads(left.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
-            return failure
+            return self._unstarted(failure)
         if error.get("type") == "InputChanged":  # the same plan would find the same
             return AirflowFailException(
                 f"score: {error.get('message')}. Clear `prepare` with its downstream tasks."
             )
         kind = AirflowFailException if error.get("terminal") else AirflowException
         return kind(f"score: {error.get('message')}")
+
+    def _unstarted(self, failure: AirflowException) -> AirflowException:
+        """What spark-submit says of why the job did not come to say anything itself."""
+        trouble = explain(str(failure))
+        if "SparkUserAppException" in str(failure) or not trouble.terminal:
+            return failure  # the job began, or may begin another time
+        error = trouble.error("Spark can't start")
+        return AirflowFailException(f"score: {error}\n\n{failure}")
 
 
 def need_run_dir(run_dir: str) -> str:

@@ -90,11 +90,13 @@ def test_a_step_does_not_see_airflows_secrets(
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "secret")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://models")
     steps("print(json.dumps(dict(os.environ)))")
     seen = Command(["status"], tmp_path, LOG).run().output
     assert "secret" not in seen.values()
     assert seen["NOCTURNE_HOME"] == str(tmp_path)
     assert seen["MLFLOW_TRACKING_URI"] == "http://mlflow"
+    assert seen["MLFLOW_REGISTRY_URI"] == "http://models"
 
 
 def test_ending_a_step_ends_what_it_started(steps: Any, tmp_path: Path) -> None:

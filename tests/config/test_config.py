@@ -157,6 +157,8 @@ def test_yaml_that_is_none_or_that_would_run_code_is_refused(project, text, mess
 
 
 def test_credentials_in_a_uri_are_refused(project) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "registry": {"registry_uri": "http://me:pw@host"}}))
+    assert "a URI with credentials" in said
     said = _error(project({**PIPELINE, "registry": {"tracking_uri": "http://me:pw@host"}}))
     assert "set MLFLOW_TRACKING_USERNAME" in said
     assert "pw" not in said

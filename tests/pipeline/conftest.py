@@ -109,7 +109,8 @@ def make_project(
         "scoring": {"split_rows": 250},
     }
     monkeypatch.setenv("NOCTURNE_HOME", str(root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
     for key, value in changes.items():
         section, _, name = key.partition("__")
         pipeline.setdefault(section, {})[name] = value

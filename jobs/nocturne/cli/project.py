@@ -36,13 +36,13 @@ def init(
 ) -> None:
     """Write a pipeline YAML and starter suites from a model and its data."""
     from nocturne.init import init as write_it
-    from nocturne.tracking import tracking_uri
+    from nocturne.tracking import uris
 
     root = config.home()
-    uri = tracking_uri(config.registry_uri(root), root)
+    named = uris(config.project_sections(root)[0], root)
     for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
-                         keys=key or None, root=root, tracking_uri=uri, force=force,
-                         allow_pickle=allow_pickle, features=feature or ()):  # fmt: skip
+                         keys=key or None, root=root, force=force, allow_pickle=allow_pickle,
+                         features=feature or (), **named):  # fmt: skip
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
 

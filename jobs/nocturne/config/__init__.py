@@ -1,6 +1,6 @@
 """The config room: typed YAML in layers, and what a date means to a pipeline."""
 
-from nocturne.config.layers import POOLS, Loaded, home, load, names, registry_uri
+from nocturne.config.layers import POOLS, Loaded, home, load, names, project_sections
 from nocturne.config.models import Pipeline, Scoring
 from nocturne.config.partitions import from_path, key_format, later, parse, partition, period, span
 
@@ -18,6 +18,6 @@ __all__ = [
     "parse",
     "partition",
     "period",
-    "registry_uri",
+    "project_sections",
     "span",
 ]

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline
+from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
 from nocturne.errors import ConfigError, choices
 from nocturne.safe_yaml import load_yaml
 from nocturne.tracking import without_secret
 
-__all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "registry_uri"]
+__all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "project_sections"]
 
 POOLS = "conf/pools.json"
 """Airflow's pools, as ``airflow pools export`` writes them."""
@@ -172,14 +172,27 @@ def pools(root: Path) -> set[str]:
     return {DEFAULT_POOL, *found}
 
 
-def registry_uri(root: Path, env: str | None = None) -> str | None:
-    """The registry that base and environment name, for commands without a pipeline."""
+def project_sections(root: Path, env: str | None = None) -> tuple[Registry, Spark]:
+    """What base and environment say of MLflow and Spark, for commands without a pipeline.
+
+    Raises:
+        ConfigError: a file is missing, or says what can't be.
+    """
     env = env or os.environ.get("NOCTURNE_ENV") or "local"
     tree: Tree = {}
+    origins: dict[str, str] = {}
     for file in ("conf/base.yaml", f"conf/env/{env}.yaml"):
-        tree = merge(tree, _read(root / file))
-    uri = (tree.get("registry") or {}).get("tracking_uri")
-    return None if uri is None else str(uri)
+        tree = _add(tree, origins, _read(root / file), file)
+    try:
+        sections = _Sections.model_validate({k: tree.get(k, {}) for k in _Sections.model_fields})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins, "conf/base.yaml")) from None
+    return sections.registry, sections.spark
+
+
+class _Sections(BaseModel):
+    registry: Registry
+    spark: Spark
 
 
 def _read(path: Path) -> Tree:

@@ -82,14 +82,20 @@ class Registry(_Section):
 
     tracking_uri: str | None = Field(
         None,
-        description="MLflow tracking and registry URI. Default: the environment's "
-        "MLFLOW_TRACKING_URI. Credentials belong in the environment, never here.",
+        description="Where MLflow keeps runs and artifacts, and registered models too unless "
+        "registry_uri says otherwise. The environment's MLFLOW_TRACKING_URI wins. Credentials "
+        "belong in the environment, never here.",
+    )
+    registry_uri: str | None = Field(
+        None,
+        description="Where models are registered, if not at tracking_uri. The environment's "
+        "MLFLOW_REGISTRY_URI wins.",
     )
     experiment: str | None = Field(
         None, description="MLflow experiment of the nightly runs. Default: nocturne/<pipeline>."
     )
 
-    @field_validator("tracking_uri")
+    @field_validator("tracking_uri", "registry_uri")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
         if value and _CREDENTIALS.search(value):

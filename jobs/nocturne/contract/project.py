@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlflow
 
 from nocturne import config
-from nocturne.tracking import connect, experiment_id, tracking_uri
+from nocturne.tracking import connect, experiment_id, uris
 
 __all__ = ["use_project"]
 
@@ -17,6 +17,7 @@ def use_project(experiment: str) -> mlflow.MlflowClient:
         ConfigError: there is no project here, or it names no MLflow.
     """
     root = config.home()
-    client = connect(tracking_uri(config.registry_uri(root), root))
+    named = uris(config.project_sections(root)[0], root)
+    client = connect(named["tracking_uri"], named["registry_uri"])
     mlflow.set_experiment(experiment_id=experiment_id(client, experiment))
     return client

@@ -11,7 +11,7 @@ from nocturne import config
 from nocturne.demo.champion import ALIAS, MODEL, champion
 from nocturne.demo.flights import prepare
 from nocturne.errors import NocturneError
-from nocturne.tracking import tracking_uri, without_secret
+from nocturne.tracking import uris, without_secret
 
 
 def main() -> int:
@@ -36,11 +36,10 @@ def _prepare() -> None:
     print(f"data   {rows}, {tables.flights}: {_did(tables.written > 0, started)}", flush=True)
 
     started = time.perf_counter()
-    uri = tracking_uri(loaded.pipeline.registry.tracking_uri, loaded.home)
-    made = champion(folder, uri)
+    named = uris(loaded.pipeline.registry, loaded.home)
+    made, shown = champion(folder, **named), without_secret(named["registry_uri"])
     print(
-        f"model  {MODEL} version {made.version} ({ALIAS}), {without_secret(uri)}: "
-        f"{_did(made.made, started)}\n"
+        f"model  {MODEL} version {made.version} ({ALIAS}), {shown}: {_did(made.made, started)}\n"
         f"       AUC on April {made.auc_april:.4f}; a logistic regression of the same features "
         f"has {made.logistic_april:.4f}"
     )

@@ -44,7 +44,7 @@ def recipe() -> str:
     return digest(code, flights.VERSION, version("torch"), BASELINE_VERSION)[:16]
 
 
-def champion(folder: Path, tracking_uri: str) -> Champion:
+def champion(folder: Path, tracking_uri: str, registry_uri: str | None = None) -> Champion:
     """The demo's model, trained on the tables below ``folder`` unless this recipe is there.
 
     An alias that someone moved to another version stays where it is.
@@ -52,8 +52,8 @@ def champion(folder: Path, tracking_uri: str) -> Champion:
     Raises:
         RegistryUnavailable: the MLflow server did not answer.
     """
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
+    client = connect(tracking_uri, registry_uri)
+    with reachable(registry_uri or tracking_uri):
         found = _registered(client)
         if found is None:
             return _train_and_register(client, folder)

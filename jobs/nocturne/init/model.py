@@ -44,7 +44,12 @@ class Chosen:
 
 
 def choose(
-    model: str, tracking_uri: str, *, allow_pickle: bool, find_inputs: FindInputs = lambda *_: None
+    model: str,
+    tracking_uri: str,
+    registry_uri: str | None = None,
+    *,
+    allow_pickle: bool,
+    find_inputs: FindInputs = lambda *_: None,
 ) -> Chosen:
     """The model behind NAME, NAME@ALIAS, NAME/VERSION, or a URI of MLflow.
 
@@ -56,11 +61,11 @@ def choose(
         ConfigError: what the user says that it takes is not what it takes.
         RegistryUnavailable: the server did not answer.
     """
-    (name, alias, version), reason = parse(model, tracking_uri)
+    (name, alias, version), reason = parse(model, tracking_uri, registry_uri)
     if reason:
         print(f"nocturne: {name} version {version} is {reason}", file=sys.stderr)
     if alias is None and version is None:
-        alias, version, reason = _default(name, tracking_uri)
+        alias, version, reason = _default(name, tracking_uri, registry_uri)
     with tempfile.TemporaryDirectory(prefix="nocturne-init-") as folder:
         resolve = partial(
             registry.resolve,
@@ -69,6 +74,7 @@ def choose(
             tags=None,
             version=version,
             tracking_uri=tracking_uri,
+            registry_uri=registry_uri,
             store=Path(folder),
         )
         pickled = False
@@ -94,11 +100,13 @@ def choose(
         )
 
 
-def _default(name: str, tracking_uri: str) -> tuple[str | None, int | None, str]:
+def _default(
+    name: str, tracking_uri: str, registry_uri: str | None
+) -> tuple[str | None, int | None, str]:
     from mlflow.exceptions import MlflowException
 
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
+    client = connect(tracking_uri, registry_uri)
+    with reachable(registry_uri or tracking_uri):
         try:
             aliases = client.get_registered_model(name).aliases
         except MlflowException as error:

@@ -22,7 +22,7 @@ _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
 _RUN = re.compile(r"runs:/(?P<run>[^/]+)/(?P<path>.+?)/*")
 
 
-def parse(model: str, tracking_uri: str) -> tuple[Named, str]:
+def parse(model: str, tracking_uri: str, registry_uri: str | None = None) -> tuple[Named, str]:
     """The model that is meant, and why it is that one, if the registry had to be asked.
 
     ``runs:/RUN/PATH`` and ``models:/m-...`` are the version that is registered from there.
@@ -34,8 +34,8 @@ def parse(model: str, tracking_uri: str) -> tuple[Named, str]:
     logged, run = _LOGGED.fullmatch(model), _RUN.fullmatch(model)
     if logged is None and run is None:
         return _named(model), ""
-    client = connect(tracking_uri)
-    with reachable(tracking_uri):
+    client = connect(tracking_uri, registry_uri)
+    with reachable(registry_uri or tracking_uri):
         ids = _logged_by(client, run["run"], run["path"]) if run else []
         ids += [logged["id"]] if logged else []
         found = list(_registered(client, model, ids))

@@ -32,6 +32,7 @@ def init(
     keys: list[str] | None,
     root: Path,
     tracking_uri: str,
+    registry_uri: str | None = None,
     force: bool = False,
     allow_pickle: bool = False,
     features: Sequence[str] = (),
@@ -84,7 +85,9 @@ def init(
         left_out = {*keys, *table.layout}
         return find_inputs(takes, sample.rows, features, left_out, what)
 
-    chosen = choose(model, tracking_uri, allow_pickle=allow_pickle, find_inputs=inputs)
+    chosen = choose(
+        model, tracking_uri, registry_uri, allow_pickle=allow_pickle, find_inputs=inputs
+    )
     if features and chosen.inputs is None:
         raise ConfigError(
             f"feature: the model {chosen.name} names its columns itself; leave it out"

@@ -9,7 +9,7 @@ from nocturne import registry
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.layout import Layout
-from nocturne.tracking import tracking_uri
+from nocturne.tracking import uris
 
 __all__ = ["Resolve", "resolver", "version_now"]
 
@@ -36,7 +36,7 @@ def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
             try:
                 answer = registry.resolve(
                     **pipeline.model.model_dump(include=_SELECTS),
-                    tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
+                    **uris(pipeline.registry, loaded.home),
                     store=store or Layout.of(loaded).state / "models",
                 )
             except NocturneError as error:
@@ -57,5 +57,5 @@ def version_now(loaded: Loaded) -> int:
     pipeline = loaded.pipeline
     return registry.version_of(
         **pipeline.model.model_dump(include={"name", "alias", "tags"}),
-        tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
+        **uris(pipeline.registry, loaded.home),
     )

@@ -20,8 +20,9 @@ from nocturne.records import Run, write
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
+    from nocturne.spark.probe import How
 
-__all__ = ["Bar", "Claims", "application", "score", "submitted"]
+__all__ = ["Bar", "Claims", "application", "how", "score", "submitted"]
 
 Bar = Callable[[int, int], None]
 _SIGN_OF_LIFE_S = 5.0
@@ -54,9 +55,17 @@ def application(pipeline: Pipeline, name: str, master: str | None) -> Applicatio
     """
     from nocturne.spark.application import Application
 
+    wanted = how(pipeline, master)
+    return Application(f"nocturne {name}", wanted.master, wanted.conf, wanted.conf_dir,
+                       lean=wanted.lean)  # fmt: skip
+
+
+def how(pipeline: Pipeline, master: str | None) -> How:
+    """How the pipeline's runs start Spark, on ``master``."""
+    from nocturne.spark.probe import How
+
     lean = pipeline.scoring.reader != "spark"
-    folder = home() / "conf" / "spark"
-    return Application(f"nocturne {name}", master, pipeline.spark_conf, folder, lean=lean)
+    return How(master, pipeline.spark_conf, home() / "conf" / "spark", lean)
 
 
 def score(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne import machine
 from nocturne.quality.frames import readable
 from nocturne.spark_files import with_keys
 from nocturne.walk import as_pattern
@@ -90,13 +89,13 @@ def _schema(files: Sequence[Path]) -> pa.Schema:
 
 
 def _session(conf: Mapping[str, str]) -> SparkSession:
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
-    # Workers run this very interpreter unless somebody chose another.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("nocturne: quality")
-    for key, value in (_SETTINGS | dict(conf)).items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    machine.adapt(conf.get("spark.master"))
+    settings = SparkConf().setAppName("nocturne: quality").setAll([*{**_SETTINGS, **conf}.items()])
+    SparkContext._ensure_initialized(conf=settings)
+    machine.hadoop_login(SparkContext._jvm)
+    spark = SparkSession.builder.config(conf=settings).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nocturne import machine
 from nocturne.spark import jvm
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Application:
         conf: extra ``spark.*`` settings; they win over ours.
         conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
         lean: Spark carries no rows, so a small JVM will do.
+        probing: it is tried whether it starts, and no more: nobody waits for an archive, and what
+            stood against it is raised as it is.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Application:
         conf_dir: Path | None = None,
         *,
         lean: bool = True,
+        probing: bool = False,
     ) -> None:
         self._name, self._master, self._conf, self._conf_dir = name, master, conf, conf_dir
-        self._lean = lean
+        self._lean, self._probing = lean, probing
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._waking: threading.Thread | None = None
@@ -75,12 +78,18 @@ class Application:
                 self._thread.start()
 
     def context(self) -> SparkContext:
-        """The context, once it is up; raises what stood against it."""
+        """The context, once it is up.
+
+        Raises:
+            MachineError: it never can be, as this machine or its environment is.
+            RetryableError: Spark failed to start, and may start another time.
+        """
         self.start()
         assert self._thread is not None
         self._thread.join()
         if self._context is None:
             assert self._error is not None
+            self._error = self._explained(self._error)
             raise self._error
         return self._context
 
@@ -127,13 +136,21 @@ class Application:
                         made.stop()
                         return
                     self._context, self._ours = made, True
-                if jvm.is_local(self._master):
+                if machine.is_local(self._master):
                     self._waking = threading.Thread(
                         target=_wake, args=(made,), name="spark-wake", daemon=True
                     )
                     self._waking.start()
         except BaseException as error:  # whoever asks for the context gets it
             self._error = error
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Why Spark did not start, in words."""
+        if self._probing or not isinstance(error, Exception):
+            return error
+        from nocturne.spark.probe import How, why
+
+        return why(error, How(self._master, dict(self._conf), self._conf_dir, self._lean))
 
     def _stop(self) -> None:
         context, self._context = self._context, None
@@ -151,23 +168,24 @@ class Application:
         from pyspark import SparkContext
         from pyspark.errors import PySparkRuntimeError
 
-        # Workers run this very interpreter unless somebody chose another.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+        machine.adapt(self._master)
         runs = SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
         launch = jvm.plan(None if runs else self._master, self._conf, self._conf_dir,
                           lean=self._lean)  # fmt: skip
         for name, value in launch.environment.items():
             os.environ.setdefault(name, value)
+        if launch.making and self._probing:
+            launch = launch.plain()
+        self._launch = launch
         try:
-            self._launch = launch
             return self._new(launch)
         except PySparkRuntimeError:
             if launch.archive is None:
                 raise
-            launch.archive.drop()  # the JVM did not start, and perhaps this is why
             self._launch = launch.plain()
-            return self._new(self._launch)
+            made = self._new(self._launch)
+            launch.archive.drop()  # it was the archive
+            return made
 
     def _new(self, launch: jvm.Launch) -> SparkContext:
         from pyspark import SparkConf, SparkContext
@@ -177,6 +195,8 @@ class Application:
             conf.setMaster(self._master)
         for key, value in {**_SETTINGS, **launch.settings()}.items():
             conf.set(key, value)
+        SparkContext._ensure_initialized(conf=conf)
+        machine.hadoop_login(SparkContext._jvm)
         context = SparkContext(conf=conf)
         context.setLogLevel("ERROR")
         return context

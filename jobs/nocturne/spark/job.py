@@ -18,6 +18,7 @@ from nocturne.rundir import progress_path, result_path, scored_path
 from nocturne.spark.query import score_query
 from nocturne.spark.session import cause_of, gpu_share
 from nocturne.spark.work import guarded, open_run, place, raised
+from nocturne.trouble import explain
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -98,6 +99,8 @@ def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list
         work = partial(_work, share)
         failed: list[Failure] = spark.parallelize(tasks, len(tasks)).mapPartitions(work).collect()
     except Exception as error:
+        if (trouble := explain(str(error), started=True)).terminal:
+            raise trouble.error("Spark's workers can't score the splits") from error
         raise RetryableError(
             f"Spark could not score the splits: {cause_of(error)}. What was scored stays; run the "
             "same command again to go on from there"

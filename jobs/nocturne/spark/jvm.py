@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nocturne import java
+from nocturne.machine import is_local
 from nocturne.spark import archive
 from nocturne.spark.archive import Archive
 
-__all__ = ["Launch", "is_local", "plan"]
+__all__ = ["Launch", "plan"]
 
 _OPTIONS = "spark.driver.extraJavaOptions"
 _CLASS_PATH = "spark.driver.extraClassPath"
@@ -52,11 +53,6 @@ class Launch:
         given = self.conf.get(_OPTIONS, "")
         joined = f"{options} {given}".strip()
         return {**self.conf, _OPTIONS: joined} if joined else self.conf
-
-
-def is_local(master: str | None) -> bool:
-    """Whether driver, executors and workers are on one machine."""
-    return master is not None and master.startswith("local")
 
 
 def plan(

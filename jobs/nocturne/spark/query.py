@@ -29,6 +29,7 @@ from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of, fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised
 from nocturne.spark_files import read_files, refuse_untyped
+from nocturne.trouble import explain
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,6 +61,8 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
                 f"Spark can't score the input of {run.pipeline}: {fault}. Nothing was published. "
                 "Correct the data, input.sql or input.options"
             ) from error
+        if (trouble := explain(str(error), started=True)).terminal:
+            raise trouble.error("Spark's workers can't score the query") from error
         raise RetryableError(
             f"Spark could not score the query of {run.pipeline}: {cause_of(error)}. Run the same "
             "command again; the partition is scored anew"

@@ -36,6 +36,7 @@ def score_udf(
     model_uri: str,
     *,
     tracking_uri: str | None = None,
+    registry_uri: str | None = None,
     allow_pickle: bool = False,
     cast: Mapping[str, str] | None = None,
     inputs: Inputs | None = None,
@@ -61,7 +62,9 @@ def score_udf(
 
     Args:
         model_uri: ``models:/name@alias`` or ``models:/name/3``, resolved now, once.
-        tracking_uri: of the registry. Default: MLflow's current one.
+        tracking_uri: of MLflow. Default: MLflow's current one.
+        registry_uri: where models are registered. Default: MLFLOW_REGISTRY_URI, else
+            ``tracking_uri``; without that one, MLflow's current registry.
         allow_pickle: load artifacts that run code when they are loaded.
         cast: column -> what the model sees of it, as ``input.cast`` of a pipeline: ``local``,
             ``double`` ...
@@ -91,7 +94,11 @@ def score_udf(
         tags=None,
         version=int(found["version"]) if found["version"] else None,
         allow_pickle=allow_pickle,
-        tracking_uri=tracking_uri or mlflow.get_registry_uri(),
+        tracking_uri=tracking_uri or mlflow.get_tracking_uri(),
+        registry_uri=registry_uri
+        or os.environ.get("MLFLOW_REGISTRY_URI")
+        or tracking_uri
+        or mlflow.get_registry_uri(),
         store=store,
         inputs=inputs,
         params=params,

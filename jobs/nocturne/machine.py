@@ -1,0 +1,254 @@
+"""What Spark stumbles over in a machine's environment, and what a local one is given instead.
+
+A local Spark (master ``local[...]``) is ours from the JVM to the workers, so it does not inherit
+what belongs to another Spark or another Python, and needs neither a host name nor an entry in
+``/etc/passwd``. What is set for a cluster is the business of whoever runs it, and stands.
+
+Standard library only: Airflow's tasks ask too.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import pwd
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Remark", "adapt", "hadoop_login", "is_local", "local_environment", "remarks"]
+
+_UTF8 = "C.UTF-8"
+_PYTHONS = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that does not fit, what a local Spark gets in its place, and how to mend it.
+
+    Attributes:
+        variables: of the environment, for a local Spark.
+    """
+
+    name: str
+    found: str
+    instead: str
+    fix: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def is_local(master: str | None) -> bool:
+    """Whether driver, executors and workers are on one machine."""
+    return master is not None and master.startswith("local")
+
+
+def local_environment(environ: Mapping[str, str], python: str = sys.executable) -> dict[str, str]:
+    """The variables to set for a local Spark.
+
+    Args:
+        python: the interpreter that has Nocturne's jobs.
+    """
+    made = dict.fromkeys(_PYTHONS, python)
+    if not environ.get("SPARK_LOCAL_HOSTNAME"):
+        made["SPARK_LOCAL_IP"] = environ.get("SPARK_LOCAL_IP") or "127.0.0.1"
+    for remark in _fitting(environ, python):
+        made |= remark.variables
+    return made
+
+
+def adapt(master: str | None) -> None:
+    """Set them in this process, before it starts a JVM for ``master``, if that is a local one.
+
+    The workers of any other run this very interpreter too, unless somebody chose another.
+    """
+    if is_local(master):
+        os.environ.update(local_environment(os.environ))
+    for name in _PYTHONS:
+        os.environ.setdefault(name, sys.executable)
+
+
+def hadoop_login(jvm: Any) -> None:
+    """Tell a JVM who we are, where the system does not know: without it Hadoop can't log in.
+
+    Args:
+        jvm: Py4J's view of it.
+    """
+    if _login_name() is None:
+        users = jvm.org.apache.hadoop.security.UserGroupInformation
+        users.setLoginUser(users.createRemoteUser(_made_up_name(os.environ)))
+
+
+def remarks(environ: Mapping[str, str], python: str = sys.executable) -> list[Remark]:
+    """All that does not fit here, in words."""
+    return [*_fitting(environ, python), *_host(environ), *_folders(environ), *_names()]
+
+
+def _fitting(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    for look in _LOOKS:
+        yield from look(environ, python)
+
+
+def _spark_home(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    given = environ.get("SPARK_HOME")
+    if not given:
+        return
+    own = _own_spark(python)
+    if own is None or _same(Path(given), own):
+        return
+    theirs, ours = _spark_version(Path(given)), _spark_version(own)
+    if theirs == ours:
+        return
+    what = f"Spark {theirs}" if theirs else "no Spark"
+    yield Remark(
+        "SPARK_HOME",
+        f"{given} ({what}); pyspark here is {ours}",
+        f"{own} is used",
+        "unset SPARK_HOME",
+        {"SPARK_HOME": str(own)},
+    )
+
+
+def _pythons(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    for name in _PYTHONS:
+        given = environ.get(name)
+        found = shutil.which(given, path=environ.get("PATH")) if given else None
+        if not given or (found and _same_python(Path(found), Path(python))):
+            continue
+        yield Remark(
+            name,
+            f"{given} ({'another interpreter' if found else 'there is no such program'})",
+            f"{python} is used",
+            f"unset {name}",
+            {name: python},
+        )
+
+
+def _user(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    if _login_name() is None:
+        # Java has no home for such a user either, and Spark's Ivy wants one to start with.
+        name, options = _made_up_name(environ), environ.get("SPARK_SUBMIT_OPTS", "")
+        yield Remark(
+            "user",
+            f"uid {os.geteuid()} has no entry in /etc/passwd",
+            f"it is called {name}",
+            "add one (in a container: `RUN useradd --uid ...`)",
+            {n: name for n in ("SPARK_USER", "USER", "LOGNAME") if not environ.get(n)}
+            | {"SPARK_SUBMIT_OPTS": f"-Duser.home={_home(environ)} {options}".strip()},
+        )
+
+
+def _locale(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    found = locale.getencoding()
+    if found.upper().replace("-", "") != "UTF8":
+        yield Remark(
+            "locale",
+            f"its encoding is {found}",
+            f"Java and the workers run in {_UTF8}",
+            f"export LC_ALL={_UTF8}",
+            {"LC_ALL": _UTF8, "PYTHONUTF8": "1"},
+        )
+
+
+_LOOKS: tuple[Callable[[Mapping[str, str], str], Iterator[Remark]], ...] = (
+    _spark_home, _pythons, _user, _locale,
+)  # fmt: skip
+
+
+def _host(environ: Mapping[str, str]) -> Iterator[Remark]:
+    if environ.get("SPARK_LOCAL_IP") or environ.get("SPARK_LOCAL_HOSTNAME"):
+        return
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        yield Remark(
+            "host name",
+            f"{name} does not resolve to an address",
+            "127.0.0.1 is used",
+            f"add `127.0.0.1 {name}` to /etc/hosts, or set SPARK_LOCAL_IP",
+        )
+
+
+def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
+    for folder in dict.fromkeys((environ.get("TMPDIR") or "/tmp", "/tmp")):  # noqa: S108
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            yield Remark(
+                "temporary files",
+                f"nothing can be written in {folder}: {error.strerror}",
+                "",
+                "make it a writable folder"
+                + ("; Java writes there whatever TMPDIR says" if folder == "/tmp" else  # noqa: S108
+                   ", or unset TMPDIR"),
+            )  # fmt: skip
+
+
+def _names() -> Iterator[Remark]:
+    found = sys.getfilesystemencoding()
+    if found != "utf-8":
+        yield Remark(
+            "file names",
+            f"Python takes them for {found}",
+            "",
+            f"export LC_ALL={_UTF8}, or PYTHONUTF8=1",
+        )
+
+
+def _login_name() -> str | None:
+    with suppress(KeyError):
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return None
+
+
+def _made_up_name(environ: Mapping[str, str]) -> str:
+    names = ("HADOOP_USER_NAME", "SPARK_USER", "USER", "LOGNAME")
+    return next(filter(None, map(environ.get, names)), f"uid{os.geteuid()}")
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    given = environ.get("HOME", "")
+    return shlex.quote(given) if Path(given).is_absolute() else tempfile.gettempdir()
+
+
+def _own_spark(python: str) -> Path | None:
+    """The Spark that came with the interpreter's pyspark; None if it came without one."""
+    origin: str | None
+    if python == sys.executable:
+        spec = find_spec("pyspark")
+        origin = spec.origin if spec else None
+    else:
+        code = "import importlib.util as u; print(u.find_spec('pyspark').origin)"
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        origin = done.stdout.strip() or None
+    folder = Path(origin).parent if origin else None
+    return folder if folder and (folder / "bin" / "spark-submit").is_file() else None
+
+
+def _spark_version(home: Path) -> str | None:
+    for jar in (home / "jars").glob("spark-core_*.jar"):
+        if found := re.search(r"-(\d[\w.]*)\.jar$", jar.name):
+            return found[1]
+    return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def _same_python(one: Path, other: Path) -> bool:
+    """Whether they are one program of one environment: those of two may be links to one file."""
+    return _same(one, other) and _same(one.parent, other.parent)

@@ -1,0 +1,136 @@
+"""Does Spark start here, as a run would start it, with a worker that has Nocturne?
+
+It is tried in a process of its own with a time limit: what a JVM that does not come up has to say
+goes to its standard error, and nowhere else. `nocturne doctor` asks, and a run whose Spark did
+not start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import NocturneError, RetryableError
+from nocturne.spark.application import Application
+from nocturne.trouble import Trouble, explain
+
+__all__ = ["How", "Started", "probe", "why"]
+
+LIMIT_S = 240.0
+_ANSWER = "nocturne-probe "
+
+
+@dataclass(frozen=True)
+class How:
+    """How a run starts Spark: what an ``Application`` is made of."""
+
+    master: str | None
+    conf: dict[str, str]
+    conf_dir: Path | None
+    lean: bool = True
+
+
+@dataclass(frozen=True)
+class Started:
+    """Spark started, and a worker of it imported Nocturne."""
+
+    spark: str
+    java: str
+    python: str
+    seconds: float
+
+
+def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
+    """Start Spark and one worker, and end them; what stood in the way, if they did not start."""
+    began = time.monotonic()
+    asked = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nocturne.spark.probe"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, late = process.communicate(asked.encode(), limit_s)[0], False
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        out, late = process.communicate()[0], True
+    said = out.decode("utf-8", "replace")
+    for line in said.splitlines():
+        if line.startswith(_ANSWER):
+            return Started(**json.loads(line.removeprefix(_ANSWER)),
+                           seconds=time.monotonic() - began)  # fmt: skip
+    found = explain(said)
+    if found.why or not late:
+        return found
+    return Trouble(f"it did not start within {limit_s:.0f} s; the last it said: {found.said}")
+
+
+def why(error: Exception, how: How) -> NocturneError:
+    """Why Spark did not start, as an error of ours.
+
+    Args:
+        error: what starting it raised. If that says nothing, since the JVM ended and had said
+            it elsewhere, it is tried again by ``probe``.
+    """
+    if isinstance(error, NocturneError):
+        return error
+    what = "Spark can't start"
+    told = explain(str(error))
+    if told.why or how.master is None:
+        return told.error(what)
+    print("nocturne: Spark did not start; trying it once more to see why", file=sys.stderr)
+    found = probe(how)
+    if isinstance(found, Trouble):
+        return found.error(what)
+    return RetryableError(
+        "Spark did not start, but did when it was tried once more: memory or processes may have "
+        "been short. Run the same command again"
+    )
+
+
+def _start(how: How) -> Iterator[dict[str, str]]:
+    name = "nocturne doctor"
+    with Application(
+        name, how.master, how.conf, how.conf_dir, lean=how.lean, probing=True
+    ) as spark:
+        context = spark.context()
+        [python] = context.parallelize([0], 1).mapPartitions(_imported).collect()
+        if not how.lean:
+            from pyspark.sql import SparkSession
+
+            SparkSession.builder.getOrCreate().range(1).collect()
+        java: Any = context._jvm
+        yield {
+            "spark": context.version,
+            "java": str(java.java.lang.System.getProperty("java.version")),
+            "python": python,
+        }
+
+
+def _imported(_: Iterable[int]) -> Iterator[str]:
+    """In a worker: its Python, once it has imported what a split needs."""
+    import nocturne.split  # noqa: F401
+
+    yield ".".join(map(str, sys.version_info[:3]))
+
+
+def main() -> None:
+    """The process that tries: its answer is a line of standard output, all else is the cause."""
+    asked = json.load(sys.stdin)
+    conf_dir = asked.pop("conf_dir")
+    for answer in _start(How(**asked, conf_dir=Path(conf_dir) if conf_dir else None)):
+        print(_ANSWER + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What Spark's and Java's words mean: what stands in the way, whether it may pass, what to do.
+
+Standard library only: Airflow's tasks ask too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nocturne.errors import MachineError, NocturneError, RetryableError
+
+__all__ = ["Trouble", "cause_of", "explain"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What stands in Spark's way.
+
+    Attributes:
+        said: Java's or Python's own word for it.
+        why: in ours; "" if we know no better.
+        fix: what to do.
+        terminal: it never works without that.
+    """
+
+    said: str
+    why: str = ""
+    fix: str = ""
+    terminal: bool = False
+
+    def error(self, what: str) -> NocturneError:
+        """As an error; ``what`` says what can't be done for it."""
+        kind = MachineError if self.terminal else RetryableError
+        why = f"{self.why} ({self.said})" if self.why else self.said
+        return kind(f"{what}: {why}. {self.advice}")
+
+    @property
+    def advice(self) -> str:
+        """What to do, as a sentence."""
+        return self.fix or "It may pass: run the same command again. `nocturne doctor` tells more"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Words of Spark's, what they mean (with groups of the pattern in it), and what to do."""
+
+    words: str
+    why: str
+    fix: str
+    terminal: bool = True
+
+
+_ENVIRONMENT = "Unset SPARK_HOME and PYTHONPATH, or install pyspark anew (`make setup`)"
+_CONF = "Correct spark.conf in the YAML, JAVA_TOOL_OPTIONS or SPARK_CONF_DIR"
+
+_OF_WORKERS = (
+    _Known(r"PYTHON_VERSION_MISMATCH|different version \S+ than that in driver",
+           "the workers run another Python than the driver",
+           "Unset PYSPARK_PYTHON, or set it to the same version with Nocturne installed"),
+    _Known(r"No module named '?(?P<name>(?:nocturne|pyspark|torch|pyarrow)\b[\w.]*)",
+           "the workers' Python does not have {name}",
+           "Unset PYSPARK_PYTHON, or install Nocturne there too"),
+    _Known(r"Cannot run program \"(?P<name>[^\"]+)\".*error=(?:2|13)\b",
+           "the workers' Python {name} can't be run",
+           "Unset PYSPARK_PYTHON, or correct it"),
+)  # fmt: skip
+
+_OF_THE_START = (
+    # What may pass comes first: a full disk shows itself in many ways.
+    _Known(r"No space left on device|Disk quota exceeded", "the disk is full",
+           "Free some space in /tmp (spark.local.dir), then run the same command again", False),
+    _Known(r"insufficient memory for the Java Runtime|Could not reserve enough space"
+           r"|Cannot allocate memory|error=12\b|OutOfMemoryError|unable to create native thread",
+           "there is not enough memory, or too many processes run",
+           "End something else, or give less: spark.driver.memory in spark.conf; then run the "
+           "same command again", False),
+    _Known(r"BindException.*Address already in use",
+           "no free port was found", "Run the same command again", False),
+    _Known(r"UnknownHostException: (?P<name>[^\s:]+): (?P=name)\b",
+           "the host name {name} of this machine does not resolve to an address",
+           "Add `127.0.0.1 {name}` to /etc/hosts, or set SPARK_LOCAL_IP and spark.driver.host"),
+    _Known(r"BindException.*Cannot assign requested address",
+           "the address that Spark is to listen at is none of this machine",
+           "Correct SPARK_LOCAL_IP and spark.driver.bindAddress"),
+    _Known(r"invalid null input: name|basedir must be absolute: \?",
+           "the user that runs this has no entry in /etc/passwd",
+           "Add one (in a container: `RUN useradd --uid ...`)"),
+    _Known(r"InvalidPathException: Malformed input|unmappable characters",
+           "Java's locale has no letter for a name of a folder or file",
+           "export LC_ALL=C.UTF-8"),
+    _Known(r"UnsupportedClassVersionError|JAVA_HOME is not set|bin/java: (?:No such|not found)",
+           "there is no Java that Spark can run on",
+           "Install Java 17 or newer, or set JAVA_HOME; `nocturne doctor` says how"),
+    _Known(r"Unrecognized (?:VM )?option:? (?P<name>\S+)|Invalid (?:maximum|initial) heap size"
+           r"|Too small (?:maximum|initial) heap|Conflicting collector|Error opening zip file",
+           "Java does not take its options", _CONF),
+    _Known(r"System memory \d+ must be at least|Executor memory \d+ must be at least",
+           "Spark is given too little memory", "Raise spark.driver.memory in spark.conf"),
+    _Known(r"Could not parse Master URL|Could not find .*master", "there is no such master",
+           "Correct spark.master"),
+    _Known(r"NoSuchMethodError|NoClassDefFoundError|ClassNotFoundException"
+           r"|'JavaPackage' object is not callable|Failed to find Spark jars"
+           r"|Could not find or load main class|spark-submit: No such file"
+           r"|does not exist in the JVM",
+           "the Spark that is started is not the one of this pyspark, or is not whole",
+           _ENVIRONMENT),
+    _Known(r"AccessDeniedException|Permission denied|Read-only file system"
+           r"|Failed to create (?:a temp directory|any local dir)",
+           "a folder that Spark needs can't be written or read",
+           "Make it writable (/tmp, spark.local.dir), or readable: Java, pyspark"),
+)  # fmt: skip
+
+
+def explain(text: str, *, started: bool = False) -> Trouble:
+    """What Spark's, Java's or a worker's words come to.
+
+    Args:
+        started: Spark is up, so only what its workers may lack is looked for.
+    """
+    for known in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
+        found = re.search(known.words, text)
+        if found:
+            line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+            said = _exception(text) or line.strip()
+            named = {k: v or "" for k, v in found.groupdict().items()}
+            return Trouble(said, known.why.format(**named), known.fix.format(**named),
+                           known.terminal)  # fmt: skip
+    return Trouble(cause_of(text))
+
+
+_CAUSED = re.compile(r"^\s*Caused by: (?P<said>\S.*)$", re.MULTILINE)
+_THROWN = re.compile(
+    r"^(?:\d\d:\d\d:\d\d \w+ \S+ )?(?:Exception in thread \"[^\"]*\" |: )?"
+    r"(?P<said>(?:[\w$]+\.)*[\w$]*(?:Exception|Error)(?:: .*)?)$",
+    re.MULTILINE,
+)
+_GATEWAY = re.compile(  # what pyspark says of a JVM that ended, whatever it ended of
+    r"^(?:During handling of .*\n\n)?Traceback \(most recent call last\):\n"
+    r"(?:[ \t].*\n)*.*JAVA_GATEWAY_EXITED.*$",
+    re.MULTILINE,
+)
+_WRONG = re.compile(r"error|exception|not found|can't|cannot|failed", re.IGNORECASE)
+
+
+def cause_of(text: str) -> str:
+    """The line that says it: Java's last "Caused by", else the last exception, else the end."""
+    text = _GATEWAY.sub("", text)
+    if said := _exception(text):
+        return said
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("at ", "..."))]
+    wrong = [line for line in told if _WRONG.search(line)]
+    return (wrong or told or ["it said nothing"])[-1]
+
+
+def _exception(text: str) -> str:
+    for pattern in (_CAUSED, _THROWN):
+        found = pattern.findall(_GATEWAY.sub("", text))
+        if told := [said for said in found if not said.endswith("call last):")]:
+            return str(told[-1]).strip()
+    return ""
