@@ -10,9 +10,10 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.engine.model import Raw
+from nocturne.returned import arrays
 
 __all__ = ["PyfuncModel", "load"]
 
@@ -23,25 +24,29 @@ _NULLABLE: dict[Any, Any] = {
 }
 
 
+_PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
+"""What MLflow calls of a classifier -> how its columns are named, with the class behind."""
+
+
 class PyfuncModel:
-    """A pyfunc model that takes one frame and returns a vector, a matrix or a frame."""
+    """A pyfunc model that takes one frame; ``nocturne.returned`` says what it may return.
 
-    def __init__(self, model: mlflow.pyfunc.PyFuncModel) -> None:
-        self.model = model
+    Args:
+        outputs: the prediction columns that are made of it.
+        classes: names of the columns of a classifier's probabilities.
+    """
 
-    def predict(
-        self, encoded: Sequence[pa.RecordBatch]
-    ) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
-        frame = _frame(encoded[0])
-        result = self.model.predict(frame)
-        if isinstance(result, dict):
-            return {str(name): np.asarray(values) for name, values in result.items()}
-        if isinstance(result, pd.DataFrame):
-            return {str(name): result[name].to_numpy() for name in result.columns}
-        values = np.asarray(result)
-        if values.ndim == 2 and values.shape[1] > 1:
-            return [values[:, i] for i in range(values.shape[1])]
-        return [values]
+    def __init__(
+        self,
+        model: mlflow.pyfunc.PyFuncModel,
+        outputs: Sequence[OutputSpec] = (),
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.model, self.outputs, self.classes = model, outputs, classes
+
+    def predict(self, encoded: Sequence[pa.RecordBatch]) -> Raw:
+        result = self.model.predict(_frame(encoded[0]))
+        return arrays(result, len(encoded[0]), self.outputs, self.classes)
 
 
 def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
@@ -56,4 +61,20 @@ def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
 def load(path: str, encoding: Encoding, **_: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
-    return PyfuncModel(mlflow.pyfunc.load_model(path))
+    model = mlflow.pyfunc.load_model(path)
+    return PyfuncModel(model, encoding.outputs, _classes(model))
+
+
+def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
+    """The names of what ``predict_proba`` gives, a class each; none for other models."""
+    called = model.metadata.flavors["python_function"].get("predict_fn")
+    if called not in _PROBABILITIES:
+        return []
+    try:
+        classes = getattr(model.get_raw_model(), "classes_", None)
+    except NotImplementedError:
+        return []
+    if np.ndim(classes) != 1:  # several targets have a list of them each
+        return []
+    names = [f"{_PROBABILITIES[called]}_{one}" for one in np.asarray(classes)]
+    return names if len(set(names)) == len(names) else []

@@ -44,9 +44,22 @@ class Resolved:
     def __init__(self, ref: ModelRef) -> None:
         self.ref = ref
 
-    @cached_property
+    @property
     def encoding(self) -> Encoding:
-        """The encoding spec, or for a pyfunc model what its MLflow signature says."""
+        """The encoding spec, or for a pyfunc model what its MLflow signature says.
+
+        An output that it says no name or no type of has one all the same.
+        """
+        return self.declared.complete()
+
+    @property
+    def has_spec(self) -> bool:
+        """Whether an encoding spec says what it takes and gives."""
+        return _find(self.ref.path, ENCODING_FILE) is not None
+
+    @cached_property
+    def declared(self) -> Encoding:
+        """``encoding``, with no name or no type where none is said of an output."""
         found = _find(self.ref.path, ENCODING_FILE)
         if found is not None:
             return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")

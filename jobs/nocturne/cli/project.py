@@ -36,7 +36,7 @@ def init(
     uri = tracking_uri(config.registry_uri(root), root)
     for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
                          keys=key or None, root=root, tracking_uri=uri, force=force,
-                         allow_pickle=allow_pickle):  # fmt: skip
+                         allow_pickle=allow_pickle, say=say):  # fmt: skip
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
 

@@ -8,7 +8,8 @@
                 torch.export, ``exported`` lets torch do so
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
     torch_model, device_model, lane     running it on a CPU, on a GPU
-    post, column                        outputs -> Arrow columns, with reasons for bad rows
+    post, convert, column, outputs      outputs -> Arrow columns, with reasons for bad rows
+    settle                              what a trial of a model fixes of its outputs
     ahead       a step in a thread of its own, behind a bounded queue
 """
 
@@ -19,9 +20,11 @@ from nocturne.engine.encode import ENCODERS, encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
+from nocturne.engine.outputs import REASON, Named, named, predictions, together
 from nocturne.engine.post import POST
-from nocturne.engine.score import REASON, score, score_cast
+from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
+from nocturne.engine.settle import required, settled
 from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "AsyncModel",
     "DeviceModel",
     "Model",
+    "Named",
     "TorchModel",
     "ahead",
     "cast_rows",
@@ -41,8 +45,13 @@ __all__ = [
     "first_sizes",
     "load_torch",
     "load_trusted",
+    "named",
     "pick_device",
+    "predictions",
+    "required",
     "score",
     "score_cast",
     "search",
+    "settled",
+    "together",
 ]

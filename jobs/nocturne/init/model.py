@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import check_columns
+from nocturne.pipeline.trial import TRIAL_SECONDS, try_model, with_nulls
 from nocturne.tracking import connect, reachable
+from nocturne.trial import Asked, Trial
 
-__all__ = ["Chosen", "check_data", "choose"]
+__all__ = ["Chosen", "check_data", "choose", "seen", "tried"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,26 @@ class Chosen:
     alias: str | None
     version: int | None
     reason: str
-    encoding: Encoding
+    resolved: registry.Resolved
     pickled: bool
+    trial: Trial | None = None
+
+    @property
+    def encoding(self) -> Encoding:
+        """With the outputs that it was seen to give, once it was tried."""
+        found = self.resolved.encoding
+        return (
+            found if self.trial is None else replace(found, outputs=with_nulls(self.trial.outputs))
+        )
 
 
-def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
+def choose(model: str, tracking_uri: str, store: Path, *, allow_pickle: bool) -> Chosen:
     """The model behind NAME, NAME@ALIAS or NAME/VERSION.
 
     NAME alone means its alias champion, else its only alias, else its newest version.
+
+    Args:
+        store: where its files are copied to.
 
     Raises:
         ModelError: there is no such model, alias or version, nothing says what the model
@@ -45,29 +59,65 @@ def choose(model: str, tracking_uri: str, *, allow_pickle: bool) -> Chosen:
     reason = "as given"
     if alias is None and version is None:
         alias, version, reason = _default(name, tracking_uri)
-    with tempfile.TemporaryDirectory(prefix="nocturne-init-") as folder:
-        resolve = partial(
-            registry.resolve,
-            name=name,
-            alias=alias,
-            tags=None,
-            version=version,
-            tracking_uri=tracking_uri,
-            store=Path(folder),
+    resolve = partial(
+        registry.resolve,
+        name=name,
+        alias=alias,
+        tags=None,
+        version=version,
+        tracking_uri=tracking_uri,
+        store=store,
+    )
+    pickled = False
+    try:
+        resolved = resolve(allow_pickle=False)
+    except ModelError as error:
+        pickled = "files" in error.values
+        if not pickled:
+            raise
+        if not allow_pickle:
+            raise ModelError(
+                f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
+            ) from None
+        resolved = resolve(allow_pickle=True)
+    return Chosen(name, alias, version, reason, resolved, pickled)
+
+
+def tried(chosen: Chosen, files: Sequence[Path]) -> Chosen:
+    """With what the model gave for some rows of a partition.
+
+    Raises:
+        ModelError: see ``nocturne.pipeline.trial``.
+    """
+    resolved = chosen.resolved
+    asked = Asked(
+        model=resolved.ref,
+        encoding=resolved.declared,
+        spec=resolved.has_spec,
+        firm=False,
+        told={},
+        device="cpu",
+        seconds=TRIAL_SECONDS,
+    )
+    return replace(chosen, trial=try_model(asked, files))
+
+
+def seen(chosen: Chosen) -> list[str]:
+    """For people: what the model takes, what it gives, and the scores of three rows."""
+    encoding, trial = chosen.encoding, chosen.trial
+    taken = [f"{f.column} ({f.type or t.encoder})" for t, f in encoding.features()]
+    lines = [
+        f"inputs: {', '.join(dict.fromkeys(taken))}",
+        f"outputs: {', '.join(f'{o.name} ({o.words})' for o in encoding.outputs)}",
+    ]
+    for scores in trial.scores if trial else ():
+        lines.append("scored a row: " + ", ".join(f"{n}={value}" for n, value in scores.items()))
+    if trial and trial.raised:
+        lines.append(
+            f"the model raised on {trial.raised} of {trial.rows} rows, which a night would "
+            f"quarantine: {trial.cause}"
         )
-        pickled = False
-        try:
-            resolved = resolve(allow_pickle=False)
-        except ModelError as error:
-            pickled = "files" in error.values
-            if not pickled:
-                raise
-            if not allow_pickle:
-                raise ModelError(
-                    f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
-                ) from None
-            resolved = resolve(allow_pickle=True)
-        return Chosen(name, alias, version, reason, resolved.encoding, pickled)
+    return lines
 
 
 def _parse(model: str) -> tuple[str, str | None, int | None]:

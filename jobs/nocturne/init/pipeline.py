@@ -42,6 +42,7 @@ def pipeline_text(
         f"  name: {_scalar(chosen.name)}",
         f"  {selector}  # {_comment(chosen.reason)}",
         *_pickle(chosen),
+        *_outputs(chosen),
         "input:",
         f"  path: {_scalar(input_path)}",
         *_partition(table),
@@ -65,6 +66,17 @@ def pipeline_text(
 
 def _pickle(chosen: Chosen) -> list[str]:
     return ["  allow_pickle: true  # loading this model runs code"] if chosen.pickled else []
+
+
+def _outputs(chosen: Chosen) -> list[str]:
+    """What the model was seen to give, where it does not say that itself."""
+    given = chosen.encoding.outputs
+    if [(o.name, o.words) for o in given] == [
+        (o.name, o.words) for o in chosen.resolved.encoding.outputs
+    ]:
+        return []
+    flow = ", ".join(f"{_scalar(o.name)}: {_scalar(o.words)}" for o in given)
+    return [f"  outputs: {{{flow}}}  # as it gave them; its signature says otherwise, or nothing"]
 
 
 def _partition(table: Table) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nocturne import config, quality
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
 from nocturne.init.keys import find_keys
-from nocturne.init.model import check_data, choose
+from nocturne.init.model import check_data, choose, seen, tried
 from nocturne.init.pipeline import pipeline_text
 from nocturne.init.sample import Sample, take
 from nocturne.init.suites import input_suite, output_suite
@@ -32,6 +33,7 @@ def init(
     tracking_uri: str,
     force: bool = False,
     allow_pickle: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write conf/pipelines/<name>.yaml and its two suites from the model and the data.
 
@@ -41,6 +43,7 @@ def init(
         output_path: folder of the scores; default var/scores/<name>.
         keys: columns that identify a row; None guesses them.
         force: replace existing files.
+        say: is told what the model takes and gives.
 
     Returns:
         The files, the pipeline first.
@@ -72,8 +75,12 @@ def init(
     folder = (root / Path(input_path).expanduser()).resolve()
     table = inspect(folder)
     sample = take(table)
-    chosen = choose(model, tracking_uri, allow_pickle=allow_pickle)
-    check_data(chosen.encoding, sample.schema, folder)
+    with tempfile.TemporaryDirectory(prefix="nocturne-init-") as store:
+        chosen = choose(model, tracking_uri, Path(store), allow_pickle=allow_pickle)
+        check_data(chosen.resolved.encoding, sample.schema, folder)
+        chosen = tried(chosen, table.files(table.partitions[-1]))
+    for line in seen(chosen):
+        say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
     found = _checked(keys, sample) if keys else find_keys(table, sample, made)
     texts = [

@@ -15,6 +15,9 @@ __all__ = ["Resolve", "resolver", "version_now"]
 Resolve = Callable[[], registry.Resolved]
 
 
+_SELECTS = {"name", "alias", "tags", "version", "allow_pickle"}
+
+
 def resolver(loaded: Loaded) -> Resolve:
     """A function that resolves the model when it is first called, and then repeats its answer.
 
@@ -28,7 +31,7 @@ def resolver(loaded: Loaded) -> Resolve:
             pipeline = loaded.pipeline
             try:
                 answer = registry.resolve(
-                    **pipeline.model.model_dump(exclude={"on_new_model", "poll_seconds"}),
+                    **pipeline.model.model_dump(include=_SELECTS),
                     tracking_uri=tracking_uri(pipeline.registry.tracking_uri, loaded.home),
                     store=Layout.of(loaded).state / "models",
                 )

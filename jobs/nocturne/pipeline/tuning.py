@@ -39,7 +39,7 @@ from nocturne.records import (
     write,
 )
 
-__all__ = ["pin", "remember"]
+__all__ = ["device_of", "pin", "remember", "sample"]
 
 _BATCH_BYTES = 32 << 20
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
@@ -75,7 +75,7 @@ def pin(
     Raises:
         InputError: a file can't be read.
     """
-    device = _device(scoring.device)
+    device = device_of(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
     wanted = scoring.kernel, scoring.micro_batch
     path = _path(state, model, encoding, pinned, wanted)
@@ -157,9 +157,9 @@ def _tune(
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums)
-        seen_as = casts(encoding, sample.schema, told)
-        seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
+        rows = sample(files, encoding, engine.SAMPLE_ROWS, checksums)
+        seen_as = casts(encoding, rows.schema, told)
+        seen, _ = engine.cast_rows(rows, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
@@ -192,9 +192,13 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
     )
 
 
-def _sample(
-    files: Sequence[Path], encoding: Encoding, rows: int, checksums: bool
-) -> pa.RecordBatch:
+def sample(files: Sequence[Path], encoding: Encoding, rows: int, checksums: bool) -> pa.RecordBatch:
+    """The first rows of a partition, with what the model reads.
+
+    Raises:
+        ModelError: there is none.
+        InputError: a file can't be read.
+    """
     for path in files:
         with open_parquet(path, checksums=checksums) as source:
             there = file_schema(source).names
@@ -206,7 +210,7 @@ def _sample(
     raise ModelError("the partition has no row to try the model on")
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
     """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
     if wanted != "auto":
         return wanted
