@@ -74,7 +74,7 @@ def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
         classes = getattr(model.get_raw_model(), "classes_", None)
     except NotImplementedError:
         return []
-    if np.ndim(classes) != 1:  # several targets have a list of them each
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:  # several targets have a list
         return []
-    names = [f"{_PROBABILITIES[called]}_{one}" for one in np.asarray(classes)]
+    names = [f"{_PROBABILITIES[called]}_{one}" for one in classes]
     return names if len(set(names)) == len(names) else []

@@ -110,7 +110,7 @@ def _column(values: Any, rows: int) -> Array:
     if isinstance(values, pd.Series):
         values = _series(values)
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(object).filled(None)
+        values = np.where(np.ma.getmaskarray(values), None, values.data)
     if np.ndim(values) == 0 if isinstance(values, np.ndarray) else not isinstance(values, _LISTS):
         if rows != 1:
             said = str(values) if values is None else type(values).__name__
@@ -132,10 +132,10 @@ def _series(series: pd.Series[Any]) -> Array:
         return np.asarray(series.to_numpy())
     if isinstance(series.dtype, (pd.CategoricalDtype, pd.DatetimeTZDtype, pd.SparseDtype)):
         series = series.astype(object)
-    missing = bool(series.isna().any())
-    return np.asarray(
-        series.to_numpy(dtype=object, na_value=None) if missing else series.to_numpy()
-    )
+    missing = series.isna()
+    if missing.any():
+        series = series.astype(object).where(~missing, None)
+    return np.asarray(series.to_numpy())
 
 
 def _listed(items: list[Any]) -> Array:

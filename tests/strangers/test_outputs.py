@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 
 from nocturne.encoding import MODEL_VERSION
 from nocturne.records import ModelRef
@@ -74,7 +74,7 @@ def python_model(tmp_path: Path) -> Save:
 
     def save(predict: Callable[[pd.DataFrame], Any], predictions: Any = None) -> Path:
         class Model(mlflow.pyfunc.PythonModel):
-            def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
                 return predict(model_input)
 
         signature = infer_signature(FRAME, predictions)
@@ -114,7 +114,9 @@ def test_several_targets_that_the_signature_names_are_columns(sklearn_model: Sav
 
 
 def test_probabilities_of_several_targets_are_a_vector_each(sklearn_model: Save) -> None:
-    fitted = RandomForestClassifier(n_estimators=3).fit(FRAME, np.stack([THREE, FRAME.b > 0], 1))
+    fitted = MultiOutputClassifier(LogisticRegression()).fit(
+        FRAME, np.stack([THREE, FRAME.b > 0], 1)
+    )
     folder = sklearn_model(fitted, THREE, pyfunc_predict_fn="predict_proba")
     assert outputs(folder) == {"prediction_0": "double[3]", "prediction_1": "double[2]"}
 

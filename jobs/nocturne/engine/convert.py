@@ -230,7 +230,8 @@ def _moment(value: dt.date) -> np.datetime64:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         value = value.astimezone(dt.UTC).replace(tzinfo=None)
     if hasattr(value, "to_datetime64"):  # of pandas, whose times have nanoseconds
-        return np.datetime64(value.to_datetime64())
+        exact: np.datetime64 = value.to_datetime64()
+        return exact
     return np.datetime64(value)
 
 

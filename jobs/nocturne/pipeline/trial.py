@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,7 +34,7 @@ from nocturne.records import find, read, write
 from nocturne.registry import Resolved
 from nocturne.trial import ANSWER, ASKED, ROWS, Answer, Asked, Trial
 
-__all__ = ["TRIAL_SECONDS", "declared", "tried", "try_model", "with_nulls"]
+__all__ = ["TRIAL_SECONDS", "declared", "kept_or_new", "tried", "try_model", "with_nulls"]
 
 TRIAL_SECONDS = 60.0
 TRIAL_ROWS = 64
@@ -97,7 +97,7 @@ def tried(
         device=device_of(pipeline.scoring.device),
         seconds=pipeline.model.trial_seconds,
     )
-    trial = _kept_or_new(asked, files, state, checksums=pipeline.input.checksums)
+    trial = kept_or_new(asked, files, state, checksums=pipeline.input.checksums)
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     check_names(outputs, [*pipeline.output.keys, *pipeline.output.passthrough])
     return replace(encoding, outputs=outputs)
@@ -135,7 +135,7 @@ def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None
         )
 
 
-def _kept_or_new(asked: Asked, files: Sequence[Path], state: Path, *, checksums: bool) -> Trial:
+def kept_or_new(asked: Asked, files: Sequence[Path], state: Path, *, checksums: bool) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
     key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)

@@ -93,16 +93,14 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
             raise first
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {_cause(first)}"
         return Answer(fault=fault, elsewhere=device != asked.device)
-    if asked.spec:
-        required(encoding.outputs, raw)
-        outputs = encoding.outputs
-    else:
-        outputs = settled(encoding.outputs, raw, firm=asked.firm)
+    outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
     reasons = {row: "" for row, error in enumerate(raised) if error is not None}
+    failed = len(reasons)
     done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
-    trial = Trial(outputs, len(raised), sum(error is not None for error in raised),
-                  _cause(first) if first else "", _shown(done))  # fmt: skip
-    return Answer(trial)
+    if asked.spec:
+        required(outputs, raw)
+    cause = _cause(first) if first else ""
+    return Answer(Trial(outputs, len(raised), failed, cause, _shown(done)))
 
 
 def _called(
