@@ -92,12 +92,18 @@ def table(folder: Path, *partitions: str, data: pa.Table | None = None) -> Path:
 Init = Callable[..., list[Path]]
 
 
+@pytest.fixture(scope="session")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the models gave: each is tried once for all tests."""
+    return tmp_path_factory.mktemp("trials")
+
+
 @pytest.fixture
-def run(root: Path, registered: str) -> Init:
+def run(root: Path, registered: str, trials: Path) -> Init:
     def call(name: str = "sales", **changes: Any) -> list[Path]:
         given: dict[str, Any] = {
             "model": "small", "input_path": "data", "output_path": None, "keys": None,
-            "root": root, "tracking_uri": registered,
+            "root": root, "tracking_uri": registered, "trials": trials,
         }  # fmt: skip
         return init(name, **{**given, **changes})
 

@@ -108,8 +108,8 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
     assert json.loads(kept.read_bytes())["outputs"][0]["type"] == "float64"
     kept.write_text("{")
-    assert scored(loaded, DAY, force=True).encoding["outputs"][0]["type"] == "float64"
-    assert json.loads(kept.read_bytes())["rows"] == trial.TRIAL_ROWS
+    assert trial._kept(kept) is None
+    assert not kept.exists()
 
 
 def _several(frame: pd.DataFrame) -> Any:
@@ -118,7 +118,8 @@ def _several(frame: pd.DataFrame) -> Any:
 
 
 def test_a_null_that_is_not_in_the_first_output_loses_no_row(stranger: Stranger) -> None:
-    loaded = stranger(_several)
+    said = {"score": "double", "why": "string", "both": "double[2]"}
+    loaded = stranger(_several, model={"outputs": said})
     manifest = night_of(loaded, DAY)
     assert (manifest.rows_published, manifest.rows_quarantined) == (300, 0)
     table = _published(loaded).sort_by("id")
@@ -129,24 +130,13 @@ def test_a_null_that_is_not_in_the_first_output_loses_no_row(stranger: Stranger)
     assert replayed.outcome == "bit-equal"
 
 
-def test_what_the_yaml_says_may_not_be_null_is_quarantined_without(stranger: Stranger) -> None:
-    outputs = {"why": "string", "score": "double"}
-    loaded = stranger(_several, model={"outputs": outputs}, output={"nullable": ["score"]})
-    run = scored(loaded, DAY)
-    assert [(o["name"], o["nullable"]) for o in run.encoding["outputs"]] == [
-        ("why", False),
-        ("score", True),
-    ]
-    [file] = (Path(run.run_dir) / "attempts").glob("quarantine-*.parquet")
-    bad = pq.read_table(file)
-    assert len(bad) == 150
-    assert set(bad["reason"].to_pylist()) == {"the prediction why is missing or not finite"}
-
-
-def test_a_name_that_no_output_has_is_refused(stranger: Stranger) -> None:
-    loaded = stranger(_several, output={"nullable": ["wy"]})
-    with pytest.raises(ConfigError, match=r"nullable names wy, .* it predicts both, score, why"):
-        scored(loaded, DAY)
+def test_the_yaml_says_which_outputs_may_be_null() -> None:
+    outputs = [OutputSpec("a"), OutputSpec("b"), OutputSpec("c")]
+    assert [o.nullable for o in trial.with_nulls(outputs)] == [False, True, True]
+    assert [o.nullable for o in trial.with_nulls(outputs, ["a"])] == [True, False, False]
+    assert not any(o.nullable for o in trial.with_nulls(outputs, []))
+    with pytest.raises(ConfigError, match=r"nullable names wy, .* it predicts a, b, c"):
+        trial.with_nulls(outputs, ["wy"])
 
 
 def _exits(frame: pd.DataFrame) -> Any:

@@ -14,7 +14,7 @@ from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import check_columns
-from nocturne.pipeline.trial import TRIAL_SECONDS, try_model, with_nulls
+from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new, with_nulls
 from nocturne.tracking import connect, reachable
 from nocturne.trial import Asked, Trial
 
@@ -83,8 +83,8 @@ def choose(model: str, tracking_uri: str, store: Path, *, allow_pickle: bool) ->
     return Chosen(name, alias, version, reason, resolved, pickled)
 
 
-def tried(chosen: Chosen, files: Sequence[Path]) -> Chosen:
-    """With what the model gave for some rows of a partition.
+def tried(chosen: Chosen, files: Sequence[Path], state: Path) -> Chosen:
+    """With what the model gave for some rows of a partition; kept in ``state``.
 
     Raises:
         ModelError: see ``nocturne.pipeline.trial``.
@@ -99,7 +99,7 @@ def tried(chosen: Chosen, files: Sequence[Path]) -> Chosen:
         device="cpu",
         seconds=TRIAL_SECONDS,
     )
-    return replace(chosen, trial=try_model(asked, files))
+    return replace(chosen, trial=kept_or_new(asked, files, state))
 
 
 def seen(chosen: Chosen) -> list[str]:

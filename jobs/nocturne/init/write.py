@@ -34,6 +34,7 @@ def init(
     force: bool = False,
     allow_pickle: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    trials: Path | None = None,
 ) -> list[Path]:
     """Write conf/pipelines/<name>.yaml and its two suites from the model and the data.
 
@@ -44,6 +45,7 @@ def init(
         keys: columns that identify a row; None guesses them.
         force: replace existing files.
         say: is told what the model takes and gives.
+        trials: where it is kept what a model gave; None: it is tried each time.
 
     Returns:
         The files, the pipeline first.
@@ -78,7 +80,7 @@ def init(
     with tempfile.TemporaryDirectory(prefix="nocturne-init-") as store:
         chosen = choose(model, tracking_uri, Path(store), allow_pickle=allow_pickle)
         check_data(chosen.resolved.encoding, sample.schema, folder)
-        chosen = tried(chosen, table.files(table.partitions[-1]))
+        chosen = tried(chosen, table.files(table.partitions[-1]), trials or Path(store))
     for line in seen(chosen):
         say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]

@@ -135,7 +135,9 @@ def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None
         )
 
 
-def kept_or_new(asked: Asked, files: Sequence[Path], state: Path, *, checksums: bool) -> Trial:
+def kept_or_new(
+    asked: Asked, files: Sequence[Path], state: Path, *, checksums: bool = True
+) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
     key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)
