@@ -110,7 +110,8 @@ def _column(values: Any, rows: int) -> Array:
     if isinstance(values, pd.Series):
         values = _series(values)
     if isinstance(values, np.ma.MaskedArray):
-        values = np.where(np.ma.getmaskarray(values), None, values.data)
+        hidden, values = np.ma.getmaskarray(values), values.data.astype(object)
+        values[hidden] = None
     if np.ndim(values) == 0 if isinstance(values, np.ndarray) else not isinstance(values, _LISTS):
         if rows != 1:
             said = str(values) if values is None else type(values).__name__

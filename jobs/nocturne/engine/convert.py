@@ -217,7 +217,7 @@ def _one_time(unit: str, *, zoned: bool) -> Callable[[Any], np.datetime64]:
         if not isinstance(value, dt.date) or (getattr(value, "tzinfo", None) is not None) != zoned:
             raise TypeError
         moment = _moment(value)
-        done = moment.astype(f"datetime64[{unit}]")
+        done: np.datetime64 = moment.astype(f"datetime64[{unit}]")
         if done != moment:
             raise ValueError
         return done

@@ -38,6 +38,8 @@ from nocturne.records import read, write
 from nocturne.split import load_backend
 from nocturne.trial import ANSWER, ASKED, ROWS, Answer, Asked, Trial
 
+_SLOW = 0.1
+"""Seconds for a row."""
 _SHOWN, _LONG = 3, 80
 """Of so many rows the scores are shown, with so many characters each."""
 
@@ -108,8 +110,9 @@ def _called(
 ) -> tuple[Raw | None, list[Exception | None]]:
     """What the model returns (None: it raised each time), and of each row tried what it raised.
 
-    First one row, which says how long a row takes; then as many as half of the time is left for,
-    at once, and where it raises on them, one by one. Some models take seconds a row.
+    First one row, which says how long a row takes (another where that was slow: it may have been
+    the start); then as many as half of the time is left for, at once, and where it raises on them,
+    one by one. Some models take seconds a row.
     """
     raised: list[Exception | None] = []
     pieces: list[Named | None] = []
@@ -131,12 +134,14 @@ def _called(
         raised.extend([None] * count)
         return None
 
-    began = time.monotonic()
-    call(0, 1)
-    once = max(time.monotonic() - began, 1e-6)
-    rest = min(rows.num_rows - 1, max(1, int((until - time.monotonic()) / 2 / once)))
-    if rest > 0 and call(1, rest) is not None and rest > 1:
-        for row in range(1, 1 + rest):
+    once, first = float("inf"), 0
+    while first < min(rows.num_rows, 2) and once > _SLOW:
+        began = time.monotonic()
+        call(first, 1)
+        once, first = time.monotonic() - began, first + 1
+    rest = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
+    if rest > 0 and call(first, rest) is not None and rest > 1:
+        for row in range(first, first + rest):
             if time.monotonic() > until:
                 break
             call(row, 1)
