@@ -108,7 +108,9 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
     assert json.loads(kept.read_bytes())["outputs"][0]["type"] == "float64"
     kept.write_text("{")
-    assert trial._kept(kept) is None
+    ref = Resolved(manifest.model)
+    asked = Asked(ref.ref, ref.declared, spec=False, firm=False, told={}, device="cpu", seconds=9)
+    assert trial._kept(kept, asked) is None
     assert not kept.exists()
 
 

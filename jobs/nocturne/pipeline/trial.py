@@ -142,27 +142,33 @@ def kept_or_new(
     ref = asked.model
     key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)
     path = state / "trials" / f"{ref.name}-{ref.version}-{key[:12]}.json"
-    if (kept := _kept(path)) is not None:
+    if (kept := _kept(path, asked)) is not None:
         return kept
     trial = try_model(asked, files, checksums=checksums)
     if trial.rows:
         write(path, trial, exclusive=True)
-        trial = _kept(path) or trial  # of two at once the first one counts for both
+        trial = _kept(path, asked) or trial  # of two at once the first one counts for both
     return trial
 
 
-def _kept(path: Path) -> Trial | None:
+def _kept(path: Path, asked: Asked) -> Trial | None:
     """What an earlier trial found; what is damaged is found out again."""
     try:
         found = find(Trial, path)
-        if found is not None and (not found.outputs or any(o.problem() for o in found.outputs)):
-            raise StateError(f"{path} has no outputs, or what contradicts itself")
+        if found is not None and not _possible(found.outputs, asked):
+            raise StateError(f"{path} has outputs that are none of this model's")
     except StateError as error:
         print(f"nocturne: {error}: the model is tried again", file=sys.stderr)
         with suppress(OSError):
             path.unlink()
         return None
     return found
+
+
+def _possible(outputs: Sequence[OutputSpec], asked: Asked) -> bool:
+    if asked.spec:
+        return tuple(outputs) == asked.encoding.outputs
+    return bool(outputs) and all(o.name and o.type != "any" and not o.problem() for o in outputs)
 
 
 def try_model(
