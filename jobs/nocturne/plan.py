@@ -17,13 +17,20 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from nocturne.encoding import Encoding
-from nocturne.errors import InputChanged, InputError, NotReady, PartitionMissing, printable
+from nocturne.errors import (
+    InputChanged,
+    InputError,
+    NotReady,
+    PartitionMissing,
+    StateError,
+    printable,
+)
 from nocturne.files import digest, file_blake3
 from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.lakes import refuse_lake
 from nocturne.normal import COARSE, FINE, plain_type, published_type, with_types
 from nocturne.reading import read_footer, read_schema
-from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, dump
+from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, content, dump
 from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
 
@@ -107,10 +114,9 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
         NotReady, InputChanged: files are being written.
     """
     cache: dict[str, InputFile] = {}
-    if cache_file.exists():
-        with suppress(ValidationError):  # a damaged cache is an empty one
-            stored = TypeAdapter(list[InputFile]).validate_json(cache_file.read_bytes())
-            cache = {f.path: f for f in stored}
+    with suppress(ValidationError, OSError):  # a damaged cache is an empty one
+        stored = TypeAdapter(list[InputFile]).validate_json(content(cache_file))
+        cache = {f.path: f for f in stored}
 
     def described(path: Path) -> InputFile:
         stat = _stat(path)
@@ -144,7 +150,11 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
     cache_file.parent.mkdir(parents=True, exist_ok=True)
     temporary = cache_file.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text("[" + ",\n".join(dump(f) for f in found) + "]\n", encoding="utf-8")
-    os.replace(temporary, cache_file)
+    try:
+        os.replace(temporary, cache_file)
+    except IsADirectoryError:
+        temporary.unlink()
+        raise StateError(f"{cache_file} is a folder, expected a file; remove it") from None
     return tuple(found)
 
 

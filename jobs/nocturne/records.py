@@ -53,6 +53,7 @@ __all__ = [
     "Tuning",
     "VerdictName",
     "condition_columns",
+    "content",
     "dump",
     "find",
     "load",
@@ -755,7 +756,7 @@ def find(kind: type[T], path: str | Path) -> T | None:
         StateError: it can't be read, or it is not such a record.
     """
     try:
-        text = _content(path)
+        text = content(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -765,8 +766,12 @@ def find(kind: type[T], path: str | Path) -> T | None:
     return load(kind, text, str(path))
 
 
-def _content(path: str | Path) -> bytes:
-    """Of a file; what is none (a pipe would be waited for, a device never ends) is an error."""
+def content(path: str | Path) -> bytes:
+    """The bytes of a file of the state.
+
+    Raises:
+        OSError: there is none, or it is no file (a pipe would be waited for, a device never ends).
+    """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         there = os.fstat(file.fileno())
         if not stat.S_ISREG(there.st_mode):

@@ -40,6 +40,10 @@ pytestmark = pytest.mark.skipif(
     not _may_mount(), reason="this system gives no mount namespace to its users (unshare)"
 )
 
+IN_CHAOS = pytest.mark.skipif(
+    "NOCTURNE_CHAOS" not in os.environ, reason="seconds a night; make chaos runs it"
+)
+
 
 def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     """Runs the script where ``out/`` is a file system of its own; its standard error."""
@@ -99,7 +103,7 @@ def test_a_read_only_output_is_refused_and_says_who_must_write(make_root: MakeRo
     assert "Traceback" not in said
 
 
-@pytest.mark.skipif("NOCTURNE_CHAOS" not in os.environ, reason="two nights; make chaos runs it")
+@IN_CHAOS
 def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None:
     said = _on_a_disk_of_its_own(
         make_root().path,
@@ -134,7 +138,7 @@ def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("size", ["64k", "100m,nr_inodes=12"])
+@pytest.mark.parametrize("size", ["64k", pytest.param("100m,nr_inodes=12", marks=IN_CHAOS)])
 def test_a_disk_or_its_inodes_that_are_full_while_the_model_is_copied(
     make_root: MakeRoot, size: str
 ) -> None:

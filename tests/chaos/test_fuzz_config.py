@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.fuzz import clean, examples, in_time, mutated, odd_dates
+from chaos.fuzz import clean, examples, in_time, mutated, odd_dates, odd_text
+from nocturne.artifact import code_in, mlmodel
 from nocturne.config import Loaded, from_path, load, partition, span
 from nocturne.errors import ConfigError, ModelError, NocturneError
 from nocturne.quality import load_suite
-from nocturne.safe_yaml import load_yaml
+from nocturne.records import ModelRef
+from nocturne.signature import encoding_of_signature
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = {
@@ -88,16 +92,50 @@ def test_a_suite(root: Path, text: bytes, suffix: str) -> None:
     assert not Path("MARKER").exists()
 
 
-@given(texts)
+INPUTS = [
+    {"type": "double", "name": "x", "required": True},
+    {"type": "string", "name": "word", "required": False},
+    {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 4]}},
+]
+MLMODEL = {
+    "flavors": {
+        "python_function": {"loader_module": "mlflow.sklearn", "model_path": "model.skops",
+                            "predict_fn": "predict", "env": {"conda": "conda.yaml"}},
+        "sklearn": {"pickled_model": "model.skops", "serialization_format": "skops",
+                    "code": None, "sklearn_version": "1.7"},
+        "pytorch": {"model_data": "data", "code": None},
+    },
+    "model_id": "m-1",
+    "signature": {"inputs": "[]", "outputs": "[]", "params": None},
+}  # fmt: skip
+
+
+@st.composite
+def described(draw: st.DrawFn) -> bytes:
+    """An MLmodel file of which something is odd, often within the JSON of its signature."""
+    tree = draw(mutated(MLMODEL))
+    signature = tree.get("signature") if isinstance(tree, dict) else None
+    if isinstance(signature, dict):
+        for side in ("inputs", "outputs"):
+            how = draw(st.sampled_from(["right", "mutated", "text"]))
+            columns = draw(mutated(INPUTS)) if how == "mutated" else INPUTS[:2]
+            signature[side] = draw(odd_text) if how == "text" else json.dumps(columns)
+    return yaml.safe_dump(tree).encode()
+
+
+@given(st.one_of(texts, described()))
 @examples(15)
-def test_a_models_yaml(text: bytes) -> None:
-    with in_time():
-        try:
-            found = load_yaml(text, "MLmodel", ModelError)
-        except ModelError as error:
-            assert str(error).startswith("MLmodel")  # noqa: PT017
-        else:
-            assert isinstance(found, dict)
+def test_a_models_description(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp() / "described"
+    folder.mkdir(exist_ok=True)
+    (folder / "MLmodel").write_bytes(text)
+    with in_time(), suppress(ModelError):
+        said = mlmodel(folder, "a model")
+        assert isinstance(said, dict)
+        code_in(folder, said)
+        flavors = tuple(said["flavors"])
+        ref = ModelRef("m", 1, "alias a", "pyfunc", "", str(folder), None, None, flavors)
+        assert encoding_of_signature(ref).columns
     assert not Path("MARKER").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
-from nocturne.errors import InputError, NotReady, PartitionMissing
+from nocturne.errors import InputError, NotReady, PartitionMissing, StateError
 from nocturne.walk import data_files
 
 READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0, "known": iter(())}
@@ -83,6 +84,19 @@ def test_a_damaged_cache_of_fingerprints_is_made_again(tmp_path: Path, content: 
     first = plan.fingerprints(folder, cache)
     cache.write_text(content)
     assert plan.fingerprints(folder, cache) == first
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_cache_of_fingerprints_that_is_no_file(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    folder, cache = _folder(tmp_path, a=sample(10)), tmp_path / "cache.json"
+    make(cache)
+    if cache.is_dir():
+        with pytest.raises(StateError, match=r"cache\.json is a folder, expected a file; remove"):
+            plan.fingerprints(folder, cache)
+        cache.rmdir()
+    assert plan.fingerprints(folder, cache) == plan.fingerprints(folder, cache)
 
 
 def test_a_key_that_the_first_file_lacks_is_said_for_that_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -65,6 +65,8 @@ def test_spread_is_around_the_mean(dtype: type) -> None:
     assert squares == pytest.approx(((exact - exact.mean()) ** 2).sum(), rel=1e-9)
 
 
+@example([0.0] * 18 + [1.0], 1e9, 55)
+@example([0.0] * 40 + [0.5], 2.0**50, 60)
 @given(
     st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=50),
     st.sampled_from([0.0, 1e3, 1e9, -1e12, 2.0**50]),

@@ -91,13 +91,15 @@ def tally(
 def spread(values: NDArray[np.floating]) -> tuple[float, float]:
     """The sum of ``values`` [n] and that of their squared distances from the mean, in float64.
 
-    Of each part around its first value, merged as Chan, Golub and LeVeque (1979) do: a value of the
-    part is no further from the mean than the squares say, so that nothing cancels that counts.
+    Of each part around its first value, merged as Chan, Golub and LeVeque (1979) do, with means
+    that are counted from the very first value: a value is no further from these than the squares
+    say, so that nothing cancels that counts.
     """
     total = mean = squares = 0.0
     for start in range(0, len(values), _PART):
         part = values[start : start + _PART]
         first = np.float64(part[0])
+        ahead = first - np.float64(values[0])
         one = two = 0.0
         for i in range(len(part)):
             away = np.float64(part[i]) - first
@@ -105,7 +107,7 @@ def spread(values: NDArray[np.floating]) -> tuple[float, float]:
             two += away * away
         there = len(part)
         share = there / (start + there)
-        away = first + one / there - mean
+        away = ahead + one / there - mean
         mean += away * share
         squares += two - one * one / there + away * away * start * share
         total += first * there + one
