@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from sklearn.linear_model import LogisticRegression
 from conftest import ENCODING, Small
 from nocturne import config, quality
 from nocturne.contract import log_torch_model
+from nocturne.encoding import OutputSpec
 from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.init import init
 from nocturne.init.keys import is_key
+from nocturne.init.model import choose, seen
+from nocturne.init.pipeline import _outputs
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
 from nocturne.pipeline import prepare
 from nocturne.tracking import connect, experiment_id
+from nocturne.trial import Trial
 
 ROOT = Path(__file__).parents[1]
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
@@ -92,12 +97,18 @@ def table(folder: Path, *partitions: str, data: pa.Table | None = None) -> Path:
 Init = Callable[..., list[Path]]
 
 
+@pytest.fixture(scope="session")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the models gave: each is tried once for all tests."""
+    return tmp_path_factory.mktemp("trials")
+
+
 @pytest.fixture
-def run(root: Path, registered: str) -> Init:
+def run(root: Path, registered: str, trials: Path) -> Init:
     def call(name: str = "sales", **changes: Any) -> list[Path]:
         given: dict[str, Any] = {
             "model": "small", "input_path": "data", "output_path": None, "keys": None,
-            "root": root, "tracking_uri": registered,
+            "root": root, "tracking_uri": registered, "trials": trials,
         }  # fmt: skip
         return init(name, **{**given, **changes})
 
@@ -249,6 +260,37 @@ def test_without_an_alias_the_newest_version_is_taken_and_the_yaml_says_so(
     assert "version: 2  # the newest; it has no alias" in text
     pipeline = config.load("sales", root=root).pipeline
     assert (pipeline.model.version, pipeline.output.keys) == (2, ["id"])
+
+
+def test_what_the_model_takes_and_gives_is_shown_with_three_scores(run: Init, root: Path) -> None:
+    plain_table(root)
+    said: list[str] = []
+    text = run(model="plain", say=said.append)[0].read_text()
+    assert said[:2] == ["inputs: x (double), yy (double)", "outputs: prediction (boolean)"]
+    assert [line.split("=")[0] for line in said[2:]] == ["scored a row: prediction"] * 3
+    assert "outputs:" not in text, "its signature says it"
+
+
+def test_outputs_that_the_signature_does_not_say_are_written(
+    run: Init, root: Path, registered: str, tmp_path: Path
+) -> None:
+    plain_table(root)
+    written = run(model="plain")[0]
+    chosen = choose("plain", registered, tmp_path / "store", allow_pickle=False)
+    found = (
+        OutputSpec("label", type="string"),
+        OutputSpec("v", type="float32", length=3, nullable=True),
+    )
+    given = replace(chosen, trial=Trial(found, 64, 2, "ValueError: no"))
+    assert _outputs(given) == [
+        '  outputs: {label: string, v: "float[3]"}  # as it gave them; its signature says '
+        "otherwise, or nothing"
+    ]
+    assert (
+        "raised on 2 of 64 rows, which a night would quarantine: ValueError: no" in seen(given)[-1]
+    )
+    assert _outputs(chosen) == []
+    assert config.load(written.stem, root=root).pipeline.model.outputs == {}
 
 
 def test_a_pickle_is_refused_unless_allowed(run: Init, root: Path) -> None:

@@ -30,7 +30,7 @@ from nocturne.fitting import casts, check_columns, check_output
 from nocturne.init.sample import take
 from nocturne.init.table import inspect
 from nocturne.normal import normal, normal_schema, packed
-from nocturne.pipeline.tuning import pin
+from nocturne.pipeline.tuning import Night, pin
 from nocturne.reading import open_parquet, read_batches, read_schema
 from nocturne.records import Run
 from nocturne.role_table import with_table
@@ -530,7 +530,7 @@ def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
     path = Path(run.input_dir) / "p.parquet"
     _wrong_page(path, sample(100))
     with pytest.raises(InputError, match=r"p.parquet: row groups 0 to 0 can't be decoded"):
-        pin(Scoring(device="cpu"), run.model, ENCODING, tmp_path / "state", [path])
+        pin(Scoring(device="cpu"), run.model, ENCODING, tmp_path / "state", Night([path]))
 
 
 def test_checksums_that_do_not_count_do_not_stop_the_search_either(
@@ -540,7 +540,7 @@ def test_checksums_that_do_not_count_do_not_stop_the_search_either(
     path = Path(run.input_dir) / "p.parquet"
     _wrong_page(path, sample(100))
     how = Scoring(device="cpu", kernel="graph", micro_batch="auto")
-    pin(how, run.model, ENCODING, tmp_path / "state", [path], checksums=False)
+    pin(how, run.model, ENCODING, tmp_path / "state", Night([path], checksums=False))
     assert list((tmp_path / "state" / "tuning").glob("*.json"))
 
 

@@ -55,7 +55,7 @@ def _ref(folder: Path, backend: Any = "pyfunc") -> ModelRef:
                 '[{"type": "tensor"}]',
                 '"ab"',
                 '[{"type": "tensor", "tensor-spec": {}}]',
-                '[{"name": 5, "type": "double"}]',
+                '[{"name": 5.5, "type": "double"}]',
                 '{"a": 1}',
                 json.dumps([{"name": "p", "type": "double"}] * 2),
             )

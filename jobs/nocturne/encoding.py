@@ -23,13 +23,16 @@ post-processing:
     argmax          the index of the largest of the classes, or its name in ``labels``
     top_k           the ``length`` largest classes, best first: indices, or names in ``labels``
     top_k_values    their softmax probabilities, in the same order
+
+A pyfunc model's signature may leave the name and the type of an output open; a trial fixes them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
@@ -41,12 +44,17 @@ __all__ = [
     "ENCODING_FILE",
     "FRAME_TYPES",
     "MODEL_VERSION",
+    "OUTPUT_TYPES",
+    "OUTPUT_WORDS",
     "WHOLE",
     "Encoding",
     "Feature",
     "OutputSpec",
+    "OutputType",
     "TensorSpec",
     "is_text",
+    "named_outputs",
+    "output_of",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -74,6 +82,49 @@ FRAME_TYPES: dict[str, pa.DataType] = {
 """Arrow types of the names that an MLflow signature uses."""
 
 FRAME_TYPES |= {f"array of {name}": pa.list_(type_) for name, type_ in FRAME_TYPES.items()}
+
+OutputType = Literal[
+    "float32",
+    "float64",
+    "int64",
+    "bool",
+    "string",
+    "date32",
+    "timestamp[us]",
+    "timestamp[ns]",
+    "timestamp[us, UTC]",
+    "timestamp[ns, UTC]",
+    "any",
+]
+"""Of a prediction column, or of a vector's items; ``any``: not said, so float64 without a trial."""
+
+OUTPUT_TYPES: dict[OutputType, pa.DataType] = {
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "int64": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "date32": pa.date32(),
+    "timestamp[us]": pa.timestamp("us"),
+    "timestamp[ns]": pa.timestamp("ns"),
+    "timestamp[us, UTC]": pa.timestamp("us", "UTC"),
+    "timestamp[ns, UTC]": pa.timestamp("ns", "UTC"),
+    "any": pa.float64(),
+}
+
+OUTPUT_WORDS: dict[str, OutputType] = {
+    "boolean": "bool",
+    "integer": "int64",
+    "long": "int64",
+    "float": "float32",
+    "double": "float64",
+    "string": "string",
+    "date": "date32",
+    "datetime": "timestamp[us]",
+}
+"""MLflow's words for the types of outputs, and ``date``."""
+
+_TYPE = re.compile(r"(?P<word>\w+)(\[(?P<length>[1-9]\d{0,5})\])?")
 
 
 @dataclass(frozen=True)
@@ -113,20 +164,29 @@ class OutputSpec:
     ``source`` is the model's output that it is made from: a name, or a position as text.
     Empty: the output of the same name if the model names its outputs, else the one at the
     column's own position. ``length``: 0 for one value a row, else a vector of that many.
+    ``nullable``: a row without this prediction has a null, and is not quarantined.
     """
 
     name: str
     post: Literal["none", "sigmoid", "softmax", "argmax", "top_k", "top_k_values"] = "none"
-    type: Literal["float32", "float64", "int64", "bool", "string"] = "float32"
+    type: OutputType = "float32"
     source: str = ""
     length: int = 0
     labels: tuple[str, ...] = ()
+    nullable: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:
         """The column's type: ``type``, or a fixed-size list of it."""
-        value = pa.type_for_alias(self.type)
+        value = OUTPUT_TYPES[self.type]
         return pa.list_(value, self.length) if self.length else value
+
+    @property
+    def words(self) -> str:
+        """The type as ``model.outputs`` says it: ``double``, ``float[384]``."""
+        word = next((w for w, t in reversed(OUTPUT_WORDS.items()) if t == self.type), "datetime")
+        word = "double" if self.type == "any" else word
+        return f"{word}[{self.length}]" if self.length else word
 
     def problem(self) -> str:
         """What contradicts itself in this spec, in words; empty if nothing does."""
@@ -175,14 +235,23 @@ class Encoding:
         return max(1, total)
 
     def to_json(self) -> str:
-        """What later fields say by default is left out: it is part of run keys."""
+        """What fields that came later say by default is left out: it is part of run keys."""
         said = asdict(self)
         if not self.params:
             del said["params"]
         for tensor in said["inputs"]:
             if tensor["shape"] is None:
                 del tensor["shape"]
+        for output in said["outputs"]:
+            if not output["nullable"]:
+                del output["nullable"]
         return dump(said)
+
+    def complete(self) -> Encoding:
+        """With a name and a type for each output, also where the model's signature has none."""
+        outputs = self.outputs or (OutputSpec("", type="any"),)
+        typed = (replace(o, type="float64") if o.type == "any" else o for o in outputs)
+        return replace(self, outputs=named_outputs(tuple(typed)))
 
     @staticmethod
     def of(stored: Mapping[str, Any]) -> Encoding:
@@ -213,6 +282,29 @@ class Encoding:
             if problem := output.problem():
                 raise ModelError(f"{source}: output {output.name!r}: {problem}")
         return encoding
+
+
+def named_outputs(outputs: Sequence[OutputSpec]) -> tuple[OutputSpec, ...]:
+    """Those without a name are ``prediction``, or by their position ``prediction_0`` and so on."""
+    names = (
+        ["prediction"] if len(outputs) == 1 else [f"prediction_{i}" for i in range(len(outputs))]
+    )
+    return tuple(replace(o, name=o.name or n) for o, n in zip(outputs, names, strict=True))
+
+
+def output_of(name: str, text: str) -> OutputSpec:
+    """An output as ``model.outputs`` says it: a word of ``OUTPUT_WORDS``, or ``float[384]``.
+
+    Raises:
+        ValueError: it says no type.
+    """
+    found = _TYPE.fullmatch(text)
+    if found is None or found["word"] not in OUTPUT_WORDS:
+        raise ValueError(
+            f"{name}: {text!r} is no type; expected {', '.join(OUTPUT_WORDS)}, or for a vector the "
+            "type of its values and how many, e.g. float[384]"
+        )
+    return OutputSpec(name, type=OUTPUT_WORDS[found["word"]], length=int(found["length"] or 0))
 
 
 def is_text(type_: pa.DataType) -> bool:

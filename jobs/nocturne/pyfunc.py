@@ -16,7 +16,9 @@ from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
 from nocturne.categories import Category, categories_of
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.engine.model import Raw
+from nocturne.returned import arrays
 
 __all__ = ["PyfuncModel", "load"]
 
@@ -33,12 +35,18 @@ _NULLABLE: dict[Any, Any] = {
 }
 
 
+_PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
+"""What MLflow calls of a classifier -> how its columns are named, with the class behind."""
+
+
 class PyfuncModel:
-    """A pyfunc model that returns a vector, a matrix or a frame.
+    """A pyfunc model; ``nocturne.returned`` says what it may return.
 
     Args:
         given: makes of encoded rows what the model takes.
         params: what it is given with every batch.
+        outputs: the prediction columns that are made of it.
+        classes: names of the columns of a classifier's probabilities.
     """
 
     def __init__(
@@ -46,19 +54,15 @@ class PyfuncModel:
         model: mlflow.pyfunc.PyFuncModel,
         given: Give,
         params: dict[str, Any],
+        outputs: Sequence[OutputSpec] = (),
+        classes: Sequence[str] = (),
     ) -> None:
         self.model, self.given, self.params = model, given, params
+        self.outputs, self.classes = outputs, classes
 
-    def predict(self, encoded: Sequence[Any]) -> list[NDArray[Any]] | dict[str, NDArray[Any]]:
+    def predict(self, encoded: Sequence[Any]) -> Raw:
         result = self.model.predict(self.given(encoded), params=self.params or None)
-        if isinstance(result, dict):
-            return {str(name): np.asarray(values) for name, values in result.items()}
-        if isinstance(result, pd.DataFrame):
-            return {str(name): result[name].to_numpy() for name in result.columns}
-        values = np.asarray(result)
-        if values.ndim == 2 and values.shape[1] > 1:
-            return [values[:, i] for i in range(values.shape[1])]
-        return [values]
+        return arrays(result, len(encoded[0]), self.outputs, self.classes)
 
 
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
@@ -72,7 +76,7 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
         given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
-    return PyfuncModel(model, given, encoding.params)
+    return PyfuncModel(model, given, encoding.params, encoding.outputs, _classes(model))
 
 
 def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
@@ -120,3 +124,15 @@ def _series(column: pa.Array, category: Category | None) -> Any:
         return series
     made = series.astype(pd.CategoricalDtype(list(category.words)))
     return made.cat.codes.astype(float).where(made.notna()) if category.coded else made
+
+
+def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
+    """The names of what ``predict_proba`` gives, a class each; none for other models."""
+    called = model.metadata.flavors["python_function"].get("predict_fn")
+    if called not in _PROBABILITIES:
+        return []
+    classes = getattr(_raw(model), "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:  # several targets have a list
+        return []
+    names = [f"{_PROBABILITIES[called]}_{one}" for one in classes]
+    return names if len(set(names)) == len(names) else []

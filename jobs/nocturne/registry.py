@@ -47,9 +47,22 @@ class Resolved:
     ) -> None:
         self.ref, self.inputs, self.params = ref, inputs, params or {}
 
-    @cached_property
+    @property
     def encoding(self) -> Encoding:
-        """The encoding spec, or else what the MLflow signature and the YAML say."""
+        """The encoding spec, or else what the MLflow signature and the YAML say.
+
+        An output that they say no name or no type of has one all the same.
+        """
+        return self.declared.complete()
+
+    @property
+    def has_spec(self) -> bool:
+        """Whether an encoding spec says what it takes and gives."""
+        return _find(self.ref.path, ENCODING_FILE) is not None
+
+    @cached_property
+    def declared(self) -> Encoding:
+        """``encoding``, with no name or no type where none is said of an output."""
         found = _find(self.ref.path, ENCODING_FILE)
         what = f"model {self.ref.name} version {self.ref.version}"
         if found is not None and self.inputs:
@@ -65,8 +78,7 @@ class Resolved:
     @cached_property
     def takes(self) -> Takes | None:
         """What the MLflow signature says of the inputs; None where a spec says it."""
-        spec = _find(self.ref.path, ENCODING_FILE)
-        return signature_of(self.ref).takes if spec is None else None
+        return None if self.has_spec else signature_of(self.ref).takes
 
     @cached_property
     def baseline(self) -> Baseline | None:

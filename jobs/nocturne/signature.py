@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.artifact import mlmodel
-from nocturne.encoding import Encoding, OutputSpec
+from nocturne.encoding import OUTPUT_WORDS, Encoding, OutputSpec, OutputType
 from nocturne.errors import ModelError
 from nocturne.params import checked_params
 from nocturne.records import ModelRef
@@ -44,7 +44,7 @@ class Signature:
 def encoding_of_signature(
     ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
 ) -> Encoding:
-    """A pyfunc model's columns, types and outputs.
+    """A pyfunc model's columns and types, and its outputs as far as they are said.
 
     Raises:
         ModelError, ConfigError: the signature can't be read, or as ``Signature.encoding``.
@@ -95,13 +95,16 @@ def _fields(columns: Any) -> Any:
 
 
 def _outputs(outputs: Sequence[Mapping[str, Any]]) -> tuple[OutputSpec, ...]:
-    columns = tuple(
-        OutputSpec(o.get("name") or f"prediction_{i}", type=_output_type(o))
-        for i, o in enumerate(outputs)
+    """As they are said: without a name, or of the type ``any``, where the signature has none."""
+    return tuple(
+        OutputSpec(_name(o), type=_output_type(o), length=_output_length(o)) for o in outputs
     )
-    if len(columns) < 2 and not (outputs and outputs[0].get("name")):
-        return (OutputSpec("prediction", type=columns[0].type if columns else "float64"),)
-    return columns
+
+
+def _name(column: Mapping[str, Any]) -> str:
+    """Columns of a frame that are numbered, not named, have no name."""
+    name = column.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _said(columns: Any, which: str) -> list[dict[str, Any]]:
@@ -109,7 +112,9 @@ def _said(columns: Any, which: str) -> list[dict[str, Any]]:
     if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
         raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
     names = [c["name"] for c in columns if c.get("name") not in (None, "")]
-    odd = [n for n in names if not isinstance(n, str)]
+    odd = [
+        n for n in names if not isinstance(n, str) and not (which == "outputs" and type(n) is int)
+    ]
     if odd or len(set(names)) < len(names):
         raise ValueError(f"its {which} have a name that is no text, or twice: {str(names)[:60]}")
     for column in columns:
@@ -121,11 +126,28 @@ def _said(columns: Any, which: str) -> list[dict[str, Any]]:
     return columns
 
 
-def _output_type(output: Mapping[str, Any]) -> Any:
+def _output_type(output: Mapping[str, Any]) -> OutputType:
     name = output.get("type")
     if name == "tensor":
         name = str(output["tensor-spec"]["dtype"])
-    known = {"long": "int64", "integer": "int64", "int64": "int64", "int32": "int64",
-             "string": "string", "boolean": "bool", "bool": "bool",
-             "float": "float32", "float32": "float32"}  # fmt: skip
-    return known.get(str(name), "float64")
+    if name == "array" and isinstance(output.get("items"), dict):
+        name = output["items"].get("type")
+    known: dict[str, OutputType] = {
+        **OUTPUT_WORDS,
+        "int32": "int64",
+        "int64": "int64",
+        "float32": "float32",
+        "float64": "float64",
+        "bool": "bool",
+        "str": "string",
+    }
+    return known.get(str(name), "any")
+
+
+def _output_length(output: Mapping[str, Any]) -> int:
+    """Of a tensor [rows, n] the n, if that is more than one value."""
+    spec = output.get("tensor-spec")
+    match spec.get("shape") if isinstance(spec, dict) else None:
+        case [-1, int(length)] if length > 1:
+            return length
+    return 0

@@ -16,12 +16,16 @@ import yaml
 
 from conftest import ENCODING, Small, sample
 from nocturne import config, split
+from nocturne import registry as registry_room
 from nocturne.contract import log_torch_model
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.trial import kept_or_new
+from nocturne.pipeline.tuning import Night
 from nocturne.records import Manifest, Run
 from nocturne.tracking import connect, experiment_id
+from nocturne.trial import Asked
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,7 +61,21 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log_torch_model(Small(), ENCODING, data, name="small", partitions=labels, segments=["word"],
                     registered_model_name="small", alias="champion",
                     tags={"stage": "production"})  # fmt: skip
+    _try_once(folder)
     return folder
+
+
+def _try_once(folder: Path) -> None:
+    """The trial of the model, made once: projects are given it as their own."""
+    ref = registry_room.resolve(
+        name="small", alias="champion", tags=None, version=None, allow_pickle=False,
+        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", store=folder / "models",
+    )  # fmt: skip
+    pq.write_table(sample(100), folder / "rows.parquet")
+    asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu",
+                  seconds=300)  # fmt: skip
+    found = kept_or_new(asked, Night([folder / "rows.parquet"]), folder)
+    assert found.rows > 1
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +120,7 @@ def make_project(
         folder.mkdir(parents=True)
         table = sample(600, 100 + number, 1000 * number)
         pq.write_table(table, folder / "part-0.parquet", row_group_size=250)
+    shutil.copytree(registry / "trials", root / "out" / "_nocturne" / "scores" / "trials")
     pipeline: dict[str, dict[str, object]] = {
         "model": {"name": "small", "alias": "champion"},
         "input": {"path": "data"},

@@ -111,14 +111,14 @@ def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: i
 def test_wide_rows_make_small_batches() -> None:
     from nocturne.config import Scoring
     from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-    from nocturne.pipeline.tuning import pin
+    from nocturne.pipeline.tuning import Night, pin
     from nocturne.records import ModelRef
 
     spec = Encoding(
         (TensorSpec("ids", "int64", "list", (Feature("ids", length=4096),)),), (OutputSpec("p"),)
     )
     ref = ModelRef("m", 1, "version 1", "torch", "0" * 64, "/nowhere")
-    pinned = pin(Scoring(micro_batch=64), ref, spec, Path("/nowhere"), [])
+    pinned = pin(Scoring(micro_batch=64), ref, spec, Path("/nowhere"), Night([]))
     assert pinned.batch_rows == 1024
     assert pinned.batch_rows * spec.row_bytes == 32 << 20
 

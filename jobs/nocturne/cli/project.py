@@ -42,7 +42,7 @@ def init(
     named = uris(config.project_sections(root)[0], root)
     for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
                          keys=key or None, root=root, force=force, allow_pickle=allow_pickle,
-                         features=feature or (), **named):  # fmt: skip
+                         features=feature or (), say=say, **named):  # fmt: skip
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
 

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from nocturne.config.partitions import determines, period
+from nocturne.encoding import output_of
 
 __all__ = ["Alert", "Drift", "Event", "Gate", "Input", "Model", "Output", "Pipeline", "Quality",
            "Ready", "Registry", "Schedule", "Scoring", "Slo", "Spark"]  # fmt: skip
@@ -132,6 +133,20 @@ class Model(_Section):
         "so each row is given to it once: no trial, no search for micro_batch (auto is 16 rows), "
         "and where a call raises all of its rows are quarantined, not tried one by one.",
     )
+    outputs: dict[str, str] = Field(
+        {},
+        description="What a model gives that does not say it itself, or not rightly: name -> type, "
+        "e.g. {label: string, score: double, embedding: 'float[384]'}. Types are boolean, integer, "
+        "long, float, double, string, date and datetime, or a vector of one. By name where the "
+        "model names what it returns, else in this order.",
+    )
+    trial_seconds: float = Field(
+        60,
+        ge=1,
+        le=3600,
+        description="How long a new version may take to be loaded and to score some rows, in a "
+        "process of its own, before anything is scored with it.",
+    )
     on_new_model: Literal["nothing", "latest", "hold"] = Field(
         "nothing",
         description="What happens when alias or tags come to mean another version: nothing, until "
@@ -176,6 +191,13 @@ class Model(_Section):
         if not isinstance(value, dict):
             return value
         return {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in value.items()}
+
+    @field_validator("outputs")
+    @classmethod
+    def _types(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            output_of(name, text)
+        return value
 
     @model_validator(mode="after")
     def _one_selector(self) -> Model:
@@ -306,6 +328,11 @@ class Output(_Section):
         description="Columns that identify a row; a null in one quarantines the row."
     )
     passthrough: list[str] = Field([], description="Input columns to copy into the scores.")
+    nullable: list[str] | None = Field(
+        None,
+        description="Predictions that may be null: a row without one of them is published all the "
+        "same. Default: all but the model's first output; without that a row is quarantined.",
+    )
     format: Literal["parquet"] = Field("parquet", description="Table format.")
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."

@@ -11,6 +11,8 @@
     torch_model, device_model, lane     running it on a CPU, on a GPU
     post, column                        outputs -> Arrow columns, with reasons for bad rows
     faults      what a model's exceptions come to: a row's reason, or the end
+    post, convert, column, outputs      outputs -> Arrow columns, with reasons for bad rows
+    settle                              what a trial of a model fixes of its outputs
     ahead       a step in a thread of its own, behind a bounded queue
 """
 
@@ -21,9 +23,11 @@ from nocturne.engine.encode import ENCODERS, encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
+from nocturne.engine.outputs import REASON, Named, named, predictions, together
 from nocturne.engine.post import POST
-from nocturne.engine.score import REASON, score, score_cast
+from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
+from nocturne.engine.settle import required, settled
 from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "AsyncModel",
     "DeviceModel",
     "Model",
+    "Named",
     "TorchModel",
     "ahead",
     "cast_rows",
@@ -43,8 +48,13 @@ __all__ = [
     "first_sizes",
     "load_torch",
     "load_trusted",
+    "named",
     "pick_device",
+    "predictions",
+    "required",
     "score",
     "score_cast",
     "search",
+    "settled",
+    "together",
 ]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from nocturne.encoding import OutputSpec
+from nocturne.engine.convert import convert
 from nocturne.engine.model import Array
 from nocturne.engine.post import POST, VECTOR
 from nocturne.errors import ModelError
 
-__all__ = ["Reasons", "arrow_column", "checked", "hole"]
+__all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]
 
 Reasons = dict[int, str]
 """Row of the batch -> why it has no prediction."""
+
+_NO_VALUE: Any = object()
+"""Stands for the values of a vector of another length: it is of no column's type."""
 
 
 def checked(values: Array, output: OutputSpec, count: int) -> Array:
@@ -29,6 +36,8 @@ def checked(values: Array, output: OutputSpec, count: int) -> Array:
     flat = values
     if output.post not in VECTOR and not output.length and values.ndim == 2:
         flat = values[:, 0] if values.shape[1] == 1 else values
+    if output.length and values.ndim == 1 and values.dtype == object:
+        flat = stacked(values, output.length)
     _check_shape(flat, output, count)
     done = POST[output.post](flat, output)
     if output.post in ("argmax", "top_k") and np.issubdtype(flat.dtype, np.floating):
@@ -36,6 +45,17 @@ def checked(values: Array, output: OutputSpec, count: int) -> Array:
         if lost.any():
             done = np.array(done, dtype=object)
             done[lost] = None
+    return done
+
+
+def stacked(values: Array, length: int) -> Array:
+    """[rows, length] of objects [rows] that are vectors, or null."""
+    done = np.full((len(values), length), None, dtype=object)
+    for row, value in enumerate(values):
+        if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes)):
+            done[row] = list(value) if len(value) == length else [_NO_VALUE] * length
+        elif not (value is None or value != value):
+            done[row] = [_NO_VALUE] * length
     return done
 
 
@@ -62,43 +82,42 @@ def _check_shape(values: Array, output: OutputSpec, count: int) -> None:
         )
 
 
-_HOLES = {"string": np.dtype(object), "int64": np.dtype(np.int64), "bool": np.dtype(bool)}
+_HOLES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "bool": np.bool_}
 
 
 def hole(output: OutputSpec, count: int) -> Array:
     """What stands in for the predictions of rows that have none; their reasons tell them apart."""
     shape = (count, output.length) if output.length else (count,)
-    return np.zeros(shape, dtype=_HOLES.get(output.type, np.dtype(np.float32)))
+    if output.type in _HOLES:
+        return np.zeros(shape, dtype=_HOLES[output.type])
+    return np.full(shape, None, dtype=object)
 
 
 def arrow_column(values: Array, output: OutputSpec, reasons: Reasons) -> pa.Array:
-    """[rows] or [rows, length] as Arrow; rows without a finite value get a reason."""
-    flat = values.reshape(-1)
-    absent = _absent(flat)
-    column = _typed(flat, absent, output.type)
-    if output.type in ("float32", "float64"):
-        final = column.fill_null(np.inf) if column.null_count else column
-        absent = ~np.isfinite(final.to_numpy(zero_copy_only=False))
-    if absent.any():
-        lost = absent.reshape(-1, output.length).any(axis=1) if output.length else absent
-        for row in np.flatnonzero(lost):
-            reasons.setdefault(int(row), f"the prediction {output.name} is missing or not finite")
+    """[rows] or [rows, length] as Arrow; rows whose value is none of the column's get a reason.
+
+    Of a nullable output a null or NaN is a null (a vector's makes the vector one).
+    """
+    column, absent, strange = convert(values.reshape(-1), output.type)
+    floats = values.dtype.kind == "f" and output.type in ("float32", "float64")
+    missing = f"the prediction {output.name} is missing or not finite"
+    if strange is not None:
+        length = f"[{output.length}]" if output.length else ""
+        said = missing if floats else f"the prediction {output.name} is no {output.type}{length}"
+        _say(strange, output, said, reasons)
+    if absent is not None and not output.nullable:
+        _say(absent, output, missing, reasons)
     if not output.length:
         return column
-    return pa.FixedSizeListArray.from_arrays(column, output.length)
+    null = None if absent is None or not output.nullable else pa.array(_rows(absent, output))
+    return pa.FixedSizeListArray.from_arrays(column, output.length, mask=null)
 
 
-def _absent(flat: Array) -> NDArray[np.bool_]:
-    if flat.dtype == object:
-        return np.array([value is None or value != value for value in flat], dtype=bool)
-    if np.issubdtype(flat.dtype, np.floating):
-        return np.asarray(~np.isfinite(flat))
-    return np.zeros(len(flat), dtype=bool)
+def _say(which: NDArray[np.bool_], output: OutputSpec, said: str, reasons: Reasons) -> None:
+    for row in np.flatnonzero(_rows(which, output)):
+        reasons.setdefault(int(row), said)
 
 
-def _typed(flat: Array, absent: NDArray[np.bool_], type_: str) -> pa.Array:
-    if type_ == "string":
-        words = [None if gone else str(v) for v, gone in zip(flat, absent, strict=True)]
-        return pa.array(words, pa.string())
-    column = pa.array(flat, mask=absent) if absent.any() else pa.array(flat)
-    return column if column.type == type_ else column.cast(type_, safe=False)
+def _rows(which: NDArray[np.bool_], output: OutputSpec) -> NDArray[np.bool_]:
+    """The rows in which a value is meant."""
+    return np.asarray(which.reshape(-1, output.length).any(axis=1)) if output.length else which

@@ -6,16 +6,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
-from nocturne.engine.column import Reasons, arrow_column, checked, hole
+from nocturne.engine.column import Reasons
 from nocturne.engine.encode import Encoded, encode, rows
 from nocturne.engine.faults import Faults
-from nocturne.engine.model import Array, Model, Raw
+from nocturne.engine.model import Model, Raw
+from nocturne.engine.outputs import REASON, Named, cut, named, predictions, together
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
 from nocturne.roles import Cast
@@ -24,12 +24,6 @@ __all__ = ["REASON", "score", "score_cast"]
 
 _HOPELESS = 1000
 """Rows, from the first, on all of which the model raises: then the model is at fault."""
-
-Named = dict[str, Array]
-"""Raw outputs by name, or by position as text."""
-
-REASON = "_reason"
-"""The engine's column that says why a row could not be scored; null where it could."""
 
 
 def score(
@@ -68,7 +62,7 @@ def score(
         if raw is None:
             before = 0 if alive else raised
             raw = _in_turn(encoded, count, model, micro_batch, reasons, faults, before)
-        done = _batch(raw, count, encoding, reasons)
+        done = predictions(raw, count, encoding, reasons)
         if not alive:
             alive = done.column(REASON).null_count > 0
             raised += count
@@ -115,18 +109,17 @@ def score_cast(
             waiting.append((batch, seen, lost))
             yield seen
 
-    seen_batches = remembered()
-    for predictions in score(seen_batches, model, encoding, micro_batch=micro_batch, once=once):
+    for done in score(remembered(), model, encoding, micro_batch=micro_batch, once=once):
         batch, seen, lost = waiting.popleft()
-        yield batch, seen, _before(lost, predictions)
+        yield batch, seen, _before(lost, done)
 
 
-def _before(lost: pa.Array | None, predictions: pa.RecordBatch) -> pa.RecordBatch:
+def _before(lost: pa.Array | None, done: pa.RecordBatch) -> pa.RecordBatch:
     """The predictions, where what was wrong with a row beforehand is its reason."""
     if lost is None:
-        return predictions
-    why = pc.coalesce(lost, predictions.column(REASON))
-    return predictions.set_column(predictions.schema.get_field_index(REASON), REASON, why)
+        return done
+    why = pc.coalesce(lost, done.column(REASON))
+    return done.set_column(done.schema.get_field_index(REASON), REASON, why)
 
 
 def _waited(begun: Callable[[], Raw] | None) -> Raw | None:
@@ -161,7 +154,7 @@ def _in_turn(
                 f"{reasons[start]}. Score a few rows of this partition in a notebook to see why; "
                 "nothing was published."
             )
-    return _together(pieces)
+    return together(pieces)
 
 
 def _predict(
@@ -190,60 +183,4 @@ def _predict(
         left = _predict(encoded, model, start, middle, size, reasons, faults)
         return left + _predict(encoded, model, middle, stop, size, reasons, faults)
     made = len(given[0])
-    return [{name: _cut(values, made, stop - start) for name, values in _named(raw).items()}]
-
-
-def _cut(values: Array, size: int, count: int) -> Array:
-    """Without the padding; what has another number of rows is left for the check of shapes."""
-    values = np.atleast_1d(values)
-    return values[:count] if len(values) == size else values
-
-
-def _named(raw: Raw) -> Named:
-    return dict(raw) if isinstance(raw, Mapping) else {str(i): v for i, v in enumerate(raw)}
-
-
-def _together(pieces: list[Named | None]) -> Named | None:
-    """One array an output; rows that raised are zeros, and their reasons tell them apart."""
-    first = next((piece for piece in pieces if piece is not None), None)
-    if first is None:
-        return None
-    zeros = {name: np.zeros_like(values[:1]) for name, values in first.items()}
-    return {name: np.concatenate([(piece or zeros)[name] for piece in pieces]) for name in first}
-
-
-def _batch(raw: Raw | None, count: int, encoding: Encoding, reasons: Reasons) -> pa.RecordBatch:
-    """The prediction columns and ``_reason``."""
-    outputs = [hole(o, count) for o in encoding.outputs] if raw is None else [
-        checked(values, output, count)
-        for values, output in zip(_chosen(_named(raw), encoding), encoding.outputs, strict=True)
-    ]  # fmt: skip
-    columns = [
-        arrow_column(values, output, reasons)
-        for values, output in zip(outputs, encoding.outputs, strict=True)
-    ]
-    why = [reasons.get(row) for row in range(count)] if reasons else None
-    reason = pa.nulls(count, pa.string()) if why is None else pa.array(why, pa.string())
-    return pa.RecordBatch.from_arrays(
-        [*columns, reason], names=[*(o.name for o in encoding.outputs), REASON]
-    )
-
-
-def _chosen(found: dict[str, Array], encoding: Encoding) -> list[Array]:
-    """For each output of the spec the model's output that it is made from."""
-    wanted = [output.source or output.name for output in encoding.outputs]
-    by_name = any(o.source for o in encoding.outputs) or set(wanted) <= set(found)
-    if not by_name:
-        if len(found) != len(wanted):
-            raise ModelError(
-                f"the model returned {len(found)} outputs, the encoding spec names "
-                f"{len(wanted)}: {', '.join(wanted)}"
-            )
-        return list(found.values())
-    lacking = [name for name in wanted if name not in found]
-    if lacking:
-        raise ModelError(
-            f"the encoding spec takes the model's output {lacking[0]!r}, but it returned "
-            f"{', '.join(found) or 'none'}; correct the output's source in the spec"
-        )
-    return [found[name] for name in wanted]
+    return [{name: cut(values, made, stop - start) for name, values in named(raw).items()}]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +17,15 @@ from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.init.uri import parse
+from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new, with_nulls
+from nocturne.pipeline.tuning import Night
 from nocturne.requirements import warning
 from nocturne.roles import Cast
 from nocturne.takes import Inputs, Takes
 from nocturne.tracking import connect, reachable
+from nocturne.trial import Asked, Trial
 
-__all__ = ["Chosen", "check_data", "choose"]
+__all__ = ["Chosen", "check_data", "choose", "seen", "tried"]
 
 
 FindInputs = Callable[[Takes, str], Inputs | None]
@@ -38,13 +40,22 @@ class Chosen:
     alias: str | None
     version: int | None
     reason: str
-    encoding: Encoding
+    resolved: registry.Resolved
     pickled: bool
-    inputs: Inputs | None = None
+    trial: Trial | None = None
+
+    @property
+    def encoding(self) -> Encoding:
+        """With the outputs that it was seen to give, once it was tried."""
+        found = self.resolved.encoding
+        return (
+            found if self.trial is None else replace(found, outputs=with_nulls(self.trial.outputs))
+        )
 
 
 def choose(
     model: str,
+    store: Path,
     tracking_uri: str,
     registry_uri: str | None = None,
     *,
@@ -54,6 +65,9 @@ def choose(
     """The model behind NAME, NAME@ALIAS, NAME/VERSION, or a URI of MLflow.
 
     NAME alone means its alias champion, else its only alias, else its newest version.
+
+    Args:
+        store: where its files are copied to.
 
     Raises:
         ModelError: there is no such model, alias or version, nothing says what the model
@@ -66,38 +80,71 @@ def choose(
         print(f"nocturne: {name} version {version} is {reason}", file=sys.stderr)
     if alias is None and version is None:
         alias, version, reason = _default(name, tracking_uri, registry_uri)
-    with tempfile.TemporaryDirectory(prefix="nocturne-init-") as folder:
-        resolve = partial(
-            registry.resolve,
-            name=name,
-            alias=alias,
-            tags=None,
-            version=version,
-            tracking_uri=tracking_uri,
-            registry_uri=registry_uri,
-            store=Path(folder),
+    resolve = partial(
+        registry.resolve,
+        name=name,
+        alias=alias,
+        tags=None,
+        version=version,
+        tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
+        store=store,
+    )
+    pickled = False
+    try:
+        resolved = resolve(allow_pickle=False)
+    except ModelError as error:
+        pickled = "files" in error.values
+        if not pickled:
+            raise
+        if not allow_pickle:
+            raise ModelError(
+                f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
+            ) from None
+        resolved = resolve(allow_pickle=True)
+    what = f"model {name} version {resolved.ref.version}"
+    if said := warning(resolved.ref.path, what):
+        print(f"nocturne: {said}", file=sys.stderr)
+    if (takes := resolved.takes) is not None:
+        resolved = registry.Resolved(resolved.ref, find_inputs(takes, what))
+    return Chosen(name, alias, version, reason or "as given", resolved, pickled)
+
+
+def tried(chosen: Chosen, night: Night, state: Path) -> Chosen:
+    """With what the model gave for some rows of a partition; kept in ``state``.
+
+    Raises:
+        ModelError: see ``nocturne.pipeline.trial``.
+    """
+    resolved = chosen.resolved
+    asked = Asked(
+        model=resolved.ref,
+        encoding=resolved.declared,
+        spec=resolved.has_spec,
+        firm=False,
+        told=dict(night.told),
+        device="cpu",
+        seconds=TRIAL_SECONDS,
+    )
+    return replace(chosen, trial=kept_or_new(asked, night, state))
+
+
+def seen(chosen: Chosen) -> list[str]:
+    """For people: what the model takes, what it gives, and the scores of three rows."""
+    encoding, trial = chosen.encoding, chosen.trial
+    taken = [f"{f.column} ({f.type or t.encoder})" for t, f in encoding.features()]
+    lines = [
+        f"inputs: {', '.join(dict.fromkeys(taken))}",
+        f"outputs: {', '.join(f'{o.name} ({o.words})' for o in encoding.outputs)}",
+    ]
+    for scores in trial.scores if trial else ():
+        lines.append("scored a row: " + ", ".join(f"{n}={value}" for n, value in scores.items()))
+    if trial and trial.raised:
+        lines.append(
+            f"the model raised on {trial.raised} of {trial.rows} rows, which a night would "
+            f"quarantine: {trial.cause}"
         )
-        pickled = False
-        try:
-            resolved = resolve(allow_pickle=False)
-        except ModelError as error:
-            pickled = "files" in error.values
-            if not pickled:
-                raise
-            if not allow_pickle:
-                raise ModelError(
-                    f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
-                ) from None
-            resolved = resolve(allow_pickle=True)
-        if said := warning(resolved.ref.path, f"model {name} version {resolved.ref.version}"):
-            print(f"nocturne: {said}", file=sys.stderr)
-        if (takes := resolved.takes) is not None:
-            inputs = find_inputs(takes, f"model {name} version {resolved.ref.version}")
-            resolved = registry.Resolved(resolved.ref, inputs)
-        encoding = resolved.encoding
-        return Chosen(
-            name, alias, version, reason or "as given", encoding, pickled, resolved.inputs
-        )
+    return lines
 
 
 def _default(

@@ -44,6 +44,7 @@ def pipeline_text(
         f"  {selector}  # {_comment(chosen.reason)}",
         *_pickle(chosen),
         *_inputs(chosen),
+        *_outputs(chosen),
         "input:",
         f"  path: {_scalar(input_path)}",
         *_partition(table),
@@ -72,17 +73,28 @@ def _pickle(chosen: Chosen) -> list[str]:
 
 def _inputs(chosen: Chosen) -> list[str]:
     """By position, which is worth a look: nothing compares the names with the training data."""
-    if chosen.inputs is None:
+    if chosen.resolved.inputs is None:
         return []
-    if not isinstance(chosen.inputs, Mapping):
-        said = _flow(chosen.inputs)
+    if not isinstance(chosen.resolved.inputs, Mapping):
+        said = _flow(chosen.resolved.inputs)
     else:
         parts = (
             f"{_scalar(name)}: {_scalar(one) if isinstance(one, str) else _flow(one)}"
-            for name, one in chosen.inputs.items()
+            for name, one in chosen.resolved.inputs.items()
         )
         said = "{" + ", ".join(parts) + "}"
     return [f"  inputs: {said}  # in the order of the training data: compare"]
+
+
+def _outputs(chosen: Chosen) -> list[str]:
+    """What the model was seen to give, where it does not say that itself."""
+    given = chosen.encoding.outputs
+    if [(o.name, o.words) for o in given] == [
+        (o.name, o.words) for o in chosen.resolved.encoding.outputs
+    ]:
+        return []
+    flow = ", ".join(f"{_scalar(o.name)}: {_scalar(o.words)}" for o in given)
+    return [f"  outputs: {{{flow}}}  # as it gave them; its signature says otherwise, or nothing"]
 
 
 def _partition(table: Table) -> list[str]:

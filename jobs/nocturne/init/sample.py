@@ -16,7 +16,7 @@ from nocturne.path_columns import keys_of, path_columns, unheld
 from nocturne.reading import file_schema, open_parquet, read_batches, read_schema
 from nocturne.records import Partition
 
-__all__ = ["Sample", "distinct_values", "take"]
+__all__ = ["Sample", "distinct_values", "given_by_paths", "take"]
 
 _ROWS = 50_000
 """At most so many of a partition."""
@@ -74,15 +74,16 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
         )
     numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
     rows = pa.concat_tables(parts.values())
-    given = _of_paths(table, chosen[-1], table.files(chosen[-1]), columns)
+    given = given_by_paths(table, chosen[-1], columns)
     constants = frozenset(table.layout).intersection(given.schema.names if given else ())
     return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
 
 
-def _of_paths(
-    table: Table, partition: Partition, files: Sequence[Path], columns: Collection[str] | None
+def given_by_paths(
+    table: Table, partition: Partition, columns: Collection[str] | None = None
 ) -> pa.RecordBatch | None:
     """The keys of the files' paths that are columns, of ``columns``; a row a file."""
+    files = table.files(partition)
     folder = table.path / partition.path
     below = [path.relative_to(folder).as_posix() for path in files]
     keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
@@ -95,7 +96,7 @@ def _of_paths(
 def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
     """Of the files that have the types of the first one with rows."""
     files = table.files(partition)
-    given = _of_paths(table, partition, files, columns)
+    given = given_by_paths(table, partition, columns)
     batches: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     left = _ROWS

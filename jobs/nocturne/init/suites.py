@@ -61,7 +61,7 @@ def output_suite(name: str, sample: Sample, encoding: Encoding, keys: Sequence[s
             check
             for output in encoding.outputs
             for check in (
-                _not_null(output.name),
+                _not_null(output.name) if not output.nullable else None,
                 ("expect_column_values_to_be_between",
                  {"column": output.name, "min_value": 0, "max_value": 1})
                 if output.post == "sigmoid" else None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nocturne import config, quality
@@ -12,12 +13,13 @@ from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
 from nocturne.init.inputs import find_inputs
 from nocturne.init.keys import find_keys
-from nocturne.init.model import check_data, choose
+from nocturne.init.model import check_data, choose, seen, tried
 from nocturne.init.pipeline import pipeline_text
-from nocturne.init.sample import Sample, take
+from nocturne.init.sample import Sample, given_by_paths, take
 from nocturne.init.suites import input_suite, output_suite
 from nocturne.init.table import inspect
 from nocturne.layout import Layout
+from nocturne.pipeline.tuning import Night
 from nocturne.takes import Inputs, Takes
 
 __all__ = ["init"]
@@ -36,6 +38,8 @@ def init(
     force: bool = False,
     allow_pickle: bool = False,
     features: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+    trials: Path | None = None,
 ) -> list[Path]:
     """Write conf/pipelines/<name>.yaml and its two suites from the model and the data.
 
@@ -46,6 +50,8 @@ def init(
         keys: columns that identify a row; None guesses them.
         force: replace existing files.
         features: columns that the model takes, in order, if its signature names none.
+        say: is told what the model takes and gives.
+        trials: where it is kept what a model gave; None: it is tried each time.
 
     Returns:
         The files, the pipeline first.
@@ -85,14 +91,25 @@ def init(
         left_out = {*keys, *table.layout}
         return find_inputs(takes, sample.rows, features, left_out, what)
 
-    chosen = choose(
-        model, tracking_uri, registry_uri, allow_pickle=allow_pickle, find_inputs=inputs
-    )
-    if features and chosen.inputs is None:
-        raise ConfigError(
-            f"feature: the model {chosen.name} names its columns itself; leave it out"
+    with tempfile.TemporaryDirectory(prefix="nocturne-init-") as store:
+        chosen = choose(
+            model,
+            Path(store),
+            tracking_uri,
+            registry_uri,
+            allow_pickle=allow_pickle,
+            find_inputs=inputs,
         )
-    told = check_data(chosen.encoding, sample.rows, folder)
+        if features and chosen.resolved.inputs is None:
+            raise ConfigError(
+                f"feature: the model {chosen.name} names its columns itself; leave it out"
+            )
+        told = check_data(chosen.encoding, sample.rows, folder)
+        newest = table.partitions[-1]
+        night = Night(table.files(newest), told=told, given=given_by_paths(table, newest))
+        chosen = tried(chosen, night, trials or Path(store))
+    for line in seen(chosen):
+        say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
     found = given or find_keys(table, sample, made)
     texts = [

@@ -36,7 +36,8 @@ from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step, undecide
-from nocturne.pipeline.tuning import pin
+from nocturne.pipeline.trial import declared, tried
+from nocturne.pipeline.tuning import Night, pin
 from nocturne.records import (
     STATE_FORMAT,
     Baseline,
@@ -186,8 +187,7 @@ def _plan(
             f"pipelines can't share an output. Give {pipeline.name!r} an output.path of its own"
         )
     resolved = resolve()
-    encoding = resolved.encoding
-    _show_predictions(pipeline.quality.sensitive, encoding)
+    encoding = declared(loaded, resolved)
     query = query_of(loaded, partition)
     columns = (*pipeline.output.keys, *pipeline.output.passthrough)
     scoring = pipeline.scoring
@@ -221,9 +221,15 @@ def _plan(
         if query is not None:
             refuse_untyped(map(folder.joinpath, names), {*encoding.columns, *columns})
         _check_sensitive(pipeline.quality.sensitive, schema.names)
+    paths = [folder / file.path for file in files] if known else []
+    rows = sum(file.rows for file in files) if known else 0
+    checksums = pipeline.input.checksums
+    night = Night(paths, rows, pipeline.input.cast, checksums, given)
+    encoding = tried(loaded, resolved, encoding, layout.state, night)
+    _show_predictions(pipeline.quality.sensitive, encoding)
+    if known:
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)
-    paths = [folder / file.path for file in files] if known else []
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
         _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
     pinned = pin(
@@ -231,11 +237,7 @@ def _plan(
         resolved.ref,
         encoding,
         layout.state,
-        paths,
-        pipeline.input.cast,
-        checksums=pipeline.input.checksums,
-        given=given,
-        rows=sum(file.rows for file in files) if known else 0,
+        night,
         costly=pipeline.model.calls == "costly",
     )
     from_elsewhere = (
@@ -481,6 +483,8 @@ def _try(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
 
 _WORDS = ("string", "bool", "boolean")
 _UNCOUNTED = ("binary", "datetime")
+_COUNTED = ("float32", "float64", "int64", *_WORDS)
+"""Of outputs."""
 
 
 def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | int | None]:
@@ -494,7 +498,7 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
         if not listed and feature.type not in _UNCOUNTED:
             word = tensor.encoder in ("category", "text") or feature.type in _WORDS
             found[feature.column] = None if word else 0.0
-    for output in (o for o in encoding.outputs if not o.length):
+    for output in (o for o in encoding.outputs if not o.length and o.type in _COUNTED):
         found[output.name] = None if output.type in _WORDS else 0.0
     for name, column in (baseline.columns if baseline else {}).items():
         if name in found:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -39,7 +39,7 @@ from nocturne.records import (
     write,
 )
 
-__all__ = ["pin", "remember"]
+__all__ = ["Night", "device_of", "pin", "remember", "sample"]
 
 _BATCH_BYTES = 32 << 20
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
@@ -59,34 +59,45 @@ _COSTLY = 16
 """Rows of a call that costs: few, since all of them are bad where it raises."""
 
 
+@dataclass(frozen=True)
+class Night:
+    """What a sample of rows is taken from.
+
+    Attributes:
+        files: of the partition; none: there is no sample, and nothing is measured.
+        rows: theirs, as far as they are known.
+        told: ``input.cast``, column -> target.
+        checksums: compare pages with theirs (``input.checksums``).
+        given: columns of the files' paths, a row a file (``nocturne.path_columns``).
+    """
+
+    files: Sequence[Path]
+    rows: int = 0
+    told: Mapping[str, str] = field(default_factory=dict)
+    checksums: bool = True
+    given: pa.RecordBatch | None = None
+
+
 def pin(
     scoring: Scoring,
     model: ModelRef,
     encoding: Encoding,
     state: Path,
-    files: Sequence[Path],
-    told: Mapping[str, str] = {},
+    night: Night,
     *,
-    checksums: bool = True,
-    given: pa.RecordBatch | None = None,
-    rows: int = 0,
     costly: bool = False,
 ) -> Pinned:
     """The settings that a run is scored with.
 
     Args:
         state: of the pipeline.
-        files: of the partition, for a sample of its rows; none: nothing is measured.
-        told: ``input.cast``, column -> target.
-        checksums: compare the sample's pages with theirs (``input.checksums``).
-        given: columns of the files' paths, a row a file (``nocturne.path_columns``).
-        rows: of the partition: a pyfunc model is given no more to search with.
+        night: for a sample of rows; a pyfunc model is given no more to search with than it has.
         costly: the model's calls cost (``model.calls``): there is no search.
 
     Raises:
         InputError: a file can't be read.
     """
-    device = _device(scoring.device)
+    device = device_of(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
     wanted = scoring.kernel, scoring.micro_batch
     path = _path(state, model, encoding, pinned, wanted)
@@ -98,7 +109,6 @@ def pin(
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        night = _Night(files, rows, told, checksums, given)
         tuning = _tune(pinned, wanted, model, encoding, night)
         if tuning.found:
             write(path, tuning, exclusive=True)
@@ -107,17 +117,6 @@ def pin(
     micro_batch = tuning.micro_batch
     whole = -(-read // micro_batch) * micro_batch
     return replace(pinned, kernel=tuning.kernel, micro_batch=micro_batch, batch_rows=whole)
-
-
-@dataclass(frozen=True)
-class _Night:
-    """What a search takes its sample from: files, their rows, and how they are read."""
-
-    files: Sequence[Path]
-    rows: int
-    told: Mapping[str, str]
-    checksums: bool
-    given: pa.RecordBatch | None
 
 
 def _kept(path: Path) -> Tuning | None:
@@ -159,7 +158,7 @@ def _tune(
     wanted: Wanted,
     model: ModelRef,
     encoding: Encoding,
-    night: _Night,
+    night: Night,
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
     import torch
@@ -183,9 +182,9 @@ def _tune(
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        sample = _sample(night, encoding, engine.SAMPLE_ROWS)
-        seen_as = casts(encoding, sample.schema, night.told)
-        seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
+        rows = sample(night, encoding, engine.SAMPLE_ROWS)
+        seen_as = casts(encoding, rows.schema, night.told)
+        seen, _ = engine.cast_rows(rows, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
         return engine.search(
             partial(_load, pinned, model, encoding),
@@ -220,7 +219,13 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
     )
 
 
-def _sample(night: _Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
+def sample(night: Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
+    """The first rows of a partition, with what the model reads.
+
+    Raises:
+        ModelError: there is none.
+        InputError: a file can't be read.
+    """
     for number, path in enumerate(night.files):
         own = night.given.slice(number, 1) if night.given is not None else None
         with open_parquet(path, checksums=night.checksums) as source:
@@ -233,7 +238,7 @@ def _sample(night: _Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
     raise ModelError("the partition has no row to try the model on")
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
     """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
     if wanted != "auto":
         return wanted

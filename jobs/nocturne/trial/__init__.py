@@ -1,0 +1,58 @@
+"""What is asked of the process that tries a model (``__main__``), and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.records import ModelRef
+
+__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "Answer", "Asked", "Trial"]
+
+ASKED, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
+"""The files by which they meet; ``READY`` says that the model comes next."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model to try.
+
+    ``encoding`` has the outputs as they are declared: in its ``spec``; in the YAML, the user's
+    word (``firm``); or as far as its signature says. All of it has to take less than ``seconds``.
+    """
+
+    model: ModelRef
+    encoding: Encoding
+    spec: bool
+    firm: bool
+    told: dict[str, str]
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying a model: the ``outputs`` that it is scored with.
+
+    On ``raised`` of the ``rows`` it raised, first of all ``cause``. ``scores``: of three others, in
+    words.
+    """
+
+    outputs: tuple[OutputSpec, ...]
+    rows: int
+    raised: int = 0
+    cause: str = ""
+    scores: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A trial, or why there is none: a ``fault`` (``error`` is its type), or a package that is
+    ``missing``. ``elsewhere``: it was tried on the CPU, for want of the device that it is for.
+    """
+
+    trial: Trial | None = None
+    fault: str = ""
+    error: str = "ModelError"
+    missing: str = ""
+    elsewhere: bool = False

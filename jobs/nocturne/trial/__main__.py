@@ -1,0 +1,184 @@
+"""The process in which a model is called for the first time; whatever it does, it does it to this.
+
+    python -m nocturne.trial FOLDER
+
+FOLDER holds ``asked.json`` and ``rows.arrow``; the answer becomes ``answer.json`` there.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.encoding import Encoding
+from nocturne.engine import (
+    REASON,
+    Named,
+    cast_rows,
+    encode,
+    named,
+    predictions,
+    required,
+    settled,
+    together,
+)
+from nocturne.engine.model import Model, Raw
+from nocturne.engine.refused import refused
+from nocturne.errors import NocturneError
+from nocturne.fitting import casts
+from nocturne.hiding import lacking, said_by
+from nocturne.records import read, write
+from nocturne.split import load_backend
+from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked, Trial
+
+_SLOW = 0.1
+"""Seconds for a row."""
+_SHOWN, _LONG = 3, 80
+"""Of so many rows the scores are shown, with so many characters each."""
+
+
+def main(folder: Path) -> None:
+    """Ends the process, also where threads of the model would keep it."""
+    asked = read(Asked, folder / ASKED)
+    _bound()
+    with pa.ipc.open_file(folder / ROWS) as file:
+        rows = file.read_all().combine_chunks().to_batches()[0]
+    import torch
+
+    torch.set_num_threads(1)
+    (folder / READY).touch()
+    signal.alarm(int(asked.seconds) + 30)  # were the one who asks killed
+    write(folder / ANSWER, _answer(asked, rows), durable=False)
+    os._exit(0)
+
+
+def _bound() -> None:
+    """Leaves no core, and is what Linux kills first when memory runs out."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _answer(asked: Asked, rows: pa.RecordBatch) -> Answer:
+    """A GPU that this machine lacks is no fault of the model's: then it is tried on the CPU."""
+    import torch
+
+    elsewhere = asked.device != "cpu" and not torch.cuda.is_available()
+    device = "cpu" if elsewhere else asked.device
+    try:
+        return _try(asked, rows, device, time.monotonic() + 0.8 * asked.seconds)
+    except NocturneError as error:
+        return Answer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
+    except ImportError as error:
+        return Answer(missing=str(error))
+    except Exception as error:
+        if (failed := lacking(error)) is not None:
+            return Answer(missing=str(failed))
+        return Answer(fault=f"it can't be loaded: {said_by(error)}", elsewhere=elsewhere)
+
+
+def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answer:
+    encoding = asked.encoding
+    seen, lost = cast_rows(rows, casts(encoding, rows.schema, asked.told))
+    if (why := refused(seen, encoding)) is not None:
+        lost = pc.coalesce(lost, why)
+    seen = seen.filter(lost.is_null())
+    if not seen.num_rows:  # what scoring will find to be wrong with the data
+        return Answer(Trial(encoding.complete().outputs, 0))
+    load = load_backend(asked.model.backend)
+    model = load(asked.model.path, encoding, device=device, kernel="graph", precision="float32")
+    raw, raised = _called(model, encoding, seen, until)
+    first = next((error for error in raised if error is not None), None)
+    if raw is None:
+        assert first is not None
+        if (failed := lacking(first)) is not None:
+            raise failed
+        why = said_by(first, _values(seen))
+        fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
+        return Answer(fault=fault, elsewhere=device != asked.device)
+    outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
+    reasons = {row: "" for row, error in enumerate(raised) if error is not None}
+    failed = len(reasons)
+    done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
+    if asked.spec:
+        required(outputs, raw)
+    cause = said_by(first, _values(seen)) if first else ""
+    return Answer(Trial(outputs, len(raised), failed, cause, _shown(done)))
+
+
+def _called(
+    model: Model, encoding: Encoding, rows: pa.RecordBatch, until: float
+) -> tuple[Raw | None, list[Exception | None]]:
+    """What the model returns (None: it raised each time), and of each row tried what it raised.
+
+    First one row, which says how long a row takes (another where that was slow: it may have been
+    the start); then as many as half of the time is left for, at once, and where it raises on them,
+    one by one. Some models take seconds a row.
+    """
+    raised: list[Exception | None] = []
+    pieces: list[Named | None] = []
+    in_order = True
+
+    def call(start: int, count: int) -> Exception | None:
+        nonlocal in_order
+        try:
+            raw = model.predict(encode(rows.slice(start, count), encoding))
+        except NocturneError:
+            raise
+        except Exception as error:
+            if count == 1:
+                pieces.append(None)
+                raised.append(error)
+            return error
+        in_order = not isinstance(raw, Mapping)
+        pieces.append(named(raw))
+        raised.extend([None] * count)
+        return None
+
+    once, first = float("inf"), 0
+    while first < min(rows.num_rows, 2) and once > _SLOW:
+        began = time.monotonic()
+        call(first, 1)
+        once, first = time.monotonic() - began, first + 1
+    rest = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
+    if rest > 0 and call(first, rest) is not None and rest > 1:
+        for row in range(first, first + rest):
+            if time.monotonic() > until:
+                break
+            call(row, 1)
+    found = together(pieces)
+    return (list(found.values()) if found is not None and in_order else found), raised
+
+
+def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
+    """Column -> its values, as far as Python has such."""
+    found: dict[str, list[object]] = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        with suppress(ValueError, OverflowError):
+            found[name] = column.to_pylist()
+    return found
+
+
+def _shown(done: pa.RecordBatch) -> tuple[dict[str, str], ...]:
+    """The predictions of three rows that have some, in words."""
+    good = done.filter(done.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
+    return tuple({name: _word(value) for name, value in row.items()} for row in good.to_pylist())
+
+
+def _word(value: object) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONG else text[: _LONG - 3] + "..."
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,107 @@
+"""What a pyfunc model may return: arrays by name, or in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from scipy import sparse
+
+from nocturne.encoding import OutputSpec
+from nocturne.errors import ModelError
+from nocturne.returned import arrays
+
+THREE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+
+
+def _listed(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: values.tolist() for name, values in found.items()}
+    return [values.tolist() for values in found]
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (np.array([1, 2, 3]), [[1, 2, 3]]),
+        (THREE, [THREE.tolist()]),
+        (sparse.csr_matrix(THREE), [THREE.tolist()]),
+        (torch.tensor(THREE), [THREE.tolist()]),
+        (torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16), [[1.0, 2.0, 3.0]]),
+        ([1, 2, 3], [[1, 2, 3]]),
+        ((1, 2, 3), [[1, 2, 3]]),
+        (["a", "b", None], [["a", "b", None]]),
+        ([[0.0, 1.0], [2, 3], [4.0, 5.0]], [THREE.tolist()]),
+        ([torch.tensor(row) for row in THREE], [THREE.tolist()]),
+        (pd.Series([1, 2, 3], name="label"), [[1, 2, 3]]),
+        (pd.Series([1, None, 3], dtype="Int64"), [[1, None, 3]]),
+        (pd.Series([True, None, False], dtype="boolean"), [[True, None, False]]),
+        (pd.Series(["a", None, "b"], dtype="category"), [["a", None, "b"]]),
+        (pd.Series(["a", None, "b"], dtype="string"), [["a", None, "b"]]),
+        (pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]}),
+         {"a": [1, 2, 3], "b": ["x", "y", "z"]}),
+        (pd.DataFrame({"v": [[1, 2], [3, 4], [5, 6]]}), {"v": [[1, 2], [3, 4], [5, 6]]}),
+        (pd.DataFrame(THREE), [THREE.tolist()]),
+        (pd.DataFrame({0: [1, 2, 3], 1: ["x", "y", "z"]}), [[1, 2, 3], ["x", "y", "z"]]),
+        (pa.table({"a": [1, 2, 3]}), {"a": [1, 2, 3]}),
+        ({"a": np.array([1, 2, 3]), "b": THREE}, {"a": [1, 2, 3], "b": THREE.tolist()}),
+        ([{"a": 1, "b": "x"}, {"a": 2}, {"a": 3, "b": "z"}],
+         {"a": [1, 2, 3], "b": ["x", None, "z"]}),
+        ((np.array([1, 2, 3]), THREE), {"0": [1, 2, 3], "1": THREE.tolist()}),
+        ([THREE, THREE], {"0": THREE.tolist(), "1": THREE.tolist()}),
+        (np.array([(1, 0.5), (2, 1.5), (3, 2.5)], dtype=[("a", int), ("b", float)]),
+         {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5]}),
+    ],
+)  # fmt: skip
+def test_results_of_three_rows(result: Any, expected: Any) -> None:
+    assert _listed(arrays(result, 3)) == expected
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (0.5, [[0.5]]),
+        ("came", [["came"]]),
+        (np.float64(0.5), [[0.5]]),
+        (np.array(0.5), [[0.5]]),
+        (np.array([1.0, 2.0]), [[[1.0, 2.0]]]),
+        ({"a": 1, "b": "x"}, {"a": [1], "b": ["x"]}),
+        ((np.array([1]), np.array([[2.0, 3.0]])), {"0": [1], "1": [[2.0, 3.0]]}),
+        ([np.array([1.0, 2.0])], [[[1.0, 2.0]]]),
+    ],
+)
+def test_results_of_one_row(result: Any, expected: Any) -> None:
+    assert _listed(arrays(result, 1)) == expected
+
+
+def test_a_matrix_is_as_many_columns_as_are_asked_for() -> None:
+    two = [OutputSpec("a"), OutputSpec("b")]
+    assert _listed(arrays(THREE, 3, two)) == [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
+    assert _listed(arrays(pd.DataFrame(THREE), 3, two)) == [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]
+    assert _listed(arrays(THREE, 3, [], ["p_no", "p_yes"]))["p_yes"] == [1.0, 3.0, 5.0]
+
+
+def test_as_many_outputs_as_rows_are_what_a_trial_of_more_rows_found() -> None:
+    result = [np.array([1, 2]), np.array([3, 4])]
+    assert _listed(arrays(result, 2)) == [[[1, 2], [3, 4]]]
+    several = [OutputSpec("a", source="0"), OutputSpec("b", source="1")]
+    assert _listed(arrays(result, 2, several)) == {"0": [1, 2], "1": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (0.5, "returned one float for 3 rows; expected a value a row"),
+        (None, "returned one None for 3 rows"),
+        ("came", "returned one str for 3 rows"),
+        ({"a": {"b": 1}}, "returned one dict for 3 rows"),
+        (pd.DataFrame([[1, 2]] * 3, columns=["a", "a"]), "more than one column of the name a"),
+    ],
+)
+def test_what_has_no_value_a_row_is_refused(result: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        arrays(result, 3)
