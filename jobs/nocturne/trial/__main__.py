@@ -101,8 +101,8 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
     first = next((error for error in raised if error is not None), None)
     if raw is None:
         assert first is not None
-        if (failed := lacking(first)) is not None:
-            raise failed
+        if (missing := lacking(first)) is not None:
+            raise missing
         why = said_by(first, _values(seen))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
         return Answer(fault=fault, elsewhere=device != asked.device)
