@@ -13,7 +13,7 @@ from nocturne.tracking import uris
 
 __all__ = ["Resolve", "resolver", "version_now"]
 
-_SELECTS = {"name", "alias", "tags", "version", "allow_pickle"}
+_SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "params"}
 """What of ``model:`` in the YAML decides which version it is, and whether it may be loaded."""
 
 Resolve = Callable[[], registry.Resolved]
