@@ -12,6 +12,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -92,10 +93,11 @@ def _phase(root: Root) -> str:
 def _kill(driver: int, whom: str) -> str:
     """Who was killed: once all splits are scored there is no worker any more."""
     process = psutil.Process(driver)
-    alive = [p for p in process.children() if p.status() != psutil.STATUS_ZOMBIE]
-    if whom == "worker" and alive:
-        alive[0].kill()
-        return whom
+    with suppress(psutil.NoSuchProcess):  # it ended between the look and the kill
+        alive = [p for p in process.children() if p.status() != psutil.STATUS_ZOMBIE]
+        if whom == "worker" and alive:
+            alive[0].kill()
+            return whom
     if whom == "all":
         os.killpg(driver, signal.SIGKILL)
         return whom
