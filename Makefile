@@ -1,7 +1,12 @@
 # `make help` explains. Everything that runs leaves its files in .venv/ and var/ only.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# The first of these that runs and can make a virtual environment; or say make PYTHON=/path/to/it.
+GOOD := import ensurepip, sys, venv; sys.exit(not (3, 11, 2) <= sys.version_info < (3, 14))
+ifndef PYTHON
+PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  $$name -c "$(GOOD)" 2>/dev/null && echo $$name && break; done)
+endif
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 # uv reads UV_FIND_LINKS where pip reads PIP_FIND_LINKS: local wheels serve both.
@@ -59,11 +64,14 @@ secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.m
 	set -o noclobber; printf '%s\n' "$$text" > .env; \
 	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
 
+# For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
 lock: ## Resolve the versions anew into requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp
-	@uv pip compile pyproject.toml --all-extras --python-version 3.11 --excludes .excludes.tmp \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o .lock.tmp
-	@sed -E 's/^(torch==[0-9.]+)\+.*/\1/' .lock.tmp > requirements.lock
+	@UV_FIND_LINKS= uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --excludes .excludes.tmp --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  -q -o .lock.tmp
+	@sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \
+	  -e "s/ ; python_full_version < '3\.14'$$//" .lock.tmp > requirements.lock
 	@rm -f .excludes.tmp .lock.tmp
 
 clean: ## Remove the environment and everything that runs left behind
@@ -71,8 +79,11 @@ clean: ## Remove the environment and everything that runs left behind
 
 .PHONY: python java
 python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-	  { echo "nocturne: needs Python 3.11 as $(PYTHON); or say make PYTHON=/path/to/it" >&2; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) -c "$(GOOD)" 2>/dev/null || \
+	  { echo "nocturne: found no Python 3.11 (.2 or later), 3.12 or 3.13 that can make a virtual" \
+	  "environment$(if $(PYTHON), (tried $(PYTHON))). On Debian or Ubuntu: apt-get install python3" \
+	  "python3-venv; with uv: uv python install 3.12, then make PYTHON=\$$(uv python find 3.12)" >&2; \
+	  exit 1; }
 
 java: python
 	@$(PYTHON) jobs/nocturne/java.py --install

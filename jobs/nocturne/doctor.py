@@ -31,7 +31,8 @@ class Check:
 
 def _python() -> Iterator[Check]:
     found = ".".join(map(str, sys.version_info[:3]))
-    yield Check("Python", sys.version_info[:2] == (3, 11), found, "use Python 3.11")
+    fits = (3, 11, 2) <= sys.version_info < (3, 14)
+    yield Check("Python", fits, found, "use Python 3.11 (.2 or later), 3.12 or 3.13")
 
 
 def _java() -> Iterator[Check]:

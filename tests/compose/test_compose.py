@@ -358,7 +358,7 @@ def test_the_image_copies_only_files_that_exist_and_are_let_in() -> None:
 def test_the_image_has_the_project_s_python_and_uv_and_runs_as_no_root() -> None:
     lines = dockerfile()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"] == ">=3.11,<3.12"
+    assert project["requires-python"] == ">=3.11.2,<3.14"
     assert {words[1] for words in lines if words[0] == "FROM"} == {"python:3.11-slim-bookworm"}
     makefile = (ROOT / "Makefile").read_text()
     uv = re.search(r"^UV_VERSION := (.*)$", makefile, re.MULTILINE)
