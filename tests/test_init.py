@@ -561,3 +561,98 @@ def test_the_sample_spans_the_table_and_leaves_out_partitions_of_another_schema(
     assert sample.partitions[-1] == "2024-01-11"
     assert len(sample.partitions) == 4
     assert "2024-01-01" not in sample.partitions
+
+
+def test_keys_of_the_folders_are_columns_that_a_model_may_take(run: Init, root: Path) -> None:
+    for number, day in enumerate(DAYS):
+        folder = root / "data" / "word=a" / f"ds={day}"
+        folder.mkdir(parents=True)
+        pq.write_table(rows(300, number).drop_columns(["word"]), folder / "part-0.parquet")
+    run()
+    loaded = config.load("sales", root=root)
+    assert loaded.pipeline.output.keys == ["store", "sale"]
+    day = config.partition(loaded.pipeline.input.partition, DAYS[0])
+    planned = prepare(loaded, day, dry_run=True).run
+    assert planned is not None
+    assert planned.path_keys == ("word",)
+    text = (root / "conf" / "expectations" / "sales_input.yaml").read_text()
+    assert "{column: word, value_set: [a, b], mostly: 0.95}" in text
+
+
+def test_a_key_of_the_folders_identifies_no_row(run: Init, root: Path) -> None:
+    """Although each folder has one row, and the key a name that is preferred."""
+    for number, day in enumerate(DAYS):
+        folder = root / "data" / "tenant_id=7" / f"ds={day}"
+        folder.mkdir(parents=True)
+        pq.write_table(rows(1, number), folder / "part-0.parquet")
+    run()
+    keys = config.load("sales", root=root).pipeline.output.keys
+    assert not {"tenant_id", "ds"} & set(keys)
+    run("other", keys=["tenant_id", "sale"])
+    assert config.load("other", root=root).pipeline.output.keys == ["tenant_id", "sale"]
+
+
+def test_links_among_partition_folders_that_double_on_each_level_end(run: Init, root: Path) -> None:
+    """2^30 paths lead to the day."""
+    at = root / "elsewhere"
+    table(at, f"ds={DAYS[0]}")
+    for level in range(30):
+        inner, at = at, root / f"level{level}"
+        at.mkdir()
+        (at / f"k{level}=a").symlink_to(inner)
+        (at / f"k{level}=b").symlink_to(inner)
+    with pytest.raises(InputError, match=r"one folder under more than 16 names \(links\)"):
+        run(input_path=at.name)
+
+
+CASTS: dict[str, tuple[pa.Array, str]] = {
+    "decimals": (pa.array([1, 2, 3]).cast(pa.decimal128(21, 2)), "double"),
+    "text": (pa.array(["1.5", " 2", None]), "double"),
+}
+
+
+@pytest.mark.parametrize("case", CASTS)
+def test_the_cast_that_a_column_needs_is_written_with_its_reason(
+    run: Init, root: Path, case: str
+) -> None:
+    column, how = CASTS[case]
+    data = rows(3).set_column(1, "y", column)
+    table(root / "data", f"ds={DAYS[0]}", data=data)
+    [path, *_] = run()
+    loaded = config.load("sales", root=root)
+    assert loaded.pipeline.input.cast == {"y": how}
+    assert f"# What the model sees; the table has y as {column.type}." in path.read_text()
+    day = config.partition(loaded.pipeline.input.partition, DAYS[0])
+    assert prepare(loaded, day, dry_run=True).action == "dry_run"
+
+
+UNSOUND: dict[str, tuple[str, pa.Array, str]] = {
+    "a word among the numbers": ("y", pa.array(["1.5", "two", None]), "'y' is string"),
+    "a zone": (
+        "y",
+        pa.array([1, 2, 3], pa.timestamp("us", "Europe/Berlin")),
+        r"'y' is timestamp\[us, tz=Europe/Berlin\]",
+    ),
+    "numbers that the model has no words for": ("word", pa.array([1, 2, 3]), "'word' is int64"),
+}
+
+
+@pytest.mark.parametrize("case", UNSOUND)
+def test_a_cast_that_would_lose_values_or_that_a_person_decides_is_not_written(
+    run: Init, root: Path, case: str
+) -> None:
+    name, column, said = UNSOUND[case]
+    data = rows(3)
+    data = data.set_column(data.schema.get_field_index(name), name, column)
+    table(root / "data", f"ds={DAYS[0]}", data=data)
+    with pytest.raises(InputError, match=said):
+        run()
+
+
+def test_times_that_python_can_not_hold_are_no_obstacle(run: Init, root: Path) -> None:
+    far = pa.array([2**62, 0, -(2**62)]).cast(pa.timestamp("us"))
+    days = pa.array([2**31 - 1, 0, -(2**31)], pa.int32()).cast(pa.date32())
+    data = rows(3).append_column("at", far).append_column("day", days)
+    table(root / "data", f"ds={DAYS[0]}", data=data)
+    run(keys=["at", "day"])
+    assert config.load("sales", root=root).pipeline.output.keys == ["at", "day"]

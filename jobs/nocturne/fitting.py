@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from nocturne.encoding import MODEL_VERSION, Encoding, is_text
 from nocturne.normal import normal_type, plain_type, published_type
-from nocturne.roles import AS_TEXT, Cast, Part, feature_cast, publishing
+from nocturne.roles import AS_TEXT, Cast, Part, feature_cast, publishing, remedy
 
-__all__ = ["absent", "casts", "check_columns", "check_output", "output_schema"]
+__all__ = ["absent", "casts", "check_columns", "check_output", "output_schema", "remedies"]
 
 
 def _parts(encoding: Encoding) -> dict[str, list[Part]]:
@@ -94,6 +94,17 @@ def casts(
         cast = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
         if isinstance(cast, Cast):
             found[column] = cast
+    return found
+
+
+def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
+    """What ``input.cast`` could say of columns that the model does not take as they are."""
+    found: dict[str, str] = {}
+    for column, wanted in _parts(encoding).items():
+        if len(schema.get_all_field_indices(column)) == 1:
+            type_ = schema.field(column).type
+            how = remedy(wanted, type_) if isinstance(feature_cast(wanted, type_), str) else ""
+            found |= {column: how} if how else {}
     return found
 
 

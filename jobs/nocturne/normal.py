@@ -32,12 +32,14 @@ __all__ = [
     "normal_schema",
     "normal_type",
     "packed",
+    "packed_rows",
     "plain",
     "plain_type",
     "published_type",
     "relisted",
     "restored",
     "unpacked",
+    "unpacked_rows",
     "with_types",
 ]
 
@@ -128,6 +130,21 @@ def packed(schema: pa.Schema) -> str:
 def unpacked(text: str) -> pa.Schema:
     """What ``packed`` was given; of "" no column."""
     return pa.ipc.read_schema(pa.py_buffer(b64decode(text))) if text else pa.schema([])
+
+
+def packed_rows(rows: pa.RecordBatch | None) -> str:
+    """A batch as text: base64 of its IPC form; "" for None."""
+    if rows is None:
+        return ""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_batch(rows)
+    return b64encode(sink.getvalue().to_pybytes()).decode()
+
+
+def unpacked_rows(text: str) -> pa.RecordBatch | None:
+    """What ``packed_rows`` was given."""
+    return pa.ipc.open_stream(b64decode(text)).read_next_batch() if text else None
 
 
 def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:

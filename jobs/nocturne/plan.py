@@ -29,13 +29,15 @@ from nocturne.files import digest, file_blake3
 from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.lakes import refuse_lake
 from nocturne.normal import COARSE, FINE, plain_type, published_type, with_types
+from nocturne.path_columns import keys_of, unheld
 from nocturne.reading import read_footer, read_schema
-from nocturne.records import InputFile, ModelRef, Pinned, Query, Split, content, dump
+from nocturne.records import InputFile, ModelRef, Partition, Pinned, Query, Split, content, dump
 from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
 
 __all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
-           "given_types", "query_pieces", "refuse_untyped", "run_key", "split_keys"]  # fmt: skip
+           "given_types", "keys_as_columns", "query_pieces", "run_key",
+           "split_keys"]  # fmt: skip
 
 Piece = tuple[InputFile, tuple[int, ...], int, int]
 """File, row groups, first row, rows: a split that has no key yet."""
@@ -168,6 +170,7 @@ def check_schema(
     told: Mapping[str, str] = {},
     cast_text: bool = False,
     unique: Sequence[str] = (),
+    given: pa.RecordBatch | None = None,
 ) -> tuple[pa.Schema, pa.Schema]:
     """The table's schema, once every file has what the model and the output need.
 
@@ -182,12 +185,13 @@ def check_schema(
         told: ``input.cast``, column -> target.
         cast_text: text will do where the model wants numbers.
         unique: keys that are looked through for doubles.
+        given: columns of the files' paths (``nocturne.path_columns``).
 
     Raises:
         InputError: names each file and column that is missing or of a wrong type.
     """
     counted = [f for f in files if f.rows] or list(files)
-    schemas = {f.path: read_schema(folder / f.path) for f in counted}
+    schemas = {f.path: read_schema(folder / f.path, given) for f in counted}
     whole, origin = _together(schemas)
     problems, coarse = [], set[str]()
     for path, schema in schemas.items():
@@ -235,22 +239,6 @@ def check_schema(
     given = coarse | (untyped & origin.keys())
     known = [f for f in fields if f.name in given and not pa.types.is_null(f.type)]
     return pa.schema(fields), pa.schema(known)
-
-
-def refuse_untyped(folder: Path, files: Sequence[InputFile], names: Collection[str]) -> None:
-    """Spark reads a column without a type as integers, which other files' values are not.
-
-    Raises:
-        InputError: a file has such a column, of ``names``.
-    """
-    for file in files:
-        schema = read_schema(folder / file.path) if file.rows else ()
-        if untyped := [f.name for f in schema if pa.types.is_null(f.type) and f.name in names]:
-            raise InputError(
-                f"{folder / file.path}: the columns {', '.join(untyped)} have no type, since all "
-                "their values are null, and Spark can't read that beside other files. Have them "
-                "written with their type, or use scoring.reader: pyarrow"
-            )
 
 
 def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
@@ -342,31 +330,81 @@ def split_keys(
 
 
 def given_types(
-    folder: Path, files: Sequence[InputFile], types: pa.Schema, names: Collection[str]
+    folder: Path,
+    files: Sequence[InputFile],
+    types: pa.Schema,
+    names: Collection[str],
+    given: pa.RecordBatch | None = None,
 ) -> dict[str, dict[str, str]]:
     """File -> column of ``names`` -> the type that it has from other files, or from the model.
 
     Other files are part of what is made of a file only so: one that comes late changes no more.
+    And of a column of its path the type and the value.
 
     Args:
         types: what ``check_schema`` gives apart.
+        given: columns of the files' paths, a row a file.
     """
     found: dict[str, dict[str, str]] = {}
     for file in files if len(types) else ():
         own = read_schema(folder / file.path)
-        given = {
+        others = {
             wanted.name: str(wanted.type)
             for field, wanted in zip(own, with_types(own, types), strict=True)
             if field.type != wanted.type and field.name in names
         }
-        if given:
-            found[file.path] = given
+        if others:
+            found[file.path] = others
+    for column in given.schema.names if given is not None else ():
+        assert given is not None
+        for file, value in zip(files, given.column(column), strict=True):
+            found.setdefault(file.path, {})[column] = f"{value.type}: {value.as_py()!r}"
     return found
 
 
-def query_pieces(files: Sequence[InputFile], query: Query) -> list[Piece]:
-    """The one piece that a query is planned as: its text, and the contents of every file."""
-    contents = digest([(f.path, f.blake3) for f in files], query.sql, query.format, query.options)
+def keys_as_columns(
+    folder: Path,
+    files: Sequence[InputFile],
+    partition: Partition,
+    names: Collection[str],
+    *,
+    parquet: bool = True,
+) -> tuple[str, ...]:
+    """The keys of the files' paths among ``names``, without those that a file holds itself.
+
+    Args:
+        parquet: the files have footers that say what they hold; else the reader will.
+
+    Raises:
+        InputError: such a key is there twice.
+    """
+    found = [key for key in keys_of(partition, (f.path for f in files)) if key in names]
+    if found and parquet:
+        found = unheld(found, {name for f in files for name in read_schema(folder / f.path).names})
+    if doubled := sorted({key for key in found if found.count(key) > 1}):
+        raise InputError(
+            f"{folder / files[0].path} has the key {', '.join(doubled)} twice in its path; which "
+            "one is meant as the column? Rename the folders",
+            path=str(folder),
+        )
+    return tuple(found)
+
+
+def query_pieces(
+    files: Sequence[InputFile], query: Query, given: pa.RecordBatch | None = None
+) -> list[Piece]:
+    """The one piece that a query is planned as: its text, and the contents of every file.
+
+    Args:
+        given: columns of the files' paths, a row a file.
+    """
+    contents = digest(
+        [(f.path, f.blake3) for f in files],
+        query.sql,
+        query.format,
+        query.options,
+        *([str(given.schema), str(given.to_pylist())] if given is not None else []),
+    )
     return [(InputFile("", contents, 0, 0, 0, 0), (), 0, 0)]
 
 

@@ -20,6 +20,7 @@ from nocturne.normal import FINE, ParquetOnly, normal
 from nocturne.records import InputFile
 
 __all__ = [
+    "beside",
     "check_unchanged",
     "file_schema",
     "open_parquet",
@@ -110,7 +111,7 @@ def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
 
 
-def read_schema(path: Path) -> pa.Schema:
+def read_schema(path: Path, given: pa.RecordBatch | None = None) -> pa.Schema:
     """``file_schema`` of a file of which nothing else is read.
 
     Raises:
@@ -118,13 +119,16 @@ def read_schema(path: Path) -> pa.Schema:
     """
     footer = read_footer(path)
     with pq.ParquetFile(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
-        return file_schema(source)
+        return file_schema(source, given)
 
 
-def file_schema(source: pq.ParquetFile) -> pa.Schema:
+def file_schema(source: pq.ParquetFile, given: pa.RecordBatch | None = None) -> pa.Schema:
     """The types of a file's columns as it says them; ``normal_schema`` has what they are read as.
 
     A type that only Parquet has (VARIANT) is a ``ParquetOnly``.
+
+    Args:
+        given: as in ``read_batches``.
     """
     schema: pa.Schema = source.schema_arrow
     lost = {found["name"]: "VARIANT" for found in _GROUP.finditer(str(source.schema))}
@@ -136,7 +140,7 @@ def file_schema(source: pq.ParquetFile) -> pa.Schema:
     fields = [
         f.with_type(ParquetOnly(f.type, lost[f.name])) if f.name in lost else f for f in schema
     ]
-    return pa.schema(fields)
+    return pa.schema([*fields, *(given.schema if given is not None else ())])
 
 
 def _dictionaries(footer: pq.FileMetaData) -> list[str]:
@@ -163,6 +167,7 @@ def read_batches(
     columns: list[str],
     rows: int,
     known: pa.Schema | None = None,
+    given: pa.RecordBatch | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
 
@@ -172,10 +177,14 @@ def read_batches(
 
     Args:
         known: types of columns that may come without one, as all their values are null.
+        given: further columns, of one value each (``nocturne.path_columns``): a row of them.
 
     Raises:
         InputError: a page can't be decoded, or is not what its checksum says.
     """
+    extra = [name for name in given.schema.names if name in columns] if given is not None else []
+    given = given.select(extra) if given is not None and extra else None
+    columns = [name for name in columns if name not in extra]
     with open(path, "rb") as file:
         _will_need(file.fileno(), source, row_groups[:1])
         asked, end = 0, 0
@@ -189,7 +198,8 @@ def read_batches(
                     asked += 1
                     _will_need(file.fileno(), source, row_groups[asked : asked + 1])
                 done += batch.num_rows
-                yield _normal(batch, path, known)
+                batch = _normal(batch, path, known)
+                yield batch if given is None else beside(batch, given)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
@@ -209,6 +219,24 @@ def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.Re
             "all files written with the same unit",
             path=str(path),
         ) from None
+
+
+def beside(batch: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with further columns, each of one value: that in the one row of ``given``.
+
+    Words are a dictionary of one, so that nothing is copied or hashed row by row.
+    """
+    arrays = [_repeated(column, batch.num_rows) for column in given.columns]
+    fields = [*batch.schema, *map(pa.field, given.schema.names, (a.type for a in arrays))]
+    return pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=pa.schema(fields))
+
+
+def _repeated(one: pa.Array, rows: int) -> pa.Array:
+    if not pa.types.is_string(one.type):
+        return pa.repeat(one[0], rows)
+    if one.null_count:
+        return pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), one)
 
 
 def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:

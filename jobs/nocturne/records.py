@@ -255,7 +255,8 @@ class Run:
     Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
     ``nocturne.plan``; runs of before it was written down were of 2. ``types``: of the columns that
     come without one in some files, since all their values are null; a schema as
-    ``nocturne.normal`` packs it.
+    ``nocturne.normal`` packs it. ``path_keys``: columns that are keys of the files' paths (see
+    ``nocturne.path_columns``).
     """
 
     mend: ClassVar[str] = "Move its folder away and run the partition again"
@@ -290,6 +291,7 @@ class Run:
     caller: dict[str, str] = field(default_factory=dict)
     output_version: int = 2
     types: str = ""
+    path_keys: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -39,6 +39,7 @@ __all__ = [
     "Part",
     "feature_cast",
     "publishing",
+    "remedy",
     "zone_of",
 ]
 
@@ -297,10 +298,17 @@ def _advice(parts: Sequence[Part], type_: Any) -> str:
     numbers = [_number(*part) for part in parts]
     if is_text(actual) and None not in numbers:
         return " (input.cast_text: true reads text as numbers)"
-    for how in TARGETS:
-        if not isinstance(_judged(parts, type_, how), str):
-            return f" (input.cast: {{{column}: {how}}} makes it one)"
-    return ""
+    how = remedy(parts, type_)
+    return f" (input.cast: {{{column}: {how}}} makes it one)" if how else ""
+
+
+def remedy(parts: Sequence[Part], type_: Any) -> str:
+    """The word of ``input.cast`` that makes the model take a column; "" if there is none.
+
+    Of times with a zone it is none: which clock is meant, a person has to say.
+    """
+    fitting = (how for how in TARGETS if not isinstance(_judged(parts, type_, how), str))
+    return next(fitting, "")
 
 
 def _number(tensor: TensorSpec, feature: Feature) -> Any:

@@ -35,6 +35,7 @@ from nocturne.failpoints import reach
 from nocturne.files import file_digest
 from nocturne.fitting import casts, output_schema
 from nocturne.normal import unpacked, with_types
+from nocturne.path_columns import of_run
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
 from nocturne.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.records import Run, Split, SplitResult, read, write
@@ -134,10 +135,12 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
     check_unchanged(path, planned)
     source = open_parquet(path, checksums=run.checksums)
     encoding, known = Encoding.of(run.encoding), unpacked(run.types)
-    schema = with_types(file_schema(source), known)
+    given = of_run(run, [split.file])
+    schema = with_types(file_schema(source, given), known)
     columns = [name for name in run.reads(encoding.columns) if name in schema.names]
-    batches = read_batches(source, path, split.row_groups, columns, run.pinned.batch_rows, known)
-
+    batches = read_batches(
+        source, path, split.row_groups, columns, run.pinned.batch_rows, known, given
+    )
     result = score_batches(run, split, batches, schema, place)
     check_unchanged(path, planned)
     if result.rows_in != split.rows:

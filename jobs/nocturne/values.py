@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import is_text
 from nocturne.normal import normal_type, plain_type
 
-__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "compare", "from_json", "kind",
-           "missing", "scalars", "to_json"]  # fmt: skip
+__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "compare", "from_json", "instant",
+           "kind", "missing", "pythons", "scalars", "to_json"]  # fmt: skip
 
 
 BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
@@ -107,6 +109,81 @@ def scalars(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     return pa.array([item.as_py() for item in found], type_)
 
 
+class FarTime(datetime):
+    """A time or day beyond the years 1 to 9999, which Python's own can't be.
+
+    It compares as the nearest that Python has, and is written as what it is (ISO 8601; one with a
+    zone in UTC).
+    """
+
+    _text: str
+
+    @classmethod
+    def of(cls, text: str) -> FarTime:
+        near = datetime.min if text.startswith(("-", "0000")) else datetime.max
+        zone = UTC if text.endswith(_UTC) else None
+        found = cls.combine(near.date(), near.time(), zone)
+        found._text = text
+        return found
+
+    def isoformat(self, *_: Any, **__: Any) -> str:
+        return self._text
+
+    __str__ = __repr__ = isoformat
+
+    def __copy__(self) -> FarTime:
+        return self
+
+    def __deepcopy__(self, _: Any) -> FarTime:
+        return self
+
+
+_UTC = "+00:00"
+_FAR = re.compile(r"-|\d{5}|0000")
+"""How a time begins that is a ``FarTime``."""
+_WHOLE = re.compile(r"\.0+$")
+"""Of a time without a fraction of a second."""
+
+
+def pythons(column: Any) -> list[Any]:
+    """An array's, a column's or a table's values as Python has them; times may be a ``FarTime``."""
+    try:
+        return list(column.to_pylist())
+    except OverflowError:
+        if isinstance(column, (pa.RecordBatch, pa.Table)):
+            values = [pythons(one) for one in column.columns]
+            names = column.schema.names
+            return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        return [_python(value) for value in column]
+
+
+def _python(value: pa.Scalar) -> Any:
+    type_ = value.type
+    try:
+        return value.as_py()
+    except OverflowError:
+        if pa.types.is_date(type_):
+            return FarTime.of(str(np.datetime64(value.value, _UNITS[type_])))
+        if pa.types.is_timestamp(type_):
+            moment = _WHOLE.sub("", str(np.datetime64(value.value, type_.unit)))
+            return FarTime.of(moment + (_UTC if type_.tz else ""))
+        return str(value)  # of a nested value, as Arrow writes it
+
+
+_UNITS: dict[pa.DataType, Literal["D", "ms"]] = {pa.date32(): "D", pa.date64(): "ms"}
+
+
+def instant(text: str) -> tuple[datetime, int, str]:
+    """What ``to_json`` made of a time, to be compared.
+
+    Datetimes end at microseconds; below them the texts sort as the times do.
+    """
+    if not _FAR.match(text):
+        return datetime.fromisoformat(text), 0, text
+    seconds = np.datetime64(text.removesuffix(_UTC), "s").astype(np.int64)
+    return FarTime.of(text), int(seconds), text
+
+
 def to_json(value: Any) -> Any:
     """A column's value as JSON holds it: times as ISO text, infinite floats as words."""
     if isinstance(value, (datetime, date)):
@@ -119,6 +196,8 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any, type_: str) -> Any:
     """What ``to_json`` was given, of a column whose Arrow type is written ``type_``."""
     if isinstance(value, str) and type_.startswith("timestamp"):
+        if _FAR.match(value):
+            return FarTime.of(value)
         import pandas as pd
 
         return pd.Timestamp(value)

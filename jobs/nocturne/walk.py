@@ -22,6 +22,7 @@ __all__ = [
     "data_files",
     "entries",
     "hidden",
+    "identity",
     "listing",
     "path_keys",
     "present",
@@ -91,11 +92,11 @@ def data_files(folder: Path) -> list[Path]:
         )
     found: list[Path] = []
     real = Path(os.path.realpath(folder))
-    todo = [(folder, frozenset(map(_identity, real.parents)))]
+    todo = [(folder, frozenset(map(identity, real.parents)))]
     met: dict[tuple[int, int], Path] = {}
     while todo:
         at, above = todo.pop()
-        here = _identity(at)
+        here = identity(at)
         if here in above:
             raise InputError(
                 f"{printable(at)} leads back to a folder that it lies in, so its files have no "
@@ -189,7 +190,7 @@ def _distinct(files: list[Path]) -> list[Path]:
     """Raises: InputError if two are one, so that its rows would be read twice."""
     seen: dict[tuple[int, int], Path] = {}
     for path in files:
-        other = seen.setdefault(_identity(path), path)
+        other = seen.setdefault(identity(path), path)
         if other is not path:
             raise InputError(
                 f"{path} and {other} are one file (a link), so its rows would be scored twice. "
@@ -198,7 +199,12 @@ def _distinct(files: list[Path]) -> list[Path]:
     return files
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def identity(path: Path) -> tuple[int, int]:
+    """What tells files and folders apart, whatever their names are.
+
+    Raises:
+        InputError: it can't be looked at.
+    """
     try:
         found = path.stat()
     except OSError as error:
@@ -211,10 +217,11 @@ def path_keys(files: Iterable[str]) -> tuple[str, ...]:
     found = set()
     for file in files:
         folders = file.split("/")[:-1]
-        keys = [*takewhile(lambda part: "=" in part, folders)]
+        keys = [part.partition("=") for part in takewhile(lambda part: "=" in part, folders)]
         rest = folders[len(keys) :]
-        names = tuple(key.partition("=")[0] for key in keys)
-        found.add(() if any("=" in part for part in rest) else names)
+        whole = all(name and value for name, _, value in keys)  # Spark refuses "=1" and "region="
+        names = tuple(name for name, _, _ in keys)
+        found.add(names if whole and not any("=" in part for part in rest) else ())
     return found.pop() if len(found) == 1 else ()
 
 

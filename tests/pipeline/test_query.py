@@ -13,12 +13,14 @@ from conftest import sample
 from nocturne import config, plan
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError, StateError
+from nocturne.path_columns import path_columns
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.runs import results_of
+from nocturne.quality.spark_scan import scan_frame
 from nocturne.reading import open_parquet
 from nocturne.rundir import scored_path
-from nocturne.spark.query import read_files
+from nocturne.spark_files import read_files
 from nocturne.walk import hidden
 
 pytestmark = pytest.mark.usefixtures("_spark")
@@ -326,3 +328,108 @@ def test_input_error_is_what_a_missing_table_gives(project) -> None:  # type: ig
     )  # fmt: skip
     with pytest.raises(InputError, match="nowhere is not there; check input.path and input.tables"):
         prepare(loaded, partition(loaded.pipeline.input.partition, DAY))
+
+
+def test_both_readers_have_the_same_of_the_files_paths(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Types that no value decides, escapes, nulls; also where Spark reads for a suite."""
+    project(output__passthrough=["word", "store", "ds"])
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder / "part-0.parquet", partitioning=None)
+    parts = {"store=007/word=a": table.slice(0, 200), "store=a%2Fb/word=b": table.slice(200, 300)}
+    parts["store=__HIVE_DEFAULT_PARTITION__/word=a"] = table.slice(500)
+    (folder / "part-0.parquet").unlink()
+    for name, rows in parts.items():
+        (folder / name).mkdir(parents=True)
+        pq.write_table(rows.drop_columns(["word"]), folder / name / "a.parquet")
+
+    direct = _published(_score(config.load("p", overrides=PINNED)))
+    assert set(direct["store"].to_pylist()) == {"007", "a/b", None}
+    assert [direct.schema.field(n).type for n in ("word", "store", "ds")] == [
+        pa.string(), pa.string(), pa.date32(),
+    ]  # fmt: skip
+    changes = {"scoring.reader": "spark", "output.path": "out/other"}
+    found = _published(_score(config.load("p", overrides={**PINNED, **changes})))
+    assert found.schema.names == direct.schema.names
+    assert found.equals(direct.cast(found.schema))
+
+    files = [f"{name}/a.parquet" for name in parts]
+    given = path_columns(partition({"ds": "%Y-%m-%d"}, DAY), {"ds": "%Y-%m-%d"}, files,
+                         ["store", "ds"])  # fmt: skip
+    wanted = ["id", "store", "ds"]
+    rows, schema = scan_frame([folder / file for file in files], wanted, {}, given)
+    assert schema.types == [pa.int64(), pa.string(), pa.date32()]
+    assert [row.asDict() for row in rows.orderBy("id").collect()] == (
+        direct.select(wanted).to_pylist()
+    )
+
+
+def test_csv_has_keys_of_its_paths_as_parquet_has_them(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    project(output__passthrough=["word", "store", "ds"])
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder / "part-0.parquet", partitioning=None)
+    (folder / "part-0.parquet").unlink()
+    for store in ("007", "8"):
+        (folder / f"store={store}").mkdir()
+        pacsv.write_csv(table.slice(int(store) * 10, 10), folder / f"store={store}" / "a.csv")
+    options = {"header": True, "inferSchema": True}
+    overrides = {"scoring.reader": "spark", "input.format": "csv", "input.options": options}
+    found = _published(_score(config.load("p", overrides=overrides)))
+    assert found["store"].to_pylist() == ["007"] * 10 + ["8"] * 10
+    assert found.schema.field("ds").type == pa.date32()
+
+
+def test_a_key_that_spark_would_read_otherwise_is_refused(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def read(*names: str, keys: list[str]) -> None:
+        for number, name in enumerate(names):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(sample(20, number), tmp_path / name)
+        given = path_columns(partition({}, DAY), {}, names, keys)
+        read_files(spark, "parquet", {}, str(tmp_path), list(names), given)
+
+    read("r=gr%C3%BCn/a", keys=["r"])  # one value needs nothing of Spark
+    with pytest.raises(InputError, match="Spark would not read s as 'grün'.*Rename the folder"):
+        read("s=gr%C3%BCn/a", "s=blau/b", keys=["s"])
+    with pytest.raises(InputError, match="has folders word= and files with such a column"):
+        read("t=1/word=x/a", "t=2/word=y/b", keys=["t"])
+
+
+VOID = {
+    "a void feature": ("SELECT id, y, word, NULL AS x FROM input", "'x' has no type"),
+    "a void passthrough": ("SELECT id, x, y, NULL AS word FROM input", "'word' has no type"),
+    "an untyped column of the input": (
+        "SELECT id, x, y, coalesce(CAST(note AS STRING), word) AS word FROM input",
+        "part-1.parquet: the columns note have no type",
+    ),
+    "an untyped column of a table": (
+        "SELECT input.id, w.x, y, word FROM input JOIN w ON input.id = w.id",
+        "w.parquet: the columns x have no type",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VOID)
+def test_what_has_no_type_is_refused_after_sql_too(project, tmp_path: Path, case: str) -> None:  # type: ignore[no-untyped-def]
+    project()
+    folder = tmp_path / "data" / f"ds={DAY}"
+    table = pq.read_table(folder / "part-0.parquet", partitioning=None)
+    late = table.slice(0, 10).append_column("note", pa.nulls(10))
+    pq.write_table(late, folder / "part-1.parquet")
+    noted = table.append_column("note", pa.array(["n"] * table.num_rows))
+    pq.write_table(noted, folder / "part-0.parquet")
+    (tmp_path / "w w").mkdir()
+    pq.write_table(pa.table({"id": table["id"], "x": pa.nulls(table.num_rows)}),
+                   tmp_path / "w w" / "w.parquet")  # fmt: skip
+    sql, said = VOID[case]
+    changes = {"scoring.reader": "spark", "input.sql": sql, "input.tables": {"w": "w w"}}
+    night = _score(config.load("p", overrides=changes))
+    assert night.outcome == "failed", night.message
+    assert said in night.message, night.message
+
+
+def test_an_untyped_column_that_no_sql_reads_is_no_obstacle(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    project()
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.append_column("note", pa.nulls(table.num_rows)), path)
+    changes = {"scoring.reader": "spark", "input.sql": "SELECT * FROM input"}
+    assert len(_published(_score(config.load("p", overrides=changes)))) == table.num_rows

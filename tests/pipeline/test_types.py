@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from nocturne import config
 from nocturne.errors import InputError
@@ -67,3 +68,67 @@ def test_a_night_of_odd_types_is_published_once_its_casts_are_said(
     judgement = judge(scored(told, DAY))
     assert judgement.verdict == "hold"
     assert f"id={uuid.UUID(int=1)} (2 times)" in " ".join(judgement.reasons)
+
+
+FAR = 253_402_300_800  # seconds to the year 10000
+_TIMES = [
+    {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "day"}},
+    {"type": "expect_column_max_to_be_between",
+     "kwargs": {"column": "at", "max_value": "2030-01-01"}},
+    {"type": "expect_column_max_to_be_between",
+     "kwargs": {"column": "at", "min_value": "2000-01-01"}},
+    {"type": "expect_column_min_to_be_between",
+     "kwargs": {"column": "zoned", "max_value": "2000-01-01T00:00:00+00:00"}},
+    {"type": "expect_column_values_to_be_between",
+     "kwargs": {"column": "zoned", "max_value": "2030-01-01T00:00:00+00:00"}},
+    {"type": "expect_column_unique_value_count_to_be_between",
+     "kwargs": {"column": "at", "min_value": 4, "max_value": 4}},
+]  # fmt: skip
+
+
+def test_times_beyond_the_years_that_python_has_are_scored_checked_and_shown(
+    project: Callable[..., config.Loaded], tmp_path: Path
+) -> None:
+    project(output__keys=["id", "day", "at"], output__passthrough=["zoned"],
+            quality__input_suite="i.yaml", quality__on_failure="hold",
+            quality__unique_keys=True, quality__max_quarantined=0.1)  # fmt: skip
+    text = yaml.safe_dump({"name": "times", "expectations": _TIMES})
+    (tmp_path / "conf" / "expectations" / "i.yaml").write_text(text)
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None).slice(0, 300)
+    seconds = [FAR * 10, 0, FAR, -FAR] * 75
+    moments = pa.array(seconds).cast(pa.timestamp("s")).cast(pa.timestamp("us"))
+    days = pa.array([2**31 - 1, 0, 3_000_000, -(2**31)] * 75, pa.int32()).cast(pa.date32())
+    ids = pa.array([1, 1, 1, 1, None, *range(5, 300)])
+    table = table.set_column(0, "id", ids).append_column("day", days).append_column("at", moments)
+    zoned = moments.cast(pa.timestamp("us", "Europe/Berlin"))
+    doubled = table.append_column("zoned", zoned)
+    pq.write_table(pa.concat_tables([doubled, doubled.slice(0, 1)]), path, row_group_size=100)
+
+    run = scored(config.load("p"), DAY)
+    judgement = judge(run)
+    answers = judgement.quality.expectations
+    assert [e.success for e in answers] == [True, False, True, True, False, True]
+    assert answers[1].observed == "82269-12-29T00:00:00"
+    assert answers[3].observed == "-6060-01-02T00:00:00+00:00"
+    assert "82269-12-29T00:00:00+00:00, 10000-01-01T00:00:00+00:00" in answers[4].observed
+    reasons = " ".join(judgement.reasons)
+    assert "day=5881580-07-11" in reasons, reasons
+    assert (judgement.rows_in, judgement.quarantined) == (301, 1)
+    assert judgement.report is not None
+    assert "5881580-07-11" in Path(judgement.report).read_text()
+
+
+def test_a_footer_of_such_times_refuses_no_night(
+    project: Callable[..., config.Loaded], tmp_path: Path
+) -> None:
+    project(quality__input_suite="i.yaml", quality__on_failure="fail")
+    text = yaml.safe_dump({"name": "times", "expectations": [_TIMES[2]]})
+    (tmp_path / "conf" / "expectations" / "i.yaml").write_text(text)
+    path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    at = pa.array([FAR] * table.num_rows).cast(pa.timestamp("s")).cast(pa.timestamp("us"))
+    pq.write_table(table.append_column("at", at), path)
+    judgement = judge(scored(config.load("p"), DAY))
+    assert judgement.verdict == "ok"
+    assert "10000-01-01" in judgement.quality.expectations[0].observed

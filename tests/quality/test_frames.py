@@ -73,3 +73,17 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path, content: bytes | N
     with pytest.raises(InputError, match="can't be read as Parquet for its quality check") as error:
         read_frame([path], {"a"})
     assert error.value.path == str(path)
+
+
+def test_days_that_python_can_not_hold_are_read_and_keys_of_paths_stand_beside(
+    tmp_path: Path,
+) -> None:
+    days = pa.array([2**31 - 1, None], pa.int32()).cast(pa.date32())
+    path = write(tmp_path, "a.parquet", pa.table({"day": days}))
+    given = pa.RecordBatch.from_pydict({"region": pa.array(["eu", None])})
+    frame, schema = read_frame([path, path], {"day", "region"}, given)
+    assert schema.names == ["day", "region"]
+    assert frame["day"].dt.year.tolist()[0] == 5881580
+    assert frame["region"].tolist() == ["eu", "eu", None, None]
+    names, _ = read_frame([path], {"day"}, given.slice(0, 1), all_names=True)
+    assert list(names.columns) == ["day", "region"]

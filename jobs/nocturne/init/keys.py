@@ -33,7 +33,7 @@ def find_keys(table: Table, sample: Sample, made: Collection[str]) -> list[str]:
     Raises:
         ConfigError: there are none; the user must name them.
     """
-    usable = (name for name in _candidates(sample) if name not in made)
+    usable = (name for name in _candidates(sample) if name not in {*made, *sample.constants})
     candidates = sorted(usable, key=_rank)[:_CANDIDATES]
     distinct = {name: _groups(sample, [name]) for name in candidates}
     for size in (1, 2, 3):

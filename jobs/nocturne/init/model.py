@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne import registry
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError, ModelError, choices
-from nocturne.fitting import check_columns
+from nocturne.fitting import casts, check_columns, remedies
+from nocturne.roles import Cast
 from nocturne.tracking import connect, reachable
 
 __all__ = ["Chosen", "check_data", "choose"]
@@ -115,15 +118,22 @@ def _default(name: str, tracking_uri: str) -> tuple[str | None, int | None, str]
     return None, max(versions), f"the newest; {had}. With `alias: ...` promotions are followed"
 
 
-def check_data(encoding: Encoding, schema: pa.Schema, where: Path) -> None:
+def check_data(encoding: Encoding, rows: pa.Table, where: Path) -> dict[str, str]:
     """Check that the table has what the model takes.
+
+    Args:
+        rows: of the table.
+
+    Returns:
+        What ``input.cast`` has to say so that the model takes every column.
 
     Raises:
         InputError: names each column that is missing or of a wrong type, and near matches.
     """
-    problems = check_columns(encoding, schema)
+    schema, told = rows.schema, _told(encoding, rows)
+    problems = check_columns(encoding, schema, told)
     if not problems:
-        return
+        return told
     for feature in (f for _, f in encoding.features() if f.column not in schema.names):
         near = difflib.get_close_matches(feature.column, schema.names, 1)
         if near:
@@ -137,3 +147,24 @@ def check_data(encoding: Encoding, schema: pa.Schema, where: Path) -> None:
         + (", or rename its columns" if missing else ""),
         path=str(where),
     )
+
+
+def _told(encoding: Encoding, rows: pa.Table) -> dict[str, str]:
+    """The casts that lose no value of these rows, and make words that the model knows."""
+    told = remedies(encoding, rows.schema)
+    wanted = casts(encoding, rows.schema, told)
+    known = {f.column: f.vocabulary for t, f in encoding.features() if t.encoder == "category"}
+    return {
+        name: how
+        for name, how in told.items()
+        if _sound(rows.select([name]), wanted[name], known.get(name, ()))
+    }
+
+
+def _sound(column: pa.Table, cast: Cast, vocabulary: Sequence[str | int]) -> bool:
+    from nocturne.engine import cast_rows
+
+    [batch] = column.combine_chunks().to_batches()
+    seen, why = cast_rows(batch, {column.column_names[0]: cast})
+    known = pc.is_in(seen.column(0), pa.array(vocabulary)) if vocabulary else pa.array([True])
+    return bool(why.null_count == len(why) and pc.any(known).as_py())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -27,6 +27,7 @@ def pipeline_text(
     output_path: str,
     table: Table,
     sample: Sample,
+    told: Mapping[str, str],
     keys: Sequence[str],
     guessed: bool,
     success_file: bool,
@@ -46,6 +47,7 @@ def pipeline_text(
         f"  path: {_scalar(input_path)}",
         *_partition(table),
         *_ready(success_file),
+        *_cast(sample, told),
         "output:",
         f"  path: {_scalar(output_path)}",
         *_keys(sample, keys, guessed),
@@ -85,6 +87,19 @@ def _ready(success_file: bool) -> list[str]:
     return [
         "  ready: {min_rows: 1}  # when a partition is complete: min_rows, min_age_minutes,",
         "                        # or success_file: true if its writer leaves a _SUCCESS",
+    ]
+
+
+def _cast(sample: Sample, told: Mapping[str, str]) -> list[str]:
+    """``input.cast``, with the types that the model does not take as they are."""
+    if not told:
+        return []
+    types = ", ".join(f"{name} as {sample.schema.field(name).type}" for name in told)
+    flow = ", ".join(f"{_scalar(name)}: {how}" for name, how in told.items())
+    return [
+        f"  # What the model sees; the table has {_comment(types)}. A row with a value that the",
+        "  # cast would change is quarantined.",
+        f"  cast: {{{flow}}}",
     ]
 
 

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from nocturne.errors import InputError, choices
 from nocturne.init.table import Table
 from nocturne.normal import plain, plain_type
-from nocturne.reading import open_parquet, read_batches
+from nocturne.path_columns import keys_of, path_columns, unheld
+from nocturne.reading import file_schema, open_parquet, read_batches, read_schema
+from nocturne.records import Partition
 
 __all__ = ["Sample", "distinct_values", "take"]
 
@@ -23,11 +25,15 @@ _BATCH = 8192
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of several partitions, each row with the number of its partition."""
+    """Rows of several partitions, each row with the number of its partition.
+
+    ``constants``: columns that have one value in a partition, since they are keys of its folder.
+    """
 
     rows: pa.Table
     partition: pa.Array
     partitions: tuple[str, ...]
+    constants: frozenset[str] = frozenset()
 
     @property
     def schema(self) -> pa.Schema:
@@ -57,7 +63,7 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
     wanted = min(partitions, count)
     places = {round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)} | {count - 1}
     chosen = [table.partitions[place] for place in sorted(places)]
-    parts = {partition.key: _head(table.files(partition), columns) for partition in chosen}
+    parts = {partition.key: _head(table, partition, columns) for partition in chosen}
     schema = parts[chosen[-1].key].schema  # the newest says how the table looks now
     parts = {key: part for key, part in parts.items() if part.schema == schema and len(part)}
     if not parts:
@@ -67,20 +73,40 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
             path=str(table.path),
         )
     numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
-    return Sample(pa.concat_tables(parts.values()), pa.array(numbers, pa.int8()), tuple(parts))
+    rows = pa.concat_tables(parts.values())
+    given = _of_paths(table, chosen[-1], table.files(chosen[-1]), columns)
+    constants = frozenset(table.layout).intersection(given.schema.names if given else ())
+    return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
 
 
-def _head(files: Sequence[Path], columns: Collection[str] | None) -> pa.Table:
+def _of_paths(
+    table: Table, partition: Partition, files: Sequence[Path], columns: Collection[str] | None
+) -> pa.RecordBatch | None:
+    """The keys of the files' paths that are columns, of ``columns``; a row a file."""
+    folder = table.path / partition.path
+    below = [path.relative_to(folder).as_posix() for path in files]
+    keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
+    keys = [key for key in keys if keys.count(key) == 1]
+    if keys:
+        keys = unheld(keys, (name for path in files for name in read_schema(path).names))
+    return path_columns(partition, table.layout, below, keys)
+
+
+def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
     """Of the files that have the types of the first one with rows."""
+    files = table.files(partition)
+    given = _of_paths(table, partition, files, columns)
     batches: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     left = _ROWS
-    for path in files:
+    for number, path in enumerate(files):
+        own = given.slice(number, 1) if given is not None else None
         with open_parquet(path) as file:
-            _check_names(path, file.schema_arrow.names)
-            names = [n for n in file.schema_arrow.names if columns is None or n in columns]
+            there = file_schema(file, own).names
+            _check_names(path, there)
+            names = [n for n in there if columns is None or n in columns]
             groups = range(file.num_row_groups)
-            for batch in read_batches(file, path, groups, names, _BATCH):
+            for batch in read_batches(file, path, groups, names, _BATCH, given=own):
                 batch = _words(batch)
                 schema = schema or batch.schema
                 if left <= 0 or batch.schema != schema:

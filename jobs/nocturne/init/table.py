@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,12 @@ from pathlib import Path
 from nocturne.config import from_path, key_format
 from nocturne.errors import InputError, choices
 from nocturne.lakes import refuse_lake
+from nocturne.path_columns import HIVE_NULL
 from nocturne.records import Partition
-from nocturne.walk import data_files, listing, present
+from nocturne.walk import data_files, identity, listing, present
 
 __all__ = ["Table", "inspect"]
 
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _NAMED = {
     **dict.fromkeys(("year", "yyyy", "yr", "y"), "%Y"),
     **dict.fromkeys(("month", "mm"), "%m"),
@@ -77,7 +78,7 @@ def inspect(path: Path) -> Table:
             f"{choices(there)}",
             path=str(path),
         )
-    folders = list(_partition_folders(path))
+    folders = list(_partition_folders(path, Counter()))
     if not folders:
         files = data_files(path)
         if not files:
@@ -100,8 +101,18 @@ def inspect(path: Path) -> Table:
     return Table(path, layout, tuple(sorted(dated, key=lambda p: p.key)), others)
 
 
-def _partition_folders(path: Path, below: str = "") -> Iterator[str]:
+_PATHS = 16
+"""By so many paths a folder of partition folders may be reached: where links to links make twice as
+many on each level, no walk would end."""
+
+
+def _partition_folders(
+    path: Path, reached: Counter[tuple[int, int]], below: str = ""
+) -> Iterator[str]:
     """Paths ``a=1/b=2`` of the innermost partition folders, relative to the table.
+
+    Args:
+        reached: by how many paths each folder of others was, so far.
 
     Raises:
         InputError: something lies beside them, or links have no end.
@@ -120,8 +131,15 @@ def _partition_folders(path: Path, below: str = "") -> Iterator[str]:
             f"{path / below} has a partition key twice; expected each once. If a folder links back "
             "to one that it lies in, remove the link"
         )
+    here = identity(path / below)
+    reached[here] += bool(keyed)
+    if reached[here] > _PATHS:
+        raise InputError(
+            f"{path / below} is one folder under more than {_PATHS} names (links), so its "
+            "partitions would be scored as often. Remove the links"
+        )
     for name in keyed:
-        yield from _partition_folders(path, f"{below}/{name}" if below else name)
+        yield from _partition_folders(path, reached, f"{below}/{name}" if below else name)
     if not keyed and below:
         yield below
 
@@ -166,7 +184,7 @@ def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, t
     layout: dict[str, str] = {}
     others: dict[str, tuple[str, ...]] = {}
     for level, name in enumerate(names.pop()):
-        values = sorted({pieces[level][1] for pieces in split} - {_HIVE_NULL})
+        values = sorted({pieces[level][1] for pieces in split} - {HIVE_NULL})
         format_ = _format(name, values)
         if format_ is None and name.lower() in _NAMED:
             wanted = _NAMED[name.lower()]
@@ -177,7 +195,7 @@ def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, t
                 path=str(path),
             )
         if format_ is None:  # no date: one pipeline scores one value of such a key
-            layout[name] = values[0] if values else _HIVE_NULL
+            layout[name] = values[0] if values else HIVE_NULL
             others[name] = tuple(values[1:])
         else:
             layout[name] = format_

@@ -73,7 +73,7 @@ def init(
     table = inspect(folder)
     sample = take(table)
     chosen = choose(model, tracking_uri, allow_pickle=allow_pickle)
-    check_data(chosen.encoding, sample.schema, folder)
+    told = check_data(chosen.encoding, sample.rows, folder)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
     found = _checked(keys, sample) if keys else find_keys(table, sample, made)
     texts = [
@@ -84,6 +84,7 @@ def init(
             output_path=output_path or f"var/scores/{name}",
             table=table,
             sample=sample,
+            told=told,
             keys=found,
             guessed=not keys,
             success_file=(folder / table.partitions[-1].path / "_SUCCESS").exists(),

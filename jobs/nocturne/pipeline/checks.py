@@ -13,10 +13,11 @@ import pyarrow as pa
 from nocturne import profile, quality
 from nocturne.errors import NocturneError
 from nocturne.layout import suite_path
-from nocturne.normal import normal_schema, unpacked, with_types
+from nocturne.normal import normal_schema, packed_rows, unpacked, with_types
+from nocturne.path_columns import of_run
 from nocturne.pipeline.runs import as_planned, pipeline_of, results_of, scored, scores_of
 from nocturne.reading import file_schema, open_parquet, read_batches
-from nocturne.records import Measure, Measured, QualityResult, Run, SplitResult
+from nocturne.records import TABLE_MARK, Measure, Measured, QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
 
 __all__ = ["Checks", "check", "question"]
@@ -105,13 +106,16 @@ def question(run: Run) -> dict[str, Any]:
 def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> quality.Asked:
     hidden = tuple(sorted(run.sensitive))
     if side not in run.tables:
-        inputs = [Path(run.input_dir) / f.path for f in run.files]
+        inputs = [f.path for f in run.files if TABLE_MARK not in f.path]
         outputs = [scores_of(run, result) for result in results]
-        files = tuple(inputs if side == "input" else outputs)
+        folder, given = Path(run.input_dir), of_run(run, inputs) if side == "input" else None
+        files = tuple(folder / path for path in inputs) if side == "input" else tuple(outputs)
         pipeline = pipeline_of(run)
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
-        return quality.Asked(suite, files=files, sensitive=hidden, spark=spark)
+        return quality.Asked(
+            suite, files=files, sensitive=hidden, spark=spark, given=packed_rows(given)
+        )
     stored = run.tables[side].schema
     schema = unpacked(stored)
     quality.check_columns(suite, schema.names)
@@ -128,16 +132,17 @@ def _counted(
     lacking = [measure for measure in measures if measure.key not in known]
     if not lacking:
         return known
-    path, groups = scores_of(run, result), None
+    path, groups, given = scores_of(run, result), None, None
     if side == "input":
         split = run.splits[result.index]
         path, groups = Path(run.input_dir) / split.file, split.row_groups
+        given = of_run(run, [split.file])
     source, types = open_parquet(path, checksums=run.checksums), unpacked(run.types)
     groups = groups if groups is not None else tuple(range(source.num_row_groups))
     columns = sorted({name for measure in lacking for name in measure.reads()})
     measurer = profile.Measurer(lacking)
-    schema = normal_schema(with_types(file_schema(source), types))
+    schema = normal_schema(with_types(file_schema(source, given), types))
     measurer.update(pa.RecordBatch.from_pylist([], schema=schema))
-    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows, types):
+    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows, types, given):
         measurer.update(batch)
     return known | measurer.result()

@@ -18,6 +18,7 @@ from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
 from nocturne.records import Run, SplitResult
 from nocturne.rundir import keys_path
+from nocturne.values import pythons
 
 __all__ = ["Doubled", "check_size", "doubled"]
 
@@ -87,7 +88,7 @@ def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
     if run.sensitive.issuperset(run.keys):
         return ()
     found = []
-    for row in doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN).to_pylist():
+    for row in pythons(doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
         named = (f"{k}={'hidden' if k in run.sensitive else row[k]}" for k in run.keys)
         found.append(f"{', '.join(named)} ({row['count_all']} times)")
     return tuple(found)

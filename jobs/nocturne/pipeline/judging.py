@@ -49,6 +49,7 @@ from nocturne.records import (
 from nocturne.rundir import judgement_path
 from nocturne.stopwatch import Stopwatch
 from nocturne.tracking import without_secret
+from nocturne.values import pythons
 
 __all__ = ["judge", "judge_again"]
 
@@ -241,7 +242,7 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
                 continue
             columns = ["source_file", "source_row", "reason", *run.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
-            found += batch.to_pylist()
+            found += pythons(batch)
     return found[:limit]
 
 

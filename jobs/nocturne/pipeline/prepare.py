@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from nocturne.fitting import output_schema
 from nocturne.identity import AIRFLOWS, code
 from nocturne.layout import Layout, suite_path
 from nocturne.normal import normal_schema, packed, plain_type
+from nocturne.path_columns import by_options, path_columns
 from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
@@ -39,6 +40,7 @@ from nocturne.pipeline.tuning import pin
 from nocturne.records import (
     STATE_FORMAT,
     Baseline,
+    InputFile,
     Manifest,
     Measure,
     Partition,
@@ -49,6 +51,7 @@ from nocturne.records import (
     read,
     write,
 )
+from nocturne.spark_files import refuse_untyped
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -184,14 +187,16 @@ def _plan(
         files = query_files(query, folder, state_dir)
     known = query is None or (query.sql is None and query.format == "parquet")
     tables: dict[str, Table] = {}
+    expected = (
+        sorted(quality.columns(quality.load_suite(suites["input"]))) if "input" in suites else []
+    )
+    path_keys = _path_keys(loaded, partition, files, {*encoding.columns, *columns, *expected})
+    names = [file.path for file in files]
+    given = path_columns(partition, pipeline.input.partition, names, path_keys)
     types, asked = pa.schema([]), list[str]()
     if known:  # what a query gives, Spark says when it scores
         counted = query is None and pipeline.quality.scan == "none"
-        asked = (
-            sorted(quality.columns(quality.load_suite(suites["input"])))
-            if counted and "input" in suites
-            else []
-        )
+        asked = expected if counted else []
         schema, types = plan.check_schema(
             folder,
             files,
@@ -201,9 +206,10 @@ def _plan(
             told=pipeline.input.cast,
             cast_text=pipeline.input.cast_text,
             unique=pipeline.output.keys if pipeline.quality.unique_keys else (),
+            given=given,
         )
         if query is not None:
-            plan.refuse_untyped(folder, files, {*encoding.columns, *columns})
+            refuse_untyped(map(folder.joinpath, names), {*encoding.columns, *columns})
         _check_sensitive(pipeline.quality.sensitive, schema.names)
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)
@@ -218,9 +224,12 @@ def _plan(
         paths,
         pipeline.input.cast,
         checksums=pipeline.input.checksums,
+        given=given,
     )
-    given = plan.given_types(
-        folder, files if query is None else (), types, {*encoding.columns, *columns, *asked}
+    from_elsewhere = (
+        plan.given_types(folder, files, types, {*encoding.columns, *columns, *asked}, given)
+        if query is None
+        else {}
     )
     keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
 
@@ -229,13 +238,13 @@ def _plan(
             folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20
         )
     else:
-        pieces = plan.query_pieces(files, query)
+        pieces = plan.query_pieces(files, query, given)
 
     def keyed(salt: str = "") -> tuple[Split, ...]:
         model = resolved.ref
         cast = pipeline.input.cast
         return plan.split_keys(
-            pieces, model, encoding, pinned, keys, passthrough, salt, cast, given
+            pieces, model, encoding, pinned, keys, passthrough, salt, cast, from_elsewhere
         )
 
     splits = keyed()
@@ -288,6 +297,7 @@ def _plan(
         caller=wanted.caller,
         output_version=plan.OUTPUT_VERSION,
         types=packed(types) if len(types) else "",
+        path_keys=path_keys,
     )  # fmt: skip
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
@@ -318,6 +328,31 @@ def _plan(
         what += f"; {reused} unchanged splits are taken over from manifest {run.based_on}"
     with step("prepare", run):
         return Prepared("score", what, run, current)
+
+
+def _path_keys(
+    loaded: Loaded, partition: Partition, files: Sequence[InputFile], names: Collection[str]
+) -> tuple[str, ...]:
+    """The keys of the files' paths that are read as columns ``names``.
+
+    With SQL, and with options that say what becomes a column, Spark decides.
+
+    Raises:
+        ConfigError: one of them is sensitive, and the folders' names are shown.
+    """
+    wanted = loaded.pipeline.input
+    if wanted.sql is not None or by_options(wanted.options):
+        return ()
+    folder = Layout.of(loaded).input(partition)
+    parquet = wanted.format == "parquet"
+    found = plan.keys_as_columns(folder, files, partition, names, parquet=parquet)
+    if shown := sorted(set(found).intersection(loaded.pipeline.quality.sensitive)):
+        raise ConfigError(
+            f"quality.sensitive names {choices(shown)}, a key of the input's folders: their names "
+            "are in reports, quarantine and manifests. Take it out, or have the folders named "
+            "otherwise"
+        )
+    return found
 
 
 def _was_published(state_dir: Path, current: Manifest, run_key: str) -> bool:

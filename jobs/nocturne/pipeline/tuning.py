@@ -63,6 +63,7 @@ def pin(
     told: Mapping[str, str] = {},
     *,
     checksums: bool = True,
+    given: pa.RecordBatch | None = None,
 ) -> Pinned:
     """The settings that a run is scored with.
 
@@ -71,6 +72,7 @@ def pin(
         files: of the partition, for a sample of its rows; none: nothing is measured.
         told: ``input.cast``, column -> target.
         checksums: compare the sample's pages with theirs (``input.checksums``).
+        given: columns of the files' paths, a row a file (``nocturne.path_columns``).
 
     Raises:
         InputError: a file can't be read.
@@ -84,7 +86,7 @@ def pin(
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        tuning = _tune(pinned, wanted, model, encoding, files, told, checksums)
+        tuning = _tune(pinned, wanted, model, encoding, files, told, checksums, given)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = _kept(path) or tuning  # of two at once the first one counts for both
@@ -136,6 +138,7 @@ def _tune(
     files: Sequence[Path],
     told: Mapping[str, str],
     checksums: bool,
+    given: pa.RecordBatch | None,
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
     import torch
@@ -157,7 +160,7 @@ def _tune(
     torch.set_num_threads(pinned.threads)
     alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
     try:
-        sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums)
+        sample = _sample(files, encoding, engine.SAMPLE_ROWS, checksums, given)
         seen_as = casts(encoding, sample.schema, told)
         seen, _ = engine.cast_rows(sample, seen_as, dict.fromkeys(seen_as, 0))
         encoded = engine.encode(seen, encoding)
@@ -193,14 +196,19 @@ def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> A
 
 
 def _sample(
-    files: Sequence[Path], encoding: Encoding, rows: int, checksums: bool
+    files: Sequence[Path],
+    encoding: Encoding,
+    rows: int,
+    checksums: bool,
+    given: pa.RecordBatch | None = None,
 ) -> pa.RecordBatch:
-    for path in files:
+    for number, path in enumerate(files):
+        own = given.slice(number, 1) if given is not None else None
         with open_parquet(path, checksums=checksums) as source:
-            there = file_schema(source).names
+            there = file_schema(source, own).names
             columns = [name for name in encoding.columns if name in there]
             groups = range(source.num_row_groups)
-            for batch in read_batches(source, path, groups, columns, rows):
+            for batch in read_batches(source, path, groups, columns, rows, given=own):
                 if batch.num_rows:
                     return batch
     raise ModelError("the partition has no row to try the model on")

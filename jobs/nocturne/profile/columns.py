@@ -16,7 +16,7 @@ from nocturne.encoding import is_text
 from nocturne.normal import plain, plain_type
 from nocturne.profile.conditions import matches
 from nocturne.records import Measured
-from nocturne.values import missing
+from nocturne.values import missing, pythons
 
 __all__ = ["Column", "Rows", "distances", "floats", "type_of"]
 
@@ -98,13 +98,22 @@ class Column:
         """The least and the greatest present value; None if there is none."""
         present = self.present
         if not len(present) or not _is_number(present.type):
-            found = pc.min_max(present)  # of numbers it takes twenty times as long as numpy
-            return found["min"].as_py(), found["max"].as_py()
+            least, most = pythons(self.ends)
+            return least, most
         values = self._numbers
         if len(present) == len(values):
             return self._least, values.max().item()
         values = present.to_numpy(zero_copy_only=False)
         return values.min().item(), values.max().item()
+
+    @cached_property
+    def ends(self) -> pa.Array:
+        """The least and the greatest present value [2]; null if there is none.
+
+        Of numbers it takes twenty times as long as ``bounds``.
+        """
+        found = pc.min_max(self.present)
+        return pa.array([found["min"], found["max"]], self.present.type)
 
     @cached_property
     def floats(self) -> NDArray[np.floating]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -21,7 +20,7 @@ from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread
 from nocturne.records import Measure, Measured
-from nocturne.values import to_json
+from nocturne.values import instant, pythons, to_json
 
 __all__ = ["EXAMPLES", "MAX_DISTINCT", "Measurer", "merge_measured"]
 
@@ -125,7 +124,7 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     if not unexpected:
         return counted
     at = np.flatnonzero(~expected.to_numpy(zero_copy_only=False))[:EXAMPLES]
-    shown = [[to_json(v) for v in plain(c.take(pa.array(at))).to_pylist()] for c in columns]
+    shown = [[to_json(v) for v in pythons(plain(c.take(pa.array(at))))] for c in columns]
     examples = shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
     return Measured(
         rows=counted.rows,
@@ -173,7 +172,7 @@ def _values(rows: Rows, running: Running) -> Measured:
     found = pc.value_counts(plain(column.present))
     values, counts = found.field("values"), found.field("counts")
     known: Counter[Any] = Counter()
-    for value, count in zip(values.to_pylist(), counts.to_pylist(), strict=True):
+    for value, count in zip(pythons(values), counts.to_pylist(), strict=True):
         known[to_json(value)] += count  # to Arrow 0.0 and -0.0 are two
     return _capped(column.counted, known, False)
 
@@ -245,16 +244,11 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
-def _instant(text: str) -> tuple[datetime, str]:
-    """Datetimes end at microseconds; below them the texts sort as the times do."""
-    return datetime.fromisoformat(text), text
-
-
 def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: str) -> Any:
     """Times are ISO text: compared as instants, as an hour comes twice when clocks go back."""
     first, second = getattr(one, name), getattr(other, name)
     if first is None or second is None:
         return second if first is None else first
     if (one.type or other.type).startswith("timestamp"):
-        return choose(first, second, key=_instant)
+        return choose(first, second, key=instant)
     return to_json(choose(_number(first), _number(second)))

@@ -48,8 +48,7 @@ def within(column: Column, args: Args) -> bool:
         return above and (
             high is None or (greatest < high if args.get("strict_max") else greatest <= high)
         )
-    ends = pa.array([least, greatest], column.present.type)
-    return bool(pc.all(_between(ends, args)).as_py())
+    return bool(pc.all(_between(column.ends, args)).as_py())
 
 
 def _length(values: pa.Array, args: Args) -> pa.Array:

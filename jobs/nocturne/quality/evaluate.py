@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nocturne.errors import ConfigError
-from nocturne.normal import unpacked
+from nocturne.normal import unpacked, unpacked_rows
 from nocturne.quality import docs, gx, words
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.frames import read_frame
@@ -35,6 +35,7 @@ class Asked:
         measured: the answers, by the measure's key.
         files: of a table that was not measured; they are read.
         spark: settings of the session that reads them; without them pandas does.
+        given: columns of the files' paths, a row a file, as ``normal.packed_rows`` has it.
         sensitive: columns whose values are not shown.
     """
 
@@ -44,6 +45,7 @@ class Asked:
     files: tuple[Path, ...] = ()
     sensitive: tuple[str, ...] = ()
     spark: dict[str, str] = field(default_factory=dict)
+    given: str = ""
 
 
 def evaluate(
@@ -100,13 +102,14 @@ def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) ->
         batch = add_batch(context, side, asked.measured, schema.names)
     else:
         by_name = any(e["type"] in NAMES_ONLY for e in expectations)
+        wanted, given = columns(suite), unpacked_rows(asked.given)
         if asked.spark:
             from nocturne.quality.spark_scan import scan_batch, scan_frame
 
-            rows, schema = scan_frame(asked.files, columns(suite), asked.spark, all_names=by_name)
+            rows, schema = scan_frame(asked.files, wanted, asked.spark, given, all_names=by_name)
             batch = scan_batch(context, side, rows)
         else:
-            frame, schema = read_frame(asked.files, columns(suite), all_names=by_name)
+            frame, schema = read_frame(asked.files, wanted, given, all_names=by_name)
             batch = gx.frame_batch(context, side, frame)
     built = gx.build(side, asked.suite, [with_moments(e, schema) for e in expectations])
     answered = gx.validate(batch, built)

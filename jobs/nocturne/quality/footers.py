@@ -68,8 +68,11 @@ def _known(footers: _Footers, column: str) -> _Known | None:
         if statistics is None or not statistics.has_min_max:
             whole = whole and statistics is not None and statistics.null_count == chunk.num_values
             continue
-        least.append(statistics.min)
-        most.append(statistics.max)
+        try:
+            least.append(statistics.min)
+            most.append(statistics.max)
+        except OverflowError:  # a time that Python can't hold, and times are not compared here
+            least.append(None)
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in least + most)
     if not whole or not least or not numbers:
         return _Known(rows, nulls, None, None)

@@ -20,18 +20,26 @@ __all__ = ["read_frame", "readable"]
 
 
 def read_frame(
-    files: Sequence[Path], wanted: Collection[str], *, all_names: bool = False
+    files: Sequence[Path],
+    wanted: Collection[str],
+    given: pa.RecordBatch | None = None,
+    *,
+    all_names: bool = False,
 ) -> tuple[pd.DataFrame, pa.Schema]:
     """The ``wanted`` columns of all files, in the table's order, and their Arrow types.
 
     Args:
+        given: columns of the files' paths, a row a file.
         all_names: also make a column for every other name of the table, without reading it
             (one byte a row), for expectations on which columns there are.
 
     Raises:
         InputError: a file is missing or no Parquet file.
     """
-    tables = [_read(path, wanted) for path in files]
+    tables = [
+        _read(path, wanted, given.slice(number, 1) if given is not None else None)
+        for number, path in enumerate(files)
+    ]
     table = pa.concat_tables([t for t, _ in tables], promote_options="permissive")
     names = list(dict.fromkeys(name for _, there in tables for name in there))
     rows = sum(t.num_rows for t, _ in tables)
@@ -51,11 +59,19 @@ def readable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(path: Path, wanted: Collection[str]) -> tuple[pa.Table, list[str]]:
+def _read(
+    path: Path, wanted: Collection[str], given: pa.RecordBatch | None
+) -> tuple[pa.Table, list[str]]:
     # Not pq.read_table: it would add the folder's `ds=...` as a column.
     with readable(path), pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
         there = list(file.schema_arrow.names)
-        return normal(file.read(columns=[name for name in there if name in wanted])), there
+        table = normal(file.read(columns=[name for name in there if name in wanted]))
+    if given is not None:
+        there += given.schema.names
+        for name in given.schema.names:
+            if name in wanted:
+                table = table.append_column(name, pa.repeat(given.column(name)[0], table.num_rows))
+    return table, there
 
 
 def _frame(table: pa.Table, names: Sequence[str], rows: int) -> pd.DataFrame:
@@ -92,7 +108,9 @@ def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
         pa.uint32(): pd.UInt32Dtype(),
         pa.uint64(): pd.UInt64Dtype(),
     }
-    series: pd.Series[Any] = column.to_pandas(
-        types_mapper=masked.get if column.null_count else None
-    )
+    mapper = masked.get if column.null_count else None
+    try:
+        series: pd.Series[Any] = column.to_pandas(types_mapper=mapper)
+    except ValueError:  # days that Python can't hold
+        series = column.to_pandas(types_mapper=mapper, date_as_object=False)
     return series

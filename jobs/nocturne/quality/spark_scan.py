@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.quality.frames import readable
+from nocturne.spark_files import with_keys
 from nocturne.walk import as_pattern
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def scan_frame(
     files: Sequence[Path],
     wanted: Collection[str],
     conf: Mapping[str, str],
+    given: pa.RecordBatch | None = None,
     *,
     all_names: bool = False,
 ) -> tuple[DataFrame, pa.Schema]:
@@ -41,6 +43,7 @@ def scan_frame(
     Args:
         conf: ``spark.master`` and other settings, for a session where none runs yet; it ends
             with this process.
+        given: columns of the files' paths, a row a file.
         all_names: also a column, without content, for every other name of the table.
 
     Raises:
@@ -48,11 +51,15 @@ def scan_frame(
     """
     from pyspark.sql import functions as f
 
-    schema = _schema(files)
+    given = given if given is not None else pa.RecordBatch.from_pydict({})
+    schema = pa.schema([*_schema(files), *given.schema])
     spark = _session(conf)
-    frame = spark.read.options(mergeSchema=True, recursiveFileLookup=True).parquet(
-        *(as_pattern(path) for path in files)
-    )
+
+    def load(how: Mapping[str, str]) -> DataFrame:
+        options = {"mergeSchema": "true", **how}
+        return spark.read.options(**options).parquet(*map(as_pattern, files))
+
+    frame = with_keys(load, files, given)
 
     def one(name: str) -> Column:
         quoted = "`" + name.replace("`", "``") + "`"

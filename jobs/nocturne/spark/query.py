@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -21,24 +22,18 @@ from nocturne.errors import InputError, RetryableError
 from nocturne.files import locked
 from nocturne.fitting import check_columns, check_output
 from nocturne.normal import normal
-from nocturne.reading import check_unchanged, read_schema
+from nocturne.path_columns import of_run
+from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
 from nocturne.spark.session import cause_of, fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised
-from nocturne.walk import as_pattern, path_keys
+from nocturne.spark_files import read_files, refuse_untyped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 __all__ = ["read_files", "score_query"]
-
-_STRICT = {
-    "ignoreMissingFiles": "false",
-    "ignoreCorruptFiles": "false",
-    "ignoredPathSegmentRegex": "^[._]",
-}
-"""Spark's defaults, whatever its configuration says: no planned file is left out."""
 
 _SCHEMA = "result string, error string, message string"
 
@@ -103,7 +98,10 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     assert run.query is not None
     query = run.query
     try:
-        frame = read_files(spark, query.format, query.options, run.input_dir, _planned(run))
+        files = _planned(run)
+        frame = read_files(
+            spark, query.format, query.options, run.input_dir, files, _given(run, files)
+        )
         if query.sql is None:
             return frame
         frame.createOrReplaceTempView("input")
@@ -111,6 +109,8 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
             table = read_files(spark, "parquet", {}, path, _planned(run, name))
             table.createOrReplaceTempView(name)
         return spark.sql(query.sql, args=dict(run.partition.keys))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"Spark can't read the input of {run.pipeline} as its YAML says: "
@@ -121,38 +121,17 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
         ) from error  # fmt: skip
 
 
+def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
+    """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
+    assert run.query is not None
+    none = pa.RecordBatch.from_pydict({})
+    return None if run.query.sql is not None else of_run(run, files) or none
+
+
 def _planned(run: Run, table: str = "") -> list[str]:
     """Relative paths of the planned files: of the input, or of a table that the SQL names."""
     split = [file.path.rpartition(TABLE_MARK) for file in run.files]
     return [path for name, _, path in split if name == table]
-
-
-def read_files(
-    spark: SparkSession, format_: str, options: dict[str, str], folder: str, files: list[str]
-) -> DataFrame:
-    """Exactly these files, whatever folders they lie in.
-
-    Spark's own listing would leave out what lies beside ``key=value`` folders, and below others.
-    Keys that all of the paths have become columns, unless a file holds such a column: then what
-    the files say counts, as for the other reader.
-    """
-    paths = [as_pattern(Path(folder) / file) for file in files]
-
-    def load(how: dict[str, str]) -> DataFrame:
-        return spark.read.options(**{**_STRICT, **how, **options}).format(format_).load(paths)
-
-    if {"basepath", "recursivefilelookup"} & {name.lower() for name in options}:
-        return load({})  # the YAML says what becomes a column
-    plain = load({"recursiveFileLookup": "true"})
-    keys = {key.lower() for key in path_keys(files)}
-    if not keys:
-        return plain
-    named = set(plain.columns)  # of the file that Spark looked at
-    if format_ == "parquet":
-        named.update(*(read_schema(Path(folder) / file).names for file in files))
-    if keys & {name.lower() for name in named}:
-        return plain
-    return load({"basePath": folder})
 
 
 def _fitting(frame: DataFrame, run: Run) -> DataFrame:
@@ -166,6 +145,13 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     needed = (*run.keys, *run.passthrough)
     problems = check_columns(encoding, schema, run.casts, cast_text=run.cast_text)
     problems += check_output(encoding, schema, needed, run.keys if run.unique_keys else ())
+    wanted = [name for name in run.reads(encoding.columns) if name in schema.names]
+    problems += [
+        f"column {name!r} has no type (void), since all its values are null; say one: "
+        f"CAST(NULL AS STRING) AS {name}"
+        for name in wanted
+        if pa.types.is_null(schema.field(name).type)
+    ]
     if problems:
         raise InputError(
             f"what Spark reads for {run.pipeline} does not fit the model:\n  "
@@ -173,8 +159,26 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
         )
-    wanted = run.reads(encoding.columns)
-    return frame.select(*(f"`{name}`" for name in wanted if name in schema.names))
+    found = frame.select(*(f"`{name}`" for name in wanted))
+    _refuse_untyped(found)
+    return found
+
+
+def _refuse_untyped(frame: DataFrame) -> None:
+    """As the plan does where there is no SQL, of the columns of files that Spark will read.
+
+    Raises:
+        InputError: a file has no type for one of them.
+    """
+    leaves = frame._jdf.queryExecution().sparkPlan().collectLeaves()
+    for leaf in (leaves.apply(number) for number in range(leaves.size())):
+        if leaf.getClass().getSimpleName() != "FileSourceScanExec":
+            continue
+        relation = leaf.relation()
+        if relation.fileFormat().toString() == "Parquet":
+            names = list(leaf.requiredSchema().fieldNames())
+            for uri in relation.location().inputFiles():
+                refuse_untyped([Path(unquote(urlsplit(uri).path))], names)
 
 
 def _check_unchanged(run: Run) -> None:
