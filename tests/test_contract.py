@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield uri
     mlflow.set_tracking_uri(before[0])
     mlflow.set_registry_uri(before[1])
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)  # MLflow's own word, which would count as ours
 
 
 @pytest.fixture(scope="module")

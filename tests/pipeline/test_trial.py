@@ -199,17 +199,18 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
 
 
 def test_a_trial_has_a_time_and_a_memory(python: Any, tmp_path: Path) -> None:
-    sleeps = "import time; time.sleep(60)"
-    assert trial._watch(python("pass"), 60, 1 << 40) == ""
-    said = trial._watch(python(sleeps), 0.3, 1 << 40)
+    sleeps, ready = "import time; time.sleep(60)", tmp_path / "ready"
+    ready.touch()
+    assert trial._watch(python("pass"), ready, 60, 1 << 40) == ""
+    said = trial._watch(python(sleeps), ready, 0.3, 1 << 40)
     assert said.startswith("it has not answered after 0.3 seconds")
     eats = python(f"held = bytearray(200 << 20); {sleeps}")
-    assert "more than 80% of what was free (64 MiB)" in trial._watch(eats, 60, 64 << 20)
+    assert "more than 80% of what was free (64 MiB)" in trial._watch(eats, ready, 60, 64 << 20)
 
 
 def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
-    process = python("import os; os.abort()")
-    assert trial._watch(process, 60, 1 << 40) == ""
+    process, ready = python("import os; os.abort()"), tmp_path / "ready"
+    assert trial._watch(process, ready, 60, 1 << 40) == ""
     (tmp_path / "said").write_text("first\nlast words\n\n")
     said = trial._died(process.returncode, tmp_path / "said")
     assert said.startswith(

@@ -59,7 +59,7 @@ def test_the_other_commands_ask_the_same_two(apart: config.Loaded) -> None:
     named = uris(config.project_sections(apart.home)[0], apart.home)
     tracking, registry = _stores(apart.home)
     assert named == {"tracking_uri": tracking, "registry_uri": registry}
-    chosen = choose("apart", **named, allow_pickle=False)
+    chosen = choose("apart", apart.home / "copied", **named, allow_pickle=False)
     assert (chosen.alias, chosen.encoding) == ("champion", ENCODING)
     checks = {check.name: check for check in doctor.CHECKS["registry"]()}
     assert checks["registry"].found == f"{registry}: apart"

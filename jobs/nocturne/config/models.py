@@ -20,7 +20,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from nocturne.config.partitions import determines, period
-from nocturne.encoding import output_of
 
 __all__ = ["Alert", "Drift", "Event", "Gate", "Input", "Model", "Output", "Pipeline", "Quality",
            "Ready", "Registry", "Schedule", "Scoring", "Slo", "Spark"]  # fmt: skip
@@ -195,8 +194,11 @@ class Model(_Section):
     @field_validator("outputs")
     @classmethod
     def _types(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            output_of(name, text)
+        if value:
+            from nocturne.encoding import output_of  # with Arrow, which no DAG file needs
+
+            for name, text in value.items():
+                output_of(name, text)
         return value
 
     @model_validator(mode="after")
