@@ -37,7 +37,7 @@ e2e: setup ## Run the three uses end to end for a full week each way
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
 
 chaos: setup ## Kill it at every step and at 200 random moments, fuzz what it reads (half an hour)
-	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos
+	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos tests/pipeline/test_place.py
 
 lint: setup ## ruff, mypy strict and the rooms' contract
 	@ruff check .

@@ -22,7 +22,7 @@ from nocturne.cli import app
 
 __all__ = ["HOSTILE", "clean", "examples", "in_time", "mutated", "odd_dates", "odd_text"]
 
-SCALE = max(6, int(os.environ.get("NOCTURNE_CHAOS", "0")) // 4)
+SCALE = max(3, int(os.environ.get("NOCTURNE_CHAOS", "0")) // 4)
 COMMAND = get_command(app)
 CODES = {0, 1, 2, 3, 75}
 """What the command line may end with."""

@@ -138,7 +138,8 @@ def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("size", ["64k", pytest.param("100m,nr_inodes=12", marks=IN_CHAOS)])
+@IN_CHAOS
+@pytest.mark.parametrize("size", ["64k", "100m,nr_inodes=12"])
 def test_a_disk_or_its_inodes_that_are_full_while_the_model_is_copied(
     make_root: MakeRoot, size: str
 ) -> None:
