@@ -20,7 +20,8 @@ def test_the_registry_is_asked_once(project: Project, monkeypatch: pytest.Monkey
     first = resolve()
     monkeypatch.setattr(registry, "resolve", lambda **_: pytest.fail("asked again"))
     assert resolve() is first
-    assert first.encoding is resolve().encoding
+    assert first is resolve()
+    assert first.declared is resolve().declared
 
 
 def test_an_error_is_an_answer_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

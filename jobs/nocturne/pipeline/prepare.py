@@ -220,7 +220,6 @@ def _plan(
         )
         if query is not None:
             refuse_untyped(map(folder.joinpath, names), {*encoding.columns, *columns})
-        _check_sensitive(pipeline.quality.sensitive, schema.names)
     paths = [folder / file.path for file in files] if known else []
     rows = sum(file.rows for file in files) if known else 0
     checksums = pipeline.input.checksums
@@ -228,6 +227,7 @@ def _plan(
     encoding = tried(loaded, resolved, encoding, layout.state, night)
     _show_predictions(pipeline.quality.sensitive, encoding)
     if known:
+        _check_sensitive(pipeline.quality.sensitive, schema.names)
         written = normal_schema(output_schema(encoding, schema, columns))
         tables = _tables(suites, normal_schema(schema), written, counted)
     if "input" in suites and known and pipeline.quality.on_failure == "fail":
