@@ -23,7 +23,7 @@ import pyarrow as pa
 from nocturne.records import Partition, Run
 from nocturne.walk import path_keys
 
-__all__ = ["HIVE_NULL", "by_options", "keys_of", "of_run", "path_columns", "unheld"]
+__all__ = ["HIVE_NULL", "by_options", "keys_of", "of_file", "of_run", "path_columns", "unheld"]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 """How Hive and Spark write a null into a path."""
@@ -70,6 +70,11 @@ def path_columns(
         return pa.array([_value(said[name], layout[name], type_)] * len(files), type_)
 
     return pa.RecordBatch.from_pydict({name: column(name) for name in names})
+
+
+def of_file(given: pa.RecordBatch | None, number: int) -> pa.RecordBatch | None:
+    """The one row of ``path_columns`` that belongs to a file, by its place among the files."""
+    return None if given is None else given.slice(number, 1)
 
 
 def of_run(run: Run, files: Sequence[str]) -> pa.RecordBatch | None:

@@ -25,9 +25,11 @@ UID = "4242"
 def _nocturne(
     *arguments: str, before: tuple[str, ...] = (), **environ: str
 ) -> subprocess.CompletedProcess[str]:
+    """Without what a Spark session of other tests has set in this process."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("SPARK_", "PYSPARK_"))}
     return subprocess.run(
         [*before, sys.executable, "-m", "nocturne.cli", *arguments],
-        capture_output=True, text=True, check=False, timeout=900, env={**os.environ, **environ},
+        capture_output=True, text=True, check=False, timeout=900, env={**inherited, **environ},
     )  # fmt: skip
 
 

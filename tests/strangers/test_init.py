@@ -73,7 +73,11 @@ def test_a_list_or_several_tensors(strangers: Project) -> None:
 
 
 def test_without_a_signature_the_columns_are_named_by_hand(strangers: Project) -> None:
-    strangers.register(mlflow.sklearn.log_model, "bare_init", FITTED)
+    class Counted(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            return np.ones(len(model_input))
+
+    strangers.register(mlflow.pyfunc.log_model, "bare_init", python_model=Counted())
     with pytest.raises(ModelError, match="has no signature, and nothing says which columns"):
         made(strangers, "bare_init")
     assert made(strangers, "bare_init", features=["b", "a"]).inputs == ["b", "a"]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.errors import InputError, choices
 from nocturne.init.table import Table
 from nocturne.normal import plain, plain_type
-from nocturne.path_columns import keys_of, path_columns, unheld
+from nocturne.path_columns import keys_of, of_file, path_columns, unheld
 from nocturne.reading import file_schema, open_parquet, read_batches, read_schema
 from nocturne.records import Partition
 
@@ -101,7 +101,7 @@ def _head(table: Table, partition: Partition, columns: Collection[str] | None) -
     schema: pa.Schema | None = None
     left = _ROWS
     for number, path in enumerate(files):
-        own = given.slice(number, 1) if given is not None else None
+        own = of_file(given, number)
         with open_parquet(path) as file:
             there = file_schema(file, own).names
             _check_names(path, there)

@@ -28,6 +28,7 @@ from nocturne.encoding import Encoding
 from nocturne.errors import ModelError, StateError
 from nocturne.files import digest
 from nocturne.fitting import casts
+from nocturne.path_columns import of_file
 from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import (
     ModelRef,
@@ -227,7 +228,7 @@ def sample(night: Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
         InputError: a file can't be read.
     """
     for number, path in enumerate(night.files):
-        own = night.given.slice(number, 1) if night.given is not None else None
+        own = of_file(night.given, number)
         with open_parquet(path, checksums=night.checksums) as source:
             there = file_schema(source, own).names
             columns = [name for name in encoding.columns if name in there]

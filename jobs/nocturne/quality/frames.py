@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from nocturne.errors import InputError
 from nocturne.normal import normal
+from nocturne.path_columns import of_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +37,7 @@ def read_frame(
     Raises:
         InputError: a file is missing or no Parquet file.
     """
-    tables = [
-        _read(path, wanted, given.slice(number, 1) if given is not None else None)
-        for number, path in enumerate(files)
-    ]
+    tables = [_read(path, wanted, of_file(given, number)) for number, path in enumerate(files)]
     table = pa.concat_tables([t for t, _ in tables], promote_options="permissive")
     names = list(dict.fromkeys(name for _, there in tables for name in there))
     rows = sum(t.num_rows for t, _ in tables)

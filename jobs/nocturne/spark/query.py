@@ -34,7 +34,7 @@ from nocturne.trouble import explain
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["read_files", "score_query"]
+__all__ = ["score_query"]
 
 _SCHEMA = "result string, error string, message string"
 
