@@ -33,8 +33,8 @@ airflow: setup ## Start Airflow and MLflow with the demo, at localhost; Ctrl-C e
 test: setup ## Run the tests, with a real scheduler for two days each way
 	@python -m pytest -q -n 2 --dist loadfile
 
-e2e: setup ## Run the three uses end to end for a full week each way
-	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e
+e2e: setup $(BIN)/.strangers ## Run the three uses for a full week each way, and models of every library
+	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e tests/strangers/test_families.py tests/strangers/test_categories.py
 
 chaos: setup ## Kill it at every step and at 200 random moments, fuzz what it reads (half an hour)
 	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos tests/pipeline/test_place.py
@@ -65,13 +65,18 @@ secrets: ## Make .env for Docker Compose, with generated secrets (docs/compose.m
 	echo "Made .env with new secrets. Next: docker compose build && docker compose up --detach"
 
 # For Linux and the Pythons of pyproject.toml in one: what only some of them need has a marker.
-lock: ## Resolve the versions anew into requirements.lock (names and versions only)
+EXTRAS := alerts celery lineage metrics s3 demo postgres dev
+COMPILE := UV_FIND_LINKS= uv pip compile pyproject.toml --universal --python-version 3.11 \
+  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
+KEPT := sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \
+  -e "s/ ; python_full_version < '3\.14'$$//"
+
+lock: ## Resolve the versions anew into both requirements.lock (names and versions only)
 	@printf 'pyspark-client\n' > .excludes.tmp
-	@UV_FIND_LINKS= uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-	  --excludes .excludes.tmp --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	  -q -o .lock.tmp
-	@sed -E -e '/^(nvidia-|cuda-|triton)/d' -e "s/ and implementation_name == 'cpython'.*//" \
-	  -e "s/ ; python_full_version < '3\.14'$$//" .lock.tmp > requirements.lock
+	@$(COMPILE) --excludes .excludes.tmp $(EXTRAS:%=--extra %) -o .lock.tmp
+	@$(KEPT) .lock.tmp > requirements.lock
+	@$(COMPILE) --excludes .excludes.tmp --extra strangers -c requirements.lock -o .lock.tmp
+	@$(KEPT) .lock.tmp | grep -vxFf requirements.lock > tests/strangers/requirements.lock
 	@rm -f .excludes.tmp .lock.tmp
 
 clean: ## Remove the environment and everything that runs left behind
@@ -104,4 +109,10 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	@uv pip install -q --compile-bytecode -c requirements.lock "$$(grep '^torch==' requirements.lock)"
 	@echo "setup: nocturne itself"
 	@uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The libraries of other people's models, which no run of ours needs.
+$(BIN)/.strangers: tests/strangers/requirements.lock $(BIN)/.installed
+	@echo "setup: $$(wc -l < $<) packages of $<"
+	@uv pip install -q --compile-bytecode --no-deps -r $<
 	@touch $@

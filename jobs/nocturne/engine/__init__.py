@@ -9,7 +9,6 @@
                 torch.export, ``exported`` lets torch do so
     kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
     torch_model, device_model, lane     running it on a CPU, on a GPU
-    post, column                        outputs -> Arrow columns, with reasons for bad rows
     faults      what a model's exceptions come to: a row's reason, or the end
     post, convert, column, outputs      outputs -> Arrow columns, with reasons for bad rows
     settle                              what a trial of a model fixes of its outputs

@@ -1,0 +1,102 @@
+"""What the engine adds to a model of another library that takes a frame.
+
+    PYTHONPATH=jobs:. python -m benchmarks.pyfunc
+
+CPU seconds for 90,000 rows of 10 columns, medians: calling the model directly on a frame that is there,
+and the engine's encode, predict and convert on RecordBatches (the frame is made there). xgboost and
+lightgbm are measured where they are installed (the extra ``strangers``).
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from mlflow.models import infer_signature
+
+from nocturne.engine import score
+from nocturne.pyfunc import load
+from nocturne.records import ModelRef
+from nocturne.signature import encoding_of_signature
+
+ROWS, COLUMNS, ROUNDS = 90_000, 10, 7
+SIZES = (1024, 65_536)
+
+
+def _sklearn(x: pd.DataFrame, y: Any) -> tuple[Any, Any]:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return mlflow.sklearn, make_pipeline(StandardScaler(), LinearRegression()).fit(x, y)
+
+
+def _xgboost(x: pd.DataFrame, y: Any) -> tuple[Any, Any]:
+    import xgboost
+
+    return mlflow.xgboost, xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(x, y)
+
+
+def _lightgbm(x: pd.DataFrame, y: Any) -> tuple[Any, Any]:
+    import lightgbm
+
+    return mlflow.lightgbm, lightgbm.LGBMRegressor(n_estimators=20, n_jobs=1, verbose=-1).fit(x, y)
+
+
+MODELS: dict[str, Callable[[pd.DataFrame, Any], tuple[Any, Any]]] = {
+    "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm,
+}  # fmt: skip
+
+
+def _cpu(call: Callable[[], Any]) -> float:
+    """Median CPU seconds of a call, after one that is not counted."""
+    call()
+    found = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        call()
+        found.append(time.process_time() - began)
+    return statistics.median(found)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        random.normal(size=(ROWS, COLUMNS)), columns=[f"x{n}" for n in range(COLUMNS)]
+    )
+    target = frame.sum(axis=1)
+    batches = pa.Table.from_pandas(frame, preserve_index=False).to_batches(max_chunksize=65_536)
+    print("| model | direct |", " | ".join(f"engine, {size:,} rows a call" for size in SIZES), "|")
+    for name, make in MODELS.items():
+        if find_spec(name) is None:
+            continue
+        flavor, model = make(frame, target)
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "m")
+            flavor.save_model(
+                model, path, signature=infer_signature(frame, model.predict(frame[:9]))
+            )
+            ref = ModelRef(name, 1, "version 1", "pyfunc", "0" * 64, path)
+            encoding = encoding_of_signature(ref)
+            loaded = load(path, encoding)
+
+            def engine(size: int) -> float:
+                return _cpu(lambda: list(score(batches, loaded, encoding, micro_batch=size)))
+
+            direct = _cpu(lambda: model.predict(frame))
+            print(f"| {name} | {direct:.3f} |", " | ".join(f"{engine(s):.3f}" for s in SIZES), "|")
+
+
+if __name__ == "__main__":
+    main()
