@@ -37,7 +37,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from nocturne.errors import ModelError
+from nocturne.errors import ConfigError, ModelError, choices
 from nocturne.records import dump, load
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "is_text",
     "named_outputs",
     "output_of",
+    "with_nulls",
 ]
 
 ENCODING_FILE = "encoding.json"
@@ -305,6 +306,24 @@ def output_of(name: str, text: str) -> OutputSpec:
             "type of its values and how many, e.g. float[384]"
         )
     return OutputSpec(name, type=OUTPUT_WORDS[found["word"]], length=int(found["length"] or 0))
+
+
+def with_nulls(
+    outputs: Sequence[OutputSpec], nullable: Sequence[str] | None = None
+) -> tuple[OutputSpec, ...]:
+    """Those that may be null: of None all but the first.
+
+    Raises:
+        ConfigError: a name is no output's.
+    """
+    names = [output.name for output in outputs]
+    if unknown := [name for name in nullable or () if name not in names]:
+        raise ConfigError(
+            f"output.nullable names {choices(unknown)}, which the model does not predict; it "
+            f"predicts {choices(names)}"
+        )
+    may = names[1:] if nullable is None else nullable
+    return tuple(replace(output, nullable=output.name in may) for output in outputs)
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,7 @@ from nocturne.artifact import (
     mlmodel,
     require_plain_files,
 )
-from nocturne.encoding import ENCODING_FILE, Encoding
+from nocturne.encoding import ENCODING_FILE, Encoding, output_of
 from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
@@ -74,6 +75,26 @@ class Resolved:
         if found is not None:
             return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
         return encoding_of_signature(self.ref, self.inputs, self.params)
+
+    def with_outputs(self, said: Mapping[str, str]) -> Encoding:
+        """``declared``, with the outputs that ``said`` names, in the words of ``model.outputs``.
+
+        Raises:
+            ConfigError: an encoding spec says them, or a word is no type.
+        """
+        if not said:
+            return self.declared
+        if self.has_spec:
+            raise ConfigError(
+                "model.outputs is for models without an encoding spec; "
+                f"{self.ref.name} version {self.ref.version} has one, which says its outputs: "
+                "take model.outputs out, or log the model with other ones"
+            )
+        try:
+            outputs = tuple(output_of(name, text) for name, text in said.items())
+        except ValueError as error:
+            raise ConfigError(f"model.outputs: {error}") from None
+        return replace(self.declared, outputs=outputs)
 
     @cached_property
     def takes(self) -> Takes | None:

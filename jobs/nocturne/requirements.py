@@ -25,7 +25,7 @@ from nocturne.errors import ConfigError, ModelError
 from nocturne.hiding import lacking
 from nocturne.safe_yaml import load_yaml
 
-__all__ = ["FILES", "Unmet", "naming", "unloadable", "unmet", "warning"]
+__all__ = ["FILES", "Unmet", "lacks", "naming", "unloadable", "unmet", "warning"]
 
 FILES = ("requirements.txt", "python_env.yaml", "conda.yaml")
 """The files of an artifact that are read here."""
@@ -89,8 +89,13 @@ def warning(folder: str | Path, what: str) -> str:
 
 
 @contextmanager
-def naming(folder: str | Path) -> Iterator[None]:
+def naming(
+    folder: str | Path, then: str = "score the partition again; nothing was published"
+) -> Iterator[None]:
     """Says of a failed import which requirement of the model in ``folder`` it is about.
+
+    Args:
+        then: what to do once the package is there.
 
     Raises:
         ModelError: instead of an ImportError.
@@ -99,11 +104,15 @@ def naming(folder: str | Path) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ModelError(
-            f"the model needs a package that is not installed where it is scored: {_last(error)}"
-            f"{_asked(Path(folder), error)}. Install it for Spark's workers too, then score the "
-            "partition again; nothing was published",
+            "the model needs a package that is not installed where it is scored: "
+            f"{lacks(folder, error)}. Install it for Spark's workers too, then {then}",
             module=error.name,
         ) from error
+
+
+def lacks(folder: str | Path, error: ImportError) -> str:
+    """A failed import in words, and what the requirements of the model in ``folder`` say of it."""
+    return _last(error) + _asked(Path(folder), error)
 
 
 def unloadable(folder: str | Path, error: Exception) -> ModelError:

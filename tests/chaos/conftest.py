@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 import yaml
 
 from chaos.damage import Nights, make_nights
-from chaos.nights import DAY, Root
+from chaos.nights import DAY, Root, until
 from conftest import sample
+from nocturne.failpoints import VARIABLE
+from nocturne_airflow.processes import free_port
 from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry
 
 MakeRoot = Callable[..., Root]
+MakeCluster = Callable[[Mapping[str, str]], str]
+SPARK = Path(pyspark.__file__).parent
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -107,3 +114,39 @@ def nights(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
             quality__max_quarantined=0.5, scoring__kernel="graph", scoring__micro_batch=64,
         )  # fmt: skip
         return make_nights(loaded)
+
+
+@pytest.fixture
+def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
+    """Starts a Spark master and, on each of the addresses, a worker of a core; gives the master.
+
+    What an address is given is the failpoint of all that runs there.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str, *args: str, failpoint: str = "") -> Path:
+        command = ["bash", str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
+        env = {**os.environ, "SPARK_HOME": str(SPARK), VARIABLE: failpoint}
+        path = tmp_path / f"{len(started)}.log"
+        with open(path, "wb") as log:
+            process = subprocess.Popen([*command, *args], env=env, stdout=log, stderr=log)
+        started.append(process)
+        return path
+
+    def make(workers: Mapping[str, str]) -> str:
+        url = f"spark://127.0.0.1:{free_port()}"
+        log = start("master.Master", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
+                    "--webui-port", str(free_port()))  # fmt: skip
+        for host, failpoint in workers.items():
+            start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port",
+                  str(free_port()), "--work-dir", str(tmp_path / host), url,
+                  failpoint=failpoint)  # fmt: skip
+        found = "Registering worker"
+        until(lambda: log.read_text().count(found) == len(workers), "no cluster", 90)
+        return url
+
+    yield make
+    for process in started:
+        for one in (*psutil.Process(process.pid).children(recursive=True), process):
+            one.kill()
+        process.wait()

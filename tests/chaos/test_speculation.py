@@ -6,53 +6,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pyspark
 import pytest
 
-from chaos.conftest import MakeRoot
-from chaos.nights import DAY, until
-from nocturne.failpoints import VARIABLE
-from nocturne_airflow.processes import free_port
+from chaos.conftest import MakeCluster, MakeRoot
+from chaos.nights import DAY
 
 pytestmark = pytest.mark.skipif(
     "NOCTURNE_CHAOS" not in os.environ, reason="a cluster of its own; make chaos runs it"
 )
-SPARK = Path(pyspark.__file__).parent
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """A master and two workers of a core; what runs on the second stops itself in its second batch.
+def cluster(make_cluster: MakeCluster) -> str:
+    """Two workers of a core; what runs on the second stops itself in its second batch.
 
     Speculation never puts both attempts on one host, so each worker has an address of its own.
     """
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(what: str, *args: str, failpoint: str = "") -> None:
-        command = ["bash", str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
-        env = {**os.environ, "SPARK_HOME": str(SPARK), VARIABLE: failpoint}
-        with open(tmp_path / f"{len(started)}.log", "wb") as log:
-            process = subprocess.Popen([*command, *args], env=env, stdout=log, stderr=log)
-        started.append(process)
-
-    url = f"spark://127.0.0.1:{free_port()}"
-    start("master.Master", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
-          "--webui-port", str(free_port()))  # fmt: skip
-    for host, failpoint in (("127.0.0.2", ""), ("127.0.0.3", "split.batch@2=SIGSTOP")):
-        start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port",
-              str(free_port()), "--work-dir", str(tmp_path / host), url,
-              failpoint=failpoint)  # fmt: skip
-    log = tmp_path / "0.log"
-    until(lambda: log.read_text().count("Registering worker") == 2, "no cluster", 90)
-    yield url
-    for process in started:
-        for one in (*psutil.Process(process.pid).children(recursive=True), process):
-            one.kill()
-        process.wait()
+    return make_cluster({"127.0.0.2": "", "127.0.0.3": "split.batch@2=SIGSTOP"})
 
 
 def test_a_task_that_spark_runs_twice_counts_once(

@@ -21,15 +21,16 @@ import yaml
 from mlflow.models import infer_signature
 
 from nocturne import config
-from nocturne.encoding import Encoding, OutputSpec
+from nocturne.encoding import Encoding, OutputSpec, with_nulls
 from nocturne.errors import ConfigError, ModelError
-from nocturne.pipeline import trial
+from nocturne.pipeline import prepare, trial
 from nocturne.pipeline.tuning import Night
 from nocturne.pipeline.verifying import verify_partition
 from nocturne.records import ModelRef
 from nocturne.registry import Resolved
 from nocturne.tracking import connect, experiment_id
-from nocturne.trial import Asked
+from nocturne.trial import Answer, Asked
+from nocturne.trial.process import _died, _watch
 
 from .conftest import night_of, scored
 
@@ -80,7 +81,7 @@ def stranger(project: Callable[..., config.Loaded]) -> Stranger:
             "output": {"path": "out/s", "keys": ["id"]},
         }
         for section, values in said.items():
-            text[section] |= values
+            text.setdefault(section, {}).update(values)
         (loaded.home / "conf" / "pipelines" / "s.yaml").write_text(
             yaml.safe_dump(text, sort_keys=False)
         )
@@ -135,11 +136,11 @@ def test_a_null_that_is_not_in_the_first_output_loses_no_row(stranger: Stranger)
 
 def test_the_yaml_says_which_outputs_may_be_null() -> None:
     outputs = [OutputSpec("a"), OutputSpec("b"), OutputSpec("c")]
-    assert [o.nullable for o in trial.with_nulls(outputs)] == [False, True, True]
-    assert [o.nullable for o in trial.with_nulls(outputs, ["a"])] == [True, False, False]
-    assert not any(o.nullable for o in trial.with_nulls(outputs, []))
+    assert [o.nullable for o in with_nulls(outputs)] == [False, True, True]
+    assert [o.nullable for o in with_nulls(outputs, ["a"])] == [True, False, False]
+    assert not any(o.nullable for o in with_nulls(outputs, []))
     with pytest.raises(ConfigError, match=r"nullable names wy, .* it predicts a, b, c"):
-        trial.with_nulls(outputs, ["wy"])
+        with_nulls(outputs, ["wy"])
 
 
 def _exits(frame: pd.DataFrame) -> Any:
@@ -201,18 +202,18 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
 def test_a_trial_has_a_time_and_a_memory(python: Any, tmp_path: Path) -> None:
     sleeps, ready = "import time; time.sleep(60)", tmp_path / "ready"
     ready.touch()
-    assert trial._watch(python("pass"), ready, 60, 1 << 40) == ""
-    said = trial._watch(python(sleeps), ready, 0.3, 1 << 40)
+    assert _watch(python("pass"), ready, 60, 1 << 40) == ""
+    said = _watch(python(sleeps), ready, 0.3, 1 << 40)
     assert said.startswith("it has not answered after 0.3 seconds")
     eats = python(f"held = bytearray(200 << 20); {sleeps}")
-    assert "more than 80% of what was free (64 MiB)" in trial._watch(eats, ready, 60, 64 << 20)
+    assert "more than 80% of what was free (64 MiB)" in _watch(eats, ready, 60, 64 << 20)
 
 
 def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
-    process, ready = python("import os; os.abort()"), tmp_path / "ready"
-    assert trial._watch(process, ready, 60, 1 << 40) == ""
+    child, ready = python("import os; os.abort()"), tmp_path / "ready"
+    assert _watch(child, ready, 60, 1 << 40) == ""
     (tmp_path / "said").write_text("first\nlast words\n\n")
-    said = trial._died(process.returncode, tmp_path / "said")
+    said = _died(child.returncode, tmp_path / "said")
     assert said.startswith(
         "its process ended by SIGABRT before it answered; its last line was: last"
     )
@@ -255,3 +256,83 @@ def test_keys_of_runs_before_an_output_could_be_null_are_the_same() -> None:
          "type": "float32"}
     ]  # fmt: skip
     assert Encoding.of(said) == ENCODING
+
+
+def _helped(frame: pd.DataFrame) -> Any:
+    import nocturne_of_workers
+
+    return nocturne_of_workers.words(frame)
+
+
+def _helped_late(frame: pd.DataFrame) -> Any:
+    """As one that was made with another version of a library may fail."""
+    try:
+        return _helped(frame)
+    except ImportError:
+        raise ValueError("this is no library of mine") from None
+
+
+def _lost(frame: pd.DataFrame) -> Any:
+    import nocturne_of_nobody
+
+    return nocturne_of_nobody.words(frame)
+
+
+CLUSTER = {"master": "spark://workers.example:7077"}
+"""A session that runs already is used, whatever master is said: so no cluster is needed."""
+
+
+@pytest.fixture
+def _module_of_workers(spark: Any, tmp_path: Path) -> None:
+    """Spark's workers can import it; a process that is started here can't."""
+    module = tmp_path / "nocturne_of_workers.py"
+    module.write_text("def words(frame):\n    return [f'a{a:.2f}' for a in frame.a]\n")
+    spark.sparkContext.addFile(str(module))
+
+
+@pytest.mark.usefixtures("_module_of_workers")
+@pytest.mark.parametrize("predict", [_helped, _helped_late])
+def test_a_worker_tries_what_this_machine_cant(
+    stranger: Stranger, capsys: pytest.CaptureFixture[str], predict: Any
+) -> None:
+    """Without a trial there, its integers would be what is declared, and every row lost."""
+    loaded = stranger(predict, np.array([0, 1]), spark=CLUSTER)
+    run = scored(loaded, DAY)
+    assert [(o["name"], o["type"]) for o in run.encoding["outputs"]] == [("prediction", "string")]
+    assert "can't be tried on this machine" in (said := capsys.readouterr().err)
+    assert said.count("So a Spark worker tries it") == 1
+    [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
+    assert json.loads(kept.read_bytes())["rows"] == trial.TRIAL_ROWS
+
+
+@pytest.mark.usefixtures("_spark")
+def test_what_the_workers_lack_too_is_named(stranger: Stranger) -> None:
+    loaded = stranger(_lost, np.array([0, 1]), spark=CLUSTER)
+    told = (
+        r"model s version 1 was tried on some rows by a Spark worker on \S+, and nothing was "
+        r"scored: it needs a package that is not installed there: ModuleNotFoundError: No module "
+        r"named 'nocturne_of_nobody'.* Install it for Spark's workers"
+    )
+    with pytest.raises(ModelError, match=told):
+        scored(loaded, DAY)
+    assert not (loaded.home / "out" / "_nocturne" / "s" / "trials").exists()
+
+
+def test_on_a_local_master_what_is_declared_counts(
+    stranger: Stranger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = stranger(_lost, np.array([0, 1]))
+    run = prepare(loaded, config.partition(loaded.pipeline.input.partition, DAY)).run
+    assert run is not None
+    assert run.encoding["outputs"][0]["type"] == "int64"
+    assert "No module named 'nocturne_of_nobody'" in (said := capsys.readouterr().err)
+    assert "What it declares of its outputs counts" in said
+
+
+def test_a_gpu_that_the_workers_lack_too_is_named() -> None:
+    """The trial on the CPU failed there as well."""
+    answer = Answer(fault="it raises on each of the 64 rows", elsewhere=True)
+    assert trial._lacking(answer, "cuda") == (
+        "scoring.device is cuda, torch sees no GPU there, and on the CPU it raises on each of the "
+        "64 rows"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import mlflow
@@ -139,3 +140,82 @@ def test_a_model_without_named_columns_takes_those_that_are_said(spark, registry
     udf = score_udf(spark, "models:/weighted/1", tracking_uri=uri, allow_pickle=True, **told)
     table = spark.createDataFrame(pa.table({"x": [1.0, 2.0], "y": [3.0, 4.0]}))
     assert sorted(table.select(udf()).toArrow().column(0).to_pylist()) == [31.0, 42.0]
+
+
+@pytest.fixture(scope="module")
+def odd(registry: Path) -> str:
+    """The registry's URI, with models in it whose signatures say nothing of what they give."""
+
+    class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            why = ["1" if x < 2 else "b" if x < 3 else None for x in model_input["x"]]
+            return pd.DataFrame({"score": model_input["x"], "why": why})
+
+    class LacksWhenLoaded(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def load_context(self, context):  # type: ignore[no-untyped-def]
+            import nocturne_has_none  # noqa: F401
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return model_input["x"]
+
+    class LacksLater(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            import nocturne_has_none
+
+            return nocturne_has_none.score(model_input)
+
+    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "odd"))
+    signature = mlflow.models.infer_signature(pd.DataFrame({"x": [1.0]}))
+    for kind in (Odd, LacksWhenLoaded, LacksLater):
+        mlflow.pyfunc.log_model(
+            name=kind.__name__, python_model=kind(), signature=signature,
+            registered_model_name=kind.__name__, pip_requirements=["nocturne-has-none==1.0"],
+        )  # fmt: skip
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("said", "came"),
+    [
+        ({"score": "double"}, [1.0, 2.5, 3.0]),
+        ({"score": "long"}, [1, None, 3]),
+        ({"why": "string"}, ["1", "b", None]),
+        ({"why": "double"}, [None, None, None]),
+        ({"score": "long", "why": "string"}, [(1, "1"), (None, None), (3, None)]),
+    ],
+)
+def test_outputs_are_as_they_are_said_and_never_cut(
+    spark, odd: str, said: dict[str, str], came: list[object]
+) -> None:  # type: ignore[no-untyped-def]
+    udf = score_udf(spark, "models:/Odd/1", tracking_uri=odd, allow_pickle=True, outputs=said)
+    rows = spark.createDataFrame(pa.table({"x": [1.0, 2.5, 3.0]})).coalesce(1)
+    found = rows.select(udf()).toArrow().column(0).to_pylist()
+    assert [tuple(v.values()) if isinstance(v, dict) else v for v in found] == came
+
+
+def test_outputs_that_cant_be_said_are_refused(spark, uri: str, odd: str) -> None:  # type: ignore[no-untyped-def]
+    told = {"tracking_uri": odd, "allow_pickle": True, "outputs": {"why": "words"}}
+    with pytest.raises(ConfigError, match="why: 'words' is no type; expected boolean, integer"):
+        score_udf(spark, "models:/Odd/1", **told)
+    with pytest.raises(ConfigError, match="small version 1 has one, which says its outputs"):
+        score_udf(spark, "models:/small/1", tracking_uri=uri, outputs={"score": "double"})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("LacksLater", "needs a package that is not installed.*then run the query again"),
+        ("LacksWhenLoaded", "can't be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_in_the_query(
+    spark, odd: str, name: str, told: str
+) -> None:  # type: ignore[no-untyped-def]
+    udf = score_udf(spark, f"models:/{name}/1", tracking_uri=odd, allow_pickle=True)
+    rows = spark.createDataFrame(pa.table({"x": [1.0]}))
+    with pytest.raises(Exception, match=r"(?s)nocturne\.errors\.ModelError") as raised:
+        rows.select(udf()).toArrow()
+    said = str(raised.value)
+    assert re.search(told, said)
+    assert "asks for it: nocturne-has-none==1.0 is not installed" in said

@@ -579,7 +579,11 @@ class Alert(_Section):
 class Spark(_Section):
     """Spark's own settings."""
 
-    master: str = Field("local[*]", description="Master of runs started by the CLI.")
+    master: str = Field(
+        "local[*]",
+        description="Master of runs started by the CLI. Where it is a cluster, its workers try a "
+        "new model version that can't be tried where `prepare` runs.",
+    )
     conf: Settings = Field({}, description="Extra spark.* configuration.")
 
 

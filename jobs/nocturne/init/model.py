@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne import registry
-from nocturne.encoding import Encoding
+from nocturne.encoding import Encoding, with_nulls
 from nocturne.errors import InputError, ModelError, choices
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.init.uri import parse
-from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new, with_nulls
+from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new
 from nocturne.pipeline.tuning import Night
 from nocturne.requirements import warning
 from nocturne.roles import Cast

@@ -78,7 +78,7 @@ def score_range(
         if not dry_run and _expects_work(loaded, nights, force or requeue):
             spark.start()
         with watch("prepare"):
-            done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say)
+            done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say, spark)
         if todo:
             done |= _finish(todo, spark, say, watch)
     return [done[night.key] for night in nights]
@@ -92,6 +92,7 @@ def _prepare(
     requeue: bool,
     hold: str,
     say: Callable[[str], None],
+    spark: Application,
 ) -> tuple[dict[str, Night], list[Run]]:
     """The nights that are done with already, and the runs of the others."""
     from nocturne.pipeline.model import resolver
@@ -103,7 +104,7 @@ def _prepare(
     for night in nights:
         try:
             prepared = prepare(loaded, night, force=force, dry_run=dry_run, requeue=requeue,
-                               hold=hold, resolve=resolve)  # fmt: skip
+                               hold=hold, resolve=resolve, spark=spark)  # fmt: skip
         except Exception as error:
             done[night.key] = _failed(night, error, say)
             continue

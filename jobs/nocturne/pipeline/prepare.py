@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -36,7 +36,7 @@ from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step, undecide
-from nocturne.pipeline.trial import declared, tried
+from nocturne.pipeline.trial import tried
 from nocturne.pipeline.tuning import Night, pin
 from nocturne.records import (
     STATE_FORMAT,
@@ -55,6 +55,9 @@ from nocturne.records import (
 from nocturne.requirements import warning
 from nocturne.rundir import scored_path
 from nocturne.spark_files import refuse_untyped
+
+if TYPE_CHECKING:
+    from nocturne.spark.application import Application
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -96,6 +99,7 @@ def prepare(
     hold: str = "",
     caller: Mapping[str, str] | None = None,
     resolve: Resolve | None = None,
+    spark: Application | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
 
@@ -105,9 +109,11 @@ def prepare(
         hold: why a person must look at it before it is published.
         caller: versions of what asks for it: see ``Run``.
         resolve: gives the model; for a range, so that its nights have one.
+        spark: tries a model that this machine can't; None: an application of its own, if Spark's
+            workers are on other machines.
 
     Raises:
-        NocturneError: anything that stands against scoring, before Spark starts.
+        NocturneError: anything that stands against scoring, before a row is scored.
     """
     layout = Layout.of(loaded)
     caller = dict(caller or {})
@@ -123,7 +129,7 @@ def prepare(
         with disk_errors():
             resolve = resolve or resolver(loaded)
             wanted = _Wanted(force, dry_run, requeue, hold, caller)
-            planned = _plan(loaded, partition, layout, wanted, resolve)
+            planned = _plan(loaded, partition, layout, wanted, resolve, spark)
             return replace(planned, message=planned.message + skew + _unmet(planned.run))
     except TerminalError as error:
         if not dry_run:
@@ -176,6 +182,7 @@ def _plan(
     layout: Layout,
     wanted: _Wanted,
     resolve: Resolve,
+    spark: Application | None,
 ) -> Prepared:
     pipeline = loaded.pipeline
     suites = _suites(loaded)
@@ -187,7 +194,7 @@ def _plan(
             f"pipelines can't share an output. Give {pipeline.name!r} an output.path of its own"
         )
     resolved = resolve()
-    encoding = declared(loaded, resolved)
+    encoding = resolved.with_outputs(pipeline.model.outputs)
     query = query_of(loaded, partition)
     columns = (*pipeline.output.keys, *pipeline.output.passthrough)
     scoring = pipeline.scoring
@@ -224,7 +231,7 @@ def _plan(
     rows = sum(file.rows for file in files) if known else 0
     checksums = pipeline.input.checksums
     night = Night(paths, rows, pipeline.input.cast, checksums, given)
-    encoding = tried(loaded, resolved, encoding, layout.state, night)
+    encoding = tried(loaded, resolved, encoding, layout.state, night, spark)
     _show_predictions(pipeline.quality.sensitive, encoding)
     if known:
         _check_sensitive(pipeline.quality.sensitive, schema.names)

@@ -7,34 +7,38 @@ table don't change from night to night.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne import errors
-from nocturne.config import Loaded
-from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, is_text, output_of
+from nocturne.config import Loaded, Pipeline
+from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, is_text, with_nulls
 from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.files import digest
+from nocturne.machine import is_local
 from nocturne.normal import plain
+from nocturne.pipeline.scoring import application
 from nocturne.pipeline.tuning import Night, device_of, sample
-from nocturne.records import find, read, write
+from nocturne.records import find, write
 from nocturne.registry import Resolved
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked, Trial
+from nocturne.trial import Answer, Asked, Trial
+from nocturne.trial.process import as_file, ask
 
-__all__ = ["TRIAL_SECONDS", "declared", "kept_or_new", "tried", "try_model", "with_nulls"]
+if TYPE_CHECKING:
+    from nocturne.spark.application import Application
+
+__all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried", "try_model", "workers_of"]
+
+Workers = Callable[[Asked, bytes], tuple[str, Answer]]
+"""Tries a model on rows where it will be scored: the host's name, and its answer."""
 
 TRIAL_SECONDS = 60.0
 TRIAL_ROWS = 64
@@ -44,38 +48,17 @@ _AMONG = 16_384
 _EDGE = 16
 """At most so many of them for a null, and as many for a word that is there once."""
 
-_MEMORY = 0.8
-"""A part of the memory that is free: what a trial may take. It is looked at, not limited by the
-system (``RLIMIT_AS``): torch, CUDA and Arrow map many times what they use."""
 _REASON = "_reason"
 """As the engine calls it, which would be imported with torch."""
-_LOOK = 0.05
-"""Seconds between two looks."""
-_START = 240.0
-"""Seconds for Python, torch and Arrow to be there: that is no fault of the model's."""
-
-
-def declared(loaded: Loaded, resolved: Resolved) -> Encoding:
-    """A model's encoding, with its outputs as the YAML says them, else the model.
-
-    Raises:
-        ConfigError: both do, in an encoding spec.
-    """
-    said = loaded.pipeline.model.outputs
-    if not said:
-        return resolved.declared
-    if resolved.has_spec:
-        raise ConfigError(
-            "model.outputs is for models without an encoding spec; "
-            f"{resolved.ref.name} version {resolved.ref.version} has one, which says its outputs: "
-            "take model.outputs out, or log the model with other ones"
-        )
-    outputs = tuple(output_of(name, text) for name, text in said.items())
-    return replace(resolved.declared, outputs=outputs)
 
 
 def tried(
-    loaded: Loaded, resolved: Resolved, encoding: Encoding, state: Path, night: Night
+    loaded: Loaded,
+    resolved: Resolved,
+    encoding: Encoding,
+    state: Path,
+    night: Night,
+    spark: Application | None = None,
 ) -> Encoding:
     """The encoding that a run is planned with: its outputs are what the model was seen to give.
 
@@ -84,9 +67,11 @@ def tried(
         state: of the pipeline.
         night: without files, or where the model's calls cost, nothing is tried, and what is
             declared counts.
+        spark: see ``workers_of``.
 
     Raises:
         ModelError: see ``try_model``.
+        MachineError, RetryableError: Spark can't start, or can't try it.
         ConfigError: ``output.nullable`` names what there is not, or an output has a name that is
             taken.
     """
@@ -102,28 +87,10 @@ def tried(
     )
     if pipeline.model.calls == "costly":
         night = replace(night, files=())
-    trial = kept_or_new(asked, night, state)
+    trial = kept_or_new(asked, night, state, workers_of(pipeline, spark))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     check_names(outputs, [*pipeline.output.keys, *pipeline.output.passthrough])
     return replace(encoding, outputs=outputs)
-
-
-def with_nulls(
-    outputs: Sequence[OutputSpec], nullable: Sequence[str] | None = None
-) -> tuple[OutputSpec, ...]:
-    """Those that may be null: of None all but the first.
-
-    Raises:
-        ConfigError: a name is no output's.
-    """
-    names = [output.name for output in outputs]
-    if unknown := [name for name in nullable or () if name not in names]:
-        raise ConfigError(
-            f"output.nullable names {choices(unknown)}, which the model does not predict; it "
-            f"predicts {choices(names)}"
-        )
-    may = names[1:] if nullable is None else nullable
-    return tuple(replace(output, nullable=output.name in may) for output in outputs)
 
 
 def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None:
@@ -140,14 +107,34 @@ def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None
         )
 
 
-def kept_or_new(asked: Asked, night: Night, state: Path) -> Trial:
+def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers | None:
+    """Spark's workers; None where they are on this machine too.
+
+    Args:
+        spark: an application of the caller's, which goes on; None: one of their own.
+    """
+    master = pipeline.spark.master
+    if is_local(master):
+        return None
+
+    def ask_there(asked: Asked, rows: bytes) -> tuple[str, Answer]:
+        from nocturne.spark.trial import ask_worker
+
+        name = f"{pipeline.name}: try the model"
+        with application(pipeline, name, master) if spark is None else nullcontext(spark) as used:
+            return ask_worker(used.context(), asked, rows)
+
+    return ask_there
+
+
+def kept_or_new(asked: Asked, night: Night, state: Path, workers: Workers | None = None) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
     key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)
     path = state / "trials" / f"{ref.name}-{ref.version}-{key[:12]}.json"
     if (kept := _kept(path, asked)) is not None:
         return kept
-    trial = try_model(asked, night)
+    trial = try_model(asked, night, workers=workers)
     if trial.rows:
         write(path, trial, exclusive=True)
         trial = _kept(path, asked) or trial  # of two at once the first one counts for both
@@ -174,17 +161,23 @@ def _possible(outputs: Sequence[OutputSpec], asked: Asked) -> bool:
     return bool(outputs) and all(o.name and o.type != "any" and not o.problem() for o in outputs)
 
 
-def try_model(asked: Asked, night: Night, *, rows: int = TRIAL_ROWS) -> Trial:
+def try_model(
+    asked: Asked, night: Night, *, rows: int = TRIAL_ROWS, workers: Workers | None = None
+) -> Trial:
     """Call the model on some rows.
 
     Args:
         night: where there is no file, or no row in them, nothing is tried, and what is declared
             counts.
         rows: how many, at most.
+        workers: other machines, which score it: theirs is the answer where it fails on this one,
+            which may have less memory, fewer packages or no GPU. None: it is scored here, and if
+            its packages or its GPU are missing, what is declared counts.
 
     Raises:
         ModelError: the model can't be loaded, raises on all rows, ends its process, takes too long
-            or too much memory; or what it returns is not what is declared, or can't be published.
+            or too much memory; what it returns is not what is declared, or can't be published; or
+            the workers too lack its packages or its GPU.
         InputError: a file can't be read, or a row can't become what the model takes.
     """
     what = f"model {asked.model.name} version {asked.model.version}"
@@ -192,20 +185,34 @@ def try_model(asked: Asked, night: Night, *, rows: int = TRIAL_ROWS) -> Trial:
     batch = _first(night, asked.encoding)
     if batch is None:
         return untried
-    answer = _ask(asked, _chosen(batch, rows))
+    file = as_file(_chosen(batch, rows))
+    answer, place = ask(asked, file), ""
+    said = f"nocturne: {what} can't be tried on this machine: {answer.missing or answer.fault}"
+    if answer.trial is None and workers is not None:
+        print(f"{said}. So a Spark worker tries it", file=sys.stderr)
+        host, answer = workers(asked, file)
+        place = f" by a Spark worker on {host}"
+    elif answer.missing or answer.elsewhere:  # scoring will say so, where it is the same there
+        print(f"{said}. What it declares of its outputs counts", file=sys.stderr)
+        return untried
     if answer.trial is not None:
         return answer.trial
-    said = answer.missing or answer.fault
-    if answer.missing or answer.elsewhere:  # scoring will say so, where it is the same there
-        print(
-            f"nocturne: {what} can't be tried on this machine: {said}. What it declares of its "
-            "outputs counts",
-            file=sys.stderr,
-        )
-        return untried
     raise getattr(errors, answer.error)(
-        f"{what} was tried on some rows, and nothing was scored: {said}"
+        f"{what} was tried on some rows{place}, and nothing was scored: "
+        f"{_lacking(answer, asked.device) or answer.fault}"
     )
+
+
+def _lacking(answer: Answer, device: str) -> str:
+    """What the workers lack, and what to do; "" if nothing."""
+    if answer.missing:
+        return (
+            f"it needs a package that is not installed there: {answer.missing}. Install it for "
+            "Spark's workers, then run the same command again"
+        )
+    if answer.elsewhere:
+        return f"scoring.device is {device}, torch sees no GPU there, and on the CPU {answer.fault}"
+    return ""
 
 
 def _first(night: Night, encoding: Encoding) -> pa.RecordBatch | None:
@@ -241,86 +248,3 @@ def _rare(batch: pa.RecordBatch) -> list[int]:
             once = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
             places += [pc.index(column, word).as_py() for word in once.drop_null()[:4]]
     return places
-
-
-def _ask(asked: Asked, rows: pa.RecordBatch) -> Answer:
-    """Start the process, and wait; when this returns, nothing of it runs any more."""
-    with tempfile.TemporaryDirectory(prefix="nocturne-trial-") as name:
-        folder = Path(name)
-        write(folder / ASKED, asked, durable=False)
-        with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_file(file, rows.schema) as ipc:
-            ipc.write_batch(rows)
-        with open(folder / "said", "wb") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "nocturne.trial", name],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that what it starts ends with it
-            )
-            try:
-                fault = _watch(process, folder / READY, asked.seconds, _free())
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if fault:
-            return Answer(fault=fault)
-        if (folder / ANSWER).exists():
-            return read(Answer, folder / ANSWER)
-        return Answer(fault=_died(process.returncode, folder / "said"))
-
-
-def _free() -> int:
-    """The bytes that a trial may take."""
-    return int(_MEMORY * psutil.virtual_memory().available)
-
-
-def _watch(process: subprocess.Popen[bytes], ready: Path, seconds: float, most: int) -> str:
-    """Why it must be ended; "" if it has ended by itself.
-
-    Args:
-        ready: is there as soon as the process has begun with the model.
-    """
-    until, begun = time.monotonic() + _START + seconds, False
-    while True:
-        try:
-            process.wait(_LOOK)
-            return ""
-        except subprocess.TimeoutExpired:
-            pass
-        if not begun and ready.exists():
-            until, begun = time.monotonic() + seconds, True
-        if time.monotonic() > until:
-            return (
-                f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
-                "or for a row, say model.trial_seconds"
-            )
-        if (used := _memory(process.pid)) > most:
-            return (
-                f"it took {used >> 20:,} MiB of memory, more than {_MEMORY:.0%} of what was free "
-                f"({most >> 20:,} MiB); score it on a machine with more, or log a smaller one"
-            )
-
-
-def _memory(pid: int) -> int:
-    """Bytes that a process and its children hold."""
-    total = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += one.memory_info().rss
-    return total
-
-
-def _died(code: int, output: Path) -> str:
-    """How the process ended, and the last line that it wrote."""
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    text = output.read_bytes()[-4096:].decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = f"; its last line was: {lines[-1][:200]}" if lines else ""
-    return (
-        f"its process ended {how} before it answered{last}. Load it in a notebook and predict a "
-        "few rows to see why"
-    )

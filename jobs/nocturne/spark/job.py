@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nocturne.errors import NocturneError, RetryableError
+from nocturne.errors import NocturneError
 from nocturne.records import Run, Split
 from nocturne.rundir import progress_path, result_path, scored_path
 from nocturne.spark.query import score_query
-from nocturne.spark.session import cause_of, gpu_share
-from nocturne.spark.work import guarded, open_run, place, raised
-from nocturne.trouble import explain
+from nocturne.spark.session import gpu_share
+from nocturne.spark.work import guarded, open_run, place, raised, telling
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -94,17 +93,11 @@ def _session() -> SparkSession:
 
 
 def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list[Failure]:
-    try:
+    advice = "What was scored stays; run the same command again to go on from there"
+    with telling("score the splits", advice):
         spark.setJobDescription(f"score {sum(map(len, tasks))} splits")
         work = partial(_work, share)
         failed: list[Failure] = spark.parallelize(tasks, len(tasks)).mapPartitions(work).collect()
-    except Exception as error:
-        if (trouble := explain(str(error), started=True)).terminal:
-            raise trouble.error("Spark's workers can't score the splits") from error
-        raise RetryableError(
-            f"Spark could not score the splits: {cause_of(error)}. What was scored stays; run the "
-            "same command again to go on from there"
-        ) from error
     return failed
 
 
@@ -121,7 +114,7 @@ def _score(run_dir: str, index: int, share: float) -> int:
     from nocturne.split import run_split
 
     run = open_run(run_dir)
-    return run_split(run, run.splits[index], place(run, share)).rows_in
+    return run_split(run, run.splits[index], place(run.pinned.device, share)).rows_in
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:

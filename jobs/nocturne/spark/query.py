@@ -26,10 +26,9 @@ from nocturne.path_columns import of_run
 from nocturne.reading import check_unchanged
 from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
 from nocturne.rundir import Scored, result_path, scored_path
-from nocturne.spark.session import cause_of, fault_of_data
-from nocturne.spark.work import guarded, open_run, place, raised
+from nocturne.spark.session import fault_of_data
+from nocturne.spark.work import guarded, open_run, place, raised, telling
 from nocturne.spark_files import read_files, refuse_untyped
-from nocturne.trouble import explain
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -53,20 +52,17 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
         NocturneError: what a worker raised.
     """
     frame = _fitting(_frame(spark, run), run)
-    try:
-        rows = frame.mapInArrow(partial(_work, run.run_dir, share), _SCHEMA).collect()
-    except Exception as error:
-        if fault := fault_of_data(error):
-            raise InputError(
-                f"Spark can't score the input of {run.pipeline}: {fault}. Nothing was published. "
-                "Correct the data, input.sql or input.options"
-            ) from error
-        if (trouble := explain(str(error), started=True)).terminal:
-            raise trouble.error("Spark's workers can't score the query") from error
-        raise RetryableError(
-            f"Spark could not score the query of {run.pipeline}: {cause_of(error)}. Run the same "
-            "command again; the partition is scored anew"
-        ) from error
+    advice = "Run the same command again; the partition is scored anew"
+    with telling(f"score the query of {run.pipeline}", advice):
+        try:
+            rows = frame.mapInArrow(partial(_work, run.run_dir, share), _SCHEMA).collect()
+        except Exception as error:
+            if fault := fault_of_data(error):
+                raise InputError(
+                    f"Spark can't score the input of {run.pipeline}: {fault}. Nothing was "
+                    "published. Correct the data, input.sql or input.options"
+                ) from error
+            raise
     for row in rows:
         if row["error"]:
             raise raised(row["error"], row["message"])
@@ -229,7 +225,7 @@ def _score(
     task = TaskContext.get()
     split = replace(run.splits[0], index=task.partitionId() if task else 0)
     batches = map(normal, _sized(first, rest, run.pinned.batch_rows))
-    return score_batches(run, split, batches, first.schema, place(run, share))
+    return score_batches(run, split, batches, first.schema, place(run.pinned.device, share))
 
 
 def _sized(

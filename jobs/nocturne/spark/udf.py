@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, InputError
+from nocturne.encoding import Encoding, with_nulls
+from nocturne.errors import ConfigError, InputError, NocturneError
 from nocturne.fitting import casts, check_columns
 from nocturne.normal import normal
 from nocturne.registry import resolve
+from nocturne.requirements import naming, unloadable
 from nocturne.takes import Inputs
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def score_udf(
     cast: Mapping[str, str] | None = None,
     inputs: Inputs | None = None,
     params: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, str] | None = None,
     device: str = "cpu",
     precision: str = "float32",
     micro_batch: int = 1024,
@@ -52,8 +55,16 @@ def score_udf(
 
     Called without arguments it takes the columns of the model's encoding by name; else it takes
     columns in the order of ``columns`` (an attribute of what is returned). The value is the
-    model's output, post-processed, or a struct of its outputs if it has several; null where a
-    row has no prediction. It is an Arrow UDF over an iterator of batches: no pandas on the way.
+    model's output, post-processed, or a struct of its outputs if it has several. It is an Arrow
+    UDF over an iterator of batches: no pandas on the way.
+
+    A query's columns have their types before it has a row, so the model is not tried, as a
+    pipeline tries it: names and types of the outputs are as the model declares them, or
+    ``outputs`` does (``double``, where neither says one). A row without a prediction is null, and
+    so is a prediction that its type can't hold, a fraction of ``long`` or a text of ``double``:
+    it is never cut, though ``float`` rounds a double. Of several outputs all but the first may be
+    null by themselves.
+
     What a pipeline would refuse of a column's type, it refuses too (docs/pipeline.md): Spark's
     ``timestamp`` where the session's zone is not UTC, a decimal for a float, unless ``cast`` says
     what the model is to see.
@@ -70,12 +81,16 @@ def score_udf(
             ``double`` ...
         inputs, params: what the model is given, as ``model.inputs`` and ``model.params`` of a
             pipeline.
+        outputs: name -> type of what the model gives, as ``model.outputs`` of a pipeline, for a
+            model that does not declare it, or not rightly.
         device, precision: where and how the model runs: ``cpu | cuda``, ``float32 | bfloat16``.
         micro_batch: rows through the model at once.
 
     Raises:
-        ConfigError: ``model_uri`` is neither, or the model takes no such ``inputs`` or ``params``.
-        ModelError: there is no such model, or it can't be scored.
+        ConfigError: ``model_uri`` is neither; the model takes no such ``inputs`` or ``params``; or
+            ``outputs`` has a word that is no type, or an encoding spec says them.
+        ModelError: there is no such model, or it can't be scored. In the query that uses it: it
+            can't be loaded, lacks a package, or returns what is not declared.
         InputError: in the query that uses it: a column's type does not fit the model.
     """
     import mlflow
@@ -103,7 +118,8 @@ def score_udf(
         inputs=inputs,
         params=params,
     )
-    encoding, ref = model.encoding, model.ref
+    encoding, ref = model.with_outputs(outputs or {}).complete(), model.ref
+    encoding = replace(encoding, outputs=with_nulls(encoding.outputs))
     # A name of its own each time: Spark refuses another file of a name that it has.
     archive = store / f"{store.name}-{ref.sha256[:16]}.zip"
     with zipfile.ZipFile(archive, "w", strict_timestamps=False) as packed:
@@ -111,9 +127,8 @@ def score_udf(
             packed.write(path, Path("model") / path.relative_to(ref.path))
     spark.sparkContext.addFile(str(archive))
     columns = list(encoding.columns)
-    outputs = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
-    several = len(outputs) > 1
-    kind: Any = StructType([StructField(*o) for o in outputs]) if several else outputs[0][1]
+    given = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
+    kind: Any = StructType([StructField(*o) for o in given]) if len(given) > 1 else given[0][1]
     settings = {"device": device, "precision": precision}
     name, spec, backend, told = archive.name, encoding.to_json(), ref.backend, dict(cast or {})
 
@@ -124,8 +139,8 @@ def score_udf(
     def alone(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         yield from scored((batch,) for batch in batches)
 
-    taken, given = (scored, tuple[pa.Array, ...]) if len(columns) > 1 else (alone, pa.Array)
-    taken.__annotations__ = {"batches": Iterator[given], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
+    taken, batch = (scored, tuple[pa.Array, ...]) if len(columns) > 1 else (alone, pa.Array)
+    taken.__annotations__ = {"batches": Iterator[batch], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
     udf = arrow_udf(taken, kind)
 
     def column(*arguments: Any) -> Column:
@@ -151,9 +166,7 @@ def _score(
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.Array]:
     """In a Python worker: predictions, null where a row has none."""
-    import pyarrow.compute as pc
-
-    from nocturne.engine import REASON, score_cast
+    from nocturne.engine import score_cast
 
     first = next(batches, None)
     if first is None:
@@ -169,28 +182,50 @@ def _score(
     wanted = casts(encoding, first.schema, told)
     model = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
     read = map(normal, chain([first], batches))
-    for _, _, done in score_cast(read, model, encoding, wanted, micro_batch=micro_batch):
-        good = done.column(REASON).is_null()
-        values = [
-            v if done.column(REASON).null_count == len(v)
-            else pc.if_else(good, v, pa.scalar(None, v.type))
-            for v in (done.column(output.name) for output in encoding.outputs)
-        ]  # fmt: skip
-        names = [output.name for output in encoding.outputs]
-        yield values[0] if len(values) == 1 else pa.StructArray.from_arrays(values, names)
+    with naming(_folder(archive), "run the query again"):
+        for _, _, done in score_cast(read, model, encoding, wanted, micro_batch=micro_batch):
+            yield _values(done, encoding)
+
+
+def _values(done: pa.RecordBatch, encoding: Encoding) -> pa.Array:
+    """The predictions as one column, null in the rows that have a reason."""
+    import pyarrow.compute as pc
+
+    from nocturne.engine import REASON
+
+    lost = done.column(REASON)
+    values = [
+        v if lost.null_count == len(v) else pc.if_else(lost.is_null(), v, pa.scalar(None, v.type))
+        for v in (done.column(output.name) for output in encoding.outputs)
+    ]
+    names = [output.name for output in encoding.outputs]
+    return values[0] if len(values) == 1 else pa.StructArray.from_arrays(values, names)
 
 
 @lru_cache(maxsize=4)
-def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, str], ...]) -> Any:
-    """Unpacked and loaded once a process; torch with one thread, as its task has one core."""
-    import torch
+def _folder(archive: str) -> Path:
+    """The model's files, unpacked once a process."""
     from pyspark import SparkFiles
 
-    from nocturne.split import load_backend
-
-    torch.set_num_threads(1)
     packed = SparkFiles.get(archive)
     folder = Path(f"{packed}-{os.getpid()}")  # in a folder that Spark deletes at the end
     with zipfile.ZipFile(packed) as files:
         files.extractall(folder)
-    return load_backend(backend)(str(folder / "model"), Encoding.from_json(spec), **dict(settings))
+    return folder / "model"
+
+
+@lru_cache(maxsize=4)
+def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, str], ...]) -> Any:
+    """Loaded once a process; torch with one thread, as its task has one core."""
+    import torch
+
+    from nocturne.split import load_backend
+
+    torch.set_num_threads(1)
+    folder = str(_folder(archive))
+    try:
+        return load_backend(backend)(folder, Encoding.from_json(spec), **dict(settings))
+    except NocturneError:
+        raise
+    except Exception as error:
+        raise unloadable(folder, error) from error

@@ -7,7 +7,8 @@ needs no torch.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,11 +19,13 @@ from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.hiding import said_by
 from nocturne.records import Run, read
+from nocturne.spark.session import cause_of
+from nocturne.trouble import explain
 
 if TYPE_CHECKING:
     from nocturne.split import Place
 
-__all__ = ["guarded", "open_run", "place", "raised"]
+__all__ = ["guarded", "open_run", "place", "raised", "telling"]
 
 T = TypeVar("T")
 
@@ -40,15 +43,16 @@ def _run(run_dir: str, written: int) -> Run:
     return read(Run, Path(run_dir) / "run.json")
 
 
-def place(run: Run, share: float) -> Place:
+def place(device: str, share: float = 1.0) -> Place:
     """The GPU that Spark gave this task, or one by turns where Spark was told of none.
 
     Args:
+        device: that is wanted; on the CPU any place will do.
         share: of a GPU's memory that each task may take.
     """
     from nocturne.split import Place
 
-    if run.pinned.device == "cpu":
+    if device == "cpu":
         return Place()
     from pyspark import TaskContext
 
@@ -79,6 +83,27 @@ def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str
     except Exception as failure:  # one bad split must not end the other nights' job
         traceback.print_exc()
         return None, "RetryableError", f"{what}: {type(failure).__name__}: {failure}"
+
+
+@contextmanager
+def telling(what: str, advice: str) -> Iterator[None]:
+    """On the driver, around a job: says why Spark's workers can't do ``what``.
+
+    Args:
+        advice: what to do where it may pass.
+
+    Raises:
+        MachineError: they never can, as they are.
+        RetryableError: Spark itself failed (a worker was lost, memory).
+    """
+    try:
+        yield
+    except NocturneError:
+        raise
+    except Exception as error:
+        if (trouble := explain(str(error), started=True)).terminal:
+            raise trouble.error(f"Spark's workers can't {what}") from error
+        raise RetryableError(f"Spark could not {what}: {cause_of(error)}. {advice}") from error
 
 
 def raised(error: str, message: str) -> NocturneError:

@@ -38,6 +38,7 @@ from nocturne.errors import NocturneError
 from nocturne.fitting import casts
 from nocturne.hiding import lacking, said_by
 from nocturne.records import read, write
+from nocturne.requirements import lacks
 from nocturne.split import load_backend
 from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked, Trial
 
@@ -79,11 +80,9 @@ def _answer(asked: Asked, rows: pa.RecordBatch) -> Answer:
         return _try(asked, rows, device, time.monotonic() + 0.8 * asked.seconds)
     except NocturneError as error:
         return Answer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
-    except ImportError as error:
-        return Answer(missing=str(error))
     except Exception as error:
         if (failed := lacking(error)) is not None:
-            return Answer(missing=str(failed))
+            return Answer(missing=lacks(asked.model.path, failed))
         return Answer(fault=f"it can't be loaded: {said_by(error)}", elsewhere=elsewhere)
 
 
