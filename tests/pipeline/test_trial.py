@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ from nocturne.records import ModelRef
 from nocturne.registry import Resolved
 from nocturne.tracking import connect, experiment_id
 from nocturne.trial import Answer, Asked
-from nocturne.trial.process import _died, _watch
 
 from .conftest import night_of, scored
 
@@ -182,41 +180,6 @@ def test_an_encoding_spec_names_one_output_of_two_that_come(
 
     answer = _answer(asked, sample(20).combine_chunks().to_batches()[0])
     assert answer.fault.startswith("the model returned 2 outputs, the encoding spec names 1")
-
-
-@pytest.fixture
-def python() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Runs a line of Python in a process of its own."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(line: str) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-S", "-c", line]))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def test_a_trial_has_a_time_and_a_memory(python: Any, tmp_path: Path) -> None:
-    sleeps, ready = "import time; time.sleep(60)", tmp_path / "ready"
-    ready.touch()
-    assert _watch(python("pass"), ready, 60, 1 << 40) == ""
-    said = _watch(python(sleeps), ready, 0.3, 1 << 40)
-    assert said.startswith("it has not answered after 0.3 seconds")
-    eats = python(f"held = bytearray(200 << 20); {sleeps}")
-    assert "more than 80% of what was free (64 MiB)" in _watch(eats, ready, 60, 64 << 20)
-
-
-def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
-    child, ready = python("import os; os.abort()"), tmp_path / "ready"
-    assert _watch(child, ready, 60, 1 << 40) == ""
-    (tmp_path / "said").write_text("first\nlast words\n\n")
-    said = _died(child.returncode, tmp_path / "said")
-    assert said.startswith(
-        "its process ended by SIGABRT before it answered; its last line was: last"
-    )
 
 
 def test_rows_with_nulls_and_rare_words_are_among_those_that_are_tried() -> None:
