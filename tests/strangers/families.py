@@ -121,8 +121,10 @@ def sklearn_words(_: Path) -> Stranger:
 
     fitted = RandomForestClassifier(n_estimators=5, random_state=0).fit(TRAIN, SPECIES[CLASS])
     said = fitted.predict(NIGHT)
+    trusted = {"skops_trusted_types": ["sklearn.tree._tree.Tree"]}  # as MLflow's error says
+    signature = infer_signature(TRAIN, said)
     return Stranger(
-        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": infer_signature(TRAIN, said)}
+        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": signature, **trusted}
     )
 
 
