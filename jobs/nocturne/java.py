@@ -18,7 +18,7 @@ _PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-j
 """Debian 12 has the first of them, 13 the second."""
 
 ADVICE = """Spark needs Java 17 or newer. Install it with one of
-  Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless   (Debian 13: openjdk-21-jre-headless)
+  Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless   (Debian 13: openjdk-21-...)
   macOS:           brew install openjdk@17
   conda:           conda install -c conda-forge openjdk=17
 and see that `java -version` finds it, or set JAVA_HOME."""

@@ -47,13 +47,13 @@ def families() -> list[Any]:
     ]
 
 
+@pytest.mark.usefixtures("_spark")
 @pytest.mark.parametrize("family", families())
 def test_a_stranger_is_scored_as_it_scores_itself(
     family: Family,
     strangers: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    _spark: None,
 ) -> None:
     if missing := [name for name in family.packages if importlib.util.find_spec(name) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed: `make e2e` installs it")
