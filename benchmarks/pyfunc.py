@@ -2,9 +2,9 @@
 
     PYTHONPATH=jobs:. python -m benchmarks.pyfunc
 
-CPU seconds for 90,000 rows of 10 columns, medians: calling the model directly on a frame that is there,
-and the engine's encode, predict and convert on RecordBatches (the frame is made there). xgboost and
-lightgbm are measured where they are installed (the extra ``strangers``).
+CPU seconds for 90,000 rows of 10 columns, medians: calling the model directly on a frame that is
+there, and the engine's encode, predict and convert on RecordBatches (it makes the frame). xgboost
+and lightgbm are measured where they are installed (the extra ``strangers``).
 """
 
 from __future__ import annotations
@@ -69,33 +69,34 @@ def _cpu(call: Callable[[], Any]) -> float:
     return statistics.median(found)
 
 
+def _row(name: str, frame: pd.DataFrame, target: Any) -> str:
+    """A line of the table."""
+    flavor, model = MODELS[name](frame, target)
+    batches = pa.Table.from_pandas(frame, preserve_index=False).to_batches(max_chunksize=65_536)
+    found = [_cpu(lambda: model.predict(frame))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "m")
+        signature = infer_signature(frame, model.predict(frame[:9]))
+        flavor.save_model(model, path, signature=signature)
+        encoding = encoding_of_signature(ModelRef(name, 1, "", "pyfunc", "0" * 64, path))
+        loaded = load(path, encoding)
+        for size in SIZES:
+            found.append(
+                _cpu(lambda n=size: list(score(batches, loaded, encoding, micro_batch=n)))  # type: ignore[misc]
+            )
+    return f"| {name} | " + " | ".join(f"{seconds:.3f}" for seconds in found) + " |"
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     random = np.random.default_rng(1)
     frame = pd.DataFrame(
         random.normal(size=(ROWS, COLUMNS)), columns=[f"x{n}" for n in range(COLUMNS)]
     )
-    target = frame.sum(axis=1)
-    batches = pa.Table.from_pandas(frame, preserve_index=False).to_batches(max_chunksize=65_536)
     print("| model | direct |", " | ".join(f"engine, {size:,} rows a call" for size in SIZES), "|")
-    for name, make in MODELS.items():
-        if find_spec(name) is None:
-            continue
-        flavor, model = make(frame, target)
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "m")
-            flavor.save_model(
-                model, path, signature=infer_signature(frame, model.predict(frame[:9]))
-            )
-            ref = ModelRef(name, 1, "version 1", "pyfunc", "0" * 64, path)
-            encoding = encoding_of_signature(ref)
-            loaded = load(path, encoding)
-
-            def engine(size: int) -> float:
-                return _cpu(lambda: list(score(batches, loaded, encoding, micro_batch=size)))
-
-            direct = _cpu(lambda: model.predict(frame))
-            print(f"| {name} | {direct:.3f} |", " | ".join(f"{engine(s):.3f}" for s in SIZES), "|")
+    for name in MODELS:
+        if find_spec(name) is not None:
+            print(_row(name, frame, frame.sum(axis=1)), flush=True)
 
 
 if __name__ == "__main__":

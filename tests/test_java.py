@@ -27,6 +27,21 @@ def test_a_java_that_is_too_old_or_broken_is_not_taken(tmp_path: Path) -> None:
     assert java.version(str(tmp_path / "nothing")) is None
 
 
+def test_the_java_that_this_debian_has_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 13 has no openjdk-17; apt-get is a script here, which says what it was asked."""
+    apt = tmp_path / "apt-get"
+    apt.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncase "$*" in *openjdk-17*) exit 100;; esac\n'
+    )
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    java._install()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-1] == "-qq -y install openjdk-21-jre-headless"
+
+
 def test_missing_java_names_the_commands_that_fix_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
     script = Path(java.__file__)

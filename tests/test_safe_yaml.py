@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nocturne.errors import ConfigError, ModelError
@@ -104,6 +104,7 @@ def test_anchors_and_merges_that_people_write_are_read() -> None:
     assert found["list"] == [{"a": 1, "b": 2}] * 2
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text("abcxyz<", max_size=4), PLAIN, min_size=1))
 def test_what_yaml_writes_is_read_as_it_was(value: dict[str, object]) -> None:
     assert load_yaml(yaml.safe_dump(value), "x") == value

@@ -14,10 +14,11 @@ from pathlib import Path
 
 __all__ = ["ADVICE", "find", "version"]
 
-_PACKAGE = "openjdk-17-jre-headless"
+_PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
+"""Debian 12 has the first of them, 13 the second."""
 
 ADVICE = """Spark needs Java 17 or newer. Install it with one of
-  Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless
+  Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless   (Debian 13: openjdk-21-...)
   macOS:           brew install openjdk@17
   conda:           conda install -c conda-forge openjdk=17
 and see that `java -version` finds it, or set JAVA_HOME."""
@@ -43,18 +44,29 @@ def version(java: str) -> int | None:
     return int(found.group(1))
 
 
+def _install() -> None:
+    """The oldest that this release of Debian has."""
+    subprocess.run(["apt-get", "-qq", "update"], check=False)
+    for package in _PACKAGES:
+        tried = subprocess.run(
+            ["apt-get", "-qq", "--simulate", "install", package], capture_output=True, check=False
+        )
+        if tried.returncode == 0:
+            print(f"nocturne: no Java 17 or newer here: installing Debian's {package}", flush=True)
+            subprocess.run(["apt-get", "-qq", "-y", "install", package], check=False)
+            return
+
+
 def main() -> int:
     """Exit code 0 if Java is fit; as root on Debian it is installed first if need be."""
     java = find()
     if java and (version(java) or 0) >= 17:
         return 0
     if os.geteuid() == 0 and Path("/etc/debian_version").exists() and "--install" in sys.argv:
-        print(f"nocturne: no Java 17 or newer here: installing Debian's {_PACKAGE}", flush=True)
-        commands = (["apt-get", "-qq", "update"], ["apt-get", "-qq", "-y", "install", _PACKAGE])
-        if all(subprocess.run(command, check=False).returncode == 0 for command in commands):
-            java = find()
-            if java and (version(java) or 0) >= 17:
-                return 0
+        _install()
+        java = find()
+        if java and (version(java) or 0) >= 17:
+            return 0
     said = f"found {java}, which is too old or lacks jdk.incubator.vector" if java else "no java"
     print(f"nocturne: {said}. {ADVICE}", file=sys.stderr)
     return 1

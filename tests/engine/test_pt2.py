@@ -227,6 +227,29 @@ def _load(archive: tuple[str, Any, dict[str, bytes]], program: Any) -> None:
             graph(torch.from_numpy(X), torch.from_numpy(CODE))
 
 
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("setting", [0, 1, 2, 3])
+def test_a_precision_that_is_none_does_not_stay_on(
+    archive: tuple[str, Any, dict[str, bytes]],
+    setting: int,
+    checked: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker scores other models after it: torch leaves its autocast on where that fails."""
+    _, program, _ = archive
+    nodes = program["graph_module"]["graph"]["nodes"]
+    [at] = [n for n, node in enumerate(nodes) if node["target"].endswith(".wrap_with_autocast")]
+    if not checked:
+        monkeypatch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+    way = ("graph_module", "graph", "nodes", at, "inputs", setting, "arg")
+    try:
+        with pytest.raises(ModelError, match="settings that are none"):
+            _load(archive, _with(program, way, {"as_ints": [1]}))
+        assert not torch.is_autocast_enabled("cpu")
+    finally:
+        torch.set_autocast_enabled("cpu", False)
+
+
 @settings(max_examples=60)
 @given(data=st.data(), text=_HOSTILE, checked=st.booleans())
 def test_no_text_of_a_file_becomes_python(
@@ -244,6 +267,7 @@ def test_no_text_of_a_file_becomes_python(
         with suppress(ModelError):
             _load(archive, _with(program, way, text))
     assert not _MADE
+    assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.parametrize("checked", [True, False])

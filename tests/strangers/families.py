@@ -121,8 +121,10 @@ def sklearn_words(_: Path) -> Stranger:
 
     fitted = RandomForestClassifier(n_estimators=5, random_state=0).fit(TRAIN, SPECIES[CLASS])
     said = fitted.predict(NIGHT)
+    trusted = {"skops_trusted_types": ["sklearn.tree._tree.Tree"]}  # as MLflow's error says
+    signature = infer_signature(TRAIN, said)
     return Stranger(
-        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": infer_signature(TRAIN, said)}
+        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": signature, **trusted}
     )
 
 
@@ -139,7 +141,7 @@ def sklearn_integers(_: Path) -> Stranger:
 
 @family(
     "sklearn",
-    "`pyfunc_predict_fn=\"predict_proba\"`",
+    '`pyfunc_predict_fn="predict_proba"`',
     "columns",
     "`probability_<class>` each (double)",
     exact=False,
@@ -321,7 +323,8 @@ def onnx_classifier(_: Path) -> Stranger:
     fitted = LogisticRegression().fit(single(TRAIN), CLASS)
     made = to_onnx(fitted, single(TRAIN)[:1], options={id(fitted): {"zipmap": False}})
     session = onnxruntime.InferenceSession(made.SerializeToString())
-    said = dict(zip(["label", "probabilities"], session.run(None, {"X": single(NIGHT)})))
+    label, probabilities = session.run(None, {"X": single(NIGHT)})
+    said = {"label": label, "probabilities": probabilities}
     signature = infer_signature({"X": single(TRAIN)}, said)
     return Stranger(mlflow.onnx.log_model, (made,), NIGHT, said, {"signature": signature})
 
@@ -364,7 +367,8 @@ def torch_encoded(_: Path) -> Stranger:
 def torch_plain(_: Path) -> Stranger:
     network = _network(torch.nn.Linear(8, 1))
     said = _said(network)
-    options = {"signature": infer_signature(single(TRAIN), said), "input_example": single(TRAIN)[:5]}
+    signature = infer_signature(single(TRAIN), said)
+    options = {"signature": signature, "input_example": single(TRAIN)[:5]}
     return Stranger(
         mlflow.pytorch.log_model, (network,), NIGHT, {"prediction": said[:, 0]}, options
     )
@@ -372,7 +376,7 @@ def torch_plain(_: Path) -> Stranger:
 
 @family(
     "pytorch",
-    "`serialization_format=\"pickle\"`",
+    '`serialization_format="pickle"`',
     "a tensor [-1, 4]",
     "`prediction` (float)",
     pickled=True,

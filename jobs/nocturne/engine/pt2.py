@@ -167,6 +167,8 @@ class _Graph:
                 values = [(i["name"], self.value(i["arg"]), i.get("kind")) for i in node["inputs"]]
                 args = tuple(v for name, v, kind in values if kind != 2 or not name)
                 kwargs = {_keyword(name): v for name, v, kind in values if kind == 2 and name}
+            if target.endswith(".wrap_with_autocast"):
+                _check_autocast(*args)
             made = self.graph.call_function(function, args, kwargs)
             outputs = node["outputs"]
             alone = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
@@ -288,6 +290,15 @@ def _function(target: str) -> Callable[..., Any]:
             "with this torch"
         ) from None
     return getattr(getattr(getattr(torch.ops, space), packet), overload)  # type: ignore[no-any-return]
+
+
+def _check_autocast(*args: Any) -> None:
+    """Of its four settings the types: torch's ``autocast`` sets one after the other, and where one
+    is wrong those before it stay set, for all that the thread computes from then on.
+    """
+    kinds = (str, torch.dtype | None, bool, bool | None)
+    if len(args) < len(kinds) or not all(map(isinstance, args, kinds)):
+        raise ValueError("a region of another precision with settings that are none")
 
 
 def _by_schema(
