@@ -276,7 +276,7 @@ def test_outputs_that_the_signature_does_not_say_are_written(
 ) -> None:
     plain_table(root)
     written = run(model="plain")[0]
-    chosen = choose("plain", registered, tmp_path / "store", allow_pickle=False)
+    chosen = choose("plain", tmp_path / "store", registered, allow_pickle=False)
     found = (
         OutputSpec("label", type="string"),
         OutputSpec("v", type="float32", length=3, nullable=True),

@@ -46,6 +46,7 @@ def version(java: str) -> int | None:
 
 def _install() -> None:
     """The oldest that this release of Debian has."""
+    asks_nothing = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "-qq", "update"], check=False)
     for package in _PACKAGES:
         tried = subprocess.run(
@@ -53,7 +54,8 @@ def _install() -> None:
         )
         if tried.returncode == 0:
             print(f"nocturne: no Java 17 or newer here: installing Debian's {package}", flush=True)
-            subprocess.run(["apt-get", "-qq", "-y", "install", package], check=False)
+            install = ["apt-get", "-qq", "-y", "install", package]
+            subprocess.run(install, check=False, env=asks_nothing)
             return
 
 
