@@ -343,7 +343,7 @@ def test_a_module_that_can_not_be_exported_is_said_with_its_inputs(tracking: str
 
 
 def test_outputs_that_the_encoding_does_not_name_are_refused(tracking: str) -> None:
-    with pytest.raises(ModelError, match="returned 2 outputs, the encoding spec names 1"):
+    with pytest.raises(ModelError, match="returned 2 outputs, and 1 are declared"):
         contract.log_torch_model(TwoOutputs(), ENCODING, DATA, name="two")
 
 

@@ -72,6 +72,12 @@ Please increase heap size using the --driver-memory option""",
         "Spark is given too little memory",
         True,
     ),
+    "collectors": (
+        "Error occurred during initialization of VM\nMultiple garbage collectors selected\n",
+        "Multiple garbage collectors selected",
+        "Java does not take its options",
+        True,
+    ),
     "locale": (
         """: java.nio.file.InvalidPathException: Malformed input or input contains unmappable \
 characters: /srv/Größe/blockmgr-f1624db8

@@ -93,7 +93,8 @@ _OF_THE_START = (
            "there is no Java that Spark can run on",
            "Install Java 17 or newer, or set JAVA_HOME; `nocturne doctor` says how"),
     _Known(r"Unrecognized (?:VM )?option:? (?P<name>\S+)|Invalid (?:maximum|initial) heap size"
-           r"|Too small (?:maximum|initial) heap|Conflicting collector|Error opening zip file",
+           r"|Too small (?:maximum|initial) heap|Conflicting collector|Multiple garbage collectors"
+           r"|Error opening zip file",
            "Java does not take its options", _CONF),
     _Known(r"System memory \d+ must be at least|Executor memory \d+ must be at least",
            "Spark is given too little memory", "Raise spark.driver.memory in spark.conf"),

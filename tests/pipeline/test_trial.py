@@ -179,7 +179,7 @@ def test_an_encoding_spec_names_one_output_of_two_that_come(
     from nocturne.trial.__main__ import _answer
 
     answer = _answer(asked, sample(20).combine_chunks().to_batches()[0])
-    assert answer.fault.startswith("the model returned 2 outputs, the encoding spec names 1")
+    assert answer.fault.startswith("the model returned 2 outputs, and 1 are declared")
 
 
 def test_rows_with_nulls_and_rare_words_are_among_those_that_are_tried() -> None:

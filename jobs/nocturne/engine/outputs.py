@@ -110,8 +110,8 @@ def _chosen(found: Named, outputs: Sequence[OutputSpec]) -> list[Array]:
     if not by_name(found, outputs):
         if len(found) != len(wanted):
             raise ModelError(
-                f"the model returned {len(found)} outputs, the encoding spec names "
-                f"{len(wanted)}: {', '.join(wanted)}"
+                f"the model returned {len(found)} outputs, and {len(wanted)} are declared (in its "
+                f"encoding spec, its signature or model.outputs): {', '.join(wanted)}"
             )
         return list(found.values())
     lacking = [name for name in wanted if name not in found]
