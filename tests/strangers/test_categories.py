@@ -65,7 +65,7 @@ def test_codes_are_those_of_training(
     strangers: Project, make: Callable[[str], tuple[Any, Any]], api: str
 ) -> None:
     log, model = make(api)
-    name = f"{make.__name__[1:]}_{api}"
+    name = f"{make.__name__[1:]}_{api}_of_categories"
     strangers.register(log, name, model, signature=infer_signature(FRAME, Y))
     done = strangers.score(name, NIGHT)
     assert done.reasons == {}
