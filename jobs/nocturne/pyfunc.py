@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -42,12 +42,17 @@ _PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_prob
 class PyfuncModel:
     """A pyfunc model; ``nocturne.returned`` says what it may return.
 
+    What it does with a row may cost, and may depend on the others: it is given the rows that there
+    are, and no others.
+
     Args:
         given: makes of encoded rows what the model takes.
         params: what it is given with every batch.
         outputs: the prediction columns that are made of it.
         classes: names of the columns of a classifier's probabilities.
     """
+
+    padded = False
 
     def __init__(
         self,
@@ -61,14 +66,16 @@ class PyfuncModel:
         self.outputs, self.classes = outputs, classes
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
-        result = self.model.predict(self.given(encoded), params=self.params or None)
+        with _staying():
+            result = self.model.predict(self.given(encoded), params=self.params or None)
         return arrays(result, len(encoded[0]), self.outputs, self.classes)
 
 
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
-    model = mlflow.pyfunc.load_model(path)
+    with _staying():
+        model = mlflow.pyfunc.load_model(path)
     _unchecked(model, encoding)
     first = encoding.inputs[0]
     if first.encoder == "frame":
@@ -77,6 +84,19 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
     return PyfuncModel(model, given, encoding.params, encoding.outputs, _classes(model))
+
+
+@contextmanager
+def _staying() -> Iterator[None]:
+    """A model that ends the process has failed, and nothing else has.
+
+    Raises:
+        RuntimeError: it has tried to.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError("it called sys.exit") from error
 
 
 def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
@@ -102,8 +122,9 @@ def _unchecked(model: mlflow.pyfunc.PyFuncModel, encoding: Encoding) -> None:
 
 
 def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
-    """Arrays by name, or the only one where it has none."""
-    made: dict[str, NDArray[Any]] = dict(zip(names, encoded, strict=True))
+    """Arrays by name, or the only one where it has none; the model may write into them."""
+    copies = map(np.array, encoded)
+    made: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
     return made[names[0]] if not names[0] else made
 
 

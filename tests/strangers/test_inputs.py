@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.pipeline import prepare
 from nocturne.pipeline.verifying import verify_partition
 from pipeline.conftest import night_of
-from strangers.conftest import DAY, Project, night
+from pipeline.conftest import scored as pipeline_scored
+from strangers.conftest import DAY, Project, night, read
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.normal(size=(200, 4))
@@ -157,6 +159,69 @@ def test_a_float_that_is_null_is_nan(strangers: Project) -> None:
     )  # fmt: skip
     table = TABLE.slice(0, 2).set_column(0, "a", pa.array([None, 1.0]))
     assert strangers.score("missing", table, inputs=NAMES).column() == [1.0, 0.0]
+
+
+def test_an_array_has_the_rows_that_there_are(strangers: Project) -> None:
+    """A frame has too: what a model does with a row may cost, or depend on the others."""
+
+    class Count(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            return np.full(len(model_input), float(len(model_input)))
+
+    signature = infer_signature(X, Y)
+    strangers.register(mlflow.pyfunc.log_model, "count", python_model=Count(), signature=signature)
+    assert set(strangers.score("count", TABLE, inputs=NAMES).column()) == {200.0}
+
+
+def test_a_model_may_write_into_what_it_is_given(strangers: Project) -> None:
+    """And raise then: rows that are tried again are those of the table."""
+
+    class Writes(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            model_input += 1
+            if (model_input[:, 0] == 151).any():
+                raise ValueError("no")
+            return model_input[:, 0].copy()
+
+    signature = infer_signature(X, Y)
+    strangers.register(
+        mlflow.pyfunc.log_model, "writes", python_model=Writes(), signature=signature
+    )
+    numbers = np.arange(200.0)
+    table = pa.table({"a": numbers, "b": numbers, "c": numbers, "d": numbers})
+    scored = strangers.pipeline("writes", table, {"inputs": NAMES}, scoring={"micro_batch": 100})
+    done = read(pipeline_scored(scored, DAY))
+    assert done.column() == [n + 1 for n in numbers if n != 150]
+    assert list(done.reasons) == [150]
+    lists = pa.table({"v": [[n, n, n, n] for n in numbers[:100]]})
+    assert strangers.score("writes", lists, inputs=["v"]).column() == [n + 1 for n in range(100)]
+
+
+def test_a_model_that_ends_the_process_has_failed_on_its_rows(strangers: Project) -> None:
+    class Ends(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            if (model_input[:, 0] == X[150, 0]).any():
+                sys.exit("no")
+            return model_input[:, 0]
+
+    signature = infer_signature(X, Y)
+    strangers.register(mlflow.pyfunc.log_model, "ends", python_model=Ends(), signature=signature)
+    done = strangers.score("ends", TABLE, inputs=NAMES)
+    assert done.reasons == {150: "the model raised RuntimeError: it called sys.exit"}
+    assert len(done.column()) == 199
+
+
+def test_what_costs_and_says_nothing_of_its_outputs_is_refused(strangers: Project) -> None:
+    class Words(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            return ["came"] * len(model_input)
+
+    strangers.register(mlflow.pyfunc.log_model, "words", python_model=Words())
+    model = {"inputs": NAMES, "calls": "costly"}
+    with pytest.raises(ConfigError, match="say so in model.outputs"):
+        strangers.score("words", TABLE, **model)
+    done = strangers.score("words", TABLE, **model, outputs={"word": "string"})
+    assert set(done.column("word")) == {"came"}
 
 
 def test_text_by_type_hint_and_by_columns_without_names(strangers: Project) -> None:

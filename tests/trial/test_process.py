@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from nocturne.trial.process import _died, _watch
+from nocturne.trial.process import _died, _watch, as_file
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def test_a_trial_has_a_time_and_a_memory(python: Any, tmp_path: Path) -> None:
 def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
     child, ready = python("import os; os.abort()"), tmp_path / "ready"
     assert _watch(child, ready, 60, 1 << 40) == ""
-    (tmp_path / "said").write_text("first\nlast words\n\n")
-    said = _died(child.returncode, tmp_path / "said")
+    (tmp_path / "said").write_text("first\nlast words of Ann Smith\n\n")
+    rows = as_file(pa.record_batch({"name": ["Ann Smith", None]}))
+    said = _died(child.returncode, tmp_path / "said", rows)
     assert said.startswith(
-        "its process ended by SIGABRT before it answered; its last line was: last"
+        "its process ended by SIGABRT before it answered; its last line was: last words of <name>."
     )

@@ -194,7 +194,7 @@ def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:
     """Rows ``start`` to ``stop``: arrays padded to ``size`` by repeating the last of them.
 
     A compiled graph then always sees the same shape, so that a row's bits do not depend on how
-    many rows came with it. A frame is never padded: what its model does with a row may cost.
+    many rows came with it. A frame is never padded.
     """
     index = np.minimum(np.arange(start, start + size), stop - 1) if stop - start < size else None
     return [

@@ -17,7 +17,11 @@ Raw = Sequence[Array] | Mapping[str, Array]
 
 
 class Model(Protocol):
-    """Takes the arguments of one micro-batch and gives its raw outputs."""
+    """Takes the arguments of one micro-batch and gives its raw outputs.
+
+    One with a false ``padded`` is given the rows that there are; any other always as many as a
+    micro-batch has, so that a compiled graph always sees the same shape.
+    """
 
     def predict(self, encoded: Encoded) -> Raw: ...
 

@@ -170,7 +170,8 @@ def _predict(
 
     A batch that raises is halved until the bad rows are alone: O(bad x log rows) calls.
     """
-    given = rows(encoded, start, stop, size)
+    padded = getattr(model, "padded", True)
+    given = rows(encoded, start, stop, size if padded else stop - start)
     try:
         raw = model.predict(given)
     except NocturneError:

@@ -87,10 +87,20 @@ def tried(
     )
     if pipeline.model.calls == "costly":
         night = replace(night, files=())
+        _require_outputs(encoding, resolved)
     trial = kept_or_new(asked, night, state, workers_of(pipeline, spark))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     check_names(outputs, [*pipeline.output.keys, *pipeline.output.passthrough])
     return replace(encoding, outputs=outputs)
+
+
+def _require_outputs(encoding: Encoding, resolved: Resolved) -> None:
+    """Raises: ConfigError if nothing says what a model gives that is not tried."""
+    if not encoding.outputs or any(output.type == "any" for output in encoding.outputs):
+        raise ConfigError(
+            f"model.calls is costly, so {resolved.ref.name} is not tried, and its signature does "
+            "not say what it gives: say so in model.outputs, as {score: double}"
+        )
 
 
 def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 
+from nocturne.hiding import said_by
 from nocturne.records import read, write
 from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked
 
@@ -71,7 +72,7 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
             return Answer(fault=fault)
         if (folder / ANSWER).exists():
             return read(Answer, folder / ANSWER)
-        return Answer(fault=_died(process.returncode, folder / "said"))
+        return Answer(fault=_died(process.returncode, folder / "said", rows))
 
 
 def _free() -> int:
@@ -117,12 +118,15 @@ def _memory(pid: int) -> int:
     return total
 
 
-def _died(code: int, output: Path) -> str:
-    """How the process ended, and the last line that it wrote."""
+def _died(code: int, output: Path, rows: bytes) -> str:
+    """How the process ended, and the last line that it wrote, without values of the rows."""
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     text = output.read_bytes()[-4096:].decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = f"; its last line was: {lines[-1][:200]}" if lines else ""
+    line = ""
+    with suppress(ValueError, OverflowError):  # of what Python can't hold
+        values = pa.ipc.open_file(rows).read_all().to_pydict()
+        line = said_by(RuntimeError(text), values).partition(": ")[2]
+    last = f"; its last line was: {line}" if line else ""
     return (
         f"its process ended {how} before it answered{last}. Load it in a notebook and predict a "
         "few rows to see why"
