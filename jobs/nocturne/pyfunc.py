@@ -72,8 +72,8 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     _unchecked(model, encoding)
     first = encoding.inputs[0]
     if first.encoder == "frame":
-        columns = [feature.column for feature in first.features]
-        given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
+        known = categories_of(_raw(model), first.features, model.metadata.flavors)
+        given: Give = partial(_frame, bool(first.name), known)
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
     return PyfuncModel(model, given, encoding.params, encoding.outputs, _classes(model))
