@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nocturne.categories import Category, categories_of
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.model import Raw
+from nocturne.own_code import enter
 from nocturne.returned import arrays
 
 __all__ = ["PyfuncModel", "load"]
@@ -46,6 +47,7 @@ class PyfuncModel:
     are, and no others.
 
     Args:
+        home: the folder that it was loaded from, whose code is its own.
         given: makes of encoded rows what the model takes.
         params: what it is given with every batch.
         outputs: the prediction columns that are made of it.
@@ -57,15 +59,17 @@ class PyfuncModel:
     def __init__(
         self,
         model: mlflow.pyfunc.PyFuncModel,
+        home: str,
         given: Give,
         params: dict[str, Any],
         outputs: Sequence[OutputSpec] = (),
         classes: Sequence[str] = (),
     ) -> None:
-        self.model, self.given, self.params = model, given, params
+        self.model, self.home, self.given, self.params = model, home, given, params
         self.outputs, self.classes = outputs, classes
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
+        enter(self.home)
         with _staying():
             result = self.model.predict(self.given(encoded), params=self.params or None)
         return arrays(result, len(encoded[0]), self.outputs, self.classes)
@@ -74,16 +78,17 @@ class PyfuncModel:
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
+    enter(path)
     with _staying():
         model = mlflow.pyfunc.load_model(path)
     _unchecked(model, encoding)
     first = encoding.inputs[0]
     if first.encoder == "frame":
-        columns = [feature.column for feature in first.features]
-        given: Give = partial(_frame, bool(first.name), categories_of(_raw(model), columns))
+        known = categories_of(_raw(model), first.features, model.metadata.flavors)
+        given: Give = partial(_frame, bool(first.name), known)
     else:
         given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
-    return PyfuncModel(model, given, encoding.params, encoding.outputs, _classes(model))
+    return PyfuncModel(model, path, given, encoding.params, encoding.outputs, _classes(model))
 
 
 @contextmanager
