@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nocturne.categories import Category, categories_of
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.model import Raw
-from nocturne.returned import arrays
+from nocturne.returned import arrays, several
 
 __all__ = ["PyfuncModel", "load"]
 
@@ -59,10 +59,14 @@ class PyfuncModel:
     ) -> None:
         self.model, self.given, self.params = model, given, params
         self.outputs, self.classes = outputs, classes
+        self.several: bool | None = None  # as soon as what was returned tells it
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
         result = self.model.predict(self.given(encoded), params=self.params or None)
-        return arrays(result, len(encoded[0]), self.outputs, self.classes)
+        rows = len(encoded[0])
+        if self.several is None:
+            self.several = several(result, rows)
+        return arrays(result, rows, self.outputs, self.classes, self.several)
 
 
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
