@@ -206,7 +206,7 @@ def test_of_one_row_an_output_may_have_no_dimension() -> None:
             return [encoded[0].squeeze()]
 
     encoding = Encoding((TensorSpec("x", "float64", "numeric", (Feature("a"),)),), ())
-    raw, raised = _called(Squeezed(), encoding, ROWS, float("inf"))
+    raw, raised = _called(Squeezed(), encoding, ROWS, 1e9)
     assert raw is not None
     assert raised == [None] * 40
     assert raw[0].tolist() == FRAME.a.tolist()
@@ -272,5 +272,5 @@ def test_the_names_that_nocturne_writes_are_refused() -> None:
     for names in (
         ["p", "p"], ["id"], [MODEL_VERSION], ["_reason"], ["P", "p"], ["ID"], ["Model_Version"],
     ):  # fmt: skip
-        with pytest.raises(ConfigError, match=f"the model predicts {names[0]}, which is the name"):
+        with pytest.raises(ConfigError, match=rf"predicts {names[0]}(, p)?, which is the name"):
             check_names([OutputSpec(name) for name in names], ["id"])
