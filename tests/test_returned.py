@@ -13,7 +13,7 @@ from scipy import sparse
 
 from nocturne.encoding import OutputSpec
 from nocturne.errors import ModelError
-from nocturne.returned import arrays
+from nocturne.returned import arrays, several
 
 THREE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
 
@@ -53,6 +53,23 @@ def _listed(found: Any) -> Any:
          {"a": [1, 2, 3], "b": ["x", None, "z"]}),
         ((np.array([1, 2, 3]), THREE), {"0": [1, 2, 3], "1": THREE.tolist()}),
         ([THREE, THREE], {"0": THREE.tolist(), "1": THREE.tolist()}),
+        (pd.Series([3, 1, 2], index=[2, 0, 1]), [[1, 2, 3]]),
+        (pd.DataFrame({"a": [3, 1, 2]}, index=[2, 0, 1]), {"a": [1, 2, 3]}),
+        ({"a": pd.Series([3, 1, 2], index=pd.Index([2, 0, 1], dtype="Int64"))}, {"a": [1, 2, 3]}),
+        (pd.Series([3, 1, 2], index=[3, 1, 2]), [[3, 1, 2]]),
+        (pd.Series([3, 1, 2], index=[1, 0, 0]), [[3, 1, 2]]),
+        (pd.Series([3, 1, 2], index=["2", "0", "1"]), [[3, 1, 2]]),
+        (pd.DataFrame(THREE[:, ::-1], columns=[1, 0]), [THREE.tolist()]),
+        (pd.DataFrame(THREE, columns=[1, 2]), {"1": [0.0, 2.0, 4.0], "2": [1.0, 3.0, 5.0]}),
+        (pd.DataFrame(THREE, columns=["2023", "2024"]),
+         {"2023": [0.0, 2.0, 4.0], "2024": [1.0, 3.0, 5.0]}),
+        (np.matrix([[1], [2], [3]]), [[[1], [2], [3]]]),
+        ([-1, 2**63, 2**53 + 1], [[-1, 2**63, 2**53 + 1]]),
+        ([[-1, 2**63], [2**53 + 1, 0.5], [1, 2]], [[[-1, 2**63], [2**53 + 1, 0.5], [1, 2]]]),
+        ([("hi", 1 / 3), ("lo", None), (None, 0.5)], [["hi", "lo", None], [1 / 3, None, 0.5]]),
+        ([(True, 2**53 + 1, 0.5)] * 3, [[True] * 3, [2**53 + 1] * 3, [0.5] * 3]),
+        (np.array([["hi", 1.0]] * 3, dtype=object), [["hi"] * 3, [1.0] * 3]),
+        ([[None, 1.0], [2, 0.5], [3, 1.5]], [[[None, 1.0], [2, 0.5], [3, 1.5]]]),
         (np.array([(1, 0.5), (2, 1.5), (3, 2.5)], dtype=[("a", int), ("b", float)]),
          {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5]}),
     ],
@@ -72,6 +89,7 @@ def test_results_of_three_rows(result: Any, expected: Any) -> None:
         ({"a": 1, "b": "x"}, {"a": [1], "b": ["x"]}),
         ((np.array([1]), np.array([[2.0, 3.0]])), {"0": [1], "1": [[2.0, 3.0]]}),
         ([np.array([1.0, 2.0])], [[[1.0, 2.0]]]),
+        (("hi", 0.5), [["hi"], [0.5]]),
     ],
 )
 def test_results_of_one_row(result: Any, expected: Any) -> None:
@@ -90,6 +108,35 @@ def test_as_many_outputs_as_rows_are_what_a_trial_of_more_rows_found() -> None:
     assert _listed(arrays(result, 2)) == [[[1, 2], [3, 4]]]
     several = [OutputSpec("a", source="0"), OutputSpec("b", source="1")]
     assert _listed(arrays(result, 2, several)) == {"0": [1, 2], "1": [3, 4]}
+
+
+def test_as_many_items_as_rows_are_what_they_were_for_other_rows() -> None:
+    rows = ((1, 2), (3, 4))
+    items: Any
+    outputs, lists = (np.array([1, 3]), np.array([2, 4])), ([1, 3], [2, 4])
+    two = [OutputSpec("p"), OutputSpec("q")]
+    for items in (rows, list(rows), [list(row) for row in rows]):
+        assert _listed(arrays(items, 2, two)) == [[1, 3], [2, 4]]
+    for items in (outputs, lists):
+        assert _listed(arrays(items, 2, two, before=True)) == {"0": [1, 3], "1": [2, 4]}
+        assert _listed(arrays(items, 2, two, before=False)) == [[1, 2], [3, 4]]
+        for declared in (two, []):
+            with pytest.raises(ModelError, match="of 2 items for 2 rows, which may be an output"):
+                arrays(items, 2, declared)
+    assert [several(rows, count) for count in (1, 2)] == [False, None]
+    assert several(outputs, 2) is None
+    assert several(((1, 2, 3), (4, 5, 6)), 3) is True
+
+
+def test_probabilities_go_by_the_name_of_their_class() -> None:
+    classes = ["probability_down", "probability_up"]
+    said = [OutputSpec("up"), OutputSpec("down")]
+    assert _listed(arrays(THREE, 3, said, classes)) == {
+        "down": [0.0, 2.0, 4.0],
+        "up": [1.0, 3.0, 5.0],
+    }
+    other = [OutputSpec("up"), OutputSpec("other")]
+    assert [*arrays(THREE, 3, other, classes)] == classes
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from nocturne.categories import Category, categories_of
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.model import Raw
 from nocturne.own_code import enter
-from nocturne.returned import arrays
+from nocturne.returned import arrays, several
 
 __all__ = ["PyfuncModel", "load"]
 
@@ -67,12 +67,16 @@ class PyfuncModel:
     ) -> None:
         self.model, self.home, self.given, self.params = model, home, given, params
         self.outputs, self.classes = outputs, classes
+        self.several: bool | None = None  # as soon as what was returned tells it
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
         enter(self.home)
         with _staying():
             result = self.model.predict(self.given(encoded), params=self.params or None)
-        return arrays(result, len(encoded[0]), self.outputs, self.classes)
+        rows = len(encoded[0])
+        if self.several is None:
+            self.several = several(result, rows)
+        return arrays(result, rows, self.outputs, self.classes, self.several)
 
 
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,27 +10,37 @@ import numpy as np
 import pandas as pd
 
 from nocturne.encoding import OutputSpec
+from nocturne.engine.convert import absent
 from nocturne.engine.model import Array, Raw
+from nocturne.engine.outputs import numbered
 from nocturne.errors import ModelError
 
-__all__ = ["arrays"]
+__all__ = ["arrays", "several"]
 
 _LISTS = (list, tuple)
 
 
 def arrays(
-    result: Any, rows: int, outputs: Sequence[OutputSpec] = (), classes: Sequence[str] = ()
+    result: Any,
+    rows: int,
+    outputs: Sequence[OutputSpec] = (),
+    classes: Sequence[str] = (),
+    before: bool | None = None,
 ) -> Raw:
     """The outputs [rows] or [rows, n]: a dict where they have names, else in their order.
 
-    A frame and a dict name their outputs, as does a list of dicts. A tuple is several outputs, and
-    so is a list of arrays, unless it has one for each row. Columns of a frame that are numbered are
-    the matrix that it was made of, if they have one type. A matrix is a vector a row; where
-    ``outputs`` asks for as many values as it has columns, it is those; and the columns of a
-    classifier's probabilities are named by ``classes``.
+    A frame and a dict name their outputs, as does a list of dicts. A tuple or list of arrays is
+    several outputs, unless it has one for each row. Columns of a frame that are numbered (0 to
+    n - 1, in any order) are the matrix that it was made of, if they have one type. A matrix is a
+    vector a row; where ``outputs`` asks for as many values as it has columns, or these are of
+    several kinds, it is those; and the columns of a classifier's probabilities are named by
+    ``classes``. A Series or frame whose index numbers the rows goes by it.
+
+    Args:
+        before: what ``several`` said of what the model returned for other rows.
 
     Raises:
-        ModelError: it is nothing that has a value a row.
+        ModelError: it is nothing that has a value a row, or can't be told apart.
     """
     result = _plain(result)
     if isinstance(result, np.ndarray) and result.dtype.names:
@@ -40,14 +51,19 @@ def arrays(
     if isinstance(result, pd.DataFrame):
         return _frame(result, outputs, classes)
     if isinstance(result, Mapping):
-        return {str(name): _column(values, rows) for name, values in result.items()}
-    if isinstance(result, _LISTS) and _several(result, rows, outputs):
+        found = {str(name): _column(values, rows) for name, values in result.items()}
+        return {name: found[name] for name in sorted(found, key=int)} if numbered(found) else found
+    if isinstance(result, _LISTS) and _several(result, rows, outputs, before):
         return {str(place): _column(values, rows) for place, values in enumerate(result)}
     return _matrix(_column(result, rows), outputs, classes)
 
 
 def _plain(value: Any) -> Any:
-    """Tensors and sparse matrices as arrays, tables of Arrow and others as frames."""
+    """Tensors and matrices as arrays, tables of Arrow and others as frames, in the rows' order."""
+    if isinstance(value, np.matrix):
+        return np.asarray(value)
+    if isinstance(value, (pd.DataFrame, pd.Series)):
+        return _in_order(value)
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         value = value.detach().cpu()
         return (value.float() if "float16" in str(value.dtype) else value).numpy()
@@ -57,25 +73,67 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _several(result: Sequence[Any], rows: int, outputs: Sequence[OutputSpec]) -> bool:
-    """Whether it is one array an output, and not one a row.
+def _in_order(table: Any) -> Any:
+    """By an index that is the rows' numbers in another order; any other says nothing of them."""
+    index = table.index
+    if index.is_monotonic_increasing or not pd.api.types.is_integer_dtype(index.dtype):
+        return table
+    if index.hasnans or not np.array_equal(index.sort_values(), np.arange(len(index))):
+        return table
+    return table.sort_index()
 
-    As many outputs as rows can't be told from it: what a trial found then counts (it had more
-    rows, and kept the outputs' places as their source).
+
+def several(result: Any, rows: int) -> bool | None:
+    """Whether a list or tuple is one array an output, and not one a row.
+
+    None: as many as rows can't be told from it.
     """
-    items = [_plain(item) for item in result]
-    listed = (isinstance(i, (pd.Series, *_LISTS)) or np.shape(i) != () for i in items)
-    if not all(listed) or not all(len(item) == rows for item in items):
+    if not isinstance(result, _LISTS) or not all(_long(item, rows) for item in result):
         return False
-    if len(items) == rows:
-        return isinstance(result, tuple) or any(o.source.isdigit() for o in outputs)
-    return True
+    return True if len(result) != rows else None
+
+
+def _long(item: Any, rows: int) -> bool:
+    item = _plain(item)
+    listed = isinstance(item, (pd.Series, *_LISTS)) or np.shape(item) != ()
+    return listed and len(item) == rows
+
+
+def _several(
+    result: Sequence[Any], rows: int, outputs: Sequence[OutputSpec], before: bool | None
+) -> bool:
+    """Where it can't be told from it, what a trial found counts (it had more rows, and kept the
+    outputs' places as their source), then what came for other rows.
+
+    Raises:
+        ModelError: nothing tells.
+    """
+    told = several(result, rows)
+    if told is not None:
+        return told
+    if any(o.source.isdigit() for o in outputs):
+        return True
+    if before is not None or rows == 1:
+        return isinstance(result, tuple) if before is None else before
+    wanted = sum(bool(o.name) for o in outputs)
+    pairs = all(isinstance(item, tuple) for item in result)
+    lists = isinstance(result, list) and all(isinstance(item, list) for item in result)
+    if pairs or lists or (wanted != rows and (wanted == 1 or isinstance(result, list))):
+        return False
+    raise ModelError(
+        f"the model returned a {type(result).__name__} of {rows} items for {rows} rows, which may "
+        "be an output each or a row each; have it return a frame or a dict, which name its outputs"
+    )
 
 
 def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence[str]) -> Raw:
     labels = list(frame.columns)
+    whole = all(isinstance(label, (int, np.integer)) for label in labels)
+    places = whole and numbered([str(label) for label in labels])
+    if places:
+        frame = frame.sort_index(axis=1)
     columns = [_column(frame.iloc[:, place], len(frame)) for place in range(len(labels))]
-    if all(isinstance(label, (int, np.integer)) for label in labels):
+    if places:
         if len({c.dtype for c in columns}) == 1 and columns[0].dtype != object:
             return _matrix(np.stack(columns, axis=1), outputs, classes)
         return columns
@@ -92,10 +150,39 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
 def _matrix(values: Array, outputs: Sequence[OutputSpec], classes: Sequence[str]) -> Raw:
     width = values.shape[1] if values.ndim == 2 else 1
     if width > 1 and len(classes) == width:
-        return {name: values[:, place] for place, name in enumerate(classes)}
-    if width > 1 and len(outputs) == width and not any(o.length for o in outputs):
-        return [values[:, place] for place in range(width)]
+        plain = [name.partition("probability_")[2] for name in classes]
+        said = {o.source or o.name for o in outputs} == {*plain}
+        return {n: values[:, place] for place, n in enumerate(plain if said else classes)}
+    asked = len(outputs) == width and not any(o.length for o in outputs)
+    if width > 1 and (asked or _mixed(values, outputs)):
+        columns = [values[:, place] for place in range(width)]
+        return [_listed(c.tolist()) if c.dtype == object else c for c in columns]
     return [values]
+
+
+def _mixed(values: Array, outputs: Sequence[OutputSpec]) -> bool:
+    """Whether the columns of a matrix are of several kinds: then they are no vector's values."""
+    if values.dtype != object or any(o.length for o in outputs):
+        return False
+    return len({kind for column in values.T if (kind := _kind(column))}) > 1
+
+
+def _kind(column: Array) -> str:
+    """Of the first value that there is; of numbers one for all."""
+    gone = absent(column)
+    there = column if gone is None else column[~gone]
+    if not len(there):
+        return ""
+    kinds = (kind for kind, types in _KINDS.items() if isinstance(there[0], types))
+    return next(kinds, type(there[0]).__name__)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "boolean": (bool, np.bool_),
+    "number": (int, float, np.number),
+    "time": (dt.date, np.datetime64),
+}
 
 
 def _column(values: Any, rows: int) -> Array:
@@ -141,25 +228,33 @@ def _series(series: pd.Series[Any]) -> Array:
 
 def _listed(items: list[Any]) -> Array:
     """Values or vectors of one type as an array of it, others as objects."""
-    items = [_plain(item) for item in items]
-    if any(isinstance(item, (np.ndarray, *_LISTS)) for item in items):
-        vectors = [np.asarray(i) if isinstance(i, (np.ndarray, *_LISTS)) else i for i in items]
-        arrays = [vector for vector in vectors if isinstance(vector, np.ndarray)]
-        kinds = {array.dtype.kind for array in arrays}
-        even = len(arrays) == len(items) and len({array.shape for array in arrays}) == 1
-        return (
-            np.stack(arrays)
-            if even and (len(kinds) == 1 or kinds <= {*"iuf"})
-            else _objects(vectors)
-        )
     types = set(map(type, items))
     if len(types) == 1 and issubclass(next(iter(types)), (bool, int, float, np.generic)):
-        try:
-            found = np.asarray(items)
-        except OverflowError:
-            return _objects(items)
-        return found if found.dtype.kind in "biufM" else _objects(items)
+        return _alike(items)
+    items = [_plain(item) for item in items]
+    if any(isinstance(item, (np.ndarray, *_LISTS)) for item in items):
+        vectors = [
+            _listed(list(i))
+            if isinstance(i, _LISTS) or (isinstance(i, np.ndarray) and i.dtype == object)
+            else i
+            for i in items
+        ]
+        arrays = [vector for vector in vectors if isinstance(vector, np.ndarray)]
+        if len(arrays) < len(items) or len({array.shape for array in arrays}) > 1:
+            return _objects(vectors)
+        same = len({array.dtype.kind for array in arrays}) == 1
+        return np.stack(arrays if same else [array.astype(object) for array in arrays])
     return _objects([None if item is pd.NA else item for item in items])
+
+
+def _alike(items: list[Any]) -> Array:
+    """Values of one type; as objects what NumPy would make of another: it has no such integers."""
+    try:
+        found = np.asarray(items)
+    except OverflowError:
+        return _objects(items)
+    whole = isinstance(items[0], int) and found.dtype.kind == "f"
+    return found if found.dtype.kind in "biufM" and not whole else _objects(items)
 
 
 def _objects(items: list[Any]) -> Array:

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ENCODING, sample
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.engine import POST, REASON, score
+from nocturne.engine import POST, REASON, score, settled, together
 from nocturne.errors import ModelError
 
 LOGITS = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0], [-1000.0, 0.0, 1000.0]], dtype=np.float32)
@@ -102,7 +102,7 @@ def test_a_row_with_a_nan_among_its_classes_has_no_prediction(output: OutputSpec
         ),
         (OutputSpec("o", "argmax", "string", "logits", labels=("x", "y")), r"expected \(3, 2\)"),
         (OutputSpec("o", "none", "float32", "logits", 2), r"shape \(3, 3\), expected \(3, 2\)"),
-        (OutputSpec("o", source="other"), "takes the model's output 'other', but it returned"),
+        (OutputSpec("o", source="other"), "returned the outputs logits; expected other, as its"),
     ],
 )
 def test_an_output_that_does_not_fit_its_spec_is_refused(output: OutputSpec, said: str) -> None:
@@ -125,6 +125,32 @@ def test_a_spec_that_contradicts_itself_is_refused(output: OutputSpec, said: str
     spec = replace(ENCODING, outputs=(output,))
     with pytest.raises(ModelError, match=f"output 'o': .*{said}"):
         Encoding.from_json(spec.to_json())
+
+
+def test_outputs_of_other_names_are_none_of_those_that_were_settled() -> None:
+    first = {"p_a": LOGITS[:, 0], "p_b": LOGITS[:, 1]}
+    for declared in ([], [OutputSpec("p_a", type="any"), OutputSpec("p_b", type="any")]):
+        outputs = settled(declared, first, firm=False)
+        assert _scored(outputs, **first)["p_b"].to_pylist() == LOGITS[:, 1].tolist()
+        for names in (("p_b", "p_c"), ("p_x", "p_y")):
+            said = f"returned the outputs {', '.join(names)}; expected p_a, p_b"
+            with pytest.raises(ModelError, match=said):
+                _scored(outputs, **dict(zip(names, LOGITS.T[:2], strict=True)))
+
+
+def test_outputs_of_which_only_some_have_a_declared_name_are_refused() -> None:
+    outputs = (OutputSpec("a"), OutputSpec("b"))
+    with pytest.raises(
+        ModelError, match="2 outputs, and 2 are declared .*: a, b; it returned b, c"
+    ):
+        _scored(outputs, b=LOGITS[:, 0], c=LOGITS[:, 1])
+
+
+def test_pieces_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"shape \(2, 3\) for some rows.*'v', and \(2, 2\) for"):
+        together([{"v": LOGITS[:2]}, {"v": LOGITS[:2, :2]}])
+    with pytest.raises(ModelError, match="2 outputs for some rows, and 1 for others, of which 1"):
+        together([{"v": LOGITS, "Anna Smith": LOGITS}, {"v": LOGITS}])
 
 
 def test_a_vector_of_an_empty_batch_is_empty() -> None:

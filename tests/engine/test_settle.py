@@ -38,7 +38,10 @@ def _settled(declared: list[tuple[str, str]], came: Any, *, firm: bool = False) 
         ("float64", np.array(["came"]), "string"),
         ("float64", WHOLE, "float64"),
         ("float64", np.array([2**53 + 1]), "int64"),
-        ("float32", HALF, "float32"),
+        ("float32", HALF, "float64"),
+        ("float32", WHOLE, "float32"),
+        ("float32", _objects(0.5, None), "float64"),
+        ("float32", _objects(np.float32(0.5), None), "float32"),
         ("float32", np.array([0.1]), "float64"),
         ("float32", np.array([1e300]), "float64"),
         ("any", WHOLE, "float64"),
@@ -68,23 +71,27 @@ def test_names_are_the_declared_ones_else_the_models_else_prediction() -> None:
         ("prediction_1", "float64", 0, ""),
     ]
     assert _settled([("", "any")], {"a": HALF, "b": HALF}) == [
-        ("a", "float64", 0, ""),
-        ("b", "float64", 0, ""),
+        ("a", "float64", 0, "a"),
+        ("b", "float64", 0, "b"),
     ]
     assert _settled([], {"0": HALF, "1": HALF}) == [
         ("prediction_0", "float64", 0, "0"),
         ("prediction_1", "float64", 0, "1"),
     ]
-    assert _settled([("p", "float64")], {"a": HALF, "p": HALF}) == [("p", "float64", 0, "")]
+    assert _settled([("p", "float64")], {"a": HALF, "p": HALF}) == [("p", "float64", 0, "p")]
     assert _settled([("p", "float64"), ("q", "float64")], {"a": HALF, "b": HALF}) == [
         ("p", "float64", 0, "a"),
         ("q", "float64", 0, "b"),
+    ]
+    assert _settled([], {"2023": HALF, "2024": HALF}) == [
+        ("2023", "float64", 0, "2023"),
+        ("2024", "float64", 0, "2024"),
     ]
 
 
 def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
     assert _settled([("", "any")], [np.zeros((3, 4))]) == [("prediction", "float64", 4, "")]
-    assert _settled([], {"v": _objects([1, 2], None)}) == [("v", "int64", 2, "")]
+    assert _settled([], {"v": _objects([1, 2], None)}) == [("v", "int64", 2, "v")]
     assert _settled([("p", "float64")], [np.zeros((3, 1))]) == [("p", "float64", 0, "")]
 
 
@@ -100,6 +107,9 @@ def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
         ([], [np.zeros((2, 3, 4))], r"the shape \(2, 3, 4\)"),
         ([], {}, "returned no output"),
         ([], {"a": np.array([1 + 2j])}, "values of the types complex"),
+        ([], {"a": _objects("x"), "b": _objects({"x": 1.0})},
+         "the types dict for the output 'b'.* those that are wanted in model.outputs"),
+        ([], [_objects(-1, 2**63)], "values of the types int"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_published_is_refused(

@@ -20,7 +20,7 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 
-from nocturne.encoding import MODEL_VERSION
+from nocturne.encoding import MODEL_VERSION, Encoding, Feature, TensorSpec
 from nocturne.records import ModelRef
 from nocturne.registry import Resolved
 from nocturne.trial import Answer, Asked
@@ -168,6 +168,11 @@ GIVEN: dict[str, tuple[Callable[[pd.DataFrame], Any], dict[str, str]]] = {
             "count": "long",
         },
     ),
+    "pairs of a label and a score": (
+        lambda f: list(zip(np.where(f.a > 0, "came", "went"), f.a, strict=True)),
+        {"prediction_0": "string", "prediction_1": "double"},
+    ),
+    "a matrix of one column": (lambda f: np.matrix(f[["a"]].to_numpy()), {"prediction": "double"}),
     "a column alone": (lambda f: f.a.squeeze(), {"prediction": "double"}),
 }
 
@@ -176,6 +181,35 @@ GIVEN: dict[str, tuple[Callable[[pd.DataFrame], Any], dict[str, str]]] = {
 def test_what_a_model_returns_is_what_is_published(python_model: Save, kind: str) -> None:
     predict, expected = GIVEN[kind]
     assert outputs(python_model(predict)) == expected
+
+
+def test_a_tuple_of_two_items_for_two_rows_is_what_it_was_for_one(python_model: Save) -> None:
+    """Three rows are tried: one, then two."""
+    lists = python_model(lambda f: (["x"] * len(f), f.a.to_numpy()))
+    found = answer(lists, ROWS.slice(0, 3))
+    assert found.trial is not None, found.fault
+    assert [o.words for o in found.trial.outputs] == ["string", "double"]
+    assert [o.source for o in found.trial.outputs] == ["0", "1"]
+
+
+def test_a_name_that_nocturne_writes_is_no_fault_of_loading(python_model: Save) -> None:
+    found = answer(python_model(lambda f: {"_reason": f.a}))
+    assert found.fault.startswith("the model predicts _reason, which is the name of a column")
+
+
+def test_of_one_row_an_output_may_have_no_dimension() -> None:
+    """As a torch module gives it that ends in ``squeeze()``."""
+    from nocturne.trial.__main__ import _called
+
+    class Squeezed:
+        def predict(self, encoded: list[Any]) -> list[np.ndarray]:
+            return [encoded[0].squeeze()]
+
+    encoding = Encoding((TensorSpec("x", "float64", "numeric", (Feature("a"),)),), ())
+    raw, raised = _called(Squeezed(), encoding, ROWS, 1e9)
+    assert raw is not None
+    assert raised == [None] * 40
+    assert raw[0].tolist() == FRAME.a.tolist()
 
 
 def test_a_value_a_row_is_wanted(python_model: Save) -> None:
@@ -235,6 +269,8 @@ def test_the_names_that_nocturne_writes_are_refused() -> None:
     from nocturne.errors import ConfigError
     from nocturne.pipeline.trial import check_names
 
-    for names in (["p", "p"], ["id"], [MODEL_VERSION], ["_reason"]):
-        with pytest.raises(ConfigError, match=f"the model predicts {names[0]}, which is the name"):
+    for names in (
+        ["p", "p"], ["id"], [MODEL_VERSION], ["_reason"], ["P", "p"], ["ID"], ["Model_Version"],
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=rf"predicts {names[0]}(, p)?, which is the name"):
             check_names([OutputSpec(name) for name in names], ["id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,9 @@ import pyarrow as pa
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.model import Array, Raw
-from nocturne.errors import ModelError
+from nocturne.errors import ModelError, choices
 
-__all__ = ["REASON", "Named", "by_name", "cut", "named", "predictions", "together"]
+__all__ = ["REASON", "Named", "by_name", "cut", "named", "numbered", "predictions", "together"]
 
 REASON = "_reason"
 """The engine's column that says why a row could not be scored; null where it could."""
@@ -23,6 +23,11 @@ Named = dict[str, Array]
 
 def named(raw: Raw) -> Named:
     return dict(raw) if isinstance(raw, Mapping) else {str(i): v for i, v in enumerate(raw)}
+
+
+def numbered(names: Collection[str]) -> bool:
+    """Whether they are the places 0 to n - 1, and not the model's own names."""
+    return {*names} == {*map(str, range(len(names)))}
 
 
 def cut(values: Array, size: int, count: int) -> Array:
@@ -41,10 +46,11 @@ def together(pieces: Sequence[Named | None]) -> Named | None:
     for piece in found:
         if piece.keys() != first.keys():
             raise ModelError(
-                f"the model returned the outputs {', '.join(first)} for some rows, and "
-                f"{', '.join(piece)} for others; have it return the same for all"
+                f"the model returned {len(first)} outputs for some rows, and {len(piece)} for "
+                f"others, of which {len(first.keys() & piece.keys())} have the same name; have it "
+                "return the same for all"
             )
-    return {name: _joined([piece[name] for piece in found]) for name in first}
+    return {name: _joined([piece[name] for piece in found], name) for name in first}
 
 
 def _blank(values: Array) -> Array:
@@ -53,12 +59,22 @@ def _blank(values: Array) -> Array:
     return np.zeros_like(values[:1])
 
 
-def _joined(arrays: list[Array]) -> Array:
-    """Concatenated; as objects where NumPy would make the values of one type another's."""
+def _joined(arrays: list[Array], name: str) -> Array:
+    """Concatenated; as objects where NumPy would make the values of one type another's.
+
+    Raises:
+        ModelError: their rows have different shapes.
+    """
     if len(arrays) == 1:
         return arrays[0]
     if len({array.ndim for array in arrays}) > 1:
         return np.concatenate([_rows(array) for array in arrays])
+    other = next((array for array in arrays if array.shape[1:] != arrays[0].shape[1:]), None)
+    if other is not None:
+        raise ModelError(
+            f"the model returned the shape {arrays[0].shape} for some rows of the output {name!r}, "
+            f"and {other.shape} for others; have it return as many values for each row"
+        )
     if len({array.dtype.kind for array in arrays}) > 1:
         return np.concatenate([array.astype(object) for array in arrays])
     return np.concatenate(arrays)
@@ -108,16 +124,18 @@ def _chosen(found: Named, outputs: Sequence[OutputSpec]) -> list[Array]:
     """For each output of the spec the model's output that it is made from."""
     wanted = [output.source or output.name for output in outputs]
     if not by_name(found, outputs):
-        if len(found) != len(wanted):
+        if len(found) != len(wanted) or {*wanted} & found.keys():
             raise ModelError(
                 f"the model returned {len(found)} outputs, and {len(wanted)} are declared (in its "
-                f"encoding spec, its signature or model.outputs): {', '.join(wanted)}"
+                f"encoding spec, its signature or model.outputs): {', '.join(wanted)}; it returned "
+                f"{choices(found)}"
             )
         return list(found.values())
     lacking = [name for name in wanted if name not in found]
     if lacking:
         raise ModelError(
-            f"the encoding spec takes the model's output {lacking[0]!r}, but it returned "
-            f"{', '.join(found) or 'none'}; correct the output's source in the spec"
+            f"the model returned the outputs {choices(found)}; expected {choices(wanted)}, as its "
+            "encoding spec says or as it returned when it was tried. Have it return the same for "
+            "all rows, or correct the output's source in the spec"
         )
     return [found[name] for name in wanted]

@@ -12,13 +12,10 @@ from nocturne.encoding import OUTPUT_WORDS, OutputSpec, OutputType, named_output
 from nocturne.engine.column import stacked
 from nocturne.engine.convert import absent, convert
 from nocturne.engine.model import Array, Raw
-from nocturne.engine.outputs import by_name, named
+from nocturne.engine.outputs import by_name, named, numbered
 from nocturne.errors import ModelError, choices
 
 __all__ = ["required", "settled"]
-
-_NUMBERED = str.isdigit
-"""Of a name that is the place of an output, or the number of a frame's column."""
 
 
 def settled(declared: Sequence[OutputSpec], came: Raw, *, firm: bool) -> tuple[OutputSpec, ...]:
@@ -56,7 +53,7 @@ def required(outputs: Sequence[OutputSpec], came: Raw) -> None:
 
 def _matched(declared: Sequence[OutputSpec], came: Raw) -> tuple[OutputSpec, ...]:
     """What is declared, each output with the one that it is made of as its source, where the
-    model has another name for that: so it stays the same one, whatever comes with it.
+    model names its outputs: so it stays the same one, whatever comes with it or for it.
 
     Raises:
         ModelError: there are others.
@@ -66,7 +63,7 @@ def _matched(declared: Sequence[OutputSpec], came: Raw) -> tuple[OutputSpec, ...
         said = (
             declared if len(declared) == len(found) else [OutputSpec("", type="any")] * len(found)
         )
-        own = ["" if _NUMBERED(name) else name for name in found]
+        own = [""] * len(found) if numbered(found) else list(found)
         outputs = named_outputs([replace(o, name=n) for o, n in zip(said, own, strict=True)])
         if not outputs:
             raise ModelError("the model returned no output; expected a value a row")
@@ -74,17 +71,15 @@ def _matched(declared: Sequence[OutputSpec], came: Raw) -> tuple[OutputSpec, ...
         lacking = [n for n in (o.source or o.name for o in declared) if n not in found]
         if lacking:
             raise _other(declared, came)
-        return tuple(declared)
+        kept = isinstance(came, Mapping)
+        return tuple(replace(o, source=o.source or o.name) if kept else o for o in declared)
     elif len(declared) == len(found) and not {o.name for o in declared} & found.keys():
         outputs = tuple(declared)
     else:
         raise _other(declared, came)
-    if len(found) == 1 or not isinstance(came, Mapping):
+    if not isinstance(came, Mapping):
         return outputs
-    return tuple(
-        output if output.name == name else replace(output, source=name)
-        for output, name in zip(outputs, found, strict=True)
-    )
+    return tuple(replace(o, source=name) for o, name in zip(outputs, found, strict=True))
 
 
 def _pairs(outputs: Sequence[OutputSpec], came: Raw) -> list[tuple[OutputSpec, Array]]:
@@ -153,10 +148,16 @@ def _type(output: OutputSpec, values: Array) -> OutputType:
         )
     own = next((type_ for type_ in _own(there) if _holds(type_, there)), None)
     if own is None:
-        kinds = choices({type(value).__name__ for value in there.tolist()})
+        kinds = {type(value).__name__ for value in there.tolist()}
+        wanted = (
+            ". Where it returns several outputs, name those that are wanted in model.outputs"
+            if "dict" in kinds
+            else ""
+        )
         raise ModelError(
-            f"the model returned values of the types {kinds} for the output {output.name!r}, which "
-            f"no column holds; expected values of one type: {choices(OUTPUT_WORDS)}, or a vector"
+            f"the model returned values of the types {choices(kinds)} for the output "
+            f"{output.name!r}, which no column holds; expected values of one type: "
+            f"{choices(OUTPUT_WORDS)}, or a vector{wanted}"
         )
     return own
 
@@ -175,13 +176,14 @@ def _there(values: Array) -> Array:
 
 
 def _holds(type_: OutputType, values: Array) -> bool:
-    """A declared float32 holds a float64 that is a float32 too: others are rounded by it."""
-    if convert(values, type_).strange is not None:
+    """A float32 holds no float64: other ones than those that came would be rounded by it."""
+    if type_ == "float32" and (
+        any(isinstance(value, float) for value in values)
+        if values.dtype == object
+        else values.dtype.kind == "f" and values.dtype.itemsize > 4
+    ):
         return False
-    if type_ == "float32" and values.dtype.kind in "fO":
-        wide = np.asarray(values, dtype=np.float64)
-        return bool((wide.astype(np.float32) == wide).all())
-    return True
+    return convert(values, type_).strange is None
 
 
 _TIMES: tuple[OutputType, ...] = ("timestamp[us]", "timestamp[ns]")

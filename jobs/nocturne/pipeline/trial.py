@@ -8,6 +8,7 @@ table don't change from night to night.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -104,16 +105,19 @@ def _require_outputs(encoding: Encoding, resolved: Resolved) -> None:
 
 
 def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None:
-    """Raises: ConfigError if an output has the name of a column that is published beside it."""
+    """Raises: ConfigError if an output has the name of a column that is published beside it, or
+    one that is the same to Spark.
+    """
     names = [output.name for output in outputs]
-    taken = {*names} & {*published, MODEL_VERSION, _REASON}
-    taken |= {name for name in names if names.count(name) > 1}
+    there = Counter(n.lower() for n in [*names, *{*published, MODEL_VERSION, _REASON}])
+    taken = {name for name in names if there[name.lower()] > 1}
     if taken:
         raise ConfigError(
             f"the model predicts {choices(taken)}, which is the name of a key, of a passthrough "
-            "column, of another prediction or of a column that Nocturne makes; it predicts "
-            f"{choices(names)}. Say in model.outputs which of them are wanted, take the column out "
-            "of output.passthrough, or have the model name it otherwise"
+            "column, of another prediction or of a column that Nocturne makes (Spark tells no "
+            f"upper case from lower); it predicts {choices(names)}. Say in model.outputs which of "
+            "them are wanted, take the column out of output.passthrough, or have the model name it "
+            "otherwise"
         )
 
 

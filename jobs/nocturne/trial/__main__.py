@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,7 +35,7 @@ from nocturne.engine import (
 )
 from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refused
-from nocturne.errors import NocturneError
+from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
 from nocturne.hiding import lacking, said_by
 from nocturne.records import read, write
@@ -106,6 +107,11 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
         return Answer(fault=fault, elsewhere=device != asked.device)
     outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
+    if any(output.name == REASON for output in outputs):
+        raise ModelError(
+            f"the model predicts {REASON}, which is the name of a column that Nocturne makes. Say "
+            "in model.outputs which outputs are wanted, or have the model name it otherwise"
+        )
     reasons = {row: "" for row, error in enumerate(raised) if error is not None}
     failed = len(reasons)
     done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
@@ -140,7 +146,7 @@ def _called(
                 raised.append(error)
             return error
         in_order = not isinstance(raw, Mapping)
-        pieces.append(named(raw))
+        pieces.append({name: np.atleast_1d(values) for name, values in named(raw).items()})
         raised.extend([None] * count)
         return None
 
