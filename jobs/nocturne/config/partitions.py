@@ -104,6 +104,9 @@ def from_path(layout: Mapping[str, str], path: str) -> Partition | None:
     if [name for name, _ in parts] != list(layout):
         return None
     formats = " ".join(layout.values())
+    codes = set(re.findall("%(.)", formats))
+    if "d" in codes and not codes & {"Y", "y", "G"}:
+        return None  # a day of no year, of which Python 3.13 warns
     try:
         moment = dt.datetime.strptime(" ".join(value for _, value in parts), formats)
     except (ValueError, re.error):  # the latter where a code is there twice

@@ -55,7 +55,7 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
         (folder / ROWS).write_bytes(rows)
         with open(folder / "said", "wb") as said:
             process = subprocess.Popen(
-                [sys.executable, "-m", "nocturne.trial", name],
+                [sys.executable, "-u", "-m", "nocturne.trial", name],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
