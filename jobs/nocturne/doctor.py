@@ -74,7 +74,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _spark_starts() -> Iterator[Check]:
-    if (java.version(java.find() or "java") or 0) < 17:
+    if not java.fit(java.find()):
         return  # that is said already
     for wanted in _hows():
         found = probe(wanted)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["ADVICE", "find", "version"]
+__all__ = ["ADVICE", "find", "fit", "version"]
 
 _PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
 """Debian 12 has the first of them, 13 the second."""
@@ -44,6 +44,11 @@ def version(java: str) -> int | None:
     return int(found.group(1))
 
 
+def fit(java: str | None) -> bool:
+    """Whether Spark can run on it."""
+    return java is not None and (version(java) or 0) >= 17
+
+
 def _install() -> None:
     """The oldest that this release of Debian has."""
     asks_nothing = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -61,14 +66,12 @@ def _install() -> None:
 
 def main() -> int:
     """Exit code 0 if Java is fit; as root on Debian it is installed first if need be."""
-    java = find()
-    if java and (version(java) or 0) >= 17:
-        return 0
-    if os.geteuid() == 0 and Path("/etc/debian_version").exists() and "--install" in sys.argv:
+    java, debian = find(), Path("/etc/debian_version").exists()
+    if not fit(java) and os.geteuid() == 0 and debian and "--install" in sys.argv:
         _install()
         java = find()
-        if java and (version(java) or 0) >= 17:
-            return 0
+    if fit(java):
+        return 0
     said = f"found {java}, which is too old or lacks jdk.incubator.vector" if java else "no java"
     print(f"nocturne: {said}. {ADVICE}", file=sys.stderr)
     return 1

@@ -70,8 +70,7 @@ class PyfuncModel:
         self.several: bool | None = None  # as soon as what was returned tells it
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
-        enter(self.home)
-        with _staying():
+        with _own(self.home):
             result = self.model.predict(self.given(encoded), params=self.params or None)
         rows = len(encoded[0])
         if self.several is None:
@@ -82,8 +81,7 @@ class PyfuncModel:
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
-    enter(path)
-    with _staying():
+    with _own(path):
         model = mlflow.pyfunc.load_model(path)
     _unchecked(model, encoding)
     first = encoding.inputs[0]
@@ -96,12 +94,13 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
 
 
 @contextmanager
-def _staying() -> Iterator[None]:
-    """A model that ends the process has failed, and nothing else has.
+def _own(home: str) -> Iterator[None]:
+    """Around what a model does: it has its own code, and where it ends the process it has failed.
 
     Raises:
         RuntimeError: it has tried to.
     """
+    enter(home)
     try:
         yield
     except SystemExit as error:

