@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+import warm
 from nocturne import plan
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run, write
+from nocturne.trial import process
 
 # Importing Airflow makes files in there.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nocturne-tests-airflow-")
@@ -85,6 +87,15 @@ def sample(rows: int, seed: int = 0, first_id: int = 0) -> pa.Table:
             "word": pa.array(random.choice(["a", "b", "c", None], size=rows).tolist(), pa.string()),
         }
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_trials() -> Iterator[None]:
+    trials = warm.Trials()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(process, "start", trials.start)
+        yield
+    trials.end()
 
 
 @pytest.fixture(scope="session")

@@ -178,9 +178,13 @@ class OutputSpec:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The column's type: ``type``, or a fixed-size list of it."""
+        """The column's type: ``type``, or a list of it; of a fixed size where none is null, since
+        Arrow can't read those from Parquet (25.0).
+        """
         value = OUTPUT_TYPES[self.type]
-        return pa.list_(value, self.length) if self.length else value
+        if not self.length:
+            return value
+        return pa.list_(value) if self.nullable else pa.list_(value, self.length)
 
     @property
     def words(self) -> str:

@@ -65,6 +65,7 @@ def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = root / "var" / "mlflow" / "mlflow.db"
     database.parent.mkdir(parents=True)
     shutil.copy(registry / "mlflow.db", database)
+    shutil.copytree(registry / "trials", root / "out" / "_nocturne" / "scores" / "trials")
     folder = root / "data" / f"ds={DAY}"
     folder.mkdir(parents=True)
     for number in range(3):

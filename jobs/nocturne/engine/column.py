@@ -110,7 +110,8 @@ def arrow_column(values: Array, output: OutputSpec, reasons: Reasons) -> pa.Arra
     if not output.length:
         return column
     null = None if absent is None or not output.nullable else pa.array(_rows(absent, output))
-    return pa.FixedSizeListArray.from_arrays(column, output.length, mask=null)
+    made = pa.FixedSizeListArray.from_arrays(column, output.length, mask=null)
+    return made.cast(output.arrow_type)
 
 
 def _say(which: NDArray[np.bool_], output: OutputSpec, said: str, reasons: Reasons) -> None:

@@ -18,6 +18,7 @@ from nocturne.encoding import Encoding
 from nocturne.errors import NocturneError
 from nocturne.files import file_blake3
 from nocturne.layout import Layout
+from nocturne.normal import is_list
 from nocturne.pipeline.publishing import environment
 from nocturne.pipeline.runs import published
 from nocturne.publish import Problem
@@ -169,7 +170,9 @@ def _difference(one: pa.Table, other: pa.Table) -> str | None:
 def _column_difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> str | None:
     if one.equals(other):
         return None
-    if pa.types.is_fixed_size_list(one.type):
+    if is_list(one.type) and is_list(other.type):
+        if pc.list_value_length(one) != pc.list_value_length(other):
+            return "other values"
         one, other = pc.list_flatten(one), pc.list_flatten(other)
     if one.type != other.type or not pa.types.is_floating(one.type):
         return "other values"

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.records import ModelRef
 
-__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "Answer", "Asked", "Trial"]
+__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "Answer", "Asked", "Trial"]
 
 ASKED, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
 """The files by which they meet; ``READY`` says that the model comes next."""
+SAID = "said"
+"""What the process prints."""
 
 
 @dataclass(frozen=True)

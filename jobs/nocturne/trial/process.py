@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from nocturne.hiding import said_by
 from nocturne.records import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked
+from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, Answer, Asked
 
-__all__ = ["as_file", "ask"]
+__all__ = ["as_file", "ask", "start"]
 
 _MEMORY = 0.8
 """A part of the memory that is free: what a trial may take. It is looked at, not limited by the
@@ -48,31 +48,36 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
         rows: as ``as_file`` makes them.
         path: where its Python looks for modules before all else.
     """
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path)} if path else None
+    environ = {**os.environ, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
     with tempfile.TemporaryDirectory(prefix="nocturne-trial-") as name:
         folder = Path(name)
         write(folder / ASKED, asked, durable=False)
         (folder / ROWS).write_bytes(rows)
-        with open(folder / "said", "wb") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "nocturne.trial", name],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=environ,
-                start_new_session=True,  # so that what it starts ends with it
-            )
-            try:
-                fault = _watch(process, folder / READY, asked.seconds, _free())
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        process = start(folder, environ)
+        try:
+            fault = _watch(process, folder / READY, asked.seconds, _free())
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         if fault:
             return Answer(fault=fault)
         if (folder / ANSWER).exists():
             return read(Answer, folder / ANSWER)
-        return Answer(fault=_died(process.returncode, folder / "said", rows))
+        return Answer(fault=_died(process.returncode, folder / SAID, rows))
+
+
+def start(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The process, which is asked what lies in ``folder``, and writes what it says there."""
+    with open(folder / SAID, "wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "nocturne.trial", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=environ,
+            start_new_session=True,  # so that what it starts ends with it
+        )
 
 
 def _free() -> int:
