@@ -24,6 +24,19 @@ def _listed(found: Any) -> Any:
     return [values.tolist() for values in found]
 
 
+class Polars:
+    """As a frame of polars is converted."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def to_arrow(self) -> pa.Table:
+        return self.table
+
+    def to_pandas(self) -> pd.DataFrame:
+        return self.table.to_pandas()
+
+
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
@@ -48,6 +61,18 @@ def _listed(found: Any) -> Any:
         (pd.DataFrame(THREE), [THREE.tolist()]),
         (pd.DataFrame({0: [1, 2, 3], 1: ["x", "y", "z"]}), [[1, 2, 3], ["x", "y", "z"]]),
         (pa.table({"a": [1, 2, 3]}), {"a": [1, 2, 3]}),
+        (pa.table({"a": [2**53 + 1, None, 3]}), {"a": [2**53 + 1, None, 3]}),
+        (pa.array([2**53 + 1, None, 3]), [[2**53 + 1, None, 3]]),
+        (pa.chunked_array([[2**53 + 1], [None, 3]]), [[2**53 + 1, None, 3]]),
+        (pa.array([[2**53 + 1, 0], [2, None], [3, 4]]), [[[2**53 + 1, 0], [2, None], [3, 4]]]),
+        ({"a": pa.array([True, None, False])}, {"a": [True, None, False]}),
+        (Polars(pa.table({"a": [2**53 + 1, None, 3]})), {"a": [2**53 + 1, None, 3]}),
+        (np.array(["a", "b", ""], dtype=np.dtypes.StringDType()), [["a", "b", ""]]),
+        (pd.DataFrame({0: [1, 2, 3], 1: [0.5, 1.5, 2.5]}), [[[1, 0.5], [2, 1.5], [3, 2.5]]]),
+        (pd.DataFrame({0: [2**53 + 1, 2, 3], 1: [0.5] * 3}),
+         [[[2**53 + 1, 0.5], [2, 0.5], [3, 0.5]]]),
+        (pd.DataFrame({0: [1.0, float("inf"), 3.0], 1: [0.5] * 3}),
+         [[[1.0, 0.5], [float("inf"), 0.5], [3.0, 0.5]]]),
         ({"a": np.array([1, 2, 3]), "b": THREE}, {"a": [1, 2, 3], "b": THREE.tolist()}),
         ([{"a": 1, "b": "x"}, {"a": 2}, {"a": 3, "b": "z"}],
          {"a": [1, 2, 3], "b": ["x", None, "z"]}),

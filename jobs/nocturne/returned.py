@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from nocturne.encoding import OutputSpec
 from nocturne.engine.convert import absent
@@ -18,6 +19,7 @@ from nocturne.errors import ModelError
 __all__ = ["arrays", "several"]
 
 _LISTS = (list, tuple)
+_ARROW = (pa.Array, pa.ChunkedArray, pa.Table, pa.RecordBatch)
 
 
 def arrays(
@@ -67,6 +69,10 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         value = value.detach().cpu()
         return (value.float() if "float16" in str(value.dtype) else value).numpy()
+    if hasattr(value, "to_arrow"):
+        value = value.to_arrow()
+    if isinstance(value, _ARROW):  # else integers beside a null become floats
+        return value.to_pandas(integer_object_nulls=True)
     for name in ("toarray", "to_pandas", "numpy"):
         if hasattr(value, name):
             return getattr(value, name)()
@@ -134,8 +140,10 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
         frame = frame.sort_index(axis=1)
     columns = [_column(frame.iloc[:, place], len(frame)) for place in range(len(labels))]
     if places:
-        if len({c.dtype for c in columns}) == 1 and columns[0].dtype != object:
-            return _matrix(np.stack(columns, axis=1), outputs, classes)
+        kinds = {column.dtype.kind for column in columns}
+        alike = kinds <= set("iuf") or len({column.dtype for column in columns}) == 1
+        if alike and "O" not in kinds:
+            return _matrix(_side_by_side(columns), outputs, classes)
         return columns
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
@@ -145,6 +153,20 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
             "expected each once"
         )
     return dict(zip(names, columns, strict=True))
+
+
+def _side_by_side(columns: Sequence[Array]) -> Array:
+    """[rows, columns]; as objects where an integer would be rounded beside floats."""
+    done = np.stack(columns, axis=1)
+    if done.dtype.kind == "f" and any(map(_inexact, columns)):
+        return np.stack([column.astype(object) for column in columns], axis=1)
+    return done
+
+
+def _inexact(column: Array) -> bool:
+    """Whether it has integers that no float64 may hold."""
+    most = 2**53
+    return column.dtype.kind in "iu" and bool(((column > most) | (column < -most)).any())
 
 
 def _matrix(values: Array, outputs: Sequence[OutputSpec], classes: Sequence[str]) -> Raw:
@@ -196,6 +218,8 @@ def _column(values: Any, rows: int) -> Array:
         values = pd.Series(values)
     if isinstance(values, pd.Series):
         values = _series(values)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "T":
+        values = values.astype(object)
     if isinstance(values, np.ma.MaskedArray):
         hidden, values = np.ma.getmaskarray(values), values.data.astype(object)
         values[hidden] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import KERNELS, load_torch
+from nocturne.engine.load import load_trusted
 from nocturne.errors import ModelError
 
 
@@ -106,6 +108,53 @@ def test_a_spec_that_lacks_a_named_input_is_refused(folder: Path) -> None:
         load_torch(str(folder), Encoding(inputs, ENCODING.outputs))
     with pytest.raises(ModelError, match="takes 2 tensors, the encoding spec makes 1: codes"):
         load_torch(str(folder), Encoding(ENCODING.inputs[:1], ENCODING.outputs))
+
+
+class Minus(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x - 2 * y
+
+
+class Twins(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
+        return {"a": {"u": x}, "b": {"u": -x}}
+
+
+class Nothing(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return x, None
+
+
+def _saved(module: torch.nn.Module, folder: Path, count: int) -> str:
+    given = tuple(torch.zeros(4, 3) for _ in range(count))
+    rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in range(count))
+    torch.export.save(torch.export.export(module, given, dynamic_shapes=rows),
+                      folder / "model.pt2")  # fmt: skip
+    return str(folder)
+
+
+def _of(*names: str) -> Encoding:
+    made = (TensorSpec(name, "float32", "numeric", (Feature(name),)) for name in names)
+    return Encoding(tuple(made), (OutputSpec("p"),))
+
+
+@pytest.mark.parametrize("load", [load_torch, load_trusted])
+def test_tensors_that_have_the_arguments_names_have_their_order(load: Any, tmp_path: Path) -> None:
+    folder = _saved(Minus(), tmp_path, 2)
+    with pytest.raises(ModelError, match="arguments are x, y, and the tensors .* y, x, in this"):
+        load(folder, _of("y", "x"))
+    for names in (("x", "y"), ("a", "b"), ("y", "b")):
+        [found] = load(folder, _of(*names)).predict([NUMBERS[:, :3], 2 * NUMBERS[:, :3]])
+        np.testing.assert_allclose(found, -3 * NUMBERS[:, :3], rtol=1e-6)
+
+
+def test_outputs_of_one_name_and_those_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
+    folder = _saved(Twins(), tmp_path, 1)
+    with pytest.raises(ModelError, match="more than one output called u"):
+        load_torch(folder, _of("x"))
+    model = load_torch(_saved(Nothing(), tmp_path, 1), _of("x"))
+    with pytest.raises(ModelError, match="returned NoneType among its outputs"):
+        model.predict([NUMBERS[:, :3]])
 
 
 def test_a_program_that_was_exported_for_some_rows_only_is_refused(tmp_path: Path) -> None:

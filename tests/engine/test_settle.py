@@ -53,7 +53,7 @@ def _settled(declared: list[tuple[str, str]], came: Any, *, firm: bool = False) 
         ("any", np.array(["2024-01-01"], "datetime64[ns]"), "timestamp[us]"),
         ("any", np.array([1], "datetime64[ns]"), "timestamp[ns]"),
         ("any", _objects(dt.datetime(2024, 1, 1, tzinfo=dt.UTC)), "timestamp[us, UTC]"),
-        ("any", np.array([np.nan]), "float64"),
+        ("float64", np.array([np.nan]), "float64"),
         ("string", _objects(None), "string"),
     ],
 )
@@ -101,7 +101,8 @@ def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
         ([("a", "float64"), ("b", "float64")], {"b": HALF, "c": WHOLE},
          r"returned the outputs b, c; .* names a, b\. .*model\.outputs: \{b: double, c: double\}"),
         ([("a", "float64")], {"b": HALF, "c": WHOLE}, "returned the outputs b, c"),
-        ([], {"a": _objects(None)}, r"only nulls for the output 'a'.*\{a: string\}"),
+        ([], {"a": _objects(None)}, r"only nulls, .* for the output 'a'.*\{a: double\}"),
+        ([], {"b": HALF, "a": np.full(2, np.nan)}, r"only nulls, NaN or .* for the output 'a'"),
         ([], {"a": _objects("x", 1)}, "values of the types int, str for the output 'a'"),
         ([], {"a": _objects([1], [1, 2])}, "vectors of 1 to 2 values for the output 'a'"),
         ([], [np.zeros((2, 3, 4))], r"the shape \(2, 3, 4\)"),
@@ -109,7 +110,8 @@ def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
         ([], {"a": np.array([1 + 2j])}, "values of the types complex"),
         ([], {"a": _objects("x"), "b": _objects({"x": 1.0})},
          "the types dict for the output 'b'.* those that are wanted in model.outputs"),
-        ([], [_objects(-1, 2**63)], "values of the types int"),
+        ([], [_objects(-1, 2**63)], "integers for the output 'prediction' .* beyond 64 bits"),
+        ([], [_objects(0.5, 2**53 + 1)], "integers for the output .* not exact in one"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_published_is_refused(

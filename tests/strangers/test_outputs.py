@@ -270,7 +270,8 @@ def test_the_names_that_nocturne_writes_are_refused() -> None:
     from nocturne.pipeline.trial import check_names
 
     for names in (
-        ["p", "p"], ["id"], [MODEL_VERSION], ["_reason"], ["P", "p"], ["ID"], ["Model_Version"],
+        ["p", "p"], ["id"], [MODEL_VERSION], ["_reason"], ["P", "p"], ["ID"], ["DS"],
+        ["Model_Version"],
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=rf"predicts {names[0]}(, p)?, which is the name"):
-            check_names([OutputSpec(name) for name in names], ["id"])
+            check_names([OutputSpec(name) for name in names], ["id", "ds"])

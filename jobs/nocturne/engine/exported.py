@@ -42,7 +42,10 @@ def load_exported(folder: str, device: str = "cpu") -> Program:
         from torch.export.passes import move_to_device_pass
 
         exported = move_to_device_pass(exported, device)
-    return Program(_flattened(exported), _paths(spec.in_spec), _paths(spec.out_spec))
+    arguments = exported.graph_signature.user_inputs
+    return Program(
+        _flattened(exported), _paths(spec.in_spec), _paths(spec.out_spec), list(map(str, arguments))
+    )
 
 
 def _flattened(exported: ExportedProgram) -> GraphModule:

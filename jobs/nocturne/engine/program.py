@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nocturne.errors import ModelError
+from nocturne.errors import ModelError, choices
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -20,16 +20,24 @@ class Program:
     """A flat graph with the names and the order of its arguments and outputs.
 
     ``inputs`` has an entry an argument: its name if it is taken by keyword or from a dict,
-    else its position. ``outputs`` likewise: names if the module returns a dict.
+    else its position. ``outputs`` likewise: names if the module returns a dict. ``arguments``: as
+    the module calls them.
     """
 
     graph: GraphModule
     inputs: list[str | int]
     outputs: list[str | int]
+    arguments: Sequence[str] = ()
 
     @property
     def output_names(self) -> list[str] | None:
+        """Raises: ModelError if two have the same."""
         names = [output for output in self.outputs if isinstance(output, str)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ModelError(
+                f"the module returns more than one output called {choices(twice)}, in dicts within "
+                "dicts; have it return one dict"
+            )
         return names if names and len(names) == len(self.outputs) else None
 
     def order(self, names: Sequence[str]) -> list[int]:
@@ -38,7 +46,8 @@ class Program:
         Arguments by keyword take the tensor of their name, the others what is left, in order.
 
         Raises:
-            ModelError: the spec has another number of tensors, or lacks a name.
+            ModelError: the spec has another number of tensors, or lacks a name, or it has the
+                arguments' names in another order: one of the two would be another's.
         """
         if len(names) != len(self.inputs):
             raise ModelError(
@@ -51,7 +60,15 @@ class Program:
                 f"the model takes the named input {lacking[0]!r}, the encoding spec has "
                 f"{', '.join(names)}; give the tensor that name"
             )
-        left = iter([i for i, name in enumerate(names) if name not in self.inputs])
+        rest = [name for name in names if name not in self.inputs]
+        theirs = [a for a, i in zip(self.arguments, self.inputs, strict=False) if a != i]
+        if sorted(rest) == sorted(theirs) and rest != theirs:
+            raise ModelError(
+                f"the module's arguments are {', '.join(theirs)}, and the tensors that are made "
+                f"for it {', '.join(rest)}, in this order, which is not theirs. Log the model with "
+                "a signature, or an encoding spec, that has them in their order"
+            )
+        left = iter(names.index(name) for name in rest)
         return [names.index(i) if isinstance(i, str) else next(left) for i in self.inputs]
 
 

@@ -94,12 +94,14 @@ def load_pt2(folder: str, device: str = "cpu") -> Program:
         made.finish(_outputs(made, held, graph["outputs"], signature["output_specs"]))
         call = module["module_call_graph"][0]["signature"]
         inputs, outputs = (list(_leaves(json.loads(call[s])[1])) for s in ("in_spec", "out_spec"))
-        if len(inputs) != made.taken:
-            raise ValueError(f"{made.taken} inputs in the graph, {len(inputs)} in its signature")
+        taken = len(made.arguments)
+        if len(inputs) != taken:
+            raise ValueError(f"{taken} inputs in the graph, {len(inputs)} in its signature")
         return Program(
             made.module(),
             [position if name is None else name for position, name in enumerate(inputs)],
             [position if name is None else name for position, name in enumerate(outputs)],
+            made.arguments,
         )
 
 
@@ -135,11 +137,11 @@ class _Graph:
         self.graph = Graph()
         self.nodes: dict[str, Node] = {}
         self.held: dict[str, Any] = {}
-        self.taken = 0
+        self.arguments: list[str] = []
 
     def take(self, name: str) -> None:
-        self.nodes[name] = self.graph.placeholder(f"input_{self.taken}")
-        self.taken += 1
+        self.nodes[name] = self.graph.placeholder(f"input_{len(self.arguments)}")
+        self.arguments.append(name)
 
     def hold(self, name: str | None, value: torch.Tensor | GraphModule) -> Node:
         kept = f"held_{len(self.held)}"

@@ -141,14 +141,21 @@ def _type(output: OutputSpec, values: Array) -> OutputType:
     there = _there(values)
     if output.type != "any" and _holds(output.type, there):
         return output.type
-    if not len(there) and values.dtype.kind != "f":
+    if not len(there):
         raise ModelError(
-            f"the model returned only nulls for the output {output.name!r}, so nothing says its "
-            f"type; say it in the YAML, model.outputs: {{{output.name}: string}}"
+            f"the model returned only nulls, NaN or infinite values for the output {output.name!r},"
+            f" so nothing says its type; say it in the YAML, model.outputs: {{{output.name}: "
+            "double}"
         )
     own = next((type_ for type_ in _own(there) if _holds(type_, there)), None)
     if own is None:
         kinds = {type(value).__name__ for value in there.tolist()}
+        if kinds <= {"int", "float"}:
+            raise ModelError(
+                f"the model returned integers for the output {output.name!r} that no column holds: "
+                "beyond 64 bits, or among floats and not exact in one (beyond 2**53); have it "
+                "return text, or floats"
+            )
         wanted = (
             ". Where it returns several outputs, name those that are wanted in model.outputs"
             if "dict" in kinds

@@ -12,6 +12,7 @@ import torch
 from nocturne.engine.encode import Encoded
 from nocturne.engine.kernels import Run
 from nocturne.engine.model import Array, Raw
+from nocturne.errors import ModelError, choices
 
 __all__ = ["TorchModel"]
 
@@ -46,6 +47,10 @@ def named(result: Any, names: Sequence[str] | None) -> Raw:
     if isinstance(result, dict):
         return {str(name): to_numpy(tensor) for name, tensor in result.items()}
     several = result if isinstance(result, (tuple, list)) else (result,)
+    if other := {type(one).__name__ for one in several if not isinstance(one, torch.Tensor)}:
+        raise ModelError(
+            f"the module returned {choices(other)} among its outputs; have it return tensors only"
+        )
     arrays = [to_numpy(tensor) for tensor in several]
     return dict(zip(names, arrays, strict=True)) if names else arrays
 

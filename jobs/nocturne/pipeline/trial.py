@@ -91,7 +91,8 @@ def tried(
         _require_outputs(encoding, resolved)
     trial = kept_or_new(asked, night, state, workers_of(pipeline, spark))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
-    check_names(outputs, [*pipeline.output.keys, *pipeline.output.passthrough])
+    output = pipeline.output
+    check_names(outputs, [*output.keys, *output.passthrough, *pipeline.input.partition])
     return replace(encoding, outputs=outputs)
 
 
@@ -113,11 +114,11 @@ def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None
     taken = {name for name in names if there[name.lower()] > 1}
     if taken:
         raise ConfigError(
-            f"the model predicts {choices(taken)}, which is the name of a key, of a passthrough "
-            "column, of another prediction or of a column that Nocturne makes (Spark tells no "
-            f"upper case from lower); it predicts {choices(names)}. Say in model.outputs which of "
-            "them are wanted, take the column out of output.passthrough, or have the model name it "
-            "otherwise"
+            f"the model predicts {choices(taken)}, which is the name of a key (of the table or the "
+            "partition), of a passthrough column, of another prediction or of a column that "
+            "Nocturne makes (Spark tells no upper case from lower); it predicts "
+            f"{choices(names)}. Say in model.outputs which of them are wanted, take the column out "
+            "of output.passthrough, or have the model name it otherwise"
         )
 
 
