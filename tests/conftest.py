@@ -98,6 +98,15 @@ def _warm_trials() -> Iterator[None]:
     trials.end()
 
 
+_COLD = process.start
+
+
+@pytest.fixture
+def _cold_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of how a trial's process is started."""
+    monkeypatch.setattr(process, "start", _COLD)
+
+
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     """The small model saved as pt2, dynamic in rows."""

@@ -47,7 +47,7 @@ def families() -> list[Any]:
     ]
 
 
-@pytest.mark.usefixtures("_spark")
+@pytest.mark.usefixtures("_spark", "_cold_trials")
 @pytest.mark.parametrize("family", families())
 def test_a_stranger_is_scored_as_it_scores_itself(
     family: Family,
