@@ -39,7 +39,7 @@ class Trials:
 
     def start(self, folder: Path, environ: Mapping[str, str]) -> Forked:
         if self.server is None:
-            command, pipe = [sys.executable, "-u", __file__], subprocess.PIPE
+            command, pipe = [sys.executable, "-P", "-u", __file__], subprocess.PIPE
             self.server = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe)
         assert self.server.stdin is not None
         assert self.server.stdout is not None
