@@ -239,6 +239,13 @@ class _Gives:
         return dict(zip(self.names, found, strict=True)) if self.names else found
 
 
+class _Begins(_Gives):
+    """One that works by itself once begun."""
+
+    def begin(self, encoded: Any, size: int) -> Any:
+        return lambda: self.predict(encoded)
+
+
 def _query(
     monkeypatch: pytest.MonkeyPatch, model: Any, outputs: Mapping[str, str], batches: int = 1
 ) -> list[pa.Array]:
@@ -261,6 +268,7 @@ MOMENT = dt.datetime(2024, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))
         (_Gives("x"), {"p": "double"},
          "returned what is string for the output 'p', which is said to be double: not one of the "
          r"first rows fits.*outputs=\{'p': 'string'\}$"),
+        (_Begins("x"), {"p": "double"}, r"outputs=\{'p': 'string'\}$"),
         (_Gives(0.4), {"p": "long"}, r"outputs=\{'p': 'double'\}$"),
         (_Gives(MOMENT), {"p": "double"}, r"outputs=\{'p': 'datetime'\}$"),
         (_Gives(1.0, "x"), {"p": "double", "q": "double"},
