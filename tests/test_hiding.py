@@ -97,6 +97,13 @@ def test_the_last_line_is_said_without_the_row(
         ("Expected 2D array of float32, got 1D", {}, "Expected 2D array of float32, got 1D"),
         ("the size of the text", {"text": "size is what the text has"}, "the <text> of the <text>"),
         ("Input contains NaN", {"x": float("nan")}, "Input contains NaN"),
+        ("observation with value 'Rome' does not match\n    y ~ a + C(city)\n        ^^^^^^^",
+         {"city": "Rome"}, "observation with value <city> does not match"),
+        ("bad value\n    Rome + 1\n    ^~~~\n", {"city": "Rome"}, "bad value"),
+        ("no good\n-----\n  ...", {}, "no good"),
+        ("unknown:\n  Rome", {"city": "Rome"}, "<city>"),
+        ("^^^^", {}, "^^^^"),
+        ("Rome\n^^^^", {"city": "Rome"}, "<city>"),
     ],
 )  # fmt: skip
 def test_of_any_text_only_what_can_be_of_no_row_is_left(

@@ -523,6 +523,25 @@ def test_a_page_that_is_not_what_its_checksum_says_is_refused(make_run: MakeRun)
     assert run_split(off, off.splits[0]).rows_out == 100
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_a_null_in_lists_of_a_fixed_size_is_said_to_be_what_arrow_can_not_read(
+    tmp_path: Path, within: bool
+) -> None:
+    path = tmp_path / "p.parquet"
+    lists = pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float64(), 2))
+    column = pa.StructArray.from_arrays([lists], ["v"]) if within else lists
+    pq.write_table(pa.table({"v": column, "x": [1, 2, 3]}), path)
+    with open_parquet(path) as source:
+        assert sum(b.num_rows for b in read_batches(source, path, [0], ["x"], 10)) == 3
+        told = r"Arrow reads no nulls in lists of a fixed size \(v\): .* or .*reader: spark$"
+        with pytest.raises(InputError, match=told):
+            list(read_batches(source, path, [0], ["v"], 10))
+    pq.write_table(pa.table({"v": lists.cast(pa.list_(pa.float64()))}), path)
+    with open_parquet(path) as source:
+        [batch] = read_batches(source, path, [0], ["v"], 10)
+    assert batch.column("v").to_pylist() == [[1.0, 2.0], None, [3.0, 4.0]]
+
+
 def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
     make_run: MakeRun, tmp_path: Path
 ) -> None:

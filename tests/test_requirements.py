@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nocturne.errors import ModelError
-from nocturne.requirements import naming, unloadable, unmet, warning
+from nocturne.requirements import naming, says, unloadable, unmet, warning
 
 PYTHON = platform.python_version()
 
@@ -30,6 +30,8 @@ def _said(folder: Path) -> list[str]:
         ("numpy<2", f"numpy<2 is asked, numpy {version('numpy')} is installed"),
         ("not-there==1 \\\n    --hash=sha256:abc", "not-there==1 is not installed"),
         ("not-there==1  # why", "not-there==1 is not installed"),
+        ("not-there==1\t# why", "not-there==1 is not installed"),
+        ("not-there==1\t--hash=sha256:abc", "not-there==1 is not installed"),
     ],
 )
 def test_what_is_missing_or_of_another_major_version_is_named(
@@ -72,6 +74,8 @@ def test_other_lines_say_nothing(tmp_path: Path, line: str) -> None:
         (b"\xef\xbb\xbfnot-there==1\r\n", ["not-there==1 is not installed"]),
         (b"not-there==1\xff\xfe", []),
         (b"\x00\x01\x02", []),
+        ("not-there==1\n".encode("utf-16"), ["not-there==1 is not installed"]),
+        ("# Größe\nnot-there==1\n".encode("latin-1"), ["not-there==1 is not installed"]),
         (b"not-there==1\n" + b"#" * (1 << 20), []),
     ],
 )
@@ -80,6 +84,44 @@ def test_odd_bytes_are_read_as_far_as_they_are_text(
 ) -> None:
     (tmp_path / "requirements.txt").write_bytes(content)
     assert _said(tmp_path) == said
+
+
+def test_of_a_conda_file_alone_the_pip_list_is_read(tmp_path: Path) -> None:
+    assert not says(tmp_path)
+    conda = tmp_path / "conda.yaml"
+    conda.write_text("dependencies:\n- numpy=1.21\n- pip\n")
+    assert not says(tmp_path)
+    conda.write_text("dependencies:\n- pip<=25\n- pip:\n  - not-there==1\n  - numpy\n  - 7\n")
+    assert says(tmp_path)
+    assert _said(tmp_path) == ["not-there==1 is not installed"]
+    lost = unloadable(tmp_path, ModuleNotFoundError("No module", name="not_there"))
+    assert "Its conda.yaml asks for it: not-there==1 is not installed" in str(lost)
+    (tmp_path / "requirements.txt").write_text("")
+    assert says(tmp_path)
+    assert _said(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("python>=3.7,<3.8", ">=3.7,<3.8"),
+        ("python >=3.7,<3.8", ">=3.7,<3.8"),
+        ("conda-forge::python=3.7", "3.7"),
+        ("python =3.7", "3.7"),
+        ("python 3.7.*", "3.7"),
+        ("python=3.7.1=h0371630_7", "3.7.1"),
+        (f"python>={PYTHON}", ""),
+        ("python>=3.7", ""),
+        ("python=3", ""),
+        ("python", ""),
+        ("python-dateutil=2.8", ""),
+        ("python=3.7|3.8", ""),
+    ],
+)
+def test_python_as_conda_says_it(tmp_path: Path, asked: str, said: str) -> None:
+    (tmp_path / "conda.yaml").write_text(f"dependencies: ['{asked}']\n")
+    wanted = f"Python {said} is asked, Python {PYTHON.rstrip('+')} is installed"
+    assert _said(tmp_path) == ([wanted] if said else [])
 
 
 def test_without_files_or_with_a_folder_of_that_name_there_is_nothing_to_say(

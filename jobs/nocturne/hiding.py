@@ -33,6 +33,8 @@ _TOKEN = re.compile(
     r"|(?P<cut>[^\W_]+(?:\.\.\.|…))"
     r"|(?P<word>[^\W_]+)"
 )
+_UNDER = re.compile(r"[\s~-]*\^[\s^~-]*")
+"""A line that points at a place in the line above, which is code."""
 _REPEATED = re.compile(r"(<[^<>]+>)(?:[\s,;]+\1)+")
 _DTYPE = re.compile(r"(?i)(u?int|b?float|complex|datetime|timedelta|utf|ascii|latin|sha)\d{1,3}")
 _DIMENSIONS = re.compile(r"[1-9]D")
@@ -90,7 +92,7 @@ def _is_mlflows(error: BaseException) -> bool:
 
 
 def _line(error: BaseException, values: Values) -> str:
-    """The last line that is not empty, without values."""
+    """The last line that says something, without values."""
     names = list(values)
     text = re.sub("[\ue000\ue001]", "", str(error)[-_TEXT:])
     whole = _candidates(values)
@@ -98,7 +100,7 @@ def _line(error: BaseException, values: Values) -> str:
     if whole:
         text = _pattern(whole).sub(lambda m: _marked(folded.get(m[0].casefold(), -1)), text)
         text = re.sub("(['\"`])(\ue000\\d+\ue001)\\1", r"\2", text)
-    line = next((x.strip() for x in reversed(text.splitlines()) if x.strip()), "")
+    line = _last(text)
     if _is_mlflows(error):
         line = line.rpartition("Error: ")[2]
     words = {word.casefold(): at for text, at in whole.items() for word in _WORD.findall(text)
@@ -107,6 +109,15 @@ def _line(error: BaseException, values: Values) -> str:
     done = _TOKEN.sub(lambda m: _token(m, words, code, " ".join(folded)), line)
     done = _MARK.sub(lambda m: f"<{names[int(m[1])]}>", done)
     return _REPEATED.sub(r"\1", done)
+
+
+def _last(text: str) -> str:
+    """The last line with a letter, a digit or a value in it that is no code pointed at."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    while len(lines) > 2 and _UNDER.fullmatch(lines[-1]):
+        del lines[-2:]
+    told = (x for x in reversed(lines) if "\ue000" in x or any(map(str.isalnum, x)))
+    return next(told, lines[-1] if lines else "")
 
 
 def _marked(column: int) -> str:

@@ -83,7 +83,7 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     with _own(path):
         model = mlflow.pyfunc.load_model(path)
-    _unchecked(model, encoding)
+    _unchecked(model)
     first = encoding.inputs[0]
     if first.encoder == "frame":
         known = categories_of(_raw(model), first.features, model.metadata.flavors)
@@ -114,17 +114,16 @@ def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
     return None
 
 
-def _unchecked(model: mlflow.pyfunc.PyFuncModel, encoding: Encoding) -> None:
+def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
     """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
 
-    It would copy every column once more, and refuse a missing value in optional integers, and
-    categories, which are text to a signature. Params are still held against it. What MLflow makes
-    of lists in a frame, or of a frame by type hints or an example, stays its own.
+    It would copy every column once more, refuse a missing value in optional integers, and
+    categories, which are text to a signature, and make text of one in a list of words. Params are
+    still held against it. What MLflow makes of a frame by type hints or an example stays its own.
     """
     signature = model.metadata.signature
     hints = ("_is_signature_from_type_hint", "_is_type_hint_from_example")
-    lists = any(feature.type.startswith("array") for _, feature in encoding.features())
-    if lists or signature is None or any(getattr(signature, hint, False) for hint in hints):
+    if signature is None or any(getattr(signature, hint, False) for hint in hints):
         return
     model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
 
@@ -146,13 +145,24 @@ def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[An
 
 
 def _series(column: pa.Array, category: Category | None) -> Any:
-    """Integers and booleans with nulls stay what they are (pandas' masked types)."""
+    """Integers and booleans with nulls stay what they are (pandas' masked types); a list is an
+    array, of words one of NumPy's text, as MLflow makes it, unless there is a null among them.
+    """
+    if pa.types.is_list(column.type):
+        words = pa.types.is_string(column.type.value_type)
+        return pd.Series([_own_list(row, words) for row in column.to_pandas()], dtype=object)
     masked = _NULLABLE.get(column.type) if column.null_count else None
     series = column.to_pandas(types_mapper=lambda _: masked)
     if category is None:
         return series
     made = series.astype(pd.CategoricalDtype(list(category.words)))
     return made.cat.codes.astype(float).where(made.notna()) if category.coded else made
+
+
+def _own_list(row: NDArray[Any] | None, words: bool) -> NDArray[Any] | None:
+    if row is None:
+        return None
+    return row.astype(str) if words and len(row) and None not in row.tolist() else np.array(row)
 
 
 def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:

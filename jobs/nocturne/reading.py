@@ -36,6 +36,8 @@ _SHORT = 3
 _SIGNATURE = 28
 """Bytes behind a footer that can be read although columns of its file are encrypted: a nonce and
 the signature (Parquet's encryption specification, "plaintext footer mode")."""
+_OTHER_SIZE = "Expected all lists to be of size"
+"""How Arrow says that a null in a column of fixed-size lists has no items (25.0)."""
 _GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
 
 
@@ -203,9 +205,29 @@ def read_batches(
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
-                f"{error}. Have the file written again",
+                f"{error}. {_remedy(error, source, columns)}",
                 path=str(path),
             ) from None
+
+
+def _remedy(error: Exception, source: pq.ParquetFile, columns: Sequence[str]) -> str:
+    """What to do about a file that can't be decoded."""
+    fixed = [f.name for f in source.schema_arrow
+             if f.name in columns and _has_fixed_lists(f.type)]  # fmt: skip
+    if not fixed or _OTHER_SIZE not in str(error):
+        return "Have the file written again"
+    return (
+        f"Arrow reads no nulls in lists of a fixed size ({', '.join(fixed)}): have them written as "
+        "plain lists, e.g. column.cast(pyarrow.list_(TYPE)), or read the table with "
+        "scoring.reader: spark"
+    )
+
+
+def _has_fixed_lists(type_: pa.DataType) -> bool:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _has_fixed_lists(type_.storage_type)
+    fixed = bool(pa.types.is_fixed_size_list(type_))
+    return fixed or any(_has_fixed_lists(type_.field(i).type) for i in range(type_.num_fields))
 
 
 def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.RecordBatch:

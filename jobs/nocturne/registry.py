@@ -31,13 +31,14 @@ from nocturne.files import digest, file_digest
 from nocturne.records import Baseline, ModelRef, load
 from nocturne.signature import encoding_of_signature, signature_of
 from nocturne.takes import Inputs, Takes
-from nocturne.tracking import connect, reachable, without_secret
+from nocturne.tracking import connect, equal, reachable, without_secret
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resolve", "version_of"]
+__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resolve", "version_of",
+           "versions_of"]  # fmt: skip
 
 
 class Resolved:
@@ -187,7 +188,6 @@ def _select(
 ) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
-    quoted = name.replace("'", "''")
     try:
         model = client.get_registered_model(name)
     except MlflowException as error:
@@ -211,14 +211,15 @@ def _select(
                 alias=alias,
             )
         return client.get_model_version_by_alias(name, alias)
-    versions = client.search_model_versions(f"name = '{quoted}'")
+    versions = versions_of(client, name)
     if version is not None:
         for candidate in versions:
             if int(candidate.version) == version:
                 return candidate
         existing = sorted(int(v.version) for v in versions)
         raise ModelError(
-            f"model {name!r} has no version {version}: it has {', '.join(map(str, existing))}",
+            f"model {name!r} has no version {version}: it has "
+            f"{', '.join(map(str, existing)) or 'none'}",
             name=name,
             version=version,
         )
@@ -233,6 +234,11 @@ def _select(
             tags=wanted,
         )
     return max(fitting, key=lambda v: int(v.version))
+
+
+def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """The versions of the model of that name; none where there is no such model."""
+    return [v for v in client.search_model_versions(equal("name", name)) if v.name == name]
 
 
 def _pin(client: MlflowClient, found: ModelVersion, store: Path) -> tuple[Path, str]:

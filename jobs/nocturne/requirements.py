@@ -1,6 +1,7 @@
 """What a model was logged with, held against what is installed here.
 
-MLflow writes ``requirements.txt`` and ``python_env.yaml`` into an artifact. Neither is a contract:
+MLflow writes ``requirements.txt`` and ``python_env.yaml`` into an artifact; older ones have only a
+``conda.yaml``, whose Python and ``pip`` list are read then. None of them is a contract:
 a package that is listed may never be imported when the model predicts. So what differs is said, and
 what then fails names the requirement that it fails for. Whoever registers a model writes these
 files: they are read as text, within bounds, and nothing that they point to is followed.
@@ -8,8 +9,10 @@ files: they are read as text, within bounds, and nothing that they point to is f
 
 from __future__ import annotations
 
+import codecs
 import importlib.metadata
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from typing import Any
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -25,13 +29,18 @@ from nocturne.errors import ConfigError, ModelError
 from nocturne.hiding import lacking
 from nocturne.safe_yaml import load_yaml
 
-__all__ = ["FILES", "Unmet", "lacks", "naming", "unloadable", "unmet", "warning"]
+__all__ = ["FILES", "Unmet", "lacks", "naming", "says", "unloadable", "unmet", "warning"]
 
 FILES = ("requirements.txt", "python_env.yaml", "conda.yaml")
 """The files of an artifact that are read here."""
 
 _BYTES, _LINES, _LINE = 1 << 20, 5_000, 500
 _SHOWN = 12
+_COMMENT = re.compile(r"(^|\s)#.*|\s--.*")
+"""Of a line what pip does not read as the requirement: a comment, options."""
+_CONDA_PYTHON = re.compile(r"(?:[^:\s]+::)?python(?:\s+|(?=[=<>!~]))(?P<rest>.+)")
+_EXACTLY = re.compile(r"={0,2}\s*(?P<version>\d[\w.+]*?)(?:\.\*)?(?:=.*)?")
+"""A version as conda or ``python_env.yaml`` says it, with a build perhaps."""
 _NO_REQUIREMENT = (
     InvalidRequirement,
     InvalidVersion,
@@ -75,6 +84,11 @@ def unmet(folder: str | Path) -> tuple[Unmet, ...]:
     (options, files, URLs), other platforms' requirements, and a file that can't be read.
     """
     return (*_python(Path(folder)), *_packages(Path(folder)))
+
+
+def says(folder: str | Path) -> bool:
+    """Whether a model's files say which packages it was logged with."""
+    return _lines(Path(folder)) is not None
 
 
 def warning(folder: str | Path, what: str) -> str:
@@ -144,13 +158,14 @@ def _asked(folder: Path, error: ImportError) -> str:
     package = canonicalize_name(_MODULES.get(top, top))
     absent = tuple(one for one in unmet(folder) if not one.found)
     named = [one for one in absent if canonicalize_name(one.name) == package]
+    file = "requirements.txt" if _text(folder / "requirements.txt") is not None else "conda.yaml"
     if named:
-        return f". Its requirements.txt asks for it: {named[0]}"
+        return f". Its {file} asks for it: {named[0]}"
     asked = [r for r in _requirements(folder) if canonicalize_name(r.name) == package]
     if asked:
-        return f". Its requirements.txt asks for {_said(asked[0])}, which does not give it"
+        return f". Its {file} asks for {_said(asked[0])}, which does not give it"
     if absent:
-        return f". Of its requirements.txt {_listed(absent)}"
+        return f". Of its {file} {_listed(absent)}"
     return ". Its requirements.txt does not name it: log the model with extra_pip_requirements"
 
 
@@ -196,11 +211,11 @@ def _major(version: Version) -> tuple[int, int]:
 
 
 def _requirements(folder: Path) -> list[Requirement]:
-    """The lines of requirements.txt that name a package for this platform, each once."""
+    """The lines that name a package for this platform, each once."""
     found: dict[str, Requirement] = {}
-    for line in _joined(_text(folder / "requirements.txt")):
-        text = line.partition(" #")[0].partition(" --")[0].strip()
-        if not 0 < len(text) <= _LINE or text.startswith(("#", "-")):
+    for line in _lines(folder) or ():
+        text = _COMMENT.sub("", line).strip()
+        if not 0 < len(text) <= _LINE or text.startswith("-"):
             continue
         try:
             wanted = Requirement(text)
@@ -212,38 +227,69 @@ def _requirements(folder: Path) -> list[Requirement]:
     return list(found.values())
 
 
+def _lines(folder: Path) -> list[str] | None:
+    """Of requirements.txt, else of the list ``pip`` in conda.yaml; None where there is neither."""
+    text = _text(folder / "requirements.txt")
+    if text is not None:
+        return _joined(text)
+    lists = [one["pip"] for one in _conda(folder) if isinstance(one, dict) and "pip" in one]
+    if not lists or not isinstance(lists[0], list):
+        return None
+    return [line for line in lists[0] if isinstance(line, str)][:_LINES]
+
+
 def _joined(text: str) -> list[str]:
     """Lines, with those that end in a backslash put together."""
     return text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines()[:_LINES]
 
 
-def _text(path: Path) -> str:
-    """A file's text; "" if it is none that can be read."""
+def _text(path: Path) -> str | None:
+    """A file's text; None if there is none that can be read."""
     try:
         if not path.is_file() or path.stat().st_size > _BYTES:
-            return ""
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return ""
+            return None
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _python(folder: Path) -> Iterator[Unmet]:
     """Python, if the model was logged with another minor version: pickles of code need the same."""
     wanted, here = _logged_python(folder), Version(platform.python_version().rstrip("+"))
-    if wanted is not None and wanted.release[:2] != here.release[:2]:
-        yield Unmet("Python", f"Python {wanted}", str(here))
+    if wanted is None:
+        return
+    said, allowed = wanted
+    patches = (f"{here.major}.{here.minor}.{patch}" for patch in (0, here.micro, 99))
+    if not any(allowed.contains(patch) for patch in patches):
+        yield Unmet("Python", f"Python {said}", str(here))
 
 
-def _logged_python(folder: Path) -> Version | None:
+def _logged_python(folder: Path) -> tuple[str, SpecifierSet] | None:
+    """As it is said, and what versions that means."""
     said: Any = _mapping(folder / "python_env.yaml").get("python")
     if said is None:
-        listed = _mapping(folder / "conda.yaml").get("dependencies")
-        texts = [one for one in listed if isinstance(one, str)] if isinstance(listed, list) else []
-        said = next((x.partition("=")[2] for x in texts if x.startswith("python=")), None)
+        found = (_CONDA_PYTHON.fullmatch(one) for one in _conda(folder) if isinstance(one, str))
+        said = next((match["rest"] for match in found if match), None)
+    text = str(said).strip()[:_LINE] if said is not None else ""
     try:
-        return Version(str(said).lstrip("=")) if said is not None else None
-    except InvalidVersion:
+        if exact := _EXACTLY.fullmatch(text):
+            version = Version(exact["version"])
+            return str(version), SpecifierSet("==" + ".".join(map(str, version.release[:2])) + ".*")
+        return (text, SpecifierSet(text)) if text else None
+    except (InvalidVersion, InvalidSpecifier):
         return None
+
+
+def _conda(folder: Path) -> list[Any]:
+    """What conda.yaml lists: texts, and a mapping for pip."""
+    listed = _mapping(folder / "conda.yaml").get("dependencies")
+    return listed if isinstance(listed, list) else []
 
 
 def _mapping(path: Path) -> dict[str, Any]:

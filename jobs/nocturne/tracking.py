@@ -19,8 +19,8 @@ from nocturne.errors import ConfigError, RegistryUnavailable
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "experiment_id", "reachable", "registry_uri", "run_url", "tracking_uri",
-           "uris", "without_secret"]  # fmt: skip
+__all__ = ["connect", "equal", "experiment_id", "reachable", "registry_uri", "run_url",
+           "tracking_uri", "uris", "without_secret"]  # fmt: skip
 
 _SQLITE = "sqlite:///"
 
@@ -136,6 +136,17 @@ def reachable(uri: str) -> Iterator[None]:
             f"MLflow at {without_secret(uri)} did not answer; nothing was changed. Check that "
             "the server runs (`nocturne doctor`), then run this again.",
         ) from None
+
+
+def equal(key: str, value: str) -> str:
+    """A filter of MLflow's for what has this value; it knows no escape for a quote.
+
+    For a value with both kinds of quotes others may be found too, that differ in these.
+    """
+    quote_ = next((q for q in "'\"" if q not in value), None)
+    if quote_ is not None:
+        return f"{key} = {quote_}{value}{quote_}"
+    return f"""{key} LIKE '{value.replace("'", "_").replace('"', "_")}'"""
 
 
 def without_secret(uri: str) -> str:

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nocturne import config
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.engine import score
+from nocturne.errors import ModelError
 from nocturne.pipeline import prepare
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import calls, project_of
@@ -126,6 +129,34 @@ def test_a_costly_call_that_raises_is_not_made_again(project: Project) -> None:
     assert rows == 16
     assert reason.startswith("the model raised ValueError: no answer for [<id>] and [")
     assert reason.endswith("]; all rows of that call, as model.calls is costly")
+
+
+@pytest.mark.parametrize("good", [None, 3])
+def test_a_costly_model_that_refuses_everything_is_called_five_times(
+    good: int | None,
+) -> None:
+    """One that has answered once is given all rows, as before."""
+    made: list[int] = []
+
+    class Api:
+        padded = False
+
+        def predict(self, encoded: list[np.ndarray]) -> list[np.ndarray]:
+            made.append(len(encoded[0]))
+            if len(made) != good:
+                raise ValueError("no such key")
+            return [np.zeros(len(encoded[0]))]
+
+    inputs = (TensorSpec("x", "float64", "numeric", (Feature("x"),)),)
+    encoding = Encoding(inputs, (OutputSpec("p", type="float64"),))
+    batches = [pa.RecordBatch.from_pydict({"x": np.zeros(32)})] * 10
+    if good is None:
+        with pytest.raises(ModelError, match="raises on every one of the first 80 rows: the model"):
+            list(score(batches, Api(), encoding, micro_batch=16, once=True))
+        assert made == [16] * 5
+    else:
+        list(score(batches, Api(), encoding, micro_batch=16, once=True))
+        assert made == [16] * 20
 
 
 def _results(run_dir: str) -> list[dict[str, object]]:

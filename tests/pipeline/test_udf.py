@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -13,9 +15,11 @@ import pyarrow as pa
 import pytest
 
 from conftest import ENCODING, Small, sample
+from nocturne.encoding import Encoding, Feature, TensorSpec, output_of, with_nulls
 from nocturne.engine import TorchModel, score
 from nocturne.errors import ConfigError, ModelError
 from nocturne.spark import score_udf
+from nocturne.spark import udf as udf_module
 from nocturne.tracking import connect, experiment_id
 
 
@@ -148,15 +152,16 @@ def odd(registry: Path) -> str:
 
     class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            why = ["1" if x < 2 else "b" if x < 3 else None for x in model_input["x"]]
-            return pd.DataFrame({"score": model_input["x"], "why": why})
+            x = model_input["a.`x`"]
+            why = ["1" if value < 2 else "b" if value < 3 else None for value in x]
+            return pd.DataFrame({"score": x, "why": why})
 
     class LacksWhenLoaded(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def load_context(self, context):  # type: ignore[no-untyped-def]
             import nocturne_has_none  # noqa: F401
 
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            return model_input["x"]
+            return model_input["a.`x`"]
 
     class LacksLater(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
@@ -166,7 +171,7 @@ def odd(registry: Path) -> str:
 
     uri = f"sqlite:///{registry / 'mlflow.db'}"
     mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "odd"))
-    signature = mlflow.models.infer_signature(pd.DataFrame({"x": [1.0]}))
+    signature = mlflow.models.infer_signature(pd.DataFrame({"a.`x`": [1.0]}))
     for kind in (Odd, LacksWhenLoaded, LacksLater):
         mlflow.pyfunc.log_model(
             name=kind.__name__, python_model=kind(), signature=signature,
@@ -181,7 +186,6 @@ def odd(registry: Path) -> str:
         ({"score": "double"}, [1.0, 2.5, 3.0]),
         ({"score": "long"}, [1, None, 3]),
         ({"why": "string"}, ["1", "b", None]),
-        ({"why": "double"}, [None, None, None]),
         ({"score": "long", "why": "string"}, [(1, "1"), (None, None), (3, None)]),
     ],
 )
@@ -189,7 +193,8 @@ def test_outputs_are_as_they_are_said_and_never_cut(
     spark, odd: str, said: dict[str, str], came: list[object]
 ) -> None:  # type: ignore[no-untyped-def]
     udf = score_udf(spark, "models:/Odd/1", tracking_uri=odd, allow_pickle=True, outputs=said)
-    rows = spark.createDataFrame(pa.table({"x": [1.0, 2.5, 3.0]})).coalesce(1)
+    rows = spark.createDataFrame(pa.table({"a.`x`": [1.0, 2.5, 3.0]})).coalesce(1)
+    assert udf.columns == ["`a.``x```"]  # type: ignore[attr-defined]
     found = rows.select(udf()).toArrow().column(0).to_pylist()
     assert [tuple(v.values()) if isinstance(v, dict) else v for v in found] == came
 
@@ -213,9 +218,96 @@ def test_a_package_that_is_missing_is_named_in_the_query(
     spark, odd: str, name: str, told: str
 ) -> None:  # type: ignore[no-untyped-def]
     udf = score_udf(spark, f"models:/{name}/1", tracking_uri=odd, allow_pickle=True)
-    rows = spark.createDataFrame(pa.table({"x": [1.0]}))
+    rows = spark.createDataFrame(pa.table({"a.`x`": [1.0]}))
     with pytest.raises(Exception, match=r"(?s)nocturne\.errors\.ModelError") as raised:
         rows.select(udf()).toArrow()
     said = str(raised.value)
     assert re.search(told, said)
     assert "asks for it: nocturne-has-none==1.0 is not installed" in said
+
+
+class _Gives:
+    """A pyfunc model as the engine sees it, which gives the same for each row."""
+
+    padded = False
+
+    def __init__(self, *values: Any, names: Sequence[str] = ()) -> None:
+        self.values, self.names = values, names
+
+    def predict(self, encoded: Any) -> Any:
+        found = [np.array([value] * len(encoded[0])) for value in self.values]
+        return dict(zip(self.names, found, strict=True)) if self.names else found
+
+
+class _Begins(_Gives):
+    """One that works by itself once begun."""
+
+    def begin(self, encoded: Any, size: int) -> Any:
+        return lambda: self.predict(encoded)
+
+
+def _query(
+    monkeypatch: pytest.MonkeyPatch, model: Any, outputs: Mapping[str, str], batches: int = 1
+) -> list[pa.Array]:
+    """What a Python worker gives of batches of three rows."""
+    monkeypatch.setattr(udf_module, "_loaded", lambda *_: model)
+    monkeypatch.setattr(udf_module, "_folder", lambda _: Path())
+    said = tuple(output_of(name, words) for name, words in outputs.items())
+    inputs = (TensorSpec("", "frame", "frame", (Feature("x", type="double"),)),)
+    spec = Encoding(inputs, with_nulls(said)).to_json()
+    given = pa.RecordBatch.from_pydict({"x": [1.0, 2.0, 3.0]})
+    return list(udf_module._score("a", spec, "pyfunc", {}, {}, 1024, iter([given] * batches)))
+
+
+MOMENT = dt.datetime(2024, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "told"),
+    [
+        (_Gives("x"), {"p": "double"},
+         "returned what is string for the output 'p', which is said to be double: not one of the "
+         r"first rows fits.*outputs=\{'p': 'string'\}$"),
+        (_Begins("x"), {"p": "double"}, r"outputs=\{'p': 'string'\}$"),
+        (_Gives(0.4), {"p": "long"}, r"outputs=\{'p': 'double'\}$"),
+        (_Gives(MOMENT), {"p": "double"}, r"outputs=\{'p': 'datetime'\}$"),
+        (_Gives(1.0, "x"), {"p": "double", "q": "double"},
+         r"outputs=\{'p': 'double', 'q': 'string'\}$"),
+        (_Gives(np.datetime64("2024-01-01T00:00:00.000000001")), {"p": "datetime"},
+         "digits beyond microseconds"),
+        (_Gives(1.0, 2.0), {"p": "double"},
+         r"returned 2 outputs, and 1 are declared.*"
+         r"outputs=\{'prediction_0': 'double', 'prediction_1': 'double'\}$"),
+        (_Gives(1.0, "x", names=("a", "b")), {"p": "double"},
+         r"outputs=\{'a': 'double', 'b': 'string'\}$"),
+        (_Gives(1.0, "x", names=("a", "b")), {"a": "double", "c": "double"},
+         r"outputs=\{'a': 'double', 'b': 'string'\}$"),
+        (_Gives([1.0, 2.0]), {"p": "double"}, r"outputs=\{'p': 'double\[2\]'\}$"),
+        (_Gives([1.0, 2.0]), {"p": "double[3]"}, r"outputs=\{'p': 'double\[2\]'\}$"),
+    ],
+)  # fmt: skip
+def test_columns_of_nulls_alone_are_no_answer(
+    monkeypatch: pytest.MonkeyPatch, model: Any, said: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ModelError, match=f"(?s){told}"):
+        _query(monkeypatch, model, said)
+
+
+def test_a_batch_without_predictions_says_nothing_and_one_that_fits_says_it_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Later(_Gives):
+        def predict(self, encoded: Any) -> Any:
+            value, *rest = self.values
+            self.values = tuple(rest)
+            return [np.array([value] * 3, dtype=object)]
+
+    found = _query(monkeypatch, Later(None, 1.5, "x"), {"p": "double"}, batches=3)
+    assert [a.to_pylist() for a in found] == [[None] * 3, [1.5] * 3, [None] * 3]
+    with pytest.raises(ModelError, match="what is string"):
+        _query(monkeypatch, Later(None, "x"), {"p": "double"}, batches=2)
+
+
+def test_times_with_a_zone_are_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    [found] = _query(monkeypatch, _Gives(MOMENT, MOMENT), {"at": "datetime", "text": "string"})
+    assert found[0].as_py() == {"at": dt.datetime(2024, 1, 1), "text": str(MOMENT)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import Any
 
 import mlflow
@@ -11,9 +13,10 @@ import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
-from nocturne import config
+from nocturne import config, registry
 from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.init import init
+from nocturne.init.uri import parse
 from nocturne.tracking import connect
 from pipeline.conftest import scored
 from strangers.conftest import DAY, Project, read
@@ -124,6 +127,31 @@ def test_every_way_in_which_mlflow_names_a_model(strangers: Project, capsys: Any
     for text in ("models:/", "models:/uri/Production", "runs:/", "s3://bucket/model", "uri@"):
         with pytest.raises(ModelError, match="expected NAME, NAME@ALIAS or NAME/VERSION"):
             made(strangers, text)
+
+
+@pytest.mark.parametrize("name", ["it's", 'say "so"', 'it\'s "so"', "a_b%", "plain"])
+def test_names_with_quotes_are_found_and_no_others(strangers: Project, name: str) -> None:
+    """MLflow's filters know no escape for a quote."""
+    uri = strangers.uri
+    client = connect(uri)
+    others = {re.sub("['\"_%]", "x", name)} - {name}
+    for each in (name, *others):
+        client.create_registered_model(each)
+        client.create_model_version(each, "/nowhere/it's", run_id=None)
+    client.create_model_version(name, "runs:/0/it's")
+    client.set_model_version_tag(name, "1", "best", "yes")
+    select = partial(registry.version_of, name=name, alias=None, tracking_uri=uri)
+    assert select(tags={"best": "yes"}) == 1
+    assert [int(v.version) for v in registry.versions_of(client, name)] == [2, 1]
+    assert parse(f"models:/{name}/latest", uri) == (
+        (name, None, 2), "the newest, as latest says"
+    )  # fmt: skip
+    for text in ("runs:/a'b/c", f"runs:/'\"/{name}"):
+        with pytest.raises(ModelError, match="no version of a registered model is runs:/"):
+            parse(text, uri)
+    assert parse("runs:/0/it's", uri)[0][2] == 2
+    for each in (name, *others):
+        client.delete_registered_model(each)
 
 
 @pytest.mark.parametrize("name", ["models:/uri@champion", "models:/uri/1", "runs:/0/uri", "uri/1"])

@@ -17,6 +17,7 @@ import pytest
 import torch
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import Array
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -284,6 +285,53 @@ def test_a_column_of_arrays_by_name(strangers: Project) -> None:
     )
     done = strangers.score("norm", pa.table({"v": X.tolist()}))
     np.testing.assert_allclose(done.column(), np.linalg.norm(X, axis=1), rtol=1e-12)
+
+
+def test_lists_are_as_mlflow_gives_them_and_leave_the_columns_beside_them_alone(
+    strangers: Project,
+) -> None:
+    """MLflow's own check refuses the nulls of ``n`` and ``q``, and makes text of that in a list."""
+
+    class Seen(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any) -> Any:
+            def said(row: Any) -> str:
+                lists = [f"{row[c].dtype}{row[c].tolist()}" if row[c] is not None else "no"
+                         for c in ("d", "i", "b", "w", "o")]  # fmt: skip
+                row["d"][:] = 0.0  # it may write into them
+                return f"{lists} {row['n']} {row['q']}"
+
+            return [said(row) for _, row in model_input.iterrows()]
+
+    types = {"d": "double", "i": "long", "b": "boolean", "w": "string", "o": "string"}
+    spec = [ColSpec(Array(type_), c, required=c != "o") for c, type_ in types.items()]
+    spec += [ColSpec(type_, c, required=False) for c, type_ in (("n", "long"), ("q", "boolean"))]
+    logged = strangers.register(
+        mlflow.pyfunc.log_model, "seen", python_model=Seen(),
+        signature=ModelSignature(Schema(spec), Schema([ColSpec("string")])),
+    )  # fmt: skip
+    columns: dict[str, list[Any]] = {
+        "d": [[1.5, 2.5], [0.5], [None], None, [4.0]],
+        "i": [[1, 2], [3], [4], [5], [6, None]],
+        "b": [[True], [False, True], [True], [True], [True]],
+        "w": [["a", "bc"], ["d"], ["e", None], ["f"], ["g"]],
+        "o": [["x"], None, None, ["y"], ["z"]],
+        "n": [1, 2, None, 4, 5],
+        "q": [True, False, None, True, True],
+    }
+    done = strangers.score("seen", pa.table(columns))
+    direct = mlflow.pyfunc.load_model(logged.model_uri)
+    frame = pd.DataFrame({c: values[:2] for c, values in columns.items()})
+    for c in "diwbo":
+        frame[c] = [None if v is None else np.array(v) for v in frame[c]]
+    assert done.column()[:2] == direct.predict(frame)
+    assert done.column()[2:] == [
+        "['float64[nan]', 'int64[4]', 'bool[True]', \"object['e', None]\", 'no'] <NA> <NA>"
+    ]
+    assert done.reasons == {
+        3: "column d is null, and the model takes lists there (its signature says array of double)",
+        4: "column i has a null in its list, and the model takes whole numbers there (its "
+        "signature says long)",
+    }
 
 
 def test_what_is_not_said_or_said_wrong_is_refused_before_scoring(strangers: Project) -> None:

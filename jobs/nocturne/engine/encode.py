@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nocturne.encoding import FRAME_TYPES, WHOLE, Encoding, Feature, TensorSpec
 from nocturne.engine.cast import cast_column
-from nocturne.engine.refused import WHOLE_NUMBERS
+from nocturne.engine.refused import ARRAY_OF, WHOLE_NUMBERS, lacking_lists
 from nocturne.errors import InputError
 from nocturne.hiding import said_by
 from nocturne.normal import plain
@@ -141,7 +141,8 @@ def _text(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
 def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
     """The columns that are there, cast to the types that the model's signature names.
 
-    A null that the model can't take is a zero here: such a row is ``refused``.
+    A null that the model can't take is a zero here, or the list of another row: such a row is
+    ``refused``.
     """
     arrays, names = [], []
     for feature in tensor.features:
@@ -150,9 +151,20 @@ def _frame(batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
         column = _framed(plain(batch.column(feature.column)), feature)
         if feature.required and feature.type in WHOLE_NUMBERS and column.null_count:
             column = column.fill_null(pa.scalar(0).cast(column.type))
+        if (
+            feature.type.startswith(ARRAY_OF)
+            and (bad := lacking_lists(column, feature)) is not None
+        ):
+            column = _with_another(column, bad)
         arrays.append(column)
         names.append(feature.column)
     return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _with_another(column: pa.Array, bad: pa.Array) -> pa.Array:
+    """A column whose bad rows, unless all are bad, have the value of the first that is not."""
+    bad = bad.to_numpy(zero_copy_only=False)
+    return column.take(pa.array(np.where(bad, np.argmin(bad), np.arange(len(bad)))))
 
 
 def _framed(column: pa.Array, feature: Feature) -> pa.Array:

@@ -15,6 +15,8 @@ __all__ = ["Faults"]
 _KINDS = 20
 """Different reasons of a split: they are counted by their text. What comes after is told by the
 exception's type alone."""
+_REFUSED = 5
+"""Calls, from the first, that a model whose calls cost may raise on."""
 
 
 class Faults:
@@ -23,10 +25,12 @@ class Faults:
     Args:
         once: the model is given each row once, so that a call that raises is not made again with
             less of them.
+
+    ``answered``: a call has not raised. ``raised``: how many have.
     """
 
     def __init__(self, once: bool = False) -> None:
-        self.once = once
+        self.once, self.answered, self.raised = once, False, 0
         self._kinds: set[str] = set()
 
     def final(self, error: Exception, rows: int) -> bool:
@@ -37,7 +41,12 @@ class Faults:
         """
         if (failed := lacking(error)) is not None:
             raise failed
+        self.raised += 1
         return rows == 1 or self.once
+
+    def refuses(self) -> bool:
+        """Whether a model whose calls cost has raised on the first few, and so may on each."""
+        return self.once and not self.answered and self.raised >= _REFUSED
 
     def reason(self, error: Exception, given: Encoded) -> str:
         """Why the rows that the model was given have no prediction."""

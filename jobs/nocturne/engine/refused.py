@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 from nocturne.encoding import WHOLE, Encoding, Feature, TensorSpec
 from nocturne.normal import plain
 
-__all__ = ["WHOLE_NUMBERS", "refused"]
+__all__ = ["ARRAY_OF", "WHOLE_NUMBERS", "lacking_lists", "refused"]
 
 WHOLE_NUMBERS = ("long", "integer", "boolean")
 """Types of a signature that know no null, in pandas as in MLflow."""
+ARRAY_OF = "array of "
+"""How a signature's type of lists begins."""
 
 
 def refused(batch: pa.RecordBatch, encoding: Encoding) -> pa.Array | None:
@@ -31,6 +33,22 @@ def refused(batch: pa.RecordBatch, encoding: Encoding) -> pa.Array | None:
             said = pc.if_else(bad, reason, pa.scalar(None, pa.string()))
             why = said if why is None else pc.coalesce(why, said)
     return why
+
+
+def lacking_lists(column: pa.Array, feature: Feature) -> pa.Array | None:
+    """The rows whose list a frame's column of arrays can't have [rows]; None if there is none:
+    no list where the signature asks for one, or in it a null among whole numbers.
+    """
+    found = [bad for bad, _ in _wrong_lists(column, feature)]
+    return None if not found else found[0] if len(found) == 1 else pc.or_(*found)
+
+
+def _wrong_lists(column: pa.Array, feature: Feature) -> Iterator[tuple[pa.Array, str]]:
+    kind = feature.type.removeprefix(ARRAY_OF)
+    if feature.required and column.null_count:
+        yield column.is_null(), _null(f"{feature.column} is null", feature.type)
+    if kind in WHOLE_NUMBERS and pc.list_flatten(column).null_count:
+        yield _with_null(column), _null(f"{feature.column} has a null in its list", kind)
 
 
 def _wrong(
@@ -50,6 +68,9 @@ def _wrong(
             said = f"{feature.column} has a null in its list"
             yield _with_null(column), _null(said, tensor.dtype)
         return
+    if tensor.encoder == "frame" and feature.type.startswith(ARRAY_OF):
+        yield from _wrong_lists(plain(column), feature)
+        return
     number = tensor.dtype in WHOLE and tensor.encoder == "numeric" and feature.fill is None
     word = tensor.encoder == "text" and tensor.dtype == "str"
     framed = tensor.encoder == "frame" and feature.required and feature.type in WHOLE_NUMBERS
@@ -60,7 +81,7 @@ def _wrong(
 
 def _null(column: str, type_: str) -> str:
     known = {"bool": "true or false", "boolean": "true or false", "str": "text"}
-    taken = known.get(type_, "whole numbers")
+    taken = "lists" if type_.startswith(ARRAY_OF) else known.get(type_, "whole numbers")
     return f"column {column}, and the model takes {taken} there (its signature says {type_})"
 
 

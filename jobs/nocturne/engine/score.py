@@ -46,7 +46,7 @@ def score(
 
     Raises:
         ModelError: the outputs are not those of the spec, or the model raised on each of the
-            first thousand rows.
+            first thousand rows; where it is given each row once, on each of the first five calls.
         ImportError: the model lacks a package.
     """
     begin = getattr(model, "begin", None)
@@ -148,7 +148,7 @@ def _in_turn(
     for start in range(0, count, size):
         stop = min(start + size, count)
         pieces += _predict(encoded, model, start, stop, size, reasons, faults)
-        if len(reasons) == stop and raised + stop >= _HOPELESS:
+        if len(reasons) == stop and (raised + stop >= _HOPELESS or faults.refuses()):
             raise ModelError(
                 f"the model raises on every one of the first {raised + stop} rows: "
                 f"{reasons[start]}. Score a few rows of this partition in a notebook to see why; "
@@ -183,5 +183,6 @@ def _predict(
         middle = (start + stop) // 2
         left = _predict(encoded, model, start, middle, size, reasons, faults)
         return left + _predict(encoded, model, middle, stop, size, reasons, faults)
+    faults.answered = True
     made = len(given[0])
     return [{name: cut(values, made, stop - start) for name, values in named(raw).items()}]

@@ -164,8 +164,7 @@ def _default(
             return "champion", None, "a new version takes over when the alias moves"
         if len(aliases) == 1:
             return next(iter(aliases)), None, "its only alias; moving it changes the model"
-        quoted = name.replace("'", "''")
-        versions = [int(v.version) for v in client.search_model_versions(f"name = '{quoted}'")]
+        versions = [int(v.version) for v in registry.versions_of(client, name)]
     if not versions:
         raise ModelError(
             f"model {name!r} is registered but has no version yet; register one with "

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nocturne.errors import ModelError, choices
-from nocturne.tracking import connect, reachable
+from nocturne.registry import versions_of
+from nocturne.tracking import connect, equal, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,18 +20,22 @@ Named = tuple[str, str | None, int | None]
 """Name, alias, version; neither of the last two: what the name means by default."""
 
 _LOGGED = re.compile(r"models:/(?P<id>m-[0-9a-f]{32})")
+_LATEST = re.compile(r"(models:/+)?(?P<name>[^/@:]+)/latest")
 _RUN = re.compile(r"runs:/(?P<run>[^/]+)/(?P<path>.+?)/*")
 
 
 def parse(model: str, tracking_uri: str, registry_uri: str | None = None) -> tuple[Named, str]:
     """The model that is meant, and why it is that one, if the registry had to be asked.
 
-    ``runs:/RUN/PATH`` and ``models:/m-...`` are the version that is registered from there.
+    ``runs:/RUN/PATH`` and ``models:/m-...`` are the version that is registered from there,
+    ``NAME/latest`` is the newest one now.
 
     Raises:
         ModelError: it is none of these, or nothing is registered from there.
         RegistryUnavailable: the server did not answer.
     """
+    if latest := _LATEST.fullmatch(model):
+        return _newest(latest["name"], tracking_uri, registry_uri)
     logged, run = _LOGGED.fullmatch(model), _RUN.fullmatch(model)
     if logged is None and run is None:
         return _named(model), ""
@@ -49,6 +54,14 @@ def parse(model: str, tracking_uri: str, registry_uri: str | None = None) -> tup
     others = sorted({version.name for version in found} - {newest.name})
     also = f" (so is one of {choices(others)})" if others else ""
     return (newest.name, None, int(newest.version)), f"registered from {model}{also}"
+
+
+def _newest(name: str, tracking_uri: str, registry_uri: str | None) -> tuple[Named, str]:
+    with reachable(registry_uri or tracking_uri):
+        found = versions_of(connect(tracking_uri, registry_uri), name)
+    if not found:
+        return (name, None, None), ""  # what is asked for it next says what there is
+    return (name, None, max(int(v.version) for v in found)), "the newest, as latest says"
 
 
 def _named(model: str) -> Named:
@@ -75,7 +88,7 @@ def _logged_by(client: MlflowClient, run: str, path: str) -> list[str]:
 
     try:
         experiment = client.get_run(run).info.experiment_id
-        found = client.search_logged_models([experiment], f"source_run_id='{run}'")
+        found = client.search_logged_models([experiment], equal("source_run_id", run))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return []  # no such run, or a server that keeps models with their runs
@@ -87,8 +100,8 @@ def _registered(client: MlflowClient, model: str, ids: list[str]) -> Iterator[Mo
     """The versions that come from a run's folder or from a logged model."""
     run = _RUN.fullmatch(model)
     sources = {model, *(f"models:/{one}" for one in ids)}
-    asked = {f"run_id='{run['run']}'"} if run else set()
-    asked |= {f"source_path='{source}'" for source in sources}
+    asked = {equal("run_id", run["run"])} if run else set()
+    asked |= {equal("source_path", source) for source in sources}
     seen = {}
     for query in sorted(asked):
         for version in client.search_model_versions(query):

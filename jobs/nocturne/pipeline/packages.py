@@ -9,7 +9,7 @@ from pathlib import Path
 from nocturne import config
 from nocturne.errors import NocturneError
 from nocturne.pipeline.model import resolver
-from nocturne.requirements import unmet
+from nocturne.requirements import says, unmet
 
 __all__ = ["model_packages"]
 
@@ -33,8 +33,10 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
                 resolved = resolver(config.load(name, root=root), Path(folder))()
                 what = f"{resolved.ref.name} version {resolved.ref.version}"
                 found = unmet(resolved.ref.path)
+                same = ("as it was logged" if says(resolved.ref.path) else
+                        "nothing says which packages it was logged with")  # fmt: skip
         except NocturneError as error:
             yield title, True, f"not compared: {error}", ""
             continue
-        said = "; ".join(map(str, found)) or "as it was logged"
+        said = "; ".join(map(str, found)) or same
         yield title, all(one.found for one in found), f"{what}: {said}", _FIX

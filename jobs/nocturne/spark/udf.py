@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nocturne.encoding import Encoding, with_nulls
-from nocturne.errors import ConfigError, InputError, NocturneError
+from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
 from nocturne.fitting import casts, check_columns
 from nocturne.normal import normal
 from nocturne.registry import resolve
@@ -54,7 +54,8 @@ def score_udf(
     >>> flights.withColumn("late", delay())
 
     Called without arguments it takes the columns of the model's encoding by name; else it takes
-    columns in the order of ``columns`` (an attribute of what is returned). The value is the
+    columns in the order of ``columns`` (an attribute of what is returned: the names, in backticks
+    where Spark would take a dot for a field). The value is the
     model's output, post-processed, or a struct of its outputs if it has several. It is an Arrow
     UDF over an iterator of batches: no pandas on the way.
 
@@ -62,8 +63,10 @@ def score_udf(
     pipeline tries it: names and types of the outputs are as the model declares them, or
     ``outputs`` does (``double``, where neither says one). A row without a prediction is null, and
     so is a prediction that its type can't hold, a fraction of ``long`` or a text of ``double``:
-    it is never cut, though ``float`` rounds a double. Of several outputs all but the first may be
-    null by themselves.
+    it is never cut, though ``float`` rounds a double. Where not one row of the first batch of a
+    partition fits its type, the query fails, and says what to write in ``outputs``. Of several
+    outputs all but the first may be null by themselves. Times with a zone are in UTC for a
+    ``datetime``, which has none.
 
     What a pipeline would refuse of a column's type, it refuses too (docs/pipeline.md): Spark's
     ``timestamp`` where the session's zone is not UTC, a decimal for a float, unless ``cast`` says
@@ -149,11 +152,16 @@ def score_udf(
                 f"got {len(arguments)} columns, the model takes {len(columns)}: "
                 f"{', '.join(columns)}; call it without arguments to take them by name"
             )
-        made: Column = udf(*(arguments or columns))
+        made: Column = udf(*(arguments or map(_quoted, columns)))
         return made
 
-    column.columns = columns  # type: ignore[attr-defined]
+    column.columns = [*map(_quoted, columns)]  # type: ignore[attr-defined]
     return column
+
+
+def _quoted(name: str) -> str:
+    """A column's name as Spark takes it, whatever is in it: a dot would ask for a field."""
+    return name if re.fullmatch("[^.`*]+", name) else "`" + name.replace("`", "``") + "`"
 
 
 def _score(
@@ -167,6 +175,7 @@ def _score(
 ) -> Iterator[pa.Array]:
     """In a Python worker: predictions, null where a row has none."""
     from nocturne.engine import score_cast
+    from nocturne.spark.untried import untried
 
     first = next(batches, None)
     if first is None:
@@ -180,11 +189,17 @@ def _score(
             problems=problems,
         )
     wanted = casts(encoding, first.schema, told)
-    model = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
+    loaded = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
+    model = untried(loaded, encoding.outputs)
     read = map(normal, chain([first], batches))
     with naming(_folder(archive), "run the query again"):
-        for _, _, done in score_cast(read, model, encoding, wanted, micro_batch=micro_batch):
-            yield _values(done, encoding)
+        scored = score_cast(read, model, encoding, wanted, micro_batch=micro_batch)
+        try:
+            for _, _, done in scored:
+                model.check(done)
+                yield _values(done, encoding)
+        except ModelError as error:
+            raise model.explained(error) from None
 
 
 def _values(done: pa.RecordBatch, encoding: Encoding) -> pa.Array:
