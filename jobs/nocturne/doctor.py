@@ -86,7 +86,7 @@ def _spark_starts() -> Iterator[Check]:
             yield Check(title, True, said, "")
         else:
             said = f"{found.why} ({found.said})" if found.why else found.said
-            yield Check(title, False, said, found.advice)
+            yield Check(title, False, said, found.for_doctor)
 
 
 def _hows() -> list[How]:
