@@ -79,7 +79,7 @@ def start(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The process, which is asked what lies in ``folder``, and writes what it says there."""
     with open(folder / SAID, "wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-P", "-u", "-m", "nocturne.trial", str(folder), str(os.getpid())],
+            [sys.executable, "-u", "-P", "-m", "nocturne.trial", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
