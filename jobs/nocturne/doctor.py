@@ -205,7 +205,7 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
 
 def check_all() -> list[Check]:
     """Every check; one that can't be made is a failed one with the reason."""
-    done = []
+    done: list[Check] = []
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for name, check in CHECKS.items():
         try:
