@@ -5,8 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
+
+import pytest
+from pyspark import SparkConf
+
+from nocturne.spark.application import Application
 
 ROOT = Path(__file__).parents[1]
 LINES = (ROOT / "requirements.lock").read_text().splitlines()
@@ -37,3 +46,32 @@ def test_the_files_of_pyspark_are_its_own() -> None:
     ]  # fmt: skip
     assert files
     assert changed == []
+
+
+def test_no_process_of_ours_takes_modules_from_the_current_folder() -> None:
+    """A random.py of the user's there would stand for Python's; ``-P`` keeps the folder out."""
+    started = [
+        (path.name, before)
+        for folder in ("jobs", "plugins")
+        for path in (ROOT / folder).rglob("*.py")
+        for before in re.findall(r'(.{6})"-m", "nocturne', path.read_text())
+    ]
+    assert len(started) >= 5
+    assert [name for name, before in started if not before.endswith('"-P", ')] == []
+
+
+def test_a_trial_and_local_workers_do_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError('not mine')")
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-P", "-m", "nocturne.trial", str(tmp_path), str(os.getpid())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "asked.json" in done.stderr
+    assert "not mine" not in done.stderr
+    started = SparkConf(False)
+    monkeypatch.setattr("pyspark.SparkConf", lambda: started)
+    monkeypatch.setattr("pyspark.SparkContext", mock.MagicMock())
+    launch = mock.Mock(settings=dict)
+    Application("x", "local[1]", {})._new(launch)
+    assert started.get("spark.executorEnv.PYTHONSAFEPATH") == "1"

@@ -27,6 +27,17 @@ def test_a_java_that_is_too_old_or_broken_is_not_taken(tmp_path: Path) -> None:
     assert java.version(str(tmp_path / "nothing")) is None
 
 
+def test_a_java_that_does_not_answer_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = tmp_path / "java"
+    hangs.write_text("#!/bin/sh\nexec sleep 30\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr(java, "_LIMIT_S", 0.2)
+    assert java.version(str(hangs)) is None
+    assert not java.fit(str(hangs))
+
+
 def test_the_java_that_this_debian_has_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from nocturne.errors import MachineError, RetryableError
+from nocturne.spark.work import telling
 from nocturne.trouble import cause_of, explain
 
 GATEWAY = """
@@ -157,3 +158,33 @@ def test_without_an_exception_the_last_line_says_it() -> None:
     assert cause_of("one\ncommand not found: x\nthe end\n") == "command not found: x"
     assert cause_of("one\nthe end\n\n") == "the end"
     assert cause_of("") == "it said nothing"
+
+
+CRASHED = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 1.0 failed 1 \
+times, most recent failure: Lost task 0.0 in stage 1.0 (TID 1) (here executor driver): \
+org.apache.spark.SparkException: Python worker exited unexpectedly (crashed). Consider setting \
+'spark.python.worker.faulthandler.enabled' configuration to 'true' for the better Python traceback.
+\tat org.apache.spark.api.python.BasePythonRunner$ReaderIterator.apply(PythonRunner.scala:900)
+Caused by: java.io.EOFException
+\tat java.base/java.io.DataInputStream.readInt(DataInputStream.java:386)
+\t... 22 more
+"""
+
+
+def test_a_worker_that_crashed_is_said_without_a_stack() -> None:
+    with (
+        pytest.raises(RetryableError, match=r"ended: a crash in native code .* memory") as caught,
+        telling("score the splits", "Run it again"),
+    ):
+        raise RuntimeError(CRASHED)
+    said = str(caught.value)
+    assert "(Python worker exited unexpectedly (crashed)). The kernel's log says which" in said
+    assert "EOFException" not in said
+    assert "\n" not in said
+
+
+def test_doctor_does_not_send_to_itself() -> None:
+    unknown = explain("java.lang.Whatever: nobody knows")
+    assert unknown.advice.endswith("`nocturne doctor` tells more")
+    assert unknown.for_doctor == "It may pass: run the same command again"

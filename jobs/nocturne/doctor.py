@@ -6,19 +6,20 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne import config, java, machine
-from nocturne.errors import NocturneError
+from nocturne.errors import ConfigError, NocturneError
 from nocturne.files import check_exchange
 from nocturne.layout import Layout
 from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.scoring import how
 from nocturne.spark.probe import How, Started, probe
-from nocturne.tracking import connect, uris, without_secret
+from nocturne.tracking import connect, reachable, uris, without_secret
 
 __all__ = ["Check", "check_all"]
 
@@ -85,7 +86,7 @@ def _spark_starts() -> Iterator[Check]:
             yield Check(title, True, said, "")
         else:
             said = f"{found.why} ({found.said})" if found.why else found.said
-            yield Check(title, False, said, found.advice)
+            yield Check(title, False, said, found.for_doctor)
 
 
 def _hows() -> list[How]:
@@ -149,7 +150,10 @@ def _answered(name: str, uri: str, ask: Callable[[], str], variable: str) -> Che
     shown = without_secret(uri)
     advice = f"start MLflow (`make airflow` does), or correct {variable}"
     try:
-        return Check(name, True, f"{shown}: {ask()}", advice)
+        with reachable(uri):
+            return Check(name, True, f"{shown}: {ask()}", advice)
+    except ConfigError as error:
+        return Check(name, False, str(error), advice)
     except Exception as error:
         return Check(name, False, f"{shown}: {type(error).__name__}", advice)
 
@@ -201,11 +205,15 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
 
 def check_all() -> list[Check]:
     """Every check; one that can't be made is a failed one with the reason."""
-    done = []
+    done: list[Check] = []
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for name, check in CHECKS.items():
         try:
-            done += list(check())
+            done.extend(check())
         except NocturneError as error:
             done.append(Check(name, False, str(error), "see the message"))
+        except Exception as error:
+            traceback.print_exc()
+            said = f"it can't be checked: {type(error).__name__}"
+            done.append(Check(name, False, said, "see what is printed above"))
     return done

@@ -17,6 +17,8 @@ __all__ = ["ADVICE", "find", "fit", "version"]
 _PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
 """Debian 12 has the first of them, 13 the second."""
 
+_LIMIT_S = 60.0
+
 ADVICE = """Spark needs Java 17 or newer. Install it with one of
   Debian, Ubuntu:  sudo apt-get install openjdk-17-jre-headless   (Debian 13: openjdk-21-...)
   macOS:           brew install openjdk@17
@@ -31,12 +33,13 @@ def find() -> str | None:
 
 
 def version(java: str) -> int | None:
-    """Its major version; None if it can't run or lacks jdk.incubator.vector."""
+    """Its major version; None if it can't run, does not answer or lacks jdk.incubator.vector."""
     try:
         done = subprocess.run(
-            [java, "--list-modules"], capture_output=True, text=True, timeout=60, check=False
-        )
-    except OSError:
+            [java, "--list-modules"], capture_output=True, text=True, timeout=_LIMIT_S,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"^java\.base@(\d+)", done.stdout, re.MULTILINE)
     if found is None or "jdk.incubator.vector" not in done.stdout:

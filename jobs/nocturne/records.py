@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
@@ -59,6 +60,8 @@ __all__ = [
     "find",
     "load",
     "read",
+    "strange",
+    "strange_output",
     "write",
 ]
 
@@ -461,6 +464,21 @@ class Baseline:
 
 RAISED = "the model raised "
 """How the reason of a row begins on which the model raised."""
+_STRANGE = re.compile(
+    r"the prediction (?P<output>.*) is no (?P<type>\w+(?:\[[a-z][\w, ]*\])?)(?P<length>\[\d+\])?",
+    re.DOTALL,
+)
+
+
+def strange(output: str, type_: str) -> str:
+    """The reason of a row whose prediction is not of its column's type, or of another length."""
+    return f"the prediction {output} is no {type_}"
+
+
+def strange_output(reason: str) -> tuple[str, str, str] | None:
+    """Output, type and length (``[3]``, or "") of a reason that ``strange`` made, else None."""
+    found = _STRANGE.fullmatch(reason)
+    return (found["output"], found["type"], found["length"] or "") if found else None
 
 
 @dataclass(frozen=True)
@@ -493,9 +511,13 @@ class SplitResult:
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
 
     @property
-    def raised(self) -> int:
-        """Rows on which the model raised."""
-        return sum(rows for why, rows in self.reasons.items() if why.startswith(RAISED))
+    def by_model(self) -> dict[str, int]:
+        """Of the reasons those that may be the model's fault: it raised, or gave another type."""
+        return {
+            why: rows
+            for why, rows in self.reasons.items()
+            if why.startswith(RAISED) or strange_output(why) is not None
+        }
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from nocturne.errors import ConfigError, RegistryUnavailable
+from nocturne.errors import ConfigError, NocturneError, RegistryUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +23,10 @@ __all__ = ["connect", "equal", "experiment_id", "reachable", "registry_uri", "ru
            "tracking_uri", "uris", "without_secret"]  # fmt: skip
 
 _SQLITE = "sqlite:///"
+_STORE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST", "FEATURE_DISABLED")
+"""Of MLflow's errors those that are about the store, and not about what it was asked for."""
+_LINE = 300
+"""Characters of what an error says that are shown."""
 
 
 class Configured(Protocol):
@@ -96,6 +100,9 @@ def connect(uri: str, registry: str | None = None) -> MlflowClient:
 
     Args:
         registry: where models are registered, if not at ``uri`` too.
+
+    Raises:
+        ConfigError, RegistryUnavailable: as ``reachable``.
     """
     # A server that is down is found in seconds, not in the client's default of minutes;
     # what comes after that is Airflow's retry.
@@ -111,31 +118,66 @@ def connect(uri: str, registry: str | None = None) -> MlflowClient:
     os.environ.pop("MLFLOW_REGISTRY_URI", None)
     if said is not None:
         os.environ["MLFLOW_REGISTRY_URI"] = said
-    return mlflow.MlflowClient(uri, registry or uri)
+    with reachable(uri):
+        return mlflow.MlflowClient(uri, registry or uri)
 
 
 @contextmanager
 def reachable(uri: str) -> Iterator[None]:
-    """Turns MLflow's "the server did not answer" into RegistryUnavailable."""
-    from mlflow.exceptions import MlflowException
+    """Says what is wrong with MLflow itself; that it lacks what was asked for passes through.
 
+    Raises:
+        RegistryUnavailable: it did not answer, or not now.
+        ConfigError: it refused, or can't be used at all: no such kind of URI, no database that is
+            MLflow's, no driver for it.
+    """
     try:
         yield
-    except MlflowException as error:
-        text = str(error)
-        down = "Max retries exceeded" in text or "too many 5" in text or "timed out" in text
-        if any(f"error code {code}" in text for code in (401, 403)):
-            raise ConfigError(
-                f"MLflow at {without_secret(uri)} refused: not authenticated or not allowed. Set "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) "
-                "in the environment of the job"
-            ) from None
-        if not down:
+    except Exception as error:
+        known = _of_store(error, uri)
+        if known is None:
             raise
-        raise RegistryUnavailable(
-            f"MLflow at {without_secret(uri)} did not answer; nothing was changed. Check that "
+        raise known from None
+
+
+_DOWN = ("Max retries exceeded", "too many 5", "timed out")
+_BUSY = ("database is locked", "Connection refused", "could not connect", "connection failed")
+"""What SQLAlchemy says of a database that may answer later."""
+
+
+def _of_store(error: Exception, uri: str) -> NocturneError | None:
+    """What is wrong with the store; None if it is not the store."""
+    from mlflow.exceptions import MlflowException, RestException
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException as Unsupported
+
+    database = any(kind.__module__.startswith("sqlalchemy.") for kind in type(error).__mro__)
+    if not (database or isinstance(error, (MlflowException, ImportError))):
+        return None
+    text, where = str(error), without_secret(uri)
+    code = getattr(error, "error_code", None) if isinstance(error, MlflowException) else None
+    if any(f"error code {number}" in text for number in (401, 403)):
+        return ConfigError(
+            f"MLflow at {where} refused: not authenticated or not allowed. Set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) "
+            "in the environment of the job"
+        )
+    if code and any(words in text for words in _DOWN):
+        return RegistryUnavailable(
+            f"MLflow at {where} did not answer; nothing was changed. Check that "
             "the server runs (`nocturne doctor`), then run this again.",
-        ) from None
+        )
+    if code not in (None, *_STORE_CODES) and not isinstance(error, Unsupported):
+        return None
+    line = next((x.strip() for x in text.splitlines() if x.strip()), "it says no more")
+    said = without_secret(line.replace(uri, where))[:_LINE].rstrip(".")
+    said = f"MLflow at {where} can't be used: {type(error).__name__}: {said}"
+    busy = any(words in text for words in _BUSY)
+    if busy or code == "TEMPORARILY_UNAVAILABLE" or isinstance(error, RestException):
+        return RegistryUnavailable(f"{said}. Nothing was changed; run this again when it answers")
+    return ConfigError(
+        f"{said}. Correct MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI or the YAML's section registry, "
+        "or install what is missing for it"
+    )
 
 
 def equal(key: str, value: str) -> str:

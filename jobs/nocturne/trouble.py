@@ -13,6 +13,9 @@ from nocturne.errors import MachineError, NocturneError, RetryableError
 __all__ = ["Trouble", "cause_of", "explain"]
 
 
+_AGAIN = "It may pass: run the same command again"
+
+
 @dataclass(frozen=True)
 class Trouble:
     """What stands in Spark's way.
@@ -38,17 +41,26 @@ class Trouble:
     @property
     def advice(self) -> str:
         """What to do, as a sentence."""
-        return self.fix or "It may pass: run the same command again. `nocturne doctor` tells more"
+        return self.fix or f"{_AGAIN}. `nocturne doctor` tells more"
+
+    @property
+    def for_doctor(self) -> str:
+        """The same where it is `nocturne doctor` that says it."""
+        return self.fix or _AGAIN
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Words of Spark's, what they mean (with groups of the pattern in it), and what to do."""
+    """Words of Spark's, what they mean (with groups of the pattern in it), and what to do.
+
+    ``enough``: they are the whole of it; an exception around them says less.
+    """
 
     words: str
     why: str
     fix: str
     terminal: bool = True
+    enough: bool = False
 
 
 _ENVIRONMENT = "Unset SPARK_HOME and PYTHONPATH, or install pyspark anew (`make setup`)"
@@ -64,6 +76,14 @@ _OF_WORKERS = (
     _Known(r"Cannot run program \"(?P<name>[^\"]+)\".*error=(?:2|13)\b",
            "the workers' Python {name} can't be run",
            "Unset PYSPARK_PYTHON, or correct it"),
+    _Known(r"Python worker exited unexpectedly \(crashed\)",
+           "a Python worker ended: a crash in native code of the model's or of a library, or "
+           "memory that ran out",
+           "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
+           "out, run fewer workers at once (spark.master: local[2]) or a smaller "
+           "scoring.micro_batch; where it crashed, predict the partition's rows in a notebook, and "
+           "correct the model or "
+           "the library. Then run the same command again", False, True),
 )  # fmt: skip
 
 _OF_THE_START = (
@@ -123,7 +143,7 @@ def explain(text: str, *, started: bool = False) -> Trouble:
         found = re.search(known.words, text)
         if found:
             line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
-            said = _exception(text) or line.strip()
+            said = found[0] if known.enough else _exception(text) or line.strip()
             named = {k: v or "" for k, v in found.groupdict().items()}
             return Trouble(said, known.why.format(**named), known.fix.format(**named),
                            known.terminal)  # fmt: skip

@@ -55,14 +55,14 @@ class Command:
     """One running step; ``end`` may be called from a signal handler meanwhile."""
 
     def __init__(self, arguments: Sequence[str], home: Path, log: Log) -> None:
-        self.arguments = [interpreter(), "-m", "nocturne.cli", *arguments]
+        self.arguments = [interpreter(), "-P", "-m", "nocturne.cli", *arguments]
         self.home = home
         self.log = log
         self._process: subprocess.Popen[str] | None = None
 
     def run(self) -> Outcome:
         """Run to the end; the last line of stdout is the step's answer if it is JSON."""
-        self.log.info("$ nocturne %s", " ".join(self.arguments[3:]))
+        self.log.info("$ nocturne %s", " ".join(self.arguments[4:]))
         self._process = process = subprocess.Popen(
             self.arguments,
             cwd=self.home,

@@ -85,7 +85,7 @@ def _nocturne(root: Path, *arguments: str) -> Any:
     if ports is None:  # no server: the registry is read from its file
         del env["MLFLOW_TRACKING_URI"]
     done = subprocess.run(
-        [interpreter(), "-m", "nocturne.cli", *arguments],
+        [interpreter(), "-P", "-m", "nocturne.cli", *arguments],
         env=env, cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

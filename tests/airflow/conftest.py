@@ -43,14 +43,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
-    """Replaces ``python -m nocturne.cli STEP ...`` by the body of a script, to get any exit code.
+    """Replaces ``python -P -m nocturne.cli STEP ...`` by the body of a script: any exit code.
 
     In the body, ``args`` are the step and its arguments.
     """
 
     def write(body: str) -> None:
         path = tmp_path / "python-of-the-jobs"
-        start = f"#!{sys.executable}\nimport json, os, sys, time\nargs = sys.argv[3:]\n"
+        start = f"#!{sys.executable}\nimport json, os, sys, time\nargs = sys.argv[4:]\n"
         path.write_text(start + body)
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("NOCTURNE_PYTHON", str(path))

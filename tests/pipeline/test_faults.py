@@ -22,6 +22,7 @@ from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.runs import results_of
 from nocturne.pipeline.status import status
+from nocturne.records import strange, strange_output
 from nocturne.spark.work import guarded, raised
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import project_of
@@ -107,6 +108,41 @@ def test_rows_with_null_keys_do_not_hide_that_the_model_raises(project: Project)
     judgement = judge(scored(loaded, DAY))
     assert judgement.verdict == "fail"
     assert "the model raised on 59 of them" in judgement.reasons[0]
+
+
+def test_a_night_of_another_type_than_the_trial_fixed_is_failed_with_what_to_say(
+    project: Project, tmp_path: Path
+) -> None:
+    late = tmp_path / "late"
+
+    def whole_once(frame: pd.DataFrame) -> list[object]:
+        return [0.5 if late.exists() else 1 for _ in frame.x]
+
+    loaded = project_of(
+        project, whole_once, model__outputs={"prediction": "long"}, quality__max_quarantined=1.0
+    )
+    _short(loaded)
+    prepared = prepare(loaded, _night(loaded))
+    assert prepared.run is not None
+    assert prepared.run.encoding["outputs"][0]["type"] == "int64"
+    late.touch()
+    run = scored(loaded, DAY)
+    judgement = judge(run)
+    assert (judgement.verdict, judgement.quarantined, judgement.rows_out) == ("fail", 60, 0)
+    [reason] = [said for said in judgement.reasons if "not one of 60 rows" in said]
+    assert "on 60 of them it returned another type or length" in reason
+    assert "the prediction prediction is no int64 (60 rows)" in reason
+    assert "say in model.outputs what it returns" in reason
+    assert "{prediction: double}" in reason
+    with pytest.raises(ModelError, match="can't be approved: not one of 60 rows"):
+        approve(run, "me")
+
+
+def test_reasons_of_another_type_are_told_by_their_words() -> None:
+    for output, type_, length in (("a b", "int64", ""), ("p is no x", "timestamp[us, UTC]", "[3]")):
+        assert strange_output(strange(output, f"{type_}{length}")) == (output, type_, length)
+    for other in ("the prediction p is missing or not finite", "the model raised E: p is no int64"):
+        assert strange_output(other) is None
 
 
 def test_a_model_that_raises_on_some_rows_quarantines_them_as_ever(project: Project) -> None:

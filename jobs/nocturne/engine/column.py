@@ -14,6 +14,7 @@ from nocturne.engine.convert import convert
 from nocturne.engine.model import Array
 from nocturne.engine.post import POST, VECTOR
 from nocturne.errors import ModelError
+from nocturne.records import strange as strange_reason
 
 __all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]
 
@@ -103,7 +104,7 @@ def arrow_column(values: Array, output: OutputSpec, reasons: Reasons) -> pa.Arra
     missing = f"the prediction {output.name} is missing or not finite"
     if strange is not None:
         length = f"[{output.length}]" if output.length else ""
-        said = missing if floats else f"the prediction {output.name} is no {output.type}{length}"
+        said = missing if floats else strange_reason(output.name, f"{output.type}{length}")
         _say(strange, output, said, reasons)
     if absent is not None and not output.nullable:
         _say(absent, output, missing, reasons)

@@ -532,7 +532,8 @@ def _segments(
 def _drop_orphans(run: Run) -> None:
     """Results that are damaged, or whose attempt file is gone (a cleaned-up run), don't count.
 
-    Nor do those of a split on which the model only raised: what it lacked may be there now.
+    Nor do those of a split without a score of which the model may be the cause: what it lacked may
+    be there now.
     """
     for path in (Path(run.run_dir) / "results").glob("*.json"):
         try:
@@ -541,7 +542,7 @@ def _drop_orphans(run: Run) -> None:
             print(f"nocturne: {path} is damaged; its split is scored again", file=sys.stderr)
         else:
             there = (Path(run.run_dir) / "attempts" / result.file).is_file()
-            if there and (result.rows_out or not result.raised):
+            if there and (result.rows_out or not result.by_model):
                 continue
         path.unlink()
         if run.query is not None:

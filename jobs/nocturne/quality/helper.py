@@ -44,7 +44,7 @@ class Helper:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nocturne.quality"],
+            [sys.executable, "-P", "-m", "nocturne.quality"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

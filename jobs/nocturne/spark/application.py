@@ -29,6 +29,8 @@ _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
 }
+_LOCAL = {"spark.executorEnv.PYTHONSAFEPATH": "1"}
+"""Local workers find no modules in the current folder, where one may be called random.py."""
 _ARCHIVE_S = 120.0
 _WAKING_S = 30.0
 
@@ -193,7 +195,8 @@ class Application:
         conf = SparkConf().setAppName(self._name)
         if self._master:
             conf.setMaster(self._master)
-        for key, value in {**_SETTINGS, **launch.settings()}.items():
+        own = {**_SETTINGS, **(_LOCAL if machine.is_local(self._master) else {})}
+        for key, value in {**own, **launch.settings()}.items():
             conf.set(key, value)
         SparkContext._ensure_initialized(conf=conf)
         machine.hadoop_login(SparkContext._jvm)

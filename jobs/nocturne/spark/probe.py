@@ -54,7 +54,7 @@ def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
     began = time.monotonic()
     asked = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
     process = subprocess.Popen(
-        [sys.executable, "-m", "nocturne.spark.probe"],
+        [sys.executable, "-P", "-m", "nocturne.spark.probe"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip

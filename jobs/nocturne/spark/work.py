@@ -94,14 +94,14 @@ def telling(what: str, advice: str) -> Iterator[None]:
 
     Raises:
         MachineError: they never can, as they are.
-        RetryableError: Spark itself failed (a worker was lost, memory).
+        RetryableError: Spark itself failed, or a worker ended (a crash, memory).
     """
     try:
         yield
     except NocturneError:
         raise
     except Exception as error:
-        if (trouble := explain(str(error), started=True)).terminal:
+        if (trouble := explain(str(error), started=True)).why:
             raise trouble.error(f"Spark's workers can't {what}") from error
         raise RetryableError(f"Spark could not {what}: {cause_of(error)}. {advice}") from error
 

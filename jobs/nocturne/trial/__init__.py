@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.records import ModelRef
 
-__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "Answer", "Asked", "Trial"]
+__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]
 
 ASKED, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
 """The files by which they meet; ``READY`` says that the model comes next."""
+UNWRITTEN = "unwritten"
+"""What ``READY`` is called where the answer can't be written; the exit code is the ``errno``."""
 SAID = "said"
 """What the process prints."""
 
@@ -49,7 +51,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Answer:
-    """A trial, or why there is none: a ``fault`` (``error`` is its type), or a package that is
+    """A trial, or why there is none: a ``fault`` (``error`` is its type: not the
+    model's if it is no ModelError), or a package that is
     ``missing``. ``elsewhere``: it was tried on the CPU, for want of the device that it is for.
     """
 

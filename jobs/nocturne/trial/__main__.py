@@ -1,23 +1,28 @@
 """The process in which a model is called for the first time; whatever it does, it does it to this.
 
-    python -m nocturne.trial FOLDER
+    python -m nocturne.trial FOLDER PARENT
 
-FOLDER holds ``asked.json`` and ``rows.arrow``; the answer becomes ``answer.json`` there.
+FOLDER holds ``asked.json`` and ``rows.arrow``; the answer becomes ``answer.json`` there. PARENT is
+the process that asks: this one ends with it.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,31 +42,78 @@ from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
-from nocturne.hiding import lacking, said_by
+from nocturne.hiding import cause_of, lacking, said_by
 from nocturne.records import read, write
 from nocturne.requirements import lacks
 from nocturne.split import load_backend
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, Answer, Asked, Trial
+from nocturne.trial import ANSWER, ASKED, READY, ROWS, UNWRITTEN, Answer, Asked, Trial
 
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+"""Of Linux's ``prctl``."""
+_ENDING = 2.0
+"""Seconds for what the model started to end when it is killed."""
 _SLOW = 0.1
 """Seconds for a row."""
 _SHOWN, _LONG = 3, 80
 """Of so many rows the scores are shown, with so many characters each."""
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, parent: int | None = None) -> None:
     """Ends the process, also where threads of the model would keep it."""
-    asked = read(Asked, folder / ASKED)
-    _bound()
-    with pa.ipc.open_file(folder / ROWS) as file:
-        rows = file.read_all().combine_chunks().to_batches()[0]
-    import torch
+    _tie(os.getppid() if parent is None else parent)
+    try:
+        asked = read(Asked, folder / ASKED)
+        _bound()
+        with pa.ipc.open_file(folder / ROWS) as file:
+            rows = file.read_all().combine_chunks().to_batches()[0]
+        import torch
 
-    torch.set_num_threads(1)
-    (folder / READY).touch()
-    signal.alarm(int(asked.seconds) + 30)  # were the one who asks killed
-    write(folder / ANSWER, _answer(asked, rows), durable=False)
+        torch.set_num_threads(1)
+        (folder / READY).touch()
+        signal.alarm(int(asked.seconds) + 30)  # were the one who asks stopped
+        write(folder / ANSWER, _answer(asked, rows), durable=False)
+    except OSError as error:
+        with suppress(OSError):
+            (folder / READY).rename(folder / UNWRITTEN)
+        with suppress(OSError):
+            traceback.print_exc()
+        os._exit(error.errno or 1)
+    _end_children()
     os._exit(0)
+
+
+def _tie(parent: int) -> None:
+    """End with the process that asks, and be the parent of all that the model starts: so it can
+    be found, also what has a session of its own.
+    """
+    with suppress(OSError, AttributeError):  # of Linux
+        system = ctypes.CDLL(None)
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent and not psutil.pid_exists(parent):
+        os._exit(1)
+
+
+def _end_children() -> None:
+    """Kill what the model started, until nothing of it starts more."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the model's own may raise
+    me = psutil.Process()
+    until = time.monotonic() + _ENDING
+    with suppress(psutil.Error):
+        while (found := _running(me)) and time.monotonic() < until:
+            for one in found:
+                with suppress(psutil.Error):
+                    one.kill()
+            psutil.wait_procs(found, _ENDING)
+
+
+def _running(me: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for one in me.children(recursive=True):
+        with suppress(psutil.Error):
+            if one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def _bound() -> None:
@@ -84,7 +136,16 @@ def _answer(asked: Asked, rows: pa.RecordBatch) -> Answer:
     except Exception as error:
         if (failed := lacking(error)) is not None:
             return Answer(missing=lacks(asked.model.path, failed))
-        return Answer(fault=f"it can't be loaded: {said_by(error)}", elsewhere=elsewhere)
+        return _failed(f"it can't be loaded: {said_by(error)}", error, elsewhere=elsewhere)
+
+
+def _failed(fault: str, error: Exception, *, elsewhere: bool) -> Answer:
+    """It is the model's, unless the disk is full."""
+    cause = cause_of(error)
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        fault += ". Free some space, then run the same command again"
+        return Answer(fault=fault, error="RetryableError", elsewhere=elsewhere)
+    return Answer(fault=fault, elsewhere=elsewhere)
 
 
 def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answer:
@@ -105,7 +166,7 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
             raise missing
         why = said_by(first, _values(seen))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
-        return Answer(fault=fault, elsewhere=device != asked.device)
+        return _failed(fault, first, elsewhere=device != asked.device)
     outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
     if any(output.name == REASON for output in outputs):
         raise ModelError(
@@ -186,4 +247,4 @@ def _word(value: object) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,11 +1,14 @@
 """The process in which a model is tried: started, watched for its time and memory, and ended.
 
-On the driver's machine, or in a Spark task on another.
+On the driver's machine, or in a Spark task on another. What keeps it from coming as far as the
+model (its imports, memory, a full disk) is the machine's fault, not the model's.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +23,7 @@ import pyarrow as pa
 
 from nocturne.hiding import said_by
 from nocturne.records import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, Answer, Asked
+from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked
 
 __all__ = ["as_file", "ask", "start"]
 
@@ -29,6 +32,8 @@ _MEMORY = 0.8
 system (``RLIMIT_AS``): torch, CUDA and Arrow map many times what they use."""
 _LOOK = 0.05
 """Seconds between two looks."""
+_LINE = 300
+"""Characters of the last line that is shown."""
 _START = 240.0
 """Seconds for Python, torch and Arrow to be there: that is no fault of the model's."""
 
@@ -48,30 +53,33 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
         rows: as ``as_file`` makes them.
         path: where its Python looks for modules before all else.
     """
-    environ = {**os.environ, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
+    environ = {
+        **os.environ,
+        **({"PYTHONPATH": os.pathsep.join(filter(None, path))} if path else {}),
+    }
     with tempfile.TemporaryDirectory(prefix="nocturne-trial-") as name:
         folder = Path(name)
         write(folder / ASKED, asked, durable=False)
         (folder / ROWS).write_bytes(rows)
         process = start(folder, environ)
+        family = Family(process.pid)
         try:
-            fault = _watch(process, folder / READY, asked.seconds, _free())
+            fault = _watch(process, family, folder / READY, asked.seconds, _free())
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            family.end()
             process.wait()
-        if fault:
-            return Answer(fault=fault)
-        if (folder / ANSWER).exists():
+        if fault is None and (folder / ANSWER).exists():
             return read(Answer, folder / ANSWER)
-        return Answer(fault=_died(process.returncode, folder / SAID, rows))
+        if fault is None and (folder / READY).exists():
+            return Answer(fault=_died(process.returncode, folder / SAID, rows))
+        return fault or _hindered(process.returncode, folder)
 
 
 def start(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The process, which is asked what lies in ``folder``, and writes what it says there."""
     with open(folder / SAID, "wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "nocturne.trial", str(folder)],
+            [sys.executable, "-u", "-P", "-m", "nocturne.trial", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
@@ -85,8 +93,42 @@ def _free() -> int:
     return int(_MEMORY * psutil.virtual_memory().available)
 
 
-def _watch(process: subprocess.Popen[bytes], ready: Path, seconds: float, most: int) -> str:
-    """Why it must be ended; "" if it has ended by itself.
+class Family:
+    """A process and all that it was seen to start, also in sessions of their own."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._first: psutil.Process | None = None
+        with suppress(psutil.Error):
+            self._first = psutil.Process(pid)
+        self._seen: set[psutil.Process] = set()
+
+    def memory(self) -> int:
+        """Bytes that it and its children hold; they are remembered."""
+        total, first = 0, self._first
+        if first is None or not first.is_running():
+            return 0
+        with suppress(psutil.Error):
+            for one in (first, *first.children(recursive=True)):
+                self._seen.add(one)
+                with suppress(psutil.Error):
+                    total += one.memory_info().rss
+        return total
+
+    def end(self) -> None:
+        """Kill what still runs of them."""
+        self.memory()
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        for one in self._seen:
+            with suppress(psutil.Error):
+                one.kill()  # not another that has its number by now
+
+
+def _watch(
+    process: subprocess.Popen[bytes], family: Family, ready: Path, seconds: float, most: int
+) -> Answer | None:
+    """Why it must be ended; None if it has ended by itself.
 
     Args:
         ready: is there as soon as the process has begun with the model.
@@ -95,44 +137,92 @@ def _watch(process: subprocess.Popen[bytes], ready: Path, seconds: float, most: 
     while True:
         try:
             process.wait(_LOOK)
-            return ""
+            return None
         except subprocess.TimeoutExpired:
             pass
         if not begun and ready.exists():
             until, begun = time.monotonic() + seconds, True
         if time.monotonic() > until:
-            return (
-                f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
-                "or for a row, say model.trial_seconds"
-            )
-        if (used := _memory(process.pid)) > most:
-            return (
-                f"it took {used >> 20:,} MiB of memory, more than {_MEMORY:.0%} of what was free "
-                f"({most >> 20:,} MiB); score it on a machine with more, or log a smaller one"
-            )
+            return _late(seconds, begun)
+        if (used := family.memory()) > most:
+            return _large(used, most, begun)
 
 
-def _memory(pid: int) -> int:
-    """Bytes that a process and its children hold."""
-    total = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += one.memory_info().rss
-    return total
+def _late(seconds: float, begun: bool) -> Answer:
+    if not begun:
+        return _machines(f"was not there after {_START + seconds:g} seconds", lasting=False)
+    return Answer(
+        fault=f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
+        "or for a row, say model.trial_seconds"
+    )
+
+
+def _large(used: int, most: int, begun: bool) -> Answer:
+    took = (
+        f"took {used >> 20:,} MiB of memory, more than {_MEMORY:.0%} of what was free "
+        f"({most >> 20:,} MiB)"
+    )
+    if not begun:
+        return _machines(took, lasting=False)
+    return Answer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
+
+
+def _machines(what: str, *, lasting: bool) -> Answer:
+    """What kept a process from being there for the model."""
+    todo = (
+        "Correct that (`nocturne doctor` checks what is installed)"
+        if lasting
+        else "Free some memory, or space for temporary files (TMPDIR)"
+    )
+    return Answer(
+        fault=f"the process to try it in {what}. That is no fault of the model's. {todo}, then run "
+        "the same command again",
+        error="MachineError" if lasting else "RetryableError",
+    )
+
+
+_SHORT = re.compile(
+    r"No space left on device|Disk quota exceeded|Cannot allocate memory|MemoryError"
+    r"|can't start new thread|Resource temporarily unavailable|Too many open files"
+)
+"""What may pass."""
+
+
+def _hindered(code: int, folder: Path) -> Answer:
+    """It ended, and not by the model: before it was loaded, or as the answer was to be written."""
+    if (folder / UNWRITTEN).exists():
+        why = os.strerror(code)  # what it wrote may be the model's words
+        return _machines(f"can't write its answer: {why}", lasting=not _SHORT.search(why))
+    text = _end_of(folder / SAID)
+    line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    full = code in (errno.ENOSPC, errno.EDQUOT)
+    if full:
+        line = os.strerror(code)
+    last = f"; its last line was: {line[:_LINE]}" if line else ""
+    lasting = code > 0 and not full and not _SHORT.search(text)
+    what = f"ended {_how(code)} before the model was loaded{last}"
+    return _machines(what, lasting=lasting)
+
+
+def _how(code: int) -> str:
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+
+def _end_of(output: Path) -> str:
+    """Of what the process wrote, which may be much."""
+    with open(output, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        return file.read().decode("utf-8", "replace")
 
 
 def _died(code: int, output: Path, rows: bytes) -> str:
     """How the process ended, and the last line that it wrote, without values of the rows."""
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    text = output.read_bytes()[-4096:].decode("utf-8", "replace")
-    line = ""
+    line, text = "", _end_of(output)
     with suppress(ValueError, OverflowError):  # of what Python can't hold
         values = pa.ipc.open_file(rows).read_all().to_pydict()
         line = said_by(RuntimeError(text), values).partition(": ")[2]
     last = f"; its last line was: {line}" if line else ""
     return (
-        f"its process ended {how} before it answered{last}. Load it in a notebook and predict a "
-        "few rows to see why"
+        f"its process ended {_how(code)} before it answered{last}. Load it in a notebook and "
+        "predict a few rows to see why"
     )
