@@ -219,8 +219,10 @@ def _format(name: str, values: list[str]) -> str | None:
 
 
 def _fits(value: str, format_: str) -> bool:
+    year = "" if "%Y" in format_ else "2000 "  # of a day without one Python 3.13 warns
     try:
-        return dt.datetime.strptime(value, format_).strftime(format_) == value
+        moment = dt.datetime.strptime(year + value, f"%Y {format_}" if year else format_)
+        return moment.strftime(format_) == value
     except ValueError:
         return False
 
