@@ -47,9 +47,13 @@ IN_CHAOS = pytest.mark.skipif(
 
 def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     """Runs the script where ``out/`` is a file system of its own; its standard error."""
+    (root / "out").rename(root / "tried")
     (root / "out").mkdir()
     code = SCRIPT + textwrap.dedent(script)
-    command = f'mount -t tmpfs -o size={size} t "$1/out" && exec "$2" -c "$3" "$1"'
+    command = (
+        f'mount -t tmpfs -o size={size} t "$1/out" && cp -r "$1"/tried/. "$1/out" '
+        '&& exec "$2" -c "$3" "$1"'
+    )
     done = subprocess.run(
         [*UNSHARE, "sh", "-c", command, "sh", str(root), sys.executable, code],
         capture_output=True, text=True, check=False, timeout=300,
