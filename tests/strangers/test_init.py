@@ -34,7 +34,7 @@ def made(strangers: Project, model: str, table: pa.Table = WORDS, **options: Any
     strangers.pipeline("source", table, {})
     given = {"input_path": "tables/source", "output_path": None, "keys": ["id"], "force": True}
     init("made", model=model, root=strangers.root, tracking_uri=strangers.uri, allow_pickle=True,
-         **{**given, **options})  # fmt: skip
+         trials=strangers.root / "trials", **{**given, **options})  # fmt: skip
     return config.load("made").pipeline.model
 
 
