@@ -526,7 +526,7 @@ def test_given_keys_are_taken_though_they_repeat_and_the_yaml_says_so(
 
 def test_a_given_key_that_is_no_column_is_refused(run: Init, root: Path) -> None:
     table(root / "data")
-    with pytest.raises(ConfigError, match="key: got 'stor', .*did you mean 'store'"):
+    with pytest.raises(ConfigError, match="key: got 'stor', .*Did you mean 'store'"):
         run(keys=["stor"])
 
 

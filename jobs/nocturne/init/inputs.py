@@ -64,9 +64,9 @@ def _check_names(features: Sequence[str], there: Sequence[str]) -> None:
     for name in features:
         if name not in there:
             near = difflib.get_close_matches(name, there, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"feature: got {name!r}, which is no column of the table; {hint}It has "
+                f"feature: got {name!r}, which is no column of the table. {hint}It has "
                 f"{choices(there, 40)}",
                 feature=name,
             )

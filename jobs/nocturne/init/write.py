@@ -137,9 +137,9 @@ def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
     for key in keys:
         if key not in sample.schema.names:
             near = difflib.get_close_matches(key, sample.schema.names, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"key: got {key!r}, which is no column of the table; {hint}It has "
+                f"key: got {key!r}, which is no column of the table. {hint}It has "
                 f"{choices(sample.schema.names, 40)}",
                 key=key,
             )
