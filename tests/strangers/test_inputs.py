@@ -22,9 +22,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nocturne.encoding import Encoding
+from nocturne.engine.refused import refused
 from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.pipeline import prepare
 from nocturne.pipeline.verifying import verify_partition
+from nocturne.takes import Slot
 from pipeline.conftest import night_of
 from pipeline.conftest import scored as pipeline_scored
 from strangers.conftest import DAY, Project, night, read
@@ -147,6 +150,30 @@ def test_a_row_without_a_value_for_its_tensor_is_not_made_up(strangers: Project)
     assert done.column() == [1.0, 3.0]
     said = "column v is no list of 2 values, which the model takes there"
     assert done.reasons == {1: said, 2: said}
+
+
+def test_a_value_that_a_tensor_of_floats_can_not_hold_is_not_rounded() -> None:
+    far = [1, 2**53 + 1, None, -(2**60), 2**53]
+    large = [1.0, 1e300, None, float("inf"), float("nan")]
+    for dtype, column, bad in (
+        ("float64", pa.array(far), {1, 3}),
+        ("float64", pa.array([1, 2**64 - 1], pa.uint64()), {1}),
+        ("float32", pa.array(far), set()),
+        ("float32", pa.array(large), {1}),
+        ("float64", pa.array(large), set()),
+        ("float32", pa.array(large, pa.float32()), set()),
+    ):
+        values = column.to_pylist()
+        pairs = pa.array([[values[0], value] for value in values], pa.list_(column.type))
+        for given in (column, pairs):
+            slot = Slot("", dtype, (-1, 1) if given is column else (-1, 2))
+            encoding = Encoding((slot.tensor(["a"], "m"),), ())
+            why = refused(pa.record_batch({"a": given}), encoding)
+            rows = [] if why is None else why.to_pylist()
+            assert {row for row, said in enumerate(rows) if said} == bad
+            assert set(rows) - {None} <= {
+                f"column a has a value that {dtype} can't hold, which the model takes there"
+            }
 
 
 def test_a_float_that_is_null_is_nan(strangers: Project) -> None:

@@ -19,6 +19,9 @@ __all__ = ["ARRAY_OF", "WHOLE_NUMBERS", "lacking_lists", "refused"]
 
 WHOLE_NUMBERS = ("long", "integer", "boolean")
 """Types of a signature that know no null, in pandas as in MLflow."""
+_EXACT = 2**53
+"""Integers up to it are float64 without a loss."""
+_LARGEST = float(np.finfo(np.float32).max)
 ARRAY_OF = "array of "
 """How a signature's type of lists begins."""
 
@@ -67,11 +70,16 @@ def _wrong(
         if tensor.dtype in WHOLE and pc.list_flatten(column).null_count:
             said = f"{feature.column} has a null in its list"
             yield _with_null(column), _null(said, tensor.dtype)
+        if (far := _beyond(pc.list_flatten(column), tensor.dtype)) is not None:
+            yield _with(column, far), _far(feature.column, tensor.dtype)
         return
     if tensor.encoder == "frame" and feature.type.startswith(ARRAY_OF):
         yield from _wrong_lists(plain(column), feature)
         return
-    number = tensor.dtype in WHOLE and tensor.encoder == "numeric" and feature.fill is None
+    plainly = tensor.encoder == "numeric" and feature.fill is None
+    if plainly and (far := _beyond(plain(column), tensor.dtype)) is not None:
+        yield far, _far(feature.column, tensor.dtype)
+    number = plainly and tensor.dtype in WHOLE
     word = tensor.encoder == "text" and tensor.dtype == "str"
     framed = tensor.encoder == "frame" and feature.required and feature.type in WHOLE_NUMBERS
     if (number or word or framed) and column.null_count:
@@ -87,8 +95,34 @@ def _null(column: str, type_: str) -> str:
 
 def _with_null(column: pa.Array) -> pa.Array:
     """Whether a list has a null in it [rows]."""
+    return _with(column, pc.list_flatten(column).is_null())
+
+
+def _with(column: pa.Array, which: pa.Array) -> pa.Array:
+    """Whether a list has one of these in it [rows]; ``which``: of all lists' values."""
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    null = pc.list_flatten(column).is_null().to_numpy(zero_copy_only=False)
     found = np.zeros(len(column), dtype=bool)
-    found[np.repeat(np.arange(len(column)), lengths)[null]] = True
+    found[np.repeat(np.arange(len(column)), lengths)[which.to_numpy(zero_copy_only=False)]] = True
     return pa.array(found)
+
+
+def _beyond(values: pa.Array, dtype: str) -> pa.Array | None:
+    """Which values a tensor of floats can't hold [n]; None if no one is: integers that are no
+    float64, floats that would be infinite. That digits of float32 are fewer is no loss here.
+    """
+    type_ = values.type
+    if dtype == "float64" and type_ in (pa.int64(), pa.uint64()):
+        most = pa.scalar(_EXACT, type_)
+    elif dtype == "float32" and type_ == pa.float64():
+        most = pa.scalar(_LARGEST, type_)
+        values = pc.if_else(pc.is_finite(values), values, None)
+    else:
+        return None
+    far = pc.greater(values, most)
+    if type_ != pa.uint64():
+        far = pc.or_(far, pc.less(values, pc.negate(most)))
+    return pc.fill_null(far, False) if pc.any(far).as_py() else None
+
+
+def _far(column: str, dtype: str) -> str:
+    return f"column {column} has a value that {dtype} can't hold, which the model takes there"
