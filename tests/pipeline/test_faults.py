@@ -22,7 +22,7 @@ from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.runs import results_of
 from nocturne.pipeline.status import status
-from nocturne.records import strange, strange_output
+from nocturne.records import Run, strange, strange_output
 from nocturne.spark.work import guarded, raised
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import project_of
@@ -55,6 +55,15 @@ def _changed(loaded: config.Loaded, name: str, column: pa.Array) -> None:
 # -- a night on which the model only raises -----------------------------------------------------
 
 
+def _lost(loaded: config.Loaded) -> tuple[Run, str]:
+    """A short night that is failed, as not one of its rows has a score; its run, and why."""
+    run = scored(loaded, DAY)
+    judgement = judge(run)
+    assert (judgement.verdict, judgement.quarantined, judgement.rows_out) == ("fail", 60, 0)
+    [reason] = [said for said in judgement.reasons if "not one of 60 rows" in said]
+    return run, reason
+
+
 def test_a_night_on_which_the_model_raised_throughout_is_failed_and_not_to_be_approved(
     project: Project, tmp_path: Path
 ) -> None:
@@ -67,10 +76,7 @@ def test_a_night_on_which_the_model_raised_throughout_is_failed_and_not_to_be_ap
 
     loaded = project_of(project, broken, quality__max_quarantined=1.0)
     _short(loaded)
-    run = scored(loaded, DAY)
-    judgement = judge(run)
-    assert (judgement.verdict, judgement.quarantined, judgement.rows_out) == ("fail", 60, 0)
-    [reason] = [said for said in judgement.reasons if "not one of 60 rows" in said]
+    run, reason = _lost(loaded)
     assert "RuntimeError: no weights for " in reason
     assert "Correct that, then score the partition again" in reason
     with pytest.raises(InputError, match="failed its checks: not one of 60 rows") as caught:
@@ -126,10 +132,7 @@ def test_a_night_of_another_type_than_the_trial_fixed_is_failed_with_what_to_say
     assert prepared.run is not None
     assert prepared.run.encoding["outputs"][0]["type"] == "int64"
     late.touch()
-    run = scored(loaded, DAY)
-    judgement = judge(run)
-    assert (judgement.verdict, judgement.quarantined, judgement.rows_out) == ("fail", 60, 0)
-    [reason] = [said for said in judgement.reasons if "not one of 60 rows" in said]
+    run, reason = _lost(loaded)
     assert "on 60 of them it returned another type or length" in reason
     assert "the prediction prediction is no int64 (60 rows)" in reason
     assert "say in model.outputs what it returns" in reason

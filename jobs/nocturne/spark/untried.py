@@ -19,6 +19,7 @@ from nocturne.encoding import OutputSpec
 from nocturne.engine import REASON, AsyncModel, Model, Named, named, settled, together
 from nocturne.engine.outputs import by_name
 from nocturne.errors import ModelError
+from nocturne.records import strange
 
 __all__ = ["Untried", "untried"]
 
@@ -52,7 +53,8 @@ class Untried:
         self._unseen -= held
         said = {reason for reason in pc.unique(why).to_pylist() if reason}
         for output in self.outputs:
-            if output.name in self._unseen and any(r.startswith(_no(output)) for r in said):
+            unfit = strange(output.name, "")
+            if output.name in self._unseen and any(reason.startswith(unfit) for reason in said):
                 raise self._unfit(output)
         self._kept.clear()
 
@@ -113,11 +115,6 @@ def untried(model: Any, outputs: Sequence[OutputSpec]) -> Untried:
 
 def _any(valid: pa.Array, sound: pa.Array) -> bool:
     return bool(pc.any(pc.and_(valid, sound)).as_py())
-
-
-def _no(output: OutputSpec) -> str:
-    """How the engine's reason begins for a value that is none of the column's type."""
-    return f"the prediction {output.name} is no "
 
 
 def _argument(outputs: Sequence[OutputSpec]) -> str:
