@@ -85,14 +85,27 @@ class FlightsSession:
         environment = child_environment(dict(os.environ), ROOT)
         environment["NOCTURNE_HOME"] = str(_home(self.layout))
         span = days(amount)
-        command = [str(Path(sys.executable).with_name("nocturne")), "score", PIPELINE,
-                   "--date", span[0], "--to", span[-1]]  # fmt: skip
+        command = [
+            str(Path(sys.executable).with_name("nocturne")),
+            "score",
+            PIPELINE,
+            "--date",
+            span[0],
+            "--to",
+            span[-1],
+        ]
         log = self.layout.base / "logs" / self.name / f"flights-{number}-{amount}.log"
         os.sync()
         warm(Path(sys.prefix), self.layout.base.parent / "demo" / "flights")
         started = time.time()
-        timing = timed(command, environment, log=log, worker=CONTENDERS["nocturne"].worker,
-                       processes=self.processes, cwd=self.layout.base)  # fmt: skip
+        timing = timed(
+            command,
+            environment,
+            log=log,
+            worker=CONTENDERS["nocturne"].worker,
+            processes=self.processes,
+            cwd=self.layout.base,
+        )
         rows, problem = 0, "" if not timing.returncode else f"exit {timing.returncode}, see {log}"
         try:
             rows = compare(self.layout, _output(self.layout), amount)

@@ -50,8 +50,12 @@ def by_airport(home: Path, folder: Path) -> None:
 
 def score(home: Path) -> None:
     command = ["score", "flight_delay", "--date", SPAN[0], "--to", SPAN[1]]
-    subprocess.run([sys.executable, "-m", "nocturne.cli", *command], check=True, cwd=home,
-                   env={**os.environ, "NOCTURNE_HOME": str(home)})  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "nocturne.cli", *command],
+        check=True,
+        cwd=home,
+        env={**os.environ, "NOCTURNE_HOME": str(home)},
+    )
 
 
 def frame(home: Path) -> pd.DataFrame:
@@ -68,17 +72,19 @@ def frame(home: Path) -> pd.DataFrame:
             continue
         score = next(f for f in night.drift if f.column == OUTPUT)
         judged = read(Judgement, layout.run(night.partition, night.run_key) / "judgement.json")
-        rows.append({
-            "day": key,
-            "paged": night.drift_paged,
-            "alarmed": [f.column for f in night.drift if f.alarmed and not f.is_output],
-            "score alarmed": score.alarmed,
-            "apart": [f"{f.column} where {s.name}" for s, f in judged.drift.only_in_segments],
-            "psi": score.psi,
-            "level": score.threshold,
-            "mean": night.score_summary[OUTPUT]["mean"],
-            "late": share[key],
-        })  # fmt: skip
+        rows.append(
+            {
+                "day": key,
+                "paged": night.drift_paged,
+                "alarmed": [f.column for f in night.drift if f.alarmed and not f.is_output],
+                "score alarmed": score.alarmed,
+                "apart": [f"{f.column} where {s.name}" for s, f in judged.drift.only_in_segments],
+                "psi": score.psi,
+                "level": score.threshold,
+                "mean": night.score_summary[OUTPUT]["mean"],
+                "late": share[key],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -95,14 +101,15 @@ def words(table: pd.DataFrame, home: Path) -> str:
         f"- {len(table)} nights; {warned} warned, {int(table['paged'].sum())} paged "
         f"({int(table['score alarmed'].sum())} for the score itself).",
         "- Features that alarmed, by nights: "
-        + (", ".join(f"{name} {count}" for name, count in features.most_common()) or "none") + ".",
+        + (", ".join(f"{name} {count}" for name, count in features.most_common()) or "none")
+        + ".",
         f"- Rank correlation (Spearman) over all nights, with the share of flights that were late: "
         f"the score's PSI {psi.statistic:.2f}, its mean {mean.statistic:.2f}. Of the PSI with how "
         f"far that share was from training's {before:.0%}: {away.statistic:.2f}.",
         f"- The 20 nights with the most score drift: {top['late'].mean():.0%} late in the mean, "
         f"all nights {table['late'].mean():.0%}; median PSI {top['psi'].median():.2f} against "
         f"{statistics.median(table['psi']):.2f}.",
-    ]  # fmt: skip
+    ]
     return "\n".join(rows)
 
 
@@ -125,15 +132,19 @@ def plot(table: pd.DataFrame) -> None:
     )
     bars = base.mark_bar(width=2).encode(
         y=alt.Y("psi:Q", title="PSI of the score"),
-        color=alt.Color("paged:N", scale=alt.Scale(domain=[False, True],
-                        range=["#8aa4c8", "#c8553d"]), title="paged"),
-    )  # fmt: skip
+        color=alt.Color(
+            "paged:N",
+            scale=alt.Scale(domain=[False, True], range=["#8aa4c8", "#c8553d"]),
+            title="paged",
+        ),
+    )
     level = base.mark_line(strokeDash=[4, 3], color="#444").encode(y="level:Q")
     late = base.mark_area(color="#d9b26f", opacity=0.8).encode(
         y=alt.Y("late:Q", title="late flights", axis=alt.Axis(format="%"))
     )
-    both = alt.vconcat((bars + level).properties(width=760, height=150),
-                       late.properties(width=760, height=110))  # fmt: skip
+    both = alt.vconcat(
+        (bars + level).properties(width=760, height=150), late.properties(width=760, height=110)
+    )
     both.save(str(PLOT))
 
 

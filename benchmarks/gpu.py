@@ -43,8 +43,13 @@ TOKENS, WIDTH, LAYERS, HEADS, WORDS = 128, 384, 6, 12, 30_522
 
 class Mlp(torch.nn.Sequential):
     def __init__(self) -> None:
-        super().__init__(torch.nn.Linear(20, 128), torch.nn.ReLU(), torch.nn.Linear(128, 64),
-                         torch.nn.ReLU(), torch.nn.Linear(64, 1))  # fmt: skip
+        super().__init__(
+            torch.nn.Linear(20, 128),
+            torch.nn.ReLU(),
+            torch.nn.Linear(128, 64),
+            torch.nn.ReLU(),
+            torch.nn.Linear(64, 1),
+        )
 
 
 class Layer(torch.nn.Module):
@@ -79,8 +84,9 @@ class Encoder(torch.nn.Module):
 
 
 def _numbers(rows: int, random: np.random.Generator) -> pa.Table:
-    return pa.table({f"f{i:02d}": random.standard_normal(rows, dtype=np.float32)
-                     for i in range(20)})  # fmt: skip
+    return pa.table(
+        {f"f{i:02d}": random.standard_normal(rows, dtype=np.float32) for i in range(20)}
+    )
 
 
 def _tokens(rows: int, random: np.random.Generator) -> pa.Table:
@@ -93,13 +99,27 @@ IDS = TensorSpec("ids", "int32", "list", (Feature("ids", length=TOKENS),))
 SCORE = (OutputSpec("score", "sigmoid"),)
 
 WORKLOADS: dict[str, dict[str, Any]] = {
-    "light": {"module": Mlp, "table": _numbers, "spec": Encoding((NUMBERS,), SCORE),
-              "example": lambda: torch.zeros(8, 20), "precision": "float32",
-              "rows": 32_000_000, "row_group": 1 << 20, "batch": 1 << 18},
-    "minilm": {"module": Encoder, "table": _tokens, "spec": Encoding((IDS,), SCORE),
-               "example": lambda: torch.zeros(8, TOKENS, dtype=torch.int32),
-               "precision": "bfloat16", "rows": 400_000, "row_group": 1 << 15, "batch": 1 << 11},
-}  # fmt: skip
+    "light": {
+        "module": Mlp,
+        "table": _numbers,
+        "spec": Encoding((NUMBERS,), SCORE),
+        "example": lambda: torch.zeros(8, 20),
+        "precision": "float32",
+        "rows": 32_000_000,
+        "row_group": 1 << 20,
+        "batch": 1 << 18,
+    },
+    "minilm": {
+        "module": Encoder,
+        "table": _tokens,
+        "spec": Encoding((IDS,), SCORE),
+        "example": lambda: torch.zeros(8, TOKENS, dtype=torch.int32),
+        "precision": "bfloat16",
+        "rows": 400_000,
+        "row_group": 1 << 15,
+        "batch": 1 << 11,
+    },
+}
 
 
 class Bench:
@@ -131,8 +151,9 @@ class Bench:
         return path
 
     def _load(self) -> Any:
-        return load_torch(str(self.folder), self.spec, device=self.device,
-                          precision=self.wanted["precision"])  # fmt: skip
+        return load_torch(
+            str(self.folder), self.spec, device=self.device, precision=self.wanted["precision"]
+        )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         source = open_parquet(self.data)
@@ -167,8 +188,11 @@ class Bench:
 def measure(bench: Bench, rounds: int) -> dict[str, float]:
     """Median rows a second of each way, alternating, after one round that does not count."""
     ways: dict[str, Callable[[], object]] = {
-        "model": bench.alone, "decode": bench.decode, "plain": bench.plain, "engine": bench.engine
-    }  # fmt: skip
+        "model": bench.alone,
+        "decode": bench.decode,
+        "plain": bench.plain,
+        "engine": bench.engine,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
@@ -190,8 +214,11 @@ def out_of_memory(bench: Bench) -> dict[str, Any]:
         torch.cuda.set_per_process_memory_fraction(1.0)
     bench.size = size
     error = float(np.abs(found - expected).max())
-    return {"asked": bench.rows, "found": bench.model.limit if hasattr(bench.model, "limit")
-            else None, "largest_difference": error}  # fmt: skip
+    return {
+        "asked": bench.rows,
+        "found": bench.model.limit if hasattr(bench.model, "limit") else None,
+        "largest_difference": error,
+    }
 
 
 def _worker(
@@ -238,18 +265,24 @@ def main() -> None:
             bench = Bench(workload, rows, asked.device, Path(folder))
             speed = measure(bench, asked.rounds)
             bound = min(speed["model"], speed["decode"])
-            found.append({
-                "workload": workload, "device": name, "rows": rows, "micro_batch": bench.size,
-                "torch": torch.__version__, "precision": WORKLOADS[workload]["precision"],
-                "rows_per_second": {k: round(v) for k, v in speed.items()},
-                "engine_of_bound": round(speed["engine"] / bound, 3),
-                "engine_of_model": round(speed["engine"] / speed["model"], 3),
-                "engine_of_plain": round(speed["engine"] / speed["plain"], 3),
-                "out_of_memory": out_of_memory(bench),
-                "workers_rows_per_second": {
-                    str(n): round(several_workers(bench, workload, n)) for n in (2, 4)
-                },
-            })  # fmt: skip
+            found.append(
+                {
+                    "workload": workload,
+                    "device": name,
+                    "rows": rows,
+                    "micro_batch": bench.size,
+                    "torch": torch.__version__,
+                    "precision": WORKLOADS[workload]["precision"],
+                    "rows_per_second": {k: round(v) for k, v in speed.items()},
+                    "engine_of_bound": round(speed["engine"] / bound, 3),
+                    "engine_of_model": round(speed["engine"] / speed["model"], 3),
+                    "engine_of_plain": round(speed["engine"] / speed["plain"], 3),
+                    "out_of_memory": out_of_memory(bench),
+                    "workers_rows_per_second": {
+                        str(n): round(several_workers(bench, workload, n)) for n in (2, 4)
+                    },
+                }
+            )
         print(json.dumps(found[-1], indent=1), flush=True)
     if asked.device.startswith("cuda"):
         asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -44,8 +44,11 @@ class Session:
         }
         right = []
         for contender in contenders:
-            wanted = {(contender, r, self.workload.rows(f))
-                      for r in range(1, rounds + 1) for f in self.workload.sizes}  # fmt: skip
+            wanted = {
+                (contender, r, self.workload.rows(f))
+                for r in range(1, rounds + 1)
+                for f in self.workload.sizes
+            }
             if wanted <= done or self.once(contender, 0, self.workload.sizes[0]):
                 right.append(contender)
         for number in range(1, rounds + 1):
@@ -63,8 +66,10 @@ class Session:
             shutil.rmtree(output, ignore_errors=True)
         output.parent.mkdir(parents=True, exist_ok=True)
         os.sync()  # the run before must not be written to disk in this one's time
-        warm(self.layout.partition(self.workload.file_rows, files),
-             python_home(self.layout, CONTENDERS[contender].environment))  # fmt: skip
+        warm(
+            self.layout.partition(self.workload.file_rows, files),
+            python_home(self.layout, CONTENDERS[contender].environment),
+        )
         log = self.layout.base / "logs" / self.name / f"{contender}-{number}-{files}.log"
         started = time.time()
         timing = self._timed(contender, files, log)
@@ -101,5 +106,11 @@ class Session:
             *("--processes", str(self.processes)),
         ]
         environment = child_environment(dict(os.environ), ROOT)
-        return timed(command, environment, log=log, worker=chosen.worker,
-                     processes=self.processes, cwd=self.layout.base)  # fmt: skip
+        return timed(
+            command,
+            environment,
+            log=log,
+            worker=chosen.worker,
+            processes=self.processes,
+            cwd=self.layout.base,
+        )

@@ -41,11 +41,15 @@ def suite() -> dict[str, Any]:
     def one(type_: str, **kwargs: Any) -> dict[str, Any]:
         return {"type": f"expect_{type_}", "kwargs": kwargs}
 
-    found = [one("column_values_to_be_between", column=name, min_value=-9, max_value=9)
-             for name in COLUMNS]  # fmt: skip
+    found = [
+        one("column_values_to_be_between", column=name, min_value=-9, max_value=9)
+        for name in COLUMNS
+    ]
     found += [one("column_values_to_not_be_null", column=name) for name in COLUMNS[:4]]
-    found += [one("column_mean_to_be_between", column=name, min_value=-1, max_value=1)
-              for name in COLUMNS[:2]]  # fmt: skip
+    found += [
+        one("column_mean_to_be_between", column=name, min_value=-1, max_value=1)
+        for name in COLUMNS[:2]
+    ]
     found += [
         one("column_values_to_be_in_set", column="category", value_set=list(CATEGORIES)),
         one("column_values_to_match_regex", column="category", regex="^[a-z]{5}$"),
@@ -98,12 +102,16 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
         name: {
             "us_per_row": round(statistics.median(found), 4),
             "spread": [round(min(found), 4), round(max(found), 4)],
-            "added": round(statistics.median(
-                one / none - 1 for one, none in zip(found, seconds["nothing"], strict=True)), 4),
+            "added": round(
+                statistics.median(
+                    one / none - 1 for one, none in zip(found, seconds["nothing"], strict=True)
+                ),
+                4,
+            ),
         }
         for name, found in seconds.items()
         if bare
-    }  # fmt: skip
+    }
 
 
 def scanned(layout: Layout, sizes: Sequence[int], rounds: int) -> dict[str, Any]:

@@ -33,16 +33,24 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         own = {k: v for k, v in self.__dict__.items() if k not in ("timing", "details")}
-        return {**own, "ok": not self.problem, **self.timing.__dict__, **self.details,
-                "at": at, "commit": commit()}  # fmt: skip
+        return {
+            **own,
+            "ok": not self.problem,
+            **self.timing.__dict__,
+            **self.details,
+            "at": at,
+            "commit": commit(),
+        }
 
     def line(self) -> str:
         """For the terminal."""
         what = f"round {self.round}" if self.round else "warm-up"
         said = f"{self.timing.seconds:7.2f} s {self.timing.worker_mb:6.0f} MB"
         more = "".join(f"  {name} {value:g}" for name, value in self.details.items())
-        return (f"{self.workload:7} {what:8} {self.contender:17} {self.rows:>10,} rows "
-                f"{self.problem or said + more}")  # fmt: skip
+        return (
+            f"{self.workload:7} {what:8} {self.contender:17} {self.rows:>10,} rows "
+            f"{self.problem or said + more}"
+        )
 
 
 def add(path: Path, run: dict[str, Any]) -> None:

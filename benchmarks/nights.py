@@ -95,12 +95,29 @@ def many(
     last = first + dt.timedelta(days=count - 1)
     began = time.time()
     subprocess.run(
-        ["airflow", "backfill", "create", "--dag-id", DAG, "--from-date", str(first), "--to-date",
-         str(last), "--max-active-runs", str(at_once)],
-        env=stack.env, cwd=stack.root, check=True, capture_output=True,
-    )  # fmt: skip
-    runs = [str(r["dag_run_id"]) for r in airflow.runs(DAG, "backfill")
-            if str(first) <= r["partition_key"] <= str(last)]  # fmt: skip
+        [
+            "airflow",
+            "backfill",
+            "create",
+            "--dag-id",
+            DAG,
+            "--from-date",
+            str(first),
+            "--to-date",
+            str(last),
+            "--max-active-runs",
+            str(at_once),
+        ],
+        env=stack.env,
+        cwd=stack.root,
+        check=True,
+        capture_output=True,
+    )
+    runs = [
+        str(r["dag_run_id"])
+        for r in airflow.runs(DAG, "backfill")
+        if str(first) <= r["partition_key"] <= str(last)
+    ]
     if len(runs) != count:
         raise SystemExit(f"{len(runs)} runs for {count} days")
     for run_id in runs:

@@ -88,19 +88,25 @@ def served(root: Path) -> dict[str, Any]:
     with Stack(root, Ports(0, 0)) as stack:
         stack.client().wait_for_dag("pipeline_000", 300)
         url = f"http://localhost:{stack.ports.airflow}"
-        token = httpx.post(f"{url}/auth/token", json={"username": "admin",
-                           "password": stack.password()}, trust_env=False).json()  # fmt: skip
+        token = httpx.post(
+            f"{url}/auth/token",
+            json={"username": "admin", "password": stack.password()},
+            trust_env=False,
+        ).json()
         headers = {"Authorization": f"Bearer {token['access_token']}"}
         paths = {"pipelines": "", "calendar": "pipeline_000", "night": f"pipeline_000/{LAST}"}
         for name, path in paths.items():
             taken = []
             for _ in range(6):
                 before = time.perf_counter()
-                httpx.get(f"{url}/nocturne/{path}", headers=headers, timeout=60,
-                          trust_env=False).raise_for_status()  # fmt: skip
+                httpx.get(
+                    f"{url}/nocturne/{path}", headers=headers, timeout=60, trust_env=False
+                ).raise_for_status()
                 taken.append(time.perf_counter() - before)
-            found[name] = {"first_s": round(taken[0], 3),
-                           "again_s": round(statistics.median(taken[1:]), 3)}  # fmt: skip
+            found[name] = {
+                "first_s": round(taken[0], 3),
+                "again_s": round(statistics.median(taken[1:]), 3),
+            }
         with sync_playwright() as driver:
             chromium = shutil.which("chromium") or shutil.which("google-chrome")
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -54,8 +54,10 @@ def _lightgbm(x: pd.DataFrame, y: Any) -> tuple[Any, Any]:
 
 
 MODELS: dict[str, Callable[[pd.DataFrame, Any], tuple[Any, Any]]] = {
-    "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm,
-}  # fmt: skip
+    "sklearn": _sklearn,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+}
 
 
 def _cpu(call: Callable[[], Any]) -> float:

@@ -87,8 +87,10 @@ def compare(folder: Path, wanted: Expected) -> None:
     bad = ~((off <= ABSOLUTE) | (off <= RELATIVE * np.abs(wanted.scores[ids])))
     if bad.any():
         at = int(np.argmax(bad))
-        raise Wrong(f"{folder}: {bad.sum()} scores differ, first id {ids[at]}: {scores[at]}, "
-                    f"expected {wanted.scores[ids[at]]}")  # fmt: skip
+        raise Wrong(
+            f"{folder}: {bad.sum()} scores differ, first id {ids[at]}: {scores[at]}, "
+            f"expected {wanted.scores[ids[at]]}"
+        )
     words = found["category"].combine_chunks()
     words = words.chunk(0) if isinstance(words, pa.ChunkedArray) else words
     places = np.array([CATEGORIES.index(str(w)) for w in words.dictionary])

@@ -18,8 +18,12 @@ __all__ = ["PAGE", "START", "STOP", "entries", "markdown", "replace_between", "s
 PAGE = ROOT / "docs" / "benchmarks.md"
 START, STOP = "<!-- results: {} -->", "<!-- end of results: {} -->"
 TARGETS = {
-    "daft": 1.2, "ray_data": 2.5, "mapInArrow": 3.5, "predict_batch_udf": 4.5, "spark_udf": 5.0,
-}  # fmt: skip
+    "daft": 1.2,
+    "ray_data": 2.5,
+    "mapInArrow": 3.5,
+    "predict_batch_udf": 4.5,
+    "spark_udf": 5.0,
+}
 """Light model: at least so many times our slope."""
 TARGET_BARE = 1.10
 """Light model: our slope is at most so many times the bare loop's."""
@@ -71,10 +75,12 @@ def markdown(runs: Runs, workload: str) -> str:
         return _flights(runs)
     found = _found(runs, workload)
     made = {entry["contender"]: entry for entry in entries(runs, workload)}
-    lines = ["| | s per million rows (least to most) | ÷ bare loop | ÷ Nocturne | to reach "
-             "| processor s per million rows | fixed start, s "
-             "| a worker's peak, MB (small, large size) | pairs |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| | s per million rows (least to most) | ÷ bare loop | ÷ Nocturne | to reach "
+        "| processor s per million rows | fixed start, s "
+        "| a worker's peak, MB (small, large size) | pairs |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for name in sorted(found, key=lambda n: made[n]["slope_s_per_mrow"]):
         entry = made[name]
         low, high = entry["slope_spread"]
@@ -96,9 +102,11 @@ def markdown(runs: Runs, workload: str) -> str:
 
 def _flights(runs: Runs) -> str:
     ours = [r for r in runs if r["workload"] == "flights" and r["ok"] and r["round"]]
-    lines = ["| days | rows | s, all of it | of it expectations and Data Docs | reports "
-             "| s to the first split | runs |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| days | rows | s, all of it | of it expectations and Data Docs | reports "
+        "| s to the first split | runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for amount in sorted({run["days"] for run in ours}):
         same = [run for run in ours if run["days"] == amount]
         names = ("seconds", "check_s", "report_s", "first_split_s")
@@ -106,8 +114,13 @@ def _flights(runs: Runs) -> str:
         spread = (
             f" ({min(r['seconds'] for r in same):.1f} to {max(r['seconds'] for r in same):.1f})"
         )
-        cells = [str(amount), f"{same[0]['rows']:,}", f"{values[0]:.1f}{spread}",
-                 *(f"{value:.1f}" for value in values[1:]), str(len(same))]  # fmt: skip
+        cells = [
+            str(amount),
+            f"{same[0]['rows']:,}",
+            f"{values[0]:.1f}{spread}",
+            *(f"{value:.1f}" for value in values[1:]),
+            str(len(same)),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

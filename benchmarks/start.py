@@ -31,8 +31,18 @@ from benchmarks.layout import ROOT, Layout
 from benchmarks.timing import warm
 
 PIPELINE, DAY = "flight_delay", "2013-04-01"
-PHASES = ("imported", "prepared", "jvm up", "context up", "job submitted", "first split started",
-          "first split scored", "published", "cpu seconds", "elsewhere")  # fmt: skip
+PHASES = (
+    "imported",
+    "prepared",
+    "jvm up",
+    "context up",
+    "job submitted",
+    "first split started",
+    "first split scored",
+    "published",
+    "cpu seconds",
+    "elsewhere",
+)
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: the JVM outlives its parent, and its processor time counts too."""
 
@@ -86,8 +96,14 @@ def _run(home: Path) -> dict[str, float]:
     before, busy, started = _used(), _busy(), time.time()
     command = [sys.executable, "-m", "benchmarks.start", "--child", str(log)]
     environment = {**os.environ, "NOCTURNE_HOME": str(home)}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     ended = time.time()
     with suppress(ChildProcessError):
         while True:

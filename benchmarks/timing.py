@@ -51,9 +51,14 @@ def timed(
     with open(log, "wb") as out, _cores(cores[:processes], cores):
         started = time.perf_counter()
         child = subprocess.Popen(
-            command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL,
-            stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            command,
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     memory = _Memory(child.pid, worker)
     try:
         with memory:
@@ -63,8 +68,13 @@ def timed(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         raise
-    return Timing(round(seconds, 3), code, round(memory.worker), round(memory.tree),
-                  round(sum(memory.cpu.values()), 2))  # fmt: skip
+    return Timing(
+        round(seconds, 3),
+        code,
+        round(memory.worker),
+        round(memory.tree),
+        round(sum(memory.cpu.values()), 2),
+    )
 
 
 def warm(*folders: Path) -> None:

@@ -32,11 +32,12 @@ settings.load_profile("untimed")
 ENCODING = Encoding(
     inputs=(
         TensorSpec("numbers", "float32", "numeric", (Feature("x", fill=0.5), Feature("y"))),
-        TensorSpec("codes", "int64", "category",
-                   (Feature("word", vocabulary=("a", "b"), unknown=2),)),
+        TensorSpec(
+            "codes", "int64", "category", (Feature("word", vocabulary=("a", "b"), unknown=2),)
+        ),
     ),
     outputs=(OutputSpec("score", "sigmoid"),),
-)  # fmt: skip
+)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -26,10 +26,18 @@ class Mailbox:
     def __init__(self, port: int) -> None:
         self.got: list[Message] = []
         self.connection = json.dumps(
-            {"conn_type": "smtp", "host": "127.0.0.1", "port": port,
-             "extra": {"disable_ssl": True, "disable_tls": True, "retry_limit": 1,
-                       "from_email": "nocturne@example.com"}}
-        )  # fmt: skip
+            {
+                "conn_type": "smtp",
+                "host": "127.0.0.1",
+                "port": port,
+                "extra": {
+                    "disable_ssl": True,
+                    "disable_tls": True,
+                    "retry_limit": 1,
+                    "from_email": "nocturne@example.com",
+                },
+            }
+        )
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         self.got.append(message_from_bytes(envelope.content, policy=default))

@@ -205,8 +205,11 @@ def test_the_encoding_learns_fill_centre_scale_and_vocabulary() -> None:
     numbers, codes = ENCODING.inputs
     ages = DATA["age"].drop_null().to_numpy()
     assert (numbers.name, numbers.dtype, codes.name, codes.dtype) == (
-        "numbers", "float32", "codes", "int64"
-    )  # fmt: skip
+        "numbers",
+        "float32",
+        "codes",
+        "int64",
+    )
     age = numbers.features[0]
     assert (age.fill, age.center, age.scale) == pytest.approx(
         (np.median(ages), ages.mean(), ages.std())

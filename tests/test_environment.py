@@ -39,11 +39,15 @@ def test_the_files_of_pyspark_are_its_own() -> None:
     changed = [
         str(file)
         for file in files
-        if file.suffix == ".py" and file.hash is not None
+        if file.suffix == ".py"
+        and file.hash is not None
         and base64.urlsafe_b64encode(
             hashlib.new(file.hash.mode, Path(str(file.locate())).read_bytes()).digest()
-        ).rstrip(b"=").decode() != file.hash.value
-    ]  # fmt: skip
+        )
+        .rstrip(b"=")
+        .decode()
+        != file.hash.value
+    ]
     assert files
     assert changed == []
 

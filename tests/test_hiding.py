@@ -89,23 +89,29 @@ def test_the_last_line_is_said_without_the_row(
         ("starts with Strawb...", {"text": "Strawberries"}, "starts with <text>"),
         ("it's 'x y' or \"z\", doesn't matter", {}, "it's <text> or <text>, doesn't matter"),
         ("row [1.5, 2.5, -3e7]", {}, "row [<number>]"),
-        ("{'id': 17, 'city': 'Rome'}", {"id": 17, "city": "Rome"},
-         "{'id': <number>, 'city': <city>}"),
+        (
+            "{'id': 17, 'city': 'Rome'}",
+            {"id": 17, "city": "Rome"},
+            "{'id': <number>, 'city': <city>}",
+        ),
         ("no 'pear' and plum", {"list": ["pear", {"b": "plum"}]}, "no <list> and <list>"),
         ("got b'\\x00key'", {"blob": b"\x00key"}, "got b<blob>"),
         ("at 2024-01-05 10:00:00", {"at": dt.datetime(2024, 1, 5, 10)}, "at <at>"),
         ("Expected 2D array of float32, got 1D", {}, "Expected 2D array of float32, got 1D"),
         ("the size of the text", {"text": "size is what the text has"}, "the <text> of the <text>"),
         ("Input contains NaN", {"x": float("nan")}, "Input contains NaN"),
-        ("observation with value 'Rome' does not match\n    y ~ a + C(city)\n        ^^^^^^^",
-         {"city": "Rome"}, "observation with value <city> does not match"),
+        (
+            "observation with value 'Rome' does not match\n    y ~ a + C(city)\n        ^^^^^^^",
+            {"city": "Rome"},
+            "observation with value <city> does not match",
+        ),
         ("bad value\n    Rome + 1\n    ^~~~\n", {"city": "Rome"}, "bad value"),
         ("no good\n-----\n  ...", {}, "no good"),
         ("unknown:\n  Rome", {"city": "Rome"}, "<city>"),
         ("^^^^", {}, "^^^^"),
         ("Rome\n^^^^", {"city": "Rome"}, "<city>"),
     ],
-)  # fmt: skip
+)
 def test_of_any_text_only_what_can_be_of_no_row_is_left(
     text: str, row: dict[str, Any], said: str
 ) -> None:

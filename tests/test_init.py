@@ -59,8 +59,15 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     client = connect(uri)
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
-    log_torch_model(Small(), ENCODING, rows(400), name="small", partitions=["a", "b"] * 200,
-                    registered_model_name="small", alias="champion")  # fmt: skip
+    log_torch_model(
+        Small(),
+        ENCODING,
+        rows(400),
+        name="small",
+        partitions=["a", "b"] * 200,
+        registered_model_name="small",
+        alias="champion",
+    )
     frame = pd.DataFrame({"x": np.arange(50.0), "yy": np.arange(50.0)})
     fitted = LogisticRegression().fit(frame, frame.x > 20)
     signature = mlflow.models.infer_signature(frame, fitted.predict(frame))
@@ -68,9 +75,13 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mlflow.sklearn.log_model(
-                fitted, name=name, signature=signature, serialization_format=form,
-                pip_requirements=[], registered_model_name=name,
-            )  # fmt: skip
+                fitted,
+                name=name,
+                signature=signature,
+                serialization_format=form,
+                pip_requirements=[],
+                registered_model_name=name,
+            )
     client.set_registered_model_alias("pickled", "tried", "1")
     client.create_registered_model("empty")
     return uri
@@ -107,9 +118,14 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, registered: str, trials: Path) -> Init:
     def call(name: str = "sales", **changes: Any) -> list[Path]:
         given: dict[str, Any] = {
-            "model": "small", "input_path": "data", "output_path": None, "keys": None,
-            "root": root, "tracking_uri": registered, "trials": trials,
-        }  # fmt: skip
+            "model": "small",
+            "input_path": "data",
+            "output_path": None,
+            "keys": None,
+            "root": root,
+            "tracking_uri": registered,
+            "trials": trials,
+        }
         return init(name, **{**given, **changes})
 
     return call
@@ -159,9 +175,12 @@ def test_the_input_suite_passes_on_the_data_it_was_made_from(run: Init, root: Pa
 
 @pytest.mark.parametrize("folders", [("ds=2024-01-01",), ("",)], ids=["by day", "one table"])
 def test_a_night_can_be_prepared_at_once(
-    run: Init, root: Path, registered: str, folders: tuple[str, ...],
+    run: Init,
+    root: Path,
+    registered: str,
+    folders: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     table(root / "data", *folders)
     run()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registered)
@@ -204,9 +223,12 @@ LAYOUTS: dict[tuple[str, ...], dict[str, str]] = {
     ("day=20240101", "day=20240102"): {"day": "%Y%m%d"},
     ("ds=2024-01-01/hour=05", "ds=2024-01-01/hour=06"): {"ds": "%Y-%m-%d", "hour": "%H"},
     ("year=2024/month=01/day=31", "year=2024/month=02/day=01"): {
-        "year": "%Y", "month": "%m", "day": "%d"},
+        "year": "%Y",
+        "month": "%m",
+        "day": "%d",
+    },
     ("region=eu/ds=2024-01-01", "region=us/ds=2024-01-01"): {"region": "eu", "ds": "%Y-%m-%d"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("folders", LAYOUTS)

@@ -19,8 +19,11 @@ def test_the_java_of_this_machine_is_fit() -> None:
 
 def test_a_java_that_is_too_old_or_broken_is_not_taken(tmp_path: Path) -> None:
     old = tmp_path / "java"
-    for text, version in (("echo java.base@11.0.2", None), ("exit 1", None),
-                          ("echo java.base@21.0.1; echo jdk.incubator.vector@21", 21)):  # fmt: skip
+    for text, version in (
+        ("echo java.base@11.0.2", None),
+        ("exit 1", None),
+        ("echo java.base@21.0.1; echo jdk.incubator.vector@21", 21),
+    ):
         old.write_text(f"#!/bin/sh\n{text}\n")
         old.chmod(0o755)
         assert java.version(str(old)) == version

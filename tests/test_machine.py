@@ -14,8 +14,11 @@ import pytest
 from nocturne import machine
 
 OWN = Path(pyspark.__file__).parent
-OURS = {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": "127.0.0.1"}  # fmt: skip
+OURS = {
+    "PYSPARK_PYTHON": sys.executable,
+    "PYSPARK_DRIVER_PYTHON": sys.executable,
+    "SPARK_LOCAL_IP": "127.0.0.1",
+}
 SAID = """
 import json, os
 from nocturne import machine
@@ -38,8 +41,12 @@ def _names(environ: dict[str, str]) -> list[str]:
 
 def test_nothing_is_remarked_where_all_fits() -> None:
     assert machine.local_environment({}) == OURS
-    assert _names({"SPARK_HOME": str(OWN), "PYSPARK_PYTHON": sys.executable,
-                   "PATH": os.environ["PATH"]}) == []  # fmt: skip
+    assert (
+        _names(
+            {"SPARK_HOME": str(OWN), "PYSPARK_PYTHON": sys.executable, "PATH": os.environ["PATH"]}
+        )
+        == []
+    )
 
 
 def test_the_spark_of_another_version_is_not_used(tmp_path: Path) -> None:
@@ -84,9 +91,13 @@ def test_for_a_cluster_what_is_set_stands(monkeypatch: pytest.MonkeyPatch) -> No
 def _elsewhere(*before: str, **environ: str) -> tuple[dict[str, str], dict[str, str]]:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")}
     done = subprocess.run(
-        [*before, sys.executable, "-c", SAID], env={**kept, **environ},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [*before, sys.executable, "-c", SAID],
+        env={**kept, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     if before and done.returncode and "not permitted" in done.stderr:
         pytest.skip(f"this machine can't: {done.stderr}")
     assert done.returncode == 0, done.stderr
@@ -106,7 +117,12 @@ def test_an_ascii_locale_is_not_handed_on() -> None:
 def test_a_user_without_a_name_gets_one() -> None:
     become = ("setpriv", "--reuid", "4242", "--clear-groups")
     variables, found = _elsewhere(*become, LC_ALL="C.UTF-8")
-    assert variables == {**OURS, "SPARK_USER": "uid4242", "USER": "uid4242", "LOGNAME": "uid4242",
-                         "SPARK_SUBMIT_OPTS": "-Duser.home=/tmp"}  # fmt: skip
+    assert variables == {
+        **OURS,
+        "SPARK_USER": "uid4242",
+        "USER": "uid4242",
+        "LOGNAME": "uid4242",
+        "SPARK_SUBMIT_OPTS": "-Duser.home=/tmp",
+    }
     assert found["user"] == "uid 4242 has no entry in /etc/passwd"
     assert _elsewhere(*become, LC_ALL="C.UTF-8", HADOOP_USER_NAME="etl")[0]["SPARK_USER"] == "etl"

@@ -28,9 +28,11 @@ def test_a_start_that_takes_long_is_told_once(
         progress(done, 100)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [
-        "scoring: 0 of 100 rows", "scoring: 0 of 100 rows", "scoring: 10 of 100 rows (10%)",
+        "scoring: 0 of 100 rows",
+        "scoring: 0 of 100 rows",
+        "scoring: 10 of 100 rows (10%)",
         "scoring: 20 of 100 rows (20%)",
-    ]  # fmt: skip
+    ]
     assert lines[1].endswith("starting (60 s)")
 
 

@@ -55,8 +55,10 @@ class Polars:
         (pd.Series([True, None, False], dtype="boolean"), [[True, None, False]]),
         (pd.Series(["a", None, "b"], dtype="category"), [["a", None, "b"]]),
         (pd.Series(["a", None, "b"], dtype="string"), [["a", None, "b"]]),
-        (pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]}),
-         {"a": [1, 2, 3], "b": ["x", "y", "z"]}),
+        (
+            pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]}),
+            {"a": [1, 2, 3], "b": ["x", "y", "z"]},
+        ),
         (pd.DataFrame({"v": [[1, 2], [3, 4], [5, 6]]}), {"v": [[1, 2], [3, 4], [5, 6]]}),
         (pd.DataFrame(THREE), [THREE.tolist()]),
         (pd.DataFrame({0: [1, 2, 3], 1: ["x", "y", "z"]}), [[1, 2, 3], ["x", "y", "z"]]),
@@ -69,13 +71,19 @@ class Polars:
         (Polars(pa.table({"a": [2**53 + 1, None, 3]})), {"a": [2**53 + 1, None, 3]}),
         (np.array(["a", "b", ""], dtype=np.dtypes.StringDType()), [["a", "b", ""]]),
         (pd.DataFrame({0: [1, 2, 3], 1: [0.5, 1.5, 2.5]}), [[[1, 0.5], [2, 1.5], [3, 2.5]]]),
-        (pd.DataFrame({0: [2**53 + 1, 2, 3], 1: [0.5] * 3}),
-         [[[2**53 + 1, 0.5], [2, 0.5], [3, 0.5]]]),
-        (pd.DataFrame({0: [1.0, float("inf"), 3.0], 1: [0.5] * 3}),
-         [[[1.0, 0.5], [float("inf"), 0.5], [3.0, 0.5]]]),
+        (
+            pd.DataFrame({0: [2**53 + 1, 2, 3], 1: [0.5] * 3}),
+            [[[2**53 + 1, 0.5], [2, 0.5], [3, 0.5]]],
+        ),
+        (
+            pd.DataFrame({0: [1.0, float("inf"), 3.0], 1: [0.5] * 3}),
+            [[[1.0, 0.5], [float("inf"), 0.5], [3.0, 0.5]]],
+        ),
         ({"a": np.array([1, 2, 3]), "b": THREE}, {"a": [1, 2, 3], "b": THREE.tolist()}),
-        ([{"a": 1, "b": "x"}, {"a": 2}, {"a": 3, "b": "z"}],
-         {"a": [1, 2, 3], "b": ["x", None, "z"]}),
+        (
+            [{"a": 1, "b": "x"}, {"a": 2}, {"a": 3, "b": "z"}],
+            {"a": [1, 2, 3], "b": ["x", None, "z"]},
+        ),
         ((np.array([1, 2, 3]), THREE), {"0": [1, 2, 3], "1": THREE.tolist()}),
         ([THREE, THREE], {"0": THREE.tolist(), "1": THREE.tolist()}),
         (pd.Series([3, 1, 2], index=[2, 0, 1]), [[1, 2, 3]]),
@@ -86,8 +94,10 @@ class Polars:
         (pd.Series([3, 1, 2], index=["2", "0", "1"]), [[3, 1, 2]]),
         (pd.DataFrame(THREE[:, ::-1], columns=[1, 0]), [THREE.tolist()]),
         (pd.DataFrame(THREE, columns=[1, 2]), {"1": [0.0, 2.0, 4.0], "2": [1.0, 3.0, 5.0]}),
-        (pd.DataFrame(THREE, columns=["2023", "2024"]),
-         {"2023": [0.0, 2.0, 4.0], "2024": [1.0, 3.0, 5.0]}),
+        (
+            pd.DataFrame(THREE, columns=["2023", "2024"]),
+            {"2023": [0.0, 2.0, 4.0], "2024": [1.0, 3.0, 5.0]},
+        ),
         (np.matrix([[1], [2], [3]]), [[[1], [2], [3]]]),
         ([-1, 2**63, 2**53 + 1], [[-1, 2**63, 2**53 + 1]]),
         ([[-1, 2**63], [2**53 + 1, 0.5], [1, 2]], [[[-1, 2**63], [2**53 + 1, 0.5], [1, 2]]]),
@@ -95,10 +105,12 @@ class Polars:
         ([(True, 2**53 + 1, 0.5)] * 3, [[True] * 3, [2**53 + 1] * 3, [0.5] * 3]),
         (np.array([["hi", 1.0]] * 3, dtype=object), [["hi"] * 3, [1.0] * 3]),
         ([[None, 1.0], [2, 0.5], [3, 1.5]], [[[None, 1.0], [2, 0.5], [3, 1.5]]]),
-        (np.array([(1, 0.5), (2, 1.5), (3, 2.5)], dtype=[("a", int), ("b", float)]),
-         {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5]}),
+        (
+            np.array([(1, 0.5), (2, 1.5), (3, 2.5)], dtype=[("a", int), ("b", float)]),
+            {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5]},
+        ),
     ],
-)  # fmt: skip
+)
 def test_results_of_three_rows(result: Any, expected: Any) -> None:
     assert _listed(arrays(result, 3)) == expected
 

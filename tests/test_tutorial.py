@@ -33,8 +33,13 @@ def test_the_tutorial_runs_from_the_first_block_to_the_last(tmp_path: Path) -> N
             continue
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=400,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
         said += done.stdout + done.stderr
     assert "dry run, nothing was scored" in said

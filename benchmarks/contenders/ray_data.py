@@ -37,8 +37,12 @@ def score_arrays(arrays: dict[str, Any], predictor: Predictor) -> dict[str, Any]
 
     scores = predictor(np.stack([arrays[name] for name in COLUMNS], axis=1))
     version = np.full(len(scores), 1, np.int32)
-    return {"id": arrays["id"], "category": arrays["category"], "score": scores,
-            "model_version": version}  # fmt: skip
+    return {
+        "id": arrays["id"],
+        "category": arrays["category"],
+        "score": scores,
+        "model_version": version,
+    }
 
 
 @lru_cache(maxsize=1)
@@ -60,19 +64,25 @@ class Actor:
 def main(args: Arguments) -> None:
     import ray
 
-    ray.init(num_cpus=args.processes, include_dashboard=False, logging_level="ERROR",
-             _node_ip_address="127.0.0.1")  # fmt: skip
+    ray.init(
+        num_cpus=args.processes,
+        include_dashboard=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     ray.data.DataContext.get_current().use_datasource_v2 = args.settings["reader"] == "v2"
     blocks = args.settings["blocks"]
-    data = ray.data.read_parquet(args.files, partitioning=None,
-                                 override_num_blocks=int(blocks) if blocks else None)  # fmt: skip
+    data = ray.data.read_parquet(
+        args.files, partitioning=None, override_num_blocks=int(blocks) if blocks else None
+    )
     folder, numpy = str(args.model), args.settings["format"] == "numpy"
     options = {"batch_size": args.number("batch"), "batch_format": args.settings["format"]}
     if args.settings["compute"] == "actors":
         pool = ray.data.ActorPoolStrategy(size=args.processes)
-        data = data.map_batches(Actor, fn_constructor_args=(folder, numpy), compute=pool,
-                                num_cpus=0.5, **options)  # fmt: skip
+        data = data.map_batches(
+            Actor, fn_constructor_args=(folder, numpy), compute=pool, num_cpus=0.5, **options
+        )
     else:
         work = score_arrays if numpy else score_table
         data = data.map_batches(lambda batch: work(batch, _predictor(folder)), **options)

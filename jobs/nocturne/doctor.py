@@ -81,8 +81,10 @@ def _spark_starts() -> Iterator[Check]:
         found = probe(wanted)
         title = f"Spark on {wanted.master}"
         if isinstance(found, Started):
-            said = (f"{found.spark} on Java {found.java}, a worker of Python {found.python} "
-                    f"imports nocturne: {found.seconds:.0f} s")  # fmt: skip
+            said = (
+                f"{found.spark} on Java {found.java}, a worker of Python {found.python} "
+                f"imports nocturne: {found.seconds:.0f} s"
+            )
             yield Check(title, True, said, "")
         else:
             said = f"{found.why} ({found.said})" if found.why else found.said

@@ -63,9 +63,21 @@ MODEL_VERSION = "model_version"
 """The published column that says which version of the model scored a row."""
 
 Dtype = Literal[
-    "float32", "float64", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8",
-    "bool", "str", "object", "frame",
-]  # fmt: skip
+    "float32",
+    "float64",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+    "str",
+    "object",
+    "frame",
+]
 
 WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
 """Of tensors' dtypes those without a value for what is missing."""

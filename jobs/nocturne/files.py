@@ -19,8 +19,14 @@ from blake3 import blake3
 from nocturne.errors import PublishError, Superseded
 
 __all__ = [
-    "check_exchange", "digest", "exchange", "file_blake3", "file_digest", "locked", "sync_folder",
-]  # fmt: skip
+    "check_exchange",
+    "digest",
+    "exchange",
+    "file_blake3",
+    "file_digest",
+    "locked",
+    "sync_folder",
+]
 
 
 def file_digest(path: str | Path) -> str:

@@ -103,8 +103,12 @@ def _line(error: BaseException, values: Values) -> str:
     line = _last(text)
     if _is_mlflows(error):
         line = line.rpartition("Error: ")[2]
-    words = {word.casefold(): at for text, at in whole.items() for word in _WORD.findall(text)
-             if word.casefold() not in _COMMON and not word.isdecimal()}  # fmt: skip
+    words = {
+        word.casefold(): at
+        for text, at in whole.items()
+        for word in _WORD.findall(text)
+        if word.casefold() not in _COMMON and not word.isdecimal()
+    }
     code = {*names, *_TYPES, str(getattr(error, "name", None))}
     done = _TOKEN.sub(lambda m: _token(m, words, code, " ".join(folded)), line)
     done = _MARK.sub(lambda m: f"<{names[int(m[1])]}>", done)

@@ -36,9 +36,12 @@ def version(java: str) -> int | None:
     """Its major version; None if it can't run, does not answer or lacks jdk.incubator.vector."""
     try:
         done = subprocess.run(
-            [java, "--list-modules"], capture_output=True, text=True, timeout=_LIMIT_S,
+            [java, "--list-modules"],
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
             check=False,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r"^java\.base@(\d+)", done.stdout, re.MULTILINE)

@@ -160,8 +160,11 @@ def _locale(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 
 _LOOKS: tuple[Callable[[Mapping[str, str], str], Iterator[Remark]], ...] = (
-    _spark_home, _pythons, _user, _locale,
-)  # fmt: skip
+    _spark_home,
+    _pythons,
+    _user,
+    _locale,
+)
 
 
 def _host(environ: Mapping[str, str]) -> Iterator[Remark]:
@@ -180,7 +183,8 @@ def _host(environ: Mapping[str, str]) -> Iterator[Remark]:
 
 
 def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
-    for folder in dict.fromkeys((environ.get("TMPDIR") or "/tmp", "/tmp")):  # noqa: S108
+    javas = "/tmp"  # noqa: S108
+    for folder in dict.fromkeys((environ.get("TMPDIR") or javas, javas)):
         try:
             with tempfile.NamedTemporaryFile(dir=folder):
                 pass
@@ -190,9 +194,12 @@ def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
                 f"nothing can be written in {folder}: {error.strerror}",
                 "",
                 "make it a writable folder"
-                + ("; Java writes there whatever TMPDIR says" if folder == "/tmp" else  # noqa: S108
-                   ", or unset TMPDIR"),
-            )  # fmt: skip
+                + (
+                    "; Java writes there whatever TMPDIR says"
+                    if folder == javas
+                    else ", or unset TMPDIR"
+                ),
+            )
 
 
 def _names() -> Iterator[Remark]:

@@ -35,9 +35,18 @@ from nocturne.records import InputFile, ModelRef, Partition, Pinned, Query, Spli
 from nocturne.values import kind
 from nocturne.walk import data_files, entries, present
 
-__all__ = ["OUTPUT_VERSION", "check_ready", "check_schema", "cut", "fingerprints",
-           "given_types", "keys_as_columns", "query_pieces", "run_key",
-           "split_keys"]  # fmt: skip
+__all__ = [
+    "OUTPUT_VERSION",
+    "check_ready",
+    "check_schema",
+    "cut",
+    "fingerprints",
+    "given_types",
+    "keys_as_columns",
+    "query_pieces",
+    "run_key",
+    "split_keys",
+]
 
 Piece = tuple[InputFile, tuple[int, ...], int, int]
 """File, row groups, first row, rows: a split that has no key yet."""
@@ -271,8 +280,9 @@ def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: i
         rows = size = start = 0
         for number in range(footer.num_row_groups):
             group = footer.row_group(number)
-            if groups and (rows + group.num_rows > max_rows or size + group.total_byte_size
-                           > max_bytes):  # fmt: skip
+            if groups and (
+                rows + group.num_rows > max_rows or size + group.total_byte_size > max_bytes
+            ):
                 splits.append((file, tuple(groups), start, rows))
                 start, groups, rows, size = start + rows, [], 0, 0
             groups.append(number)

@@ -212,8 +212,7 @@ def read_batches(
 
 def _remedy(error: Exception, source: pq.ParquetFile, columns: Sequence[str]) -> str:
     """What to do about a file that can't be decoded."""
-    fixed = [f.name for f in source.schema_arrow
-             if f.name in columns and _has_fixed_lists(f.type)]  # fmt: skip
+    fixed = [f.name for f in source.schema_arrow if f.name in columns and _has_fixed_lists(f.type)]
     if not fixed or _OTHER_SIZE not in str(error):
         return "Have the file written again"
     return (

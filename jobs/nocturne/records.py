@@ -611,8 +611,12 @@ class DriftResult:
     def only_in_segments(self) -> tuple[tuple[SegmentDrift, FeatureDrift], ...]:
         """Columns that drifted in a segment and not in the whole, worst first."""
         known = {c.column for c in self.alarmed}
-        found = [(segment, column) for segment in self.segments for column in segment.columns
-                 if column.alarmed and column.column not in known]  # fmt: skip
+        found = [
+            (segment, column)
+            for segment in self.segments
+            for column in segment.columns
+            if column.alarmed and column.column not in known
+        ]
         return tuple(sorted(found, key=lambda pair: -pair[1].excess))
 
 
@@ -750,10 +754,16 @@ def dump(record: Any) -> str:
     """
     indent = None if isinstance(record, (SplitResult, Profile, Judgement, Baseline)) else 1
     return (
-        json.dumps(record, sort_keys=True, indent=indent, allow_nan=False, ensure_ascii=False,
-                   default=_stored)
+        json.dumps(
+            record,
+            sort_keys=True,
+            indent=indent,
+            allow_nan=False,
+            ensure_ascii=False,
+            default=_stored,
+        )
         + "\n"
-    )  # fmt: skip
+    )
 
 
 def _stored(value: Any) -> Any:

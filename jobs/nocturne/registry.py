@@ -37,8 +37,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["BASELINE_FILE", "Resolved", "check_copy", "require_loadable", "resolve", "version_of",
-           "versions_of"]  # fmt: skip
+__all__ = [
+    "BASELINE_FILE",
+    "Resolved",
+    "check_copy",
+    "require_loadable",
+    "resolve",
+    "version_of",
+    "versions_of",
+]
 
 
 class Resolved:

@@ -199,8 +199,11 @@ def _other_major(wanted: Requirement, found: str) -> bool:
         version = Version(found)
         if wanted.specifier.contains(version, prereleases=True):
             return False
-        pinned = [Version(one.version.removesuffix(".*")) for one in wanted.specifier
-                  if one.operator in ("==", "===", "~=")]  # fmt: skip
+        pinned = [
+            Version(one.version.removesuffix(".*"))
+            for one in wanted.specifier
+            if one.operator in ("==", "===", "~=")
+        ]
     except InvalidVersion:
         return False
     return all(_major(one) != _major(version) for one in pinned)

@@ -9,9 +9,15 @@ from typing import ClassVar
 from nocturne.records import Run, Split
 
 __all__ = [
-    "Scored", "approval_path", "judgement_path", "keys_path", "progress_path", "rejection_path",
-    "result_path", "scored_path",
-]  # fmt: skip
+    "Scored",
+    "approval_path",
+    "judgement_path",
+    "keys_path",
+    "progress_path",
+    "rejection_path",
+    "result_path",
+    "scored_path",
+]
 
 
 @dataclass(frozen=True)

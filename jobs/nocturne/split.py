@@ -43,8 +43,15 @@ from nocturne.requirements import naming, unloadable
 from nocturne.rundir import keys_path, progress_path, result_path
 from nocturne.staging import LOCATION, Staging, quarantined_name
 
-__all__ = ["BACKENDS", "BATCHES", "Place", "load_backend", "load_model", "run_split",
-           "score_batches"]  # fmt: skip
+__all__ = [
+    "BACKENDS",
+    "BATCHES",
+    "Place",
+    "load_backend",
+    "load_model",
+    "run_split",
+    "score_batches",
+]
 
 BACKENDS = {
     "torch": "nocturne.engine:load_torch",
@@ -185,8 +192,9 @@ def score_batches(
     # What the precision is of a pyfunc model is its own affair, and a call may cost.
     reduced = run.pinned.precision != "float32" and run.model.backend != "pyfunc"
     inexact = reduced and split.index == 0
-    scored = score_cast(read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch,
-                        once=run.costly)  # fmt: skip
+    scored = score_cast(
+        read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch, once=run.costly
+    )
     with (
         naming(run.model.path),
         Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,

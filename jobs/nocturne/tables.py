@@ -16,10 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["baseline_table", "config_table", "doctor_table", "nights_table", "status_table"]
 
-_COLOURS = {"published": "green", "unchanged": "green", "ok": "green", "warn": "yellow",
-            "held": "yellow", "hold": "yellow", "failed": "red", "fail": "red",
-            "rejected": "red",
-            "running": "cyan", "missing": "dim", "skipped": "dim"}  # fmt: skip
+_COLOURS = {
+    "published": "green",
+    "unchanged": "green",
+    "ok": "green",
+    "warn": "yellow",
+    "held": "yellow",
+    "hold": "yellow",
+    "failed": "red",
+    "fail": "red",
+    "rejected": "red",
+    "running": "cyan",
+    "missing": "dim",
+    "skipped": "dim",
+}
 
 
 _NUMBERS = ("rows", "published", "quarantined", "rows/s", "model", "nulls", "bins", "partitions")
@@ -80,8 +90,16 @@ def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
     """The partitions with their state; missing ones are only counted beyond twenty."""
     missing = [row for row in rows if row["state"] == "missing"]
     shown = rows if len(missing) <= 20 else [r for r in rows if r["state"] != "missing"]
-    fields = ("partition", "state", "model_version", "rows_in", "rows_published",
-              "rows_quarantined", "verdict", "message")  # fmt: skip
+    fields = (
+        "partition",
+        "state",
+        "model_version",
+        "rows_in",
+        "rows_published",
+        "rows_quarantined",
+        "verdict",
+        "message",
+    )
     columns = ("partition", "state", "model", "rows", "published", "quarantined", "verdict", "")
     _print(name, columns, [[row[field] for field in fields] for row in shown])
     if len(shown) < len(rows):
@@ -91,20 +109,35 @@ def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
     """What nights are compared with, column by column."""
-    columns = ("column", "kind", "rows", "nulls", "bins", "partitions", "from", "to",
-               "ordinary days' PSI up to")  # fmt: skip
+    columns = (
+        "column",
+        "kind",
+        "rows",
+        "nulls",
+        "bins",
+        "partitions",
+        "from",
+        "to",
+        "ordinary days' PSI up to",
+    )
     _print(
         name,
         columns,
         [
             (
                 row["column"] + (" (output)" if row["output"] else ""),
-                row["kind"], row["rows"], row["nulls"], row["bins"], row["partitions"],
-                row["first"], row["last"], f"{row['ordinary_psi']:.3f}",
+                row["kind"],
+                row["rows"],
+                row["nulls"],
+                row["bins"],
+                row["partitions"],
+                row["first"],
+                row["last"],
+                f"{row['ordinary_psi']:.3f}",
             )
             for row in rows
         ],
-    )  # fmt: skip
+    )
 
 
 def config_table(name: str, rows: Sequence[tuple[str, Any, str]]) -> None:

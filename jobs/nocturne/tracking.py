@@ -19,8 +19,17 @@ from nocturne.errors import ConfigError, NocturneError, RegistryUnavailable
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["connect", "equal", "experiment_id", "reachable", "registry_uri", "run_url",
-           "tracking_uri", "uris", "without_secret"]  # fmt: skip
+__all__ = [
+    "connect",
+    "equal",
+    "experiment_id",
+    "reachable",
+    "registry_uri",
+    "run_url",
+    "tracking_uri",
+    "uris",
+    "without_secret",
+]
 
 _SQLITE = "sqlite:///"
 _STORE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST", "FEATURE_DISABLED")

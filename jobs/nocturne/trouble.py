@@ -67,70 +67,114 @@ _ENVIRONMENT = "Unset SPARK_HOME and PYTHONPATH, or install pyspark anew (`make 
 _CONF = "Correct spark.conf in the YAML, JAVA_TOOL_OPTIONS or SPARK_CONF_DIR"
 
 _OF_WORKERS = (
-    _Known(r"PYTHON_VERSION_MISMATCH|different version \S+ than that in driver",
-           "the workers run another Python than the driver",
-           "Unset PYSPARK_PYTHON, or set it to the same version with Nocturne installed"),
-    _Known(r"No module named '?(?P<name>(?:nocturne|pyspark|torch|pyarrow)\b[\w.]*)",
-           "the workers' Python does not have {name}",
-           "Unset PYSPARK_PYTHON, or install Nocturne there too"),
-    _Known(r"Cannot run program \"(?P<name>[^\"]+)\".*error=(?:2|13)\b",
-           "the workers' Python {name} can't be run",
-           "Unset PYSPARK_PYTHON, or correct it"),
-    _Known(r"Python worker exited unexpectedly \(crashed\)",
-           "a Python worker ended: a crash in native code of the model's or of a library, or "
-           "memory that ran out",
-           "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
-           "out, run fewer workers at once (spark.master: local[2]) or a smaller "
-           "scoring.micro_batch; where it crashed, predict the partition's rows in a notebook, and "
-           "correct the model or "
-           "the library. Then run the same command again", False, True),
-)  # fmt: skip
+    _Known(
+        r"PYTHON_VERSION_MISMATCH|different version \S+ than that in driver",
+        "the workers run another Python than the driver",
+        "Unset PYSPARK_PYTHON, or set it to the same version with Nocturne installed",
+    ),
+    _Known(
+        r"No module named '?(?P<name>(?:nocturne|pyspark|torch|pyarrow)\b[\w.]*)",
+        "the workers' Python does not have {name}",
+        "Unset PYSPARK_PYTHON, or install Nocturne there too",
+    ),
+    _Known(
+        r"Cannot run program \"(?P<name>[^\"]+)\".*error=(?:2|13)\b",
+        "the workers' Python {name} can't be run",
+        "Unset PYSPARK_PYTHON, or correct it",
+    ),
+    _Known(
+        r"Python worker exited unexpectedly \(crashed\)",
+        "a Python worker ended: a crash in native code of the model's or of a library, or "
+        "memory that ran out",
+        "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
+        "out, run fewer workers at once (spark.master: local[2]) or a smaller "
+        "scoring.micro_batch; where it crashed, predict the partition's rows in a notebook, and "
+        "correct the model or "
+        "the library. Then run the same command again",
+        False,
+        True,
+    ),
+)
 
 _OF_THE_START = (
     # What may pass comes first: a full disk shows itself in many ways.
-    _Known(r"No space left on device|Disk quota exceeded", "the disk is full",
-           "Free some space in /tmp (spark.local.dir), then run the same command again", False),
-    _Known(r"insufficient memory for the Java Runtime|Could not reserve enough space"
-           r"|Cannot allocate memory|error=12\b|OutOfMemoryError|unable to create native thread",
-           "there is not enough memory, or too many processes run",
-           "End something else, or give less: spark.driver.memory in spark.conf; then run the "
-           "same command again", False),
-    _Known(r"BindException.*Address already in use",
-           "no free port was found", "Run the same command again", False),
-    _Known(r"UnknownHostException: (?P<name>[^\s:]+): (?P=name)\b",
-           "the host name {name} of this machine does not resolve to an address",
-           "Add `127.0.0.1 {name}` to /etc/hosts, or set SPARK_LOCAL_IP and spark.driver.host"),
-    _Known(r"BindException.*Cannot assign requested address",
-           "the address that Spark is to listen at is none of this machine",
-           "Correct SPARK_LOCAL_IP and spark.driver.bindAddress"),
-    _Known(r"invalid null input: name|basedir must be absolute: \?",
-           "the user that runs this has no entry in /etc/passwd",
-           "Add one (in a container: `RUN useradd --uid ...`)"),
-    _Known(r"InvalidPathException: Malformed input|unmappable characters",
-           "Java's locale has no letter for a name of a folder or file",
-           "export LC_ALL=C.UTF-8"),
-    _Known(r"UnsupportedClassVersionError|JAVA_HOME is not set|bin/java: (?:No such|not found)",
-           "there is no Java that Spark can run on",
-           "Install Java 17 or newer, or set JAVA_HOME; `nocturne doctor` says how"),
-    _Known(r"Unrecognized (?:VM )?option:? (?P<name>\S+)|Invalid (?:maximum|initial) heap size"
-           r"|Too small (?:maximum|initial) heap|Conflicting collector|Multiple garbage collectors"
-           r"|Error opening zip file",
-           "Java does not take its options", _CONF),
-    _Known(r"System memory \d+ must be at least|Executor memory \d+ must be at least",
-           "Spark is given too little memory", "Raise spark.driver.memory in spark.conf"),
-    _Known(r"Could not parse Master URL|Could not find .*master", "there is no such master",
-           "Correct spark.master"),
-    _Known(r"NoSuchMethodError|NoClassDefFoundError|ClassNotFoundException"
-           r"|'JavaPackage' object is not callable|Failed to find Spark jars"
-           r"|Could not find or load main class|spark-submit: No such file"
-           r"|does not exist in the JVM",
-           "the Spark that is started is not the one of this pyspark, or is not whole",
-           _ENVIRONMENT),
-    _Known(r"AccessDeniedException|Permission denied|Read-only file system"
-           r"|Failed to create (?:a temp directory|any local dir)",
-           "a folder that Spark needs can't be written or read",
-           "Make it writable (/tmp, spark.local.dir), or readable: Java, pyspark"),
-)  # fmt: skip
+    _Known(
+        r"No space left on device|Disk quota exceeded",
+        "the disk is full",
+        "Free some space in /tmp (spark.local.dir), then run the same command again",
+        False,
+    ),
+    _Known(
+        r"insufficient memory for the Java Runtime|Could not reserve enough space"
+        r"|Cannot allocate memory|error=12\b|OutOfMemoryError|unable to create native thread",
+        "there is not enough memory, or too many processes run",
+        "End something else, or give less: spark.driver.memory in spark.conf; then run the "
+        "same command again",
+        False,
+    ),
+    _Known(
+        r"BindException.*Address already in use",
+        "no free port was found",
+        "Run the same command again",
+        False,
+    ),
+    _Known(
+        r"UnknownHostException: (?P<name>[^\s:]+): (?P=name)\b",
+        "the host name {name} of this machine does not resolve to an address",
+        "Add `127.0.0.1 {name}` to /etc/hosts, or set SPARK_LOCAL_IP and spark.driver.host",
+    ),
+    _Known(
+        r"BindException.*Cannot assign requested address",
+        "the address that Spark is to listen at is none of this machine",
+        "Correct SPARK_LOCAL_IP and spark.driver.bindAddress",
+    ),
+    _Known(
+        r"invalid null input: name|basedir must be absolute: \?",
+        "the user that runs this has no entry in /etc/passwd",
+        "Add one (in a container: `RUN useradd --uid ...`)",
+    ),
+    _Known(
+        r"InvalidPathException: Malformed input|unmappable characters",
+        "Java's locale has no letter for a name of a folder or file",
+        "export LC_ALL=C.UTF-8",
+    ),
+    _Known(
+        r"UnsupportedClassVersionError|JAVA_HOME is not set|bin/java: (?:No such|not found)",
+        "there is no Java that Spark can run on",
+        "Install Java 17 or newer, or set JAVA_HOME; `nocturne doctor` says how",
+    ),
+    _Known(
+        r"Unrecognized (?:VM )?option:? (?P<name>\S+)|Invalid (?:maximum|initial) heap size"
+        r"|Too small (?:maximum|initial) heap|Conflicting collector|Multiple garbage collectors"
+        r"|Error opening zip file",
+        "Java does not take its options",
+        _CONF,
+    ),
+    _Known(
+        r"System memory \d+ must be at least|Executor memory \d+ must be at least",
+        "Spark is given too little memory",
+        "Raise spark.driver.memory in spark.conf",
+    ),
+    _Known(
+        r"Could not parse Master URL|Could not find .*master",
+        "there is no such master",
+        "Correct spark.master",
+    ),
+    _Known(
+        r"NoSuchMethodError|NoClassDefFoundError|ClassNotFoundException"
+        r"|'JavaPackage' object is not callable|Failed to find Spark jars"
+        r"|Could not find or load main class|spark-submit: No such file"
+        r"|does not exist in the JVM",
+        "the Spark that is started is not the one of this pyspark, or is not whole",
+        _ENVIRONMENT,
+    ),
+    _Known(
+        r"AccessDeniedException|Permission denied|Read-only file system"
+        r"|Failed to create (?:a temp directory|any local dir)",
+        "a folder that Spark needs can't be written or read",
+        "Make it writable (/tmp, spark.local.dir), or readable: Java, pyspark",
+    ),
+)
 
 
 def explain(text: str, *, started: bool = False) -> Trouble:
@@ -145,8 +189,9 @@ def explain(text: str, *, started: bool = False) -> Trouble:
             line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
             said = found[0] if known.enough else _exception(text) or line.strip()
             named = {k: v or "" for k, v in found.groupdict().items()}
-            return Trouble(said, known.why.format(**named), known.fix.format(**named),
-                           known.terminal)  # fmt: skip
+            return Trouble(
+                said, known.why.format(**named), known.fix.format(**named), known.terminal
+            )
     return Trouble(cause_of(text))
 
 

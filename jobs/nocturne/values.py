@@ -16,17 +16,33 @@ import pyarrow.compute as pc
 from nocturne.encoding import is_text
 from nocturne.normal import normal_type, plain_type
 
-__all__ = ["BOOLEANS", "NUMBERS", "OPERATORS", "TEXT", "TIMES", "compare", "from_json", "instant",
-           "kind", "missing", "pythons", "scalars", "to_json"]  # fmt: skip
+__all__ = [
+    "BOOLEANS",
+    "NUMBERS",
+    "OPERATORS",
+    "TEXT",
+    "TIMES",
+    "compare",
+    "from_json",
+    "instant",
+    "kind",
+    "missing",
+    "pythons",
+    "scalars",
+    "to_json",
+]
 
 
 BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
 
 _COMPARISONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], pa.Array]]] = {
-    "==": (operator.eq, pc.equal), "!=": (operator.ne, pc.not_equal),
-    "<": (operator.lt, pc.less), "<=": (operator.le, pc.less_equal),
-    ">": (operator.gt, pc.greater), ">=": (operator.ge, pc.greater_equal),
-}  # fmt: skip
+    "==": (operator.eq, pc.equal),
+    "!=": (operator.ne, pc.not_equal),
+    "<": (operator.lt, pc.less),
+    "<=": (operator.le, pc.less_equal),
+    ">": (operator.gt, pc.greater),
+    ">=": (operator.ge, pc.greater_equal),
+}
 """Of two values, and of a column [n] and a scalar."""
 
 OPERATORS = (*_COMPARISONS, "IN", "NOT_IN")

@@ -109,8 +109,9 @@ class Alerts:
                 # Not called as Airflow calls it, which would take the text for a Jinja template.
                 _NOTIFIERS[rule.to].make(rule, message).notify({})
             except Exception:
-                log.exception("The alert %r by %s %r was not sent",
-                              message.subject, rule.to, rule.connection)  # fmt: skip
+                log.exception(
+                    "The alert %r by %s %r was not sent", message.subject, rule.to, rule.connection
+                )
             else:
                 log.info("Told %s %r: %s", rule.to, rule.connection, message.subject)
 

@@ -141,10 +141,12 @@ def _manual(loaded: Loaded) -> str:
     pipeline = loaded.pipeline
     model = pipeline.model
     selector = (
-        f"alias `{model.alias}`" if model.alias
-        else f"version {model.version}" if model.version
+        f"alias `{model.alias}`"
+        if model.alias
+        else f"version {model.version}"
+        if model.version
         else "tags " + ", ".join(f"`{k}={v}`" for k, v in (model.tags or {}).items())
-    )  # fmt: skip
+    )
     return f"""\
 {pipeline.description}
 

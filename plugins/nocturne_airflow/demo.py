@@ -33,9 +33,16 @@ __all__ = ["main"]
 
 PIPELINE = "flight_delay"
 DAY = "2013-04-01"
-_COLOURS = {"success": "green", "ok": "green", "running": "cyan", "skipped": "magenta",
-            "failed": "red", "upstream_failed": "red", "warn": "yellow",
-            "up_for_retry": "yellow"}  # fmt: skip
+_COLOURS = {
+    "success": "green",
+    "ok": "green",
+    "running": "cyan",
+    "skipped": "magenta",
+    "failed": "red",
+    "upstream_failed": "red",
+    "warn": "yellow",
+    "up_for_retry": "yellow",
+}
 
 
 class DemoFailed(TerminalError):
@@ -86,8 +93,12 @@ def _nocturne(root: Path, *arguments: str) -> Any:
         del env["MLFLOW_TRACKING_URI"]
     done = subprocess.run(
         [interpreter(), "-P", "-m", "nocturne.cli", *arguments],
-        env=env, cwd=root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=env,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise DemoFailed(done.stderr.strip() or f"nocturne {' '.join(arguments)} failed")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -149,12 +160,16 @@ def _show(night: Mapping[str, Any], console: Console) -> None:
     for name in ("rows", "published", "quarantined", "rows/s", "drift", "verdict", "model version"):
         table.add_column(name, justify="right")
     table.add_row(
-        *(f"{night[key]:,}" if night[key] is not None else "" for key in
-          ("rows_in", "rows_published", "rows_quarantined", "rows_per_second")),
-        *(f"[{_COLOURS.get(night[key], 'red')}]{night[key]}[/]" for key in
-          ("drift_verdict", "verdict")),
+        *(
+            f"{night[key]:,}" if night[key] is not None else ""
+            for key in ("rows_in", "rows_published", "rows_quarantined", "rows_per_second")
+        ),
+        *(
+            f"[{_COLOURS.get(night[key], 'red')}]{night[key]}[/]"
+            for key in ("drift_verdict", "verdict")
+        ),
         str(night["model_version"]),
-    )  # fmt: skip
+    )
     console.print()
     console.print(table)
     for reason in night.get("reasons", []):

@@ -46,9 +46,15 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
     ui_color = "#f7f0e4"
 
     def __init__(
-        self, *, pipeline: str, alerts: Alerts, home: str, deadline: timedelta,
-        run_dir: str = RUN_DIR, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        pipeline: str,
+        alerts: Alerts,
+        home: str,
+        deadline: timedelta,
+        run_dir: str = RUN_DIR,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             subject=f"Publish the held scores of {pipeline}?",
             defaults=ApprovalOperator.REJECT,

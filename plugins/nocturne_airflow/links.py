@@ -13,8 +13,18 @@ from airflow.sdk.configuration import conf
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-__all__ = ["DATA_DOCS", "MANIFEST", "MLFLOW", "REPORT", "SCORING", "Link", "Linked", "key_of",
-           "night_page", "run_page"]  # fmt: skip
+__all__ = [
+    "DATA_DOCS",
+    "MANIFEST",
+    "MLFLOW",
+    "REPORT",
+    "SCORING",
+    "Link",
+    "Linked",
+    "key_of",
+    "night_page",
+    "run_page",
+]
 
 
 def key_of(run: Any) -> str:

@@ -34,15 +34,20 @@ def _emit(dag_id: str, judged: Mapping[str, Any]) -> None:
     seconds: Mapping[str, float] = judged["seconds"]
     rows, scoring = judged["rows_in"], seconds.get("score")
     for path, tags in _names(dag_id):
-        stats.incr(f"{path}.nights{_segment(tags, judged['verdict'])}",
-                   tags=tags and tags | {"verdict": judged["verdict"]})  # fmt: skip
+        stats.incr(
+            f"{path}.nights{_segment(tags, judged['verdict'])}",
+            tags=tags and tags | {"verdict": judged["verdict"]},
+        )
         stats.gauge(f"{path}.rows", rows, tags=tags)
         stats.gauge(f"{path}.quarantined", judged["quarantined"], tags=tags)
         if scoring:
             stats.gauge(f"{path}.rows_per_second", rows / scoring, tags=tags)
         for room, took in seconds.items():
-            stats.timing(f"{path}.seconds{_segment(tags, room)}", took * 1000,
-                         tags=tags and tags | {"room": room})  # fmt: skip
+            stats.timing(
+                f"{path}.seconds{_segment(tags, room)}",
+                took * 1000,
+                tags=tags and tags | {"room": room},
+            )
 
 
 def _names(dag_id: str) -> list[tuple[str, dict[str, str]]]:

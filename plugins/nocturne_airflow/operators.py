@@ -31,8 +31,16 @@ from nocturne_airflow.request import Request, read
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RUN_DIR", "JudgeOperator", "PrepareOperator", "PublishOperator", "ScoreOperator",
-           "StepOperator", "check", "request"]  # fmt: skip
+__all__ = [
+    "RUN_DIR",
+    "JudgeOperator",
+    "PrepareOperator",
+    "PublishOperator",
+    "ScoreOperator",
+    "StepOperator",
+    "check",
+    "request",
+]
 
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
 """Where a task finds the run: what ``prepare`` returned."""
@@ -77,9 +85,14 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
     ui_color = "#e4ecf7"
 
     def __init__(
-        self, *, step: str, home: str, options: Sequence[str] = (), run_dir: str = RUN_DIR,
+        self,
+        *,
+        step: str,
+        home: str,
+        options: Sequence[str] = (),
+        run_dir: str = RUN_DIR,
         **kwargs: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(**kwargs)
         self.step = step
         self.home = home

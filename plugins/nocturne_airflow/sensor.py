@@ -40,9 +40,15 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
     ui_color = "#eceff1"
 
     def __init__(
-        self, *, pipeline: str, layout: Mapping[str, str], home: str, skip_missing: bool,
-        timeout: timedelta, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        pipeline: str,
+        layout: Mapping[str, str],
+        home: str,
+        skip_missing: bool,
+        timeout: timedelta,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(mode="reschedule", timeout=timeout, poke_interval=60, **kwargs)
         self.pipeline = pipeline
         self.layout = dict(layout)

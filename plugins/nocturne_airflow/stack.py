@@ -156,9 +156,14 @@ class Stack:
 
     def _record(self) -> None:
         servers = {server.pid: _started(server.pid) for server in self._servers.values()}
-        claim = {"id": self.id, "pid": os.getpid(), "started": _started(os.getpid()),
-                 "airflow": self.ports.airflow, "mlflow": self.ports.mlflow,
-                 "servers": servers}  # fmt: skip
+        claim = {
+            "id": self.id,
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "airflow": self.ports.airflow,
+            "mlflow": self.ports.mlflow,
+            "servers": servers,
+        }
         (self.home / "stack.json").write_text(json.dumps(claim))
 
     def _start(self, name: str, command: Sequence[str]) -> None:
@@ -212,21 +217,38 @@ def _mlflow(root: Path, ports: Ports) -> list[str]:
     # Clients read and write the artifacts themselves: the same models can be used through the
     # server and through the SQLite file.
     return [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-        "--port", str(ports.mlflow), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}",
-        "--default-artifact-root", (store / "artifacts").as_uri(), "--no-serve-artifacts",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(ports.mlflow),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{store / 'mlflow.db'}",
+        "--default-artifact-root",
+        (store / "artifacts").as_uri(),
+        "--no-serve-artifacts",
+    ]
 
 
 _AIRFLOW: dict[str, Callable[[Ports], list[str]]] = {
     "api-server": lambda ports: [
-        "api-server", "--host", "127.0.0.1", "--port", str(ports.airflow), "--workers", "1"
+        "api-server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(ports.airflow),
+        "--workers",
+        "1",
     ],
     "scheduler": lambda _: ["scheduler", "--skip-serve-logs"],
     "dag-processor": lambda _: ["dag-processor"],
     "triggerer": lambda _: ["triggerer", "--skip-serve-logs"],
-}  # fmt: skip
+}
 
 
 def _unhealthy(ports: Ports) -> list[str]:

@@ -89,8 +89,9 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
     template_fields = ()
 
     def __init__(self, *, pipeline: str, home: str, hold: bool, **kwargs: Any) -> None:
-        super().__init__(trigger_dag_id=pipeline, logical_date=None,
-                         fail_when_dag_is_paused=True, **kwargs)  # fmt: skip
+        super().__init__(
+            trigger_dag_id=pipeline, logical_date=None, fail_when_dag_is_paused=True, **kwargs
+        )
         self.pipeline, self.home, self.hold = pipeline, home, hold
 
     def execute(self, context: Context) -> None:

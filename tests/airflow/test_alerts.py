@@ -28,8 +28,13 @@ SLACK = Alert(to="slack", connection="team", events=["failed"])
 
 
 def context(run_type: str = "scheduled", **conf: str) -> Any:
-    run = SimpleNamespace(run_type=run_type, partition_key="2013-04-01", conf=conf, dag_id="daily",
-                          run_id="scheduled__1")  # fmt: skip
+    run = SimpleNamespace(
+        run_type=run_type,
+        partition_key="2013-04-01",
+        conf=conf,
+        dag_id="daily",
+        run_id="scheduled__1",
+    )
     task = SimpleNamespace(task_id="score", log_url="http://airflow/log?a=1&b=2")
     return {"dag_run": run, "task_instance": task}
 
@@ -68,8 +73,12 @@ def test_a_webhook_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_slack_gets_its_own_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     with posts() as received:
-        connection = {"conn_type": "slackwebhook", "password": "T00/B00/X",
-                      "host": f"127.0.0.1:{received.port}/services", "schema": "http"}  # fmt: skip
+        connection = {
+            "conn_type": "slackwebhook",
+            "password": "T00/B00/X",
+            "host": f"127.0.0.1:{received.port}/services",
+            "schema": "http",
+        }
         monkeypatch.setenv("AIRFLOW_CONN_TEAM", json.dumps(connection))
         alerts = Alerts("daily", [SLACK])
         alerts.tell("held", context(), "not asked for")

@@ -21,17 +21,28 @@ ANSWERS: dict[str, tuple[int, Any]] = {
     "/api/v2/dags/d/dagRuns": (200, {"dag_run_id": "r"}),
     f"/api/v2{RUN}": (200, {"state": "running"}),
     f"/api/v2{RUN}/taskInstances": (
-        200, {"task_instances": [{"task_id": "wait", "state": "failed"},
-                                 {"task_id": "score", "state": None}]},
+        200,
+        {
+            "task_instances": [
+                {"task_id": "wait", "state": "failed"},
+                {"task_id": "score", "state": None},
+            ]
+        },
     ),
     f"/api/v2{RUN}/taskInstances/wait/logs/1": (
-        200, {"content": [{"event": "Task failed"}, {"event": "", "error_detail":
-              [{"exc_value": "no such day"}]}]},
+        200,
+        {
+            "content": [
+                {"event": "Task failed"},
+                {"event": "", "error_detail": [{"exc_value": "no such day"}]},
+            ]
+        },
     ),
     "/api/v2/importErrors": (
-        200, {"import_errors": [{"filename": "config_errors.py", "stack_trace": "bad YAML"}]},
+        200,
+        {"import_errors": [{"filename": "config_errors.py", "stack_trace": "bad YAML"}]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -96,10 +96,12 @@ def test_the_deadline_survives_airflows_serialization(project: Path) -> None:
     with open(project / "conf" / "pipelines" / "daily.yaml", "a", encoding="utf-8") as yaml:
         yaml.write("slo: {within_minutes: 45}\n")
     once, again = (
-        json.dumps(DagSerialization.to_dict(runpy.run_path(str(DAGS / "scoring.py"))["daily"]),
-                   sort_keys=True)
+        json.dumps(
+            DagSerialization.to_dict(runpy.run_path(str(DAGS / "scoring.py"))["daily"]),
+            sort_keys=True,
+        )
         for _ in range(2)
-    )  # fmt: skip
+    )
     assert once == again  # or each parsing would be a new version of the DAG
     assert '"nocturne_airflow.slo.Due"' in once
 

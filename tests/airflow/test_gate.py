@@ -14,8 +14,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.gate import NOBODY, GateOperator, plain, plots, question
 
-JUDGED = {"verdict": "hold", "reasons": ["3 of *9* rows <script>"], "report": "/runs/1/report.html",
-          "partition": "2013-04-01", "model_version": 4, "rows_in": 9}  # fmt: skip
+JUDGED = {
+    "verdict": "hold",
+    "reasons": ["3 of *9* rows <script>"],
+    "report": "/runs/1/report.html",
+    "partition": "2013-04-01",
+    "model_version": 4,
+    "rows_in": 9,
+}
 
 
 def gate(root: Path) -> GateOperator:
@@ -35,8 +41,13 @@ def context(run_type: str = "manual") -> Any:
 
 
 def answered(option: str, user: dict[str, str] | None) -> dict[str, Any]:
-    return {"chosen_options": [option], "params_input": {}, "responded_by_user": user,
-            "responded_at": dt.datetime.now(dt.UTC), "timedout": user is None}  # fmt: skip
+    return {
+        "chosen_options": [option],
+        "params_input": {},
+        "responded_by_user": user,
+        "responded_at": dt.datetime.now(dt.UTC),
+        "timedout": user is None,
+    }
 
 
 def held(log: Path) -> str:

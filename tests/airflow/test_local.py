@@ -79,8 +79,13 @@ def test_a_second_stack_of_one_project_is_refused(tmp_path: Path) -> None:
     home = airflow_home(tmp_path)
     home.mkdir(parents=True)
     other = os.getppid()
-    claim = {"id": "x", "pid": other, "started": psutil.Process(other).create_time(),
-             "airflow": 1234, "mlflow": 5678}  # fmt: skip
+    claim = {
+        "id": "x",
+        "pid": other,
+        "started": psutil.Process(other).create_time(),
+        "airflow": 1234,
+        "mlflow": 5678,
+    }
     (home / "stack.json").write_text(json.dumps(claim))
     assert running(tmp_path) == Ports(1234, 5678)
     with pytest.raises(StackError, match=rf"already runs \(process {other}, http://localhost:1234"):
@@ -139,8 +144,14 @@ def test_leftovers_of_a_killed_stack_end_before_a_new_one_starts(
     server.wait(5)
     home = airflow_home(tmp_path)
     home.mkdir(parents=True)
-    claim = {"id": "test-killed", "pid": server.pid, "started": began, "airflow": 1, "mlflow": 2,
-             "servers": {str(server.pid): began}}  # fmt: skip
+    claim = {
+        "id": "test-killed",
+        "pid": server.pid,
+        "started": began,
+        "airflow": 1,
+        "mlflow": 2,
+        "servers": {str(server.pid): began},
+    }
     (home / "stack.json").write_text(json.dumps(claim))
     stack = Stack(tmp_path, Ports(0, 0), say=quiet)
     stack._claim()

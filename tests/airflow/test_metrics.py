@@ -29,8 +29,9 @@ def emitted(**settings: str) -> str:
     """What a process prints that emits the figures under these settings, as a task does."""
     env = os.environ | {f"AIRFLOW__METRICS__{k}": v for k, v in settings.items() if k.isupper()}
     env |= {"OTEL_METRICS_EXPORTER": "console", "OTEL_SERVICE_NAME": "test"}
-    done = subprocess.run([sys.executable, "-c", EMIT], env=env, capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", EMIT], env=env, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 

@@ -55,23 +55,35 @@ def context(run_type: str = "manual", key: str | None = None, **params: Any) -> 
     """What Airflow hands a task, as far as ours look at it."""
     task = SimpleNamespace(get_flat_relative_ids=lambda upstream: {"score", "judge"})
     run = SimpleNamespace(
-        run_type=run_type, partition_key=key, conf=dict(params), triggering_user_name="ada",
+        run_type=run_type,
+        partition_key=key,
+        conf=dict(params),
+        triggering_user_name="ada",
         dag_id="daily",
-    )  # fmt: skip
+    )
     ti = SimpleNamespace(task=task, get_first_reschedule_date=lambda _: None)
     return {"dag_run": run, "params": params, "ti": ti, "outlet_events": defaultdict(Events)}
 
 
 def prepare(home: Path) -> PrepareOperator:
-    return PrepareOperator(task_id="prepare", pipeline="daily", layout=DAILY, home=str(home),
-                           asset=Asset(name="scores/daily"))  # fmt: skip
+    return PrepareOperator(
+        task_id="prepare",
+        pipeline="daily",
+        layout=DAILY,
+        home=str(home),
+        asset=Asset(name="scores/daily"),
+    )
 
 
 def sensor(home: Path, *, skip: bool = False, timeout: float = 60) -> ReadySensor:
     return ReadySensor(
-        task_id="wait", pipeline="daily", layout=DAILY, home=str(home), skip_missing=skip,
+        task_id="wait",
+        pipeline="daily",
+        layout=DAILY,
+        home=str(home),
+        skip_missing=skip,
         timeout=timedelta(seconds=timeout),
-    )  # fmt: skip
+    )
 
 
 def test_a_step_answers_with_its_last_line_and_speaks_on_stderr(
@@ -204,8 +216,9 @@ def test_a_task_without_a_run_directory_says_what_to_clear(operator: Any, tmp_pa
     assert need_run_dir("/runs/1") == "/runs/1"
 
 
-@pytest.mark.parametrize(("terminal", "kind"), [(True, AirflowFailException),
-                                                (False, AirflowException)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("terminal", "kind"), [(True, AirflowFailException), (False, AirflowException)]
+)
 def test_a_failed_job_says_what_its_run_directory_says(
     steps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, kind: type
 ) -> None:

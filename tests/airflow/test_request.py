@@ -48,9 +48,14 @@ def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
 
 @pytest.mark.parametrize(
     ("action", "given"),
-    [("approve", {"dry_run": True}), ("reject", {"manifest": "3"}), ("rollback", {"force": True}),
-     ("score", {"manifest": "3"}), ("approve", {"model_version": 2})],
-)  # fmt: skip
+    [
+        ("approve", {"dry_run": True}),
+        ("reject", {"manifest": "3"}),
+        ("rollback", {"force": True}),
+        ("score", {"manifest": "3"}),
+        ("approve", {"model_version": 2}),
+    ],
+)
 def test_what_an_action_does_not_take_is_refused(action: str, given: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"is given, which the action '{action}' does not take"):
         read(DAILY, "2013-04-01", {"action": action, **given})
@@ -58,9 +63,14 @@ def test_what_an_action_does_not_take_is_refused(action: str, given: dict[str, o
 
 @pytest.mark.parametrize(
     ("layout", "key"),
-    [(DAILY, "2013-4-01"), (DAILY, "../2013-04-01"), (DAILY, "2013-04-01T05"),
-     (HOURLY, "2013-04-01"), (DAILY, "2013-02-30")],
-)  # fmt: skip
+    [
+        (DAILY, "2013-4-01"),
+        (DAILY, "../2013-04-01"),
+        (DAILY, "2013-04-01T05"),
+        (HOURLY, "2013-04-01"),
+        (DAILY, "2013-02-30"),
+    ],
+)
 def test_what_is_no_partition_of_this_layout_is_refused(layout: dict[str, str], key: str) -> None:
     with pytest.raises(ConfigError, match="expected a partition key such as"):
         read(layout, key, {})
@@ -77,10 +87,18 @@ def test_the_form_shows_every_field_with_title_and_help() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "valid"),
-    [("day", "2013-04-01", True), ("day", None, True), ("day", "April 1st", False),
-     ("model_version", 7, True), ("model_version", None, True), ("model_version", 0, False),
-     ("model_version", "7", False), ("dry_run", "yes", False), ("force", True, True)],
-)  # fmt: skip
+    [
+        ("day", "2013-04-01", True),
+        ("day", None, True),
+        ("day", "April 1st", False),
+        ("model_version", 7, True),
+        ("model_version", None, True),
+        ("model_version", 0, False),
+        ("model_version", "7", False),
+        ("dry_run", "yes", False),
+        ("force", True, True),
+    ],
+)
 def test_the_form_checks_values(field: str, value: object, valid: bool) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 

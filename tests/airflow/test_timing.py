@@ -20,9 +20,11 @@ def of_scheduler(schedule: Schedule, layout: dict[str, str]) -> CronPartitionTim
     """The pipeline's timetable as the scheduler has it."""
     spec = timetable(schedule, layout)
     return CronPartitionTimetable(
-        spec.expression, timezone=schedule.timezone, run_offset=spec.run_offset,
+        spec.expression,
+        timezone=schedule.timezone,
+        run_offset=spec.run_offset,
         key_format=spec.key_format,
-    )  # fmt: skip
+    )
 
 
 def scheduled(schedule: Schedule, layout: dict[str, str]) -> list[str]:

@@ -65,8 +65,10 @@ def test_rounds_alternate_and_a_session_goes_on_where_it_stopped(
     benchmark.run(["bare"], 1)
     runs = journal.read(bench.runs, "rounds")
     assert [(run["round"], run["rows"], run["ok"]) for run in runs] == [
-        (0, 3000, True), (1, 3000, True), (1, 6000, True)
-    ]  # fmt: skip
+        (0, 3000, True),
+        (1, 3000, True),
+        (1, 6000, True),
+    ]
     assert all(run["worker_mb"] > 50 for run in runs)
 
 
@@ -90,7 +92,7 @@ def test_a_wrong_answer_does_not_count(bench: Layout, small: Workload, tmp_path:
         ("off", right.set_column(2, "score", pa.array(scores)), "1 scores differ, first id 7"),
         ("words", right.set_column(1, "category", words), "categories differ"),
         ("bare", right.drop_columns(["model_version"]), "has the columns"),
-    ):  # fmt: skip
+    ):
         folder = tmp_path / name
         folder.mkdir()
         pq.write_table(table, folder / "a.parquet")

@@ -16,11 +16,19 @@ from benchmarks.workloads import WORKLOADS, sized
 def runs(contender: str, *rounds: tuple[float, float], ok: bool = True) -> list[dict[str, Any]]:
     """Rounds of 8 and 24 million rows."""
     return [
-        {"contender": contender, "workload": "light", "round": number, "rows": rows,
-         "seconds": seconds, "cpu_s": 2 * seconds, "worker_mb": 400.0, "ok": ok}
+        {
+            "contender": contender,
+            "workload": "light",
+            "round": number,
+            "rows": rows,
+            "seconds": seconds,
+            "cpu_s": 2 * seconds,
+            "worker_mb": 400.0,
+            "ok": ok,
+        }
         for number, both in enumerate(rounds, 1)
         for rows, seconds in zip((8_000_000, 24_000_000), both, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def test_the_slope_is_the_added_seconds_of_a_million_added_rows() -> None:

@@ -69,8 +69,9 @@ def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "data" / f"ds={DAY}"
     folder.mkdir(parents=True)
     for number in range(3):
-        pq.write_table(rows(600, number, 1000 * number), folder / f"part-{number}.parquet",
-                       row_group_size=100)  # fmt: skip
+        pq.write_table(
+            rows(600, number, 1000 * number), folder / f"part-{number}.parquet", row_group_size=100
+        )
     pipeline = {
         "model": {"name": "small", "alias": "champion"},
         "input": {"path": "data"},
@@ -111,9 +112,14 @@ def nights(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
     """A project for the fuzzers, with nights published, held and replaced."""
     with pytest.MonkeyPatch.context() as patched:
         loaded = make_project(
-            tmp_path_factory.mktemp("nights"), registry, patched, quality__unique_keys=True,
-            quality__max_quarantined=0.5, scoring__kernel="graph", scoring__micro_batch=64,
-        )  # fmt: skip
+            tmp_path_factory.mktemp("nights"),
+            registry,
+            patched,
+            quality__unique_keys=True,
+            quality__max_quarantined=0.5,
+            scoring__kernel="graph",
+            scoring__micro_batch=64,
+        )
         return make_nights(loaded)
 
 
@@ -136,12 +142,31 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
 
     def make(workers: Mapping[str, str]) -> str:
         url = f"spark://127.0.0.1:{free_port()}"
-        log = start("master.Master", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
-                    "--webui-port", str(free_port()))  # fmt: skip
+        log = start(
+            "master.Master",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            url.rpartition(":")[2],
+            "--webui-port",
+            str(free_port()),
+        )
         for host, failpoint in workers.items():
-            start("worker.Worker", "--host", host, "--cores", "1", "--memory", "1g", "--webui-port",
-                  str(free_port()), "--work-dir", str(tmp_path / host), url,
-                  failpoint=failpoint)  # fmt: skip
+            start(
+                "worker.Worker",
+                "--host",
+                host,
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+                "--webui-port",
+                str(free_port()),
+                "--work-dir",
+                str(tmp_path / host),
+                url,
+                failpoint=failpoint,
+            )
         found = "Registering worker"
         until(lambda: log.read_text().count(found) == len(workers), "no cluster", 90)
         return url

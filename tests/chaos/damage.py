@@ -64,12 +64,37 @@ def make_nights(loaded: config.Loaded) -> Nights:
 def damage(draw: st.DrawFn, path: Path) -> None:
     """Something else takes the place of the file."""
     before = path.read_bytes()
-    how = draw(st.sampled_from(
-        ["tree", "tree", "tree", "cut", "bytes", "text", "deep", "folder", "gone", "circle",
-         "dangling", "endless", "pipe", "copy", "other"]))  # fmt: skip
+    how = draw(
+        st.sampled_from(
+            [
+                "tree",
+                "tree",
+                "tree",
+                "cut",
+                "bytes",
+                "text",
+                "deep",
+                "folder",
+                "gone",
+                "circle",
+                "dangling",
+                "endless",
+                "pipe",
+                "copy",
+                "other",
+            ]
+        )
+    )
     if how == "copy":  # under another name, as a person makes one
-        for name in draw(st.sampled_from([["x.json"], ["000009-" + path.stem[7:] + ".json"],
-                                          [path.name + "~", "000000-.json"]])):  # fmt: skip
+        for name in draw(
+            st.sampled_from(
+                [
+                    ["x.json"],
+                    ["000009-" + path.stem[7:] + ".json"],
+                    [path.name + "~", "000000-.json"],
+                ]
+            )
+        ):
             shutil.copy(path, path.with_name(name))
         return
     path.unlink()

@@ -85,11 +85,29 @@ def clean(*arguments: str) -> tuple[int, str, str]:
 odd_text = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
-        ["", " ", "\0", "..", "../../etc/passwd", "/", "~nobody/x", "a" * 300, "-", "--help",
-         "%s%n", "{x}", "é", "\u202e", "NaN", "2024-01-01", "2013-13-45", "9" * 400,
-         "null"]
+        [
+            "",
+            " ",
+            "\0",
+            "..",
+            "../../etc/passwd",
+            "/",
+            "~nobody/x",
+            "a" * 300,
+            "-",
+            "--help",
+            "%s%n",
+            "{x}",
+            "é",
+            "\u202e",
+            "NaN",
+            "2024-01-01",
+            "2013-13-45",
+            "9" * 400,
+            "null",
+        ]
     ),
-)  # fmt: skip
+)
 
 HOSTILE = st.one_of(
     st.none(),
@@ -110,17 +128,32 @@ odd_dates = st.one_of(
     st.dates().map(str),
     st.datetimes().map(lambda moment: moment.isoformat()[:13]),
     st.sampled_from(
-        ["9999-12-31", "9999-12-31T23", "1000-01-01", "0999-12-31", "0001-01-01", "2024-02-30",
-         "2024-W01-1", "20240101", "all", "1000-01-01T00", "9999-12-30", "-9999-01-01"]
+        [
+            "9999-12-31",
+            "9999-12-31T23",
+            "1000-01-01",
+            "0999-12-31",
+            "0001-01-01",
+            "2024-02-30",
+            "2024-W01-1",
+            "20240101",
+            "all",
+            "1000-01-01T00",
+            "9999-12-30",
+            "-9999-01-01",
+        ]
     ),
     odd_text,
-)  # fmt: skip
+)
 
 
 def _places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
-    inner = tree.items() if isinstance(tree, dict) else (
-        enumerate(tree) if isinstance(tree, list) else ())  # fmt: skip
+    inner = (
+        tree.items()
+        if isinstance(tree, dict)
+        else (enumerate(tree) if isinstance(tree, list) else ())
+    )
     for key, value in inner:
         yield from _places(value, (*path, key))
 

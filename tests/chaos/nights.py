@@ -218,8 +218,10 @@ class Root:
 
     def decided(self) -> dict[str, int]:
         """Result file -> inode, of every run: which splits are done."""
-        return {str(p.relative_to(self.state)): p.stat().st_ino
-                for p in self.state.glob("runs/*/results/*.json")}  # fmt: skip
+        return {
+            str(p.relative_to(self.state)): p.stat().st_ino
+            for p in self.state.glob("runs/*/results/*.json")
+        }
 
     def files(self) -> list[str]:
         """Every file and folder of the state."""
@@ -236,8 +238,10 @@ class Root:
         for file in manifest.inputs:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
-        held = [pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
-                for f in manifest.quarantine]  # fmt: skip
+        held = [
+            pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
+            for f in manifest.quarantine
+        ]
         went = Counter[object]()
         for table in (*kept, *held):
             went.update(_keys(table))

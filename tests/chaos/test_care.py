@@ -55,10 +55,12 @@ def test_a_night_as_published_verifies(root: Root) -> None:
         (lambda path: path.unlink(), "is missing"),
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "the manifest says"),
         (lambda path: _flip(path), "has other bytes than were published"),
-        (lambda path: shutil.copy(path, path.with_name("part-00099" + path.name[10:])),
-         "is in no manifest"),
+        (
+            lambda path: shutil.copy(path, path.with_name("part-00099" + path.name[10:])),
+            "is in no manifest",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_was_changed_after_publishing_is_found(root: Root, damage, said: str) -> None:  # type: ignore[no-untyped-def]
     damage(sorted(root.output.iterdir())[3])
     done = nocturne(root, "verify", "--date", DAY)
@@ -127,8 +129,11 @@ def _nudge(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
 
     def predict(self: TorchModel, encoded):  # type: ignore[no-untyped-def]
         found = exact(self, encoded)
-        return {name: values * (1 + by) for name, values in found.items()} if isinstance(
-            found, dict) else [values * (1 + by) for values in found]  # fmt: skip
+        return (
+            {name: values * (1 + by) for name, values in found.items()}
+            if isinstance(found, dict)
+            else [values * (1 + by) for values in found]
+        )
 
     predict.exact = exact  # type: ignore[attr-defined]
     monkeypatch.setattr(TorchModel, "predict", predict)
@@ -267,8 +272,10 @@ def test_rows_that_a_fix_has_healed_are_published_by_a_requeue(make_root: MakeRo
 
     second = root.manifest()
     assert second is not None
-    nulls = sum(pq.read_table(p, columns=["id"], partitioning=None)["id"].null_count
-                for p in root.input.iterdir())  # fmt: skip
+    nulls = sum(
+        pq.read_table(p, columns=["id"], partitioning=None)["id"].null_count
+        for p in root.input.iterdir()
+    )
     assert first.rows_quarantined > nulls == second.rows_quarantined
     assert second.rows_published + second.rows_quarantined == first.rows_in
     assert second.replaces == first.id
@@ -283,7 +290,8 @@ def test_a_requeue_of_what_has_changed_says_what_to_do(root: Root) -> None:
     done = nocturne(root, "requeue", "--date", DAY)
     assert done.exit_code == 1
     assert "`nocturne score p --date 2024-01-02` scores all that changed" in done.output.replace(
-        "\n", " ")  # fmt: skip
+        "\n", " "
+    )
 
 
 def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:

@@ -29,8 +29,9 @@ def mount(options):
 
 def _may_mount() -> bool:
     try:
-        done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "t", "/mnt"], check=False,
-                              capture_output=True)  # fmt: skip
+        done = subprocess.run(
+            [*UNSHARE, "mount", "-t", "tmpfs", "t", "/mnt"], check=False, capture_output=True
+        )
     except FileNotFoundError:
         return False
     return done.returncode == 0
@@ -56,9 +57,12 @@ def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     )
     done = subprocess.run(
         [*UNSHARE, "sh", "-c", command, "sh", str(root), sys.executable, code],
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stderr
 

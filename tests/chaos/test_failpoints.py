@@ -20,13 +20,20 @@ KILLED = -signal.SIGKILL
 ONLY_ELSEWHERE = {"prepare.linked", "gc.moved"}
 FIRST = [
     *(name for name in FAILPOINTS if name not in ONLY_ELSEWHERE),
-    "split.batch@5", "split.staged@4", "split.decided@9",
+    "split.batch@5",
+    "split.staged@4",
+    "split.decided@9",
     *(f"record.written@{n}" for n in (2, 5, 9, 12)),
-]  # fmt: skip
+]
 AGAIN = [
-    "prepare.planned", "prepare.linked", "prepare.linked@7", "split.staged", "split.decided",
-    "judge.judged", *(name for name in FAILPOINTS if name.startswith("commit.")),
-]  # fmt: skip
+    "prepare.planned",
+    "prepare.linked",
+    "prepare.linked@7",
+    "split.staged",
+    "split.decided",
+    "judge.judged",
+    *(name for name in FAILPOINTS if name.startswith("commit.")),
+]
 BACK = [name for name in FAILPOINTS if name.startswith("commit.") and "quarantined" not in name]
 
 

@@ -23,8 +23,13 @@ from nocturne.signature import encoding_of_signature
 ROOT = Path(__file__).parents[2]
 PIPELINE = {
     "model": {"name": "small", "alias": "champion", "tags": None},
-    "input": {"path": "data", "partition": {"ds": "%Y-%m-%d"}, "options": {}, "tables": {},
-              "ready": {"min_rows": 1}},
+    "input": {
+        "path": "data",
+        "partition": {"ds": "%Y-%m-%d"},
+        "options": {},
+        "tables": {},
+        "ready": {"min_rows": 1},
+    },
     "output": {"path": "out/scores", "keys": ["id"], "passthrough": ["word"], "keep": 2},
     "scoring": {"split_rows": 100, "micro_batch": 64, "reader": "pyarrow"},
     "quality": {"max_quarantined": 0.5, "sensitive": []},
@@ -34,28 +39,87 @@ PIPELINE = {
     "alerts": [{"to": "email", "connection": "smtp", "recipients": ["a@b"], "events": ["held"]}],
     "spark": {"master": "local[2]", "conf": {"spark.ui.enabled": False}},
     "registry": {"tracking_uri": None, "experiment": None},
-}  # fmt: skip
+}
 PIECES = [
-    "a: ", "model: ", "input: {path: x}\n", "- ", "? ", ": ", "\n", "  ", "&x ", "*x", "<<: *x\n",
-    "{", "}", "[", "]", ", ", "|\n  ", ">-\n", "\t", "# ", "---\n", "...\n", "%YAML 9.9\n", "=",
-    "!!int ", "!!float ", "!!bool maybe", "!!binary '/'", "!!set {a}", "!!omap [a: 1]", "! ", "~",
-    "!!python/object/apply:os.system ['touch MARKER']", "!!python/name:os.system", "'", '"',
-    "!!timestamp x", "2013-13-45", "2013-02-30 25:61:61", "1" * 5000, "0x", "0o9", "1_0",
-    "190:20:30", ".nan", "-.inf", "1e999", "\0", "\x85", "\ufeff", "\U0001f600",
-]  # fmt: skip
+    "a: ",
+    "model: ",
+    "input: {path: x}\n",
+    "- ",
+    "? ",
+    ": ",
+    "\n",
+    "  ",
+    "&x ",
+    "*x",
+    "<<: *x\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "|\n  ",
+    ">-\n",
+    "\t",
+    "# ",
+    "---\n",
+    "...\n",
+    "%YAML 9.9\n",
+    "=",
+    "!!int ",
+    "!!float ",
+    "!!bool maybe",
+    "!!binary '/'",
+    "!!set {a}",
+    "!!omap [a: 1]",
+    "! ",
+    "~",
+    "!!python/object/apply:os.system ['touch MARKER']",
+    "!!python/name:os.system",
+    "'",
+    '"',
+    "!!timestamp x",
+    "2013-13-45",
+    "2013-02-30 25:61:61",
+    "1" * 5000,
+    "0x",
+    "0o9",
+    "1_0",
+    "190:20:30",
+    ".nan",
+    "-.inf",
+    "1e999",
+    "\0",
+    "\x85",
+    "\ufeff",
+    "\U0001f600",
+]
 
 texts = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=25).map("".join).map(str.encode),
     mutated(PIPELINE).map(lambda tree: yaml.safe_dump(tree).encode()),
     st.binary(max_size=60),
     st.text(max_size=60).map(lambda text: text.encode(errors="replace")),
-    st.sampled_from([
-        b"a: &a [x]\n" + b"".join(b"%c: &%c [%s]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9))
-                                  for n in range(97, 120)),
-        b"a: " + b"[" * 100_000, b"{a: " * 5_000, b"- " * 5_000, b"a: &a {b: *a}", b"? " * 5_000,
-        b"<<: &a {<<: *a}", b"a: *b", b"\xff\xfea\x00", b"a: 1\na: 2", b"&a : *a", b"[*a]: &a",
-    ]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            b"a: &a [x]\n"
+            + b"".join(
+                b"%c: &%c [%s]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9))
+                for n in range(97, 120)
+            ),
+            b"a: " + b"[" * 100_000,
+            b"{a: " * 5_000,
+            b"- " * 5_000,
+            b"a: &a {b: *a}",
+            b"? " * 5_000,
+            b"<<: &a {<<: *a}",
+            b"a: *b",
+            b"\xff\xfea\x00",
+            b"a: 1\na: 2",
+            b"&a : *a",
+            b"[*a]: &a",
+        ]
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +163,23 @@ INPUTS = [
 ]
 MLMODEL = {
     "flavors": {
-        "python_function": {"loader_module": "mlflow.sklearn", "model_path": "model.skops",
-                            "predict_fn": "predict", "env": {"conda": "conda.yaml"}},
-        "sklearn": {"pickled_model": "model.skops", "serialization_format": "skops",
-                    "code": None, "sklearn_version": "1.7"},
+        "python_function": {
+            "loader_module": "mlflow.sklearn",
+            "model_path": "model.skops",
+            "predict_fn": "predict",
+            "env": {"conda": "conda.yaml"},
+        },
+        "sklearn": {
+            "pickled_model": "model.skops",
+            "serialization_format": "skops",
+            "code": None,
+            "sklearn_version": "1.7",
+        },
         "pytorch": {"model_data": "data", "code": None},
     },
     "model_id": "m-1",
     "signature": {"inputs": "[]", "outputs": "[]", "params": None},
-}  # fmt: skip
+}
 
 
 @st.composite

@@ -82,12 +82,22 @@ def test_odd_queries(client: object, nights: Nights, date: str, one: str, other:
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/p?until=9999-12-31", 200), ("/p?until=1000-01-01", 200), ("/p?until=0001-01-01", 400),
-     ("/p?until=soon", 400), ("/p/9999-12-31", 200), ("/p/today", 404), ("/q", 404),
-     (f"/p/{TWICE}/%00/report.html", 404), (f"/p/{TWICE}/{'a' * 300}/report.html", 404),
-     (f"/p/{TWICE}/manifests/%00", 404), (f"/p/{TWICE}/manifests/{'a' * 300}", 404),
-     ("/?page=99999999999999999999", 200), ("/?page=x", 422)],
-)  # fmt: skip
+    [
+        ("/p?until=9999-12-31", 200),
+        ("/p?until=1000-01-01", 200),
+        ("/p?until=0001-01-01", 400),
+        ("/p?until=soon", 400),
+        ("/p/9999-12-31", 200),
+        ("/p/today", 404),
+        ("/q", 404),
+        (f"/p/{TWICE}/%00/report.html", 404),
+        (f"/p/{TWICE}/{'a' * 300}/report.html", 404),
+        (f"/p/{TWICE}/manifests/%00", 404),
+        (f"/p/{TWICE}/manifests/{'a' * 300}", 404),
+        ("/?page=99999999999999999999", 200),
+        ("/?page=x", 422),
+    ],
+)
 def test_what_an_odd_query_gives(client: object, path: str, code: int) -> None:
     assert _get(client, path).status_code == code  # type: ignore[attr-defined]
 
@@ -145,11 +155,20 @@ def test_run_parameters(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"action": "explode"}, {"model_version": "7"}, {"model_version": 10**30}, {"hold": ["x"]},
-     {"hold": "a\0b"}, {"manifest": "\ud800"}, {"dry_run": "false"}, {"force": 1},
-     {"hold": "x" * 200_000}, {"day": 20240101}],
+    [
+        {"action": "explode"},
+        {"model_version": "7"},
+        {"model_version": 10**30},
+        {"hold": ["x"]},
+        {"hold": "a\0b"},
+        {"manifest": "\ud800"},
+        {"dry_run": "false"},
+        {"force": 1},
+        {"hold": "x" * 200_000},
+        {"day": 20240101},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_parameter_of_another_kind_is_refused(wrong: dict[str, object]) -> None:
     from nocturne_airflow.request import read
 

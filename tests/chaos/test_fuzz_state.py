@@ -24,11 +24,20 @@ def commands(nights: Nights) -> list[list[str]]:
     of_days = [
         [name, "p", "--date", day, *more]
         for day in (TWICE, HELD, ONCE)
-        for name, more in (("verify", []), ("rollback", []), ("rollback", ["--to", "1"]),
-                           ("approve", []), ("reject", []), ("accept", []))
-    ]  # fmt: skip
-    of_runs = [[*steps, str(run)] for run in runs
-               for steps in (["gate"], ["gate", "--approve"], ["publish"])]  # fmt: skip
+        for name, more in (
+            ("verify", []),
+            ("rollback", []),
+            ("rollback", ["--to", "1"]),
+            ("approve", []),
+            ("reject", []),
+            ("accept", []),
+        )
+    ]
+    of_runs = [
+        [*steps, str(run)]
+        for run in runs
+        for steps in (["gate"], ["gate", "--approve"], ["publish"])
+    ]
     return [
         ["status", "p"],
         ["status", "p", "--json"],

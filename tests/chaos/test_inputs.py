@@ -131,12 +131,16 @@ def test_text_among_numbers_is_cast_and_what_is_none_is_quarantined(make_root: M
     bad = pc.sum(pc.equal(lost, "n/a")).as_py()
     assert bad > 3
     assert found.rows_quarantined == whole.rows_quarantined + bad
-    scores = [pq.read_table(one.output, partitioning=None).drop_columns(["model_version"])
-              for one in (root, undisturbed)]  # fmt: skip
+    scores = [
+        pq.read_table(one.output, partitioning=None).drop_columns(["model_version"])
+        for one in (root, undisturbed)
+    ]
     kept = scores[1].filter(pc.is_in(scores[1]["id"], scores[0]["id"]))
     assert scores[0].sort_by("id") == kept.sort_by("id"), "the scores that numbers would give"
-    held = [pq.read_table(root.state / "quarantine" / found.run_key[:16] / file.path)
-            for file in found.quarantine]  # fmt: skip
+    held = [
+        pq.read_table(root.state / "quarantine" / found.run_key[:16] / file.path)
+        for file in found.quarantine
+    ]
     reasons = pa.concat_tables([t for t in held if t.schema.field("y").type == pa.string()])
     cast = reasons.filter(pc.equal(reasons["reason"], "column y: string that can't become double"))
     assert cast["y"].to_pylist() == ["n/a"] * bad
@@ -172,15 +176,24 @@ def _corrupt_page(folder: Path) -> None:
         (_corrupt_page, "part-1.parquet: row groups 2 to 2 can't be decoded"),
         (_table(TABLE.drop_columns(["y"])), "part-1.parquet: column 'y' is missing"),
         (_table(TABLE.drop_columns(["id"])), "part-1.parquet: column 'id' is missing"),
-        (_table(TABLE.set_column(2, "y", TABLE["y"].cast(pa.string()))),
-         "part-1.parquet: column 'y' is string, the model wants"),
-        (_table(TABLE.set_column(1, "x", pa.StructArray.from_arrays(
-            [TABLE["x"].combine_chunks()], ["inner"]))),
-         "part-1.parquet: column 'x' is struct<inner: double>, the model wants"),
-        (_table(TABLE.set_column(0, "id", TABLE["id"].cast(pa.string()))),
-         "part-1.parquet: column 'id' is string, in part-0.parquet it is int64"),
+        (
+            _table(TABLE.set_column(2, "y", TABLE["y"].cast(pa.string()))),
+            "part-1.parquet: column 'y' is string, the model wants",
+        ),
+        (
+            _table(
+                TABLE.set_column(
+                    1, "x", pa.StructArray.from_arrays([TABLE["x"].combine_chunks()], ["inner"])
+                )
+            ),
+            "part-1.parquet: column 'x' is struct<inner: double>, the model wants",
+        ),
+        (
+            _table(TABLE.set_column(0, "id", TABLE["id"].cast(pa.string()))),
+            "part-1.parquet: column 'id' is string, in part-0.parquet it is int64",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_bad_is_refused_by_name_and_nothing_is_published(
     make_root: MakeRoot,
     capfd: pytest.CaptureFixture[str],

@@ -119,8 +119,10 @@ def _rows(path: Path) -> int:
 
 
 def _all(root: Root) -> int:
-    tables = [pq.read_table(path, columns=["id"], partitioning=None) for path in
-              sorted(root.input.glob("*.parquet"))]  # fmt: skip
+    tables = [
+        pq.read_table(path, columns=["id"], partitioning=None)
+        for path in sorted(root.input.glob("*.parquet"))
+    ]
     return sum(len(table) - table["id"].null_count for table in tables)
 
 

@@ -21,16 +21,24 @@ TRIALS = 20
 pytestmark = pytest.mark.skipif(
     "NOCTURNE_CHAOS" not in os.environ, reason="minutes on Spark; make chaos runs it"
 )
-POINTS = ("split.begun", "split.staged", "split.decided", "commit.arranged", "commit.written",
-          "commit.swapped")  # fmt: skip
+POINTS = (
+    "split.begun",
+    "split.staged",
+    "split.decided",
+    "commit.arranged",
+    "commit.written",
+    "commit.swapped",
+)
 
 
 def _start(root: Root, failpoint: str = "") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
         env={**os.environ, "NOCTURNE_HOME": str(root.path), VARIABLE: failpoint},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -66,8 +74,11 @@ def _kill(process: subprocess.Popen[bytes], whom: str) -> None:
     elif whom == "driver":
         process.kill()
     else:
-        tree = [p for p in psutil.Process(process.pid).children(recursive=True)
-                if p.status() != psutil.STATUS_ZOMBIE]  # fmt: skip
+        tree = [
+            p
+            for p in psutil.Process(process.pid).children(recursive=True)
+            if p.status() != psutil.STATUS_ZOMBIE
+        ]
         java = [p for p in tree if p.name() == "java"]
         workers = [p for p in tree if "daemon" in " ".join(p.cmdline())]
         for victim in (java if whom == "java" else workers)[-1:]:

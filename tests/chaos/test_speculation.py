@@ -52,8 +52,11 @@ def test_a_task_that_spark_runs_twice_counts_once(
     done = subprocess.run(
         [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
         env={**os.environ, "NOCTURNE_HOME": str(root.path)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
     root.check()

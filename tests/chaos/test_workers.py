@@ -45,9 +45,12 @@ class _Project:
         mlflow.set_experiment(experiment_id=experiment_id(client, "words"))
         example = sample(5).select(["y"]).to_pandas()
         mlflow.pyfunc.log_model(
-            name="words", python_model=Words(), signature=infer_signature(example, np.array([0])),
-            registered_model_name="words", pip_requirements=["only-there==1.0"],
-        )  # fmt: skip
+            name="words",
+            python_model=Words(),
+            signature=infer_signature(example, np.array([0])),
+            registered_model_name="words",
+            pip_requirements=["only-there==1.0"],
+        )
         client.set_registered_model_alias("words", "champion", "1")
 
     def on(self, master: str, path: str, **more: str) -> None:
@@ -68,8 +71,11 @@ class _Project:
         return subprocess.run(
             [sys.executable, "-m", "nocturne.cli", *args],
             env={**os.environ, "NOCTURNE_HOME": str(self.root)},
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
 
 def test_the_workers_try_what_the_driver_cant(

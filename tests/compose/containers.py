@@ -83,10 +83,15 @@ class Containers:
         It must succeed.
         """
         done = subprocess.run(
-            command or self._command(name), env=self._env(name) | env, cwd=self.folder,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command or self._command(name),
+            env=self._env(name) | env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"{name} {command}\n{done.stdout}"
         return done.stdout
 
@@ -99,10 +104,14 @@ class Containers:
         until = time.monotonic() + _WITHIN_S
         while True:
             done = subprocess.run(
-                ["sh", "-c", *words] if kind == "CMD-SHELL" else words, env=self._env(name),
-                cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                ["sh", "-c", *words] if kind == "CMD-SHELL" else words,
+                env=self._env(name),
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
                 check=False,
-            )  # fmt: skip
+            )
             if done.returncode == 0:
                 return
             said = f"{done.stdout[-2000:]}\n{tail(self.log(name), 60)}"
@@ -205,10 +214,28 @@ class Containers:
             shutil.chown(data, "postgres", "postgres")
             shutil.chown(password, "postgres", "postgres")
             user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        self.run("postgres", *user, "initdb", f"--pgdata={data}", "--username=postgres",
-                 "--auth=scram-sha-256", f"--pwfile={password}", "--no-sync")  # fmt: skip
-        return [*user, "postgres", "-D", str(data), "-k", str(data), "-c", "fsync=off",
-                "-c", "listen_addresses=127.0.0.1"]  # fmt: skip
+        self.run(
+            "postgres",
+            *user,
+            "initdb",
+            f"--pgdata={data}",
+            "--username=postgres",
+            "--auth=scram-sha-256",
+            f"--pwfile={password}",
+            "--no-sync",
+        )
+        return [
+            *user,
+            "postgres",
+            "-D",
+            str(data),
+            "-k",
+            str(data),
+            "-c",
+            "fsync=off",
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]
 
     def _object_store(self) -> ThreadedMotoServer:
         server = ThreadedMotoServer("127.0.0.1", self.port("garage", 3900), verbose=False)
@@ -219,10 +246,12 @@ class Containers:
     def _bucket(self) -> Any:
         given = self.services["garage"]["environment"]
         store = boto3.resource(
-            "s3", endpoint_url=f"http://127.0.0.1:{self.port('garage', 3900)}",
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port('garage', 3900)}",
             aws_access_key_id=given["GARAGE_DEFAULT_ACCESS_KEY"],
-            aws_secret_access_key=given["GARAGE_DEFAULT_SECRET_KEY"], region_name="us-east-1",
-        )  # fmt: skip
+            aws_secret_access_key=given["GARAGE_DEFAULT_SECRET_KEY"],
+            region_name="us-east-1",
+        )
         return store.Bucket(given["GARAGE_DEFAULT_BUCKET"])
 
 

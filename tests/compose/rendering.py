@@ -42,8 +42,12 @@ def make_secrets(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """``make secrets`` in a folder that holds .env.example."""
     return subprocess.run(
         ["make", "--file", ROOT / "Makefile", "secrets"],
-        cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _filled(part: Any, values: Mapping[str, str]) -> Any:

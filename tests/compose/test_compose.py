@@ -309,8 +309,10 @@ def discovered(folder: Path, nvidia_smi: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [ROOT / "conf" / "spark" / "gpus.sh"],
         env={"PATH": f"{folder}:{os.environ['PATH']}"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 11])
@@ -346,8 +348,12 @@ def dockerfile() -> list[list[str]]:
 
 def test_the_image_copies_only_files_that_exist_and_are_let_in() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
-    copied = [s for words in dockerfile() if words[0] == "COPY" and "--from" not in words[1]
-              for s in words[1:-1]]  # fmt: skip
+    copied = [
+        s
+        for words in dockerfile()
+        if words[0] == "COPY" and "--from" not in words[1]
+        for s in words[1:-1]
+    ]
     assert copied
     for source in copied:
         assert (ROOT / source).exists(), source
@@ -402,8 +408,11 @@ def config(folder: Path, missing: str | None = None) -> subprocess.CompletedProc
     env["COMPOSE_PROFILES"] = ",".join(PROFILES)
     return subprocess.run(
         [*compose(), "--env-file", str(file), "-f", str(FILE), "config"],
-        env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_compose_fills_in_the_file_as_these_tests_do(tmp_path: Path) -> None:

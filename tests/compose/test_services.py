@@ -26,8 +26,16 @@ pytestmark = [
 ]
 
 DAG = "flight_delay"
-SERVERS = ["postgres", "mlflow", "spark-master", "spark-worker", "airflow-apiserver",
-           "airflow-dag-processor", "airflow-triggerer", "airflow-scheduler"]  # fmt: skip
+SERVERS = [
+    "postgres",
+    "mlflow",
+    "spark-master",
+    "spark-worker",
+    "airflow-apiserver",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "airflow-scheduler",
+]
 
 
 @pytest.fixture(scope="module")

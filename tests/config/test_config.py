@@ -165,8 +165,11 @@ def test_credentials_in_a_uri_are_refused(project) -> None:  # type: ignore[no-u
 
 
 def test_secrets_in_spark_settings_are_refused(project) -> None:  # type: ignore[no-untyped-def]
-    conf = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.cores.max": 2,
-            "spark.hadoop.fs.azure.account.key.x": "hush"}  # fmt: skip
+    conf = {
+        "spark.hadoop.fs.s3a.secret.key": "hush",
+        "spark.cores.max": 2,
+        "spark.hadoop.fs.azure.account.key.x": "hush",
+    }
     said = _error(project({**PIPELINE, "spark": {"conf": conf}}))
     keys = "spark.hadoop.fs.azure.account.key.x, spark.hadoop.fs.s3a.secret.key"
     assert f"{keys} would show in argument lists" in said
@@ -284,27 +287,41 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"alerts": [{"to": "pigeon", "connection": "c"}]},
-         r"p\.yaml: alerts\.0\.to: got 'pigeon': .*'email', 'slack', 'pagerduty' or 'webhook'"),
-        ({"alerts": [{"to": "slack", "connection": "c"}, {"to": "email", "connection": "c"}]},
-         r"alerts\.1: .*recipients are for email, which needs at least one"),
+        (
+            {"alerts": [{"to": "pigeon", "connection": "c"}]},
+            r"p\.yaml: alerts\.0\.to: got 'pigeon': .*'email', 'slack', 'pagerduty' or 'webhook'",
+        ),
+        (
+            {"alerts": [{"to": "slack", "connection": "c"}, {"to": "email", "connection": "c"}]},
+            r"alerts\.1: .*recipients are for email, which needs at least one",
+        ),
         ({"alerts": [{"to": "slack", "connection": "c", "recipients": ["a"]}]}, "are for email"),
         ({"alerts": [{"to": "slack", "connection": "c", "endpoint": "x"}]}, "is for webhook"),
-        ({"alerts": [{"to": "slack", "connection": "c", "event": ["late"]}]},
-         r"alerts\.0\.event: unknown key; .*did you mean 'events'\?"),
-        ({"alerts": [{"to": "slack", "connection": "c", "events": ["later"]}]},
-         "'late' or 'drift'"),
+        (
+            {"alerts": [{"to": "slack", "connection": "c", "event": ["late"]}]},
+            r"alerts\.0\.event: unknown key; .*did you mean 'events'\?",
+        ),
+        (
+            {"alerts": [{"to": "slack", "connection": "c", "events": ["later"]}]},
+            "'late' or 'drift'",
+        ),
         ({"slo": {"by": "6:30"}}, r"slo\.by: got '6:30': expected hours and minutes"),
         ({"slo": {"by": 630}}, r"slo\.by: got 630: write the time in quotes: '10:30'"),
         ({"slo": {"by": "06:30", "within_minutes": 5}}, "give by or within_minutes, not both"),
-        ({"slo": {"by": "06:30"}, "input": {"path": "in", "partition": {"d": "%Y-%m-%dT%H"}}},
-         "slo.by is for daily partitions; use slo.within_minutes"),
-        ({"model": {"name": "m", "version": 1, "on_new_model": "latest"}},
-         "watches an alias or tags; version never changes"),
-        ({"schedule": {"pool": "gpu"}},
-         r"p\.yaml: schedule\.pool: got 'gpu', expected default_pool, spark; .*conf/pools\.json"),
+        (
+            {"slo": {"by": "06:30"}, "input": {"path": "in", "partition": {"d": "%Y-%m-%dT%H"}}},
+            "slo.by is for daily partitions; use slo.within_minutes",
+        ),
+        (
+            {"model": {"name": "m", "version": 1, "on_new_model": "latest"}},
+            "watches an alias or tags; version never changes",
+        ),
+        (
+            {"schedule": {"pool": "gpu"}},
+            r"p\.yaml: schedule\.pool: got 'gpu', expected default_pool, spark; .*conf/pools\.json",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_alerts_promises_and_pools_are_named(project, section, message) -> None:  # type: ignore[no-untyped-def]
     root = project(PIPELINE | section)
     (root / "conf" / "pools.json").write_text('{"spark": {"slots": 1}}')

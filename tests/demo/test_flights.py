@@ -56,11 +56,13 @@ def labels(prepared: Prepared) -> pa.Table:
 def _snapshot(folder: Path) -> dict[str, tuple[str, int, int]]:
     return {
         path.relative_to(folder).as_posix(): (
-            file_digest(path), path.stat().st_ino, path.stat().st_mtime_ns
+            file_digest(path),
+            path.stat().st_ino,
+            path.stat().st_mtime_ns,
         )
         for path in folder.rglob("*")
         if path.is_file()
-    }  # fmt: skip
+    }
 
 
 def _key(row: dict[str, str]) -> tuple[str, str, int]:
@@ -101,9 +103,21 @@ def test_there_are_365_partitions_of_one_file_and_a_success_marker(prepared: Pre
 
 def test_flights_hold_only_what_is_known_before_departure(year: pa.Table) -> None:
     assert year.schema.names == [
-        "time_hour", "carrier", "flight", "tailnum", "origin", "dest", "distance",
-        "sched_dep_time", "sched_arr_time", "hour", "minute", "weekday", *WEATHER, "ds",
-    ]  # fmt: skip
+        "time_hour",
+        "carrier",
+        "flight",
+        "tailnum",
+        "origin",
+        "dest",
+        "distance",
+        "sched_dep_time",
+        "sched_arr_time",
+        "hour",
+        "minute",
+        "weekday",
+        *WEATHER,
+        "ds",
+    ]
 
 
 def test_weather_is_that_of_the_hour_at_the_origin_and_missing_where_it_is_missing(

@@ -233,8 +233,9 @@ def test_a_night_is_compared_with_its_weekday_where_training_has_enough(
     baseline, monday = a_quarter(profiled, 6), dt.date(2024, 3, 4)
     warm = weekly(profiled, monday, 99, shift=2)
     assert [f.column for f in judge(warm, baseline, floor=0.02, day=monday).alarmed] == ["temp"]
-    sunday = judge(weekly(profiled, monday, 99, shift=2), baseline, floor=0.02,
-                   day=dt.date(2024, 3, 3))  # fmt: skip
+    sunday = judge(
+        weekly(profiled, monday, 99, shift=2), baseline, floor=0.02, day=dt.date(2024, 3, 3)
+    )
     assert sunday.alarmed == ()
     assert sunday.reference == "the 6 Sundays of the training data"
 
@@ -267,8 +268,11 @@ def test_a_feature_warns_and_the_score_or_a_share_of_the_features_pages(
     assert (weighed.paged, weighed.share) == (True, 0.9)
 
     rng = np.random.default_rng(3)
-    score = profiled(temp=rng.normal(40, 10, 900), score=rng.beta(5, 2, 900),
-                     centers={"temp": 40.0, "score": 0.25})  # fmt: skip
+    score = profiled(
+        temp=rng.normal(40, 10, 900),
+        score=rng.beta(5, 2, 900),
+        centers={"temp": 40.0, "score": 0.25},
+    )
     result = judge(score, steady, floor=0.02)
     assert [f.column for f in result.alarmed] == ["score"]
     assert result.paged
@@ -301,7 +305,7 @@ FAR = {
         np.array(NORMAL * 50, "i8").astype("u8") + np.uint64(1 << 63),
         np.array(NORMAL * 50 + 25, "i8").astype("u8") + np.uint64(1 << 63),
     ),
-}  # fmt: skip
+}
 
 
 def _moved(trained: np.ndarray, now: np.ndarray) -> float:

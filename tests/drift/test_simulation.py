@@ -46,10 +46,13 @@ class Season:
             ids, at = np.unique(_IDS, return_inverse=True)
             by_id = np.bincount(at, counts).astype(int)
             columns[f"f{feature:02}"] = ColumnProfile(
-                kind="numeric", rows=ROWS, null=0, total=float(counts @ _GRID),
+                kind="numeric",
+                rows=ROWS,
+                null=0,
+                total=float(counts @ _GRID),
                 total_squares=float(counts @ _GRID**2),
                 counts={str(i): int(n) for i, n in zip(ids, by_id, strict=True) if n},
-            )  # fmt: skip
+            )
         return Profile(ROWS, columns)
 
 
@@ -60,8 +63,9 @@ def test_shifted_nights_warn_and_ordinary_ones_do_not_page(_: int) -> None:
     days = [FIRST + dt.timedelta(n) for n in range(NIGHTS)]
     baseline = build_baseline({days[n].isoformat(): season.night(n) for n in range(35)}, [])
     ordinary = [judge(season.night(n), baseline, floor=0.02, day=days[n]) for n in range(35, 70)]
-    shifted = [judge(season.night(n, 0.25), baseline, floor=0.02, day=days[n])
-               for n in range(50, 70)]  # fmt: skip
+    shifted = [
+        judge(season.night(n, 0.25), baseline, floor=0.02, day=days[n]) for n in range(50, 70)
+    ]
     assert sum(result.paged for result in ordinary) == 0, seed
     found = [
         {f.column for f in result.alarmed} & {f"f{i:02}" for i in range(SHIFTED)}

@@ -21,8 +21,15 @@ from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
 from receivers import mailbox, metrics, posts
 
-RUNNING = ("flight_delay", "by_hand", "held", "unanswered", "watched", "watched_on_new_model",
-           "after_scores")  # fmt: skip
+RUNNING = (
+    "flight_delay",
+    "by_hand",
+    "held",
+    "unanswered",
+    "watched",
+    "watched_on_new_model",
+    "after_scores",
+)
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +67,17 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         receivers.enter_context(stack)
         airflow = stack.client()
         # Not in the environment: all that alerts must get it from Airflow's database.
-        airflow.call("POST", "/connections", json={"connection_id": "hook", "conn_type": "http",
-                     "host": "127.0.0.1", "port": hook.port, "schema": "http"})  # fmt: skip
+        airflow.call(
+            "POST",
+            "/connections",
+            json={
+                "connection_id": "hook",
+                "conn_type": "http",
+                "host": "127.0.0.1",
+                "port": hook.port,
+                "schema": "http",
+            },
+        )
         for dag_id in ("nightly", *RUNNING):
             airflow.wait_for_dag(dag_id)
         for dag_id in RUNNING:

@@ -20,8 +20,19 @@ import yaml
 from nocturne_airflow.client import Airflow
 from receivers import Mailbox, Metrics, Posts
 
-__all__ = ["DAYS", "FIRST", "REPOSITORY", "RUN_TIMEOUT_S", "Local", "asked_at_gate", "copy_conf",
-           "days", "late_partitions", "status", "until"]  # fmt: skip
+__all__ = [
+    "DAYS",
+    "FIRST",
+    "REPOSITORY",
+    "RUN_TIMEOUT_S",
+    "Local",
+    "asked_at_gate",
+    "copy_conf",
+    "days",
+    "late_partitions",
+    "status",
+    "until",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
@@ -153,8 +164,12 @@ def copy_conf(root: Path) -> None:
     watched: dict[str, Any] = yaml.safe_load(demo)
     watched["name"] = "watched"
     watched["output"]["path"] = "var/watched/scores"
-    watched["model"] = {"name": "flight_delay", "alias": "candidate", "on_new_model": "hold",
-                        "poll_seconds": 2}  # fmt: skip
+    watched["model"] = {
+        "name": "flight_delay",
+        "alias": "candidate",
+        "on_new_model": "hold",
+        "poll_seconds": 2,
+    }
     for pipeline in (by_hand, nightly, held, unanswered, watched):
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 

@@ -19,8 +19,17 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
     unanswered = airflow.trigger("unanswered", str(FIRST))
     approved = airflow.trigger("held", APPROVED)
     rejected = airflow.trigger("held", REJECTED)
-    local.run("airflow", "backfill", "create", "--dag-id", "held", "--from-date", FILLED,
-              "--to-date", FILLED)  # fmt: skip
+    local.run(
+        "airflow",
+        "backfill",
+        "create",
+        "--dag-id",
+        "held",
+        "--from-date",
+        FILLED,
+        "--to-date",
+        FILLED,
+    )
 
     asked_at_gate(local, "held", approved)
     [mail] = [m for m in local.mail.got if APPROVED in str(m["Subject"])]
@@ -70,8 +79,13 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
 
     pools = {p["name"]: p["slots"] for p in airflow.call("GET", "/pools")["pools"]}
     assert pools["spark"] == 2
-    [score] = [t for t in airflow.call("GET", f"/dags/held/dagRuns/{approved}/taskInstances")
-               ["task_instances"] if t["task_id"] == "score"]  # fmt: skip
+    [score] = [
+        t
+        for t in airflow.call("GET", f"/dags/held/dagRuns/{approved}/taskInstances")[
+            "task_instances"
+        ]
+        if t["task_id"] == "score"
+    ]
     assert score["pool"] == "spark"
 
     figures = local.figures.got
@@ -104,9 +118,10 @@ def test_lineage_names_tables_rows_checks_and_model(local: Local) -> None:
     made = {
         e["run"]["facets"]["nocturne"]["partition"]: e
         for e in events
-        if e["eventType"] == "COMPLETE" and "nocturne" in e["run"]["facets"]
+        if e["eventType"] == "COMPLETE"
+        and "nocturne" in e["run"]["facets"]
         and e["job"]["name"].startswith("held.")
-    }  # fmt: skip
+    }
     assert {day: e["job"]["name"] for day, e in made.items()} == {
         APPROVED: "held.publish",
         FILLED: "held.prepare",
@@ -132,8 +147,9 @@ def test_lineage_names_tables_rows_checks_and_model(local: Local) -> None:
     assert {f["name"] for f in scores["facets"]["schema"]["fields"]} >= {"flight", "origin"}
     assert scores["facets"]["version"]["datasetVersion"] == facts["manifestId"]
     assert scores["outputFacets"]["outputStatistics"]["rowCount"] == night["rows_published"]
-    [failed] = [a for a in scores["facets"]["dataQualityAssertions"]["assertions"]
-                if not a["success"]]  # fmt: skip
+    [failed] = [
+        a for a in scores["facets"]["dataQualityAssertions"]["assertions"] if not a["success"]
+    ]
     assert failed["assertion"] == "expect_table_row_count_to_equal"
 
 

@@ -37,9 +37,17 @@ def test_marked_failed_it_ends_spark_and_cleared_it_publishes(local: Local) -> N
     assert status(local, "by_hand", DAY)["state"] != "published"
     assert not (local.root / f"var/by_hand/scores/ds={DAY}").exists()
 
-    airflow.call("POST", "/dags/by_hand/clearTaskInstances",
-                 json={"dry_run": False, "dag_run_id": run, "task_ids": ["score"],
-                       "include_downstream": True, "only_failed": False})  # fmt: skip
+    airflow.call(
+        "POST",
+        "/dags/by_hand/clearTaskInstances",
+        json={
+            "dry_run": False,
+            "dag_run_id": run,
+            "task_ids": ["score"],
+            "include_downstream": True,
+            "only_failed": False,
+        },
+    )
     assert local.ended("by_hand", run)["publish"] == "success"
     night = status(local, "by_hand", DAY)
     assert night["state"] == "published"

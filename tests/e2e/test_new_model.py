@@ -54,8 +54,12 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
     # The stack ends it, as it ends all that has its environment.
     subprocess.Popen(
         [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"],
-        env=local.env, cwd=local.root, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+        env=local.env,
+        cwd=local.root,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
     [run] = until(lambda: local.airflow.runs("watched"))
     assert run["conf"]["day"] == DAY
@@ -67,6 +71,10 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
     assert local.ended("watched", run["dag_run_id"])["publish"] == "success"
     assert status(local, "watched", DAY)["model_version"] == int(second.version)
     [told] = local.airflow.runs("watched_on_new_model")
-    assert local.airflow.wait_for_run("watched_on_new_model", told["dag_run_id"],
-                                      timeout=RUN_TIMEOUT_S) == "success"  # fmt: skip
+    assert (
+        local.airflow.wait_for_run(
+            "watched_on_new_model", told["dag_run_id"], timeout=RUN_TIMEOUT_S
+        )
+        == "success"
+    )
     assert os.path.getsize(log.name) > 0

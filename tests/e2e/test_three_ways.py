@@ -74,8 +74,18 @@ def quarantined(manifest: str) -> Counter[tuple[Any, ...]]:
 def backfill(local: Local, *options: str) -> list[dict[str, Any]]:
     """`airflow backfill create` for the demo's days; its runs once they have ended."""
     before = {r["dag_run_id"] for r in local.airflow.runs(DAG, "backfill")}
-    local.run("airflow", "backfill", "create", "--dag-id", DAG, "--from-date", days()[0],
-              "--to-date", days()[-1], *options)  # fmt: skip
+    local.run(
+        "airflow",
+        "backfill",
+        "create",
+        "--dag-id",
+        DAG,
+        "--from-date",
+        days()[0],
+        "--to-date",
+        days()[-1],
+        *options,
+    )
     runs = [r for r in local.airflow.runs(DAG, "backfill") if r["dag_run_id"] not in before]
     for run in runs:
         local.ended(DAG, run["dag_run_id"])

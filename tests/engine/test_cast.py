@@ -27,8 +27,9 @@ PLACE = TensorSpec("c", "int64", "category", (Feature("v", vocabulary=(1, 2), un
 WORD = TensorSpec("w", "int64", "category", (Feature("v", vocabulary=("1", "2"), unknown=2),))
 
 
-@pytest.mark.parametrize("text", [pa.string(), pa.large_string(),
-                                  pa.dictionary(pa.int32(), pa.string())])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+)
 def test_text_becomes_numbers_and_what_is_none_is_named(text: pa.DataType) -> None:
     values = ["1.5", " 2 ", "", None, "n/a", "nan", "-3e2", "1,5"]
     batch = pa.record_batch({"id": range(8), "v": pa.array(values).cast(text)})
@@ -70,8 +71,9 @@ def test_text_is_cast_where_every_feature_of_it_wants_the_same_number(
 
 def test_refusing_text_says_that_it_could_be_cast() -> None:
     [said] = check_columns(_encoding(NUMBER), pa.schema([("v", pa.string())]))
-    assert said.endswith("the model wants a number (float32) (input.cast_text: true reads text as "
-                         "numbers)")  # fmt: skip
+    assert said.endswith(
+        "the model wants a number (float32) (input.cast_text: true reads text as numbers)"
+    )
 
 
 def test_a_time_beyond_what_nanoseconds_can_hold_is_told_apart() -> None:

@@ -42,19 +42,31 @@ def _objects(*values: object) -> np.ndarray:
         ("string", _objects("came", None, 3, b"x", ["y"]), ["came", None, "3", "no", "no"]),
         ("string", np.array([1, 2]), ["1", "2"]),
         ("date32", np.array(["2024-03-01", "NaT"], "datetime64[D]"), [dt.date(2024, 3, 1), None]),
-        ("date32", _objects(dt.date(2024, 3, 1), dt.datetime(2024, 3, 1, 5)),
-         [dt.date(2024, 3, 1), "no"]),
-        ("timestamp[us]", np.array([1000, 1001], "datetime64[ns]"),
-         [dt.datetime(1970, 1, 1, 0, 0, 0, 1), "no"]),
-        ("timestamp[us]", _objects(dt.datetime(2024, 3, 1), NOON, pd.NaT),
-         [dt.datetime(2024, 3, 1), "no", None]),
+        (
+            "date32",
+            _objects(dt.date(2024, 3, 1), dt.datetime(2024, 3, 1, 5)),
+            [dt.date(2024, 3, 1), "no"],
+        ),
+        (
+            "timestamp[us]",
+            np.array([1000, 1001], "datetime64[ns]"),
+            [dt.datetime(1970, 1, 1, 0, 0, 0, 1), "no"],
+        ),
+        (
+            "timestamp[us]",
+            _objects(dt.datetime(2024, 3, 1), NOON, pd.NaT),
+            [dt.datetime(2024, 3, 1), "no", None],
+        ),
         ("timestamp[us, UTC]", _objects(NOON, dt.datetime(2024, 3, 1)), [NOON, "no"]),
-        ("timestamp[us, UTC]", _objects(pd.Timestamp("2024-03-01", tz="Europe/Berlin")),
-         [pd.Timestamp("2024-03-01", tz="Europe/Berlin")]),
+        (
+            "timestamp[us, UTC]",
+            _objects(pd.Timestamp("2024-03-01", tz="Europe/Berlin")),
+            [pd.Timestamp("2024-03-01", tz="Europe/Berlin")],
+        ),
         ("float64", np.array(["2024-03-01"], "datetime64[D]"), ["no"]),
         ("int64", np.array([1 + 2j]), ["no"]),
     ],
-)  # fmt: skip
+)
 def test_a_value_is_the_columns_or_told_apart(
     type_: str, values: np.ndarray, expected: list[object]
 ) -> None:
@@ -69,8 +81,11 @@ def test_a_value_is_the_columns_or_told_apart(
 
 def _made(output: OutputSpec, values: object) -> tuple[pa.Array, list[str | None]]:
     done = predictions(
-        {output.name: values}, len(values), Encoding(ENCODING.inputs, (output,)), {}  # type: ignore[arg-type, dict-item]
-    )  # fmt: skip
+        {output.name: values},
+        len(values),
+        Encoding(ENCODING.inputs, (output,)),
+        {},  # type: ignore[arg-type, dict-item]
+    )
     return done[output.name], done[REASON].to_pylist()
 
 

@@ -157,6 +157,8 @@ def test_an_index_beyond_the_embedding_is_refused_with_what_to_do() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", BEYOND, str(root / "tests"), str(root / "jobs")],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "scoring.device: cpu" in done.stdout, done.stderr[-2000:]

@@ -82,8 +82,9 @@ def test_onednn_takes_every_linear_layer_and_its_activation(folder: Path) -> Non
     model = load_torch(str(folder), ENCODING, kernel="onednn")
     targets = [str(node.target) for node in model.run.graph.nodes]  # type: ignore[attr-defined]
     assert sum("_linear_pointwise" in target for target in targets) == 4
-    assert not any(word in target for target in targets
-                   for word in ("aten.linear", "relu", "tanh", "sigmoid"))  # fmt: skip
+    assert not any(
+        word in target for target in targets for word in ("aten.linear", "relu", "tanh", "sigmoid")
+    )
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
@@ -128,8 +129,7 @@ class Nothing(torch.nn.Module):
 def _saved(module: torch.nn.Module, folder: Path, count: int) -> str:
     given = tuple(torch.zeros(4, 3) for _ in range(count))
     rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in range(count))
-    torch.export.save(torch.export.export(module, given, dynamic_shapes=rows),
-                      folder / "model.pt2")  # fmt: skip
+    torch.export.save(torch.export.export(module, given, dynamic_shapes=rows), folder / "model.pt2")
     return str(folder)
 
 

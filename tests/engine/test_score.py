@@ -98,8 +98,9 @@ def test_rows_on_which_the_model_raises_are_found_by_halving() -> None:
     y[[17, 800]] = 1e7
     table = table.set_column(2, "y", pa.array(y))
     Raising.calls = 0
-    [done] = score(table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING,
-                   micro_batch=256)  # fmt: skip
+    [done] = score(
+        table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING, micro_batch=256
+    )
     bad = [i for i, reason in enumerate(done.column(REASON).to_pylist()) if reason]
     assert bad == [17, 800]
     assert "too large" in done.column(REASON)[17].as_py()
@@ -121,8 +122,9 @@ def test_a_model_that_raises_on_each_of_the_first_thousand_rows_is_refused() -> 
 
 def test_bad_rows_that_come_together_are_quarantined_alone() -> None:
     table = pa.concat_tables([sample(64), _hopeless(66)])
-    done = list(score(table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING,
-                      micro_batch=64))  # fmt: skip
+    done = list(
+        score(table.combine_chunks().to_batches(), TorchModel(Raising()), ENCODING, micro_batch=64)
+    )
     assert sum(len(b) - b.column(REASON).null_count for b in done) == 66
 
 

@@ -26,8 +26,9 @@ class Costs:
 
 
 def test_the_micro_batch_grows_while_calls_cost_and_stops_where_the_cache_ends() -> None:
-    found = search(lambda _: Costs(1e-3, 1e-5, cache=2048), ["graph"], SAMPLE,
-                   start=512, largest=8192)  # fmt: skip
+    found = search(
+        lambda _: Costs(1e-3, 1e-5, cache=2048), ["graph"], SAMPLE, start=512, largest=8192
+    )
     assert found.micro_batch == 2048
     assert found.found
     assert set(found.seconds_per_million) == {f"graph/{1 << p}" for p in (9, 10, 11, 12, 13)}
@@ -54,15 +55,17 @@ class Ticks:
 )
 def test_what_the_clock_says_decides(costs: dict[int, float], best: int) -> None:
     model = Ticks(costs)
-    found = search(lambda _: model, ["graph"], SAMPLE, start=512, largest=8192,
-                   clock=lambda: model.now)  # fmt: skip
+    found = search(
+        lambda _: model, ["graph"], SAMPLE, start=512, largest=8192, clock=lambda: model.now
+    )
     assert found.micro_batch == best
     assert found.seconds_per_million[f"graph/{best}"] == pytest.approx(1e6 * costs[best])
 
 
 def test_it_shrinks_where_the_start_is_too_large() -> None:
-    found = search(lambda _: Costs(1e-4, 1e-5, cache=1500), ["graph"], SAMPLE,
-                   start=2048, largest=4096)  # fmt: skip
+    found = search(
+        lambda _: Costs(1e-4, 1e-5, cache=1500), ["graph"], SAMPLE, start=2048, largest=4096
+    )
     assert found.micro_batch == 1024
 
 
@@ -90,8 +93,9 @@ def test_a_model_that_no_kernel_runs_is_an_error() -> None:
         search(load, ["graph"], SAMPLE, start=256, largest=256)
 
 
-@pytest.mark.parametrize(("width", "device"), [(4, "cpu"), (80, "cpu"), (100_000, "cpu"),
-                                               (80, "cuda"), (1024, "cuda")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("width", "device"), [(4, "cpu"), (80, "cpu"), (100_000, "cpu"), (80, "cuda"), (1024, "cuda")]
+)
 def test_it_starts_within_bounds_at_a_power_of_two(width: int, device: str) -> None:
     start, largest = first_sizes(width, device)
     assert start & (start - 1) == 0

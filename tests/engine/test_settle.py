@@ -98,8 +98,12 @@ def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
 @pytest.mark.parametrize(
     ("declared", "came", "said"),
     [
-        ([("a", "float64"), ("b", "float64")], {"b": HALF, "c": WHOLE},
-         r"returned the outputs b, c; .* names a, b\. .*model\.outputs: \{b: double, c: double\}"),
+        (
+            [("a", "float64"), ("b", "float64")],
+            {"b": HALF, "c": WHOLE},
+            r"returned the outputs b, c; .* names a, b\. "
+            r".*model\.outputs: \{b: double, c: double\}",
+        ),
         ([("a", "float64")], {"b": HALF, "c": WHOLE}, "returned the outputs b, c"),
         ([], {"a": _objects(None)}, r"only nulls, .* for the output 'a'.*\{a: double\}"),
         ([], {"b": HALF, "a": np.full(2, np.nan)}, r"only nulls, NaN or .* for the output 'a'"),
@@ -108,12 +112,15 @@ def test_a_matrix_and_lists_are_vectors_of_their_length() -> None:
         ([], [np.zeros((2, 3, 4))], r"the shape \(2, 3, 4\)"),
         ([], {}, "returned no output"),
         ([], {"a": np.array([1 + 2j])}, "values of the types complex"),
-        ([], {"a": _objects("x"), "b": _objects({"x": 1.0})},
-         "the types dict for the output 'b'.* those that are wanted in model.outputs"),
+        (
+            [],
+            {"a": _objects("x"), "b": _objects({"x": 1.0})},
+            "the types dict for the output 'b'.* those that are wanted in model.outputs",
+        ),
         ([], [_objects(-1, 2**63)], "integers for the output 'prediction' .* beyond 64 bits"),
         ([], [_objects(0.5, 2**53 + 1)], "integers for the output .* not exact in one"),
     ],
-)  # fmt: skip
+)
 def test_what_can_not_be_published_is_refused(
     declared: list[tuple[str, str]], came: Any, said: str
 ) -> None:
@@ -133,7 +140,7 @@ def test_what_can_not_be_published_is_refused(
         ("datetime", _objects(dt.datetime(2024, 1, 1, tzinfo=dt.UTC)), ""),
         ("string", np.array([1]), ""),
     ],
-)  # fmt: skip
+)
 def test_the_users_word_is_not_widened(text: str, came: np.ndarray, said: str) -> None:
     output = output_of("p", text)
     if said:

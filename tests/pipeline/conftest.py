@@ -58,9 +58,17 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in range(4)])
     labels = [f"2023-12-{1 + i // 600:02d}" for i in range(len(data))]
-    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels, segments=["word"],
-                    registered_model_name="small", alias="champion",
-                    tags={"stage": "production"})  # fmt: skip
+    log_torch_model(
+        Small(),
+        ENCODING,
+        data,
+        name="small",
+        partitions=labels,
+        segments=["word"],
+        registered_model_name="small",
+        alias="champion",
+        tags={"stage": "production"},
+    )
     _try_once(folder)
     return folder
 
@@ -68,12 +76,16 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _try_once(folder: Path) -> None:
     """The trial of the model, made once: projects are given it as their own."""
     ref = registry_room.resolve(
-        name="small", alias="champion", tags=None, version=None, allow_pickle=False,
-        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", store=folder / "models",
-    )  # fmt: skip
+        name="small",
+        alias="champion",
+        tags=None,
+        version=None,
+        allow_pickle=False,
+        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+        store=folder / "models",
+    )
     pq.write_table(sample(100), folder / "rows.parquet")
-    asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu",
-                  seconds=300)  # fmt: skip
+    asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu", seconds=300)
     found = kept_or_new(asked, Night([folder / "rows.parquet"]), folder)
     assert found.rows > 1
 
@@ -82,8 +94,12 @@ def _try_once(folder: Path) -> None:
 def spark() -> Iterator[SparkSession]:
     from nocturne.spark.session import session
 
-    with session("tests", "local[2]", {"spark.ui.enabled": "false", "spark.driver.host":
-                 "127.0.0.1"}, ROOT / "conf" / "spark") as made:  # fmt: skip
+    with session(
+        "tests",
+        "local[2]",
+        {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"},
+        ROOT / "conf" / "spark",
+    ) as made:
         yield made
 
 

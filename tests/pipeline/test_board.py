@@ -24,8 +24,10 @@ MakeProject = Callable[..., Loaded]
 
 
 def test_a_square_says_what_status_says(project: MakeProject, tmp_path: Path) -> None:
-    suite = {"name": "s", "expectations": [{"type": "expect_table_row_count_to_equal",
-             "kwargs": {"value": 1}}]}  # fmt: skip
+    suite = {
+        "name": "s",
+        "expectations": [{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}],
+    }
     project(quality__max_quarantined=0.5)
     loaded = config.load("p")
     published = night_of(loaded, DAYS[0])
@@ -38,8 +40,12 @@ def test_a_square_says_what_status_says(project: MakeProject, tmp_path: Path) ->
             publish_run(run)
     reject_held(holding, config.partition({"ds": "%Y-%m-%d"}, DAYS[2]), "ada", "no")
     running = scored(loaded, DAYS[3])
-    state.touch(running.state_dir, state.Current("running", "score", running.run_key,
-                running.run_dir, 1, 600, 150, "", state.now()))  # fmt: skip
+    state.touch(
+        running.state_dir,
+        state.Current(
+            "running", "score", running.run_key, running.run_dir, 1, 600, 150, "", state.now()
+        ),
+    )
 
     asked = list(config.span(loaded.pipeline.input.partition, DAYS[0], "2024-01-06"))
     found = list(squares(loaded, asked))
@@ -49,7 +55,9 @@ def test_a_square_says_what_status_says(project: MakeProject, tmp_path: Path) ->
     assert stands == ["published", "held", "rejected", "running", "missing", "missing"]
     for square in found[1:4]:
         assert (square.stands, square.message) == (
-            said[square.key]["state"], said[square.key]["message"])  # fmt: skip
+            said[square.key]["state"],
+            said[square.key]["message"],
+        )
     assert (found[0].rows, found[0].model_version) == (published.rows_published, 1)
     assert (found[3].done, found[3].of) == (150, 600)
 
@@ -81,15 +89,21 @@ def test_files_that_are_not_ours_are_a_failure(project: MakeProject) -> None:
     [
         ({"ds": "%Y-%m-%d"}, ["ds=2013-12-31", "ds=2014-01-02", "ds=x"], "2014-01-02"),
         ({"d": "%d.%m.%Y"}, ["d=31.12.2013", "d=02.01.2014"], "2014-01-02"),
-        ({"ds": "%Y-%m-%d", "hour": "%H"},
-         ["ds=2013-12-31/hour=23", "ds=2014-01-01/hour=00", "ds=2014-01-02"], "2014-01-01T00"),
+        (
+            {"ds": "%Y-%m-%d", "hour": "%H"},
+            ["ds=2013-12-31/hour=23", "ds=2014-01-01/hour=00", "ds=2014-01-02"],
+            "2014-01-01T00",
+        ),
         ({"ds": "%Y-%m-%d"}, [], None),
     ],
-)  # fmt: skip
+)
 def test_the_newest_partition(
-    project: MakeProject, tmp_path: Path, layout: dict[str, str], folders: list[str],
+    project: MakeProject,
+    tmp_path: Path,
+    layout: dict[str, str],
+    folders: list[str],
     last: str | None,
-) -> None:  # fmt: skip
+) -> None:
     project(input__partition=layout, input__path="elsewhere")
     for folder in folders:
         (tmp_path / "elsewhere" / folder).mkdir(parents=True)

@@ -30,8 +30,12 @@ ROWS = 70_000
 def _long_night(loaded: config.Loaded) -> config.Partition:
     """A night for which a search pays."""
     random = np.random.default_rng(3)
-    table = {"id": np.arange(ROWS), "x": random.random(ROWS), "y": random.random(ROWS),
-             "word": pa.array(["a", "b"] * (ROWS // 2))}  # fmt: skip
+    table = {
+        "id": np.arange(ROWS),
+        "x": random.random(ROWS),
+        "y": random.random(ROWS),
+        "word": pa.array(["a", "b"] * (ROWS // 2)),
+    }
     pq.write_table(pa.table(table), loaded.home / "data" / f"ds={DAY}" / "part-0.parquet")
     return config.partition(loaded.pipeline.input.partition, DAY)
 
@@ -100,8 +104,9 @@ def test_a_bad_row_in_the_sample_ends_the_search_and_not_the_night(
 
 
 def test_a_costly_model_is_given_each_row_once(project: Project) -> None:
-    loaded = project_of(project, lambda frame: frame.x.fillna(0.0).to_numpy(),
-                        model__calls="costly")  # fmt: skip
+    loaded = project_of(
+        project, lambda frame: frame.x.fillna(0.0).to_numpy(), model__calls="costly"
+    )
     night = _long_night(loaded)
     assert prepare(loaded, night).action == "score"
     assert list(calls(loaded.home / "calls.log")) == []
@@ -165,7 +170,11 @@ def _results(run_dir: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_no_precision_has_a_pyfunc_model_called_twice(project: Project, precision: str) -> None:
-    loaded = project_of(project, lambda frame: frame.x.fillna(0.0).to_numpy(),
-                        scoring__precision=precision, scoring__split_rows=250)  # fmt: skip
+    loaded = project_of(
+        project,
+        lambda frame: frame.x.fillna(0.0).to_numpy(),
+        scoring__precision=precision,
+        scoring__split_rows=250,
+    )
     scored(loaded, DAY)
     assert sum(len(call) for call in calls(loaded.home / "calls.log")) == 600

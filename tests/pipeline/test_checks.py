@@ -42,9 +42,14 @@ def scored_runs(
         (folder / "input.yaml").write_text(yaml.safe_dump(SUITE))
         monkeypatch.setenv("NOCTURNE_HOME", str(tmp_path))
         pipeline = Pipeline.model_validate(
-            {"name": "scores", "model": {"name": "small", "version": 3}, "input": {"path": "data"},
-             "output": {"path": "out", "keys": ["id"]}, "quality": {"input_suite": suite}}
-        )  # fmt: skip
+            {
+                "name": "scores",
+                "model": {"name": "small", "version": 3},
+                "input": {"path": "data"},
+                "output": {"path": "out", "keys": ["id"]},
+                "quality": {"input_suite": suite},
+            }
+        )
         runs = []
         for day in days:
             run = replace(make_run(partition=day), config=pipeline.model_dump(mode="json"))
@@ -115,9 +120,13 @@ def test_a_wrong_suite_is_said_in_the_drivers_words(
 
 def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
     pipeline = Pipeline.model_validate(
-        {"name": "scores", "model": {"name": "small", "version": 3}, "input": {"path": "data"},
-         "output": {"path": "out", "keys": ["id"]}}
-    )  # fmt: skip
+        {
+            "name": "scores",
+            "model": {"name": "small", "version": 3},
+            "input": {"path": "data"},
+            "output": {"path": "out", "keys": ["id"]},
+        }
+    )
     run = replace(make_run(), config=pipeline.model_dump(mode="json"))
     with closing(Checks([run])) as checks:
         assert checks._helper is None

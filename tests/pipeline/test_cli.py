@@ -21,8 +21,11 @@ BIN = Path(sys.executable).parent
 def _nocturne(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "nocturne.cli", *arguments],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def test_a_day_is_scored_in_steps_as_airflow_does(project: Project) -> None:
@@ -32,11 +35,21 @@ def test_a_day_is_scored_in_steps_as_airflow_does(project: Project) -> None:
     answer = json.loads(prepared.stdout.splitlines()[-1])
     assert answer["action"] == "score"
     submit = subprocess.run(
-        [BIN / "spark-submit", "--master", "local[2]", "--conf", "spark.driver.host=127.0.0.1",
-         ROOT / "jobs" / "score.py", answer["run_dir"]],
-        capture_output=True, text=True, check=False, timeout=300,
+        [
+            BIN / "spark-submit",
+            "--master",
+            "local[2]",
+            "--conf",
+            "spark.driver.host=127.0.0.1",
+            ROOT / "jobs" / "score.py",
+            answer["run_dir"],
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert submit.returncode == 0, submit.stderr
     judged = _nocturne("judge", answer["run_dir"], "--json")
     assert json.loads(judged.stdout.splitlines()[-1])["verdict"] in ("ok", "warn"), judged.stderr
@@ -51,8 +64,18 @@ def test_a_day_is_scored_in_steps_as_airflow_does(project: Project) -> None:
         ("2024-01-01", "published"),
         ("2024-01-02", "missing"),
     ]
-    wanted = {"partition", "state", "model_version", "rows_in", "rows_published",
-              "rows_quarantined", "verdict", "input", "output", "manifest"}  # fmt: skip
+    wanted = {
+        "partition",
+        "state",
+        "model_version",
+        "rows_in",
+        "rows_published",
+        "rows_quarantined",
+        "verdict",
+        "input",
+        "output",
+        "manifest",
+    }
     assert wanted <= set(rows[0])
     assert rows[0]["output"] == str(loaded.path("out/scores") / "ds=2024-01-01")
 
@@ -86,8 +109,10 @@ def test_config_show_gives_every_value_with_its_origin(project: Project) -> None
     done = _nocturne("config", "show", "p", "--json")
     values = {row["key"]: row for row in json.loads(done.stdout.splitlines()[-1])}
     assert values["scoring.threads"] == {
-        "key": "scoring.threads", "value": 2, "origin": "conf/pipelines/p.yaml",
-    }  # fmt: skip
+        "key": "scoring.threads",
+        "value": 2,
+        "origin": "conf/pipelines/p.yaml",
+    }
     assert values["quality.on_failure"]["origin"] == "conf/base.yaml"
 
 

@@ -119,8 +119,9 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     assert later.drift.history == (f"{DAYS[0]}:{calm.id}", f"{DAYS[1]}:{manifest.id}"), (
         "as a whole the night was ordinary"
     )
-    [before] = [c for s in later.drift.segments if s.name == "word=b"
-                for c in s.columns if c.column == "x"]  # fmt: skip
+    [before] = [
+        c for s in later.drift.segments if s.name == "word=b" for c in s.columns if c.column == "x"
+    ]
     [drifted] = [c.psi for s, c in only if (s.name, c.column) == ("word=b", "x")]
     assert calm.drift_segments["word=b"]["x"] <= before.threshold < drifted
 

@@ -218,8 +218,16 @@ def test_init_and_doctor_name_what_is_missing(
 ) -> None:
     loaded = project_of(project, _whole, requirements=["not-there-xyz==1.2"])
     uri = f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}"
-    init("fresh", model="noted@champion", input_path="data", output_path="out/fresh", keys=["id"],
-         root=loaded.home, tracking_uri=uri, allow_pickle=True)  # fmt: skip
+    init(
+        "fresh",
+        model="noted@champion",
+        input_path="data",
+        output_path="out/fresh",
+        keys=["id"],
+        root=loaded.home,
+        tracking_uri=uri,
+        allow_pickle=True,
+    )
     assert "not-there-xyz==1.2 is not installed" in capsys.readouterr().err
     before = set(loaded.home.rglob("*"))
     found = {name: (ok, said) for name, ok, said, _ in model_packages()}

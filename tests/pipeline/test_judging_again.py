@@ -65,8 +65,9 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
     assert (judged.verdict, published) == ("hold", False)
 
     _suite(tmp_path, 600)
-    again, judged, published = judge_again(_again(tmp_path, quality__on_failure="fail"),
-                                           run.partition)  # fmt: skip
+    again, judged, published = judge_again(
+        _again(tmp_path, quality__on_failure="fail"), run.partition
+    )
     assert (judged.verdict, published) == ("ok", False)
     assert read(Judgement, judgement_path(again)) == judged
     assert sorted(Path(run.run_dir, "attempts").iterdir()) == attempts, "nothing was scored"
@@ -186,8 +187,11 @@ def _monitoring(root: Path) -> dict[str, dict[int, list[float]]]:
     client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("nocturne/p")
     assert experiment is not None
-    [run] = [r for r in client.search_runs([experiment.experiment_id])
-             if "nocturne.monitoring" in r.data.tags]  # fmt: skip
+    [run] = [
+        r
+        for r in client.search_runs([experiment.experiment_id])
+        if "nocturne.monitoring" in r.data.tags
+    ]
     found: dict[str, dict[int, list[float]]] = {}
     for name in run.data.metrics:
         for point in client.get_metric_history(run.info.run_id, name):
@@ -306,5 +310,8 @@ def _logged(root: Path) -> list[str]:
     client = connect(f"sqlite:///{root / 'var' / 'mlflow' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("nocturne/p")
     assert experiment is not None
-    return [r.info.run_id for r in client.search_runs([experiment.experiment_id])
-            if "nocturne.monitoring" not in r.data.tags]  # fmt: skip
+    return [
+        r.info.run_id
+        for r in client.search_runs([experiment.experiment_id])
+        if "nocturne.monitoring" not in r.data.tags
+    ]

@@ -29,21 +29,31 @@ ABOVE = {"type": "comparison", "column": {"name": "y"}, "operator": ">", "parame
 INPUT = [
     {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 600}},
     {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x", "mostly": 0.99}},
-    {"type": "expect_column_values_to_be_between",
-     "kwargs": {"column": "y", "min_value": -2, "max_value": 2}},
-    {"type": "expect_column_mean_to_be_between",
-     "kwargs": {"column": "y", "min_value": 1.2, "row_condition": ABOVE}},
-    {"type": "expect_column_values_to_match_regex",
-     "kwargs": {"column": "word", "regex": "^[ab]$"}},
+    {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "y", "min_value": -2, "max_value": 2},
+    },
+    {
+        "type": "expect_column_mean_to_be_between",
+        "kwargs": {"column": "y", "min_value": 1.2, "row_condition": ABOVE},
+    },
+    {
+        "type": "expect_column_values_to_match_regex",
+        "kwargs": {"column": "word", "regex": "^[ab]$"},
+    },
     {"type": "expect_column_max_to_be_between", "kwargs": {"column": "extra", "max_value": 5}},
-]  # fmt: skip
+]
 OUTPUT = [
-    {"type": "expect_column_values_to_be_between",
-     "kwargs": {"column": "score", "min_value": 0.4, "max_value": 1}},
-    {"type": "expect_column_distinct_values_to_equal_set",
-     "kwargs": {"column": "word", "value_set": ["a", "b", "c"]}},
+    {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "score", "min_value": 0.4, "max_value": 1},
+    },
+    {
+        "type": "expect_column_distinct_values_to_equal_set",
+        "kwargs": {"column": "word", "value_set": ["a", "b", "c"]},
+    },
     {"type": "expect_column_stdev_to_be_between", "kwargs": {"column": "score", "max_value": 0.1}},
-]  # fmt: skip
+]
 
 MakeProject = Callable[..., Loaded]
 
@@ -53,8 +63,12 @@ def asked(project: MakeProject, tmp_path: Path) -> MakeProject:
     """A project with both suites; the input has a column that only a suite reads."""
 
     def make(**changes: object) -> Loaded:
-        project(quality__input_suite="i.yaml", quality__output_suite="o.yaml",
-                quality__max_quarantined=0.5, **changes)  # fmt: skip
+        project(
+            quality__input_suite="i.yaml",
+            quality__output_suite="o.yaml",
+            quality__max_quarantined=0.5,
+            **changes,
+        )
         suite(tmp_path, "i.yaml", INPUT)
         suite(tmp_path, "o.yaml", OUTPUT)
         path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"
@@ -87,8 +101,7 @@ def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     assert [(e.type, e.column, e.success) for e in _answers(by_spark).expectations] == [
         (e.type, e.column, e.success) for e in found
     ]
-    assert [e.success for e in found] == [True, False, False, True, False, False,
-                                          False, True, True]  # fmt: skip
+    assert [e.success for e in found] == [True, False, False, True, False, False, False, True, True]
 
 
 def test_the_files_are_not_read_again(asked: MakeProject, tmp_path: Path) -> None:
@@ -101,9 +114,13 @@ def test_a_suite_that_grew_is_answered_by_reading_what_it_asks_for(
     asked: MakeProject, tmp_path: Path
 ) -> None:
     run = scored(asked(), DAY)
-    more = [{"type": "expect_column_sum_to_be_between", "kwargs": {"column": "extra",
-             "min_value": 0}}, {"type": "expect_column_min_to_be_between",
-             "kwargs": {"column": "score", "min_value": 0.9}}]  # fmt: skip
+    more = [
+        {"type": "expect_column_sum_to_be_between", "kwargs": {"column": "extra", "min_value": 0}},
+        {
+            "type": "expect_column_min_to_be_between",
+            "kwargs": {"column": "score", "min_value": 0.9},
+        },
+    ]
     suite(tmp_path, "i.yaml", [*INPUT, more[0]])
     suite(tmp_path, "o.yaml", [*OUTPUT, more[1]])
     found = _answers(run).expectations
@@ -126,14 +143,30 @@ def test_a_split_that_was_scored_before_the_suite_was_there(asked: MakeProject) 
 @pytest.mark.parametrize(
     ("expectation", "said"),
     [
-        ({"type": "expect_column_median_to_be_between", "kwargs": {"column": "y", "min_value": 1}},
-         r"expectations\[0\]: expect_column_median_to_be_between: no counts.*quality.scan: spark"),
-        ({"type": "expect_column_mean_to_be_between", "kwargs": {"column": "word", "min_value": 1}},
-         "column 'word' holds text, and it takes numbers"),
-        ({"type": "expect_column_values_to_match_regex",
-          "kwargs": {"column": "word", "regex": "a(?=b)"}}, "can't be counted.*look-around"),
+        (
+            {
+                "type": "expect_column_median_to_be_between",
+                "kwargs": {"column": "y", "min_value": 1},
+            },
+            r"expectations\[0\]: expect_column_median_to_be_between: no counts"
+            r".*quality.scan: spark",
+        ),
+        (
+            {
+                "type": "expect_column_mean_to_be_between",
+                "kwargs": {"column": "word", "min_value": 1},
+            },
+            "column 'word' holds text, and it takes numbers",
+        ),
+        (
+            {
+                "type": "expect_column_values_to_match_regex",
+                "kwargs": {"column": "word", "regex": "a(?=b)"},
+            },
+            "can't be counted.*look-around",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_counts_cant_answer_is_refused_before_scoring(
     asked: MakeProject, tmp_path: Path, expectation: dict[str, Any], said: str
 ) -> None:
@@ -179,8 +212,12 @@ def test_footers_refuse_a_night_that_is_to_fail(asked: MakeProject) -> None:
 def test_a_doubled_key_holds_the_night(
     project: MakeProject, tmp_path: Path, keys: list[str]
 ) -> None:
-    project(quality__unique_keys=True, quality__max_quarantined=0.5, output__keys=keys,
-            output__passthrough=[])  # fmt: skip
+    project(
+        quality__unique_keys=True,
+        quality__max_quarantined=0.5,
+        output__keys=keys,
+        output__passthrough=[],
+    )
     loaded = config.load("p")
     assert judge(scored(loaded, DAY)).verdict != "hold"
 
@@ -240,9 +277,10 @@ def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_p
     assert "values unexpected" in by_type["expect_column_values_to_match_regex"]
 
     artifacts = mlflow.artifacts.download_artifacts(
-        run_id=judged.mlflow_run_id, dst_path=str(tmp_path / "logged"),
+        run_id=judged.mlflow_run_id,
+        dst_path=str(tmp_path / "logged"),
         tracking_uri=f"sqlite:///{tmp_path / 'var/mlflow/mlflow.db'}",
-    )  # fmt: skip
+    )
     logged = {p.name: p.read_text(encoding="utf-8") for p in Path(artifacts).glob("*.json")}
     assert {"profile.json", "judgement.json", "drift.json"} <= logged.keys()
     assert not [name for name, text in logged.items() if "topsecret" in text]

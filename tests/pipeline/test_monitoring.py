@@ -65,8 +65,11 @@ def test_a_night_whose_points_nothing_confirms_is_one_point_when_it_is_corrected
     night_of(loaded, DAYS[0])
     with pytest.MonkeyPatch.context() as patch:
         for request in ("set_tag", "log_batch"):  # after the points: what says that they are there
-            _failing(patch, request, lambda said: f"nocturne.night.{DAYS[1]}" in said
-                     and "begun" not in said)  # fmt: skip
+            _failing(
+                patch,
+                request,
+                lambda said: f"nocturne.night.{DAYS[1]}" in said and "begun" not in said,
+            )
         night_of(loaded, DAYS[1])
     assert "is not in the monitoring run yet" in capsys.readouterr().err
     _correct(tmp_path, DAYS[1])
@@ -98,8 +101,15 @@ def _next_version(root: Path) -> None:
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in (50, 51)])
     labels = [f"2023-12-{1 + i // 600:02d}" for i in range(len(data))]
-    log_torch_model(Small(), ENCODING, data, name="small", partitions=labels,
-                    registered_model_name="small", alias="champion")  # fmt: skip
+    log_torch_model(
+        Small(),
+        ENCODING,
+        data,
+        name="small",
+        partitions=labels,
+        registered_model_name="small",
+        alias="champion",
+    )
 
 
 def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alone(

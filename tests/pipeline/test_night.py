@@ -173,8 +173,9 @@ def test_too_many_bad_rows_hold_the_night_until_somebody_approves(project: Proje
         approve_held(loaded, partition, "ada")
 
 
-@pytest.mark.parametrize(("on_failure", "outcome"), [("hold", "held"), ("warn", "published"),
-                                                     ("fail", "failed")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("on_failure", "outcome"), [("hold", "held"), ("warn", "published"), ("fail", "failed")]
+)
 def test_a_failed_expectation_does_what_the_yaml_says(
     project: Project, on_failure: str, outcome: str
 ) -> None:
@@ -361,10 +362,13 @@ def test_a_held_run_does_not_pass_the_gate(project: Project) -> None:
     ("layout", "key", "folder"),
     [
         ({}, "2024-01-01", ""),
-        ({"region": "eu", "ds": "%Y%m%d", "hour": "%H"}, "2024-01-01T05",
-         "region=eu/ds=20240101/hour=05"),
+        (
+            {"region": "eu", "ds": "%Y%m%d", "hour": "%H"},
+            "2024-01-01T05",
+            "region=eu/ds=20240101/hour=05",
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_layouts_are_published_where_they_belong(
     project: Project, layout: dict[str, str], key: str, folder: str
 ) -> None:
@@ -523,5 +527,12 @@ def test_the_seconds_of_a_range_are_told_by_step(project: Project) -> None:
     loaded, watch = project(), Stopwatch()
     nights = list(config.span(loaded.pipeline.input.partition, "2024-01-01", "2024-01-02"))
     score_range(loaded, nights, force=False, dry_run=False, say=lambda _: None, watch=watch)
-    assert list(watch.seconds) == ["prepare", "score", "check", "drift", "report", "mlflow",
-                                   "publish"]  # fmt: skip
+    assert list(watch.seconds) == [
+        "prepare",
+        "score",
+        "check",
+        "drift",
+        "report",
+        "mlflow",
+        "publish",
+    ]

@@ -110,9 +110,14 @@ def test_nights_of_another_model_are_not_compared_with(
     data = pa.concat_tables([sample(600, 50), sample(600, 51)])
     days = ["2023-12-01"] * 600 + ["2023-12-02"] * 600
     log_torch_model(
-        Small(), ENCODING, data, name="small", partitions=days, registered_model_name="small",
+        Small(),
+        ENCODING,
+        data,
+        name="small",
+        partitions=days,
+        registered_model_name="small",
         alias="champion",
-    )  # fmt: skip
+    )
     judged = judge(scored(config.load("p"), later))
     assert judged.drift.reference.startswith("the model's own training data: the ")
     assert judged.drift.reference.endswith(" were scored by another model")

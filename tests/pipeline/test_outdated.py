@@ -77,7 +77,10 @@ def test_nights_whose_input_is_read_otherwise_since_are_listed_with_their_comman
     assert _asked("--since", DAYS[0], "--to", DAYS[0])[1] == commands[:1]
     *_, last = _asked("--since", DAYS[0], "--json")[1]
     assert [(one["partition"], one["ok"], one["output_version"]) for one in json.loads(last)] == [
-        (DAYS[0], False, 2), (DAYS[1], False, 2), (DAYS[2], True, 2)]  # fmt: skip
+        (DAYS[0], False, 2),
+        (DAYS[1], False, 2),
+        (DAYS[2], True, 2),
+    ]
 
     assert night_of(loaded, DAYS[0]).output_version == 3  # as its command does, without Spark
     assert _asked("--since", DAYS[0])[:2] == (1, commands[1:])
@@ -88,8 +91,9 @@ def test_nights_whose_input_is_read_otherwise_since_are_listed_with_their_comman
 def test_files_that_were_not_scored_or_were_changed_are_named(project: Project) -> None:
     loaded = project()
     path = _input(loaded, DAYS[0])
-    commands = [f"nocturne score p --date {night_of(loaded, DAYS[0]).partition.key} "
-                "--model-version 1"]  # fmt: skip
+    commands = [
+        f"nocturne score p --date {night_of(loaded, DAYS[0]).partition.key} --model-version 1"
+    ]
     os.utime(path)
     assert _asked("--since", DAYS[0])[:2] == (0, [])
     late = shutil.copy(_input(loaded, DAYS[1]), path.with_name("part-1.parquet"))
@@ -146,9 +150,13 @@ def test_a_feature_of_times_in_a_named_zone_is_told(
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--since", DAYS[0], "--date", DAYS[0]), ("--since", DAYS[0], "--replay"),
-     ("--since", "yesterday")],
-)  # fmt: skip
+    [
+        (),
+        ("--since", DAYS[0], "--date", DAYS[0]),
+        ("--since", DAYS[0], "--replay"),
+        ("--since", "yesterday"),
+    ],
+)
 def test_options_that_do_not_fit_are_refused(project: Project, options: tuple[str, ...]) -> None:
     project()
     done = CliRunner().invoke(app, ["verify", "p", *options])

@@ -94,16 +94,20 @@ def test_keys_of_the_partition_are_keys_passthrough_and_a_cast_feature(
     pq.write_table(table.drop_columns(["y"]), folder / "part-0.parquet")
     yaml_ = tmp_path / "conf" / "pipelines" / "p.yaml"
     said = yaml.safe_load(yaml_.read_text())
-    said["input"] |= {"partition": {"y": "3", "ds": "%Y-%m-%d", "hour": "%H"},
-                      "cast": {"y": "double"}}  # fmt: skip
+    said["input"] |= {
+        "partition": {"y": "3", "ds": "%Y-%m-%d", "hour": "%H"},
+        "cast": {"y": "double"},
+    }
     said["output"] = {"path": "out/b", "keys": ["id", "hour"], "passthrough": ["ds", "y"]}
     yaml_.write_text(yaml.safe_dump(said, sort_keys=False))
     night_of(config.load("p"), f"{DAY}T05")
     out = tmp_path / "out" / "b" / "y=3" / f"ds={DAY}" / "hour=05"
     found = pq.read_table(out, partitioning=None).sort_by("id")
     assert [found.schema.field(n).type for n in ("hour", "ds", "y")] == [
-        pa.int32(), pa.date32(), pa.string(),
-    ]  # fmt: skip
+        pa.int32(),
+        pa.date32(),
+        pa.string(),
+    ]
     assert found.select(["hour", "ds", "y"]).slice(0, 1).to_pylist() == [
         {"hour": 5, "ds": dt.date.fromisoformat(DAY), "y": "3"}
     ]
@@ -213,8 +217,9 @@ def test_a_folder_that_got_another_name_is_scored_again(
 def test_a_null_in_a_path_is_a_null_and_as_a_key_quarantined(
     project: MakeProject, tmp_path: Path
 ) -> None:
-    loaded = project(output__keys=["id", "word"], output__passthrough=[],
-                     quality__max_quarantined=0.9)  # fmt: skip
+    loaded = project(
+        output__keys=["id", "word"], output__passthrough=[], quality__max_quarantined=0.9
+    )
     table = _by_word(tmp_path / "data" / f"ds={DAY}")
     manifest = night_of(loaded, DAY)
     assert manifest.rows_quarantined == table["word"].null_count > 0

@@ -31,9 +31,12 @@ PINNED = {"scoring.kernel": "graph", "scoring.micro_batch": 256}
 
 def _score(loaded: Loaded, force: bool = False) -> Night:
     [night] = score_range(
-        loaded, [partition(loaded.pipeline.input.partition, DAY)],
-        force=force, dry_run=False, say=lambda _: None,
-    )  # fmt: skip
+        loaded,
+        [partition(loaded.pipeline.input.partition, DAY)],
+        force=force,
+        dry_run=False,
+        say=lambda _: None,
+    )
     return night
 
 
@@ -177,8 +180,9 @@ def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type
     assert {f.path for f in night.manifest.inputs} == {"part-0.parquet", "words://w.parquet"}
     assert _score(joined).outcome == "unchanged"
 
-    pq.write_table(table.select(["id", "word"]).slice(100),
-                   tmp_path / "words" / f"ds={DAY}" / "w.parquet")  # fmt: skip
+    pq.write_table(
+        table.select(["id", "word"]).slice(100), tmp_path / "words" / f"ds={DAY}" / "w.parquet"
+    )
     again = _published(_score(joined))
     assert 0 < len(again) < len(found), "another table is another run key"
 
@@ -194,10 +198,14 @@ def test_csv_is_read_by_spark(project, tmp_path: Path, typed: bool) -> None:  # 
     pacsv.write_csv(table, folder / "part-0.csv")
     by_csv = config.load(
         "p",
-        overrides={"scoring.reader": "spark", "input.format": "csv", "output.path": "out/csv",
-                   "input.options": {"header": True, "inferSchema": typed},
-                   "input.cast_text": not typed},
-    )  # fmt: skip
+        overrides={
+            "scoring.reader": "spark",
+            "input.format": "csv",
+            "output.path": "out/csv",
+            "input.options": {"header": True, "inferSchema": typed},
+            "input.cast_text": not typed,
+        },
+    )
     found = _published(_score(by_csv))
     scores = dict(zip(map(int, found["id"].to_pylist()), found["score"].to_pylist(), strict=True))
     expected = dict(zip(plain["id"].to_pylist(), plain["score"].to_pylist(), strict=True))
@@ -279,8 +287,14 @@ def test_what_needs_spark_says_so(project) -> None:  # type: ignore[no-untyped-d
         with pytest.raises(ConfigError, match=r"needs scoring\.reader: spark"):
             config.load("p", overrides={key: value})
     with pytest.raises(ConfigError, match="is no partition key; there are ds"):
-        config.load("p", overrides={"scoring.reader": "spark", "input.sql": "SELECT 1",
-                                    "input.tables": {"w": "w/{hour}"}})  # fmt: skip
+        config.load(
+            "p",
+            overrides={
+                "scoring.reader": "spark",
+                "input.sql": "SELECT 1",
+                "input.tables": {"w": "w/{hour}"},
+            },
+        )
 
 
 def test_the_zone_of_a_file_which_spark_forgets_is_no_cast_with_it(project) -> None:  # type: ignore[no-untyped-def]
@@ -323,9 +337,12 @@ def test_input_error_is_what_a_missing_table_gives(project) -> None:  # type: ig
     project()
     loaded = config.load(
         "p",
-        overrides={"scoring.reader": "spark", "input.sql": "SELECT * FROM input JOIN w USING (id)",
-                   "input.tables": {"w": "nowhere"}},
-    )  # fmt: skip
+        overrides={
+            "scoring.reader": "spark",
+            "input.sql": "SELECT * FROM input JOIN w USING (id)",
+            "input.tables": {"w": "nowhere"},
+        },
+    )
     with pytest.raises(InputError, match="nowhere is not there; check input.path and input.tables"):
         prepare(loaded, partition(loaded.pipeline.input.partition, DAY))
 
@@ -345,16 +362,19 @@ def test_both_readers_have_the_same_of_the_files_paths(project, tmp_path: Path) 
     direct = _published(_score(config.load("p", overrides=PINNED)))
     assert set(direct["store"].to_pylist()) == {"007", "a/b", None}
     assert [direct.schema.field(n).type for n in ("word", "store", "ds")] == [
-        pa.string(), pa.string(), pa.date32(),
-    ]  # fmt: skip
+        pa.string(),
+        pa.string(),
+        pa.date32(),
+    ]
     changes = {"scoring.reader": "spark", "output.path": "out/other"}
     found = _published(_score(config.load("p", overrides={**PINNED, **changes})))
     assert found.schema.names == direct.schema.names
     assert found.equals(direct.cast(found.schema))
 
     files = [f"{name}/a.parquet" for name in parts]
-    given = path_columns(partition({"ds": "%Y-%m-%d"}, DAY), {"ds": "%Y-%m-%d"}, files,
-                         ["store", "ds"])  # fmt: skip
+    given = path_columns(
+        partition({"ds": "%Y-%m-%d"}, DAY), {"ds": "%Y-%m-%d"}, files, ["store", "ds"]
+    )
     wanted = ["id", "store", "ds"]
     rows, schema = scan_frame([folder / file for file in files], wanted, {}, given)
     assert schema.types == [pa.int64(), pa.string(), pa.date32()]
@@ -417,8 +437,9 @@ def test_what_has_no_type_is_refused_after_sql_too(project, tmp_path: Path, case
     noted = table.append_column("note", pa.array(["n"] * table.num_rows))
     pq.write_table(noted, folder / "part-0.parquet")
     (tmp_path / "w w").mkdir()
-    pq.write_table(pa.table({"id": table["id"], "x": pa.nulls(table.num_rows)}),
-                   tmp_path / "w w" / "w.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table({"id": table["id"], "x": pa.nulls(table.num_rows)}), tmp_path / "w w" / "w.parquet"
+    )
     sql, said = VOID[case]
     changes = {"scoring.reader": "spark", "input.sql": sql, "input.tables": {"w": "w w"}}
     night = _score(config.load("p", overrides=changes))

@@ -30,8 +30,13 @@ MakeProject = Callable[..., Loaded]
 def test_doubled_keys_that_are_sensitive_are_counted_and_not_named(
     project: MakeProject, tmp_path: Path, sensitive: list[str], said: str
 ) -> None:
-    project(quality__unique_keys=True, quality__max_quarantined=0.5, quality__sensitive=sensitive,
-            output__keys=["word", "id"], output__passthrough=[])  # fmt: skip
+    project(
+        quality__unique_keys=True,
+        quality__max_quarantined=0.5,
+        quality__sensitive=sensitive,
+        output__keys=["word", "id"],
+        output__passthrough=[],
+    )
     folder = tmp_path / "data" / f"ds={DAY}"
     table = pq.read_table(folder / "part-0.parquet", partitioning=None)
     again = table.filter([word == "a" for word in table["word"].to_pylist()]).slice(0, 2)
@@ -51,8 +56,9 @@ def test_doubled_keys_that_are_sensitive_are_counted_and_not_named(
 def test_a_night_that_footers_refuse_says_no_sensitive_extreme(
     project: MakeProject, tmp_path: Path, type_: str, bound: str, word: str
 ) -> None:
-    loaded = project(quality__input_suite="i.yaml", quality__on_failure="fail",
-                     quality__sensitive=["y"])  # fmt: skip
+    loaded = project(
+        quality__input_suite="i.yaml", quality__on_failure="fail", quality__sensitive=["y"]
+    )
     limit = {"max_value": -100, "min_value": 100}[bound]
     asked = {"type": f"expect_column_{type_}", "kwargs": {"column": "y", bound: limit}}
     text = yaml.safe_dump({"name": "i", "expectations": [asked]})

@@ -29,16 +29,34 @@ def _nocturne(
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(("SPARK_", "PYSPARK_"))}
     return subprocess.run(
         [*before, sys.executable, "-m", "nocturne.cli", *arguments],
-        capture_output=True, text=True, check=False, timeout=900, env={**inherited, **environ},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+        env={**inherited, **environ},
+    )
 
 
 def _strange() -> tuple[str, ...]:
     """Starts a command under a host name that does not resolve and a user without a name."""
-    command = ("unshare", "--uts", "sh", "-c", 'hostname nowhere-x && exec "$@"', "sh",
-               "setpriv", "--reuid", UID, "--regid", UID, "--clear-groups",
-               "--inh-caps", "+dac_read_search",  # pytest's folders, and Python's, may be root's
-               "--ambient-caps", "+dac_read_search")  # fmt: skip
+    command = (
+        "unshare",
+        "--uts",
+        "sh",
+        "-c",
+        'hostname nowhere-x && exec "$@"',
+        "sh",
+        "setpriv",
+        "--reuid",
+        UID,
+        "--regid",
+        UID,
+        "--clear-groups",
+        "--inh-caps",
+        "+dac_read_search",  # pytest's folders, and Python's, may be root's
+        "--ambient-caps",
+        "+dac_read_search",
+    )
     reads = "import os, mlflow; assert os.access(mlflow.__path__[0], os.R_OK)"
     try:
         subprocess.run([*command, sys.executable, "-c", reads], check=True, capture_output=True)
@@ -61,9 +79,12 @@ def test_a_night_is_published_on_the_strangest_of_machines(
     for path in (root, *root.rglob("*")):
         os.chown(path, int(UID), int(UID))
     strange = {
-        "LC_ALL": "C", "HOME": "/nonexistent", "SPARK_HOME": str(theirs),
-        "PYSPARK_PYTHON": "/usr/bin/python3", "PYSPARK_DRIVER_PYTHON": "jupyter",
-    }  # fmt: skip
+        "LC_ALL": "C",
+        "HOME": "/nonexistent",
+        "SPARK_HOME": str(theirs),
+        "PYSPARK_PYTHON": "/usr/bin/python3",
+        "PYSPARK_DRIVER_PYTHON": "jupyter",
+    }
 
     scored = _nocturne("score", "p", "--date", DAYS[0], "--json", before=before, **strange)
     assert scored.returncode == 0, scored.stderr
@@ -91,8 +112,9 @@ def test_what_never_can_start_is_terminal_and_said(project: Project) -> None:
     said = scored.stderr.splitlines()
     assert any(
         line.startswith("nocturne: Spark can't start: Java does not take its options")
-        and "/nowhere.jar" in line for line in said
-    ), scored.stderr  # fmt: skip
+        and "/nowhere.jar" in line
+        for line in said
+    ), scored.stderr
 
     doctor = _nocturne("doctor", "--json")
     assert doctor.returncode == 1

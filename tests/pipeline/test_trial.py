@@ -66,9 +66,12 @@ def stranger(project: Callable[..., config.Loaded]) -> Stranger:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mlflow.pyfunc.log_model(
-                name="s", python_model=Model(predict), registered_model_name="s",
-                signature=infer_signature(FRAME, predictions), pip_requirements=[],
-            )  # fmt: skip
+                name="s",
+                python_model=Model(predict),
+                registered_model_name="s",
+                signature=infer_signature(FRAME, predictions),
+                pip_requirements=[],
+            )
         folder = loaded.home / "tables" / "s" / f"ds={DAY}"
         folder.mkdir(parents=True)
         a = np.linspace(0, 1, 300)
@@ -174,8 +177,9 @@ def test_an_encoding_spec_names_one_output_of_two_that_come(
     client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id=experiment_id(client, f"t-{loaded.home.name}"))
     both = Encoding(ENCODING.inputs, (OutputSpec("one"), OutputSpec("other")))
-    info = log_torch_model(Two(), both, sample(100), name="two", registered_model_name="two",
-                           alias="champion")  # fmt: skip
+    info = log_torch_model(
+        Two(), both, sample(100), name="two", registered_model_name="two", alias="champion"
+    )
     assert info is not None
     ref = scored(loaded, DAY).model
     asked = Asked(ref, ENCODING, spec=True, firm=False, told={}, device="cpu", seconds=60.0)
@@ -218,9 +222,15 @@ def test_keys_of_runs_before_an_output_could_be_null_are_the_same() -> None:
 
     said = json.loads(ENCODING.to_json())
     assert said["outputs"] == [
-        {"labels": [], "length": 0, "name": "score", "post": "sigmoid", "source": "",
-         "type": "float32"}
-    ]  # fmt: skip
+        {
+            "labels": [],
+            "length": 0,
+            "name": "score",
+            "post": "sigmoid",
+            "source": "",
+            "type": "float32",
+        }
+    ]
     assert Encoding.of(said) == ENCODING
 
 

@@ -73,25 +73,40 @@ def test_a_night_of_odd_types_is_published_once_its_casts_are_said(
 FAR = 253_402_300_800  # seconds to the year 10000
 _TIMES = [
     {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "day"}},
-    {"type": "expect_column_max_to_be_between",
-     "kwargs": {"column": "at", "max_value": "2030-01-01"}},
-    {"type": "expect_column_max_to_be_between",
-     "kwargs": {"column": "at", "min_value": "2000-01-01"}},
-    {"type": "expect_column_min_to_be_between",
-     "kwargs": {"column": "zoned", "max_value": "2000-01-01T00:00:00+00:00"}},
-    {"type": "expect_column_values_to_be_between",
-     "kwargs": {"column": "zoned", "max_value": "2030-01-01T00:00:00+00:00"}},
-    {"type": "expect_column_unique_value_count_to_be_between",
-     "kwargs": {"column": "at", "min_value": 4, "max_value": 4}},
-]  # fmt: skip
+    {
+        "type": "expect_column_max_to_be_between",
+        "kwargs": {"column": "at", "max_value": "2030-01-01"},
+    },
+    {
+        "type": "expect_column_max_to_be_between",
+        "kwargs": {"column": "at", "min_value": "2000-01-01"},
+    },
+    {
+        "type": "expect_column_min_to_be_between",
+        "kwargs": {"column": "zoned", "max_value": "2000-01-01T00:00:00+00:00"},
+    },
+    {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "zoned", "max_value": "2030-01-01T00:00:00+00:00"},
+    },
+    {
+        "type": "expect_column_unique_value_count_to_be_between",
+        "kwargs": {"column": "at", "min_value": 4, "max_value": 4},
+    },
+]
 
 
 def test_times_beyond_the_years_that_python_has_are_scored_checked_and_shown(
     project: Callable[..., config.Loaded], tmp_path: Path
 ) -> None:
-    project(output__keys=["id", "day", "at"], output__passthrough=["zoned"],
-            quality__input_suite="i.yaml", quality__on_failure="hold",
-            quality__unique_keys=True, quality__max_quarantined=0.1)  # fmt: skip
+    project(
+        output__keys=["id", "day", "at"],
+        output__passthrough=["zoned"],
+        quality__input_suite="i.yaml",
+        quality__on_failure="hold",
+        quality__unique_keys=True,
+        quality__max_quarantined=0.1,
+    )
     text = yaml.safe_dump({"name": "times", "expectations": _TIMES})
     (tmp_path / "conf" / "expectations" / "i.yaml").write_text(text)
     path = tmp_path / "data" / f"ds={DAY}" / "part-0.parquet"

@@ -83,9 +83,12 @@ def hours(registry: Path) -> str:
     at = pd.DataFrame({"at": pd.to_datetime(["2026-01-01 03:00"])})
     signature = mlflow.models.infer_signature(at, pd.Series([3.0]))
     mlflow.pyfunc.log_model(
-        name="hours", python_model=Hours(), signature=signature, registered_model_name="hours",
+        name="hours",
+        python_model=Hours(),
+        signature=signature,
+        registered_model_name="hours",
         pip_requirements=[],
-    )  # fmt: skip
+    )
     return uri
 
 
@@ -137,9 +140,12 @@ def test_a_model_without_named_columns_takes_those_that_are_said(spark, registry
     array = np.array([[1.0, 2.0], [3.0, 4.0]])
     signature = mlflow.models.infer_signature(array, array[:, 0], params={"weights": [1.0, 1.0]})
     mlflow.pyfunc.log_model(
-        name="weighted", python_model=Weighted(), signature=signature, pip_requirements=[],
+        name="weighted",
+        python_model=Weighted(),
+        signature=signature,
+        pip_requirements=[],
         registered_model_name="weighted",
-    )  # fmt: skip
+    )
     told = {"inputs": ["y", "x"], "params": {"weights": [10.0, 1.0]}}
     udf = score_udf(spark, "models:/weighted/1", tracking_uri=uri, allow_pickle=True, **told)
     table = spark.createDataFrame(pa.table({"x": [1.0, 2.0], "y": [3.0, 4.0]}))
@@ -174,9 +180,12 @@ def odd(registry: Path) -> str:
     signature = mlflow.models.infer_signature(pd.DataFrame({"a.`x`": [1.0]}))
     for kind in (Odd, LacksWhenLoaded, LacksLater):
         mlflow.pyfunc.log_model(
-            name=kind.__name__, python_model=kind(), signature=signature,
-            registered_model_name=kind.__name__, pip_requirements=["nocturne-has-none==1.0"],
-        )  # fmt: skip
+            name=kind.__name__,
+            python_model=kind(),
+            signature=signature,
+            registered_model_name=kind.__name__,
+            pip_requirements=["nocturne-has-none==1.0"],
+        )
     return uri
 
 
@@ -265,27 +274,45 @@ MOMENT = dt.datetime(2024, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))
 @pytest.mark.parametrize(
     ("model", "said", "told"),
     [
-        (_Gives("x"), {"p": "double"},
-         "returned what is string for the output 'p', which is said to be double: not one of the "
-         r"first rows fits.*outputs=\{'p': 'string'\}$"),
+        (
+            _Gives("x"),
+            {"p": "double"},
+            "returned what is string for the output 'p', which is said to be double: not one of "
+            r"the first rows fits.*outputs=\{'p': 'string'\}$",
+        ),
         (_Begins("x"), {"p": "double"}, r"outputs=\{'p': 'string'\}$"),
         (_Gives(0.4), {"p": "long"}, r"outputs=\{'p': 'double'\}$"),
         (_Gives(MOMENT), {"p": "double"}, r"outputs=\{'p': 'datetime'\}$"),
-        (_Gives(1.0, "x"), {"p": "double", "q": "double"},
-         r"outputs=\{'p': 'double', 'q': 'string'\}$"),
-        (_Gives(np.datetime64("2024-01-01T00:00:00.000000001")), {"p": "datetime"},
-         "digits beyond microseconds"),
-        (_Gives(1.0, 2.0), {"p": "double"},
-         r"returned 2 outputs, and 1 are declared.*"
-         r"outputs=\{'prediction_0': 'double', 'prediction_1': 'double'\}$"),
-        (_Gives(1.0, "x", names=("a", "b")), {"p": "double"},
-         r"outputs=\{'a': 'double', 'b': 'string'\}$"),
-        (_Gives(1.0, "x", names=("a", "b")), {"a": "double", "c": "double"},
-         r"outputs=\{'a': 'double', 'b': 'string'\}$"),
+        (
+            _Gives(1.0, "x"),
+            {"p": "double", "q": "double"},
+            r"outputs=\{'p': 'double', 'q': 'string'\}$",
+        ),
+        (
+            _Gives(np.datetime64("2024-01-01T00:00:00.000000001")),
+            {"p": "datetime"},
+            "digits beyond microseconds",
+        ),
+        (
+            _Gives(1.0, 2.0),
+            {"p": "double"},
+            r"returned 2 outputs, and 1 are declared.*"
+            r"outputs=\{'prediction_0': 'double', 'prediction_1': 'double'\}$",
+        ),
+        (
+            _Gives(1.0, "x", names=("a", "b")),
+            {"p": "double"},
+            r"outputs=\{'a': 'double', 'b': 'string'\}$",
+        ),
+        (
+            _Gives(1.0, "x", names=("a", "b")),
+            {"a": "double", "c": "double"},
+            r"outputs=\{'a': 'double', 'b': 'string'\}$",
+        ),
         (_Gives([1.0, 2.0]), {"p": "double"}, r"outputs=\{'p': 'double\[2\]'\}$"),
         (_Gives([1.0, 2.0]), {"p": "double[3]"}, r"outputs=\{'p': 'double\[2\]'\}$"),
     ],
-)  # fmt: skip
+)
 def test_columns_of_nulls_alone_are_no_answer(
     monkeypatch: pytest.MonkeyPatch, model: Any, said: dict[str, str], told: str
 ) -> None:

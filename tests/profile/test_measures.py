@@ -30,7 +30,10 @@ def test_the_extremes_of_times_are_those_of_all_batches() -> None:
         measurer.update(pa.record_batch({"t": values}))
     found = measurer.result()[measure.key]
     assert (found.rows, found.minimum, found.maximum) == (
-        3, "2024-01-01T00:00:00", "2024-01-03T00:00:00")  # fmt: skip
+        3,
+        "2024-01-01T00:00:00",
+        "2024-01-03T00:00:00",
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,14 +61,18 @@ def test_zero_and_minus_zero_are_one_value() -> None:
 
 
 def test_the_extremes_of_times_are_instants_where_an_hour_comes_twice() -> None:
-    times = [dt.datetime(2024, 10, 27, 0, 45, tzinfo=dt.UTC),
-             dt.datetime(2024, 10, 27, 1, 15, tzinfo=dt.UTC)]  # fmt: skip
+    times = [
+        dt.datetime(2024, 10, 27, 0, 45, tzinfo=dt.UTC),
+        dt.datetime(2024, 10, 27, 1, 15, tzinfo=dt.UTC),
+    ]
     column = pa.array(times, pa.timestamp("us", "Europe/Berlin"))
     for ends in ((0, 1), (1, 0)):
         batches = [pa.record_batch({"t": column.slice(i, 1)}) for i in ends]
         found = _counted(Measure("moments", ("t",)), *batches)
         assert (found.minimum, found.maximum) == (
-            "2024-10-27T02:45:00+02:00", "2024-10-27T02:15:00+01:00")  # fmt: skip
+            "2024-10-27T02:45:00+02:00",
+            "2024-10-27T02:15:00+01:00",
+        )
 
 
 def test_the_extremes_of_times_are_told_apart_to_the_nanosecond() -> None:
@@ -73,7 +80,9 @@ def test_the_extremes_of_times_are_told_apart_to_the_nanosecond() -> None:
     batches = [pa.record_batch({"t": column.slice(i, 1)}) for i in range(4)]
     found = _counted(Measure("moments", ("t",)), *batches)
     assert (found.minimum, found.maximum) == (
-        "1970-01-01T00:00:00+00:00", "1970-01-01T00:00:00.000001001+00:00")  # fmt: skip
+        "1970-01-01T00:00:00+00:00",
+        "1970-01-01T00:00:00.000001001+00:00",
+    )
 
 
 NEAR = st.lists(st.integers(-1000, 1000), min_size=2, max_size=30)

@@ -14,15 +14,38 @@ import pytest
 from nocturne.profile import Measurer
 from nocturne.records import Measure
 
-SIGNS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
-         ">": operator.gt, ">=": operator.ge}  # fmt: skip
+SIGNS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 INTEGERS = [
     pa.array([0, 1, -1, 2**60, 2**53 + 1, 2**63 - 1, -(2**63)]),
     pa.array([0, 1, 2**63 + 5, 2**64 - 1], pa.uint64()),
     pa.array([0, 1, 127, -128], pa.int8()),
 ]
-VALUES = [0, 1, 0.5, -0.5, 1.0, 2**53, float(2**53), 2**60, 2**63 + 5, 2**64, -(2**63) - 1, -1,
-          1e300, math.inf, -math.inf, 126.5, 128]  # fmt: skip
+VALUES = [
+    0,
+    1,
+    0.5,
+    -0.5,
+    1.0,
+    2**53,
+    float(2**53),
+    2**60,
+    2**63 + 5,
+    2**64,
+    -(2**63) - 1,
+    -1,
+    1e300,
+    math.inf,
+    -math.inf,
+    126.5,
+    128,
+]
 
 
 def _unexpected(rule: str, args: dict[str, Any], **columns: pa.Array) -> int:
@@ -39,8 +62,12 @@ def _unexpected(rule: str, args: dict[str, Any], **columns: pa.Array) -> int:
 def test_integers_are_compared_exactly_whatever_the_bound(column: pa.Array, value: float) -> None:
     known = column.to_pylist()
     for sign, compare in SIGNS.items():
-        condition = {"type": "comparison", "column": {"name": "x"}, "operator": sign,
-                     "parameter": value}  # fmt: skip
+        condition = {
+            "type": "comparison",
+            "column": {"name": "x"},
+            "operator": sign,
+            "parameter": value,
+        }
         measure = Measure("rows", condition=condition)
         measurer = Measurer([measure])
         measurer.update(pa.record_batch({"x": column}))

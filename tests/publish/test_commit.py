@@ -25,18 +25,38 @@ def _manifest(run: Run, results: list[SplitResult]):  # type: ignore[no-untyped-
 
     def make(number: int, replaces: str | None) -> Manifest:
         return Manifest(
-            format=STATE_FORMAT, id=publish.manifest_id(number, run.run_key), number=number,
-            pipeline=run.pipeline, partition=run.partition, run_key=run.run_key,
-            content_key=run.content_key, replaces=replaces,
-            published="2024-01-02T00:00:00+00:00", model=run.model, encoding_sha256="",
-            pinned=run.pinned, config_digest="", environment={}, input_dir=run.input_dir,
-            inputs=run.files, outputs=tuple(outputs), quarantine=tuple(quarantine),
+            format=STATE_FORMAT,
+            id=publish.manifest_id(number, run.run_key),
+            number=number,
+            pipeline=run.pipeline,
+            partition=run.partition,
+            run_key=run.run_key,
+            content_key=run.content_key,
+            replaces=replaces,
+            published="2024-01-02T00:00:00+00:00",
+            model=run.model,
+            encoding_sha256="",
+            pinned=run.pinned,
+            config_digest="",
+            environment={},
+            input_dir=run.input_dir,
+            inputs=run.files,
+            outputs=tuple(outputs),
+            quarantine=tuple(quarantine),
             rows_in=sum(r.rows_in for r in results),
             rows_published=sum(r.rows_out for r in results),
-            rows_quarantined=sum(r.quarantined for r in results), verdict="ok", reasons=(),
-            quality_verdict="ok", drift_verdict="ok", drift=(), score_summary={}, report=None,
-            mlflow_run_id=None, approved_by=None, seconds={},
-        )  # fmt: skip
+            rows_quarantined=sum(r.quarantined for r in results),
+            verdict="ok",
+            reasons=(),
+            quality_verdict="ok",
+            drift_verdict="ok",
+            drift=(),
+            score_summary={},
+            report=None,
+            mlflow_run_id=None,
+            approved_by=None,
+            seconds={},
+        )
 
     return make
 

@@ -69,50 +69,74 @@ def test_answers_come_in_the_suites_order_though_failures_come_first_from_gx(
 
 WORDS: dict[str, tuple[Check, bool, str, str]] = {
     "a failed row check": (
-        ("expect_column_values_to_be_between", {"column": "count", "max_value": 5}), False,
+        ("expect_column_values_to_be_between", {"column": "count", "max_value": 5}),
+        False,
         "2 of 3 (66.67%) values unexpected, such as 9; 1 null",
         "count values must be less than or equal to 5.",
     ),
     "NaN is null": (
-        ("expect_column_values_to_not_be_null", {"column": "x"}), False,
-        "2 of 4 (50.00%) values unexpected", "x values must never be null.",
+        ("expect_column_values_to_not_be_null", {"column": "x"}),
+        False,
+        "2 of 4 (50.00%) values unexpected",
+        "x values must never be null.",
     ),
     "a measure": (
-        ("expect_column_max_to_be_between", {"column": "id", "max_value": 3}), False,
-        "4", "id maximum value must be less than or equal to 3.",
+        ("expect_column_max_to_be_between", {"column": "id", "max_value": 3}),
+        False,
+        "4",
+        "id maximum value must be less than or equal to 3.",
     ),
     "columns": (
-        ("expect_table_columns_to_match_set", {"column_set": ["id", "gone"]}), False,
+        ("expect_table_columns_to_match_set", {"column_set": ["id", "gone"]}),
+        False,
         "unexpected: count, local, when, word, x; missing: gone",
         "Must have exactly these columns (in any order): id gone",
     ),
     "a quantile, on which GX's checkpoint fails under numpy 2": (
-        ("expect_column_quantile_values_to_be_between",
-         {"column": "id", "quantile_ranges": {"quantiles": [0.5], "value_ranges": [[0, 4]]}}),
-        True, "3", "column=id, quantile_ranges={quantiles: 0.5, value_ranges: 0, 4}",
+        (
+            "expect_column_quantile_values_to_be_between",
+            {"column": "id", "quantile_ranges": {"quantiles": [0.5], "value_ranges": [[0, 4]]}},
+        ),
+        True,
+        "3",
+        "column=id, quantile_ranges={quantiles: 0.5, value_ranges: 0, 4}",
     ),
     "a date against moments with a zone": (
         ("expect_column_values_to_be_between", {"column": "when", "min_value": "2013-04-01"}),
-        True, "0 of 4 values unexpected",
+        True,
+        "0 of 4 values unexpected",
         "when values must be greater than or equal to 2013-04-01T00:00:00+00:00.",
     ),
     "a date against moments without one": (
         ("expect_column_values_to_be_between", {"column": "local", "max_value": "2013-04-02"}),
-        True, "0 of 4 values unexpected",
+        True,
+        "0 of 4 values unexpected",
         "local values must be less than or equal to 2013-04-02T00:00:00.",
     ),
     "keys": (
-        ("expect_compound_columns_to_be_unique", {"column_list": ["count", "x"]}), True,
+        ("expect_compound_columns_to_be_unique", {"column_list": ["count", "x"]}),
+        True,
         "0 of 3 values unexpected; 1 null",
         "Values for given compound columns must be unique together: count x",
     ),
     "a condition": (
-        ("expect_column_values_to_not_be_null", {"column": "word", "row_condition": {
-            "type": "comparison", "column": {"name": "id"}, "operator": "<", "parameter": 4}}),
-        True, "0 of 3 values unexpected",
+        (
+            "expect_column_values_to_not_be_null",
+            {
+                "column": "word",
+                "row_condition": {
+                    "type": "comparison",
+                    "column": {"name": "id"},
+                    "operator": "<",
+                    "parameter": 4,
+                },
+            },
+        ),
+        True,
+        "0 of 3 values unexpected",
         "If id < 4, then word values must never be null.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -138,11 +162,13 @@ def test_an_expectation_that_raises_through_costs_the_others_nothing(tmp_path: P
         tmp_path,
         [
             ("expect_column_values_to_not_be_null", {"column": "id"}),
-            ("expect_column_kl_divergence_to_be_less_than",
-             {"column": "word", "threshold": 0.1, "partition_object": {}}),
+            (
+                "expect_column_kl_divergence_to_be_less_than",
+                {"column": "word", "threshold": 0.1, "partition_object": {}},
+            ),
         ],
         docs=tmp_path / "docs",
-    )  # fmt: skip
+    )
     assert [e.success for e in result.expectations] == [True, False]
     assert "Invalid partition_object provided" in result.expectations[1].detail
 
@@ -197,17 +223,24 @@ def test_data_docs_show_both_suites_and_nothing_from_the_data_becomes_markup(
         ("expect_column_distinct_values_to_be_in_set", {"column": "word", "value_set": ["a"]}),
         ("expect_column_most_common_value_to_be_in_set", {"column": "word", "value_set": [EVIL]}),
         ("expect_column_mean_to_be_between", {"column": "word", "min_value": 1}),
-        ("expect_column_kl_divergence_to_be_less_than",
-         {"column": "word", "threshold": 0.1,
-          "partition_object": {"values": ["a", "b"], "weights": [0.5, 0.5]}}),
-    ]  # fmt: skip
+        (
+            "expect_column_kl_divergence_to_be_less_than",
+            {
+                "column": "word",
+                "threshold": 0.1,
+                "partition_object": {"values": ["a", "b"], "weights": [0.5, 0.5]},
+            },
+        ),
+    ]
     ask(tmp_path, checks, docs=docs)
     result = ask(tmp_path, checks, docs=docs)
     assert result.data_docs == str(docs / "index.html")
     pages = list(docs.rglob("*.html"))
     assert sorted(p.relative_to(docs).parts[0] for p in pages) == [
-        "expectations", "index.html", "validations",
-    ]  # fmt: skip
+        "expectations",
+        "index.html",
+        "validations",
+    ]
     assert not [p for p in pages if "<script>alert" in p.read_text(encoding="utf-8")]
     assert sum(p.stat().st_size for p in docs.rglob("*") if p.is_file()) < 1_500_000
     assert [p.name for p in docs.parent.iterdir()] == ["data_docs"]
@@ -256,8 +289,16 @@ def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
     from nocturne.stopwatch import Stopwatch
 
     path = tmp_path / "suite.yaml"
-    path.write_text(yaml.safe_dump({"name": "demo", "expectations": [
-        {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}]}))  # fmt: skip
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "demo",
+                "expectations": [
+                    {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}
+                ],
+            }
+        )
+    )
     pq.write_table(TABLE, tmp_path / "part.parquet")
     suites = {"input": Asked(path, files=(tmp_path / "part.parquet",))}
     for docs, names in ((None, ["check"]), (tmp_path / "docs", ["check", "docs"])):
@@ -299,13 +340,20 @@ def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -
         ("expect_table_columns_to_match_set", {"column_set": [*words, COMMENT]}),
         ("expect_column_to_exist", {"column": ENDS}),
         ("expect_column_most_common_value_to_be_in_set", {"column": QUOTES, "value_set": words}),
-        ("expect_column_kl_divergence_to_be_less_than",
-         {"column": QUOTES, "threshold": 0.1,
-          "partition_object": {"values": ["a", IMAGE], "weights": [0.5, 0.5]}}),
-    ]  # fmt: skip
+        (
+            "expect_column_kl_divergence_to_be_less_than",
+            {
+                "column": QUOTES,
+                "threshold": 0.1,
+                "partition_object": {"values": ["a", IMAGE], "weights": [0.5, 0.5]},
+            },
+        ),
+    ]
     notes = {"format": "markdown", "content": [IMAGE, "[x](javascript:EVIL())"]}
-    expectations = [{"type": type_, "kwargs": kwargs, "meta": {"notes": notes, IMAGE: IMAGE},
-                     "notes": IMAGE} for type_, kwargs in checks]  # fmt: skip
+    expectations = [
+        {"type": type_, "kwargs": kwargs, "meta": {"notes": notes, IMAGE: IMAGE}, "notes": IMAGE}
+        for type_, kwargs in checks
+    ]
     expectations[0]["description"] = f"{IMAGE} $column"
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"name": IMAGE, "expectations": expectations}))
@@ -321,7 +369,8 @@ def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -
 
 
 def test_columns_that_are_in_other_places_are_named(tmp_path: Path) -> None:
-    told = answer(tmp_path, "expect_table_columns_to_match_ordered_list",
-                  column_list=TABLE.column_names[::-1])  # fmt: skip
+    told = answer(
+        tmp_path, "expect_table_columns_to_match_ordered_list", column_list=TABLE.column_names[::-1]
+    )
     assert not told.success
     assert "Expected Column Position: 0" in told.observed

@@ -24,8 +24,11 @@ def test_integers_and_booleans_with_nulls_stay_what_they_are(tmp_path: Path) -> 
     table = pa.table({"big": [BIG, None], "flag": [True, None], "all": [1, 2], "x": [0.5, None]})
     frame, schema = read_frame([write(tmp_path, "a.parquet", table)], table.column_names)
     assert {n: str(t) for n, t in frame.dtypes.items()} == {
-        "big": "Int64", "flag": "boolean", "all": "int64", "x": "float64",
-    }  # fmt: skip
+        "big": "Int64",
+        "flag": "boolean",
+        "all": "int64",
+        "x": "float64",
+    }
     assert frame["big"][0] == BIG
     assert schema == table.schema
 

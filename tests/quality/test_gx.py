@@ -31,8 +31,10 @@ MEAN = "expect_column_mean_to_be_between"
 def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityResult, str]:
     """The answer, and all text of Data Docs."""
     suite = tmp_path / "s.yaml"
-    suite.write_text(yaml.safe_dump({"name": "s", "expectations": [{"type": type_,
-                     "kwargs": kwargs}]}), encoding="utf-8")  # fmt: skip
+    suite.write_text(
+        yaml.safe_dump({"name": "s", "expectations": [{"type": type_, "kwargs": kwargs}]}),
+        encoding="utf-8",
+    )
     pq.write_table(TABLE, tmp_path / "part.parquet")
     asked = Asked(suite, files=(tmp_path / "part.parquet",), sensitive=("income", "name"))
     result = evaluate({"input": asked}, docs_dir=tmp_path / "docs", title="t")
@@ -47,18 +49,34 @@ def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityR
         ("expect_column_sum_to_be_between", {"column": "name", "min_value": 1}),
         ("expect_column_stdev_to_be_between", {"column": "name", "min_value": 1}),
         ("expect_column_max_to_be_between", {"column": "name", "min_value": 1}),
-        ("expect_column_value_z_scores_to_be_less_than",
-         {"column": "name", "threshold": 1, "double_sided": True}),
+        (
+            "expect_column_value_z_scores_to_be_less_than",
+            {"column": "name", "threshold": 1, "double_sided": True},
+        ),
         ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "x", "column_B": "name"}),
-        (MEAN, {"column": "x", "min_value": 1, "row_condition":
-         {"type": "comparison", "column": {"name": "name"}, "operator": ">", "parameter": 3}}),
+        (
+            MEAN,
+            {
+                "column": "x",
+                "min_value": 1,
+                "row_condition": {
+                    "type": "comparison",
+                    "column": {"name": "name"},
+                    "operator": ">",
+                    "parameter": 3,
+                },
+            },
+        ),
         ("expect_multicolumn_sum_to_equal", {"column_list": ["x", "name"], "sum_total": 1}),
     ],
-)  # fmt: skip
+)
 def test_an_error_about_a_sensitive_column_shows_no_value(
-    tmp_path: Path, type_: str, kwargs: dict[str, Any],
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    type_: str,
+    kwargs: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     result, pages = _asked(tmp_path, type_, kwargs)
     [answer] = result.expectations
     assert not answer.success
@@ -76,13 +94,17 @@ def test_an_error_about_another_column_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("type_", "kwargs"),
     [
-        ("expect_column_quantile_values_to_be_between",
-         {"column": "income", "quantile_ranges": QUANTILES}),
-        ("expect_column_kl_divergence_to_be_less_than",
-         {"column": "name", "threshold": 0.1, "partition_object": WORDS}),
+        (
+            "expect_column_quantile_values_to_be_between",
+            {"column": "income", "quantile_ranges": QUANTILES},
+        ),
+        (
+            "expect_column_kl_divergence_to_be_less_than",
+            {"column": "name", "threshold": 0.1, "partition_object": WORDS},
+        ),
         ("expect_column_most_common_value_to_be_in_set", {"column": "name", "value_set": ["a"]}),
     ],
-)  # fmt: skip
+)
 def test_what_was_observed_of_a_sensitive_column_is_hidden_with_its_details(
     tmp_path: Path, type_: str, kwargs: dict[str, Any]
 ) -> None:
@@ -103,8 +125,9 @@ def _raised(column: str, message: str) -> SimpleNamespace:
 
 def test_an_error_that_several_expectations_share_is_hidden_in_all_of_them() -> None:
     """As Spark gives one where it computes several columns in one go."""
-    answers: Any = SimpleNamespace(results=[_raised("x", SECRET), _raised("name", SECRET),
-                                            _raised("word", "no number")])  # fmt: skip
+    answers: Any = SimpleNamespace(
+        results=[_raised("x", SECRET), _raised("name", SECRET), _raised("word", "no number")]
+    )
     gx.hide(answers, frozenset({"name"}))
     said = [list(words.raised(answer.exception_info)) for answer in answers.results]
     assert said == [["the message is hidden: sensitive"]] * 2 + [["no number"]]

@@ -25,10 +25,19 @@ from nocturne.quality.measuring import EXPECTATIONS, NoMeasure, measures
 
 Expectation = dict[str, Any]
 SCHEMA = pa.schema(
-    [("f", pa.float64()), ("g", pa.float64()), ("s", pa.float32()), ("i", pa.int64()),
-     ("j", pa.int64()), ("b", pa.bool_()), ("w", pa.string()), ("v", pa.string()),
-     ("t", pa.timestamp("us")), ("u", pa.timestamp("us"))]
-)  # fmt: skip
+    [
+        ("f", pa.float64()),
+        ("g", pa.float64()),
+        ("s", pa.float32()),
+        ("i", pa.int64()),
+        ("j", pa.int64()),
+        ("b", pa.bool_()),
+        ("w", pa.string()),
+        ("v", pa.string()),
+        ("t", pa.timestamp("us")),
+        ("u", pa.timestamp("us")),
+    ]
+)
 WORDS = ["a", "ab", "", "Zürich", "x1", "aa"]
 TIMES = [dt.datetime(2024, 1, day, hour) for day in (1, 2, 3) for hour in (0, 12)]
 
@@ -97,16 +106,29 @@ ASKED: list[Expectation] = [
     _one("column_proportion_of_unique_values_to_be_between", column="w", min_value=0.5),
     _one("column_most_common_value_to_be_in_set", column="w", value_set=["a", "ab"]),
     _one("column_pair_values_to_be_equal", column_A="i", column_B="j"),
-    _one("column_pair_values_to_be_equal", column_A="w", column_B="v",
-         ignore_row_if="either_value_is_missing"),
+    _one(
+        "column_pair_values_to_be_equal",
+        column_A="w",
+        column_B="v",
+        ignore_row_if="either_value_is_missing",
+    ),
     _one("column_pair_values_a_to_be_greater_than_b", column_A="f", column_B="g"),
-    _one("column_pair_values_a_to_be_greater_than_b", column_A="t", column_B="u", or_equal=True,
-         ignore_row_if="either_value_is_missing"),
-    _one("column_pair_values_to_be_in_set", column_A="w", column_B="v",
-         value_pairs_set=[["a", "a"], ["ab", None], ["x1", "aa"]]),
+    _one(
+        "column_pair_values_a_to_be_greater_than_b",
+        column_A="t",
+        column_B="u",
+        or_equal=True,
+        ignore_row_if="either_value_is_missing",
+    ),
+    _one(
+        "column_pair_values_to_be_in_set",
+        column_A="w",
+        column_B="v",
+        value_pairs_set=[["a", "a"], ["ab", None], ["x1", "aa"]],
+    ),
     _one("multicolumn_sum_to_equal", column_list=["i", "j"], sum_total=2),
     _one("select_column_values_to_be_unique_within_record", column_list=["i", "j"]),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +200,18 @@ def tables(draw: st.DrawFn) -> pa.Table:
     rows = draw(st.sampled_from([0, 1, 5, 12, 30]))
     number = st.sampled_from([-3.0, -1.0, 0.0, 0.1, 0.3, 1.5, 2.0, 100.0, float("nan")])
     whole = st.integers(-2, 4)
-    kinds = {"f": number, "g": number, "s": number, "i": whole, "j": whole, "b": st.booleans(),
-             "w": st.sampled_from(WORDS), "v": st.sampled_from(WORDS),
-             "t": st.sampled_from(TIMES), "u": st.sampled_from(TIMES)}  # fmt: skip
+    kinds = {
+        "f": number,
+        "g": number,
+        "s": number,
+        "i": whole,
+        "j": whole,
+        "b": st.booleans(),
+        "w": st.sampled_from(WORDS),
+        "v": st.sampled_from(WORDS),
+        "t": st.sampled_from(TIMES),
+        "u": st.sampled_from(TIMES),
+    }
     columns = {
         name: draw(_column(values, rows, draw(st.sampled_from(["none", "some", "some", "all"]))))
         for name, values in kinds.items()
@@ -201,8 +232,14 @@ def test_it_answers_as_pandas_does(
     for one, other in zip(found, expected, strict=True):
         raised = other.exception_info.get("raised_exception", True)
         assert not one.exception_info.get("raised_exception", True), one.exception_info
-        keys = ("observed_value", "element_count", "missing_count", "unexpected_count",
-                "partial_unexpected_list", "unexpected_percent")  # fmt: skip
+        keys = (
+            "observed_value",
+            "element_count",
+            "missing_count",
+            "unexpected_count",
+            "partial_unexpected_list",
+            "unexpected_percent",
+        )
         pair = [{k: r.result.get(k) for k in keys} for r in (one, other)]
         if not raised and (bool(one.success) != bool(other.success) or not _same(*pair)):
             wrong.append((one.expectation_config.to_domain_obj(), one.success, other.success, pair))
@@ -223,13 +260,19 @@ def test_every_expectation_is_asked() -> None:
 
 SIX = pa.table(
     {
-        "f": [1.0, 2.0, 3.0, None, math.nan, 4.0], "g": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
-        "s": [0.5] * 6, "i": [0, 1, 2, 3, 4, 5], "j": [2, 3, 4, 5, 6, 7], "b": [True] * 6,
-        "w": ["a", "ab", "aa", "x1", None, "a"], "v": ["a", "ab", "aa", "x1", None, "b"],
-        "t": [None] * 6, "u": TIMES,
+        "f": [1.0, 2.0, 3.0, None, math.nan, 4.0],
+        "g": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        "s": [0.5] * 6,
+        "i": [0, 1, 2, 3, 4, 5],
+        "j": [2, 3, 4, 5, 6, 7],
+        "b": [True] * 6,
+        "w": ["a", "ab", "aa", "x1", None, "a"],
+        "v": ["a", "ab", "aa", "x1", None, "b"],
+        "t": [None] * 6,
+        "u": TIMES,
     },
     schema=SCHEMA,
-)  # fmt: skip
+)
 PASSES_AND_FAILS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "table_row_count_to_be_between": ({"min_value": 6}, {"max_value": 5}),
     "table_row_count_to_equal": ({"value": 6}, {"value": 5}),
@@ -237,70 +280,120 @@ PASSES_AND_FAILS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "table_column_count_to_be_between": ({"min_value": 10}, {"min_value": 11}),
     "table_column_count_to_equal": ({"value": 10}, {"value": 9}),
     "table_columns_to_match_ordered_list": (
-        {"column_list": SCHEMA.names}, {"column_list": SCHEMA.names[::-1]}),
+        {"column_list": SCHEMA.names},
+        {"column_list": SCHEMA.names[::-1]},
+    ),
     "table_columns_to_match_set": (
-        {"column_set": SCHEMA.names[::-1]}, {"column_set": ["f", "nowhere"]}),
+        {"column_set": SCHEMA.names[::-1]},
+        {"column_set": ["f", "nowhere"]},
+    ),
     "column_values_to_not_be_null": (
-        {"column": "f", "mostly": 0.6}, {"column": "f", "mostly": 0.7}),
+        {"column": "f", "mostly": 0.6},
+        {"column": "f", "mostly": 0.7},
+    ),
     "column_values_to_be_null": ({"column": "t"}, {"column": "w"}),
     "column_proportion_of_non_null_values_to_be_between": (
-        {"column": "f", "max_value": 0.7}, {"column": "f", "min_value": 0.7}),
+        {"column": "f", "max_value": 0.7},
+        {"column": "f", "min_value": 0.7},
+    ),
     "column_max_to_be_between": (
-        {"column": "f", "max_value": 4}, {"column": "u", "max_value": "2024-01-03"}),
+        {"column": "f", "max_value": 4},
+        {"column": "u", "max_value": "2024-01-03"},
+    ),
     "column_min_to_be_between": ({"column": "f", "min_value": 1}, {"column": "i", "min_value": 1}),
     "column_mean_to_be_between": (
-        {"column": "f", "min_value": 2.5, "max_value": 2.5}, {"column": "i", "max_value": 2.4}),
+        {"column": "f", "min_value": 2.5, "max_value": 2.5},
+        {"column": "i", "max_value": 2.4},
+    ),
     "column_sum_to_be_between": (
-        {"column": "f", "min_value": 10}, {"column": "i", "max_value": 14}),
+        {"column": "f", "min_value": 10},
+        {"column": "i", "max_value": 14},
+    ),
     "column_stdev_to_be_between": (
-        {"column": "s", "max_value": 0}, {"column": "i", "max_value": 1.8}),
+        {"column": "s", "max_value": 0},
+        {"column": "i", "max_value": 1.8},
+    ),
     "column_values_to_be_between": (
         {"column": "f", "min_value": 1, "max_value": 4},
-        {"column": "f", "min_value": 1, "strict_min": True}),
+        {"column": "f", "min_value": 1, "strict_min": True},
+    ),
     "column_values_to_be_in_set": (
         {"column": "w", "value_set": ["a", "ab", "aa", "x1"]},
-        {"column": "w", "value_set": ["a", "ab", "aa"]}),
+        {"column": "w", "value_set": ["a", "ab", "aa"]},
+    ),
     "column_values_to_not_be_in_set": (
-        {"column": "i", "value_set": [6]}, {"column": "i", "value_set": [5]}),
+        {"column": "i", "value_set": [6]},
+        {"column": "i", "value_set": [5]},
+    ),
     "column_values_to_match_regex": (
-        {"column": "w", "regex": "^[a-z]"}, {"column": "w", "regex": "^a"}),
+        {"column": "w", "regex": "^[a-z]"},
+        {"column": "w", "regex": "^a"},
+    ),
     "column_values_to_not_match_regex": (
-        {"column": "w", "regex": "y"}, {"column": "w", "regex": "1$"}),
+        {"column": "w", "regex": "y"},
+        {"column": "w", "regex": "1$"},
+    ),
     "column_values_to_match_regex_list": (
         {"column": "w", "regex_list": ["^a", "^x"]},
-        {"column": "w", "regex_list": ["^a", "^x"], "match_on": "all"}),
+        {"column": "w", "regex_list": ["^a", "^x"], "match_on": "all"},
+    ),
     "column_values_to_not_match_regex_list": (
-        {"column": "w", "regex_list": ["y", "z"]}, {"column": "w", "regex_list": ["y", "x"]}),
+        {"column": "w", "regex_list": ["y", "z"]},
+        {"column": "w", "regex_list": ["y", "x"]},
+    ),
     "column_value_lengths_to_be_between": (
-        {"column": "w", "min_value": 1, "max_value": 2}, {"column": "w", "max_value": 1}),
+        {"column": "w", "min_value": 1, "max_value": 2},
+        {"column": "w", "max_value": 1},
+    ),
     "column_value_lengths_to_equal": (
-        {"column": "w", "value": 2, "mostly": 0.6}, {"column": "w", "value": 2}),
+        {"column": "w", "value": 2, "mostly": 0.6},
+        {"column": "w", "value": 2},
+    ),
     "column_distinct_values_to_be_in_set": (
         {"column": "w", "value_set": ["a", "ab", "aa", "x1", "y"]},
-        {"column": "w", "value_set": ["a"]}),
+        {"column": "w", "value_set": ["a"]},
+    ),
     "column_distinct_values_to_equal_set": (
-        {"column": "b", "value_set": [True]}, {"column": "b", "value_set": [True, False]}),
+        {"column": "b", "value_set": [True]},
+        {"column": "b", "value_set": [True, False]},
+    ),
     "column_distinct_values_to_contain_set": (
-        {"column": "w", "value_set": ["x1"]}, {"column": "w", "value_set": ["x1", "y"]}),
+        {"column": "w", "value_set": ["x1"]},
+        {"column": "w", "value_set": ["x1", "y"]},
+    ),
     "column_unique_value_count_to_be_between": (
-        {"column": "w", "max_value": 4}, {"column": "w", "min_value": 5}),
+        {"column": "w", "max_value": 4},
+        {"column": "w", "min_value": 5},
+    ),
     "column_proportion_of_unique_values_to_be_between": (
-        {"column": "i", "min_value": 1}, {"column": "w", "min_value": 0.9}),
+        {"column": "i", "min_value": 1},
+        {"column": "w", "min_value": 0.9},
+    ),
     "column_most_common_value_to_be_in_set": (
-        {"column": "w", "value_set": ["a"]}, {"column": "w", "value_set": ["ab"]}),
+        {"column": "w", "value_set": ["a"]},
+        {"column": "w", "value_set": ["ab"]},
+    ),
     "column_pair_values_to_be_equal": (
-        {"column_A": "w", "column_B": "w"}, {"column_A": "w", "column_B": "v"}),
+        {"column_A": "w", "column_B": "w"},
+        {"column_A": "w", "column_B": "v"},
+    ),
     "column_pair_values_a_to_be_greater_than_b": (
-        {"column_A": "j", "column_B": "i"}, {"column_A": "i", "column_B": "j"}),
+        {"column_A": "j", "column_B": "i"},
+        {"column_A": "i", "column_B": "j"},
+    ),
     "column_pair_values_to_be_in_set": (
         {"column_A": "i", "column_B": "j", "value_pairs_set": [[n, n + 2] for n in range(6)]},
-        {"column_A": "i", "column_B": "j", "value_pairs_set": [[0, 2]]}),
+        {"column_A": "i", "column_B": "j", "value_pairs_set": [[0, 2]]},
+    ),
     "multicolumn_sum_to_equal": (
         {"column_list": ["i", "j"], "sum_total": 2, "mostly": 0.1},
-        {"column_list": ["i", "j"], "sum_total": 2}),
+        {"column_list": ["i", "j"], "sum_total": 2},
+    ),
     "select_column_values_to_be_unique_within_record": (
-        {"column_list": ["i", "j"]}, {"column_list": ["i", "g"]}),
-}  # fmt: skip
+        {"column_list": ["i", "j"]},
+        {"column_list": ["i", "g"]},
+    ),
+}
 
 
 def test_every_expectation_passes_and_fails(context: Any, tmp_path: Path) -> None:
@@ -311,8 +404,9 @@ def test_every_expectation_passes_and_fails(context: Any, tmp_path: Path) -> Non
             _measured(context, [SIX.slice(0, 4), SIX.slice(4)], asked),
             _pandas(context, tmp_path, SIX, asked),
         ):
-            assert not [r.exception_info for r in answered
-                        if r.exception_info.get("raised_exception", True)]  # fmt: skip
+            assert not [
+                r.exception_info for r in answered if r.exception_info.get("raised_exception", True)
+            ]
             wrong = [str(r.expectation_config) for r in answered if bool(r.success) != expected]
             assert not wrong, f"expected {expected}: {wrong}"
 
@@ -341,9 +435,10 @@ def test_nulls_are_counted_in_columns_of_every_type(
         asked = [
             _one("column_values_to_not_be_null", column="x", mostly=mostly),
             _one("column_values_to_be_null", column="x", mostly=mostly),
-            _one("column_proportion_of_non_null_values_to_be_between", column="x",
-                 min_value=mostly),
-        ]  # fmt: skip
+            _one(
+                "column_proportion_of_non_null_values_to_be_between", column="x", min_value=mostly
+            ),
+        ]
         for answered in (
             _measured(context, [table.slice(0, 2), table.slice(2)], asked),
             _pandas(context, tmp_path, table, asked),
@@ -375,7 +470,13 @@ def test_a_deviation_is_right_where_values_are_large(context: Any, far: int) -> 
     near = np.random.default_rng(3).integers(-50, 50, 3000)
     parts = [pa.table({"i": near[a : a + 1000] + far}) for a in (0, 1000, 2000)]
     exact = float(near.std(ddof=1))
-    asked = [_one("column_stdev_to_be_between", column="i", min_value=exact * 0.999999,
-                  max_value=exact * 1.000001)]  # fmt: skip
+    asked = [
+        _one(
+            "column_stdev_to_be_between",
+            column="i",
+            min_value=exact * 0.999999,
+            max_value=exact * 1.000001,
+        )
+    ]
     [answer] = _measured(context, parts, asked)
     assert answer.success, answer.result

@@ -13,20 +13,33 @@ from nocturne.quality import check_columns, columns
 SUITE = {
     "name": "demo",
     "expectations": [
-        {"type": "expect_column_values_to_not_be_null", "kwargs": {
-            "column": "a",
-            "row_condition": {"type": "and", "conditions": [
-                {"type": "nullity", "column": {"name": "f"}, "is_null": False},
-                {"type": "comparison", "column": {"name": "g"}, "operator": ">", "parameter": 1},
-            ]},
-        }},
-        {"type": "expect_column_pair_values_to_be_equal",
-         "kwargs": {"column_A": "b", "column_B": "c"}},
+        {
+            "type": "expect_column_values_to_not_be_null",
+            "kwargs": {
+                "column": "a",
+                "row_condition": {
+                    "type": "and",
+                    "conditions": [
+                        {"type": "nullity", "column": {"name": "f"}, "is_null": False},
+                        {
+                            "type": "comparison",
+                            "column": {"name": "g"},
+                            "operator": ">",
+                            "parameter": 1,
+                        },
+                    ],
+                },
+            },
+        },
+        {
+            "type": "expect_column_pair_values_to_be_equal",
+            "kwargs": {"column_A": "b", "column_B": "c"},
+        },
         {"type": "expect_compound_columns_to_be_unique", "kwargs": {"column_list": ["d", "e"]}},
         {"type": "expect_column_to_exist", "kwargs": {"column": "named_only"}},
         {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 3}},
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -64,60 +64,87 @@ def test_loading_imports_neither_great_expectations_nor_pandas(tmp_path: Path) -
 
 
 BETWEEN = "type: expect_column_values_to_be_between"
-WHERE = f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{%s}}}}}}"
+
+
+def _where(condition: str) -> str:
+    return f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{{condition}}}}}}}"
+
+
 EXPECTATIONS = {
-    "{type: expect_column_values_to_be_nul, kwargs: {column: a}}":
-        "type: got 'expect_column_values_to_be_nul', which Great Expectations 1.24 does not have; "
-        "did you mean expect_column_values_to_be_null",
+    "{type: expect_column_values_to_be_nul, kwargs: {column: a}}": (
+        "type: got 'expect_column_values_to_be_nul', which Great Expectations 1.24 does not "
+        "have; did you mean expect_column_values_to_be_null"
+    ),
     "{type: 7, kwargs: {}}": "type: got 7, which Great Expectations 1.24 does not have; it has",
     "{kwargs: {column: a}}": "type: got None",
-    "{expectation_type: expect_column_to_exist, kwargs: {column: a}}":
-        "Great Expectations 1.x calls this key `type`; rename it",
+    "{expectation_type: expect_column_to_exist, kwargs: {column: a}}": (
+        "Great Expectations 1.x calls this key `type`; rename it"
+    ),
     "just a text": "got 'just a text', expected `{type: ..., kwargs: {...}}`",
     "{type: expect_column_to_exist}": "kwargs: got None, expected a mapping with the arguments",
-    "{type: expect_column_to_exist, kwargs: {column: a}, severty: info}":
-        "severty: unknown key; expected some of",
-    "{type: expect_column_to_exist, kwargs: {column: a}, severity: high}":
-        "severity: got 'high', expected one of critical, info, warning",
-    "{type: unexpected_rows_expectation, kwargs: {unexpected_rows_query: select 1}}":
-        "unexpected_rows_expectation does not run on files, only on databases",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_vlue: 1}}}}":
-        "kwargs.min_vlue: unknown argument; expected some of",
+    "{type: expect_column_to_exist, kwargs: {column: a}, severty: info}": (
+        "severty: unknown key; expected some of"
+    ),
+    "{type: expect_column_to_exist, kwargs: {column: a}, severity: high}": (
+        "severity: got 'high', expected one of critical, info, warning"
+    ),
+    "{type: unexpected_rows_expectation, kwargs: {unexpected_rows_query: select 1}}": (
+        "unexpected_rows_expectation does not run on files, only on databases"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_vlue: 1}}}}": (
+        "kwargs.min_vlue: unknown argument; expected some of"
+    ),
     f"{{{BETWEEN}, kwargs: {{min_value: 1}}}}": "kwargs.column: missing",
     f"{{{BETWEEN}, kwargs: {{column: a}}}}": "min_value and max_value: both missing",
-    f"{{{BETWEEN}, kwargs: {{column: [a], min_value: 1}}}}":
-        "kwargs.column: got ['a'], expected a text",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: soon}}}}":
-        "kwargs.min_value: got 'soon', expected a number or a date",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, mostly: 95}}}}":
-        "kwargs.mostly: got 95, expected a number from 0 to 1",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: {{$PARAMETER: low}}}}}}":
-        "kwargs.min_value: a suite parameter ($PARAMETER) gets no value here; write the value",
-    "{type: expect_column_values_to_match_regex, kwargs: {column: a, regex: '[a'}}":
-        "kwargs.regex: got '[a', which is no regular expression: unterminated character set",
-    "{type: expect_column_values_to_match_regex_list, kwargs: {column: a, regex_list: ['(']}}":
-        "kwargs.regex_list: got '(', which is no regular expression",
-    "{type: expect_column_values_to_be_increasing, kwargs: {colum: a}}":
-        "kwargs.column: missing; it names the column to check",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: 'b > 2'}}}}":
-        "kwargs.row_condition: got 'b > 2', expected a mapping whose type is one of",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{type: nullity}}}}}}":
-        "kwargs.row_condition: got column None, expected a mapping such as {name: x}",
-    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{type: and}}}}}}":
-        "kwargs.row_condition: got conditions None, expected a list of conditions",
-    WHERE % "type: nullity, column: {name: b}":
-        "kwargs.row_condition: got is_null None, expected true or false",
-    WHERE % "type: comparison, column: {name: b}, operator: '=', parameter: 1":
-        "row_condition: got operator '=', expected one of !=, <, <=, ==, >, >=, IN, NOT_IN",
-    WHERE % "type: comparison, column: {name: b}, parameter: 1":
-        "kwargs.row_condition: got operator None, expected one of !=",
-    WHERE % "type: comparison, column: {name: b}, operator: '>'":
-        "kwargs.row_condition: got parameter None for >, expected a number, a text, true or false",
-    WHERE % "type: comparison, column: {name: b}, operator: IN, parameter: 1":
-        "kwargs.row_condition: got parameter 1 for IN, expected a list of numbers or a list of",
-    WHERE % "type: comparison, column: {name: b}, operator: NOT_IN, parameter: [1, a]":
-        "kwargs.row_condition: got parameter [1, 'a'] for NOT_IN, expected a list of numbers",
-}  # fmt: skip
+    f"{{{BETWEEN}, kwargs: {{column: [a], min_value: 1}}}}": (
+        "kwargs.column: got ['a'], expected a text"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: soon}}}}": (
+        "kwargs.min_value: got 'soon', expected a number or a date"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, mostly: 95}}}}": (
+        "kwargs.mostly: got 95, expected a number from 0 to 1"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: {{$PARAMETER: low}}}}}}": (
+        "kwargs.min_value: a suite parameter ($PARAMETER) gets no value here; write the value"
+    ),
+    "{type: expect_column_values_to_match_regex, kwargs: {column: a, regex: '[a'}}": (
+        "kwargs.regex: got '[a', which is no regular expression: unterminated character set"
+    ),
+    "{type: expect_column_values_to_match_regex_list, kwargs: {column: a, regex_list: ['(']}}": (
+        "kwargs.regex_list: got '(', which is no regular expression"
+    ),
+    "{type: expect_column_values_to_be_increasing, kwargs: {colum: a}}": (
+        "kwargs.column: missing; it names the column to check"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: 'b > 2'}}}}": (
+        "kwargs.row_condition: got 'b > 2', expected a mapping whose type is one of"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{type: nullity}}}}}}": (
+        "kwargs.row_condition: got column None, expected a mapping such as {name: x}"
+    ),
+    f"{{{BETWEEN}, kwargs: {{column: a, min_value: 1, row_condition: {{type: and}}}}}}": (
+        "kwargs.row_condition: got conditions None, expected a list of conditions"
+    ),
+    _where("type: nullity, column: {name: b}"): (
+        "kwargs.row_condition: got is_null None, expected true or false"
+    ),
+    _where("type: comparison, column: {name: b}, operator: '=', parameter: 1"): (
+        "row_condition: got operator '=', expected one of !=, <, <=, ==, >, >=, IN, NOT_IN"
+    ),
+    _where("type: comparison, column: {name: b}, parameter: 1"): (
+        "kwargs.row_condition: got operator None, expected one of !="
+    ),
+    _where("type: comparison, column: {name: b}, operator: '>'"): (
+        "kwargs.row_condition: got parameter None for >, expected a number, a text, true or false"
+    ),
+    _where("type: comparison, column: {name: b}, operator: IN, parameter: 1"): (
+        "kwargs.row_condition: got parameter 1 for IN, expected a list of numbers or a list of"
+    ),
+    _where("type: comparison, column: {name: b}, operator: NOT_IN, parameter: [1, a]"): (
+        "kwargs.row_condition: got parameter [1, 'a'] for NOT_IN, expected a list of numbers"
+    ),
+}
 
 
 @pytest.mark.parametrize("expectation", EXPECTATIONS)

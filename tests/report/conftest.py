@@ -32,10 +32,22 @@ from nocturne.records import (
 from nocturne.report import score_summary
 
 CENTERS: dict[str, float | None] = {
-    "hour": 13.0, "month": 2.0, "distance": 900.0, "temp": 37.0, "dewp": 22.0, "humid": 58.0,
-    "wind_dir": 220.0, "wind_speed": 11.0, "precip": 0.0, "pressure": 1018.0, "visib": 10.0,
-    "carrier": None, "origin": None, "dest": None, "score": 0.2,
-}  # fmt: skip
+    "hour": 13.0,
+    "month": 2.0,
+    "distance": 900.0,
+    "temp": 37.0,
+    "dewp": 22.0,
+    "humid": 58.0,
+    "wind_dir": 220.0,
+    "wind_speed": 11.0,
+    "precip": 0.0,
+    "pressure": 1018.0,
+    "visib": 10.0,
+    "carrier": None,
+    "origin": None,
+    "dest": None,
+    "score": 0.2,
+}
 CARRIERS = ["UA", "B6", "EV", "DL", "AA", "MQ", "US", "9E", "WN", "VX", "FL", "AS", "F9", "YV"]
 AIRPORTS = [f"{a}{b}{c}" for a in "ABDLMS" for b in "AOT" for c in "LNSX"]
 
@@ -126,35 +138,73 @@ def a_judgement(profile: Profile, drift: DriftResult) -> Judgement:
         quarantined=0,
         quality=QualityResult(
             (
-                Expectation(suite, "expect_column_values_to_not_be_null", "carrier", True,
-                            "0 of 900", "no value is null"),
-                Expectation(suite, "expect_column_values_to_be_between", "distance", True,
-                            "0 of 900", "between 1 and 10000"),
-                Expectation("flight_delay_output", "expect_column_mean_to_be_between", "score",
-                            True, "0.27", "between 0.05 and 0.6"),
+                Expectation(
+                    suite,
+                    "expect_column_values_to_not_be_null",
+                    "carrier",
+                    True,
+                    "0 of 900",
+                    "no value is null",
+                ),
+                Expectation(
+                    suite,
+                    "expect_column_values_to_be_between",
+                    "distance",
+                    True,
+                    "0 of 900",
+                    "between 1 and 10000",
+                ),
+                Expectation(
+                    "flight_delay_output",
+                    "expect_column_mean_to_be_between",
+                    "score",
+                    True,
+                    "0.27",
+                    "between 0.05 and 0.6",
+                ),
             )
         ),
         drift=drift,
         profile=profile,
         drift_verdict="warn" if drift.alarmed else "ok",
         seconds={"score": 1.25, "check": 0.4, "drift": 0.02},
-    )  # fmt: skip
+    )
 
 
 def a_manifest(run: Run, judgement: Judgement, number: int = 1) -> Manifest:
     return Manifest(
-        format=1, id=f"{number}-{run.run_key}", number=number, pipeline=run.pipeline,
-        partition=run.partition, run_key=run.run_key, content_key=run.content_key,
-        replaces=None, published=run.created,
-        model=run.model, encoding_sha256="e", pinned=run.pinned, config_digest="cd",
-        environment={}, input_dir=run.input_dir, inputs=run.files, outputs=(), quarantine=(),
-        rows_in=judgement.rows_in, rows_published=judgement.rows_out,
-        rows_quarantined=judgement.quarantined, verdict=judgement.verdict,
-        reasons=judgement.reasons, quality_verdict="ok", drift_verdict=judgement.drift_verdict,
+        format=1,
+        id=f"{number}-{run.run_key}",
+        number=number,
+        pipeline=run.pipeline,
+        partition=run.partition,
+        run_key=run.run_key,
+        content_key=run.content_key,
+        replaces=None,
+        published=run.created,
+        model=run.model,
+        encoding_sha256="e",
+        pinned=run.pinned,
+        config_digest="cd",
+        environment={},
+        input_dir=run.input_dir,
+        inputs=run.files,
+        outputs=(),
+        quarantine=(),
+        rows_in=judgement.rows_in,
+        rows_published=judgement.rows_out,
+        rows_quarantined=judgement.quarantined,
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        quality_verdict="ok",
+        drift_verdict=judgement.drift_verdict,
         drift=judgement.drift.columns,
-        score_summary=score_summary(judgement.profile, ["score"]), report=None,
-        mlflow_run_id=None, approved_by=None, seconds={},
-    )  # fmt: skip
+        score_summary=score_summary(judgement.profile, ["score"]),
+        report=None,
+        mlflow_run_id=None,
+        approved_by=None,
+        seconds={},
+    )
 
 
 @cache
@@ -193,9 +243,13 @@ def nights() -> Callable[..., Night]:
 def held(night: Night) -> Night:
     """A night that failed an expectation and quarantined rows."""
     failed = Expectation(
-        "flight_delay_output", "expect_column_mean_to_be_between", "score", False, "0.71",
+        "flight_delay_output",
+        "expect_column_mean_to_be_between",
+        "score",
+        False,
+        "0.71",
         "between 0.05 and 0.6",
-    )  # fmt: skip
+    )
     judgement = replace(
         night.judgement,
         verdict="hold",

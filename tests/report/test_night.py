@@ -175,18 +175,24 @@ def test_a_missing_artifact_is_refused_before_anything_is_logged(
 ) -> None:
     with pytest.raises(StateError, match=r"gone\.html does not exist.*judge.*Run that step again"):
         log_night(
-            night.run, night.judgement, [tmp_path / "gone.html"],
-            tracking_uri=store.uri, experiment=EXPERIMENT,
-        )  # fmt: skip
+            night.run,
+            night.judgement,
+            [tmp_path / "gone.html"],
+            tracking_uri=store.uri,
+            experiment=EXPERIMENT,
+        )
     assert store.client.get_experiment_by_name(EXPERIMENT) is None
 
 
 def test_two_artifacts_of_one_name_are_refused(store: Store, night: Any) -> None:
     with pytest.raises(StateError, match=r"two artifacts are named 'report\.html'"):
         log_night(
-            night.run, night.judgement, [store.report, store.report],
-            tracking_uri=store.uri, experiment=EXPERIMENT,
-        )  # fmt: skip
+            night.run,
+            night.judgement,
+            [store.report, store.report],
+            tracking_uri=store.uri,
+            experiment=EXPERIMENT,
+        )
 
 
 def test_a_server_that_is_down_can_be_tried_again(

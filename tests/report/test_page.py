@@ -154,9 +154,14 @@ def attacked(nights: Callable[..., Any]) -> Any:
         for f in judged.drift.columns
     )
     expectation = replace(
-        judged.quality.expectations[0], success=False, column=ATTACK, observed=ATTACK,
-        detail=ATTACK, type=ATTACK, suite=ATTACK,
-    )  # fmt: skip
+        judged.quality.expectations[0],
+        success=False,
+        column=ATTACK,
+        observed=ATTACK,
+        detail=ATTACK,
+        type=ATTACK,
+        suite=ATTACK,
+    )
     judgement = replace(
         judged,
         reasons=(ATTACK,),

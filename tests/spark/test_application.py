@@ -32,10 +32,14 @@ print(json.dumps(told))
 def _start(kept: Path) -> tuple[dict[str, object], str]:
     hidden = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "JAVA_TOOL_OPTIONS")
     done = subprocess.run(
-        [sys.executable, "-c", TOLD, str(kept), json.dumps(CONF)], cwd=kept.parent,
-        capture_output=True, text=True, check=False, timeout=300,
+        [sys.executable, "-c", TOLD, str(kept), json.dumps(CONF)],
+        cwd=kept.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env={name: value for name, value in os.environ.items() if name not in hidden},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 

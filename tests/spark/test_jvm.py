@@ -15,8 +15,15 @@ OPTIONS = "spark.driver.extraJavaOptions"
 @pytest.fixture(autouse=True)
 def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_places", lambda: iter([tmp_path / "kept"]))
-    for name in ("SPARK_CONF_DIR", "SPARK_HOME", "HADOOP_CONF_DIR", "YARN_CONF_DIR",
-                 "SPARK_DIST_CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"):  # fmt: skip
+    for name in (
+        "SPARK_CONF_DIR",
+        "SPARK_HOME",
+        "HADOOP_CONF_DIR",
+        "YARN_CONF_DIR",
+        "SPARK_DIST_CLASSPATH",
+        "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

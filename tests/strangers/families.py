@@ -160,10 +160,12 @@ def sklearn_probabilities(_: Path) -> Stranger:
     fitted = LogisticRegression().fit(TRAIN, SPECIES[CLASS])
     said = fitted.predict_proba(NIGHT)
     return Stranger(
-        skops, (fitted,), NIGHT,
+        skops,
+        (fitted,),
+        NIGHT,
         {f"probability_{c}": said[:, i] for i, c in enumerate(fitted.classes_)},
         {"signature": infer_signature(TRAIN, said), "pyfunc_predict_fn": "predict_proba"},
-    )  # fmt: skip
+    )
 
 
 @family(
@@ -411,9 +413,12 @@ def python_params(_: Path) -> Stranger:
     signature = infer_signature(TRAIN, np.zeros(2), params={"factor": 1.0})
     said = {"prediction": NIGHT.sepal_length * 2.5}
     return Stranger(
-        mlflow.pyfunc.log_model, (), NIGHT, said,
+        mlflow.pyfunc.log_model,
+        (),
+        NIGHT,
+        said,
         {"python_model": Scaled(), "signature": signature},
-    )  # fmt: skip
+    )
 
 
 SCRIPT = """
@@ -448,7 +453,9 @@ def python_code(folder: Path) -> Stranger:
     (folder / "stranger_script.py").write_text(SCRIPT)
     x = NIGHT.sepal_length.to_numpy()
     return Stranger(
-        mlflow.pyfunc.log_model, (), NIGHT,
+        mlflow.pyfunc.log_model,
+        (),
+        NIGHT,
         {"score": 2 * x + 0.5, "sign": np.where(x > 0, "plus", "minus")},
         {
             "python_model": str(folder / "stranger_script.py"),
@@ -456,7 +463,7 @@ def python_code(folder: Path) -> Stranger:
             "artifacts": {"offset": str(folder / "offset.txt")},
             "signature": infer_signature(TRAIN),
         },
-    )  # fmt: skip
+    )
 
 
 @family(
@@ -474,9 +481,12 @@ def python_texts(_: Path) -> Stranger:
 
     night = pd.DataFrame({"text": ["x" * (n % 7) for n in range(ROWS)]})
     return Stranger(
-        mlflow.pyfunc.log_model, (), night, {"prediction": night.text.str.len()},
+        mlflow.pyfunc.log_model,
+        (),
+        night,
+        {"prediction": night.text.str.len()},
         {"python_model": Length()},
-    )  # fmt: skip
+    )
 
 
 @family(

@@ -33,8 +33,15 @@ def made(strangers: Project, model: str, table: pa.Table = WORDS, **options: Any
     """``model`` of the YAML that init writes, for a table beside it."""
     strangers.pipeline("source", table, {})
     given = {"input_path": "tables/source", "output_path": None, "keys": ["id"], "force": True}
-    init("made", model=model, root=strangers.root, tracking_uri=strangers.uri, allow_pickle=True,
-         trials=strangers.root / "trials", **{**given, **options})  # fmt: skip
+    init(
+        "made",
+        model=model,
+        root=strangers.root,
+        tracking_uri=strangers.uri,
+        allow_pickle=True,
+        trials=strangers.root / "trials",
+        **{**given, **options},
+    )
     return config.load("made").pipeline.model
 
 
@@ -119,8 +126,12 @@ def test_every_way_in_which_mlflow_names_a_model(strangers: Project, capsys: Any
     assert (
         f"uri version 1 is registered from runs:/{run.info.run_id}/uri" in capsys.readouterr().err
     )
-    for text in (loose.model_uri, f"runs:/{run.info.run_id}/loose", "runs:/nowhere/model",
-                 "models:/m-" + "0" * 32):  # fmt: skip
+    for text in (
+        loose.model_uri,
+        f"runs:/{run.info.run_id}/loose",
+        "runs:/nowhere/model",
+        "models:/m-" + "0" * 32,
+    ):
         with pytest.raises(ModelError) as caught:
             made(strangers, text)
         assert f'mlflow.register_model("{text}", "NAME")' in str(caught.value)
@@ -143,9 +154,7 @@ def test_names_with_quotes_are_found_and_no_others(strangers: Project, name: str
     select = partial(registry.version_of, name=name, alias=None, tracking_uri=uri)
     assert select(tags={"best": "yes"}) == 1
     assert [int(v.version) for v in registry.versions_of(client, name)] == [2, 1]
-    assert parse(f"models:/{name}/latest", uri) == (
-        (name, None, 2), "the newest, as latest says"
-    )  # fmt: skip
+    assert parse(f"models:/{name}/latest", uri) == ((name, None, 2), "the newest, as latest says")
     for text in ("runs:/a'b/c", f"runs:/'\"/{name}"):
         with pytest.raises(ModelError, match="no version of a registered model is runs:/"):
             parse(text, uri)

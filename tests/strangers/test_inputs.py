@@ -45,9 +45,12 @@ close = partial(np.testing.assert_allclose, rtol=1e-12)
 
 def test_a_model_fitted_on_an_array_is_scored_and_replayed(strangers: Project) -> None:
     strangers.register(
-        mlflow.sklearn.log_model, "array", FITTED, signature=infer_signature(X, Y),
+        mlflow.sklearn.log_model,
+        "array",
+        FITTED,
+        signature=infer_signature(X, Y),
         serialization_format="skops",
-    )  # fmt: skip
+    )
     model = {"inputs": NAMES, "allow_pickle": False}
     loaded = strangers.pipeline("array", TABLE, model)
     manifest = night_of(loaded, DAY)
@@ -182,9 +185,11 @@ def test_a_float_that_is_null_is_nan(strangers: Project) -> None:
             return np.isnan(model_input).sum(axis=1).astype(float)
 
     strangers.register(
-        mlflow.pyfunc.log_model, "missing", python_model=Missing(),
+        mlflow.pyfunc.log_model,
+        "missing",
+        python_model=Missing(),
         signature=infer_signature(X, Y),
-    )  # fmt: skip
+    )
     table = TABLE.slice(0, 2).set_column(0, "a", pa.array([None, 1.0]))
     assert strangers.score("missing", table, inputs=NAMES).column() == [1.0, 0.0]
 
@@ -322,8 +327,10 @@ def test_lists_are_as_mlflow_gives_them_and_leave_the_columns_beside_them_alone(
     class Seen(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context: Any, model_input: Any) -> Any:
             def said(row: Any) -> str:
-                lists = [f"{row[c].dtype}{row[c].tolist()}" if row[c] is not None else "no"
-                         for c in ("d", "i", "b", "w", "o")]  # fmt: skip
+                lists = [
+                    f"{row[c].dtype}{row[c].tolist()}" if row[c] is not None else "no"
+                    for c in ("d", "i", "b", "w", "o")
+                ]
                 row["d"][:] = 0.0  # it may write into them
                 return f"{lists} {row['n']} {row['q']}"
 
@@ -333,9 +340,11 @@ def test_lists_are_as_mlflow_gives_them_and_leave_the_columns_beside_them_alone(
     spec = [ColSpec(Array(type_), c, required=c != "o") for c, type_ in types.items()]
     spec += [ColSpec(type_, c, required=False) for c, type_ in (("n", "long"), ("q", "boolean"))]
     logged = strangers.register(
-        mlflow.pyfunc.log_model, "seen", python_model=Seen(),
+        mlflow.pyfunc.log_model,
+        "seen",
+        python_model=Seen(),
         signature=ModelSignature(Schema(spec), Schema([ColSpec("string")])),
-    )  # fmt: skip
+    )
     columns: dict[str, list[Any]] = {
         "d": [[1.5, 2.5], [0.5], [None], None, [4.0]],
         "i": [[1, 2], [3], [4], [5], [6, None]],
@@ -366,13 +375,17 @@ def test_what_is_not_said_or_said_wrong_is_refused_before_scoring(strangers: Pro
     shapes(strangers, "pair", x=np.zeros((2, 2)), y=np.zeros((2, 2)))
     frame = TABLE.to_pandas()
     strangers.register(
-        mlflow.sklearn.log_model, "named", LinearRegression().fit(frame, Y),
+        mlflow.sklearn.log_model,
+        "named",
+        LinearRegression().fit(frame, Y),
         signature=infer_signature(frame, Y),
-    )  # fmt: skip
+    )
     strangers.register(
-        mlflow.sklearn.log_model, "fixed", FITTED,
+        mlflow.sklearn.log_model,
+        "fixed",
+        FITTED,
         signature=ModelSignature(Schema([TensorSpec(np.dtype(float), (1, 4))])),
-    )  # fmt: skip
+    )
 
     def refused(name: str, **model: Any) -> str:
         loaded = strangers.pipeline(name, TABLE.append_column("w", pa.array(["?"] * 200)), model)

@@ -60,9 +60,13 @@ def sklearn_model(tmp_path: Path) -> Save:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             mlflow.sklearn.save_model(
-                fitted, tmp_path / "m", signature=infer_signature(FRAME, predictions),
-                serialization_format="skops", pip_requirements=[], **changes,
-            )  # fmt: skip
+                fitted,
+                tmp_path / "m",
+                signature=infer_signature(FRAME, predictions),
+                serialization_format="skops",
+                pip_requirements=[],
+                **changes,
+            )
         return tmp_path / "m"
 
     return save
@@ -270,8 +274,14 @@ def test_the_names_that_nocturne_writes_are_refused() -> None:
     from nocturne.pipeline.trial import check_names
 
     for names in (
-        ["p", "p"], ["id"], [MODEL_VERSION], ["_reason"], ["P", "p"], ["ID"], ["DS"],
+        ["p", "p"],
+        ["id"],
+        [MODEL_VERSION],
+        ["_reason"],
+        ["P", "p"],
+        ["ID"],
+        ["DS"],
         ["Model_Version"],
-    ):  # fmt: skip
+    ):
         with pytest.raises(ConfigError, match=rf"predicts {names[0]}(, p)?, which is the name"):
             check_names([OutputSpec(name) for name in names], ["id", "ds"])

@@ -79,9 +79,11 @@ def test_what_is_not_given_leaves_run_keys_as_they_were() -> None:
 def test_a_param_that_the_model_does_not_take_is_refused_before_scoring(scaled: Project) -> None:
     frame = pd.DataFrame({"x": [1.0]})
     scaled.register(
-        mlflow.pyfunc.log_model, "without", python_model=lambda model_input: model_input["x"],
+        mlflow.pyfunc.log_model,
+        "without",
+        python_model=lambda model_input: model_input["x"],
         signature=infer_signature(frame, [1.0]),
-    )  # fmt: skip
+    )
 
     def refused(name: str, **params: Any) -> str:
         loaded = scaled.pipeline(name, TABLE, {"params": params})

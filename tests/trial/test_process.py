@@ -38,9 +38,14 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
 
 
 ASKING = Asked(
-    ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, "/nowhere"), Encoding((), ()),
-    spec=False, firm=False, told={}, device="cpu", seconds=60,
-)  # fmt: skip
+    ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, "/nowhere"),
+    Encoding((), ()),
+    spec=False,
+    firm=False,
+    told={},
+    device="cpu",
+    seconds=60,
+)
 
 
 def _watched(started: Any, ready: Path, seconds: float, most: int) -> Answer | None:
@@ -53,9 +58,11 @@ def _asked(monkeypatch: pytest.MonkeyPatch, line: str, seconds: float = 60.0) ->
     def start(folder: Path, environ: Any) -> subprocess.Popen[bytes]:
         with open(folder / SAID, "wb") as said:
             return subprocess.Popen(
-                [sys.executable, "-S", "-c", f"import os; {line}"], cwd=folder, stdout=said,
+                [sys.executable, "-S", "-c", f"import os; {line}"],
+                cwd=folder,
+                stdout=said,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     monkeypatch.setattr(process, "start", start)
     rows = as_file(pa.record_batch({"a": [1.0]}))

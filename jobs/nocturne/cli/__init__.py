@@ -13,7 +13,11 @@ from nocturne.cli import care, nights, project
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Batch scoring, published exactly once.")  # fmt: skip
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Batch scoring, published exactly once.",
+)
 for commands in (nights.app, care.app, project.app):
     app.add_typer(commands)

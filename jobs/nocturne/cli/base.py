@@ -17,8 +17,21 @@ from nocturne import config
 from nocturne.errors import NocturneError, disk_errors
 from nocturne.records import Manifest, Partition
 
-__all__ = ["AsJson", "By", "Date", "Name", "Version", "answer", "check_keys", "clean_errors",
-           "described", "load", "login", "night", "say"]  # fmt: skip
+__all__ = [
+    "AsJson",
+    "By",
+    "Date",
+    "Name",
+    "Version",
+    "answer",
+    "check_keys",
+    "clean_errors",
+    "described",
+    "load",
+    "login",
+    "night",
+    "say",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -66,8 +66,10 @@ def reject(
 
     loaded, partition = night(name, date)
     run = reject_held(loaded, partition, by or login(), why)
-    say(f"{name} {date} is rejected; what was published before stays. Its scores remain in "
-        f"{run.run_dir} until `nocturne gc {name} --yes`")  # fmt: skip
+    say(
+        f"{name} {date} is rejected; what was published before stays. Its scores remain in "
+        f"{run.run_dir} until `nocturne gc {name} --yes`"
+    )
     answer({"partition": date, "run_dir": run.run_dir}, as_json)
 
 
@@ -214,8 +216,10 @@ def rollback(
 
     loaded, partition = night(name, date)
     manifest = roll_back(loaded, partition, to, by or login())
-    say(f"{name} {date}: manifest {manifest.restores} ({manifest.rows_published} rows, model "
-        f"version {manifest.model.version}) is in force again as {manifest.id}")  # fmt: skip
+    say(
+        f"{name} {date}: manifest {manifest.restores} ({manifest.rows_published} rows, model "
+        f"version {manifest.model.version}) is in force again as {manifest.id}"
+    )
     answer(described(manifest, loaded), as_json)
 
 

@@ -37,8 +37,10 @@ app = typer.Typer()
 
 RunDir = Annotated[Path, typer.Argument(help="The run directory that prepare printed.")]
 Force = Annotated[bool, typer.Option("--force", help="Score again what is published already.")]
-Hold = Annotated[str, typer.Option("--hold", metavar="WHY",
-                 help="Hold it for a person, whatever the checks say.")]  # fmt: skip
+Hold = Annotated[
+    str,
+    typer.Option("--hold", metavar="WHY", help="Hold it for a person, whatever the checks say."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve and plan, score nothing.")]
 
 
@@ -170,19 +172,31 @@ def judge(
     else:
         judged, judgement, published = judge_again(*night(run, date))
         run_dir = judged.run_dir
-        say(f"{run} {date}: verdict {judgement.verdict}"
-            + (", if it were judged now; it is published and stays as it is" if published else
-               f"; to publish it: nocturne publish {run_dir}"
-               if judgement.verdict in ("ok", "warn") else ""))  # fmt: skip
+        say(
+            f"{run} {date}: verdict {judgement.verdict}"
+            + (
+                ", if it were judged now; it is published and stays as it is"
+                if published
+                else f"; to publish it: nocturne publish {run_dir}"
+                if judgement.verdict in ("ok", "warn")
+                else ""
+            )
+        )
     for reason in judgement.reasons:
         say(f"  {reason}")
     if judgement.report:
         say(f"report {judgement.report}")
-    said = {"verdict": judgement.verdict, "reasons": list(judgement.reasons),
-            "report": judgement.report, "run_dir": str(run_dir),
-            "rows_in": judgement.rows_in, "quarantined": judgement.quarantined,
-            "drift_paged": judgement.drift.paged, "seconds": judgement.seconds,
-            "mlflow": mlflow_page(as_planned(judged), judgement.mlflow_run_id)}  # fmt: skip
+    said = {
+        "verdict": judgement.verdict,
+        "reasons": list(judgement.reasons),
+        "report": judgement.report,
+        "run_dir": str(run_dir),
+        "rows_in": judgement.rows_in,
+        "quarantined": judgement.quarantined,
+        "drift_paged": judgement.drift.paged,
+        "seconds": judgement.seconds,
+        "mlflow": mlflow_page(as_planned(judged), judgement.mlflow_run_id),
+    }
     answer(said, as_json)
 
 
@@ -215,12 +229,20 @@ def gate(
     if approve:
         let_pass(run, by or login())
     judgement = read(Judgement, judgement_path(run))
-    answer({"verdict": judgement.verdict, "reasons": judgement.reasons,
-            "report": judgement.report, "partition": run.partition.key,
-            "model_version": run.model.version, "rows_in": judgement.rows_in,
-            "worst": [c.column for c in judgement.drift.columns
-                      if c.column not in run.sensitive][:3]},
-           as_json)  # fmt: skip
+    answer(
+        {
+            "verdict": judgement.verdict,
+            "reasons": judgement.reasons,
+            "report": judgement.report,
+            "partition": run.partition.key,
+            "model_version": run.model.version,
+            "rows_in": judgement.rows_in,
+            "worst": [c.column for c in judgement.drift.columns if c.column not in run.sensitive][
+                :3
+            ],
+        },
+        as_json,
+    )
     with step("gate", run):
         say(f"passed with verdict {check(run).verdict}")
 
@@ -236,8 +258,10 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     run = open_run(run_dir)
     manifest = publish_run(run)
     said = described(manifest, as_planned(run))
-    say(f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
-         f"{run.output_dir}\nmanifest {said['manifest']}")  # fmt: skip
+    say(
+        f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
+        f"{run.output_dir}\nmanifest {said['manifest']}"
+    )
     answer(said | {"output": run.output_dir}, as_json)
 
 

@@ -40,9 +40,19 @@ def init(
 
     root = config.home()
     named = uris(config.project_sections(root)[0], root)
-    for path in write_it(name, model=model, input_path=input_path, output_path=output_path,
-                         keys=key or None, root=root, force=force, allow_pickle=allow_pickle,
-                         features=feature or (), say=say, **named):  # fmt: skip
+    for path in write_it(
+        name,
+        model=model,
+        input_path=input_path,
+        output_path=output_path,
+        keys=key or None,
+        root=root,
+        force=force,
+        allow_pickle=allow_pickle,
+        features=feature or (),
+        say=say,
+        **named,
+    ):
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
 

@@ -202,8 +202,10 @@ def _read(path: Path) -> Tree:
         raise ConfigError(f"{path} is missing; `nocturne init` writes one") from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    if all(line.strip() in (b"", b"---") or line.lstrip().startswith(b"#")
-           for line in text.splitlines()):  # fmt: skip
+    if all(
+        line.strip() in (b"", b"---") or line.lstrip().startswith(b"#")
+        for line in text.splitlines()
+    ):
         return {}  # a layer of comments
     return load_yaml(text, str(path))
 
@@ -241,10 +243,13 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location)
         origin = next(
-            (o for k, o in origins.items()
-             if k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.")),
+            (
+                o
+                for k, o in origins.items()
+                if k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.")
+            ),
             default,
-        )  # fmt: skip
+        )
         if problem["type"] == "extra_forbidden":
             valid = _valid_keys(location[:-1])
             near = difflib.get_close_matches(location[-1], valid, 1)

@@ -21,8 +21,23 @@ from pydantic_core import PydanticCustomError
 
 from nocturne.config.partitions import determines, period
 
-__all__ = ["Alert", "Drift", "Event", "Gate", "Input", "Model", "Output", "Pipeline", "Quality",
-           "Ready", "Registry", "Schedule", "Scoring", "Slo", "Spark"]  # fmt: skip
+__all__ = [
+    "Alert",
+    "Drift",
+    "Event",
+    "Gate",
+    "Input",
+    "Model",
+    "Output",
+    "Pipeline",
+    "Quality",
+    "Ready",
+    "Registry",
+    "Schedule",
+    "Scoring",
+    "Slo",
+    "Spark",
+]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
@@ -285,8 +300,9 @@ class Input(_Section):
             raise ValueError(
                 "tables are for sql, which is not given; write the query, or drop them"
             )
-        unknown = sorted({k for t in self.tables.values() for k in _KEY.findall(t)}
-                         - set(self.partition))  # fmt: skip
+        unknown = sorted(
+            {k for t in self.tables.values() for k in _KEY.findall(t)} - set(self.partition)
+        )
         if unknown:
             raise ValueError(
                 f"tables: {{{unknown[0]}}} is no partition key; there are "
@@ -648,8 +664,11 @@ class Pipeline(_Section):
                     "drop the suite, or have the input written as Parquet"
                 )
             return self
-        for name, needs in (("sql", self.input.sql), ("options", self.input.options),
-                            ("format", self.input.format != "parquet")):  # fmt: skip
+        for name, needs in (
+            ("sql", self.input.sql),
+            ("options", self.input.options),
+            ("format", self.input.format != "parquet"),
+        ):
             if needs:
                 raise ValueError(f"input.{name} needs scoring.reader: spark (it is pyarrow)")
         return self

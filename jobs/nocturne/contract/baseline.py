@@ -42,10 +42,12 @@ def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
         bad = why.is_valid()
         scored += why.null_count
         reason = reason or (str(why[0]) if why.null_count < len(why) else "")
-        parts.append([
-            pc.if_else(bad, pa.scalar(None, column.type), column)
-            for column in (part.column(output.name) for output in encoding.outputs)
-        ])  # fmt: skip
+        parts.append(
+            [
+                pc.if_else(bad, pa.scalar(None, column.type), column)
+                for column in (part.column(output.name) for output in encoding.outputs)
+            ]
+        )
     if not scored and table.num_rows:
         raise ModelError(f"none of {table.num_rows} rows has a prediction: {reason}.")
     names = [output.name for output in encoding.outputs]
@@ -92,8 +94,11 @@ def baseline(
     if encoding is not None:
         require_columns(data, encoding)
         data = data.select(encoding.columns)
-    wrong = [f"{name}: {weight}" for name, weight in (importance or {}).items()
-             if name not in data.schema.names or not weight >= 0]  # fmt: skip
+    wrong = [
+        f"{name}: {weight}"
+        for name, weight in (importance or {}).items()
+        if name not in data.schema.names or not weight >= 0
+    ]
     if wrong:
         raise InputError(
             f"importance has {choices(wrong)}; expected columns of the training data "

@@ -39,8 +39,9 @@ def infer_encoding(
     numbers = tuple(_numeric_feature(name, _column(table, name)) for name in numeric)
     codes = tuple(_category_feature(name, _column(table, name)) for name in categories)
     if not numbers and not codes:
-        raise InputError("an encoding needs at least one column: name some as numeric= or "
-                         "categories=")  # fmt: skip
+        raise InputError(
+            "an encoding needs at least one column: name some as numeric= or categories="
+        )
     inputs = []
     if numbers:
         inputs.append(TensorSpec("numbers", "float32", "numeric", numbers))
@@ -72,8 +73,11 @@ def median(column: pa.ChunkedArray) -> float:
 
 
 def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-            or pa.types.is_boolean(column.type)):  # fmt: skip
+    if not (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_boolean(column.type)
+    ):
         raise InputError(
             f"column {name!r} is {column.type}, expected a number; name it as one of the "
             "categories, or turn it into a number first",

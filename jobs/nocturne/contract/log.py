@@ -85,8 +85,9 @@ def log_torch_model(
         ModelError: the module can't be exported, or its outputs are not the encoding's.
     """
     if (alias or tags) and not registered_model_name:
-        raise ModelError("alias and tags belong to a registered version: give "
-                         "registered_model_name too")  # fmt: skip
+        raise ModelError(
+            "alias and tags belong to a registered version: give registered_model_name too"
+        )
     if data.num_rows < 2:
         raise InputError(
             f"got {data.num_rows} rows of training data, expected at least 2: the number of rows "
@@ -151,11 +152,13 @@ def _log_pt2(
 ) -> ModelInfo:
     example = [tensor.numpy() for tensor in tensors(data.slice(0, _EXAMPLE_ROWS), encoding)]
     signature = ModelSignature(
-        inputs=Schema([
-            TensorSpec(array.dtype, (-1, *array.shape[1:]), spec.name)
-            for array, spec in zip(example, encoding.inputs, strict=True)
-        ])
-    )  # fmt: skip
+        inputs=Schema(
+            [
+                TensorSpec(array.dtype, (-1, *array.shape[1:]), spec.name)
+                for array, spec in zip(example, encoding.inputs, strict=True)
+            ]
+        )
+    )
     versions = [f"torch=={torch.__version__.split('+')[0]}", f"mlflow=={mlflow.__version__}"]
     try:
         info: ModelInfo = mlflow.pytorch.log_model(
@@ -172,10 +175,12 @@ def _log_pt2(
         raise ModelError(
             f"the module can't be exported as pt2 (torch.export): {type(error).__name__}: {first}. "
             f"It is called with {len(example)} tensors, "
-            + ", ".join(f"{s.name} {a.dtype}[rows, {a.shape[1]}]"
-                        for a, s in zip(example, encoding.inputs, strict=True))
+            + ", ".join(
+                f"{s.name} {a.dtype}[rows, {a.shape[1]}]"
+                for a, s in zip(example, encoding.inputs, strict=True)
+            )
             + "; try torch.export.export on them in the training script"
-        ) from error  # fmt: skip
+        ) from error
 
 
 def register(

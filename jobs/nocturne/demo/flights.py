@@ -43,12 +43,29 @@ VERSION = 1
 
 LATE_MINUTES = 15
 KEYS = ("time_hour", "carrier", "flight")
-WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure",
-           "visib")  # fmt: skip
+WEATHER = (
+    "temp",
+    "dewp",
+    "humid",
+    "wind_dir",
+    "wind_speed",
+    "wind_gust",
+    "precip",
+    "pressure",
+    "visib",
+)
 _DATE = ("year", "month", "day")
 _MARKER = "prepared.json"
-_COUNTS = ("flight", "distance", "sched_dep_time", "sched_arr_time", "hour", "minute", "arr_delay",
-           "wind_dir")  # fmt: skip
+_COUNTS = (
+    "flight",
+    "distance",
+    "sched_dep_time",
+    "sched_arr_time",
+    "hour",
+    "minute",
+    "arr_delay",
+    "wind_dir",
+)
 _TYPES = {
     "year": pa.int16(),
     "month": pa.int8(),
@@ -102,8 +119,18 @@ def tables(data: Path) -> tuple[pa.Table, pa.Table]:
     The day is the airport's, as a traveller would say it. Rows are in the order of days, then
     keys: the source's own order is that of the actual departures.
     """
-    known = ["carrier", "flight", "tailnum", "origin", "dest", "distance", "sched_dep_time",
-             "sched_arr_time", "hour", "minute"]  # fmt: skip
+    known = [
+        "carrier",
+        "flight",
+        "tailnum",
+        "origin",
+        "dest",
+        "distance",
+        "sched_dep_time",
+        "sched_arr_time",
+        "hour",
+        "minute",
+    ]
     with zipfile.ZipFile(data / "flights.csv.zip").open("flights.csv") as file:
         rows = _read(file, [*_DATE, "time_hour", *known, "arr_delay"])
     weather = _read(data / "weather.csv", ["origin", "time_hour", *WEATHER])
@@ -161,8 +188,9 @@ def prepare(folder: Path, data: Path | None = None) -> Prepared:
         "bytes": {p.name: p.stat().st_size for p in _files(data)},
     }
     rows = _marked(folder / _MARKER, made_from)
-    if rows and all((place / f"ds={day}" / "_SUCCESS").exists()
-                    for place in places.values() for day in rows):  # fmt: skip
+    if rows and all(
+        (place / f"ds={day}" / "_SUCCESS").exists() for place in places.values() for day in rows
+    ):
         return Prepared(places["flights"], places["labels"], rows, 0)
 
     folder.mkdir(parents=True, exist_ok=True)

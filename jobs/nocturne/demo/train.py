@@ -102,9 +102,9 @@ def learn_encoding(table: pa.Table) -> Encoding:
     )
 
 
-def fit(table: pa.Table, epochs: int, watch: pa.Table | None = None) -> tuple[
-    FlightDelay, Encoding, list[float]
-]:  # fmt: skip
+def fit(
+    table: pa.Table, epochs: int, watch: pa.Table | None = None
+) -> tuple[FlightDelay, Encoding, list[float]]:
     """A model of ``table``; with ``watch``, its AUC there after each epoch."""
     encoding = learn_encoding(table)
     sizes = [feature.unknown + 1 for feature in encoding.inputs[1].features]

@@ -6,5 +6,14 @@ from nocturne.drift.judge import in_segment, judge
 from nocturne.drift.metrics import METRICS, wasserstein
 from nocturne.drift.threshold import day_of, ordinary_psi
 
-__all__ = ["BASELINE_VERSION", "METRICS", "build_baseline", "day_of", "in_segment", "judge",
-           "ordinary_psi", "segment_values", "wasserstein"]  # fmt: skip
+__all__ = [
+    "BASELINE_VERSION",
+    "METRICS",
+    "build_baseline",
+    "day_of",
+    "in_segment",
+    "judge",
+    "ordinary_psi",
+    "segment_values",
+    "wasserstein",
+]

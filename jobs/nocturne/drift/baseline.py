@@ -63,10 +63,18 @@ def build_baseline(
         _columns(filled, ordered),
         tuple(outputs),
         dict(importance or {}),
-        {name: _columns({key: part for key, profile in filled.items()
-                         if (part := profile.segments.get(name)) and part.rows}, ordered)
-         for name in segments},
-    )  # fmt: skip
+        {
+            name: _columns(
+                {
+                    key: part
+                    for key, profile in filled.items()
+                    if (part := profile.segments.get(name)) and part.rows
+                },
+                ordered,
+            )
+            for name in segments
+        },
+    )
 
 
 def _columns(partitions: Mapping[str, Profile], names: Sequence[str]) -> dict[str, ColumnBaseline]:

@@ -76,10 +76,17 @@ def judge(
         SegmentDrift(name, part.rows, compared.columns)
         for name, part in profile.segments.items()
         if name in baseline.segments
-        and (compared := _compare(part, baseline.segments[name], baseline.outputs, floor, day, {
-            column: history.get(in_segment(name, column), ()) for column in part.columns
-        })).columns
-    ]  # fmt: skip
+        and (
+            compared := _compare(
+                part,
+                baseline.segments[name],
+                baseline.outputs,
+                floor,
+                day,
+                {column: history.get(in_segment(name, column), ()) for column in part.columns},
+            )
+        ).columns
+    ]
     notes = [
         _note("In the data but not in the baseline", profile.columns.keys() - baseline.columns),
         _note("In the baseline but not in the data", baseline.columns.keys() - profile.columns),

@@ -69,8 +69,9 @@ def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
         trained = day_of(key)
         if trained is not None and any(counts):
             groups[trained.weekday()].append(counts)
-    weeks = [np.array(found, dtype=np.int64) for found in groups.values()
-             if len(found) >= _SAME_WEEKDAY]  # fmt: skip
+    weeks = [
+        np.array(found, dtype=np.int64) for found in groups.values() if len(found) >= _SAME_WEEKDAY
+    ]
     mine = groups[day.weekday()] if day is not None else []
     if len(mine) >= _SAME_WEEKDAY:
         whole = np.array(mine, dtype=np.int64).sum(axis=0)

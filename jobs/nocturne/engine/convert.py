@@ -155,8 +155,9 @@ def _objects(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Any, 
             strange[row] = True
     if type_.startswith("timestamp"):
         unit = "us" if "us" in type_ else "ns"
-        return np.array([np.datetime64("NaT") if v is None else v for v in done],
-                        f"datetime64[{unit}]"), strange  # fmt: skip
+        return np.array(
+            [np.datetime64("NaT") if v is None else v for v in done], f"datetime64[{unit}]"
+        ), strange
     return done, strange
 
 

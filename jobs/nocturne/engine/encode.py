@@ -90,8 +90,9 @@ def _category(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
 def _positions(column: pa.Array, feature: Feature) -> pa.Array:
     """Positions in the vocabulary [n]; null where there is none."""
     known = pa.array(feature.vocabulary)
-    return pc.index_in(column.cast(known.type) if column.type != known.type else column,
-                       value_set=known)  # fmt: skip
+    return pc.index_in(
+        column.cast(known.type) if column.type != known.type else column, value_set=known
+    )
 
 
 def _list(batch: pa.RecordBatch, tensor: TensorSpec) -> Array:

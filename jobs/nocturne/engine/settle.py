@@ -200,9 +200,13 @@ _MOMENTS: tuple[OutputType, ...] = ("timestamp[us, UTC]", "timestamp[ns, UTC]")
 def _own(values: Array) -> tuple[OutputType, ...]:
     """The types that may hold the values (no nulls), the narrowest first."""
     kinds: dict[str, tuple[OutputType, ...]] = {
-        "b": ("bool",), "i": ("int64",), "u": ("int64",), "f": ("float64",), "U": ("string",),
+        "b": ("bool",),
+        "i": ("int64",),
+        "u": ("int64",),
+        "f": ("float64",),
+        "U": ("string",),
         "M": ("date32", *_TIMES) if values.dtype == np.dtype("datetime64[D]") else _TIMES,
-    }  # fmt: skip
+    }
     return kinds.get(values.dtype.kind, _of_objects(values) if values.dtype == object else ())
 
 

@@ -68,9 +68,12 @@ def _candidates(sample: Sample) -> Iterator[str]:
     for field in sample.schema:
         type_ = field.type
         sortable = (
-            pa.types.is_integer(type_) or pa.types.is_string(type_) or pa.types.is_temporal(type_)
-            or pa.types.is_large_string(type_) or pa.types.is_fixed_size_binary(type_)
-        )  # fmt: skip
+            pa.types.is_integer(type_)
+            or pa.types.is_string(type_)
+            or pa.types.is_temporal(type_)
+            or pa.types.is_large_string(type_)
+            or pa.types.is_fixed_size_binary(type_)
+        )
         if sortable and not sample.rows[field.name].null_count:
             yield field.name
 

@@ -62,16 +62,20 @@ def output_suite(name: str, sample: Sample, encoding: Encoding, keys: Sequence[s
             for output in encoding.outputs
             for check in (
                 _not_null(output.name) if not output.nullable else None,
-                ("expect_column_values_to_be_between",
-                 {"column": output.name, "min_value": 0, "max_value": 1})
-                if output.post == "sigmoid" else None,
+                (
+                    "expect_column_values_to_be_between",
+                    {"column": output.name, "min_value": 0, "max_value": 1},
+                )
+                if output.post == "sigmoid"
+                else None,
             )
             if check
         ],
         "The model's version is in every row.": [_not_null("model_version")],
-    }  # fmt: skip
-    return _text(f"{name}_output", f"Checks of the scores of {name}, before they are published.",
-                 groups)  # fmt: skip
+    }
+    return _text(
+        f"{name}_output", f"Checks of the scores of {name}, before they are published.", groups
+    )
 
 
 def _rows() -> Check:
@@ -132,7 +136,8 @@ def _text(name: str, title: str, groups: dict[str, list[Check]]) -> str:
         if checks:
             lines += ["", f"  # {comment}"] if lines[-1] != "expectations:" else [f"  # {comment}"]
         for type_, kwargs in checks:
-            flow = yaml.safe_dump(kwargs, default_flow_style=True, sort_keys=False,
-                                  allow_unicode=True, width=10_000).strip()  # fmt: skip
+            flow = yaml.safe_dump(
+                kwargs, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000
+            ).strip()
             lines += [f"  - type: {type_}", f"    kwargs: {flow}"]
     return "\n".join(lines) + "\n"

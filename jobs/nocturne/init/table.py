@@ -27,8 +27,16 @@ _NAMED = {
 }
 """Keys that are a part of a date by their name: two digits alone could be anything."""
 
-_DATES = ("%Y-%m-%d", "%Y%m%d", "%Y_%m_%d", "%Y-%m-%dT%H", "%Y-%m-%d-%H", "%Y%m%d%H", "%Y-%m",
-          "%Y%m")  # fmt: skip
+_DATES = (
+    "%Y-%m-%d",
+    "%Y%m%d",
+    "%Y_%m_%d",
+    "%Y-%m-%dT%H",
+    "%Y-%m-%d-%H",
+    "%Y%m%d%H",
+    "%Y-%m",
+    "%Y%m",
+)
 
 
 _DATED = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?([0-2]\d|3[01]))?)?(?!\d)")

@@ -63,9 +63,12 @@ def _as_before(run: Run, loaded: Loaded) -> list[Manifest]:
 def _chosen(run: Run, loaded: Loaded, wanted: Span | Weeks) -> list[Manifest]:
     """What is published now of the nights that ``drift.baseline`` names, oldest first."""
     if isinstance(wanted, Span):
-        return [night for night in nights(loaded)
-                if wanted.first <= night.partition.key <= wanted.last
-                and night.partition.key != run.partition.key]  # fmt: skip
+        return [
+            night
+            for night in nights(loaded)
+            if wanted.first <= night.partition.key <= wanted.last
+            and night.partition.key != run.partition.key
+        ]
     found = []
     for key in keys_before(run.partition.key, wanted.weeks):
         with suppress(NocturneError):  # not published, or touched
@@ -89,8 +92,10 @@ def built(loaded: Loaded, chosen: Sequence[Manifest]) -> Baseline:
         ModelError: the nights were counted around different centres.
     """
     if not chosen:
-        raise StateError(f"no night of {loaded.pipeline.name} is published there; see `nocturne "
-                         f"status {loaded.pipeline.name}`")  # fmt: skip
+        raise StateError(
+            f"no night of {loaded.pipeline.name} is published there; see `nocturne "
+            f"status {loaded.pipeline.name}`"
+        )
     layout = Layout.of(loaded)
     profiles, outputs = {}, dict[str, None]()
     for night in chosen:
@@ -106,17 +111,19 @@ def in_numbers(baseline: Baseline) -> list[dict[str, Any]]:
     found = []
     for name, column in baseline.columns.items():
         keys = sorted(column.partitions)
-        found.append({
-            "column": name,
-            "kind": column.kind,
-            "output": name in baseline.outputs,
-            "importance": baseline.importance.get(name),
-            "rows": sum(column.counts),
-            "nulls": column.counts[-1],
-            "bins": sum(count > 0 for count in column.counts),
-            "partitions": len(keys),
-            "first": keys[0] if keys else None,
-            "last": keys[-1] if keys else None,
-            "ordinary_psi": drift.ordinary_psi(column),
-        })  # fmt: skip
+        found.append(
+            {
+                "column": name,
+                "kind": column.kind,
+                "output": name in baseline.outputs,
+                "importance": baseline.importance.get(name),
+                "rows": sum(column.counts),
+                "nulls": column.counts[-1],
+                "bins": sum(count > 0 for count in column.counts),
+                "partitions": len(keys),
+                "first": keys[0] if keys else None,
+                "last": keys[-1] if keys else None,
+                "ordinary_psi": drift.ordinary_psi(column),
+            }
+        )
     return found

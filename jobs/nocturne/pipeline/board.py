@@ -51,8 +51,9 @@ def newest(loaded: Loaded, *, published: bool = False) -> str | None:
     """The last partition that has come, was scored, or (``published``) has scores; or None."""
     layout, names = Layout.of(loaded), loaded.pipeline.input.partition
     if not _in_order(names):
-        there = (p for p in partitions(loaded, layout)
-                 if not published or layout.output(p).is_dir())  # fmt: skip
+        there = (
+            p for p in partitions(loaded, layout) if not published or layout.output(p).is_dir()
+        )
         return max((p.key for p in there), default=None)
     roots = (layout.table,) if published else (layout.source, layout.state, layout.table)
     lasts = (
@@ -64,8 +65,12 @@ def newest(loaded: Loaded, *, published: bool = False) -> str | None:
 
 def _in_order(names: Mapping[str, str]) -> bool:
     """Whether folders of later partitions come later in the alphabet."""
-    moments = [dt.datetime(2023, 12, 31, 9), dt.datetime(2024, 1, 1, 10), dt.datetime(2024, 2, 10),
-               dt.datetime(2024, 11, 9, 23)]  # fmt: skip
+    moments = [
+        dt.datetime(2023, 12, 31, 9),
+        dt.datetime(2024, 1, 1, 10),
+        dt.datetime(2024, 2, 10),
+        dt.datetime(2024, 11, 9, 23),
+    ]
     paths = [partition(names, m.strftime(key_format(names))).path for m in moments]
     return bool(names) and paths == sorted(paths)
 
@@ -74,8 +79,9 @@ def _folders(root: Path, names: Sequence[str]) -> Iterator[str]:
     """The partitions' folders of a table, ``ds=2013-04-01/hour=05``, from the last one on."""
     try:
         with os.scandir(root) as entries:
-            there = sorted((e.name for e in entries if e.name.startswith(f"{names[0]}=")),
-                           reverse=True)  # fmt: skip
+            there = sorted(
+                (e.name for e in entries if e.name.startswith(f"{names[0]}=")), reverse=True
+            )
     except OSError:
         return
     for name in there:

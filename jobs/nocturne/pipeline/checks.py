@@ -96,11 +96,14 @@ def question(run: Run) -> dict[str, Any]:
     results = results_of(run)
     named = {"input": config.input_suite, "output": config.output_suite}
     return {
-        "suites": {side: _asked(run, results, side, suite_path(loaded, name))
-                   for side, name in named.items() if name},
+        "suites": {
+            side: _asked(run, results, side, suite_path(loaded, name))
+            for side, name in named.items()
+            if name
+        },
         "docs_dir": Path(run.run_dir) / "data_docs",
         "title": f"{run.pipeline} {run.partition.key}",
-    }  # fmt: skip
+    }
 
 
 def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> quality.Asked:

@@ -51,9 +51,18 @@ def turn_down(run: Run, by: str, why: str = "") -> None:
     said = f"rejected by {by}{': ' + why if why else ''}"
     state.touch(
         run.state_dir,
-        state.Current("rejected", "gate", run.run_key, run.run_dir, run.model.version, run.rows,
-                      run.rows, said, state.now()),
-    )  # fmt: skip
+        state.Current(
+            "rejected",
+            "gate",
+            run.run_key,
+            run.run_dir,
+            run.model.version,
+            run.rows,
+            run.rows,
+            said,
+            state.now(),
+        ),
+    )
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:

@@ -72,8 +72,11 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
     if not len(again):
         return None
     tried = again[:_TRIED]
-    suspects = [_rows(run, result, tried) for result, part in zip(results, parts, strict=True)
-                if np.isin(tried, part).any()]  # fmt: skip
+    suspects = [
+        _rows(run, result, tried)
+        for result, part in zip(results, parts, strict=True)
+        if np.isin(tried, part).any()
+    ]
     counted = pa.concat_tables(suspects).group_by(list(run.keys)).aggregate([([], "count_all")])
     doubles = counted.filter(pc.greater(counted["count_all"], 1))
     if not doubles.num_rows:

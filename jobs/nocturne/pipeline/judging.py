@@ -173,9 +173,13 @@ class _Compared:
 
 
 def _judged(
-    run: Run, loaded: Loaded, results: list[SplitResult], mine: Stopwatch, waited: Stopwatch,
+    run: Run,
+    loaded: Loaded,
+    results: list[SplitResult],
+    mine: Stopwatch,
+    waited: Stopwatch,
     check: Check,
-) -> tuple[Judgement, _Compared]:  # fmt: skip
+) -> tuple[Judgement, _Compared]:
     """The verdict, and what it was made from; nothing is written but what ``check`` writes."""
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
@@ -290,18 +294,24 @@ def _verdict(
     drift_verdict: VerdictName = "ok"
     if drifted.alarmed:
         drift_verdict = loaded.pipeline.drift.on_drift if drifted.paged else "warn"
-        worst = ", ".join(f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
-                          for c in drifted.alarmed[:3])  # fmt: skip
+        worst = ", ".join(
+            f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})" for c in drifted.alarmed[:3]
+        )
         reasons.append(f"{len(drifted.alarmed)} columns drifted: {worst}")
         if drifted.paged:
             scores = [c.column for c in drifted.alarmed if c.is_output]
-            what = f"{', '.join(scores)} drifted" if scores else (
-                f"{drifted.share:.0%} of the features drifted, weighted by importance")  # fmt: skip
+            what = (
+                f"{', '.join(scores)} drifted"
+                if scores
+                else (f"{drifted.share:.0%} of the features drifted, weighted by importance")
+            )
             reasons.append(f"a person should look: {what}")
     if only := drifted.only_in_segments:
         drift_verdict = max(drift_verdict, "warn", key=_ORDER.index)
-        worst = ", ".join(f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
-                          for s, c in only[:3])  # fmt: skip
+        worst = ", ".join(
+            f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
+            for s, c in only[:3]
+        )
         more = f" and {len(only) - 3} more" if len(only) > 3 else ""
         reasons.append(f"drifted in a segment alone: {worst}{more}")
     asked: VerdictName = "ok"
@@ -347,8 +357,10 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
     counted = _without(judgement.profile, run.sensitive)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            for name, record in (("profile", counted),
-                                 ("judgement", _with(judgement, profile=counted))):  # fmt: skip
+            for name, record in (
+                ("profile", counted),
+                ("judgement", _with(judgement, profile=counted)),
+            ):
                 shown.append(Path(scratch) / f"{name}.json")
                 write(shown[-1], record)
             return report.log_night(run, judgement, shown, **logged_to(loaded))

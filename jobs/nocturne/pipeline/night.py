@@ -103,8 +103,16 @@ def _prepare(
     resolve = resolver(loaded)
     for night in nights:
         try:
-            prepared = prepare(loaded, night, force=force, dry_run=dry_run, requeue=requeue,
-                               hold=hold, resolve=resolve, spark=spark)  # fmt: skip
+            prepared = prepare(
+                loaded,
+                night,
+                force=force,
+                dry_run=dry_run,
+                requeue=requeue,
+                hold=hold,
+                resolve=resolve,
+                spark=spark,
+            )
         except Exception as error:
             done[night.key] = _failed(night, error, say)
             continue
@@ -133,8 +141,10 @@ def _finish(
                     scoring.wait(run)
                 judgement = judge(run, watch, check)
                 progress.clear()
-                say(f"{run.partition.key}: verdict {judgement.verdict}"
-                    + "".join(f"\n  {reason}" for reason in judgement.reasons))  # fmt: skip
+                say(
+                    f"{run.partition.key}: verdict {judgement.verdict}"
+                    + "".join(f"\n  {reason}" for reason in judgement.reasons)
+                )
                 with watch("publish"):
                     manifest = publish_run(run)
                 done[run.partition.key] = _published(run, manifest)

@@ -27,8 +27,9 @@ def ordinary(run: Run, loaded: Loaded, earlier: Sequence[Manifest]) -> list[Mani
     before = current(run)
     if before is not None and before.model.sha256 == run.model.sha256:
         return [found for name in before.drift_history if (found := named(loaded, name))]
-    return [night for night in earlier
-            if night.model.sha256 == run.model.sha256 and calm(loaded, night)]  # fmt: skip
+    return [
+        night for night in earlier if night.model.sha256 == run.model.sha256 and calm(loaded, night)
+    ]
 
 
 def calm(loaded: Loaded, night: Manifest) -> bool:

@@ -78,8 +78,13 @@ def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
         f"nocturne score {loaded.pipeline.name} --date {manifest.partition.key} --model-version "
         f"{manifest.model.version}"
     )
-    return Standing(partition.key, manifest.id, manifest.output_version, tuple(reasons),
-                    command if reasons else "")  # fmt: skip
+    return Standing(
+        partition.key,
+        manifest.id,
+        manifest.output_version,
+        tuple(reasons),
+        command if reasons else "",
+    )
 
 
 def _scored(manifest: Manifest) -> dict[str, InputFile]:
@@ -122,8 +127,11 @@ def _since(manifest: Manifest, run: Run) -> Iterator[str]:
     """What later output versions make other bytes of."""
     if run.query is not None:
         return  # Spark has read it, then as now
-    checks = [check for version, check in _READ_OTHERWISE.items()
-              if manifest.output_version < version <= plan.OUTPUT_VERSION]  # fmt: skip
+    checks = [
+        check
+        for version, check in _READ_OTHERWISE.items()
+        if manifest.output_version < version <= plan.OUTPUT_VERSION
+    ]
     found: dict[str, list[str]] = {}
     gone = []
     for name in _scored(manifest):
@@ -154,8 +162,11 @@ def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
     """INT96 in what is read or published; half floats and named time zones in features."""
     features = dict.fromkeys(f.column for _, f in Encoding.of(run.encoding).features())
     schema, leaves = footer.schema.to_arrow_schema(), footer.schema
-    old = [leaves.column(i).path for i in range(len(leaves))
-           if leaves.column(i).physical_type == "INT96"]  # fmt: skip
+    old = [
+        leaves.column(i).path
+        for i in range(len(leaves))
+        if leaves.column(i).physical_type == "INT96"
+    ]
     for name in dict.fromkeys((*features, *run.keys, *run.passthrough)):
         if any(path == name or path.startswith(f"{name}.") for path in old):
             yield f"column {name!r} holds times in INT96, then read in nanoseconds"

@@ -33,8 +33,11 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
                 resolved = resolver(config.load(name, root=root), Path(folder))()
                 what = f"{resolved.ref.name} version {resolved.ref.version}"
                 found = unmet(resolved.ref.path)
-                same = ("as it was logged" if says(resolved.ref.path) else
-                        "nothing says which packages it was logged with")  # fmt: skip
+                same = (
+                    "as it was logged"
+                    if says(resolved.ref.path)
+                    else "nothing says which packages it was logged with"
+                )
         except NocturneError as error:
             yield title, True, f"not compared: {error}", ""
             continue

@@ -319,7 +319,7 @@ def _plan(
         output_version=plan.OUTPUT_VERSION,
         types=packed(types) if len(types) else "",
         path_keys=path_keys,
-    )  # fmt: skip
+    )
     if run.unique_keys:
         check_size(pipeline.name, run.rows)
     size = f"{run.rows} rows in {len(splits)} splits" if query is None else f"{len(files)} files"
@@ -519,8 +519,11 @@ def _segments(
     """Of each column in ``drift.segments`` the values that training has most of."""
     if baseline is None and wanted.baseline == "model":
         return {}  # there is no drift at all, as the report says
-    words = {name: column.profile for name, column in (baseline.columns if baseline else {}).items()
-             if column.profile is not None and counted.get(name, 0.0) is None}  # fmt: skip
+    words = {
+        name: column.profile
+        for name, column in (baseline.columns if baseline else {}).items()
+        if column.profile is not None and counted.get(name, 0.0) is None
+    }
     if unknown := [name for name in wanted.segments if name not in words]:
         raise ConfigError(
             f"drift.segments names {choices(unknown)}; expected features that are categories in "

@@ -139,11 +139,10 @@ def publish_run(run: Run) -> Manifest:
                 report=judgement.report,
                 mlflow_run_id=judgement.mlflow_run_id,
                 approved_by=approval.by if approval else None,
-                seconds={**judgement.seconds,
-                         "publish": round(time.perf_counter() - started, 3)},
+                seconds={**judgement.seconds, "publish": round(time.perf_counter() - started, 3)},
                 precision_error=next((r.precision_error for r in results if r.precision_error), {}),
                 output_version=run.output_version,
-            )  # fmt: skip
+            )
 
         done = publish.commit(run, results, manifest, keep)
     _tidy(run)

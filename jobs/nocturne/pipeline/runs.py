@@ -197,8 +197,11 @@ def _result(path: Path, split: Split) -> SplitResult:
 def scores_of(run: Run, result: SplitResult) -> Path:
     """A split's scores: in the run directory, or published."""
     staged = Path(run.run_dir) / "attempts" / result.file
-    return staged if staged.exists() else (
-        Path(run.output_dir) / publish.file_name(result.index, run.run_key))  # fmt: skip
+    return (
+        staged
+        if staged.exists()
+        else (Path(run.output_dir) / publish.file_name(result.index, run.run_key))
+    )
 
 
 def _splits(run: Run) -> tuple[Split, ...]:

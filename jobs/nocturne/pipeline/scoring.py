@@ -56,8 +56,9 @@ def application(pipeline: Pipeline, name: str, master: str | None) -> Applicatio
     from nocturne.spark.application import Application
 
     wanted = how(pipeline, master)
-    return Application(f"nocturne {name}", wanted.master, wanted.conf, wanted.conf_dir,
-                       lean=wanted.lean)  # fmt: skip
+    return Application(
+        f"nocturne {name}", wanted.master, wanted.conf, wanted.conf_dir, lean=wanted.lean
+    )
 
 
 def how(pipeline: Pipeline, master: str | None) -> How:
@@ -104,9 +105,18 @@ def score(
                 rows = done * run.rows // max(1, total)
                 state.touch(
                     run.state_dir,
-                    state.Current("running", "score", run.run_key, run.run_dir, run.model.version,
-                                  run.rows, rows, "", state.now()),
-                )  # fmt: skip
+                    state.Current(
+                        "running",
+                        "score",
+                        run.run_key,
+                        run.run_dir,
+                        run.model.version,
+                        run.rows,
+                        rows,
+                        "",
+                        state.now(),
+                    ),
+                )
 
     for run in runs:
         (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
@@ -134,13 +144,19 @@ def score(
         )
         failures |= {run.run_dir: said for run in fit}
     # What another split's error, or Spark's, came too late for goes on all the same.
-    failures = {r.run_dir: failures[r.run_dir] for r in runs if r.run_dir in failures
-                and not scored(r)}  # fmt: skip
+    failures = {
+        r.run_dir: failures[r.run_dir] for r in runs if r.run_dir in failures and not scored(r)
+    }
     for run in runs:
         if failure := failures.get(run.run_dir):
-            write(Path(run.run_dir) / "error.json",
-                  {"type": type(failure).__name__, "message": str(failure),
-                   "terminal": isinstance(failure, TerminalError)})  # fmt: skip
+            write(
+                Path(run.run_dir) / "error.json",
+                {
+                    "type": type(failure).__name__,
+                    "message": str(failure),
+                    "terminal": isinstance(failure, TerminalError),
+                },
+            )
             with suppress(NocturneError), step("score", run):
                 raise failure
     return failures

@@ -66,8 +66,11 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
     return {
         "partition": partition.key,
         "state": name,
-        "model_version": manifest.model.version if manifest
-        else unfinished.model_version if unfinished else None,
+        "model_version": manifest.model.version
+        if manifest
+        else unfinished.model_version
+        if unfinished
+        else None,
         "rows_in": manifest.rows_in if manifest else None,
         "rows_published": manifest.rows_published if manifest else None,
         "rows_quarantined": manifest.rows_quarantined if manifest else None,
@@ -82,7 +85,7 @@ def _describe(layout: Layout, partition: Partition) -> dict[str, Any]:
         "step": unfinished.step if unfinished else None,
         "rows_done": unfinished.rows_done if unfinished else None,
         "message": problem,
-    }  # fmt: skip
+    }
 
 
 def _report(manifest: Manifest | None, unfinished: state.Current | None) -> str | None:

@@ -149,8 +149,15 @@ def remember(run: Run, results: Sequence[SplitResult]) -> None:
 
 def _path(state: Path, model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -> Path:
     name = _device_name(pinned.device)
-    key = digest(model.sha256, name, encoding.row_bytes, pinned.precision, pinned.threads,
-                 wanted, _torch_version())  # fmt: skip
+    key = digest(
+        model.sha256,
+        name,
+        encoding.row_bytes,
+        pinned.precision,
+        pinned.threads,
+        wanted,
+        _torch_version(),
+    )
     return state / "tuning" / f"{model.name}-{model.version}-{pinned.device}-{key[:12]}.json"
 
 

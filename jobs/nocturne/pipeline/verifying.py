@@ -89,8 +89,15 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     problems = publish.verify(manifest, target, state, columns)
     allowed = loaded.pipeline.model.allow_pickle  # today, whatever the run says
     replayed = _replay(run, manifest, target, replay, allowed) if replay != 0 else []
-    return Verified(partition.key, manifest.id, str(target), len(manifest.outputs),
-                    manifest.rows_published, tuple(problems), tuple(replayed))  # fmt: skip
+    return Verified(
+        partition.key,
+        manifest.id,
+        str(target),
+        len(manifest.outputs),
+        manifest.rows_published,
+        tuple(problems),
+        tuple(replayed),
+    )
 
 
 def _replay(
@@ -151,8 +158,11 @@ def _as_it_is_now(run: Run, planned: InputFile, source: Path) -> Run:
 def _elsewhere(then: dict[str, str]) -> str:
     """What decides bits and is not as it was then, in words; "" if all is."""
     now = environment()
-    differs = [f"{name} was {then.get(name)}, is {now[name]}"
-               for name in _DECIDES_BITS if then.get(name) != now[name]]  # fmt: skip
+    differs = [
+        f"{name} was {then.get(name)}, is {now[name]}"
+        for name in _DECIDES_BITS
+        if then.get(name) != now[name]
+    ]
     return ", ".join(differs)
 
 

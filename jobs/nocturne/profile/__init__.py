@@ -11,5 +11,15 @@ from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_me
 from nocturne.profile.merge import merge
 from nocturne.profile.tally import compile_loops
 
-__all__ = ["EXAMPLES", "KEY_BYTES", "MAX_DISTINCT", "Measurer", "Rows", "TableProfiler",
-           "compile_loops", "key_hashes", "merge", "merge_measured"]  # fmt: skip
+__all__ = [
+    "EXAMPLES",
+    "KEY_BYTES",
+    "MAX_DISTINCT",
+    "Measurer",
+    "Rows",
+    "TableProfiler",
+    "compile_loops",
+    "key_hashes",
+    "merge",
+    "merge_measured",
+]

@@ -193,7 +193,9 @@ class TableProfiler:
         return Profile(
             self.rows,
             {name: profiler.result() for name, profiler in self.columns.items()},
-            {segment_name(column, value): profiler.result()
-             for column, segments in self.segments.items()
-             for value, profiler in segments.items()},
-        )  # fmt: skip
+            {
+                segment_name(column, value): profiler.result()
+                for column, segments in self.segments.items()
+                for value, profiler in segments.items()
+            },
+        )

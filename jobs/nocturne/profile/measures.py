@@ -153,9 +153,14 @@ def _moments(rows: Rows, running: Running) -> Measured | None:
     total, squares = spread(values)
     whole = _whole_sum(present, column.bounds) if pa.types.is_integer(present.type) else total
     return Measured(
-        **{**vars(counted), "minimum": low, "maximum": high, "total": to_json(whole),
-           "squares": to_json(squares)}
-    )  # fmt: skip
+        **{
+            **vars(counted),
+            "minimum": low,
+            "maximum": high,
+            "total": to_json(whole),
+            "squares": to_json(squares),
+        }
+    )
 
 
 def _whole_sum(integers: pa.Array, bounds: tuple[int, int]) -> int:
@@ -207,8 +212,9 @@ def _add(one: Measured, other: Measured) -> Measured:
     n, m = (part.rows - part.missing for part in (one, other))
     total, squares = one.total, one.squares
     if one.total is None or other.total is None:
-        total, squares = (one.total, one.squares) if other.total is None else (
-            other.total, other.squares)  # fmt: skip
+        total, squares = (
+            (one.total, one.squares) if other.total is None else (other.total, other.squares)
+        )
     else:
         away = _apart(one.total, n, other.total, m)
         total = to_json(_number(one.total) + _number(other.total))

@@ -45,8 +45,11 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     Segments that a part did not count are left out.
     """
     names = dict.fromkeys(name for profile in profiles for name in profile.columns)
-    segments = [name for name in (profiles[0].segments if profiles else ())
-                if all(name in profile.segments for profile in profiles)]  # fmt: skip
+    segments = [
+        name
+        for name in (profiles[0].segments if profiles else ())
+        if all(name in profile.segments for profile in profiles)
+    ]
     return Profile(
         rows=sum(p.rows for p in profiles),
         columns={

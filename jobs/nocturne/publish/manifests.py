@@ -11,10 +11,22 @@ from nocturne.records import Manifest, OutputFile, read
 from nocturne.texts import MANIFEST_ID
 
 __all__ = [
-    "current", "current_path", "file_name", "history", "intact", "known_lineage", "lineage",
-    "manifest_id", "next_number", "path_of", "quarantine_folder", "read_manifest", "run_folder",
-    "unchanged", "version_of",
-]  # fmt: skip
+    "current",
+    "current_path",
+    "file_name",
+    "history",
+    "intact",
+    "known_lineage",
+    "lineage",
+    "manifest_id",
+    "next_number",
+    "path_of",
+    "quarantine_folder",
+    "read_manifest",
+    "run_folder",
+    "unchanged",
+    "version_of",
+]
 
 _FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
 

@@ -49,8 +49,13 @@ def reuse(run: Run, current: Manifest) -> int:
             if not _link(source, attempts / f"quarantine-{name}", bad):
                 continue
         reach("prepare.linked")
-        new = replace(old, index=split.index, file=name, finished=old.started,
-                      quarantine_file=f"quarantine-{name}" if bad else None)  # fmt: skip
+        new = replace(
+            old,
+            index=split.index,
+            file=name,
+            finished=old.started,
+            quarantine_file=f"quarantine-{name}" if bad else None,
+        )
         write(target, new, exclusive=True)
         taken += 1
     return taken

@@ -14,5 +14,14 @@ from nocturne.quality.measuring import measures_of
 from nocturne.quality.reads import check_columns, columns
 from nocturne.quality.suites import Suite, load_suite
 
-__all__ = ["Asked", "Helper", "Suite", "check_columns", "columns", "evaluate",
-           "failed_for_certain", "load_suite", "measures_of"]  # fmt: skip
+__all__ = [
+    "Asked",
+    "Helper",
+    "Suite",
+    "check_columns",
+    "columns",
+    "evaluate",
+    "failed_for_certain",
+    "load_suite",
+    "measures_of",
+]

@@ -17,8 +17,14 @@ __all__ = ["problems"]
 _LOOSE = {"value_set": {"type": "array"}}
 """Arguments whose published schema is narrower than what the check takes (no booleans)."""
 
-_WORDS = {"array": "a list", "boolean": "true or false", "integer": "a whole number",
-          "number": "a number", "object": "a mapping", "string": "a text"}  # fmt: skip
+_WORDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "a text",
+}
 
 
 def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
@@ -52,8 +58,9 @@ def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
 def _value(name: str, value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
     from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-    wanted = _LOOSE.get(name, {k: v for k, v in schema["properties"][name].items()
-                               if k != "multipleOf"})  # fmt: skip
+    wanted = _LOOSE.get(
+        name, {k: v for k, v in schema["properties"][name].items() if k != "multipleOf"}
+    )
     validator = Draft7Validator({**wanted, "definitions": schema.get("definitions", {})})
     wants_date = isinstance(value, str) and "'date'" in str(wanted.get("anyOf"))
     valid = name == "row_condition" or validator.is_valid(value)  # conditions: see _condition

@@ -17,9 +17,20 @@ from nocturne.errors import ConfigError
 __all__ = ["argument_schema", "known_types", "unsupported"]
 
 _SHARED = frozenset(
-    ("batch_id", "catch_exceptions", "description", "id", "meta", "metadata", "notes",
-     "rendered_content", "result_format", "severity", "windows")
-)  # fmt: skip
+    (
+        "batch_id",
+        "catch_exceptions",
+        "description",
+        "id",
+        "meta",
+        "metadata",
+        "notes",
+        "rendered_content",
+        "result_format",
+        "severity",
+        "windows",
+    )
+)
 """Properties of every expectation that are no arguments of a check."""
 
 

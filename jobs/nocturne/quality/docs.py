@@ -37,9 +37,11 @@ def scratch(docs_dir: Path) -> Path:
 
 
 def add(
-    gx: AbstractDataContext, title: str, suite: ExpectationSuite,
+    gx: AbstractDataContext,
+    title: str,
+    suite: ExpectationSuite,
     answers: ExpectationSuiteValidationResult,
-) -> None:  # fmt: skip
+) -> None:
     """Put a suite and its answers where the site's pages are made from.
 
     The answers are changed on the way: see ``_harmless``.

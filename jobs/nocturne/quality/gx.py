@@ -133,8 +133,12 @@ def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) ->
     An error's message quotes values too, and what was computed in one go shares it: it is taken
     out wherever it is said, if an expectation that reads such a column says it.
     """
-    said = {message for answer in answered.results if columns & _read(answer)
-            for message in raised(answer.exception_info or {})}  # fmt: skip
+    said = {
+        message
+        for answer in answered.results
+        if columns & _read(answer)
+        for message in raised(answer.exception_info or {})
+    }
     for answer in answered.results:
         if said & set(raised(answer.exception_info or {})):
             answer.exception_info = {
@@ -192,6 +196,9 @@ def _one_by_one(
         "success_percent": 100 * passed / len(results),
     }
     return ExpectationSuiteValidationResult(
-        success=passed == len(results), results=results, suite_name=suite.name,
-        statistics=statistics, meta={},
-    )  # fmt: skip
+        success=passed == len(results),
+        results=results,
+        suite_name=suite.name,
+        statistics=statistics,
+        meta={},
+    )

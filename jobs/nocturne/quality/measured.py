@@ -202,9 +202,12 @@ def _register(name: str, answer: Callable[[Found], Any]) -> None:
     keys = get_metric_kwargs(name)
 
     def measured(
-        cls: Any, execution_engine: Any, metric_domain_kwargs: Any, metric_value_kwargs: Any,
+        cls: Any,
+        execution_engine: Any,
+        metric_domain_kwargs: Any,
+        metric_value_kwargs: Any,
         **_: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         data = execution_engine.batch_manager.active_batch_data
         return answer(Found(data, name, metric_domain_kwargs, metric_value_kwargs))
 
@@ -250,14 +253,21 @@ class MeasuredAsset(DataAsset):  # type: ignore[misc]
         engine = self.datasource.get_execution_engine()
         data, markers = engine.get_batch_data_and_markers(batch_spec=spec)
         definition = LegacyBatchDefinition(
-            datasource_name=self.datasource.name, data_connector_name="measured",
-            data_asset_name=self.name, batch_identifiers=IDDict(),
-        )  # fmt: skip
+            datasource_name=self.datasource.name,
+            data_connector_name="measured",
+            data_asset_name=self.name,
+            batch_identifiers=IDDict(),
+        )
         return Batch(
-            datasource=self.datasource, data_asset=self, batch_request=batch_request, data=data,
-            metadata={}, batch_markers=markers, batch_spec=BatchSpec(),
+            datasource=self.datasource,
+            data_asset=self,
+            batch_request=batch_request,
+            data=data,
+            metadata={},
+            batch_markers=markers,
+            batch_spec=BatchSpec(),
             batch_definition=definition,
-        )  # fmt: skip
+        )
 
 
 class MeasuredDatasource(Datasource):  # type: ignore[misc]

@@ -14,10 +14,14 @@ from nocturne.records import condition_columns
 __all__ = ["NAMES_ONLY", "check_columns", "columns", "columns_of"]
 
 NAMES_ONLY = frozenset(
-    ("expect_column_to_exist", "expect_table_column_count_to_be_between",
-     "expect_table_column_count_to_equal", "expect_table_columns_to_match_ordered_list",
-     "expect_table_columns_to_match_set")
-)  # fmt: skip
+    (
+        "expect_column_to_exist",
+        "expect_table_column_count_to_be_between",
+        "expect_table_column_count_to_equal",
+        "expect_table_columns_to_match_ordered_list",
+        "expect_table_columns_to_match_set",
+    )
+)
 """Expectations on which columns there are: they read no values, and a column that they name
 may be missing (that is their answer)."""
 

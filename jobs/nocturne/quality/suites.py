@@ -24,8 +24,18 @@ Suite: TypeAlias = dict[str, Any]
 """``{"name": ..., "expectations": [{"type": ..., "kwargs": {...}, ...}]}``, all of it JSON."""
 
 _SUITE_KEYS = ("expectations", "id", "meta", "name", "notes", "suite_parameters")
-_KEYS = ("description", "expectation_context", "id", "kwargs", "meta", "notes",
-         "rendered_content", "severity", "success_on_last_run", "type")  # fmt: skip
+_KEYS = (
+    "description",
+    "expectation_context",
+    "id",
+    "kwargs",
+    "meta",
+    "notes",
+    "rendered_content",
+    "severity",
+    "success_on_last_run",
+    "type",
+)
 _KEPT = ("type", "kwargs", "meta", "notes", "description", "severity")
 _SEVERITIES = ("critical", "info", "warning")
 _RUNTIME = ("batch_id", "catch_exceptions", "result_format")
@@ -79,8 +89,10 @@ def _load(path: Path) -> Suite:
 def _read(path: Path) -> tuple[Any, list[int]]:
     """The content, and for YAML the line of each expectation."""
     if path.suffix not in (".yaml", ".yml", ".json"):
-        raise ConfigError(f"{path}: got a {path.suffix or 'nameless'} file, expected a suite in "
-                          ".yaml, .yml or .json")  # fmt: skip
+        raise ConfigError(
+            f"{path}: got a {path.suffix or 'nameless'} file, expected a suite in "
+            ".yaml, .yml or .json"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":

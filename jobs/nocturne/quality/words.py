@@ -65,8 +65,9 @@ def _sentence(answer: ExpectationValidationResult) -> str | None:
     if configuration is None:
         return None
     kwargs = {name: v for name, v in configuration.kwargs.items() if name != "batch_id"}
-    asked = json.dumps([configuration.type, configuration.description, kwargs],
-                       sort_keys=True, default=str)  # fmt: skip
+    asked = json.dumps(
+        [configuration.type, configuration.description, kwargs], sort_keys=True, default=str
+    )
     if asked not in _SENTENCES:
         if len(_SENTENCES) > _MOST:
             _SENTENCES.clear()

@@ -96,21 +96,25 @@ def scores_by_day(
         },
     ]
     if reference:
-        layers.append({
-            "data": {"values": [{"y": short(value)} for value in reference]},
-            "mark": {"type": "rule", "style": "reference"},
-            "encoding": {"y": number("y"), "x": None},
-        })  # fmt: skip
+        layers.append(
+            {
+                "data": {"values": [{"y": short(value)} for value in reference]},
+                "mark": {"type": "rule", "style": "reference"},
+                "encoding": {"y": number("y"), "x": None},
+            }
+        )
     layers += [
         {"mark": {"type": "line", "style": "current"}, "encoding": {"y": number("p50")}},
         {"mark": {**point, "size": 22}, "encoding": {"y": number("p50"), "tooltip": tooltip}},
     ]
     if any(row["now"] for row in rows):
-        layers.append({
-            "transform": [{"filter": "datum.now"}],
-            "mark": {**point, "size": 110},
-            "encoding": {"y": number("p50"), "tooltip": tooltip},
-        })  # fmt: skip
+        layers.append(
+            {
+                "transform": [{"filter": "datum.now"}],
+                "mark": {**point, "size": 110},
+                "encoding": {"y": number("p50"), "tooltip": tooltip},
+            }
+        )
     return {
         "width": "container",
         "autosize": FIT,
@@ -125,10 +129,15 @@ def scores_by_day(
 def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
     """Rows in, a bar a day; this day emphasised."""
     rows = [
-        {"d": day.key, "n": day.rows_in, "q": day.quarantined, "v": day.verdict,
-         "now": day.is_current}
+        {
+            "d": day.key,
+            "n": day.rows_in,
+            "q": day.quarantined,
+            "v": day.verdict,
+            "now": day.is_current,
+        }
         for day in days
-    ]  # fmt: skip
+    ]
     tooltip = tips(d="day", n="rows in|,", q="quarantined|,", v="verdict")
     y = number("n", axis={"format": "~s", "tickCount": 3})
     layers: list[Spec] = [{"mark": {"type": "bar", "style": "baseline"}}]

@@ -61,7 +61,8 @@ def watch(
 
         mine = of.pop(_identity(manifest))
         run_id = _added(client, mine, manifest) or _remade(
-            client, where, _identity(manifest), mine, nights)  # fmt: skip
+            client, where, _identity(manifest), mine, nights
+        )
         for model, theirs in of.items():
             if any(_tag(manifest) in run.data.tags for run in theirs):
                 _remade(client, where, model, theirs, nights)
@@ -138,8 +139,9 @@ def night_points(night: Manifest) -> list[Metric]:
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     time, step = _midnight(night.partition.key), step_of(night.partition.key)
     model = night.model.model_id
-    return [Metric(name, float(value), time, step, model_id=model)
-            for name, value in values.items()]  # fmt: skip
+    return [
+        Metric(name, float(value), time, step, model_id=model) for name, value in values.items()
+    ]
 
 
 def _midnight(key: str) -> int:

@@ -63,8 +63,12 @@ _VERDICTS = ("ok", "warn", "hold", "fail")
 
 def _headline(nights: Sequence[Manifest]) -> str:
     counts = Counter[str](night.verdict for night in nights)
-    said = {"ok": "without a remark", "warn": "with a warning", "hold": "approved by a person",
-            "fail": "failed"}  # fmt: skip
+    said = {
+        "ok": "without a remark",
+        "warn": "with a warning",
+        "hold": "approved by a person",
+        "fail": "failed",
+    }
     parts = [f"{counts[verdict]} {said[verdict]}" for verdict in _VERDICTS if counts[verdict]]
     return f"{_nights(len(nights))} published: {', '.join(parts)}"
 
@@ -109,9 +113,15 @@ def _columns(nights: Sequence[Manifest]) -> list[dict[str, Any]]:
         for feature in night.drift:
             one = found.setdefault(
                 feature.column,
-                {"name": feature.column, "is_output": feature.is_output, "alarmed": 0, "nights": 0,
-                 "worst": 0.0, "worst_night": ""},
-            )  # fmt: skip
+                {
+                    "name": feature.column,
+                    "is_output": feature.is_output,
+                    "alarmed": 0,
+                    "nights": 0,
+                    "worst": 0.0,
+                    "worst_night": "",
+                },
+            )
             one["nights"] += 1
             one["alarmed"] += feature.alarmed
             ratio = feature.psi / feature.threshold if feature.threshold else 0.0

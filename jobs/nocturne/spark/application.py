@@ -172,8 +172,9 @@ class Application:
 
         machine.adapt(self._master)
         runs = SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
-        launch = jvm.plan(None if runs else self._master, self._conf, self._conf_dir,
-                          lean=self._lean)  # fmt: skip
+        launch = jvm.plan(
+            None if runs else self._master, self._conf, self._conf_dir, lean=self._lean
+        )
         for name, value in launch.environment.items():
             os.environ.setdefault(name, value)
         if launch.making and self._probing:

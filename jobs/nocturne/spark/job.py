@@ -45,8 +45,13 @@ def score_runs(
         RetryableError: Spark itself failed (a worker was lost, memory); what was scored
             stays and is not scored again.
     """
-    pending = [(run, split) for run in runs if run.query is None for split in run.splits
-               if not result_path(run, split).exists()]  # fmt: skip
+    pending = [
+        (run, split)
+        for run in runs
+        if run.query is None
+        for split in run.splits
+        if not result_path(run, split).exists()
+    ]
     failures: dict[str, NocturneError] = {}
     share = gpu_share(spark)
     for run in runs:

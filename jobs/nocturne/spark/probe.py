@@ -55,9 +55,11 @@ def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
     asked = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "nocturne.spark.probe"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         out, late = process.communicate(asked.encode(), limit_s)[0], False
     except subprocess.TimeoutExpired:
@@ -67,8 +69,9 @@ def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
     said = out.decode("utf-8", "replace")
     for line in said.splitlines():
         if line.startswith(_ANSWER):
-            return Started(**json.loads(line.removeprefix(_ANSWER)),
-                           seconds=time.monotonic() - began)  # fmt: skip
+            return Started(
+                **json.loads(line.removeprefix(_ANSWER)), seconds=time.monotonic() - began
+            )
     found = explain(said)
     if found.why or not late:
         return found

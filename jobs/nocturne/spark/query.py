@@ -115,9 +115,12 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
             f"Spark can't read the input of {run.pipeline} as its YAML says: "
             f"{str(error).splitlines()[0]}. The SQL knows `input`"
             + "".join(f", `{name}`" for name in query.tables)
-            + (f" and the parameters {', '.join(':' + k for k, _ in run.partition.keys)}"
-               if run.partition.keys else "")
-        ) from error  # fmt: skip
+            + (
+                f" and the parameters {', '.join(':' + k for k, _ in run.partition.keys)}"
+                if run.partition.keys
+                else ""
+            )
+        ) from error
 
 
 def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:

@@ -93,8 +93,10 @@ class Untried:
                 f"{start}, as it has digits beyond microseconds, which Spark has not. Have the "
                 "model cut them, or return text"
             )
-        changed = [replace(o, type=own.type, length=own.length) if o.name == own.name else o
-                   for o in self.outputs]  # fmt: skip
+        changed = [
+            replace(o, type=own.type, length=own.length) if o.name == own.name else o
+            for o in self.outputs
+        ]
         return ModelError(f"{start}. {_argument(changed)}")
 
 

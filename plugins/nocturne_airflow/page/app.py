@@ -68,9 +68,11 @@ _NO_SCRIPTS = _HEADERS | {
 def build() -> FastAPI:
     """The application."""
     app = FastAPI(
-        dependencies=[Depends(requires_authenticated())], docs_url=None, redoc_url=None,
+        dependencies=[Depends(requires_authenticated())],
+        docs_url=None,
+        redoc_url=None,
         openapi_url=None,
-    )  # fmt: skip
+    )
     app.exception_handler(NocturneError)(_refused)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     readable = [Depends(requires_access_dag("GET"))]
@@ -110,8 +112,14 @@ def _calendar(
     loaded = _pipeline(dag_id)
     layout = loaded.pipeline.input.partition
     if not layout:
-        return _html(request, "calendar.html", loaded=loaded, months=[], whole=_newest(loaded),
-                     paused=_paused(dag_id, session))  # fmt: skip
+        return _html(
+            request,
+            "calendar.html",
+            loaded=loaded,
+            months=[],
+            whole=_newest(loaded),
+            paused=_paused(dag_id, session),
+        )
     hourly = config.period(layout) < dt.timedelta(days=1)
     last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
     months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
@@ -151,10 +159,18 @@ def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTML
             TaskInstance.run_id.in_([run.run_id for run in runs]),
         )
     ).first()
-    return _html(request, "night.html", loaded=loaded, key=key, whole=whole,
-                 day=dt.datetime.now(dt.UTC).date().isoformat() if whole else key,
-                 night=night(loaded, partition), runs=runs[:10], waiting=waiting,
-                 paused=_paused(dag_id, session))  # fmt: skip
+    return _html(
+        request,
+        "night.html",
+        loaded=loaded,
+        key=key,
+        whole=whole,
+        day=dt.datetime.now(dt.UTC).date().isoformat() if whole else key,
+        night=night(loaded, partition),
+        runs=runs[:10],
+        waiting=waiting,
+        paused=_paused(dag_id, session),
+    )
 
 
 def _paused(dag_id: str, session: SessionDep) -> bool:
@@ -255,8 +271,10 @@ def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dic
     rows: list[list[Square | None]]
     if hourly:
         days = calendar.monthrange(month.year, month.month)[1]
-        rows = [[found.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
-                for day in range(1, days + 1)]  # fmt: skip
+        rows = [
+            [found.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
+            for day in range(1, days + 1)
+        ]
         heads = [f"{hour:02d}" for hour in range(24)]
     else:
         weeks = calendar.Calendar().monthdayscalendar(month.year, month.month)
@@ -275,9 +293,12 @@ def _counts(found: Any) -> dict[str, int]:
 @cache
 def _templates() -> Environment:
     made = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.globals["words"] = _words
     return made
 
