@@ -91,7 +91,7 @@ python:
 	  exit 1; }
 
 java: python
-	@$(PYTHON) jobs/nocturne/java.py --install
+	@$(PYTHON) jobs/nocturne/host/java.py --install
 
 # Compiled once here: where Python may not write bytecode, every start would compile it anew.
 # torch is the one package installed with its dependencies: which ones it needs (CUDA's, or

@@ -27,9 +27,10 @@ from benchmarks.layout import ROOT
 from nocturne import config
 from nocturne.demo.flights import read_days
 from nocturne.demo.train import TRAINING
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import nights
-from nocturne.records import Judgement, read
+from nocturne.records import Judgement
+from nocturne.store.record_files import read
 
 SPAN = ("2013-04-01", "2013-12-31")
 PAGE = ROOT / "docs" / "drift.md"

@@ -65,10 +65,11 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     import pyarrow as pa
     import torch
 
-    from nocturne import config, quality, split
+    from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
     from nocturne.records import Run, Table
     from nocturne.spark import daemon
+    from nocturne.worker import split
 
     daemon.keep_freed_memory()
     torch.set_num_threads(1)

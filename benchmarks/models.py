@@ -16,7 +16,7 @@ from benchmarks.data import COLUMNS, table
 from benchmarks.layout import Layout
 from benchmarks.workloads import Workload
 from nocturne.drift import BASELINE_VERSION
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = ["make", "network"]
 
@@ -63,7 +63,7 @@ def _register(layout: Layout, module: nn.Module, folder: Path, name: str) -> dic
     from mlflow.models import infer_signature
 
     from nocturne import contract
-    from nocturne.tracking import connect, experiment_id
+    from nocturne.model.tracking import connect, experiment_id
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     uri = f"sqlite:///{layout.project / 'var/mlflow/mlflow.db'}"  # whatever the environment says

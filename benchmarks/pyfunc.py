@@ -25,9 +25,9 @@ import pyarrow as pa
 from mlflow.models import infer_signature
 
 from nocturne.engine import score
-from nocturne.pyfunc import load
+from nocturne.model.signature import encoding_of_signature
+from nocturne.pyfunc.load import load
 from nocturne.records import ModelRef
-from nocturne.signature import encoding_of_signature
 
 ROWS, COLUMNS, ROUNDS = 90_000, 10, 7
 SIZES = (1024, 65_536)

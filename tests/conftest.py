@@ -18,8 +18,9 @@ from hypothesis import settings
 
 import warm
 from nocturne import plan
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run, write
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run
+from nocturne.store.record_files import write
 from nocturne.trial import process
 
 # Importing Airflow makes files in there.

@@ -57,7 +57,7 @@ def _serve() -> None:
     import mlflow.sklearn  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
-    import nocturne.pyfunc
+    import nocturne.pyfunc.load
     import nocturne.trial.__main__  # noqa: F401
 
     for line in sys.stdin.buffer:

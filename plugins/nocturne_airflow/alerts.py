@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load, partition
 from nocturne.config.models import Alert, Event
 from nocturne.errors import ConfigError
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nocturne import records
-from nocturne.records import Judgement, Manifest, Partition, Run
+from nocturne.records import Expectation, Judgement, Manifest, Partition, Run
+from nocturne.store.record_files import read
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -37,10 +37,10 @@ def lineage(manifest: Path) -> OperatorLineage:
 
     from nocturne.publish import run_folder  # with pyarrow: not for every parsing of a DAG
 
-    made = records.read(Manifest, manifest)
+    made = read(Manifest, manifest)
     folder = run_folder(manifest.parents[1], made)
-    run = records.read(Run, folder / "run.json")
-    judgement = records.read(Judgement, folder / "judgement.json")
+    run = read(Run, folder / "run.json")
+    judgement = read(Judgement, folder / "judgement.json")
     return OperatorLineage(
         inputs=[_input(run, made, judgement), *_joined(run)],
         outputs=[_output(run, made, judgement)],
@@ -141,7 +141,7 @@ def _schema(file: Path) -> dict[str, Any]:
 def _assertions(judgement: Judgement, suite: str) -> Any:
     from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
 
-    asked: Iterable[records.Expectation] = judgement.quality.expectations
+    asked: Iterable[Expectation] = judgement.quality.expectations
     return assertions.DataQualityAssertionsDatasetFacet(
         [assertions.Assertion(e.type, e.success, e.column) for e in asked if e.suite == suite]
     )

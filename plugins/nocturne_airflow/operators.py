@@ -18,9 +18,9 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError
-from nocturne.identity import AIRFLOWS, code
-from nocturne.machine import is_local, local_environment
-from nocturne.trouble import explain
+from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.machine import is_local, local_environment
+from nocturne.host.trouble import explain
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.lineage import Traced

@@ -17,7 +17,7 @@ from nocturne.config import load
 from nocturne.config.models import Alert
 from nocturne.errors import ConfigError
 from nocturne.pipeline.board import Square
-from nocturne.state import refused
+from nocturne.store.state import refused
 from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.slo import Due
 from receivers import mailbox, posts

@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from nocturne.identity import code
+from nocturne.host.identity import code
 from nocturne_airflow.command import Command, Outcome
 from nocturne_airflow.operators import (
     PrepareOperator,

@@ -20,7 +20,7 @@ import yaml
 from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root, until
 from conftest import sample
-from nocturne.failpoints import VARIABLE
+from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
 from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry

@@ -25,17 +25,17 @@ import yaml
 from nocturne import config, publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.failpoints import VARIABLE
-from nocturne.layout import Layout
 from nocturne.pipeline import prepare
 from nocturne.pipeline.collecting import collect
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.runs import results_of
 from nocturne.pipeline.verifying import verify_partition
 from nocturne.records import Manifest, Partition, Run
-from nocturne.split import run_split
+from nocturne.store.failpoints import VARIABLE
+from nocturne.worker.split import run_split
 
 DAY = "2024-01-02"
 CORES = 2

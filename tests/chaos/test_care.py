@@ -16,7 +16,7 @@ from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
 from nocturne.pipeline.status import status
 from nocturne.publish import path_of
-from nocturne.records import write
+from nocturne.store.record_files import write
 
 
 def nocturne(root: Root, *words: str) -> Result:

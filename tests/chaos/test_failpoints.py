@@ -13,7 +13,7 @@ import pytest
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import CORES, Root
 from nocturne.errors import ConfigError
-from nocturne.failpoints import FAILPOINTS, VARIABLE, reach
+from nocturne.store.failpoints import FAILPOINTS, VARIABLE, reach
 
 SOURCE = Path(__file__).parents[2] / "jobs" / "nocturne"
 KILLED = -signal.SIGKILL

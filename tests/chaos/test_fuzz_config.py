@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.fuzz import clean, examples, in_time, mutated, odd_dates, odd_text
-from nocturne.artifact import code_in, mlmodel
 from nocturne.config import Loaded, from_path, load, partition, span
 from nocturne.errors import ConfigError, ModelError, NocturneError
+from nocturne.model.artifact import code_in, mlmodel
+from nocturne.model.signature import encoding_of_signature
 from nocturne.quality import load_suite
 from nocturne.records import ModelRef
-from nocturne.signature import encoding_of_signature
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = {

@@ -21,7 +21,8 @@ import pytest
 
 from chaos.conftest import MakeRoot
 from chaos.nights import CORES, Root, until
-from nocturne.records import SplitResult, read
+from nocturne.records import SplitResult
+from nocturne.store.record_files import read
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
 FIRST_SEED = int(os.environ.get("NOCTURNE_CHAOS_SEED", "2026"))

@@ -12,7 +12,7 @@ import pytest
 
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import CORES, Root, until
-from nocturne.tracking import connect
+from nocturne.model.tracking import connect
 
 STOPPED = psutil.STATUS_STOPPED
 

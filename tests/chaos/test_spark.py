@@ -15,7 +15,7 @@ import pytest
 
 from chaos.conftest import MakeRoot
 from chaos.nights import DAY, Root, until
-from nocturne.failpoints import VARIABLE
+from nocturne.store.failpoints import VARIABLE
 
 TRIALS = 20
 pytestmark = pytest.mark.skipif(

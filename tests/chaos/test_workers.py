@@ -19,7 +19,7 @@ from mlflow.models import infer_signature
 
 from chaos.conftest import MakeCluster
 from conftest import sample
-from nocturne.tracking import connect, experiment_id
+from nocturne.model.tracking import connect, experiment_id
 from pipeline.conftest import DAYS, make_project
 
 pytestmark = pytest.mark.skipif(

@@ -14,7 +14,7 @@ from nocturne import config
 from nocturne.config.layers import merge
 from nocturne.config.schema import schemas
 from nocturne.errors import ConfigError
-from nocturne.layout import Layout, suite_path
+from nocturne.pipeline.layout import Layout, suite_path
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = {

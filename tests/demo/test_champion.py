@@ -12,12 +12,12 @@ import mlflow.artifacts
 import pytest
 import torch
 
-from nocturne import registry
 from nocturne.demo import train
 from nocturne.demo.champion import ALIAS, EXPERIMENT, MODEL, champion, recipe
 from nocturne.demo.flights import Prepared
 from nocturne.demo.model import FlightDelay
-from nocturne.encoding import ENCODING_FILE
+from nocturne.model import registry
+from nocturne.model.encoding import ENCODING_FILE
 
 
 @pytest.fixture

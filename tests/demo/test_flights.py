@@ -18,7 +18,7 @@ import pytest
 from nocturne.demo import flights
 from nocturne.demo.flights import KEYS, WEATHER, Prepared, prepare, read_days
 from nocturne.errors import ConfigError, PartitionMissing
-from nocturne.files import file_digest
+from nocturne.store.files import file_digest
 
 Rows = list[dict[str, str]]
 

@@ -19,8 +19,8 @@ from conftest import ENCODING, MakeRun, sample
 from nocturne.engine import REASON, DeviceModel, first_sizes, load_torch, score, search
 from nocturne.engine.encode import encode
 from nocturne.records import ModelRef, Run
-from nocturne.rundir import result_path
-from nocturne.split import Place, run_split
+from nocturne.store.rundir import result_path
+from nocturne.worker.split import Place, run_split
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.export import Dim
 
-import nocturne.pt2
+import nocturne.model.pt2
 from nocturne.engine.exported import load_exported
 from nocturne.engine.pt2 import load_pt2
 from nocturne.errors import ModelError
@@ -240,7 +240,7 @@ def test_a_precision_that_is_none_does_not_stay_on(
     nodes = program["graph_module"]["graph"]["nodes"]
     [at] = [n for n, node in enumerate(nodes) if node["target"].endswith(".wrap_with_autocast")]
     if not checked:
-        monkeypatch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+        monkeypatch.setattr(nocturne.model.pt2, "_check_program", lambda *_: None)
     way = ("graph_module", "graph", "nodes", at, "inputs", setting, "arg")
     try:
         with pytest.raises(ModelError, match="settings that are none"):
@@ -263,7 +263,7 @@ def test_no_text_of_a_file_becomes_python(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtins, "_made", _MADE, raising=False)
         if not checked:
-            patch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+            patch.setattr(nocturne.model.pt2, "_check_program", lambda *_: None)
         with suppress(ModelError):
             _load(archive, _with(program, way, text))
     assert not _MADE
@@ -279,7 +279,7 @@ def test_a_keyword_that_is_python_is_refused(
     _load(archive, program)
     monkeypatch.setattr(builtins, "_made", _MADE, raising=False)
     if not checked:
-        monkeypatch.setattr(nocturne.pt2, "_check_program", lambda *_: None)
+        monkeypatch.setattr(nocturne.model.pt2, "_check_program", lambda *_: None)
     way = ("graph_module", "graph", "nodes", 0, "inputs", 0, "name")
     with pytest.raises(ModelError, match="argument named"):
         _load(archive, _with(program, way, f"a=({_CODE}), b"))

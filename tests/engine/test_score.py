@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from conftest import ENCODING, Small, sample
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.columns.fitting import check_columns
 from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
-from nocturne.fitting import check_columns
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:

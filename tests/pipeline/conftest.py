@@ -15,17 +15,18 @@ import pytest
 import yaml
 
 from conftest import ENCODING, Small, sample
-from nocturne import config, split
-from nocturne import registry as registry_room
+from nocturne import config
 from nocturne.contract import log_torch_model
+from nocturne.model import registry as registry_room
+from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.trial import kept_or_new
 from nocturne.pipeline.tuning import Night
 from nocturne.records import Manifest, Run
-from nocturne.tracking import connect, experiment_id
 from nocturne.trial import Asked
+from nocturne.worker import split
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

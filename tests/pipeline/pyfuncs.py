@@ -14,7 +14,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from nocturne import config
-from nocturne.tracking import connect, experiment_id
+from nocturne.model.tracking import connect, experiment_id
 
 COLUMNS = {"id": "long", "x": "double", "y": "double", "word": "string"}
 Predict = Callable[[pd.DataFrame], Any]

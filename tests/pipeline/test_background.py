@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from conftest import MakeRun
-from nocturne import state
 from nocturne.errors import InputError, NocturneError
 from nocturne.pipeline.background import Background
 from nocturne.pipeline.scoring import Claims
 from nocturne.records import Run
-from nocturne.rundir import result_path
+from nocturne.store import state
+from nocturne.store.rundir import result_path
 
 DAYS = ("2024-01-01", "2024-01-02")
 

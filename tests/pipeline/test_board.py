@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from nocturne import config, state
+from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import Held
-from nocturne.layout import Layout
 from nocturne.pipeline import board
 from nocturne.pipeline.board import newest, squares
 from nocturne.pipeline.decisions import reject_held
 from nocturne.pipeline.judging import judge
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.status import status
+from nocturne.store import state
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nocturne import config
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import score
 from nocturne.errors import ModelError
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline import prepare
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import calls, project_of

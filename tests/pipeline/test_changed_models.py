@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from nocturne import config, plan, registry
+from nocturne import config, plan
 from nocturne.errors import Held, ModelError, StateError
-from nocturne.layout import Layout
+from nocturne.model import registry
 from nocturne.pipeline import open_run, prepare
 from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import score
 from nocturne.pipeline.verifying import verify_partition

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from conftest import MakeRun
-from nocturne import split
 from nocturne.config import Pipeline
 from nocturne.errors import ConfigError
 from nocturne.pipeline.checks import Checks, check
-from nocturne.records import QualityResult, Run, write
+from nocturne.records import QualityResult, Run
 from nocturne.stopwatch import Stopwatch
+from nocturne.store.record_files import write
+from nocturne.worker import split
 
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
 SUITE = {

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nocturne import config
+from nocturne.cli.init import init
 from nocturne.errors import InputError, ModelError, StateError
-from nocturne.init import init
 from nocturne.pipeline import prepare
 from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge

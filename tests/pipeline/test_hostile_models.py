@@ -33,9 +33,9 @@ from sklearn.preprocessing import FunctionTransformer
 from conftest import sample
 from nocturne.engine import score
 from nocturne.errors import ModelError, RegistryUnavailable
-from nocturne.registry import Resolved, resolve
-from nocturne.split import load_backend
-from nocturne.tracking import connect, experiment_id
+from nocturne.model.registry import Resolved, resolve
+from nocturne.model.tracking import connect, experiment_id
+from nocturne.worker.split import BACKENDS
 
 ROWS = sample(8).drop_null()
 FRAME = ROWS.select(["x", "y"]).to_pandas()
@@ -98,7 +98,7 @@ class Registry:
     def score(self, name: str, store: Path, **options: bool) -> pa.RecordBatch:
         """Resolves, loads and calls the model as a worker does."""
         found = self.resolve(name, store, **options)
-        model = load_backend(found.ref.backend)(found.ref.path, found.encoding, device="cpu")
+        model = BACKENDS[found.ref.backend](found.ref.path, found.encoding, device="cpu")
         [scores] = score(ROWS.to_batches(), model, found.encoding)
         return scores
 

@@ -11,19 +11,21 @@ import yaml
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from nocturne import config, publish, state
+from nocturne import config, publish
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, Held, InputError, StateError
-from nocturne.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOWS, code
+from nocturne.model.tracking import connect
 from nocturne.pipeline import prepare
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge, judge_again
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.runs import published as in_force
-from nocturne.records import Judgement, Manifest, Run, read
-from nocturne.rundir import judgement_path
-from nocturne.tracking import connect
+from nocturne.records import Judgement, Manifest, Run
+from nocturne.store import state
+from nocturne.store.record_files import read
+from nocturne.store.rundir import judgement_path
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
@@ -226,7 +228,7 @@ def test_a_night_is_one_point_however_often_it_is_published(
 
 
 def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
-    from nocturne.layout import Layout
+    from nocturne.pipeline.layout import Layout
     from nocturne.publish import run_folder
 
     folder = run_folder(Layout.of(loaded).partition_state(manifest.partition), manifest)

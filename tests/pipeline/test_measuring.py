@@ -19,9 +19,10 @@ from nocturne.errors import ConfigError, InputError
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.runs import results_of
-from nocturne.records import QualityResult, Run, SplitResult, read, write
-from nocturne.rundir import result_path
+from nocturne.records import QualityResult, Run, SplitResult
 from nocturne.stopwatch import Stopwatch
+from nocturne.store.record_files import read, write
+from nocturne.store.rundir import result_path
 from pipeline.conftest import DAYS, scored
 
 DAY = DAYS[1]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from nocturne import config, registry
+from nocturne import config
 from nocturne.errors import ModelError
+from nocturne.model import registry
+from nocturne.model.tracking import connect, tracking_uri
 from nocturne.pipeline.model import resolver, version_now
-from nocturne.tracking import connect, tracking_uri
 
 Project = Callable[..., config.Loaded]
 

@@ -13,10 +13,10 @@ from mlflow import MlflowClient
 from conftest import ENCODING, Small, sample
 from nocturne.config import Loaded
 from nocturne.contract import log_torch_model
+from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
-from nocturne.tracking import connect, experiment_id
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]

@@ -27,15 +27,15 @@ from nocturne.errors import (
     StateError,
     Superseded,
 )
-from nocturne.files import file_blake3, file_digest
-from nocturne.layout import Layout
 from nocturne.pipeline import open_run, prepare
 from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.scoring import score
 from nocturne.pipeline.status import status
+from nocturne.store.files import file_blake3, file_digest
 
 Project = Callable[..., config.Loaded]
 pytestmark = pytest.mark.usefixtures("_spark")
@@ -509,7 +509,7 @@ def test_spark_is_started_early_only_where_something_will_be_scored(
 def test_a_range_is_scored_with_one_version_though_the_alias_moves(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nocturne import registry
+    from nocturne.model import registry
 
     asked: list[object] = []
     whole = registry.resolve

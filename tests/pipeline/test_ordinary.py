@@ -16,11 +16,11 @@ from nocturne import config
 from nocturne.cli import app
 from nocturne.config import Loaded
 from nocturne.contract import log_torch_model
+from nocturne.model.tracking import connect
 from nocturne.pipeline.baselines import keys_before
 from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
 from nocturne.records import Manifest
-from nocturne.tracking import connect
 from pipeline.conftest import DAYS, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from conftest import MakeRun
 from nocturne import config, plan, publish
 from nocturne.cli import app
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.layout import Layout
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline import outdated
 from nocturne.pipeline.decisions import roll_back
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import published
 from nocturne.records import Manifest, load
 from pipeline.conftest import DAYS, night_of

@@ -16,8 +16,8 @@ import yaml
 
 from nocturne import config, plan, publish
 from nocturne.config import Loaded, partition
-from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, InputError
+from nocturne.model.encoding import Encoding
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.verifying import verify_partition

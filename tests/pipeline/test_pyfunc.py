@@ -18,9 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from nocturne import config
 from nocturne.contract import baseline, register
 from nocturne.errors import InputError, ModelError
+from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import score_range
-from nocturne.tracking import connect, experiment_id
 
 Project = Callable[..., config.Loaded]
 COLUMNS = ["a", "b", "c"]

@@ -13,15 +13,15 @@ from conftest import sample
 from nocturne import config, plan
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError, StateError
-from nocturne.path_columns import path_columns
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.runs import results_of
 from nocturne.quality.spark_scan import scan_frame
-from nocturne.reading import open_parquet
-from nocturne.rundir import scored_path
-from nocturne.spark_files import read_files
-from nocturne.walk import hidden
+from nocturne.source.path_columns import path_columns
+from nocturne.source.reading import open_parquet
+from nocturne.source.spark_files import read_files
+from nocturne.source.walk import hidden
+from nocturne.store.rundir import scored_path
 
 pytestmark = pytest.mark.usefixtures("_spark")
 DAY = "2024-01-02"

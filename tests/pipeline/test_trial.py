@@ -20,14 +20,14 @@ import yaml
 from mlflow.models import infer_signature
 
 from nocturne import config
-from nocturne.encoding import Encoding, OutputSpec, with_nulls
 from nocturne.errors import ConfigError, ModelError
+from nocturne.model.encoding import Encoding, OutputSpec, with_nulls
+from nocturne.model.registry import Resolved
+from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare, trial
 from nocturne.pipeline.tuning import Night
 from nocturne.pipeline.verifying import verify_partition
 from nocturne.records import ModelRef
-from nocturne.registry import Resolved
-from nocturne.tracking import connect, experiment_id
 from nocturne.trial import Answer, Asked
 
 from .conftest import night_of, scored

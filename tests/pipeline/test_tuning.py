@@ -16,8 +16,8 @@ from nocturne.config import Loaded, partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.tuning import remember
 from nocturne.records import Run
-from nocturne.rundir import result_path
-from nocturne.split import run_split
+from nocturne.store.rundir import result_path
+from nocturne.worker.split import run_split
 
 
 def _prepared(loaded: Loaded, day: str = "2024-01-01") -> Run:
@@ -110,7 +110,7 @@ def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: i
 
 def test_wide_rows_make_small_batches() -> None:
     from nocturne.config import Scoring
-    from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+    from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
     from nocturne.pipeline.tuning import Night, pin
     from nocturne.records import ModelRef
 

@@ -14,14 +14,15 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import ENCODING, Small, sample
-from nocturne import config, doctor
+from nocturne import config
+from nocturne.cli import doctor
+from nocturne.cli.init.model import choose
 from nocturne.contract import register, use_project
 from nocturne.engine import TorchModel, score
 from nocturne.errors import ModelError, RegistryUnavailable
-from nocturne.init.model import choose
+from nocturne.model.tracking import connect, uris
 from nocturne.pipeline.model import resolver, version_now
 from nocturne.spark import score_udf
-from nocturne.tracking import connect, uris
 from pipeline.conftest import DAYS, night_of
 
 Project = Callable[..., config.Loaded]

@@ -13,7 +13,7 @@ import pytest
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
 from nocturne.errors import InputError, NotReady, PartitionMissing, StateError
-from nocturne.walk import data_files
+from nocturne.source.walk import data_files
 
 READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0, "known": iter(())}
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nocturne import profile
-from nocturne.buckets import BUCKETS, bucket, lower_bounds, rank
 from nocturne.profile import accumulate
 from nocturne.records import ColumnProfile, Profile, dump, load
+from nocturne.records.buckets import BUCKETS, bucket, lower_bounds, rank
 
 CENTERS: dict[str, float | None] = {"x": 1.5, "word": None}
 

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nocturne.buckets import BUCKETS, bucket
 from nocturne.profile.tally import spread, tally
+from nocturne.records.buckets import BUCKETS, bucket
 
 ANY = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32))
 WIDE = hnp.arrays(np.float64, st.integers(0, 50), elements=st.floats())

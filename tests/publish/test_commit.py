@@ -15,9 +15,9 @@ import pytest
 from conftest import MakeRun, sample
 from nocturne import publish
 from nocturne.errors import PublishError, StateError, Superseded
-from nocturne.files import exchange, file_digest, locked
 from nocturne.records import STATE_FORMAT, Manifest, Run, SplitResult
-from nocturne.split import run_split
+from nocturne.store.files import exchange, file_digest, locked
+from nocturne.worker.split import run_split
 
 
 def _manifest(run: Run, results: list[SplitResult]):  # type: ignore[no-untyped-def]
@@ -163,7 +163,7 @@ def test_the_lock_ends_with_its_process(make_run: MakeRun) -> None:
     run = make_run()
     lock = Path(run.state_dir) / "lock"
     code = (
-        "import sys, os, pathlib; from nocturne.files import locked\n"
+        "import sys, os, pathlib; from nocturne.store.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(lock)], check=False)

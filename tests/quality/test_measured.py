@@ -249,7 +249,7 @@ def test_it_answers_as_pandas_does(
 def test_every_operator_of_great_expectations_is_known() -> None:
     from great_expectations.expectations.conditions import Operator
 
-    from nocturne.values import OPERATORS
+    from nocturne.columns.values import OPERATORS
 
     assert [o.value for o in Operator] == list(OPERATORS)
 

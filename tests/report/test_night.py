@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from nocturne.errors import RegistryUnavailable, StateError
+from nocturne.model.tracking import connect
 from nocturne.records import Judgement, Partition, Run
 from nocturne.report import log_night
 from nocturne.report.night import metric_name, metrics
-from nocturne.tracking import connect
 
 EXPERIMENT = "nocturne/flight_delay"
 

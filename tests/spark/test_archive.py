@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nocturne import cache, java
+from nocturne.host import java
 from nocturne.spark import archive
 from nocturne.spark.archive import Archive
+from nocturne.store import cache
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ WARM = """
 import gc, json, sys, threading
 from nocturne.spark import daemon
 daemon.warm()
-names = ("torch", "pyarrow", "nocturne.split", "pyspark.worker", "mlflow", "great_expectations")
+names = (
+    "torch", "pyarrow", "nocturne.worker.split", "pyspark.worker", "mlflow", "great_expectations"
+)
 print(json.dumps([[n in sys.modules for n in names], threading.active_count(), gc.isenabled()]))
 """
 FAULTS = """

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from nocturne import config
+from nocturne.model.tracking import connect, experiment_id
 from nocturne.records import Partition, Run
-from nocturne.tracking import connect, experiment_id
 from pipeline.conftest import scored
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import pytest
 from mlflow.models import infer_signature
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from nocturne.categories import Category, _ways
-from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.errors import ModelError
+from nocturne.model.encoding import Encoding, Feature, TensorSpec
+from nocturne.pyfunc.categories import Category, _ways
 from strangers.conftest import Project
 
 RANDOM = np.random.default_rng(9)
@@ -113,7 +113,7 @@ Dtypes = Mapping[str, Any]
 
 def _given(folder: Path, log: Any, model: Any, plain: pd.DataFrame) -> list[float]:
     """What our pyfunc makes of the plain frame, whose signature is the model's."""
-    from nocturne.pyfunc import load
+    from nocturne.pyfunc.load import load
 
     signature = infer_signature(plain)
     log.save_model(model, folder, signature=signature, pip_requirements=[])

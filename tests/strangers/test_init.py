@@ -13,11 +13,12 @@ import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
-from nocturne import config, registry
+from nocturne import config
+from nocturne.cli.init import init
+from nocturne.cli.init.uri import parse
 from nocturne.errors import ConfigError, InputError, ModelError
-from nocturne.init import init
-from nocturne.init.uri import parse
-from nocturne.tracking import connect
+from nocturne.model import registry
+from nocturne.model.tracking import connect
 from pipeline.conftest import scored
 from strangers.conftest import DAY, Project, read
 

@@ -22,12 +22,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nocturne.encoding import Encoding
 from nocturne.engine.refused import refused
 from nocturne.errors import ConfigError, InputError, ModelError
+from nocturne.model.encoding import Encoding
+from nocturne.model.takes import Slot
 from nocturne.pipeline import prepare
 from nocturne.pipeline.verifying import verify_partition
-from nocturne.takes import Slot
 from pipeline.conftest import night_of
 from pipeline.conftest import scored as pipeline_scored
 from strangers.conftest import DAY, Project, night, read

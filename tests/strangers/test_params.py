@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
 
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.errors import ConfigError, ModelError
-from nocturne.files import digest
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline import prepare
 from nocturne.pipeline.verifying import verify_partition
+from nocturne.store.files import digest
 from pipeline.conftest import night_of
 from strangers.conftest import DAY, Project, night
 

@@ -15,8 +15,9 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 
-from nocturne.encoding import Encoding
-from nocturne.records import ModelRef, write
+from nocturne.model.encoding import Encoding
+from nocturne.records import ModelRef
+from nocturne.store.record_files import write
 from nocturne.trial import ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked, process
 from nocturne.trial.__main__ import _failed
 from nocturne.trial.process import Family, _died, _watch, as_file

@@ -76,7 +76,7 @@ def answer(value: Any, as_json: bool) -> None:
 
 def described(manifest: Manifest, loaded: config.Loaded) -> dict[str, Any]:
     """What a program wants to know of scores that have come into force."""
-    from nocturne.layout import Layout
+    from nocturne.pipeline.layout import Layout
     from nocturne.pipeline.runs import mlflow_page
     from nocturne.publish import path_of
 

@@ -108,7 +108,7 @@ def baseline(
     if as_json:
         answer(rows, True)
     else:
-        from nocturne.tables import baseline_table
+        from nocturne.cli.tables import baseline_table
 
         baseline_table(name, rows)
 

@@ -90,7 +90,7 @@ def _tell(name: str, done: Sequence[Night], as_json: bool) -> None:
     if as_json:
         answer([night.as_json() for night in done], True)
     else:
-        from nocturne.tables import nights_table
+        from nocturne.cli.tables import nights_table
 
         nights_table(name, done)
     code = max((night.exit_code for night in done), default=0)
@@ -216,8 +216,9 @@ def gate(
     from nocturne.pipeline.publishing import approve as let_pass
     from nocturne.pipeline.publishing import gate as check
     from nocturne.pipeline.runs import step
-    from nocturne.records import Judgement, read
-    from nocturne.rundir import judgement_path
+    from nocturne.records import Judgement
+    from nocturne.store.record_files import read
+    from nocturne.store.rundir import judgement_path
 
     if approve and reject:
         raise ConfigError("--approve and --reject exclude each other")
@@ -282,6 +283,6 @@ def status(
     if as_json:
         answer(rows, True)
     else:
-        from nocturne.tables import status_table
+        from nocturne.cli.tables import status_table
 
         status_table(name, rows)

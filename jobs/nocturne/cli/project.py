@@ -35,8 +35,8 @@ def init(
     allow_pickle: Annotated[bool, typer.Option(help="Take a model that is a pickle.")] = False,
 ) -> None:
     """Write a pipeline YAML and starter suites from a model and its data."""
-    from nocturne.init import init as write_it
-    from nocturne.tracking import uris
+    from nocturne.cli.init import init as write_it
+    from nocturne.model.tracking import uris
 
     root = config.home()
     named = uris(config.project_sections(root)[0], root)
@@ -61,8 +61,8 @@ def init(
 @clean_errors
 def doctor(as_json: AsJson = False) -> None:
     """Check what a run needs, and say how to mend what is missing."""
-    from nocturne.doctor import check_all
-    from nocturne.tables import doctor_table
+    from nocturne.cli.doctor import check_all
+    from nocturne.cli.tables import doctor_table
 
     checks = check_all()
     if as_json:
@@ -82,7 +82,7 @@ def config_show(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         answer([{"key": k, "value": v, "origin": o} for k, v, o in rows], True)
     else:
-        from nocturne.tables import config_table
+        from nocturne.cli.tables import config_table
 
         config_table(name, rows)
 

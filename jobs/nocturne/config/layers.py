@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
 from nocturne.errors import ConfigError, choices
+from nocturne.model.tracking import without_secret
 from nocturne.safe_yaml import load_yaml
-from nocturne.tracking import without_secret
 
 __all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "project_sections"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.columns.normal import normal, plain_type
 from nocturne.contract.encodings import as_scored, median, require_columns
 from nocturne.drift import build_baseline, segment_values
-from nocturne.encoding import Encoding, is_text
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
-from nocturne.normal import normal, plain_type
+from nocturne.model.encoding import Encoding, is_text
 from nocturne.profile import TableProfiler
 from nocturne.records import Baseline, Profile
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec, is_text
+from nocturne.columns.fitting import casts, check_columns
+from nocturne.columns.normal import normal, plain_type
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
-from nocturne.fitting import casts, check_columns
-from nocturne.normal import normal, plain_type
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec, is_text
 
 __all__ = ["as_scored", "infer_encoding", "median", "require_columns", "tensors"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlflow
 
 from nocturne import config
-from nocturne.tracking import connect, experiment_id, uris
+from nocturne.model.tracking import connect, experiment_id, uris
 
 __all__ = ["use_project"]
 

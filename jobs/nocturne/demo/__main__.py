@@ -11,7 +11,7 @@ from nocturne import config
 from nocturne.demo.champion import ALIAS, MODEL, champion
 from nocturne.demo.flights import prepare
 from nocturne.errors import NocturneError
-from nocturne.tracking import uris, without_secret
+from nocturne.model.tracking import uris, without_secret
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from nocturne.demo import flights
 from nocturne.drift import BASELINE_VERSION
-from nocturne.files import digest, file_digest
-from nocturne.tracking import connect, experiment_id, reachable
+from nocturne.model.tracking import connect, experiment_id, reachable
+from nocturne.store.files import digest, file_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from nocturne import records
 from nocturne.errors import ConfigError, PartitionMissing
+from nocturne.store.record_files import write
 
 __all__ = [
     "KEYS",
@@ -202,7 +202,7 @@ def prepare(folder: Path, data: Path | None = None) -> Prepared:
             rows[day] = part.num_rows
             if _place(part, place / f"ds={day}", scratch):
                 written.add(day)
-    records.write(folder / _MARKER, {"from": made_from, "rows": rows})
+    write(folder / _MARKER, {"from": made_from, "rows": rows})
     return Prepared(places["flights"], places["labels"], rows, len(written))
 
 

@@ -10,7 +10,6 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.buckets import lower_bounds, rank
 from nocturne.drift.baseline import BASELINE_VERSION
 from nocturne.drift.bins import count_vector
 from nocturne.drift.metrics import METRICS, wasserstein
@@ -25,6 +24,7 @@ from nocturne.records import (
     Profile,
     SegmentDrift,
 )
+from nocturne.records.buckets import lower_bounds, rank
 
 __all__ = ["NO_BASELINE", "in_segment", "judge"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import is_text
+from nocturne.columns.normal import is_list, plain, plain_type, relisted
+from nocturne.columns.roles import Cast
 from nocturne.errors import InputError
-from nocturne.normal import is_list, plain, plain_type, relisted
-from nocturne.roles import Cast
+from nocturne.model.encoding import is_text
 
 __all__ = ["cast_column", "cast_rows"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nocturne.encoding import OutputSpec
 from nocturne.engine.convert import convert
 from nocturne.engine.model import Array
 from nocturne.engine.post import POST, VECTOR
 from nocturne.errors import ModelError
+from nocturne.model.encoding import OutputSpec
 from nocturne.records import strange as strange_reason
 
 __all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]

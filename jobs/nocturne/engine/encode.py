@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import FRAME_TYPES, WHOLE, Encoding, Feature, TensorSpec
+from nocturne.columns.normal import plain
 from nocturne.engine.cast import cast_column
 from nocturne.engine.refused import ARRAY_OF, WHOLE_NUMBERS, lacking_lists
 from nocturne.errors import InputError
 from nocturne.hiding import said_by
-from nocturne.normal import plain
+from nocturne.model.encoding import FRAME_TYPES, WHOLE, Encoding, Feature, TensorSpec
 
 __all__ = ["ENCODERS", "Encoded", "encode", "rows"]
 

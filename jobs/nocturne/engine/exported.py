@@ -1,6 +1,6 @@
 """A ``pt2`` file that torch's own loader reads, where the pipeline allows code to run.
 
-What ``nocturne.pt2`` does not take (weights that are pickled tensor subclasses, operators of
+What ``nocturne.model.pt2`` does not take (weights that are pickled tensor subclasses, operators of
 other libraries, files of an old torch) may still be a model that its owner trusts.
 """
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from nocturne.encoding import Encoding
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.exported import load_exported
 from nocturne.engine.kernels import KERNELS, build
@@ -15,6 +14,7 @@ from nocturne.engine.program import Program
 from nocturne.engine.pt2 import load_pt2
 from nocturne.engine.torch_model import TorchModel
 from nocturne.errors import ModelError, choices
+from nocturne.model.encoding import Encoding
 
 __all__ = ["load_torch", "load_trusted", "pick_device"]
 
@@ -53,8 +53,8 @@ def load_torch(
         read: makes the program of a folder, on a device.
 
     Raises:
-        ModelError: there is no pt2 file in it or one that is not taken (``nocturne.pt2``), its
-            inputs are not the spec's, or the kernel does not apply to it.
+        ModelError: there is no pt2 file in it or one that is not taken (``nocturne.model.pt2``),
+            its inputs are not the spec's, or the kernel does not apply to it.
     """
     if kernel not in KERNELS:
         raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")

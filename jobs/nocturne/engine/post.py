@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.encoding import OutputSpec
+from nocturne.model.encoding import OutputSpec
 
 __all__ = ["POST", "VECTOR"]
 

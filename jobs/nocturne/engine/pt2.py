@@ -1,7 +1,7 @@
 """A checked ``pt2`` archive as a graph of torch operators, built without torch's export machinery.
 
-Besides being safe (``nocturne.pt2`` says what is refused), this loads in a fraction of the time:
-``torch.export.load`` imports torch's compiler, two seconds in every worker. Names in the file
+Besides being safe (``nocturne.model.pt2`` says what is refused), this loads in a fraction of the
+time: ``torch.export.load`` imports torch's compiler, two seconds in every worker. Names in the file
 are only looked up, never written into the graph: torch makes Python source of a graph, with
 names as they are and constants by their ``repr``. Those of keywords are checked once more.
 
@@ -22,7 +22,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from nocturne.engine.program import Program, find_pt2, require_open_rows
 from nocturne.errors import ModelError
-from nocturne.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, is_argument, open_pt2
+from nocturne.model.pt2 import CONTROL_FLOW, SYMBOLIC, Archive, Payload, is_argument, open_pt2
 
 __all__ = ["load_pt2"]
 
@@ -270,7 +270,7 @@ def _outputs(
 
 
 def _function(target: str) -> Callable[..., Any]:
-    """The operator of a name that ``nocturne.pt2`` has let through."""
+    """The operator of a name that ``nocturne.model.pt2`` has let through."""
     space, _, name = target.partition(".")
     if target in SYMBOLIC:
         found: Callable[..., Any] = getattr(_SPACES[space], name)

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import WHOLE, Encoding, Feature, TensorSpec
-from nocturne.normal import plain
+from nocturne.columns.normal import plain
+from nocturne.model.encoding import WHOLE, Encoding, Feature, TensorSpec
 
 __all__ = ["ARRAY_OF", "WHOLE_NUMBERS", "lacking_lists", "refused"]
 

@@ -8,14 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, publish, registry
+from nocturne import drift, publish
 from nocturne.config import Loaded, partition
 from nocturne.config.models import Span, Weeks
 from nocturne.errors import NocturneError, StateError
-from nocturne.layout import Layout
+from nocturne.model import registry
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.ordinary import calm, named
 from nocturne.pipeline.runs import current, nights, pipeline_of, published
-from nocturne.records import Baseline, Manifest, Profile, Run, read
+from nocturne.records import Baseline, Manifest, Profile, Run
+from nocturne.store.record_files import read
 
 __all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
 

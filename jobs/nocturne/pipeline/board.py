@@ -15,12 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded, from_path, key_format, partition
 from nocturne.errors import NocturneError
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.status import partitions
-from nocturne.records import Manifest, Partition, VerdictName, read
+from nocturne.records import Manifest, Partition, VerdictName
+from nocturne.store import state
+from nocturne.store.record_files import read
 
 __all__ = ["Square", "newest", "squares"]
 

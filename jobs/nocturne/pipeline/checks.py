@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne import profile, quality
+from nocturne.columns.normal import normal_schema, packed_rows, unpacked, with_types
 from nocturne.errors import NocturneError
-from nocturne.layout import suite_path
-from nocturne.normal import normal_schema, packed_rows, unpacked, with_types
-from nocturne.path_columns import of_run
+from nocturne.pipeline.layout import suite_path
 from nocturne.pipeline.runs import as_planned, pipeline_of, results_of, scored, scores_of
-from nocturne.reading import file_schema, open_parquet, read_batches
 from nocturne.records import TABLE_MARK, Measure, Measured, QualityResult, Run, SplitResult
+from nocturne.source.path_columns import of_run
+from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.stopwatch import Stopwatch
 
 __all__ = ["Checks", "check", "question"]

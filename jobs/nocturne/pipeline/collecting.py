@@ -7,14 +7,16 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, Superseded, disk_errors
-from nocturne.files import locked
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.status import partitions
 from nocturne.publish import Garbage
-from nocturne.records import Partition, Run, read
+from nocturne.records import Partition, Run
+from nocturne.store import state
+from nocturne.store.files import locked
+from nocturne.store.record_files import read
 
 __all__ = ["collect"]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded
 from nocturne.errors import StateError
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import current, open_run, published
 from nocturne.records import Manifest, Partition, Run
+from nocturne.store import state
 
 __all__ = ["approve_held", "reject_held", "roll_back", "turn_down"]
 

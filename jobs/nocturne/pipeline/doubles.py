@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nocturne.columns.normal import normal, restored
+from nocturne.columns.values import pythons
 from nocturne.errors import InputError
-from nocturne.normal import normal, restored
 from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
 from nocturne.records import Run, SplitResult
-from nocturne.rundir import keys_path
-from nocturne.values import pythons
+from nocturne.store.rundir import keys_path
 
 __all__ = ["Doubled", "check_size", "doubled"]
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, profile, publish, quality, report, state
+from nocturne import drift, profile, publish, quality, report
+from nocturne.columns.values import pythons
 from nocturne.config import Loaded
-from nocturne.failpoints import reach
-from nocturne.files import digest
-from nocturne.layout import Layout
+from nocturne.model.tracking import without_secret
 from nocturne.pipeline.baselines import baseline_of
 from nocturne.pipeline.checks import check, question
 from nocturne.pipeline.doubles import Doubled, doubled
 from nocturne.pipeline.faults import model_at_fault
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
 from nocturne.pipeline.runs import (
     as_planned,
@@ -44,13 +44,13 @@ from nocturne.records import (
     Run,
     SplitResult,
     VerdictName,
-    read,
-    write,
 )
-from nocturne.rundir import judgement_path
 from nocturne.stopwatch import Stopwatch
-from nocturne.tracking import without_secret
-from nocturne.values import pythons
+from nocturne.store import state
+from nocturne.store.failpoints import reach
+from nocturne.store.files import digest
+from nocturne.store.record_files import read, write
+from nocturne.store.rundir import judgement_path
 
 __all__ = ["judge", "judge_again"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from nocturne import registry
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.layout import Layout
-from nocturne.tracking import uris
+from nocturne.model import registry
+from nocturne.model.tracking import uris
+from nocturne.pipeline.layout import Layout
 
 __all__ = ["Resolve", "resolver", "version_now"]
 

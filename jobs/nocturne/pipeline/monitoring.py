@@ -6,9 +6,9 @@ import sys
 
 from nocturne import report
 from nocturne.config import Loaded
+from nocturne.model.tracking import without_secret
 from nocturne.pipeline.runs import logged_to, nights
 from nocturne.records import Manifest
-from nocturne.tracking import without_secret
 
 __all__ = ["monitor"]
 

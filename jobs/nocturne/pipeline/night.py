@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, TerminalError
-from nocturne.layout import Layout
 from nocturne.pipeline.background import Background
+from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.progress import Progress
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import application
-from nocturne.progress import Progress
 from nocturne.publish import path_of
 from nocturne.records import Manifest, Partition, Run
 from nocturne.stopwatch import Stopwatch

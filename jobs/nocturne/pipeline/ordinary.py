@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nocturne import config, drift, publish, state
+from nocturne import config, drift, publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StateError
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import current, published
-from nocturne.records import Manifest, Partition, Run, read, write
+from nocturne.records import Manifest, Partition, Run
+from nocturne.store import state
+from nocturne.store.record_files import read, write
 
 __all__ = ["accept", "calm", "distances", "name_of", "named", "ordinary"]
 

@@ -15,16 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne import plan, publish
+from nocturne.columns.normal import plain_type
+from nocturne.columns.roles import zone_of
 from nocturne.config import Loaded
-from nocturne.encoding import Encoding
 from nocturne.errors import NocturneError
-from nocturne.files import file_blake3
-from nocturne.layout import Layout
-from nocturne.normal import plain_type
+from nocturne.model.encoding import Encoding
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import partitions_of
-from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run, read
-from nocturne.roles import zone_of
-from nocturne.walk import data_files
+from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run
+from nocturne.source.walk import data_files
+from nocturne.store.files import file_blake3
+from nocturne.store.record_files import read
 
 __all__ = ["Standing", "standings"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nocturne import config
 from nocturne.errors import NocturneError
+from nocturne.model.requirements import says, unmet
 from nocturne.pipeline.model import resolver
-from nocturne.requirements import says, unmet
 
 __all__ = ["model_packages"]
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from nocturne import drift, plan, profile, publish, quality, state
+from nocturne import drift, plan, profile, publish, quality
+from nocturne.columns.fitting import output_schema
+from nocturne.columns.normal import normal_schema, packed, plain_type
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
-from nocturne.encoding import Encoding, is_text
 from nocturne.errors import (
     ConfigError,
     InputError,
@@ -25,14 +26,11 @@ from nocturne.errors import (
     choices,
     disk_errors,
 )
-from nocturne.failpoints import reach
-from nocturne.files import digest
-from nocturne.fitting import output_schema
-from nocturne.identity import AIRFLOWS, code
-from nocturne.layout import Layout, suite_path
-from nocturne.normal import normal_schema, packed, plain_type
-from nocturne.path_columns import by_options, path_columns
+from nocturne.host.identity import AIRFLOWS, code
+from nocturne.model.encoding import Encoding, is_text
+from nocturne.model.requirements import warning
 from nocturne.pipeline.doubles import check_size
+from nocturne.pipeline.layout import Layout, suite_path
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.queries import query_files, query_of
 from nocturne.pipeline.runs import step, undecide
@@ -49,12 +47,14 @@ from nocturne.records import (
     Split,
     SplitResult,
     Table,
-    read,
-    write,
 )
-from nocturne.requirements import warning
-from nocturne.rundir import scored_path
-from nocturne.spark_files import refuse_untyped
+from nocturne.source.path_columns import by_options, path_columns
+from nocturne.source.spark_files import refuse_untyped
+from nocturne.store import state
+from nocturne.store.failpoints import reach
+from nocturne.store.files import digest
+from nocturne.store.record_files import read, write
+from nocturne.store.rundir import scored_path
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application

@@ -7,16 +7,18 @@ import shutil
 import time
 from pathlib import Path
 
-from nocturne import publish, report, state
-from nocturne.encoding import Encoding
+from nocturne import publish, report
 from nocturne.errors import Held, InputError, ModelError
-from nocturne.files import digest
-from nocturne.identity import code
+from nocturne.host.identity import code
+from nocturne.model.encoding import Encoding
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, current, in_force, pipeline_of, results_of, step
-from nocturne.records import STATE_FORMAT, Decision, Judgement, Manifest, Run, find, read, write
-from nocturne.rundir import approval_path, judgement_path, rejection_path
+from nocturne.records import STATE_FORMAT, Decision, Judgement, Manifest, Run
+from nocturne.store import state
+from nocturne.store.files import digest
+from nocturne.store.record_files import find, read, write
+from nocturne.store.rundir import approval_path, judgement_path, rejection_path
 
 __all__ = ["approve", "environment", "gate", "publish_run", "reject"]
 

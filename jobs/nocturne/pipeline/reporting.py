@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.errors import StateError
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import nights
 from nocturne.records import Partition
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded, Pipeline, from_path, home
 from nocturne.config import partition as partition_of
 from nocturne.errors import NocturneError, StateError
-from nocturne.layout import Layout
-from nocturne.records import Manifest, Partition, Run, Split, SplitResult, find, read
-from nocturne.rundir import Scored, approval_path, rejection_path, result_path, scored_path
-from nocturne.tracking import run_url, tracking_uri
+from nocturne.model.tracking import run_url, tracking_uri
+from nocturne.pipeline.layout import Layout
+from nocturne.records import Manifest, Partition, Run, Split, SplitResult
+from nocturne.store import state
+from nocturne.store.record_files import find, read
+from nocturne.store.rundir import Scored, approval_path, rejection_path, result_path, scored_path
 
 __all__ = [
     "as_planned",

@@ -12,11 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nocturne import plan, registry, state
+from nocturne import plan
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
+from nocturne.model import registry
 from nocturne.pipeline.runs import open_run, pipeline_of, scored, step
-from nocturne.records import Run, write
+from nocturne.records import Run
+from nocturne.store import state
+from nocturne.store.record_files import write
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
@@ -188,7 +191,7 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
 
 def submitted(run_dirs: Sequence[str]) -> int:
     """spark-submit's entry: the exit code of scoring the run directories."""
-    from nocturne.progress import Progress
+    from nocturne.pipeline.progress import Progress
 
     try:
         runs = [open_run(run_dir) for run_dir in run_dirs]

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nocturne import publish, state
+from nocturne import publish
 from nocturne.config import Loaded, from_path
 from nocturne.errors import NocturneError, disk_errors
-from nocturne.layout import Layout
+from nocturne.pipeline.layout import Layout
 from nocturne.records import Manifest, Partition
+from nocturne.store import state
 
 __all__ = ["partitions", "status"]
 

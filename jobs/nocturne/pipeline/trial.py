@@ -20,16 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne import errors
+from nocturne.columns.normal import plain
 from nocturne.config import Loaded, Pipeline
-from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, is_text, with_nulls
 from nocturne.errors import ConfigError, ModelError, StateError, choices
-from nocturne.files import digest
-from nocturne.machine import is_local
-from nocturne.normal import plain
+from nocturne.host.machine import is_local
+from nocturne.model.encoding import MODEL_VERSION, Encoding, OutputSpec, is_text, with_nulls
+from nocturne.model.registry import Resolved
 from nocturne.pipeline.scoring import application
 from nocturne.pipeline.tuning import Night, device_of, sample
-from nocturne.records import find, write
-from nocturne.registry import Resolved
+from nocturne.store.files import digest
+from nocturne.store.record_files import find, write
 from nocturne.trial import Answer, Asked, Trial
 from nocturne.trial.process import as_file, ask
 

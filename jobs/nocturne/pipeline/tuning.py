@@ -23,22 +23,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from nocturne.columns.fitting import casts
 from nocturne.config import Scoring
-from nocturne.encoding import Encoding
 from nocturne.errors import ModelError, StateError
-from nocturne.files import digest
-from nocturne.fitting import casts
-from nocturne.path_columns import of_file
-from nocturne.reading import file_schema, open_parquet, read_batches
-from nocturne.records import (
-    ModelRef,
-    Pinned,
-    Run,
-    SplitResult,
-    Tuning,
-    find,
-    write,
-)
+from nocturne.model.encoding import Encoding
+from nocturne.records import ModelRef, Pinned, Run, SplitResult, Tuning
+from nocturne.source.path_columns import of_file
+from nocturne.source.reading import file_schema, open_parquet, read_batches
+from nocturne.store.files import digest
+from nocturne.store.record_files import find, write
 
 __all__ = ["Night", "device_of", "pin", "remember", "sample"]
 
@@ -69,7 +62,7 @@ class Night:
         rows: theirs, as far as they are known.
         told: ``input.cast``, column -> target.
         checksums: compare pages with theirs (``input.checksums``).
-        given: columns of the files' paths, a row a file (``nocturne.path_columns``).
+        given: columns of the files' paths, a row a file (``nocturne.source.path_columns``).
     """
 
     files: Sequence[Path]
@@ -220,9 +213,9 @@ def _kernels(pinned: Pinned, model: ModelRef) -> list[str]:
 
 
 def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> Any:
-    from nocturne.split import load_backend
+    from nocturne.worker.split import BACKENDS
 
-    return load_backend(model.backend)(
+    return BACKENDS[model.backend](
         model.path, encoding, device=pinned.device, kernel=kernel, precision=pinned.precision
     )
 

@@ -12,17 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nocturne import publish, registry
+from nocturne import publish
+from nocturne.columns.normal import is_list
 from nocturne.config import Loaded
-from nocturne.encoding import Encoding
 from nocturne.errors import NocturneError
-from nocturne.files import file_blake3
-from nocturne.layout import Layout
-from nocturne.normal import is_list
+from nocturne.model import registry
+from nocturne.model.encoding import Encoding
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.publishing import environment
 from nocturne.pipeline.runs import published
 from nocturne.publish import Problem
-from nocturne.records import InputFile, Manifest, OutputFile, Partition, Run, Split, read
+from nocturne.records import InputFile, Manifest, OutputFile, Partition, Run, Split
+from nocturne.store.files import file_blake3
+from nocturne.store.record_files import read
 
 __all__ = ["Replayed", "Verified", "verify_partition"]
 
@@ -123,7 +125,7 @@ def _replay(
 
 
 def _one(run: Run, split: Split | None, file: OutputFile, target: Path, differs: str) -> Replayed:
-    from nocturne.split import run_split
+    from nocturne.worker.split import run_split
 
     planned = next((f for f in run.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.buckets import BUCKETS
 from nocturne.profile.columns import Column, Rows
 from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
 from nocturne.records import ColumnProfile, Profile, mean_of_both, segment_name
+from nocturne.records.buckets import BUCKETS
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 

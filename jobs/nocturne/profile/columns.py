@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nocturne.encoding import is_text
-from nocturne.normal import plain, plain_type
+from nocturne.columns.normal import plain, plain_type
+from nocturne.columns.values import missing, pythons
+from nocturne.model.encoding import is_text
 from nocturne.profile.conditions import matches
 from nocturne.records import Measured
-from nocturne.values import missing, pythons
 
 __all__ = ["Column", "Rows", "distances", "floats", "type_of"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.normal import plain
-from nocturne.values import compare, missing, scalars
+from nocturne.columns.normal import plain
+from nocturne.columns.values import compare, missing, scalars
 
 __all__ = ["matches"]
 

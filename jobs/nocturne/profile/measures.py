@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.normal import plain
+from nocturne.columns.normal import plain
+from nocturne.columns.values import instant, pythons, to_json
 from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread
 from nocturne.records import Measure, Measured
-from nocturne.values import instant, pythons, to_json
 
 __all__ = ["EXAMPLES", "MAX_DISTINCT", "Measurer", "merge_measured"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.columns.values import compare, missing, scalars
 from nocturne.profile.columns import Column
-from nocturne.values import compare, missing, scalars
 
 __all__ = ["COLUMN_RULES", "ROW_RULES", "within"]
 

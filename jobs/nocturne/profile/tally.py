@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.buckets import BUCKETS, SHIFT
+from nocturne.records.buckets import BUCKETS, SHIFT
 
 __all__ = ["compile_loops", "spread", "tally"]
 
@@ -48,7 +48,7 @@ def _compiled(function: F) -> F:
 def tally(
     values: NDArray[np.floating], center: float, counts: NDArray[np.int64]
 ) -> tuple[int, float]:
-    """Add to ``counts`` [BUCKETS] in which of ``nocturne.buckets`` each finite value lies.
+    """Add to ``counts`` [BUCKETS] in which of ``nocturne.records.buckets`` each finite value lies.
 
     Args:
         values: [n], float32 or float64.

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import PublishError, StateError, Superseded
-from nocturne.failpoints import reach
-from nocturne.files import check_exchange, exchange, file_digest, locked, sync_folder
 from nocturne.publish.manifests import (
     current,
     file_name,
@@ -28,7 +26,10 @@ from nocturne.publish.manifests import (
     unchanged,
     version_of,
 )
-from nocturne.records import Manifest, OutputFile, Run, SplitResult, write
+from nocturne.records import Manifest, OutputFile, Run, SplitResult
+from nocturne.store.failpoints import reach
+from nocturne.store.files import check_exchange, exchange, file_digest, locked, sync_folder
+from nocturne.store.record_files import write
 
 __all__ = ["check_target", "commit", "restore", "settle", "staged"]
 

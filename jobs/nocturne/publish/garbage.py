@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne.failpoints import reach
 from nocturne.publish.commit import superfluous_versions
 from nocturne.publish.manifests import history, lineage, run_folder
 from nocturne.records import Manifest
-from nocturne.texts import MANIFEST_ID
+from nocturne.records.texts import MANIFEST_ID
+from nocturne.store.failpoints import reach
 
 __all__ = ["Garbage", "garbage", "remove", "scratch", "tried", "unused"]
 

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from nocturne.errors import PublishError, StateError
-from nocturne.files import file_digest
-from nocturne.records import Manifest, OutputFile, read
-from nocturne.texts import MANIFEST_ID
+from nocturne.records import Manifest, OutputFile
+from nocturne.records.texts import MANIFEST_ID
+from nocturne.store.files import file_digest
+from nocturne.store.record_files import read
 
 __all__ = [
     "current",

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne.errors import StateError
-from nocturne.failpoints import reach
 from nocturne.publish.manifests import quarantine_folder, run_folder, unchanged
-from nocturne.records import Manifest, OutputFile, Run, SplitResult, read, write
-from nocturne.rundir import result_path
+from nocturne.records import Manifest, OutputFile, Run, SplitResult
+from nocturne.store.failpoints import reach
+from nocturne.store.record_files import read, write
+from nocturne.store.rundir import result_path
 
 __all__ = ["reuse"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.files import file_digest
 from nocturne.publish.manifests import quarantine_folder
 from nocturne.records import Manifest, OutputFile
+from nocturne.store.files import file_digest
 
 __all__ = ["Problem", "verify"]
 

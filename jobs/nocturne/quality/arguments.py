@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from nocturne.columns.values import OPERATORS
 from nocturne.errors import choices
 from nocturne.quality.catalog import argument_schema
-from nocturne.values import OPERATORS
 
 __all__ = ["problems"]
 

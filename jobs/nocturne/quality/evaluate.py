@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nocturne.columns.normal import unpacked, unpacked_rows
 from nocturne.errors import ConfigError
-from nocturne.normal import unpacked, unpacked_rows
 from nocturne.quality import docs, gx, words
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.frames import read_frame

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.columns.normal import normal
 from nocturne.errors import InputError
-from nocturne.normal import normal
-from nocturne.path_columns import of_file
+from nocturne.source.path_columns import of_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,10 +20,10 @@ from great_expectations.execution_engine import ExecutionEngine
 from great_expectations.expectations.metrics.metric_provider import MetricProvider, metric_value
 from great_expectations.expectations.registry import get_metric_kwargs
 
+from nocturne.columns.values import from_json
 from nocturne.errors import StateError
 from nocturne.quality.measuring import EXPECTATIONS, condition_of, normal
 from nocturne.records import Measure, Measured
-from nocturne.values import from_json
 
 __all__ = ["add_batch"]
 

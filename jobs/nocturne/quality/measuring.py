@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.errors import ConfigError
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.suites import load_suite
 from nocturne.records import Measure
-from nocturne.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 
 __all__ = ["EXPECTATIONS", "NoMeasure", "condition_of", "measures", "measures_of", "normal"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne import machine
+from nocturne.host import machine
 from nocturne.quality.frames import readable
-from nocturne.spark_files import with_keys
-from nocturne.walk import as_pattern
+from nocturne.source.spark_files import with_keys
+from nocturne.source.walk import as_pattern
 
 if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (

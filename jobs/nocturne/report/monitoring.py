@@ -15,9 +15,9 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from nocturne.model.tracking import connect, experiment_id, reachable
 from nocturne.records import Manifest
 from nocturne.report.night import metric_name, step_of
-from nocturne.tracking import connect, experiment_id, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

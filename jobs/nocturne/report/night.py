@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
+from nocturne.model.tracking import connect, experiment_id, reachable
 from nocturne.records import Judgement, Run
 from nocturne.report.days import output_names
 from nocturne.report.summary import score_summary
 from nocturne.report.words import cut, rows_per_second
-from nocturne.tracking import connect, experiment_id, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nocturne import machine
+from nocturne.host import machine
 from nocturne.spark import jvm
 
 if TYPE_CHECKING:

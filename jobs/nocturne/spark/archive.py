@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne import cache
-from nocturne.files import digest
+from nocturne.store import cache
+from nocturne.store.files import digest
 
 __all__ = ["Archive", "find"]
 

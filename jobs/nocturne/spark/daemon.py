@@ -33,7 +33,7 @@ def warm() -> None:
     keep_freed_memory()
     gc.disable()  # there is no garbage in imports, and looking for it takes a tenth of the time
     import nocturne.spark.job
-    import nocturne.split
+    import nocturne.worker.split
 
     for name in _LATE:
         import_module(name)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
 from nocturne.records import Run, Split
-from nocturne.rundir import progress_path, result_path, scored_path
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
 from nocturne.spark.work import guarded, open_run, place, raised, telling
+from nocturne.store.rundir import progress_path, result_path, scored_path
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -116,7 +116,7 @@ def _work(share: float, tasks: Iterable[list[Item]]) -> Iterator[Failure]:
 
 
 def _score(run_dir: str, index: int, share: float) -> int:
-    from nocturne.split import run_split
+    from nocturne.worker.split import run_split
 
     run = open_run(run_dir)
     return run_split(run, run.splits[index], place(run.pinned.device, share)).rows_in

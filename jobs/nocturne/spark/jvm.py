@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nocturne import java
-from nocturne.machine import is_local
+from nocturne.host import java
+from nocturne.host.machine import is_local
 from nocturne.spark import archive
 from nocturne.spark.archive import Archive
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.errors import NocturneError, RetryableError
+from nocturne.host.trouble import Trouble, explain
 from nocturne.spark.application import Application
-from nocturne.trouble import Trouble, explain
 
 __all__ = ["How", "Started", "probe", "why"]
 
@@ -122,7 +122,7 @@ def _start(how: How) -> Iterator[dict[str, str]]:
 
 def _imported(_: Iterable[int]) -> Iterator[str]:
     """In a worker: its Python, once it has imported what a split needs."""
-    import nocturne.split  # noqa: F401
+    import nocturne.worker.split  # noqa: F401
 
     yield ".".join(map(str, sys.version_info[:3]))
 

@@ -17,18 +17,19 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from nocturne.encoding import Encoding
+from nocturne.columns.fitting import check_columns, check_output
+from nocturne.columns.normal import normal
 from nocturne.errors import InputError, RetryableError
-from nocturne.files import locked
-from nocturne.fitting import check_columns, check_output
-from nocturne.normal import normal
-from nocturne.path_columns import of_run
-from nocturne.reading import check_unchanged
-from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load, write
-from nocturne.rundir import Scored, result_path, scored_path
+from nocturne.model.encoding import Encoding
+from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load
+from nocturne.source.path_columns import of_run
+from nocturne.source.reading import check_unchanged
+from nocturne.source.spark_files import read_files, refuse_untyped
 from nocturne.spark.session import fault_of_data
 from nocturne.spark.work import guarded, open_run, place, raised, telling
-from nocturne.spark_files import read_files, refuse_untyped
+from nocturne.store.files import locked
+from nocturne.store.record_files import write
+from nocturne.store.rundir import Scored, result_path, scored_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -222,7 +223,7 @@ def _score(
 ) -> SplitResult:
     from pyspark import TaskContext
 
-    from nocturne.split import score_batches
+    from nocturne.worker.split import score_batches
 
     run = open_run(run_dir)
     task = TaskContext.get()

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nocturne.encoding import Encoding, with_nulls
+from nocturne.columns.fitting import casts, check_columns
+from nocturne.columns.normal import normal
 from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
-from nocturne.fitting import casts, check_columns
-from nocturne.normal import normal
-from nocturne.registry import resolve
-from nocturne.requirements import naming, unloadable
-from nocturne.takes import Inputs
+from nocturne.model.encoding import Encoding, with_nulls
+from nocturne.model.registry import resolve
+from nocturne.model.requirements import naming, unloadable
+from nocturne.model.takes import Inputs
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -234,12 +234,12 @@ def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, st
     """Loaded once a process; torch with one thread, as its task has one core."""
     import torch
 
-    from nocturne.split import load_backend
+    from nocturne.worker.split import BACKENDS
 
     torch.set_num_threads(1)
     folder = str(_folder(archive))
     try:
-        return load_backend(backend)(folder, Encoding.from_json(spec), **dict(settings))
+        return BACKENDS[backend](folder, Encoding.from_json(spec), **dict(settings))
     except NocturneError:
         raise
     except Exception as error:

@@ -18,12 +18,13 @@ import pyarrow as pa
 from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.hiding import said_by
-from nocturne.records import Run, read
+from nocturne.host.trouble import explain
+from nocturne.records import Run
 from nocturne.spark.session import cause_of
-from nocturne.trouble import explain
+from nocturne.store.record_files import read
 
 if TYPE_CHECKING:
-    from nocturne.split import Place
+    from nocturne.worker.split import Place
 
 __all__ = ["guarded", "open_run", "place", "raised", "telling"]
 
@@ -50,7 +51,7 @@ def place(device: str, share: float = 1.0) -> Place:
         device: that is wanted; on the CPU any place will do.
         share: of a GPU's memory that each task may take.
     """
-    from nocturne.split import Place
+    from nocturne.worker.split import Place
 
     if device == "cpu":
         return Place()

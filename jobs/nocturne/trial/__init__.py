@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nocturne.encoding import Encoding, OutputSpec
+from nocturne.model.encoding import Encoding, OutputSpec
 from nocturne.records import ModelRef
 
 __all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]

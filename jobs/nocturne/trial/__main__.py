@@ -26,7 +26,7 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.encoding import Encoding
+from nocturne.columns.fitting import casts
 from nocturne.engine import (
     REASON,
     Named,
@@ -41,12 +41,12 @@ from nocturne.engine import (
 from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
-from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
-from nocturne.records import read, write
-from nocturne.requirements import lacks
-from nocturne.split import load_backend
+from nocturne.model.encoding import Encoding
+from nocturne.model.requirements import lacks
+from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, ASKED, READY, ROWS, UNWRITTEN, Answer, Asked, Trial
+from nocturne.worker.split import BACKENDS
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 """Of Linux's ``prctl``."""
@@ -156,7 +156,7 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
     seen = seen.filter(lost.is_null())
     if not seen.num_rows:  # what scoring will find to be wrong with the data
         return Answer(Trial(encoding.complete().outputs, 0))
-    load = load_backend(asked.model.backend)
+    load = BACKENDS[asked.model.backend]
     model = load(asked.model.path, encoding, device=device, kernel="graph", precision="float32")
     raw, raised = _called(model, encoding, seen, until)
     first = next((error for error in raised if error is not None), None)

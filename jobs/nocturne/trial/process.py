@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 
 from nocturne.hiding import said_by
-from nocturne.records import read, write
+from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked
 
 __all__ = ["as_file", "ask", "start"]

@@ -8,10 +8,11 @@ from pathlib import Path
 from nocturne import publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.layout import Layout
 from nocturne.pipeline.board import Square, squares
+from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.runs import mlflow_page
-from nocturne.records import Expectation, FeatureDrift, Judgement, Manifest, Partition, find
+from nocturne.records import Expectation, FeatureDrift, Judgement, Manifest, Partition
+from nocturne.store.record_files import find
 
 __all__ = ["Night", "document", "night"]
 

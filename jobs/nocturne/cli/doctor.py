@@ -1,0 +1,222 @@
+"""What a run needs, checked one by one, with the way to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nocturne import config
+from nocturne.errors import ConfigError, NocturneError
+from nocturne.host import java, machine
+from nocturne.model.tracking import connect, reachable, uris, without_secret
+from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.packages import model_packages
+from nocturne.pipeline.scoring import how
+from nocturne.spark.probe import How, Started, probe
+from nocturne.store.files import check_exchange
+
+__all__ = ["Check", "check_all"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a run needs: what was found, and what to do if it is not right."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str
+
+
+def _python() -> Iterator[Check]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11, 2) <= sys.version_info < (3, 14)
+    yield Check("Python", fits, found, "use Python 3.11 (.2 or later), 3.12 or 3.13")
+
+
+def _java() -> Iterator[Check]:
+    path = java.find()
+    version = java.version(path) if path else None
+    said = f"{version} ({path})" if version else path or "not on PATH, JAVA_HOME not set"
+    yield Check("Java", (version or 0) >= 17, said, java.ADVICE)
+
+
+def _spark() -> Iterator[Check]:
+    submit = shutil.which("spark-submit") or shutil.which(
+        str(Path(sys.executable).with_name("spark-submit"))
+    )
+    yield Check(
+        "spark-submit",
+        submit is not None,
+        submit or "not found",
+        f"install pyspark in {sys.prefix} (`make setup`)",
+    )
+    clash = _installed("pyspark-client")
+    yield Check(
+        "pyspark-client",
+        clash is None,
+        clash or "absent, as it should be",
+        "it overwrites pyspark's files: uninstall it, then reinstall pyspark",
+    )
+
+
+def _machine() -> Iterator[Check]:
+    """What a local Spark is spared is told and no fault; on the way to a cluster it is one."""
+    local = all(machine.is_local(wanted.master) for wanted in _hows())
+    for remark in machine.remarks(os.environ):
+        instead = f"; {remark.instead}" if local and remark.instead else ""
+        yield Check(remark.name, bool(instead), remark.found + instead, remark.fix)
+
+
+def _spark_starts() -> Iterator[Check]:
+    if not java.fit(java.find()):
+        return  # that is said already
+    for wanted in _hows():
+        found = probe(wanted)
+        title = f"Spark on {wanted.master}"
+        if isinstance(found, Started):
+            said = (
+                f"{found.spark} on Java {found.java}, a worker of Python {found.python} "
+                f"imports nocturne: {found.seconds:.0f} s"
+            )
+            yield Check(title, True, said, "")
+        else:
+            said = f"{found.why} ({found.said})" if found.why else found.said
+            yield Check(title, False, said, found.for_doctor)
+
+
+def _hows() -> list[How]:
+    """The ways in which the pipelines start Spark; without any, the project's own."""
+    root = config.home()
+    pipelines = []
+    for name in config.names(root):
+        with suppress(NocturneError):  # that is said with the pipelines
+            pipelines.append(config.load(name, root=root).pipeline)
+    found = [how(pipeline, pipeline.spark.master) for pipeline in pipelines]
+    if not found:
+        spark = config.project_sections(root)[1]
+        found = [How(spark.master, spark.conf, root / "conf" / "spark")]
+    return [one for n, one in enumerate(found) if one not in found[:n]]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Check]:
+    lock = config.home() / "requirements.lock"
+    wanted = {}
+    if lock.is_file():
+        for line in lock.read_text(encoding="utf-8").splitlines():
+            name, _, version = line.partition("==")
+            wanted[name.strip()] = version.split(";")[0].strip()
+    for name in ("apache-airflow", "pyspark", "mlflow", "torch", "pyarrow", "great-expectations"):
+        found = _installed(name)
+        same = found is not None and (name not in wanted or found.split("+")[0] == wanted[name])
+        yield Check(
+            name, same, found or "not installed", f"the lock says {wanted.get(name)}: `make setup`"
+        )
+
+
+def _registry() -> Iterator[Check]:
+    root = config.home()
+    named = uris(config.project_sections(root)[0], root)
+    tracking, registry = named["tracking_uri"], named["registry_uri"]
+    client = connect(tracking, registry)
+
+    def models() -> str:
+        names = [model.name for model in client.search_registered_models(max_results=5)]
+        return ", ".join(names) or "no model registered yet"
+
+    def runs() -> str:
+        names = [found.name for found in client.search_experiments(max_results=5)]
+        return f"experiments {', '.join(names)}"
+
+    if registry == tracking:
+        yield _answered("registry", tracking, models, "MLFLOW_TRACKING_URI")
+    else:
+        yield _answered("registry", registry, models, "MLFLOW_REGISTRY_URI")
+        yield _answered("runs", tracking, runs, "MLFLOW_TRACKING_URI")
+
+
+def _answered(name: str, uri: str, ask: Callable[[], str], variable: str) -> Check:
+    shown = without_secret(uri)
+    advice = f"start MLflow (`make airflow` does), or correct {variable}"
+    try:
+        with reachable(uri):
+            return Check(name, True, f"{shown}: {ask()}", advice)
+    except ConfigError as error:
+        return Check(name, False, str(error), advice)
+    except Exception as error:
+        return Check(name, False, f"{shown}: {type(error).__name__}", advice)
+
+
+def _pipelines() -> Iterator[Check]:
+    root = config.home()
+    for name in config.names(root):
+        try:
+            loaded = config.load(name, root=root)
+            layout = Layout.of(loaded)
+        except NocturneError as error:
+            yield Check(name, False, str(error), "correct the YAML")
+            continue
+        yield Check(
+            f"{name}: input",
+            layout.source.is_dir(),
+            str(layout.source),
+            "correct input.path, or have the table written",
+        )
+        yield _publishable(name, layout)
+
+
+def _publishable(name: str, layout: Layout) -> Check:
+    """Tries the atomic exchange between the folders of the state and of the scores."""
+    folder = layout.table
+    title = f"{name}: output"
+    try:
+        check_exchange(layout.state, folder)
+    except (OSError, NocturneError) as error:
+        return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    return Check(title, True, f"{layout.table}, {free:.0f} GiB free", "")
+
+
+CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
+    "python": _python,
+    "java": _java,
+    "spark": _spark,
+    "machine": _machine,
+    "Spark": _spark_starts,
+    "packages": _packages,
+    "registry": _registry,
+    "pipelines": _pipelines,
+    "models": lambda: (Check(*found) for found in model_packages()),
+}
+
+
+def check_all() -> list[Check]:
+    """Every check; one that can't be made is a failed one with the reason."""
+    done: list[Check] = []
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for name, check in CHECKS.items():
+        try:
+            done.extend(check())
+        except NocturneError as error:
+            done.append(Check(name, False, str(error), "see the message"))
+        except Exception as error:
+            traceback.print_exc()
+            said = f"it can't be checked: {type(error).__name__}"
+            done.append(Check(name, False, said, "see what is printed above"))
+    return done

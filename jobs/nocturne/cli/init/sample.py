@@ -1,0 +1,139 @@
+"""A sample of a table: rows of its newest partition and of others, evenly spread."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.cli.init.table import Table
+from nocturne.columns.normal import plain, plain_type
+from nocturne.errors import InputError, choices
+from nocturne.records import Partition
+from nocturne.source.path_columns import keys_of, of_file, path_columns, unheld
+from nocturne.source.reading import file_schema, open_parquet, read_batches, read_schema
+
+__all__ = ["Sample", "distinct_values", "given_by_paths", "take"]
+
+_ROWS = 50_000
+"""At most so many of a partition."""
+_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of several partitions, each row with the number of its partition.
+
+    ``constants``: columns that have one value in a partition, since they are keys of its folder.
+    """
+
+    rows: pa.Table
+    partition: pa.Array
+    partitions: tuple[str, ...]
+    constants: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.rows.schema
+
+    @property
+    def words(self) -> str:
+        """For comments: "4,210 rows of 5 partitions, 2013-01-01 to 2013-12-31"."""
+        first, last = self.partitions[0], self.partitions[-1]
+        if first == "all":
+            return f"{self.rows.num_rows:,} rows of the table"
+        days = first if first == last else f"{len(self.partitions)} partitions, {first} to {last}"
+        return f"{self.rows.num_rows:,} rows of {days}"
+
+
+def take(table: Table, partitions: int = 5, columns: Collection[str] | None = None) -> Sample:
+    """Rows of the newest partition and of others; those with another schema are left out.
+
+    Args:
+        partitions: how many.
+        columns: read only these; None reads all.
+
+    Raises:
+        InputError: a file is no Parquet file, or there is no row.
+    """
+    count = len(table.partitions)
+    wanted = min(partitions, count)
+    places = {round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)} | {count - 1}
+    chosen = [table.partitions[place] for place in sorted(places)]
+    parts = {partition.key: _head(table, partition, columns) for partition in chosen}
+    schema = parts[chosen[-1].key].schema  # the newest says how the table looks now
+    parts = {key: part for key, part in parts.items() if part.schema == schema and len(part)}
+    if not parts:
+        raise InputError(
+            f"{table.path} has no row in {choices(p.key for p in chosen)}; expected data to learn "
+            "the columns from",
+            path=str(table.path),
+        )
+    numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
+    rows = pa.concat_tables(parts.values())
+    given = given_by_paths(table, chosen[-1], columns)
+    constants = frozenset(table.layout).intersection(given.schema.names if given else ())
+    return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
+
+
+def given_by_paths(
+    table: Table, partition: Partition, columns: Collection[str] | None = None
+) -> pa.RecordBatch | None:
+    """The keys of the files' paths that are columns, of ``columns``; a row a file."""
+    files = table.files(partition)
+    folder = table.path / partition.path
+    below = [path.relative_to(folder).as_posix() for path in files]
+    keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
+    keys = [key for key in keys if keys.count(key) == 1]
+    if keys:
+        keys = unheld(keys, (name for path in files for name in read_schema(path).names))
+    return path_columns(partition, table.layout, below, keys)
+
+
+def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
+    """Of the files that have the types of the first one with rows."""
+    files = table.files(partition)
+    given = given_by_paths(table, partition, columns)
+    batches: list[pa.RecordBatch] = []
+    schema: pa.Schema | None = None
+    left = _ROWS
+    for number, path in enumerate(files):
+        own = of_file(given, number)
+        with open_parquet(path) as file:
+            there = file_schema(file, own).names
+            _check_names(path, there)
+            names = [n for n in there if columns is None or n in columns]
+            groups = range(file.num_row_groups)
+            for batch in read_batches(file, path, groups, names, _BATCH, given=own):
+                batch = _words(batch)
+                schema = schema or batch.schema
+                if left <= 0 or batch.schema != schema:
+                    break
+                batches.append(batch.slice(0, left))
+                left -= batch.num_rows
+    return pa.Table.from_batches(batches, schema or pa.schema([]))
+
+
+def _words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without dictionaries, and without what a writer noted beside the types."""
+    schema = pa.schema([pa.field(f.name, plain_type(f.type)) for f in batch.schema])
+    columns = [plain(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise InputError(
+            f"{path} has more than one column of the name {choices(doubled)}; expected each once. "
+            "Have it written with different names",
+            path=str(path),
+        )
+
+
+def distinct_values(column: pa.ChunkedArray) -> list[str]:
+    """The column's values other than null, sorted."""
+    return sorted(value for value in pc.unique(column).to_pylist() if value is not None)

@@ -1,0 +1,182 @@
+"""Writes a new pipeline: three files, all of them valid, or none."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nocturne import config, quality
+from nocturne.cli.init.inputs import find_inputs
+from nocturne.cli.init.keys import find_keys
+from nocturne.cli.init.model import check_data, choose, seen, tried
+from nocturne.cli.init.pipeline import pipeline_text
+from nocturne.cli.init.sample import Sample, given_by_paths, take
+from nocturne.cli.init.suites import input_suite, output_suite
+from nocturne.cli.init.table import inspect
+from nocturne.config.models import NAME
+from nocturne.errors import ConfigError, choices
+from nocturne.model.takes import Inputs, Takes
+from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.tuning import Night
+
+__all__ = ["init"]
+
+
+def init(
+    name: str,
+    *,
+    model: str,
+    input_path: str,
+    output_path: str | None,
+    keys: list[str] | None,
+    root: Path,
+    tracking_uri: str,
+    registry_uri: str | None = None,
+    force: bool = False,
+    allow_pickle: bool = False,
+    features: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+    trials: Path | None = None,
+) -> list[Path]:
+    """Write conf/pipelines/<name>.yaml and its two suites from the model and the data.
+
+    Args:
+        model: registered model: NAME, NAME@ALIAS, NAME/VERSION, or a URI of MLflow.
+        input_path: folder of the Parquet table; relative to ``root``.
+        output_path: folder of the scores; default var/scores/<name>.
+        keys: columns that identify a row; None guesses them.
+        force: replace existing files.
+        features: columns that the model takes, in order, if its signature names none.
+        say: is told what the model takes and gives.
+        trials: where it is kept what a model gave; None: it is tried each time.
+
+    Returns:
+        The files, the pipeline first.
+
+    Raises:
+        ConfigError: the name, a key, a feature or a path is wrong, or a file exists already.
+        ModelError, RegistryUnavailable: the model can't be had.
+        InputError: the data can't be read, or don't fit the model.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"name: got {name!r}, expected a letter, then up to 63 letters, digits and '_' (it "
+            "becomes a file, a DAG and a folder)",
+            name=name,
+        )
+    suites = root / "conf" / "expectations"
+    paths = [
+        root / "conf" / "pipelines" / f"{name}.yaml",
+        suites / f"{name}_input.yaml",
+        suites / f"{name}_output.yaml",
+    ]
+    existing = [str(p) for p in paths if p.exists()]
+    if existing and not force:
+        raise ConfigError(
+            f"{choices(existing)} exist already; nothing was written. Give --force to replace "
+            "them, or choose another name",
+            paths=existing,
+        )
+    folder = (root / Path(input_path).expanduser()).resolve()
+    table = inspect(folder)
+    sample = take(table)
+    given = _checked(keys, sample) if keys else None
+
+    def inputs(takes: Takes, what: str) -> Inputs | None:
+        guessed = not takes.named and not features
+        keys = given or (find_keys(table, sample, ()) if guessed else ())
+        left_out = {*keys, *table.layout}
+        return find_inputs(takes, sample.rows, features, left_out, what)
+
+    with tempfile.TemporaryDirectory(prefix="nocturne-init-") as store:
+        chosen = choose(
+            model,
+            Path(store),
+            tracking_uri,
+            registry_uri,
+            allow_pickle=allow_pickle,
+            find_inputs=inputs,
+        )
+        if features and chosen.resolved.inputs is None:
+            raise ConfigError(
+                f"feature: the model {chosen.name} names its columns itself; leave it out"
+            )
+        told = check_data(chosen.encoding, sample.rows, folder)
+        newest = table.partitions[-1]
+        night = Night(table.files(newest), told=told, given=given_by_paths(table, newest))
+        chosen = tried(chosen, night, trials or Path(store))
+    for line in seen(chosen):
+        say(line)
+    made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
+    found = given or find_keys(table, sample, made)
+    texts = [
+        pipeline_text(
+            name,
+            chosen=chosen,
+            input_path=_relative(folder, root),
+            output_path=output_path or f"var/scores/{name}",
+            table=table,
+            sample=sample,
+            told=told,
+            keys=found,
+            guessed=not keys,
+            success_file=(folder / table.partitions[-1].path / "_SUCCESS").exists(),
+        ),
+        input_suite(name, sample, chosen.encoding, found),
+        output_suite(name, sample, chosen.encoding, found),
+    ]
+    there = (sample.schema.names, [*found, *made])
+    _write(dict(zip(paths, texts, strict=True)), name, root, there)
+    return paths
+
+
+def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
+    for key in keys:
+        if key not in sample.schema.names:
+            near = difflib.get_close_matches(key, sample.schema.names, 1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(
+                f"key: got {key!r}, which is no column of the table. {hint}It has "
+                f"{choices(sample.schema.names, 40)}",
+                key=key,
+            )
+    return list(dict.fromkeys(keys))
+
+
+def _relative(folder: Path, root: Path) -> str:
+    """Paths within the project are written so that it can be moved."""
+    home = root.resolve()
+    return folder.relative_to(home).as_posix() if home in folder.parents else str(folder)
+
+
+def _write(
+    files: dict[Path, str], name: str, root: Path, columns: tuple[Sequence[str], Sequence[str]]
+) -> None:
+    """Write the files and load them as a night would; what fails leaves everything as it was."""
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
+    try:
+        for path, text in reversed(files.items()):  # the pipeline last: it names the suites
+            _replace(path, text.encode())
+        Layout.of(config.load(name, root=root))
+        for path, names in zip(list(files)[1:], columns, strict=True):
+            quality.check_columns(path, names)
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                _replace(path, content)
+        raise
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

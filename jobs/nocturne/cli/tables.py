@@ -1,0 +1,154 @@
+"""Tables for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from nocturne.cli.doctor import Check
+    from nocturne.pipeline.night import Night
+
+__all__ = ["baseline_table", "config_table", "doctor_table", "nights_table", "status_table"]
+
+_COLOURS = {
+    "published": "green",
+    "unchanged": "green",
+    "ok": "green",
+    "warn": "yellow",
+    "held": "yellow",
+    "hold": "yellow",
+    "failed": "red",
+    "fail": "red",
+    "rejected": "red",
+    "running": "cyan",
+    "missing": "dim",
+    "skipped": "dim",
+}
+
+
+_NUMBERS = ("rows", "published", "quarantined", "rows/s", "model", "nulls", "bins", "partitions")
+
+
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        number = name in _NUMBERS
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number or name in ("partition", "state", "outcome", "verdict"),
+        )
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console()
+    if not console.is_terminal:  # a log or a pipe: lines as long as they need to be
+        console = Console(width=200)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    text = escape(str(value))
+    return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else text
+
+
+def nights_table(name: str, nights: Sequence[Night]) -> None:
+    """What became of each partition of a range."""
+    _print(
+        name,
+        ("partition", "outcome", "model", "published", "quarantined", "verdict", "manifest"),
+        [
+            (
+                n.partition,
+                n.outcome,
+                n.manifest.model.version if n.manifest else None,
+                n.manifest.rows_published if n.manifest else None,
+                n.manifest.rows_quarantined if n.manifest else None,
+                n.manifest.verdict if n.manifest else None,
+                n.manifest.id if n.manifest else None,
+            )
+            for n in nights
+        ],
+    )
+    done = [n for n in nights if n.output and n.manifest_path]
+    if done:
+        print(f"scores   {done[-1].output}\nmanifest {done[-1].manifest_path}")
+        print(f"report   {done[-1].manifest.report}" if done[-1].manifest else "")
+
+
+def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The partitions with their state; missing ones are only counted beyond twenty."""
+    missing = [row for row in rows if row["state"] == "missing"]
+    shown = rows if len(missing) <= 20 else [r for r in rows if r["state"] != "missing"]
+    fields = (
+        "partition",
+        "state",
+        "model_version",
+        "rows_in",
+        "rows_published",
+        "rows_quarantined",
+        "verdict",
+        "message",
+    )
+    columns = ("partition", "state", "model", "rows", "published", "quarantined", "verdict", "")
+    _print(name, columns, [[row[field] for field in fields] for row in shown])
+    if len(shown) < len(rows):
+        first, last = missing[0]["partition"], missing[-1]["partition"]
+        Console().print(f"and {len(missing)} partitions not scored yet, {first} to {last}")
+
+
+def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """What nights are compared with, column by column."""
+    columns = (
+        "column",
+        "kind",
+        "rows",
+        "nulls",
+        "bins",
+        "partitions",
+        "from",
+        "to",
+        "ordinary days' PSI up to",
+    )
+    _print(
+        name,
+        columns,
+        [
+            (
+                row["column"] + (" (output)" if row["output"] else ""),
+                row["kind"],
+                row["rows"],
+                row["nulls"],
+                row["bins"],
+                row["partitions"],
+                row["first"],
+                row["last"],
+                f"{row['ordinary_psi']:.3f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def config_table(name: str, rows: Sequence[tuple[str, Any, str]]) -> None:
+    """Settings with their origin."""
+    _print(name, ("setting", "value", "comes from"), rows)
+
+
+def doctor_table(checks: Sequence[Check]) -> None:
+    """What a run needs."""
+    _print(
+        "nocturne doctor",
+        ("check", "", "found", "what to do"),
+        [(c.name, "ok" if c.ok else "fail", c.found, "" if c.ok else c.fix) for c in checks],
+    )

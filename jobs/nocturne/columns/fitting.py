@@ -1,0 +1,141 @@
+"""Whether the columns of a schema fit a model and its output, said before a row is read.
+
+Asked of the footers by the plan, of Spark's frames, of a table that ``init`` looks at, and of the
+training data; ``nocturne.columns.roles`` answers for each type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.columns.normal import normal_type, plain_type, published_type
+from nocturne.columns.roles import AS_TEXT, Cast, Part, feature_cast, publishing, remedy
+from nocturne.model.encoding import MODEL_VERSION, Encoding, is_text
+
+__all__ = ["absent", "casts", "check_columns", "check_output", "output_schema", "remedies"]
+
+
+def _parts(encoding: Encoding) -> dict[str, list[Part]]:
+    """The features that read each column."""
+    found: dict[str, list[Part]] = {}
+    for tensor, feature in encoding.features():
+        found.setdefault(feature.column, []).append((tensor, feature))
+    return found
+
+
+def _how(column: str, type_: Any, told: Mapping[str, str], cast_text: bool) -> str:
+    text = cast_text and is_text(plain_type(normal_type(type_)))
+    return told.get(column, AS_TEXT if text else "")
+
+
+def absent(schema: pa.Schema, column: str) -> str:
+    """Why there is not one column of that name; "" if there is."""
+    count = len(schema.get_all_field_indices(column))
+    if count == 1:
+        return ""
+    if not count:
+        return f"column {column!r} is missing"
+    return (
+        f"column {column!r} is there {count} times; which one is meant? Have the file written "
+        "with different names"
+    )
+
+
+def check_columns(
+    encoding: Encoding,
+    schema: pa.Schema,
+    told: Mapping[str, str] = {},
+    *,
+    cast_text: bool = False,
+) -> list[str]:
+    """What in ``schema`` the encoding can't take, in words; empty if all is well.
+
+    Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric feature
+    (unless ``cast_text``), or a number for a vocabulary of words, is.
+
+    Args:
+        told: ``input.cast``, column -> target.
+    """
+    parts = _parts(encoding)
+    problems = [
+        f"column {name!r} of input.cast is none that the model reads; take it out"
+        for name in told
+        if name not in parts
+    ]
+    for column, wanted in parts.items():
+        if said := absent(schema, column):
+            needed = any(f.required or t.encoder != "frame" for t, f in wanted)
+            if needed or column in schema.names:
+                problems.append(said)
+            continue
+        type_ = schema.field(column).type
+        found = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
+        if isinstance(found, str):
+            problems.append(f"column {column!r} {found}")
+    return problems
+
+
+def casts(
+    encoding: Encoding,
+    schema: pa.Schema,
+    told: Mapping[str, str] = {},
+    *,
+    cast_text: bool = True,
+) -> dict[str, Cast]:
+    """The columns of ``schema`` that are cast value by value, and to what."""
+    found: dict[str, Cast] = {}
+    for column, wanted in _parts(encoding).items():
+        if len(schema.get_all_field_indices(column)) != 1:
+            continue
+        type_ = schema.field(column).type
+        cast = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
+        if isinstance(cast, Cast):
+            found[column] = cast
+    return found
+
+
+def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
+    """What ``input.cast`` could say of columns that the model does not take as they are."""
+    found: dict[str, str] = {}
+    for column, wanted in _parts(encoding).items():
+        if len(schema.get_all_field_indices(column)) == 1:
+            type_ = schema.field(column).type
+            how = remedy(wanted, type_) if isinstance(feature_cast(wanted, type_), str) else ""
+            found |= {column: how} if how else {}
+    return found
+
+
+def check_output(
+    encoding: Encoding, schema: pa.Schema, columns: Sequence[str], unique: Sequence[str] = ()
+) -> list[str]:
+    """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs.
+
+    Args:
+        unique: those of them that are looked through for doubles.
+    """
+    return list(_output_problems(encoding, schema, columns, unique))
+
+
+def _output_problems(
+    encoding: Encoding, schema: pa.Schema, columns: Sequence[str], unique: Sequence[str]
+) -> Iterator[str]:
+    written = {MODEL_VERSION, *(output.name for output in encoding.outputs)}
+    for name in columns:
+        if said := absent(schema, name):
+            there = name in schema.names
+            yield said if there else f"{said} (output.keys or output.passthrough)"
+        elif why := publishing(schema.field(name).type, unique=name in unique):
+            yield f"column {name!r} {why}"
+        if name in written:
+            yield f"column {name!r} would be written twice: it is an output"
+
+
+def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
+    kept = [source.field(name) for name in columns]
+    fields = [pa.field(field.name, published_type(field.type), field.nullable) for field in kept]
+    fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
+    return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

@@ -1,0 +1,124 @@
+"""The table of types and roles in docs/pipeline.md, made by asking ``nocturne.columns.roles``.
+
+``python -m nocturne.columns.role_table docs/pipeline.md`` writes it anew; a test holds it fresh.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.columns.normal import ParquetOnly
+from nocturne.columns.roles import TARGETS, feature_cast, publishing
+from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
+from nocturne.model.encoding import Feature, TensorSpec
+
+__all__ = ["role_table", "with_table"]
+
+_START, _END = "<!-- types and roles: start -->\n", "<!-- types and roles: end -->\n"
+
+_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "int8 to int64, uint8 to uint32": pa.int64(),
+    "uint64": pa.uint64(),
+    "float16, float32, float64": pa.float16(),
+    "decimal": pa.decimal128(18, 2),
+    "string (large, view, dictionary, JSON)": pa.string_view(),
+    "binary (large, view)": pa.binary_view(),
+    "binary of a fixed size": pa.binary(2),
+    "UUID": pa.uuid(),
+    "date": pa.date32(),
+    "timestamp without zone (INT96 too), or in UTC": pa.timestamp("us"),
+    "timestamp in another zone": pa.timestamp("us", "Europe/Berlin"),
+    "time": pa.time64("us"),
+    "duration": pa.duration("us"),
+    "list of integers (int8 to int64, uint8 to uint32)": pa.list_view(pa.int64()),
+    "list of other numbers": pa.list_view(pa.float32()),
+    "struct, map, other lists": pa.struct([("a", pa.int64())]),
+    "no type (all null)": pa.null(),
+    "VARIANT, GEOMETRY, GEOGRAPHY": ParquetOnly(pa.struct([("a", pa.binary())]), "VARIANT"),
+}
+
+
+def _feature(encoder: Any, dtype: Any, **values: Any) -> Callable[[pa.DataType], str]:
+    part = TensorSpec("t", dtype, encoder, ()), Feature("x", **values)
+
+    def answer(type_: pa.DataType) -> str:
+        found = feature_cast([part], type_)
+        if not isinstance(found, str):
+            return "yes"
+        told = re.search(r"\{x: (\w+)\}", found)
+        if told is None and "input.cast_text" not in found:
+            return "no"
+        clocks = ["local", "utc"] if "local" in found else [told[1] if told else ""]
+        return " or ".join(f"`cast: {how}`" for how in clocks) if told else "`cast_text`"
+
+    return answer
+
+
+def _published(type_: pa.DataType) -> str:
+    return "no" if publishing(type_) else "yes"
+
+
+def _unique(type_: pa.DataType) -> str:
+    return "no" if publishing(type_, unique=True) else "yes"
+
+
+def _expected(type_: pa.DataType) -> str:
+    return "yes" if kind(type_) in (BOOLEANS, NUMBERS, TEXT, TIMES) else "nulls"
+
+
+_CLOCKS = {
+    "local": "there",
+    "utc": "in UTC",
+    "Europe/Berlin": "in Berlin",
+}
+
+_ROLES: dict[str, Callable[[pa.DataType], str]] = {
+    "number": _feature("numeric", "float32"),
+    "integer": _feature("numeric", "int64"),
+    "words, segment": _feature("category", "int64", vocabulary=("a",)),
+    "codes": _feature("category", "int64", vocabulary=(1,)),
+    "list": _feature("list", "float32", length=2),
+    "integer list": _feature("list", "int64", length=2),
+    "`long`": _feature("frame", "frame", type="long"),
+    "`double`": _feature("frame", "frame", type="double"),
+    "`string`": _feature("frame", "frame", type="string"),
+    "`boolean`": _feature("frame", "frame", type="boolean"),
+    "`binary`": _feature("frame", "frame", type="binary"),
+    "`datetime`": _feature("frame", "frame", type="datetime"),
+    "passthrough, key": _published,
+    "unique key": _unique,
+    "expectation": _expected,
+}
+
+
+def role_table() -> str:
+    """Markdown: a row a type, a column a role; then the words of ``input.cast``."""
+    types = [[name, *(ask(type_) for ask in _ROLES.values())] for name, type_ in _TYPES.items()]
+    casts = [[f"`{name}`", target.words] for name, target in TARGETS.items()]
+    clocks = f"of times with a zone what the clock shows: {', '.join(_CLOCKS.values())}"
+    casts.append([", ".join(f"`{name}`" for name in _CLOCKS), clocks])
+    return _rows(["type", *_ROLES], types) + "\n" + _rows(["`input.cast`", "the model sees"], casts)
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    whole = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in whole)
+
+
+def with_table(text: str) -> str:
+    """A page with the table as it is now between its two marks."""
+    before, rest = text.split(_START)
+    _, after = rest.split(_END)
+    return f"{before}{_START}{role_table()}{_END}{after}"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")

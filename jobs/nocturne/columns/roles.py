@@ -1,0 +1,345 @@
+"""What a column's type is good for, role by role: one table, asked from the footers.
+
+A column is a *feature* (by its encoder, or by the type that a pyfunc model's signature names), a
+key, passthrough, a segment, or what an expectation reads. ``feature_cast``, ``publishing`` and
+``values.kind`` answer for a type; ``nocturne.columns.fitting`` asks them for a schema, and
+``nocturne.columns.role_table`` prints the answers.
+
+What would lose something is refused, with what to do: mostly a line of ``input.cast``, which says
+what the model sees of a column. It changes no key, no passthrough and no expectation: these keep
+the column as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.columns.normal import (
+    ParquetOnly,
+    is_list,
+    is_nested,
+    normal_type,
+    plain_type,
+)
+from nocturne.model.encoding import (
+    FRAME_TYPES,
+    WHOLE,
+    Feature,
+    TensorSpec,
+    is_text,
+)
+
+__all__ = [
+    "AS_TEXT",
+    "TARGETS",
+    "Cast",
+    "Part",
+    "feature_cast",
+    "publishing",
+    "remedy",
+    "zone_of",
+]
+
+Part = tuple[TensorSpec, Feature]
+"""A feature with the tensor that it goes to."""
+
+AS_TEXT = "cast_text"
+"""How ``input.cast_text`` reads a column of text: as the number that the model wants of it."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``.
+
+    ``by``: what each value has to be first, where the YAML says another type than the model does.
+    """
+
+    type: pa.DataType
+    zone: str = ""
+    by: pa.DataType | None = None
+
+    def __str__(self) -> str:
+        return str(self.type) if self.by is None else f"{self.by}, then {self.type}"
+
+
+def _is_number(type_: Any) -> bool:
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
+    )
+
+
+def _fits_integer(actual: Any, wanted: Any) -> bool:
+    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
+        return False
+    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
+        return bool(actual.bit_width <= wanted.bit_width)
+    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
+
+
+def zone_of(type_: Any) -> str:
+    """The zone that times are in; "" if they have none, or it is UTC."""
+    zone = getattr(type_, "tz", None) or ""
+    return "" if zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00", "GMT") else zone
+
+
+def _fits_frame(actual: Any, wanted: Any) -> bool:
+    if is_list(wanted):
+        return is_list(actual) and _fits_frame(plain_type(actual.value_type), wanted.value_type)
+    if pa.types.is_floating(wanted):
+        return _is_number(actual)
+    if pa.types.is_integer(wanted):
+        return _fits_integer(actual, wanted)
+    if pa.types.is_string(wanted):
+        return is_text(actual)
+    if pa.types.is_binary(wanted):
+        return bool(
+            pa.types.is_large_binary(actual)
+            or pa.types.is_binary(actual)
+            or pa.types.is_fixed_size_binary(actual)
+        )
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
+            actual
+        )
+    return bool(actual == wanted)
+
+
+def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
+    """Whether the feature's encoder takes a column of the (normal) type ``actual``."""
+    if tensor.encoder == "numeric":
+        if tensor.dtype in WHOLE:
+            return _fits_whole(tensor, actual)
+        return _is_number(actual)
+    if tensor.encoder == "category":
+        if isinstance(feature.vocabulary[0], str):
+            return is_text(actual)
+        return bool(pa.types.is_integer(actual))
+    if tensor.encoder == "text":
+        return is_text(actual)
+    if tensor.encoder == "frame":
+        return _fits_frame(actual, FRAME_TYPES[feature.type])
+    if not is_list(actual):
+        return False
+    item = plain_type(actual.value_type)
+    return bool(pa.types.is_null(item)) or (
+        _fits_whole(tensor, item) if _of_integers(tensor) else _is_number(item)
+    )
+
+
+def _of_integers(tensor: TensorSpec) -> bool:
+    """Whether it is filled with a list's values, and holds integers; a mask only counts them."""
+    return tensor.encoder == "list" and tensor.dtype in WHOLE
+
+
+def _fits_whole(tensor: TensorSpec, actual: Any) -> bool:
+    """Whether a tensor of integers holds every value of the type."""
+    return bool(pa.types.is_boolean(actual)) or _fits_integer(
+        actual, pa.type_for_alias(tensor.dtype)
+    )
+
+
+def _words(tensor: TensorSpec, feature: Feature) -> str:
+    """What the feature's encoder wants."""
+    if tensor.encoder == "numeric":
+        return f"{'an integer' if tensor.dtype in WHOLE else 'a number'} ({tensor.dtype})"
+    if tensor.encoder == "category":
+        return "a string" if isinstance(feature.vocabulary[0], str) else "an integer"
+    if tensor.encoder == "text":
+        return "a string"
+    if tensor.encoder == "frame":
+        return feature.type
+    return f"a list of integers ({tensor.dtype})" if _of_integers(tensor) else "a list of numbers"
+
+
+def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
+    """The type that a feature's values have without a loss."""
+    if tensor.encoder == "numeric":
+        return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
+    if tensor.encoder == "category":
+        return pa.string() if isinstance(feature.vocabulary[0], str) else pa.int64()
+    if tensor.encoder == "text":
+        return pa.string()
+    if tensor.encoder == "frame":
+        return FRAME_TYPES[feature.type]
+    return pa.list_(pa.type_for_alias(tensor.dtype) if _of_integers(tensor) else pa.float64())
+
+
+def _whole(parts: Sequence[Part]) -> Any:
+    """The integer type that the features want; int64 where they want none."""
+    wanted = [_wanted(*part) for part in parts]
+    types = {t.value_type if is_list(t) else t for t in wanted}
+    types = {t for t in types if pa.types.is_integer(t)}
+    return types.pop() if len(types) == 1 else pa.int64()
+
+
+def _vocabulary(parts: Sequence[Part]) -> Any:
+    """What the vocabulary of the features holds; None where they have none."""
+    types = [_wanted(t, f) for t, f in parts if t.encoder == "category"]
+    return types[0] if types else None
+
+
+def _named(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda type_: any(test(type_) for test in tests)
+
+
+_NUMERIC = _named(_is_number, pa.types.is_decimal, is_text)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A word of ``input.cast``: the types that it takes, and what it makes of them."""
+
+    takes: Callable[[Any], bool]
+    makes: Callable[[Sequence[Part]], Any]
+    words: str
+
+
+TARGETS: dict[str, Target] = {
+    "double": Target(_NUMERIC, lambda _: pa.float64(), "float64, of any number, decimal or text"),
+    "integer": Target(
+        _NUMERIC,
+        _whole,
+        "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists too",
+    ),
+    "boolean": Target(
+        _named(pa.types.is_boolean, pa.types.is_integer, is_text),
+        lambda _: pa.bool_(),
+        "0 and 1, or true and false in words",
+    ),
+    "category": Target(
+        _named(_is_number, is_text),
+        _vocabulary,
+        "what the model's vocabulary holds, words or integers: 3.0 is 3",
+    ),
+    "text": Target(
+        _named(
+            pa.types.is_integer,
+            pa.types.is_boolean,
+            is_text,
+            pa.types.is_decimal,
+            pa.types.is_date,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+        ),
+        lambda _: pa.string(),
+        "the value in words",
+    ),
+}
+"""What ``input.cast`` can name, beside the clocks: ``local``, ``utc``, or a time zone."""
+
+
+def _told(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
+    """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
+    if is_list(type_) and how == "integer" and _is_number(type_.value_type):
+        make = pa.large_list if pa.types.is_large_list(type_) else pa.list_
+        return Cast(make(_whole(parts)))
+    if how in TARGETS:
+        target = TARGETS[how]
+        made = target.makes(parts) if target.takes(type_) else None
+        return None if made is None else Cast(made)
+    if not pa.types.is_timestamp(type_) or (type_.tz is None and how not in ("local", "utc")):
+        return None
+    clock = {"local": zone_of(type_) or "UTC", "utc": "UTC"}.get(how, how)
+    return Cast(pa.timestamp(type_.unit), clock if type_.tz else "")
+
+
+def feature_cast(parts: Sequence[Part], type_: Any, how: str = "") -> Cast | str | None:
+    """What the model sees of a column that ``parts`` read.
+
+    Args:
+        type_: as the footer says it.
+        how: what ``input.cast`` says of the column; "" if nothing.
+
+    Returns:
+        None: the column as it is. A cast. Or, in words, why it is refused.
+    """
+    found = _judged(parts, type_, how)
+    if isinstance(found, str) and how in ("", AS_TEXT):
+        return found + _advice(parts, type_)
+    return found
+
+
+def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
+    """``feature_cast`` without what to do."""
+    actual = plain_type(normal_type(type_))
+    if pa.types.is_null(actual):
+        return Cast(_wanted(*parts[0]))
+    seen = actual
+    told: Cast | None = None
+    if how == AS_TEXT:
+        numbers = {_number(*part) for part in parts}
+        wanted = numbers.pop() if len(numbers) == 1 else None
+        told = Cast(wanted) if wanted is not None and is_text(actual) else None
+    elif how:
+        told = _told(actual, parts, how)
+        if told is None:
+            return f"is {plain_type(type_)}, which can't be cast to {how} (input.cast)"
+    if told is not None:
+        seen = told.type
+    for tensor, feature in parts:
+        if not _fits(tensor, feature, seen):
+            made = f", cast to {seen} (input.cast)" if told is not None else ""
+            return f"is {plain_type(type_)}{made}, the model wants {_words(tensor, feature)}"
+    final = next((FRAME_TYPES[f.type] for t, f in parts if t.encoder == "frame"), seen)
+    if pa.types.is_uint64(final):  # a vocabulary's integers have a sign
+        categories = [t for t, _ in parts if t.encoder == "category"]
+        final = pa.int64() if len(categories) == len(parts) else final
+    if told is None:
+        return None if final == actual else Cast(final)
+    by = None if told.type == final or pa.types.is_timestamp(told.type) else told.type
+    cast = Cast(final, told.zone, by)
+    return None if cast == Cast(actual) else cast
+
+
+def _advice(parts: Sequence[Part], type_: Any) -> str:
+    """What to write into the YAML so that the model takes a column after all."""
+    column, actual = parts[0][1].column, plain_type(normal_type(type_))
+    zone = zone_of(actual)
+    if zone and not isinstance(_judged(parts, type_, "local"), str):
+        return (
+            f" in no time zone (input.cast: {{{column}: local}} takes the clock of {zone}, "
+            f"{{{column}: utc}} that of UTC)"
+        )
+    numbers = [_number(*part) for part in parts]
+    if is_text(actual) and None not in numbers:
+        return " (input.cast_text: true reads text as numbers)"
+    how = remedy(parts, type_)
+    return f" (input.cast: {{{column}: {how}}} makes it one)" if how else ""
+
+
+def remedy(parts: Sequence[Part], type_: Any) -> str:
+    """The word of ``input.cast`` that makes the model take a column; "" if there is none.
+
+    Of times with a zone it is none: which clock is meant, a person has to say.
+    """
+    fitting = (how for how in TARGETS if not isinstance(_judged(parts, type_, how), str))
+    return next(fitting, "")
+
+
+def _number(tensor: TensorSpec, feature: Feature) -> Any:
+    """What text is read as for a feature; None if it wants no number."""
+    wanted = _wanted(tensor, feature)
+    return wanted if pa.types.is_integer(wanted) or pa.types.is_floating(wanted) else None
+
+
+def publishing(type_: Any, *, unique: bool = False) -> str:
+    """Why a column can't be a key or passthrough, in words; "" if it can.
+
+    Args:
+        unique: it is a key, and keys are looked through for doubles.
+    """
+    if isinstance(type_, ParquetOnly):
+        return (
+            f"is {type_.logical}, which would be written without that type; leave it out and "
+            "join it by the keys"
+        )
+    if unique and is_nested(plain_type(normal_type(type_))):
+        return (
+            "is nested, and quality.unique_keys compares plain values only; take another key, "
+            "or drop quality.unique_keys"
+        )
+    return ""

@@ -1,0 +1,222 @@
+"""Values between a suite's JSON, Arrow's types, and the JSON that measurements are stored in."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.columns.normal import normal_type, plain_type
+from nocturne.model.encoding import is_text
+
+__all__ = [
+    "BOOLEANS",
+    "NUMBERS",
+    "OPERATORS",
+    "TEXT",
+    "TIMES",
+    "compare",
+    "from_json",
+    "instant",
+    "kind",
+    "missing",
+    "pythons",
+    "scalars",
+    "to_json",
+]
+
+
+BOOLEANS, NUMBERS, TEXT, TIMES = "booleans", "numbers", "text", "times"
+
+_COMPARISONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], pa.Array]]] = {
+    "==": (operator.eq, pc.equal),
+    "!=": (operator.ne, pc.not_equal),
+    "<": (operator.lt, pc.less),
+    "<=": (operator.le, pc.less_equal),
+    ">": (operator.gt, pc.greater),
+    ">=": (operator.ge, pc.greater_equal),
+}
+"""Of two values, and of a column [n] and a scalar."""
+
+OPERATORS = (*_COMPARISONS, "IN", "NOT_IN")
+"""Of a row condition's comparison, as Great Expectations writes them."""
+
+
+def kind(type_: pa.DataType) -> str:
+    """What a column holds, as far as expectations care; the type's own name for the rest."""
+    type_ = plain_type(normal_type(type_))
+    if pa.types.is_boolean(type_):
+        return BOOLEANS
+    if pa.types.is_integer(type_) or pa.types.is_float32(type_) or pa.types.is_float64(type_):
+        return NUMBERS
+    if is_text(type_):
+        return TEXT
+    return TIMES if pa.types.is_timestamp(type_) else str(type_)
+
+
+def missing(column: pa.Array) -> pa.Array:
+    """[n]: whether a value is null or NaN."""
+    return column.is_null(nan_is_null=pa.types.is_floating(column.type))
+
+
+def compare(column: pa.Array, sign: str, value: Any) -> pa.Array:
+    """[n]: whether ``x sign value`` holds for each x of a column, the value being a suite's.
+
+    Integers are compared exactly, also with fractions and with what their type can't hold; floats
+    with the value rounded to their width, as numpy does; booleans are 0 and 1; times ISO text.
+
+    Raises:
+        TypeError, ValueError, pyarrow.ArrowInvalid: it can't be compared with the column.
+    """
+    of_values, of_column = _COMPARISONS[sign]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if pa.types.is_integer(column.type) and isinstance(value, (int, float)):
+        least, most = _range(column.type)
+        fraction = least <= value <= most and value != math.floor(value)
+        if not least <= value <= most or (fraction and sign in ("==", "!=")):
+            same = pa.scalar(bool(of_values(least, value)))  # for all that are there
+            return pc.if_else(column.is_valid(), same, pa.scalar(None, pa.bool_()))
+        value = math.floor(value) if sign in (">", "<=") else math.ceil(value)
+    return of_column(column, _scalar(value, column.type))
+
+
+def _range(type_: pa.DataType) -> tuple[int, int]:
+    """The least and the greatest value of an integer type."""
+    if pa.types.is_unsigned_integer(type_):
+        return 0, (1 << type_.bit_width) - 1
+    half = 1 << (type_.bit_width - 1)
+    return -half, half - 1
+
+
+def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
+    """A suite's value as one of a column of ``type_``."""
+    if pa.types.is_timestamp(type_) and isinstance(value, str):
+        value = datetime.fromisoformat(value)
+        if (value.tzinfo is None) != (type_.tz is None):
+            raise ValueError(f"{value} and a column of {type_}: one has a time zone")
+    if pa.types.is_boolean(type_) and value in (0, 1):  # as Python and pandas have it
+        value = bool(value)
+    if pa.types.is_floating(type_) and isinstance(value, int):
+        value = float(value)
+    if pa.types.is_integer(type_) and isinstance(value, (bool, float)):
+        if value != int(value):  # Arrow would cut it off
+            raise ValueError(f"{value} is no {type_}")
+        value = int(value)
+    return pa.scalar(value, type_)
+
+
+def scalars(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
+    """Those of a suite's values that a column of ``type_`` can hold."""
+    type_ = plain_type(type_)
+    found = []
+    for value in values:
+        try:
+            found.append(_scalar(value, type_))
+        except (TypeError, ValueError, pa.ArrowInvalid, OverflowError):
+            continue
+    return pa.array([item.as_py() for item in found], type_)
+
+
+class FarTime(datetime):
+    """A time or day beyond the years 1 to 9999, which Python's own can't be.
+
+    It compares as the nearest that Python has, and is written as what it is (ISO 8601; one with a
+    zone in UTC).
+    """
+
+    _text: str
+
+    @classmethod
+    def of(cls, text: str) -> FarTime:
+        near = datetime.min if text.startswith(("-", "0000")) else datetime.max
+        zone = UTC if text.endswith(_UTC) else None
+        found = cls.combine(near.date(), near.time(), zone)
+        found._text = text
+        return found
+
+    def isoformat(self, *_: Any, **__: Any) -> str:
+        return self._text
+
+    __str__ = __repr__ = isoformat
+
+    def __copy__(self) -> FarTime:
+        return self
+
+    def __deepcopy__(self, _: Any) -> FarTime:
+        return self
+
+
+_UTC = "+00:00"
+_FAR = re.compile(r"-|\d{5}|0000")
+"""How a time begins that is a ``FarTime``."""
+_WHOLE = re.compile(r"\.0+$")
+"""Of a time without a fraction of a second."""
+
+
+def pythons(column: Any) -> list[Any]:
+    """An array's, a column's or a table's values as Python has them; times may be a ``FarTime``."""
+    try:
+        return list(column.to_pylist())
+    except OverflowError:
+        if isinstance(column, (pa.RecordBatch, pa.Table)):
+            values = [pythons(one) for one in column.columns]
+            names = column.schema.names
+            return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        return [_python(value) for value in column]
+
+
+def _python(value: pa.Scalar) -> Any:
+    type_ = value.type
+    try:
+        return value.as_py()
+    except OverflowError:
+        if pa.types.is_date(type_):
+            return FarTime.of(str(np.datetime64(value.value, _UNITS[type_])))
+        if pa.types.is_timestamp(type_):
+            moment = _WHOLE.sub("", str(np.datetime64(value.value, type_.unit)))
+            return FarTime.of(moment + (_UTC if type_.tz else ""))
+        return str(value)  # of a nested value, as Arrow writes it
+
+
+_UNITS: dict[pa.DataType, Literal["D", "ms"]] = {pa.date32(): "D", pa.date64(): "ms"}
+
+
+def instant(text: str) -> tuple[datetime, int, str]:
+    """What ``to_json`` made of a time, to be compared.
+
+    Datetimes end at microseconds; below them the texts sort as the times do.
+    """
+    if not _FAR.match(text):
+        return datetime.fromisoformat(text), 0, text
+    seconds = np.datetime64(text.removesuffix(_UTC), "s").astype(np.int64)
+    return FarTime.of(text), int(seconds), text
+
+
+def to_json(value: Any) -> Any:
+    """A column's value as JSON holds it: times as ISO text, infinite floats as words."""
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def from_json(value: Any, type_: str) -> Any:
+    """What ``to_json`` was given, of a column whose Arrow type is written ``type_``."""
+    if isinstance(value, str) and type_.startswith("timestamp"):
+        if _FAR.match(value):
+            return FarTime.of(value)
+        import pandas as pd
+
+        return pd.Timestamp(value)
+    if isinstance(value, str) and type_ in ("float", "double"):
+        return float(value)
+    return value

@@ -1,0 +1,191 @@
+"""A model's folder as it came from the registry: its MLmodel file, and what in it is code.
+
+Whoever can register a model writes these files. So they are looked at before anything loads
+them: MLmodel through the checked reader of YAML, and every file against a list of what may be in
+an artifact of its flavor (metadata by name, one file of data by its content). What is not on
+the list is code and named as such.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ModelError
+from nocturne.model.encoding import ENCODING_FILE
+from nocturne.model.formats import FORMATS
+from nocturne.model.pt2 import check_pt2
+from nocturne.safe_yaml import load_yaml
+
+__all__ = ["BASELINE_FILE", "REGISTRATION", "code_in", "is_pt2", "mlmodel", "require_plain_files"]
+
+BASELINE_FILE = "baseline.json"
+REGISTRATION = "registered_model_meta"
+"""Of MLflow, added on download; it says nothing about the model's content."""
+_ENVIRONMENT = (
+    "MLmodel",
+    "conda.yaml",
+    "constraints.txt",
+    "python_env.yaml",
+    "requirements.txt",
+)
+_METADATA = {
+    *_ENVIRONMENT,
+    *(f"metadata/{name}" for name in _ENVIRONMENT),
+    REGISTRATION,
+    ENCODING_FILE,
+    BASELINE_FILE,
+    "input_example.json",
+    "serving_input_example.json",
+    "environment_variables.txt",
+}
+"""Files that nobody executes: their readers take YAML (safely), JSON or lines of text."""
+_NOTES = "extra_files/"
+"""What ``log_model(extra_files=...)`` was given: no loader reads it."""
+_PREDICT = {"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score"}
+"""What MLflow may be told to call of a model (``predict_fn``)."""
+
+
+def mlmodel(folder: Path, what: str) -> dict[str, Any]:
+    """What the MLmodel file says, its flavors being a mapping of mappings.
+
+    Raises:
+        ModelError: it is missing, empty, no plain YAML, or has no flavors.
+    """
+    path = folder / "MLmodel"
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise ModelError(
+            f"{what} has no MLmodel file, so nothing says what it is. Were its files deleted from "
+            "the artifact store? Log and register it again"
+        ) from None
+    found = load_yaml(text, f"the MLmodel file of {what}", ModelError)
+    flavors = found.get("flavors")
+    sections = flavors.items() if isinstance(flavors, dict) else [(None, None)]
+    if not all(isinstance(name, str) and isinstance(conf, dict) for name, conf in sections):
+        raise ModelError(
+            f"the MLmodel file of {what} has no `flavors:` with a section each; log the model "
+            "again with mlflow.<flavor>.log_model"
+        )
+    return found
+
+
+def require_plain_files(folder: Path, what: str) -> None:
+    """Check that all below a folder are files in it: what is copied is what is registered.
+
+    A link within the folder to a file is taken as that file.
+
+    Raises:
+        ModelError: a link leads out of it, to a folder or to nothing, or something is no file.
+    """
+    home = folder.resolve()
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            shown = path.relative_to(folder)
+            if path.is_symlink():
+                target = path.resolve()
+                if not target.is_relative_to(home) or not target.is_file():
+                    raise ModelError(
+                        f"{what} has a link, {shown} -> {path.readlink()}, that leads out of its "
+                        "folder, to a folder or to nothing; register it with the file itself",
+                        path=str(path),
+                    )
+            elif not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+                raise ModelError(f"{what}: {shown} is neither a file nor a folder", path=str(path))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def is_pt2(folder: Path, said: Mapping[str, Any]) -> bool:
+    """Whether it is a pytorch model saved as pt2, which runs without MLflow."""
+    return "pytorch" in said["flavors"] and bool(_pt2_files(folder))
+
+
+def _pt2_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.pt2") if path.is_file()]
+
+
+def code_in(folder: Path, said: Mapping[str, Any]) -> dict[str, str]:
+    """What may run code when the model is loaded, by file: why."""
+    flavors: Mapping[str, Mapping[str, Any]] = said["flavors"]
+    found = {}
+    for name, conf in flavors.items():
+        if conf.get("code"):
+            found["MLmodel"] = (
+                f"flavor {name} puts {conf['code']!r} on the path of Python's modules"
+            )
+    if is_pt2(folder, said):
+        data = {path.relative_to(folder).as_posix() for path in _pt2_files(folder)}
+        for name in sorted(data):
+            try:
+                check_pt2(folder / name)
+            except ModelError as error:
+                found[name] = str(error)
+    else:
+        data, why = _pyfunc(folder, flavors)
+        found |= why
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        known = name in _METADATA | data | found.keys() or name.startswith(_NOTES)
+        if path.is_file() and not known:
+            found[name] = _kind(path)
+    return found
+
+
+def _pyfunc(
+    folder: Path, flavors: Mapping[str, Mapping[str, Any]]
+) -> tuple[set[str], dict[str, str]]:
+    """The files of data that the loader of the python_function flavor reads, and what is wrong."""
+    conf = flavors.get("python_function", {})
+    loader, call = conf.get("loader_module"), str(conf.get("predict_fn", "predict"))
+    known = FORMATS.get(str(loader))
+    if known is None or known.flavor not in flavors:
+        return set(), {"MLmodel": f"its loader_module {loader!r} runs what it finds"}
+    if call not in _PREDICT:
+        return set(), {"MLmodel": f"its predict_fn is {call!r}"}
+    section = flavors[known.flavor]
+    # MLflow reads a second MLmodel beside the file where that is in another folder; and a flavor
+    # may name its file in two places.
+    named = {str(c[key]) for c in (conf, section) for key in known.keys if c.get(key)}
+    name = next(iter(named), "")
+    if len(named) != 1 or "/" in name or not _is_file(folder / name) or name in _METADATA:
+        shown = " and ".join(one[:80] for one in sorted(named)) or "none"
+        return set(), {"MLmodel": f"it names {shown} as its data, expected one file beside it"}
+    why = known.check(folder / name, section)
+    if why:
+        return set(), {name: why}
+    data = {name}
+    if known.flavor == "onnx":
+        # Large tensors are in files beside the model, that it names. They are mapped as numbers.
+        text = (folder / name).read_bytes()
+        data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in text}
+    return data, {}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
+_PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".pth", ".pt")
+_PYTHON = (".py", ".pyc", ".pyd", ".so", ".zip", ".whl", ".egg")
+
+
+def _kind(path: Path) -> str:
+    with open(path, "rb") as file:
+        start = file.read(2)
+    pickled = len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5  # protocols 2 to 5
+    if pickled or path.suffix.lower() in _PICKLES:
+        return "a pickle"
+    if path.suffix.lower() in _PYTHON:
+        return "Python or a library"
+    return "not a file of data that this flavor has"

@@ -1,0 +1,419 @@
+"""The registry room: an alias, tags or a version becomes a pinned, verified model.
+
+Resolved once a run. The version's files are copied into the pipeline's state under the
+hash of their content, so that everything later (workers, retries, a replay) reads the
+very files that the run key names, whether or not the registry still answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
+from nocturne.model.artifact import (
+    BASELINE_FILE,
+    REGISTRATION,
+    code_in,
+    is_pt2,
+    mlmodel,
+    require_plain_files,
+)
+from nocturne.model.encoding import ENCODING_FILE, Encoding, output_of
+from nocturne.model.signature import encoding_of_signature, signature_of
+from nocturne.model.takes import Inputs, Takes
+from nocturne.model.tracking import connect, equal, reachable, without_secret
+from nocturne.records import Baseline, ModelRef, load
+from nocturne.store.files import digest, file_digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = [
+    "BASELINE_FILE",
+    "Resolved",
+    "check_copy",
+    "require_loadable",
+    "resolve",
+    "version_of",
+    "versions_of",
+]
+
+
+class Resolved:
+    """A pinned model with what was logged beside it, and what the YAML says that it takes."""
+
+    def __init__(
+        self, ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        self.ref, self.inputs, self.params = ref, inputs, params or {}
+
+    @property
+    def encoding(self) -> Encoding:
+        """The encoding spec, or else what the MLflow signature and the YAML say.
+
+        An output that they say no name or no type of has one all the same.
+        """
+        return self.declared.complete()
+
+    @property
+    def has_spec(self) -> bool:
+        """Whether an encoding spec says what it takes and gives."""
+        return _find(self.ref.path, ENCODING_FILE) is not None
+
+    @cached_property
+    def declared(self) -> Encoding:
+        """``encoding``, with no name or no type where none is said of an output."""
+        found = _find(self.ref.path, ENCODING_FILE)
+        what = f"model {self.ref.name} version {self.ref.version}"
+        if found is not None and self.inputs:
+            raise ConfigError(
+                f"model.inputs: {what} has an {ENCODING_FILE} that says it; take it out"
+            )
+        if self.params and (found is not None or self.ref.backend != "pyfunc"):
+            raise ConfigError(f"model.params: {what} is a torch graph, which takes none")
+        if found is not None:
+            return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
+        return encoding_of_signature(self.ref, self.inputs, self.params)
+
+    def with_outputs(self, said: Mapping[str, str]) -> Encoding:
+        """``declared``, with the outputs that ``said`` names, in the words of ``model.outputs``.
+
+        Raises:
+            ConfigError: an encoding spec says them, or a word is no type.
+        """
+        if not said:
+            return self.declared
+        if self.has_spec:
+            raise ConfigError(
+                "model.outputs is for models without an encoding spec; "
+                f"{self.ref.name} version {self.ref.version} has one, which says its outputs: "
+                "take model.outputs out, or log the model with other ones"
+            )
+        try:
+            outputs = tuple(output_of(name, text) for name, text in said.items())
+        except ValueError as error:
+            raise ConfigError(f"model.outputs: {error}") from None
+        return replace(self.declared, outputs=outputs)
+
+    @cached_property
+    def takes(self) -> Takes | None:
+        """What the MLflow signature says of the inputs; None where a spec says it."""
+        return None if self.has_spec else signature_of(self.ref).takes
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """The baseline logged with the model, if there is one."""
+        found = _find(self.ref.path, BASELINE_FILE)
+        return None if found is None else _baseline(str(found), found.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _baseline(path: str, written: int) -> Baseline:
+    """Parsed once a process: the nights of a range are judged with one."""
+    return load(Baseline, Path(path).read_bytes(), path)
+
+
+def resolve(
+    *,
+    name: str,
+    alias: str | None,
+    tags: Mapping[str, str] | None,
+    version: int | None,
+    allow_pickle: bool,
+    tracking_uri: str,
+    registry_uri: str | None = None,
+    store: Path,
+    inputs: Inputs | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """The model behind a selector, downloaded into ``store`` and verified.
+
+    Args:
+        inputs, params: what it is given, as ``model`` of a pipeline says them.
+        registry_uri: where models are registered, if not at ``tracking_uri`` too.
+
+    Raises:
+        ModelError: no such model, alias, tags or version (lists what exists), no flavor that
+            can be scored, or an artifact with code in it that is not allowed.
+        RegistryUnavailable: the server did not answer.
+        RetryableError: there is no space left for the model's files.
+    """
+    registry = registry_uri or tracking_uri
+    client = connect(tracking_uri, registry)
+    with reachable(registry):
+        found = _select(client, name, alias, tags, version, registry)
+    with reachable(tracking_uri), disk_errors():
+        folder, sha256 = _pin(client, found, store)
+    ref = _ref(found, _words(alias, tags, version), folder, sha256, allow_pickle)
+    return Resolved(ref, inputs, params)
+
+
+def version_of(
+    *,
+    name: str,
+    alias: str | None,
+    tags: Mapping[str, str] | None,
+    tracking_uri: str,
+    registry_uri: str | None = None,
+) -> int:
+    """Which version a selector means now; nothing is downloaded.
+
+    Raises:
+        ModelError: no such model, alias or tags (lists what exists).
+        RegistryUnavailable: the server did not answer.
+    """
+    registry = registry_uri or tracking_uri
+    client = connect(tracking_uri, registry)
+    with reachable(registry):
+        return int(_select(client, name, alias, tags, None, registry).version)
+
+
+def _words(alias: str | None, tags: Mapping[str, str] | None, version: int | None) -> str:
+    if alias:
+        return f"alias {alias}"
+    if tags:
+        return "tags " + ", ".join(f"{k}={v}" for k, v in sorted(tags.items()))
+    return f"version {version}"
+
+
+def _select(
+    client: MlflowClient,
+    name: str,
+    alias: str | None,
+    tags: Mapping[str, str] | None,
+    version: int | None,
+    uri: str,
+) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        known = [m.name for m in client.search_registered_models(max_results=100)]
+        before, _, after = name.rpartition("@")
+        hint = f" (an alias is model.alias: {after})" if before in known else ""
+        raise ModelError(
+            f"no model {name!r} in the registry at {without_secret(uri)}: it has "
+            f"{choices(known)}. Correct model.name{hint}, or register it with "
+            "mlflow.register_model",
+            name=name,
+        ) from None
+    if alias:
+        if alias not in model.aliases:
+            raise ModelError(
+                f"model {name!r} has no alias {alias!r}: it has {choices(model.aliases)}. Set it "
+                f"with MlflowClient().set_registered_model_alias({name!r}, {alias!r}, VERSION)",
+                name=name,
+                alias=alias,
+            )
+        return client.get_model_version_by_alias(name, alias)
+    versions = versions_of(client, name)
+    if version is not None:
+        for candidate in versions:
+            if int(candidate.version) == version:
+                return candidate
+        existing = sorted(int(v.version) for v in versions)
+        raise ModelError(
+            f"model {name!r} has no version {version}: it has "
+            f"{', '.join(map(str, existing)) or 'none'}",
+            name=name,
+            version=version,
+        )
+    wanted = dict(tags or {})
+    fitting = [v for v in versions if wanted.items() <= dict(v.tags).items()]
+    if not fitting:
+        existing_tags = {f"{k}={t}" for v in versions for k, t in dict(v.tags).items()}
+        raise ModelError(
+            f"no version of model {name!r} carries all of the {_words(None, wanted, None)}: "
+            f"its versions carry {choices(existing_tags)}",
+            name=name,
+            tags=wanted,
+        )
+    return max(fitting, key=lambda v: int(v.version))
+
+
+def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """The versions of the model of that name; none where there is no such model."""
+    return [v for v in client.search_model_versions(equal("name", name)) if v.name == name]
+
+
+def _pin(client: MlflowClient, found: ModelVersion, store: Path) -> tuple[Path, str]:
+    """Copies the version's files below ``store``, under the hash of their content."""
+    import mlflow.artifacts
+
+    what = _called(found)
+    if found.status != "READY":
+        raise ModelError(
+            f"{what} is {found.status}, not READY; wait for its registration, or register it again"
+        )
+    store.mkdir(parents=True, exist_ok=True)
+    download = store / f".download-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        source = _local_source(client, found)
+        if source is not None:
+            require_plain_files(source, what)
+        with _download_errors(what, download):
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"models:/{found.name}/{found.version}",
+                dst_path=str(download),
+                tracking_uri=client.tracking_uri,
+            )
+        require_plain_files(download, what)
+        sha256 = _tree_digest(download)
+        final = store / sha256[:32]
+        verified = False
+        if not final.exists():
+            try:
+                os.rename(download, final)
+                verified = True
+            except OSError:
+                if not final.exists():
+                    raise
+    finally:
+        shutil.rmtree(download, ignore_errors=True)
+    if not verified and _tree_digest(final) != sha256:
+        raise ModelError(
+            f"the stored copy of {what} in {final} was changed; delete that folder and run this "
+            "again"
+        )
+    return final, sha256
+
+
+def _local_source(client: MlflowClient, found: ModelVersion) -> Path | None:
+    """Where the artifact lies, if it is on this machine: MLflow's copy follows links."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    uri = client.get_model_version_download_uri(found.name, found.version)
+    if not uri.startswith(("file:", "/")):
+        return None
+    path = Path(local_file_uri_to_path(uri))
+    return path if path.is_dir() else None
+
+
+@contextmanager
+def _download_errors(what: str, into: Path) -> Iterator[None]:
+    """MLflow copies in threads, and says the errors of all files as one text."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error)
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            if f"[Errno {number}]" in text:
+                raise OSError(number, os.strerror(number), str(into)) from error
+        if "failures occurred while downloading" not in text:
+            raise
+        raise RegistryUnavailable(
+            f"the files of {what} can't be copied: {text.strip()}. Check that the artifact store "
+            "answers and has them, then run this again"
+        ) from error
+
+
+def _ref(
+    found: ModelVersion, selector: str, folder: Path, sha256: str, allow_pickle: bool
+) -> ModelRef:
+    """Raises: ModelError if it can't be scored, or holds code that is not allowed."""
+    what = _called(found)
+    said = mlmodel(folder, what)
+    return ModelRef(
+        name=found.name,
+        version=int(found.version),
+        selector=selector,
+        backend=_backend(folder, said, what, allow_pickle),
+        sha256=sha256,
+        path=str(folder),
+        run_id=found.run_id or None,
+        model_id=str(said["model_id"]) if said.get("model_id") else None,
+        flavors=tuple(sorted(said["flavors"])),
+    )
+
+
+def _backend(
+    folder: Path, said: Mapping[str, Any], what: str, allow_pickle: bool
+) -> Literal["torch", "torch_pickled", "pyfunc"]:
+    """What loads the model in a folder; asked again whenever a stored answer is to be used."""
+    flavors = said["flavors"]
+    native = is_pt2(folder, said)
+    if not native and "python_function" not in flavors:
+        raise ModelError(
+            f"{what} has the flavors {choices(flavors)}: neither a pytorch model saved as pt2 nor "
+            "a python_function. Log it again with nocturne.contract.log_torch_model, or with a "
+            "flavor that has a pyfunc"
+        )
+    code = code_in(folder, said)
+    if code and not allow_pickle:
+        files = "; ".join(f"{name}: {why}" for name, why in code.items())
+        raise ModelError(
+            f"{what} holds what may be code that runs when it is loaded: {files}. Export the model "
+            "as data instead (torch: save as pt2 with nocturne.contract.log_torch_model; "
+            "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'), and where "
+            "a skops file has other types, log what they were for, such as best_estimator_ of a "
+            "search; ONNX, XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust "
+            "whoever registered it, set model.allow_pickle: true",
+            model=what,
+            files=sorted(code),
+        )
+    pickled = any(name.endswith(".pt2") for name in code)
+    return "pyfunc" if not native else "torch_pickled" if pickled else "torch"
+
+
+def _called(found: ModelVersion | ModelRef) -> str:
+    return f"model {found.name} version {found.version}"
+
+
+def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
+    """Check a pinned model as it was checked when it was resolved: what a record says of it, and
+    the copy that it names, may have been changed since.
+
+    Raises:
+        ModelError: the copy is gone or was changed, holds code that is not allowed, or is not
+            loaded as the record says.
+    """
+    what = _called(ref)
+    try:
+        check_copy(ref)
+        folder = Path(ref.path)
+        require_plain_files(folder, what)
+        backend = _backend(folder, mlmodel(folder, what), what, allow_pickle)
+    except OSError as error:
+        raise ModelError(
+            f"the pinned copy of {what} in {ref.path} can't be read: {error}. Check its rights, or "
+            "delete that folder and prepare the partition again"
+        ) from error
+    if backend != ref.backend:
+        raise ModelError(
+            f"{what} in {ref.path} is loaded as {backend}, its run says {ref.backend}: it was "
+            "changed, or prepared by another version of Nocturne. Prepare the partition again"
+        )
+
+
+def check_copy(ref: ModelRef) -> None:
+    """Raises: ModelError if the pinned copy of a model is gone or was changed."""
+    if not Path(ref.path).is_dir() or _tree_digest(Path(ref.path)) != ref.sha256:
+        raise ModelError(
+            f"{ref.path} is not the copy of model {ref.name} version {ref.version} that was pinned "
+            "(missing or changed), so nothing can be scored with it again. Score the partition "
+            f"anew with --model-version {ref.version} --force"
+        )
+
+
+def _tree_digest(folder: Path) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != REGISTRATION)
+    return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in files])
+
+
+def _find(folder: str, name: str) -> Path | None:
+    path = Path(folder) / name
+    return path if path.is_file() else None

@@ -1,0 +1,153 @@
+"""What a pyfunc model takes and gives, as the MLflow signature in its MLmodel file says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ModelError
+from nocturne.model.artifact import mlmodel
+from nocturne.model.encoding import OUTPUT_WORDS, Encoding, OutputSpec, OutputType
+from nocturne.model.params import checked_params
+from nocturne.model.takes import Inputs, Takes, tensors
+from nocturne.records import ModelRef
+
+__all__ = ["Signature", "encoding_of_signature", "signature_of"]
+
+Column = dict[str, Any]
+"""A column or a tensor, as MLflow writes it."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A model's signature; what it leaves open is empty."""
+
+    what: str
+    takes: Takes
+    outputs: tuple[Column, ...]
+    params: tuple[Column, ...]
+
+    def encoding(self, inputs: Inputs | None, params: Mapping[str, Any]) -> Encoding:
+        """With what the YAML says beside it (``model.inputs`` and ``model.params``).
+
+        Raises:
+            ModelError: nothing says what the model takes, or it can't be given that.
+            ConfigError: the YAML says what the signature doesn't take.
+        """
+        given = checked_params(self.params, params, self.what)
+        return Encoding(tensors(self.takes, inputs, self.what), _outputs(self.outputs), given)
+
+
+def encoding_of_signature(
+    ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
+) -> Encoding:
+    """A pyfunc model's columns and types, and its outputs as far as they are said.
+
+    Raises:
+        ModelError, ConfigError: the signature can't be read, or as ``Signature.encoding``.
+    """
+    return signature_of(ref).encoding(inputs, params or {})
+
+
+def signature_of(ref: ModelRef) -> Signature:
+    """Raises: ModelError if it can't be read."""
+    what = f"model {ref.name} version {ref.version}"
+    said = mlmodel(Path(ref.path), what)
+    try:
+        signature = said.get("signature") or {}
+        inputs, outputs, params = (
+            json.loads(signature.get(part) or "[]") for part in ("inputs", "outputs", "params")
+        )
+        if said.get("is_signature_from_type_hint"):
+            inputs = _fields(inputs)
+        inputs = _said(_unnumbered(inputs), "inputs")
+        torch = "pytorch" in said["flavors"]
+        return Signature(
+            what,
+            Takes.of(inputs, "float32" if torch else "float64"),
+            tuple(_said(outputs, "outputs")),
+            tuple(_said(params, "params")),
+        )
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ModelError(
+            f"{what}: the signature in its MLmodel file can't be read ({error}); log it again with "
+            "signature=mlflow.models.infer_signature(frame, predictions)"
+        ) from None
+
+
+def _unnumbered(columns: Any) -> Any:
+    """Columns that are named 0, 1, 2 ... have no names."""
+    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+        return columns
+    if [c.get("name") for c in columns] != list(range(len(columns))):
+        return columns
+    return [{key: value for key, value in c.items() if key != "name"} for c in columns]
+
+
+def _fields(columns: Any) -> Any:
+    """Of ``list[dict]`` or ``list[SomeModel]`` the fields: MLflow makes these of a frame's rows."""
+    if len(columns) == 1 and columns[0].get("type") == "object" and not columns[0].get("name"):
+        return [{**field, "name": name} for name, field in columns[0]["properties"].items()]
+    return columns
+
+
+def _outputs(outputs: Sequence[Mapping[str, Any]]) -> tuple[OutputSpec, ...]:
+    """As they are said: without a name, or of the type ``any``, where the signature has none."""
+    return tuple(
+        OutputSpec(_name(o), type=_output_type(o), length=_output_length(o)) for o in outputs
+    )
+
+
+def _name(column: Mapping[str, Any]) -> str:
+    """Columns of a frame that are numbered, not named, have no name."""
+    name = column.get("name")
+    return name if isinstance(name, str) else ""
+
+
+def _said(columns: Any, which: str) -> list[dict[str, Any]]:
+    """Raises: ValueError if they are no list of columns as MLflow writes them."""
+    if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
+        raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
+    names = [c["name"] for c in columns if c.get("name") not in (None, "")]
+    odd = [
+        n for n in names if not isinstance(n, str) and not (which == "outputs" and type(n) is int)
+    ]
+    if odd or len(set(names)) < len(names):
+        raise ValueError(f"its {which} have a name that is no text, or twice: {str(names)[:60]}")
+    for column in columns:
+        if not isinstance(column.get("required", True), bool):
+            raise ValueError(f"`required` of its {which} is {column['required']!r:.60}")
+        spec = column.get("tensor-spec")
+        if column.get("type") == "tensor" and not (isinstance(spec, dict) and "dtype" in spec):
+            raise ValueError(f"its {which} have a tensor without the dtype of its tensor-spec")
+    return columns
+
+
+def _output_type(output: Mapping[str, Any]) -> OutputType:
+    name = output.get("type")
+    if name == "tensor":
+        name = str(output["tensor-spec"]["dtype"])
+    if name == "array" and isinstance(output.get("items"), dict):
+        name = output["items"].get("type")
+    known: dict[str, OutputType] = {
+        **OUTPUT_WORDS,
+        "int32": "int64",
+        "int64": "int64",
+        "float32": "float32",
+        "float64": "float64",
+        "bool": "bool",
+        "str": "string",
+    }
+    return known.get(str(name), "any")
+
+
+def _output_length(output: Mapping[str, Any]) -> int:
+    """Of a tensor [rows, n] the n, if that is more than one value."""
+    spec = output.get("tensor-spec")
+    match spec.get("shape") if isinstance(spec, dict) else None:
+        case [-1, int(length)] if length > 1:
+            return length
+    return 0

@@ -1,0 +1,223 @@
+"""What a pyfunc model takes: the columns that its signature names, or those that the YAML does.
+
+A signature may name no columns: it has tensors, columns without names, or there is none. Then
+``model.inputs`` says what they are filled with, in order:
+
+    [a, b, c]            the tensor, or the columns by position; without a signature a matrix
+    {x: [a, b], y: [c]}  several tensors with names
+    {a: double, b: string}   a frame, for a model without a signature: what one would have said
+
+One column of lists may fill a tensor, whose shape then says how long they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+from nocturne.errors import ConfigError, ModelError, choices
+from nocturne.model.encoding import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
+
+__all__ = ["Inputs", "Slot", "Takes", "tensors"]
+
+Inputs = Sequence[str] | Mapping[str, Sequence[str] | str]
+"""``model.inputs`` of a pipeline."""
+
+_TEXT = ("object", "str")
+"""Dtypes of arrays of text."""
+
+_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A column or a tensor. ``shape`` is a tensor's, rows first; () for a column."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...] = ()
+    required: bool = True
+
+    def words(self) -> str:
+        """As it is called in messages."""
+        name = f"{self.name}: " if self.name else ""
+        return f"{name}{self.type}" + (f" {list(self.shape)}" if self.shape else "")
+
+    def width(self, what: str) -> tuple[int, bool]:
+        """Values a row, and whether multiples of it will do.
+
+        Raises:
+            ModelError: its rows have no shape that columns could fill.
+        """
+        if not self.shape:
+            return 1, False
+        rest = self.shape[1:]
+        if self.shape[0] != -1 or rest.count(-1) > 1:
+            raise ModelError(
+                f"{what}: its signature has a tensor of shape {list(self.shape)}; expected "
+                "[-1, ...], any number of rows of one shape. Log it with such a signature"
+            )
+        return prod(n for n in rest if n != -1), -1 in rest
+
+    def tensor(self, columns: Sequence[str], what: str) -> TensorSpec:
+        """Filled with columns by position, or with one column of lists.
+
+        Raises:
+            ConfigError: they are not as many as it takes.
+            ModelError: it is of a type or shape that columns can't fill.
+        """
+        width, several = self.width(what)
+        text = self.type in _TEXT
+        if not text and self.type not in (*WHOLE, "float32", "float64"):
+            raise ModelError(
+                f"{what}: its signature has a tensor of {self.type}; expected float32, float64, "
+                f"{choices(sorted(WHOLE))}, or text"
+            )
+        dtype, shape = cast(Dtype, self.type), None if len(self.shape) == 2 else self.shape[1:]
+        if len(columns) == 1 and width > 1 and not several and not text:
+            feature = Feature(columns[0], length=width, pad=None)
+            return TensorSpec(self.name, dtype, "list", (feature,), shape)
+        if len(columns) % width if several else len(columns) != width:
+            raise ConfigError(
+                f"model.inputs has {len(columns)} columns for {self.words()}; {what} takes "
+                f"{'a multiple of ' if several else ''}{width} there, or one column of lists"
+            )
+        features = tuple(Feature(name, fill=None) for name in columns)
+        return TensorSpec(self.name, dtype, "text" if text else "numeric", features, shape)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a signature says of a model's inputs: ``named`` columns, or ``slots`` to be filled.
+
+    Without a signature there is neither; a matrix is then of ``dtype``.
+    """
+
+    named: tuple[Slot, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    dtype: str = "float64"
+
+    @property
+    def tensors(self) -> bool:
+        return bool(self.slots) and bool(self.slots[0].shape)
+
+    @staticmethod
+    def of(columns: Sequence[Mapping[str, Any]], dtype: str) -> Takes:
+        """Of the signature's inputs, as MLflow writes them.
+
+        Raises:
+            ValueError, TypeError, KeyError: they are not as MLflow writes them.
+        """
+        slots = tuple(_slot(column) for column in columns)
+        tensors = {bool(slot.shape) for slot in slots}
+        if len(tensors) > 1:
+            raise ValueError("its inputs are columns and tensors, expected one of the two")
+        if slots and tensors == {False} and all(slot.name for slot in slots):
+            return Takes(named=slots, dtype=dtype)
+        return Takes(slots=slots, dtype=dtype)
+
+    def words(self) -> str:
+        """What it is short of, for messages."""
+        if not self.slots:
+            return "has no signature"
+        shown = choices(slot.words() for slot in self.slots)
+        kind = "tensors" if self.tensors else "columns without names"
+        return f"has a signature with no named columns, but {kind} ({shown})"
+
+
+def _slot(column: Mapping[str, Any]) -> Slot:
+    name, type_ = column.get("name") or "", column["type"]
+    if type_ == "tensor":
+        spec = column["tensor-spec"]
+        shape = tuple(spec.get("shape") or (-1,))
+        if not all(isinstance(n, int) and (n == -1 or n > 0) for n in shape):
+            raise ValueError(f"the shape of a tensor is {str(shape)[:60]}")
+        return Slot(name, str(spec["dtype"]), shape)
+    if type_ == "array" and isinstance(column["items"], Mapping):
+        type_ = f"array of {column['items'].get('type')}"
+    return Slot(name, str(type_), required=bool(column.get("required", True)))
+
+
+def tensors(takes: Takes, inputs: Inputs | None, what: str) -> tuple[TensorSpec, ...]:
+    """The tensors, or the one frame, that a model takes.
+
+    Args:
+        what: the model, as messages name it.
+
+    Raises:
+        ModelError: nothing says what it takes, or it can't be given that.
+        ConfigError: ``inputs`` are not what it takes.
+    """
+    if takes.named:
+        if inputs is not None:
+            raise ConfigError(
+                f"model.inputs: the signature of {what} names its columns itself: "
+                f"{choices(slot.name for slot in takes.named)}. Take model.inputs out"
+            )
+        return (_frame("frame", takes.named, [slot.name for slot in takes.named], what),)
+    if not inputs:
+        raise ModelError(
+            f"{what} {takes.words()}, so nothing says which columns it takes. Name them in the "
+            "YAML, in order, as model.inputs: [COLUMN, ...] (`nocturne init --feature COLUMN` "
+            "writes it), or log the model with signature=mlflow.models.infer_signature(frame, "
+            "predictions)"
+        )
+    if not takes.slots:
+        return _without_signature(inputs, takes.dtype, what)
+    if takes.tensors:
+        filled = _by_name(takes.slots, inputs, what)
+        return tuple(slot.tensor(filled[slot.name], what) for slot in takes.slots)
+    columns = [] if isinstance(inputs, Mapping) else list(inputs)
+    if len(columns) != len(takes.slots):
+        raise ConfigError(
+            f"model.inputs: {what} takes {len(takes.slots)} columns by position "
+            f"({choices(slot.words() for slot in takes.slots)}); expected a list of as many"
+        )
+    return (_frame("", takes.slots, columns, what),)
+
+
+def _frame(name: str, slots: Sequence[Slot], columns: Sequence[str], what: str) -> TensorSpec:
+    if unknown := sorted({slot.type for slot in slots} - set(FRAME_TYPES)):
+        raise ModelError(
+            f"{what}: its signature has columns of type {', '.join(unknown)}; expected {_TYPES}"
+        )
+    features = tuple(
+        Feature(column, type=slot.type, required=slot.required)
+        for slot, column in zip(slots, columns, strict=True)
+    )
+    return TensorSpec(name, "frame", "frame", features)
+
+
+def _by_name(slots: Sequence[Slot], inputs: Inputs, what: str) -> dict[str, Sequence[str]]:
+    """The columns of each tensor; a list will do where there is one."""
+    if not isinstance(inputs, Mapping) and len(slots) == 1:
+        return {slots[0].name: inputs}
+    names = {slot.name for slot in slots}
+    given = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if given.keys() != names or any(isinstance(columns, str) for columns in given.values()):
+        shown = ", ".join(f"{slot.name or 'COLUMN'}: [...]" for slot in slots)
+        wanted = "[COLUMN, ...]" if names == {""} else f"{{{shown}}}"
+        raise ConfigError(
+            f"model.inputs: {what} takes {choices(slot.words() for slot in slots)}; expected "
+            f"{wanted}, columns in order"
+        )
+    return given
+
+
+def _without_signature(inputs: Inputs, dtype: str, what: str) -> tuple[TensorSpec, ...]:
+    if not isinstance(inputs, Mapping):
+        return (Slot("", dtype, (-1, -1)).tensor(inputs, what),)
+    types = {name: type_ for name, type_ in inputs.items() if isinstance(type_, str)}
+    if not types:
+        return tuple(Slot(name, dtype, (-1, -1)).tensor(c, what) for name, c in inputs.items())
+    wrong = {name: said for name, said in inputs.items() if said not in list(FRAME_TYPES)}
+    if wrong:
+        name, said = next(iter(wrong.items()))
+        raise ConfigError(
+            f"model.inputs: {name} is {said!r}; expected the type of a column, one of "
+            f"{_TYPES}; or for all of them lists of columns"
+        )
+    slots = [Slot(name, type_) for name, type_ in types.items()]
+    return (_frame("frame", slots, list(types), what),)

@@ -1,0 +1,177 @@
+"""Any MLflow flavor in the engine, through ``mlflow.pyfunc``; loaded only where it is used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from mlflow.models import ModelSignature
+from numpy.typing import NDArray
+
+from nocturne.engine.model import Raw
+from nocturne.model.encoding import Encoding, OutputSpec
+from nocturne.pyfunc.categories import Category, categories_of
+from nocturne.pyfunc.own_code import enter
+from nocturne.pyfunc.returned import arrays, several
+
+__all__ = ["PyfuncModel", "load"]
+
+Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
+"""What a model is called with: a frame, an array, or arrays by name."""
+
+Give = Callable[[Sequence[Any]], Given]
+"""Makes that of encoded rows."""
+
+_NULLABLE: dict[Any, Any] = {
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+_PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
+"""What MLflow calls of a classifier -> how its columns are named, with the class behind."""
+
+
+class PyfuncModel:
+    """A pyfunc model; ``nocturne.pyfunc.returned`` says what it may return.
+
+    What it does with a row may cost, and may depend on the others: it is given the rows that there
+    are, and no others.
+
+    Args:
+        home: the folder that it was loaded from, whose code is its own.
+        given: makes of encoded rows what the model takes.
+        params: what it is given with every batch.
+        outputs: the prediction columns that are made of it.
+        classes: names of the columns of a classifier's probabilities.
+    """
+
+    padded = False
+
+    def __init__(
+        self,
+        model: mlflow.pyfunc.PyFuncModel,
+        home: str,
+        given: Give,
+        params: dict[str, Any],
+        outputs: Sequence[OutputSpec] = (),
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.model, self.home, self.given, self.params = model, home, given, params
+        self.outputs, self.classes = outputs, classes
+        self.several: bool | None = None  # as soon as what was returned tells it
+
+    def predict(self, encoded: Sequence[Any]) -> Raw:
+        with _own(self.home):
+            result = self.model.predict(self.given(encoded), params=self.params or None)
+        rows = len(encoded[0])
+        if self.several is None:
+            self.several = several(result, rows)
+        return arrays(result, rows, self.outputs, self.classes, self.several)
+
+
+def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
+    """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
+    logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
+    with _own(path):
+        model = mlflow.pyfunc.load_model(path)
+    _unchecked(model)
+    first = encoding.inputs[0]
+    if first.encoder == "frame":
+        known = categories_of(_raw(model), first.features, model.metadata.flavors)
+        given: Give = partial(_frame, bool(first.name), known)
+    else:
+        given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
+    return PyfuncModel(model, path, given, encoding.params, encoding.outputs, _classes(model))
+
+
+@contextmanager
+def _own(home: str) -> Iterator[None]:
+    """Around what a model does: it has its own code, and where it ends the process it has failed.
+
+    Raises:
+        RuntimeError: it has tried to.
+    """
+    enter(home)
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError("it called sys.exit") from error
+
+
+def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
+    """The library's own model; None where the flavor does not give it."""
+    with suppress(NotImplementedError):
+        return model.get_raw_model()
+    return None
+
+
+def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
+    """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
+
+    It would copy every column once more, refuse a missing value in optional integers, and
+    categories, which are text to a signature, and make text of one in a list of words. Params are
+    still held against it. What MLflow makes of a frame by type hints or an example stays its own.
+    """
+    signature = model.metadata.signature
+    hints = ("_is_signature_from_type_hint", "_is_type_hint_from_example")
+    if signature is None or any(getattr(signature, hint, False) for hint in hints):
+        return
+    model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
+
+
+def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
+    """Arrays by name, or the only one where it has none; the model may write into them."""
+    copies = map(np.array, encoded)
+    made: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
+    return made[names[0]] if not names[0] else made
+
+
+def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
+    """A frame that the model may write into; without names its columns are 0, 1, 2 ..."""
+    [batch] = encoded
+    columns: dict[Any, Any] = {}
+    for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        columns[name if named else place] = _series(column, categories.get(name))
+    return pd.DataFrame(columns)
+
+
+def _series(column: pa.Array, category: Category | None) -> Any:
+    """Integers and booleans with nulls stay what they are (pandas' masked types); a list is an
+    array, of words one of NumPy's text, as MLflow makes it, unless there is a null among them.
+    """
+    if pa.types.is_list(column.type):
+        words = pa.types.is_string(column.type.value_type)
+        return pd.Series([_own_list(row, words) for row in column.to_pandas()], dtype=object)
+    masked = _NULLABLE.get(column.type) if column.null_count else None
+    series = column.to_pandas(types_mapper=lambda _: masked)
+    if category is None:
+        return series
+    made = series.astype(pd.CategoricalDtype(list(category.words)))
+    return made.cat.codes.astype(float).where(made.notna()) if category.coded else made
+
+
+def _own_list(row: NDArray[Any] | None, words: bool) -> NDArray[Any] | None:
+    if row is None:
+        return None
+    return row.astype(str) if words and len(row) and None not in row.tolist() else np.array(row)
+
+
+def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
+    """The names of what ``predict_proba`` gives, a class each; none for other models."""
+    called = model.metadata.flavors["python_function"].get("predict_fn")
+    if called not in _PROBABILITIES:
+        return []
+    classes = getattr(_raw(model), "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:  # several targets have a list
+        return []
+    names = [f"{_PROBABILITIES[called]}_{one}" for one in classes]
+    return names if len(set(names)) == len(names) else []

@@ -1,0 +1,226 @@
+"""What a run is planned from and with: partition, model, files, splits, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from nocturne.records.quality import Measure
+from nocturne.records.texts import Key, Time
+
+__all__ = [
+    "TABLE_MARK",
+    "InputFile",
+    "ModelRef",
+    "Partition",
+    "Pinned",
+    "Query",
+    "Run",
+    "Split",
+    "Table",
+    "Tuning",
+]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One night: ``keys`` as in the path, ``key`` as people and Airflow write it."""
+
+    key: Key
+    keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Below the table: ``ds=2013-04-01/hour=05``, or "" for an unpartitioned table."""
+        return "/".join(f"{name}={value}" for name, value in self.keys)
+
+    @property
+    def state_path(self) -> str:
+        """Below the pipeline's state: as ``path``, with a name for an unpartitioned table."""
+        return self.path or "all"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A registered model version, pinned. ``path`` is the verified local copy."""
+
+    name: str
+    version: int
+    selector: str
+    backend: Literal["torch", "torch_pickled", "pyfunc"]
+    sha256: str
+    path: str
+    run_id: str | None = None
+    model_id: str | None = None
+    flavors: tuple[str, ...] = ()
+
+
+TABLE_MARK = "://"
+"""Between a table's name and its file's path. A relative path has no double slash."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of the input partition, or (``table://path``) of a table that its query joins.
+
+    ``blake3`` (of its bytes, in hex) costs less than half the time of sha256, which counts on
+    what is read whole every night; ``b3sum`` prints the same.
+    """
+
+    path: str
+    blake3: str
+    size: int
+    mtime_ns: int
+    inode: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Whole row groups of one input file. ``first_row`` counts from the file's start."""
+
+    index: int
+    key: str
+    file: str
+    row_groups: tuple[int, ...]
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What decides bits, fixed before the first split is scored.
+
+    ``kernel`` names how the model is run (see ``nocturne.engine.KERNELS``), ``micro_batch``
+    the rows that go through it at once, ``batch_rows`` those that are read at once.
+    """
+
+    device: str
+    micro_batch: int
+    threads: int
+    precision: str
+    batch_rows: int
+    kernel: str = "graph"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What Spark reads for a run whose reader it is: files of any format, through SQL if given.
+
+    ``tables`` maps the names that the SQL uses, beside ``input``, to their folders.
+    """
+
+    format: str
+    options: dict[str, str]
+    sql: str | None
+    tables: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the search found fastest for a model, device and row width, and how fast it was.
+
+    ``seconds_per_million`` maps ``kernel/micro_batch`` to the measured seconds for a million
+    rows; ``found`` says whether it was measured, or is where a search would start.
+    """
+
+    kernel: str
+    micro_batch: int
+    found: bool
+    seconds_per_million: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of a run's ``input`` or ``output`` before it is scored.
+
+    ``schema``: Arrow's, as base64 of its IPC form; ``measures``: what is counted of its rows.
+    """
+
+    schema: str
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that scoring a partition needs: the content of ``run.json``.
+
+    ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
+    contents are scored once more, by force or because published files were lost. A run with
+    a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
+    -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
+    published, whatever the checks say. ``caller``: what started it, if not a command: versions of
+    Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
+    ``nocturne.plan``; runs of before it was written down were of 2. ``types``: of the columns that
+    come without one in some files, since all their values are null; a schema as
+    ``nocturne.columns.normal`` packs it. ``path_keys``: columns that are keys of the files' paths
+    (see ``nocturne.source.path_columns``).
+    """
+
+    mend: ClassVar[str] = "Move its folder away and run the partition again"
+
+    format: int
+    pipeline: str
+    partition: Partition
+    run_key: str
+    content_key: str
+    run_dir: str
+    input_dir: str
+    output_dir: str
+    state_dir: str
+    model: ModelRef
+    encoding: dict[str, Any]
+    pinned: Pinned
+    keys: tuple[str, ...]
+    passthrough: tuple[str, ...]
+    files: tuple[InputFile, ...]
+    splits: tuple[Split, ...]
+    profile_centers: dict[str, float | int | None]
+    based_on: str | None
+    config_digest: str
+    config: dict[str, Any]
+    created: Time
+    query: Query | None = None
+    cast_text: bool = False
+    tables: dict[str, Table] = field(default_factory=dict)
+    unique_keys: bool = False
+    segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hold: str = ""
+    caller: dict[str, str] = field(default_factory=dict)
+    output_version: int = 2
+    types: str = ""
+    path_keys: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(split.rows for split in self.splits)
+
+    def reads(self, features: Sequence[str]) -> list[str]:
+        """What is read of the input, each column once, if it is there."""
+        asked = (name for measure in self.measures("input") for name in measure.reads())
+        return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(asked))))
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The columns whose values are shown nowhere (``quality.sensitive``)."""
+        return frozenset(self.config.get("quality", {}).get("sensitive", ()))
+
+    @property
+    def casts(self) -> dict[str, str]:
+        """``input.cast``: as what the model sees a column."""
+        return dict(self.config.get("input", {}).get("cast", {}))
+
+    @property
+    def costly(self) -> bool:
+        """Whether the model's calls cost (``model.calls``): then it is given each row once."""
+        return bool(self.config.get("model", {}).get("calls") == "costly")
+
+    @property
+    def checksums(self) -> bool:
+        """Whether pages of the input are compared with their checksums."""
+        return bool(self.config.get("input", {}).get("checksums", True))
+
+    def measures(self, table: str) -> tuple[Measure, ...]:
+        """What is counted of the rows of ``input`` or ``output``."""
+        return self.tables[table].measures if table in self.tables else ()

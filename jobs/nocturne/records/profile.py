@@ -1,0 +1,111 @@
+"""Mergeable statistics of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from nocturne.records.texts import Sketch
+
+__all__ = ["ColumnProfile", "Kind", "Profile", "mean_away", "mean_of_both", "segment_name"]
+
+Kind = Literal["numeric", "category"]
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """Mergeable statistics of one column.
+
+    ``counts`` maps a bucket id (numeric, see ``nocturne.records.buckets``) or a value (category) to
+    its exact number of rows; ``other`` are category rows beyond the cap on distinct values, of
+    which there are about ``distinct`` in all (``sketch`` says, and can be merged).
+    ``null`` includes neither ``nan`` nor the counted rows. A ``center`` that is an integer is
+    subtracted exactly, also where float64 would round. ``away``: the mean of the finite values
+    less ``center``; None for a category. Records of before have the sum of the values, ``total``,
+    and of their squares instead: of large values such sums forget how they differ.
+    """
+
+    kind: Kind
+    rows: int
+    null: int
+    counts: dict[str, int]
+    nan: int = 0
+    other: int = 0
+    center: float | int = 0.0
+    total: float = 0.0
+    total_squares: float = 0.0
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+    distinct: int | None = None
+    sketch: Sketch = ""
+    away: float | None = None
+
+    @property
+    def finite(self) -> int:
+        """Rows of a numeric column with a finite value."""
+        return sum(self.counts.values()) if self.kind == "numeric" else 0
+
+    @property
+    def mean(self) -> float | None:
+        """Of the finite values; None without any. Rounding takes no mean out of their range."""
+        if not self.finite:
+            return None
+        mean = self.center + (mean_away([self]) or 0.0)
+        mean = mean if self.maximum is None else min(mean, self.maximum)
+        return float(mean if self.minimum is None else max(mean, self.minimum))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks it whole."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_counted, handler(source))
+
+
+def _counted(column: ColumnProfile) -> ColumnProfile:
+    """Raises: ValueError where a count is negative, or is that of no bucket."""
+    numeric = column.kind == "numeric"
+    for bucket, rows in column.counts.items():
+        if rows < 0 or (numeric and not (bucket.isdecimal() and len(bucket) <= 5)):
+            raise ValueError(f"counts: got {bucket[:20]!r}: {rows}, expected buckets and rows")
+    return column
+
+
+def mean_away(parts: Sequence[ColumnProfile]) -> float | None:
+    """``ColumnProfile.away`` of all rows of some parts, which have one centre.
+
+    Merged in the order given, by weights that are shares: no sum of large numbers is made.
+    """
+    rows, mean = 0, 0.0
+    for part in parts:
+        if part.finite:
+            away = part.total / part.finite - part.center if part.away is None else part.away
+            mean = mean_of_both(rows, mean, part.finite, away)
+            rows += part.finite
+    return mean if any(part.kind == "numeric" for part in parts) else None
+
+
+def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
+    """The mean of ``rows`` values and ``more`` others, which is not 0, from the mean of each."""
+    share = more / (rows + more)
+    return mean * (1 - share) + other * share
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Statistics of a partition (or split): input features and predictions by column.
+
+    ``segments`` holds the same of the rows with one value of a category: ``origin=JFK``.
+    """
+
+    on_one_line: ClassVar[bool] = True
+
+    rows: int
+    columns: dict[str, ColumnProfile]
+    segments: dict[str, Profile] = field(default_factory=dict)
+
+
+def segment_name(column: str, value: str) -> str:
+    """How the rows with ``value`` in ``column`` are called."""
+    return f"{column}={value}"

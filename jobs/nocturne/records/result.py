@@ -1,0 +1,73 @@
+"""What scoring a split came to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nocturne.records.profile import Profile
+from nocturne.records.quality import Measured
+
+__all__ = ["RAISED", "SplitResult", "strange", "strange_output"]
+
+RAISED = "the model raised "
+"""How the reason of a row begins on which the model raised."""
+
+
+_STRANGE = re.compile(
+    r"the prediction (?P<output>.*) is no (?P<type>\w+(?:\[[a-z][\w, ]*\])?)(?P<length>\[\d+\])?",
+    re.DOTALL,
+)
+
+
+def strange(output: str, type_: str) -> str:
+    """The reason of a row whose prediction is not of its column's type, or of another length."""
+    return f"the prediction {output} is no {type_}"
+
+
+def strange_output(reason: str) -> tuple[str, str, str] | None:
+    """Output, type and length (``[3]``, or "") of a reason that ``strange`` made, else None."""
+    found = _STRANGE.fullmatch(reason)
+    return (found["output"], found["type"], found["length"] or "") if found else None
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What one split came to; its file's existence decides which attempt counts.
+
+    ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
+    ``micro_batch`` is the pinned one unless the device's memory ran out.
+    ``precision_error``: the largest difference to float32 in the first batch, by output; only
+    of the first split, and empty in float32. ``measured``: table -> a measure's key -> answer.
+    """
+
+    on_one_line: ClassVar[bool] = True
+
+    mend: ClassVar[str] = "Run the partition again: it scores the split again"
+
+    key: str
+    index: int
+    file: str
+    rows_in: int
+    rows_out: int
+    sha256: str
+    size: int
+    quarantined: int
+    quarantine_file: str | None
+    reasons: dict[str, int]
+    started: float
+    finished: float
+    profile: Profile
+    micro_batch: int = 0
+    precision_error: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+
+    @property
+    def by_model(self) -> dict[str, int]:
+        """Of the reasons those that may be the model's fault: it raised, or gave another type."""
+        return {
+            why: rows
+            for why, rows in self.reasons.items()
+            if why.startswith(RAISED) or strange_output(why) is not None
+        }

@@ -1,0 +1,270 @@
+"""Reading a split: whole row groups of one Parquet file, in batches, in bounded memory.
+
+Every Parquet file that is planned, sampled or scored is opened here, so that all see the same
+types (``nocturne.columns.normal``), and a file that can't be read is named in one way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.columns.normal import FINE, ParquetOnly, normal
+from nocturne.errors import InputChanged, InputError
+from nocturne.records import InputFile
+
+__all__ = [
+    "beside",
+    "check_unchanged",
+    "file_schema",
+    "open_parquet",
+    "read_batches",
+    "read_footer",
+    "read_schema",
+]
+
+_PAGE_BYTES = 1 << 20
+"""Read from a column chunk at once: memory then does not grow with the row groups."""
+_SHORT = 3
+"""Bytes a value: where a writer gave its dictionary up, there are more."""
+_SIGNATURE = 28
+"""Bytes behind a footer that can be read although columns of its file are encrypted: a nonce and
+the signature (Parquet's encryption specification, "plaintext footer mode")."""
+_OTHER_SIZE = "Expected all lists to be of size"
+"""How Arrow says that a null in a column of fixed-size lists has no items (25.0)."""
+_GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
+
+
+def check_unchanged(path: Path, planned: InputFile) -> None:
+    """Raises: InputChanged if the file is no longer the one that was planned."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise InputChanged(f"{path} was deleted after planning; run the partition again") from None
+    now = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    if now != (planned.size, planned.mtime_ns, planned.inode):
+        raise InputChanged(
+            f"{path} changed after planning (size, time or inode): nothing of it was published. "
+            "Run the partition again",
+            path=str(path),
+        )
+
+
+def read_footer(path: Path) -> pq.FileMetaData:
+    """The footer of a Parquet file.
+
+    Raises:
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
+    """
+    try:
+        footer = pq.read_metadata(path)
+        with open(path, "rb") as file:
+            file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+    except (pa.ArrowException, OSError) as error:
+        size = f" ({path.stat().st_size} bytes)" if path.exists() else ""
+        raise InputError(
+            f"{path}{size} is not a readable Parquet file: {error}. Have it written again, or move "
+            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or "
+            "read with scoring.reader: spark",
+            path=str(path),
+        ) from None
+    if length == footer.serialized_size + _SIGNATURE:
+        # Before a column's metadata is looked at: Arrow ends the process if that is encrypted.
+        raise InputError(
+            f"{path} has encrypted columns, and there is no key for them here. Have it written "
+            "without encryption, or let a job that has the keys write a plain copy",
+            path=str(path),
+        )
+    return footer
+
+
+def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
+    """A file whose words come as dictionaries where it stores them so.
+
+    They are then neither copied row by row, nor hashed again when they are written. Times in INT96
+    are read in microseconds, as Spark writes them; finer digits are cut off.
+
+    Args:
+        checksums: compare each page with its checksum, if its writer has left one. That takes
+            0.0013 us a value of four bytes, and nothing where there is none.
+
+    Raises:
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
+    """
+    footer = read_footer(path)
+    try:
+        return pq.ParquetFile(
+            path,
+            metadata=footer,
+            buffer_size=_PAGE_BYTES,
+            pre_buffer=False,
+            read_dictionary=_dictionaries(footer),
+            coerce_int96_timestamp_unit="us",
+            page_checksum_verification=checksums,
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
+
+
+def read_schema(path: Path, given: pa.RecordBatch | None = None) -> pa.Schema:
+    """``file_schema`` of a file of which nothing else is read.
+
+    Raises:
+        InputError: it is not a readable Parquet file, or holds encrypted columns.
+    """
+    footer = read_footer(path)
+    with pq.ParquetFile(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
+        return file_schema(source, given)
+
+
+def file_schema(source: pq.ParquetFile, given: pa.RecordBatch | None = None) -> pa.Schema:
+    """The types of a file's columns as it says them; ``normal_schema`` has what they are read as.
+
+    A type that only Parquet has (VARIANT) is a ``ParquetOnly``.
+
+    Args:
+        given: as in ``read_batches``.
+    """
+    schema: pa.Schema = source.schema_arrow
+    lost = {found["name"]: "VARIANT" for found in _GROUP.finditer(str(source.schema))}
+    for number in range(len(source.schema)):
+        column = source.schema.column(number)
+        kind = str(column.logical_type).partition("(")[0].upper()
+        if kind in ("GEOMETRY", "GEOGRAPHY") and column.path == column.name:
+            lost[column.name] = kind
+    fields = [
+        f.with_type(ParquetOnly(f.type, lost[f.name])) if f.name in lost else f for f in schema
+    ]
+    return pa.schema([*fields, *(given.schema if given is not None else ())])
+
+
+def _dictionaries(footer: pq.FileMetaData) -> list[str]:
+    """Flat text columns whose row groups are a dictionary and short indices, all of them."""
+    found = []
+    for position, field in enumerate(footer.schema.to_arrow_schema()):
+        if not pa.types.is_string(field.type) or position >= footer.num_columns:
+            continue
+        chunks = [footer.row_group(i).column(position) for i in range(footer.num_row_groups)]
+        if all(
+            c.path_in_schema == field.name
+            and c.has_dictionary_page
+            and c.total_uncompressed_size < _SHORT * c.num_values + _PAGE_BYTES
+            for c in chunks
+        ):
+            found.append(field.name)
+    return found
+
+
+def read_batches(
+    source: pq.ParquetFile,
+    path: Path,
+    row_groups: Sequence[int],
+    columns: list[str],
+    rows: int,
+    known: pa.Schema | None = None,
+    given: pa.RecordBatch | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
+
+    Their columns are of the types that everything computes with (``nocturne.columns.normal``).
+    While one row group is decoded, the kernel is asked to read the next one from the disk, which
+    takes no thread of ours.
+
+    Args:
+        known: types of columns that may come without one, as all their values are null.
+        given: further columns, of one value each (``nocturne.source.path_columns``): a row of them.
+
+    Raises:
+        InputError: a page can't be decoded, or is not what its checksum says.
+    """
+    extra = [name for name in given.schema.names if name in columns] if given is not None else []
+    given = given.select(extra) if given is not None and extra else None
+    columns = [name for name in columns if name not in extra]
+    with open(path, "rb") as file:
+        _will_need(file.fileno(), source, row_groups[:1])
+        asked, end = 0, 0
+        done = 0
+        try:
+            for batch in source.iter_batches(
+                batch_size=rows, row_groups=list(row_groups), columns=columns, use_threads=False
+            ):
+                while done >= end and asked < len(row_groups):
+                    end += source.metadata.row_group(row_groups[asked]).num_rows
+                    asked += 1
+                    _will_need(file.fileno(), source, row_groups[asked : asked + 1])
+                done += batch.num_rows
+                batch = _normal(batch, path, known)
+                yield batch if given is None else beside(batch, given)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
+                f"{error}. {_remedy(error, source, columns)}",
+                path=str(path),
+            ) from None
+
+
+def _remedy(error: Exception, source: pq.ParquetFile, columns: Sequence[str]) -> str:
+    """What to do about a file that can't be decoded."""
+    fixed = [f.name for f in source.schema_arrow if f.name in columns and _has_fixed_lists(f.type)]
+    if not fixed or _OTHER_SIZE not in str(error):
+        return "Have the file written again"
+    return (
+        f"Arrow reads no nulls in lists of a fixed size ({', '.join(fixed)}): have them written as "
+        "plain lists, e.g. column.cast(pyarrow.list_(TYPE)), or read the table with "
+        "scoring.reader: spark"
+    )
+
+
+def _has_fixed_lists(type_: pa.DataType) -> bool:
+    if isinstance(type_, pa.BaseExtensionType):
+        return _has_fixed_lists(type_.storage_type)
+    fixed = bool(pa.types.is_fixed_size_list(type_))
+    return fixed or any(_has_fixed_lists(type_.field(i).type) for i in range(type_.num_fields))
+
+
+def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.RecordBatch:
+    try:
+        return normal(batch, known)
+    except pa.ArrowInvalid:
+        names = [f.name for f in batch.schema if f.type == FINE]
+        raise InputError(
+            f"{path.name} has times in nanoseconds ({', '.join(names)}) that are finer than the "
+            "microseconds in which another file of the partition has them (INT96 is read so). Have "
+            "all files written with the same unit",
+            path=str(path),
+        ) from None
+
+
+def beside(batch: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with further columns, each of one value: that in the one row of ``given``.
+
+    Words are a dictionary of one, so that nothing is copied or hashed row by row.
+    """
+    arrays = [_repeated(column, batch.num_rows) for column in given.columns]
+    fields = [*batch.schema, *map(pa.field, given.schema.names, (a.type for a in arrays))]
+    return pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=pa.schema(fields))
+
+
+def _repeated(one: pa.Array, rows: int) -> pa.Array:
+    if not pa.types.is_string(one.type):
+        return pa.repeat(one[0], rows)
+    if one.null_count:
+        return pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), one)
+
+
+def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:
+    for group in groups:
+        footer = source.metadata.row_group(group)
+        chunks = [footer.column(i) for i in range(footer.num_columns)]
+        starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
+        length = sum(c.total_compressed_size for c in chunks)
+        with suppress(AttributeError, OSError):  # advice: not given on macOS
+            os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)

@@ -1,0 +1,332 @@
+"""The worker's corridor: one split, from its row groups to a result file.
+
+Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations
+are not imported. Scoring a split twice is harmless: each attempt writes files of its own,
+and the result file, created exclusively, says which attempt counts.
+
+Reading, scoring (with encoding), and profiling with writing are three steps. Where the task
+has cores for it (``scoring.threads``), or a GPU computes beside the CPU, each runs in a thread
+of its own behind a queue of two batches; on a single core they take turns, since threads
+would only take the core from each other. A worker holds at most ``BATCHES`` batches at once,
+and what staging holds; how large the split is does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.columns.fitting import casts, output_schema
+from nocturne.columns.normal import unpacked, with_types
+from nocturne.engine import (
+    REASON,
+    Model,
+    ahead,
+    load_torch,
+    load_trusted,
+    pick_device,
+    score,
+    score_cast,
+)
+from nocturne.errors import InputChanged, NocturneError
+from nocturne.model.encoding import MODEL_VERSION, Encoding
+from nocturne.model.requirements import naming, unloadable
+from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
+from nocturne.records import Run, Split, SplitResult
+from nocturne.source.path_columns import of_run
+from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
+from nocturne.store.failpoints import reach
+from nocturne.store.files import file_digest
+from nocturne.store.record_files import read, write
+from nocturne.store.rundir import keys_path, progress_path, result_path
+from nocturne.worker.staging import LOCATION, Staging, quarantined_name
+
+__all__ = [
+    "BACKENDS",
+    "BATCHES",
+    "Place",
+    "load_model",
+    "run_split",
+    "score_batches",
+]
+
+BATCHES = 8
+"""Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task runs: the device that Spark gave it, and its share of that one's memory."""
+
+    device: str | None = None
+    memory: float = 1.0
+
+
+def _load_pyfunc(*args: Any, **settings: Any) -> Model:
+    from nocturne.pyfunc.load import load  # with MLflow and pandas
+
+    return load(*args, **settings)
+
+
+BACKENDS: dict[str, Callable[..., Model]] = {
+    "torch": load_torch,
+    "torch_pickled": load_trusted,  # a pt2 with code in it, which was allowed
+    "pyfunc": _load_pyfunc,
+}
+"""Backend -> ``load(path, encoding, device=, kernel=, precision=)``."""
+
+
+@lru_cache(maxsize=4)
+def _model(
+    name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
+) -> Model:
+    """Loaded once a process, whatever number of splits it scores."""
+    import torch
+
+    torch.set_num_threads(threads)
+    pa.set_cpu_count(threads)
+    encoding = Encoding.from_json(spec)
+    try:
+        return BACKENDS[name](
+            path, encoding, device=pick_device(device), kernel=kernel, precision=precision
+        )
+    except NocturneError:
+        raise
+    except Exception as error:
+        raise unloadable(path, error) from error
+
+
+def load_model(run: Run, place: Place, precision: str | None = None) -> Model:
+    """The run's pinned model, or the same in another ``precision`` to compare it with.
+
+    Raises:
+        ModelError: it can't be loaded, or its device is not there.
+    """
+    pinned = run.pinned
+    device = place.device or pinned.device
+    if device.startswith("cuda") and place.memory < 1:
+        _limit_memory(device, place.memory)
+    spec = json.dumps(run.encoding)
+    kernel = pinned.kernel if precision is None else "graph"
+    wanted = precision or pinned.precision
+    return _model(run.model.backend, run.model.path, spec, device, kernel, wanted, pinned.threads)
+
+
+@lru_cache(maxsize=8)
+def _limit_memory(device: str, share: float) -> None:
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(share, device)
+
+
+def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
+    """Score a split, unless its result is there already.
+
+    Raises:
+        InputChanged: the file is not the one that was planned (retryable: plan again).
+        InputError: the file can't be decoded.
+        ModelError: the model can't be loaded, or fails on every row.
+        DeviceLost: the GPU failed (retryable, in a new process).
+    """
+    decided = result_path(run, split)
+    if decided.exists():
+        return read(SplitResult, decided)
+    planned = next(f for f in run.files if f.path == split.file)
+    path = Path(run.input_dir) / planned.path
+    check_unchanged(path, planned)
+    source = open_parquet(path, checksums=run.checksums)
+    encoding, known = Encoding.of(run.encoding), unpacked(run.types)
+    given = of_run(run, [split.file])
+    schema = with_types(file_schema(source, given), known)
+    columns = [name for name in run.reads(encoding.columns) if name in schema.names]
+    batches = read_batches(
+        source, path, split.row_groups, columns, run.pinned.batch_rows, known, given
+    )
+    result = score_batches(run, split, batches, schema, place)
+    check_unchanged(path, planned)
+    if result.rows_in != split.rows:
+        raise InputChanged(
+            f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
+            "meanwhile. Run the partition again"
+        )
+    reach("split.staged")
+    first = write(decided, result, exclusive=True)
+    reach("split.decided")
+    return result if first else read(SplitResult, decided)
+
+
+def score_batches(
+    run: Run,
+    split: Split,
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    place: Place,
+) -> SplitResult:
+    """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
+
+    Args:
+        batches: with normal types (``nocturne.columns.normal``).
+        schema: as the source says the types, also of columns that are not read.
+    """
+    started = time.time()
+    attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
+    folder = Path(run.run_dir) / "attempts"
+    folder.mkdir(parents=True, exist_ok=True)
+    encoding = Encoding.of(run.encoding)
+    model = load_model(run, place)
+    published = output_schema(encoding, schema, (*run.keys, *run.passthrough))
+    profiler = TableProfiler(run.profile_centers, run.segments)
+    read_measurer, scored_measurer = (Measurer(run.measures(t)) for t in ("input", "output"))
+    hashes: list[Any] = []
+    precision: dict[str, float] = {}
+    last_report = 0.0
+    reach("split.begun")
+
+    steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
+    read_ahead = ahead(batches) if steps else batches
+    wanted = casts(encoding, schema, run.casts)
+    # What the precision is of a pyfunc model is its own affair, and a call may cost.
+    reduced = run.pinned.precision != "float32" and run.model.backend != "pyfunc"
+    inexact = reduced and split.index == 0
+    scored = score_cast(
+        read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch, once=run.costly
+    )
+    with (
+        naming(run.model.path),
+        Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,
+        closing(ahead(scored) if steps else scored) as triples,
+    ):
+        for batch, seen, predictions in triples:
+            if inexact and not precision:
+                precision = _precision_error(run, place, encoding, seen, predictions)
+            why = _reasons(batch, predictions, run.keys)
+            outputs = _outputs(predictions, encoding)
+            rows = Rows(batch)
+            whole = rows.beside(outputs)
+            profiler.update(whole if seen is batch else Rows(seen).beside(outputs))
+            read_measurer.update(rows)
+            scores = _joined(whole.batch, published, run.model.version)
+            bad = None
+            if why.null_count < len(why):
+                scores = scores.filter(why.is_null())
+                shown = _without(batch, run.sensitive)
+                bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
+            scored_measurer.update(scores)
+            if run.unique_keys:
+                hashes.append(key_hashes([scores.column(key) for key in run.keys]))
+            staging.add(scores, bad)
+            reach("split.batch")
+            if time.monotonic() - last_report > 1:
+                last_report = time.monotonic()
+                _report(run, split, staging.rows)
+    if hashes:
+        np.save(keys_path(staging.target), np.concatenate(hashes))
+    return SplitResult(
+        key=split.key,
+        index=split.index,
+        file=attempt,
+        rows_in=staging.rows,
+        rows_out=staging.good_rows,
+        sha256=file_digest(staging.target),
+        size=staging.target.stat().st_size,
+        quarantined=staging.rows - staging.good_rows,
+        quarantine_file=staging.quarantine.name if staging.reasons else None,
+        reasons=dict(sorted(staging.reasons.items())),
+        started=started,
+        finished=time.time(),
+        profile=profiler.result(),
+        micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
+        precision_error=precision,
+        measured={"input": read_measurer.result(), "output": scored_measurer.result()},
+    )
+
+
+def _precision_error(
+    run: Run, place: Place, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
+) -> dict[str, float]:
+    """The largest difference that the precision makes to a batch's predictions, by output.
+
+    Absolute, in the prediction's own unit, against the same model in float32.
+    """
+    exact = load_model(run, place, precision="float32")
+    [expected] = score([batch], exact, encoding, micro_batch=run.pinned.micro_batch)
+    errors = {}
+    for output in encoding.outputs:
+        if output.type in ("float32", "float64"):
+            one, other = (
+                pc.list_flatten(b.column(output.name)) if output.length else b.column(output.name)
+                for b in (expected, found)
+            )
+            difference = pc.max(pc.abs(pc.subtract(one, other))).as_py()
+            errors[output.name] = float(difference) if difference is not None else 0.0
+    return errors
+
+
+def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
+    """Why each row is quarantined; null where it is not. A null key comes first."""
+    why = predictions.column(REASON)
+    for key in keys:
+        column = batch.column(key)
+        if column.null_count:
+            why = pc.if_else(column.is_null(), f"the key {key} is null", why)
+    return why
+
+
+def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
+    columns = [
+        pa.repeat(pa.scalar(version, pa.int32()), whole.num_rows)
+        if field.name == MODEL_VERSION
+        else whole.column(field.name)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=schema.names)
+
+
+def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
+    """The predictions by name, with null for a row that has none."""
+    arrays, reason = {}, predictions.column(REASON)
+    for output in encoding.outputs:
+        values = predictions.column(output.name)
+        if reason.null_count < len(reason):
+            values = pc.if_else(reason.is_null(), values, pa.scalar(None, values.type))
+        arrays[output.name] = values
+    return arrays
+
+
+def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
+    """The batch without its sensitive columns.
+
+    Keys are left out too: who knows how they look finds them from a hash, by trying all.
+    """
+    return batch.drop_columns([name for name in batch.schema.names if name in hidden])
+
+
+def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) -> pa.RecordBatch:
+    """The rows with where they came from: file, row number in it (from 0), and the reason.
+
+    Rows that Spark has read have no file and number; their keys name them, if not sensitive.
+    """
+    count, first = len(why), split.first_row + before
+    known = bool(split.file)
+    file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
+    row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())
+    arrays: list[Any] = [file, row, why, *batch.columns]
+    names = [*LOCATION, *map(quarantined_name, batch.schema.names)]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _report(run: Run, split: Split, rows: int) -> None:
+    path = progress_path(run, split)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(str(rows), encoding="ascii")
