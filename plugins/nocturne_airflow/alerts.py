@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load, partition
 from nocturne.config.models import Alert, Event
 from nocturne.errors import ConfigError
-from nocturne.pipeline.places import Places
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:
@@ -145,7 +144,8 @@ def _late(alerts: Alerts, home: str, key: str, due: str) -> None:
 
 def _stands(pipeline: str, home: str, key: str) -> PartitionStatus | None:
     """How the night stands, by the state beside the table; None where that can't be read."""
-    from nocturne.operate.status import statuses_of
+    from nocturne.operate.status import statuses_of  # with Arrow: not for parsing DAGs
+    from nocturne.pipeline.places import Places
 
     try:
         loaded = load(pipeline, root=Path(home))

@@ -159,7 +159,7 @@ def _as_it_is_now(run: Run, planned: InputFile, source: Path) -> Run:
     stat = source.stat()
     now = replace(planned, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
     files = tuple(now if f is planned else f for f in run.plan.files)
-    return Run(run.path, run.state, replace(run.plan, files=files))
+    return run.changed(files=files)
 
 
 def _elsewhere(then: dict[str, str]) -> str:

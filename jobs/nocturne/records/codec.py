@@ -110,7 +110,7 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
     from pydantic_core import from_json
 
     try:
-        fields = from_json(text, allow_inf_nan=False)
+        fields = from_json(text)
     except ValueError as error:
         raise damaged(kind, source, f"the file: Invalid JSON: {error}") from None
     if issubclass(kind, Stored):

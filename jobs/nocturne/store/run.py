@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nocturne.errors import StateError
 from nocturne.records import RunPlan, Scored, Split, SplitResult
@@ -55,6 +56,10 @@ class Run(RunFolder):
             f"{plan.partition.key}: it was moved or copied. Prepare the partition again",
             run_dir=str(path),
         )
+
+    def changed(self, **changes: Any) -> Run:
+        """The run with other values in its plan; nothing is written."""
+        return Run(self.path, self.state, replace(self.plan, **changes))
 
     def write_plan(self) -> None:
         """Write the plan; the model's path is stored relative to the pipeline's state."""
