@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import vl_convert
 
+from nocturne.drift import METRICS
 from nocturne.records import DriftResult, Partition
 from nocturne.report import html
 from report.pages import BROWSER, Page, check_in_browser
@@ -19,8 +20,12 @@ from report.pages import BROWSER, Page, check_in_browser
 ATTACK = "<script>alert(1)</script>"
 
 
+def made(*given: Any, **more: Any) -> str:
+    return html(*given, metrics=METRICS, **more)
+
+
 def page(night: Any, **more: Any) -> Page:
-    return Page(html(night.run, night.judgement, night.baseline, night.history, **more))
+    return Page(made(night.run, night.judgement, night.baseline, night.history, **more))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +99,7 @@ def test_every_chart_is_valid_vega_lite(ordinary: Page) -> None:
 
 def test_without_a_baseline_the_night_is_drawn_alone(night: Any) -> None:
     judgement = replace(night.judgement, drift=DriftResult(note="Drift was not measured."))
-    shown = Page(html(night.run, judgement, None, ()))
+    shown = Page(made(night.run, judgement, None, ()))
     assert "Drift was not measured." in shown.text
     assert "baseline (training)" not in shown.text
     assert len(shown.charts) == 1 + 15
@@ -105,7 +110,7 @@ def test_without_earlier_days_the_report_says_so(night: Any) -> None:
 
 
 def test_the_page_loads_nothing(ordinary: Page, night: Any) -> None:
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = made(night.run, night.judgement, night.baseline, night.history)
     assert ordinary.loads == []
     assert "default-src 'none'" in text
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
@@ -128,7 +133,7 @@ def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any)
     baseline = replace(night.baseline, columns={copy: base[n] for copy, n in copies.items()})
     past = replace(night.history[0], drift=drift)
     history = [replace(past, partition=Partition(f"2012-{i:04}")) for i in range(120)]
-    text = html(night.run, judgement, baseline, history)
+    text = made(night.run, judgement, baseline, history)
     assert 1_200_000 < len(text.encode()) < 2_000_000
     assert len(re.findall(r"window\.vegaEmbed ?=", text)) == 1
     shown = Page(text)
@@ -140,7 +145,7 @@ def test_the_page_stays_small_whatever_the_values_are(night: Any) -> None:
     huge = "x" * 1_000_000
     judgement = replace(night.judgement, reasons=(huge,))
     run = replace(night.run, input_dir=huge)
-    text = html(run, judgement, night.baseline, (), quarantine_examples=[{huge: huge}] * 50)
+    text = made(run, judgement, night.baseline, (), quarantine_examples=[{huge: huge}] * 50)
     assert len(text) < 2_000_000
 
 
@@ -150,7 +155,7 @@ def attacked(nights: Callable[..., Any]) -> Any:
     judged, base = night.judgement, night.baseline
     columns = {ATTACK if n == "temp" else n: c for n, c in judged.profile.columns.items()}
     drift = tuple(
-        replace(f, column=ATTACK, psi=99.0) if f.column == "temp" else f
+        replace(f, column=ATTACK, metrics=f.metrics | {"psi": 99.0}) if f.column == "temp" else f
         for f in judged.drift.columns
     )
     expectation = replace(
@@ -190,7 +195,7 @@ def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any
 
 def test_a_script_block_can_not_be_ended_by_data(nights: Callable[..., Any]) -> None:
     night = attacked(nights)
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = made(night.run, night.judgement, night.baseline, night.history)
     assert text.lower().count("<script") == text.lower().count("</script") == 2
     assert "<!--" not in text
 
@@ -201,7 +206,7 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
     nights: Callable[..., Any], tmp_path: Path, scheme: str
 ) -> None:
     night = attacked(nights)
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = made(night.run, night.judgement, night.baseline, night.history)
     check_in_browser(text, tmp_path, scheme)
 
 

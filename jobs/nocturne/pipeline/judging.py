@@ -93,6 +93,7 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
                 judgement,
                 compared.baseline,
                 compared.earlier,
+                metrics=drift.METRICS,
                 quarantine_reasons=_reasons(results),
                 quarantine_examples=_examples(run, results),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nocturne import report
+from nocturne import drift, report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.runs import logged_to, nights
@@ -19,6 +19,7 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
         report.watch(
             manifest,
             lambda: nights(loaded),
+            metrics=drift.METRICS,
             **logged_to(loaded),
         )
     except Exception as error:

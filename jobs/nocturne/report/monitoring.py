@@ -12,12 +12,13 @@ and that of another model which still has the night.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.model.tracking import connect, experiment_id, reachable
-from nocturne.records import Manifest
-from nocturne.report.night import metric_name, step_of
+from nocturne.records import Manifest, MetricText
+from nocturne.report.night import DRIFT_RATES, metric_name, step_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +29,9 @@ __all__ = ["night_points", "watch"]
 
 _BATCH, _TAGS = 900, 90  # of the thousand points or hundred tags that MLflow takes at once
 _NAMES = ("nocturne.monitoring", "nocturne.model", "nocturne.model_version")
+_Put = Callable[[str, Sequence[Manifest]], None]
+"""Puts nights into the run of an id."""
+
 _VERDICTS = {"ok": 0, "warn": 1, "hold": 2, "fail": 3}
 
 
@@ -35,6 +39,7 @@ def watch(
     manifest: Manifest,
     published: Callable[[], Iterable[Manifest]],
     *,
+    metrics: Mapping[str, MetricText],
     tracking_uri: str,
     experiment: str,
 ) -> str:
@@ -44,6 +49,7 @@ def watch(
         manifest: the night's, in force.
         published: gives the manifests in force of all partitions; asked only if the run has to
             be made anew.
+        metrics: what the numbers of a column's drift are; those that are ``monitored`` are put.
 
     Raises:
         RegistryUnavailable: the MLflow server did not answer.
@@ -59,17 +65,20 @@ def watch(
         def nights() -> list[Manifest]:
             return [manifest, *published()]
 
+        put = partial(_put, client, [name for name, m in metrics.items() if m.monitored])
         mine = of.pop(_identity(manifest))
-        run_id = _added(client, mine, manifest) or _remade(
-            client, where, _identity(manifest), mine, nights
+        run_id = _added(client, mine, manifest, put) or _remade(
+            client, where, _identity(manifest), mine, nights, put
         )
         for model, theirs in of.items():
             if any(_tag(manifest) in run.data.tags for run in theirs):
-                _remade(client, where, model, theirs, nights)
+                _remade(client, where, model, theirs, nights, put)
         return run_id
 
 
-def _added(client: MlflowClient, found: Sequence[MlflowRun], night: Manifest) -> str | None:
+def _added(
+    client: MlflowClient, found: Sequence[MlflowRun], night: Manifest, put: _Put
+) -> str | None:
     """The run that has the night; None if it has to be made anew."""
     if len(found) != 1 or found[0].info.status != "FINISHED":
         return None
@@ -77,7 +86,7 @@ def _added(client: MlflowClient, found: Sequence[MlflowRun], night: Manifest) ->
     there = found[0].data.tags.get(tag)
     if there is None:
         client.set_tag(run_id, tag, "begun")
-        _add(client, run_id, [night])
+        put(run_id, [night])
     return run_id if there in (None, night.id) else None
 
 
@@ -96,6 +105,7 @@ def _remade(
     model: tuple[str, ...],
     old: Iterable[MlflowRun],
     nights: Callable[[], Iterable[Manifest]],
+    put: _Put,
 ) -> str:
     """One run of a model's nights in the place of the ``old`` ones."""
     name, tags = f"monitoring {model[1]} version {model[2]}", dict(zip(_NAMES, model, strict=True))
@@ -103,17 +113,19 @@ def _remade(
     made = str(client.create_run(where, tags=tags, run_name=name).info.run_id)
     by_key = {night.partition.key: night for night in nights()}
     belong = [night for night in by_key.values() if _identity(night) == model]
-    _add(client, made, belong)
+    put(made, belong)
     client.set_terminated(made, "FINISHED")
     for gone in [run.info.run_id for run in old] + [made] * (not belong):
         client.delete_run(gone)
     return made
 
 
-def _add(client: MlflowClient, run_id: str, nights: Sequence[Manifest]) -> None:
+def _put(
+    client: MlflowClient, metrics: Collection[str], run_id: str, nights: Sequence[Manifest]
+) -> None:
     from mlflow.entities import RunTag
 
-    points = [point for night in nights for point in night_points(night)]
+    points = [point for night in nights for point in night_points(night, metrics)]
     for first in range(0, len(points), _BATCH):
         client.log_batch(run_id, metrics=points[first : first + _BATCH])
     tags = [RunTag(_tag(night), night.id) for night in nights]  # last: what is said is there
@@ -121,8 +133,8 @@ def _add(client: MlflowClient, run_id: str, nights: Sequence[Manifest]) -> None:
         client.log_batch(run_id, tags=tags[first : first + _TAGS])
 
 
-def night_points(night: Manifest) -> list[Metric]:
-    """Every number of the night, as points of the monitoring run."""
+def night_points(night: Manifest, metrics: Collection[str]) -> list[Metric]:
+    """Every number of the night, as points of the monitoring run; of drift the ``metrics``."""
     from mlflow.entities import Metric
 
     values: dict[str, float] = {
@@ -133,8 +145,9 @@ def night_points(night: Manifest) -> list[Metric]:
         "columns_drifted": sum(f.alarmed for f in night.drift),
     }
     for feature in night.drift:
-        for kind in ("psi", "threshold", "wasserstein", "null_rate", "new_rate"):
-            values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
+        measured = {name: v for name, v in feature.metrics.items() if name in metrics}
+        measured |= {rate: getattr(feature, rate) for rate in DRIFT_RATES}
+        values |= {metric_name("drift", feature.column, m): v for m, v in measured.items()}
     for output, summary in night.score_summary.items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     time, step = _midnight(night.partition.key), step_of(night.partition.key)

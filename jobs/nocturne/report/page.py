@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, Run
+from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, MetricText, Run
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
 from nocturne.report.cards import Card, cards
@@ -50,6 +50,7 @@ def html(
     baseline: Baseline | None,
     history: Sequence[Manifest],
     *,
+    metrics: Mapping[str, MetricText],
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
 ) -> str:
@@ -58,6 +59,7 @@ def html(
     Args:
         baseline: what the histograms are compared with; None draws the night alone.
         history: manifests of published partitions of this pipeline, in any order.
+        metrics: what the numbers of a column's drift are.
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
     """
@@ -105,6 +107,7 @@ def html(
         has_baseline=baseline is not None,
         heat_legend=heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
+        metrics=metrics,
         segments=judgement.drift.segments,
         drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
         output_cards=[card for card in output_cards if card not in numeric],
@@ -185,5 +188,4 @@ def heat_legend() -> list[str]:
 
 def _meter(feature: FeatureDrift) -> str:
     """Length of the bar in percent: the middle is the alarm level."""
-    ratio = feature.psi / feature.threshold if feature.threshold else 0.0
-    return f"{min(ratio / 2, 1) * 100:.0f}"
+    return f"{min(feature.excess / 2, 1) * 100:.0f}"

@@ -124,9 +124,8 @@ def _columns(nights: Sequence[Manifest]) -> list[dict[str, Any]]:
             )
             one["nights"] += 1
             one["alarmed"] += feature.alarmed
-            ratio = feature.psi / feature.threshold if feature.threshold else 0.0
-            if ratio > one["worst"]:
-                one["worst"], one["worst_night"] = ratio, night.partition.key
+            if feature.excess > one["worst"]:
+                one["worst"], one["worst_night"] = feature.excess, night.partition.key
     return sorted(found.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
 
 
