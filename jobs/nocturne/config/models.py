@@ -45,7 +45,7 @@ PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f
 DEFAULT_POOL = "default_pool"
 """Airflow's own."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
-"""What ``input.cast`` may name, beside time zones: ``nocturne.columns.roles`` makes them."""
+"""What ``input.cast`` may name, beside time zones: ``nocturne.fitting.roles`` makes them."""
 UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from nocturne import drift, plan, profile, publish, quality
-from nocturne.columns.fitting import output_schema
 from nocturne.columns.normal import normal_schema, packed, plain_type
+from nocturne.columns.types import is_text
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
+from nocturne.encoders import ENCODERS
 from nocturne.errors import (
     ConfigError,
     InputError,
@@ -26,8 +27,9 @@ from nocturne.errors import (
     choices,
     disk_errors,
 )
+from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOWS, code
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.model.encoding import Encoding
 from nocturne.model.requirements import warning
 from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.layout import Layout, suite_path
@@ -489,7 +491,6 @@ def _try(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
 
 
 _WORDS = ("string", "bool", "boolean")
-_UNCOUNTED = ("binary", "datetime")
 _COUNTED = ("float32", "float64", "int64", *_WORDS)
 """Of outputs."""
 
@@ -501,10 +502,8 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
     """
     found: dict[str, float | int | None] = {}
     for tensor, feature in encoding.features():
-        listed = tensor.encoder in ("list", "mask") or feature.type.startswith("array")
-        if not listed and feature.type not in _UNCOUNTED:
-            word = tensor.encoder in ("category", "text") or feature.type in _WORDS
-            found[feature.column] = None if word else 0.0
+        if kind := ENCODERS[tensor.encoder].profiled(feature):
+            found[feature.column] = None if kind == "category" else 0.0
     for output in (o for o in encoding.outputs if not o.length and o.type in _COUNTED):
         found[output.name] = None if output.type in _WORDS else 0.0
     for name, column in (baseline.columns if baseline else {}).items():

@@ -16,7 +16,6 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
-from nocturne.columns.fitting import absent, casts, check_columns, check_output
 from nocturne.columns.normal import COARSE, FINE, plain_type, published_type, with_types
 from nocturne.columns.values import kind
 from nocturne.errors import (
@@ -27,6 +26,7 @@ from nocturne.errors import (
     StateError,
     printable,
 )
+from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.model.encoding import Encoding
 from nocturne.records import InputFile, ModelRef, Partition, Pinned, Query, Split, dump
 from nocturne.source.lakes import refuse_lake
