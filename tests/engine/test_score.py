@@ -9,10 +9,11 @@ import torch
 
 from conftest import ENCODING, Small, sample
 from nocturne.encoders import ENCODERS
-from nocturne.engine import POST, REASON, TorchModel, ahead, encode, load_torch, score
+from nocturne.engine import REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
 from nocturne.fitting import check_columns
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.model.post import POST
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:
@@ -227,7 +228,7 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
 
 
 def test_sigmoid_reaches_its_limits_without_a_warning() -> None:
-    found = POST["sigmoid"](np.array([-1000.0, 0.0, 1000.0]), OutputSpec("p", "sigmoid"))
+    found = POST["sigmoid"].apply(np.array([-1000.0, 0.0, 1000.0]), 0, ())
     assert found.tolist() == [0.0, 0.5, 1.0]
 
 

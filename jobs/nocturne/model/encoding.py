@@ -6,13 +6,7 @@ encoder (``nocturne.encoders``), and the features that fill it, one column of th
 Beside them a pyfunc model may be given ``params``, the same ones with every row.
 
 The *outputs* are the prediction columns, each made from one of the model's outputs by a
-post-processing:
-
-    none, sigmoid   value by value; with ``length``, a vector of so many values
-    softmax         over the classes: a vector of ``length`` probabilities
-    argmax          the index of the largest of the classes, or its name in ``labels``
-    top_k           the ``length`` largest classes, best first: indices, or names in ``labels``
-    top_k_values    their softmax probabilities, in the same order
+post-processing (``nocturne.model.post``).
 
 A pyfunc model's signature may leave the name and the type of an output open; a trial fixes them.
 """
@@ -30,6 +24,7 @@ import pyarrow as pa
 from nocturne.encoders import ENCODERS
 from nocturne.encoders.spec import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
 from nocturne.errors import ConfigError, ModelError, choices
+from nocturne.model.post import POST
 from nocturne.records import dump, load
 
 __all__ = [
@@ -100,7 +95,7 @@ _TYPE = re.compile(r"(?P<word>\w+)(\[(?P<length>[1-9]\d{0,5})\])?")
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One prediction column: its name, its post-processing, its Arrow type.
+    """One prediction column: its name, its post-processing (of ``POST``), its Arrow type.
 
     ``source`` is the model's output that it is made from: a name, or a position as text.
     Empty: the output of the same name if the model names its outputs, else the one at the
@@ -109,7 +104,7 @@ class OutputSpec:
     """
 
     name: str
-    post: Literal["none", "sigmoid", "softmax", "argmax", "top_k", "top_k_values"] = "none"
+    post: str = "none"
     type: OutputType = "float32"
     source: str = ""
     length: int = 0
@@ -135,20 +130,21 @@ class OutputSpec:
 
     def problem(self) -> str:
         """What contradicts itself in this spec, in words; empty if nothing does."""
-        vector = self.post in ("softmax", "top_k", "top_k_values")
-        classes = self.post in ("argmax", "top_k")
-        if vector and self.length < 1:
-            return f"{self.post} needs a length of at least 1"
-        if self.post == "argmax" and self.length:
-            return "argmax gives one value a row, so it takes no length"
-        if self.labels and not classes:
-            return f"labels belong to argmax or top_k, not to {self.post}"
-        if classes and self.type != ("string" if self.labels else "int64"):
-            wanted = "string, the labels'" if self.labels else "int64, an index"
-            return f"{self.post} has the type {self.type}, expected {wanted}"
-        if not classes and self.post != "none" and self.type not in ("float32", "float64"):
-            return f"{self.post} has the type {self.type}, expected float32 or float64"
-        return ""
+        return POST[self.post].problem(self.post, self.type, self.length, self.labels)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks its post-processing."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_known, handler(source))
+
+
+def _known(output: OutputSpec) -> OutputSpec:
+    """Raises: ValueError where there is no such post-processing."""
+    if output.post not in POST:
+        raise ValueError(f"post: got {output.post!r}, expected {choices(POST)}")
+    return output
 
 
 @dataclass(frozen=True)
