@@ -16,7 +16,7 @@ __all__ = ["CHANNELS", "Alert", "Channel", "Email", "Event", "PagerDuty", "Slack
 
 Event = Literal["held", "failed", "late", "drift"]
 
-_UNSET = {"recipients": [], "sender": None, "endpoint": ""}
+_UNSET: dict[str, object] = {"recipients": [], "sender": None, "endpoint": ""}
 """Fields that every alert had, whatever its channel, in runs that are stored."""
 
 
