@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from airflow.sdk import BaseNotifier
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from nocturne.config import load
 from nocturne.config.alerts import CHANNELS, Alert
@@ -73,6 +73,12 @@ class TestEveryChannel:
 
     def test_the_documentation_has_it(self, name: str) -> None:
         assert f"{{to: {name}, " in (ROOT / "docs" / "airflow.md").read_text(encoding="utf-8")
+
+
+def test_a_channel_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValidationError) as raised:
+        ALERTS.validate_python([{"to": "pigeon", "connection": "c"}])
+    assert ", ".join(f"'{name}'" for name in CHANNELS) in str(raised.value)
 
 
 def test_the_channels_here_and_those_that_send_are_the_same() -> None:

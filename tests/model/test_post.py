@@ -58,7 +58,8 @@ class TestEveryPostProcessing:
             named = post.apply(LOGITS, length(post), labels)
             assert named.tolist() == np.array(labels)[np.array(KNOWN[name])].tolist()
         else:
-            assert said == f"labels belong to argmax or top_k, not to {name}"
+            named = " or ".join(n for n, other in POST.items() if other.gives == "class")
+            assert said == f"labels belong to {named}, not to {name}"
 
     def test_it_says_which_length_and_type_contradict_it(self, name: str) -> None:
         post, type_ = POST[name], fitting_type(POST[name])
