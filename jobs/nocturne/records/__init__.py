@@ -1,6 +1,6 @@
 """What the rooms hand each other: frozen dataclasses, stored as JSON that a person can open."""
 
-from nocturne.records.codec import STATE_FORMAT, Format, damaged, dump, load
+from nocturne.records.codec import STATE_FORMAT, Format, Stored, damaged, dump, load
 from nocturne.records.drift import (
     Baseline,
     ColumnBaseline,
@@ -10,15 +10,26 @@ from nocturne.records.drift import (
     SegmentDrift,
     from_flat,
 )
-from nocturne.records.manifest import Decision, Judgement, Manifest, OutputFile, VerdictName
+from nocturne.records.findings import Finding, Verdict, verdict_of
+from nocturne.records.manifest import (
+    Accepted,
+    Decision,
+    Judgement,
+    Logged,
+    Manifest,
+    OutputFile,
+    PublishedNight,
+    StoredFile,
+)
 from nocturne.records.plan import (
     TABLE_MARK,
     InputFile,
     ModelRef,
     Partition,
+    Piece,
     Pinned,
     Query,
-    Run,
+    RunPlan,
     Split,
     Table,
     Tuning,
@@ -38,12 +49,14 @@ from nocturne.records.quality import (
     QualityResult,
     condition_columns,
 )
-from nocturne.records.result import RAISED, SplitResult, strange, strange_output
+from nocturne.records.result import RAISED, Scored, SplitResult, strange, strange_output
+from nocturne.records.status import RunState, RunStatus
 
 __all__ = [
     "RAISED",
     "STATE_FORMAT",
     "TABLE_MARK",
+    "Accepted",
     "Baseline",
     "ColumnBaseline",
     "ColumnProfile",
@@ -51,10 +64,12 @@ __all__ = [
     "DriftResult",
     "Expectation",
     "FeatureDrift",
+    "Finding",
     "Format",
     "InputFile",
     "Judgement",
     "Kind",
+    "Logged",
     "Manifest",
     "Measure",
     "Measured",
@@ -62,17 +77,24 @@ __all__ = [
     "ModelRef",
     "OutputFile",
     "Partition",
+    "Piece",
     "Pinned",
     "Profile",
+    "PublishedNight",
     "QualityResult",
     "Query",
-    "Run",
+    "RunPlan",
+    "RunState",
+    "RunStatus",
+    "Scored",
     "SegmentDrift",
     "Split",
     "SplitResult",
+    "Stored",
+    "StoredFile",
     "Table",
     "Tuning",
-    "VerdictName",
+    "Verdict",
     "condition_columns",
     "damaged",
     "dump",
@@ -83,4 +105,5 @@ __all__ = [
     "segment_name",
     "strange",
     "strange_output",
+    "verdict_of",
 ]
