@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from nocturne.errors import choices
 from nocturne.records.profile import ColumnProfile, Kind
 
 __all__ = [
@@ -112,10 +113,17 @@ class FeatureDrift:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Called by pydantic when its adapter is made: it also reads what stood flat before."""
+        """Called by pydantic when its adapter is made: reading one checks it whole."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_before_validator_function(_by_name, handler(source))
+        return core_schema.no_info_after_validator_function(_with_psi, handler(source))
+
+
+def _with_psi(feature: FeatureDrift) -> FeatureDrift:
+    """Raises: ValueError where there is no PSI, by which columns are ordered."""
+    if "psi" not in feature.metrics:
+        raise ValueError(f"metrics: got {choices(feature.metrics)}, expected psi too")
+    return feature
 
 
 _FLAT = ("psi", "js", "wasserstein", "ks", "linf")
@@ -126,19 +134,6 @@ def from_flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a ``FeatureDrift`` whose metrics had a field each, with ``metrics`` by name."""
     kept = {name: value for name, value in fields.items() if name not in _FLAT}
     return kept | {"metrics": {name: fields[name] for name in _FLAT if name in fields}}
-
-
-def _by_name(given: Any) -> Any:
-    flat = isinstance(given, dict) and "psi" in given and "metrics" not in given
-    return _with_psi(from_flat(given) if flat else given)
-
-
-def _with_psi(given: Any) -> Any:
-    """Raises: ValueError where there is no PSI, by which columns are ordered."""
-    metrics = given.get("metrics") if isinstance(given, dict) else None
-    if isinstance(metrics, dict) and "psi" not in metrics:
-        raise ValueError(f"metrics: got {', '.join(map(str, metrics)) or 'none'}, expected psi too")
-    return given
 
 
 @dataclass(frozen=True)
