@@ -10,9 +10,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from nocturne.drift import METRICS
+from nocturne.report import html
+
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+
+def html_of(night: Any, **more: Any) -> str:
+    """A night's report, as the pipeline makes it."""
+    given = (night.run, night.judgement, night.baseline, night.history)
+    return html(*given, metrics=METRICS, **more)
 
 
 class Page(HTMLParser):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from nocturne.drift import METRICS
 from nocturne.records import FeatureDrift
-from nocturne.report import html, span_html
+from nocturne.report import span_html
+from report.pages import Page, html_of
 
 
 def without_level(feature: FeatureDrift, psi: float) -> FeatureDrift:
@@ -27,11 +26,11 @@ def test_without_a_threshold_any_psi_is_at_the_alarm_level_in_every_report(
     features = tuple(without_level(feature, psi) for feature in drift.columns)
     assert {feature.excess for feature in features} == {excess}
     judgement = replace(night.judgement, drift=replace(drift, columns=features))
-    page = html(night.run, judgement, night.baseline, night.history, metrics=METRICS)
+    page = html_of(replace(night, judgement=judgement))
     assert set(re.findall(r'<i class="(?:is-warn)?" style="width:(\d+)%', page)) == {
         f"{excess * 50:.0f}"
     }
-    [heat] = [chart for chart in charts(page) if chart["id"] == "heat"]
+    [heat] = [chart for chart in Page(page).charts if chart["id"] == "heat"]
     today = [r for r in heat["spec"]["data"]["values"] if r["d"] == night.run.partition.key]
     assert {(row["r"], row["a"]) for row in today} == {(excess, psi > 0)}
     nights = [replace(night.history[0], drift=features)]
@@ -42,13 +41,6 @@ def test_without_a_threshold_any_psi_is_at_the_alarm_level_in_every_report(
 
 
 def test_the_heat_map_marks_what_alarmed(night: Any) -> None:
-    page = html(night.run, night.judgement, night.baseline, night.history, metrics=METRICS)
-    [heat] = [chart for chart in charts(page) if chart["id"] == "heat"]
+    [heat] = [chart for chart in Page(html_of(night)).charts if chart["id"] == "heat"]
     today = [r for r in heat["spec"]["data"]["values"] if r["d"] == night.run.partition.key]
     assert sum(row["a"] for row in today) == len(night.judgement.drift.alarmed)
-
-
-def charts(page: str) -> list[dict[str, Any]]:
-    [text] = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)
-    found: list[dict[str, Any]] = json.loads(text)
-    return found

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from nocturne.drift import METRICS
-from nocturne.report import html
 from nocturne.report.monitoring import night_points
 from nocturne.report.night import metrics
+from report.pages import html_of
 
 RATES = {"threshold", "null_rate", "new_rate"}
 
 
 @pytest.fixture(scope="module")
 def page(night: Any) -> str:
-    return html(night.run, night.judgement, night.baseline, night.history, metrics=METRICS)
+    return html_of(night)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -12,20 +12,14 @@ from typing import Any
 import pytest
 import vl_convert
 
-from nocturne.drift import METRICS
 from nocturne.records import DriftResult, Partition
-from nocturne.report import html
-from report.pages import BROWSER, Page, check_in_browser
+from report.pages import BROWSER, Page, check_in_browser, html_of
 
 ATTACK = "<script>alert(1)</script>"
 
 
-def made(*given: Any, **more: Any) -> str:
-    return html(*given, metrics=METRICS, **more)
-
-
 def page(night: Any, **more: Any) -> Page:
-    return Page(made(night.run, night.judgement, night.baseline, night.history, **more))
+    return Page(html_of(night, **more))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,7 @@ def test_every_chart_is_valid_vega_lite(ordinary: Page) -> None:
 
 def test_without_a_baseline_the_night_is_drawn_alone(night: Any) -> None:
     judgement = replace(night.judgement, drift=DriftResult(note="Drift was not measured."))
-    shown = Page(made(night.run, judgement, None, ()))
+    shown = Page(html_of(replace(night, judgement=judgement, baseline=None, history=())))
     assert "Drift was not measured." in shown.text
     assert "baseline (training)" not in shown.text
     assert len(shown.charts) == 1 + 15
@@ -110,7 +104,7 @@ def test_without_earlier_days_the_report_says_so(night: Any) -> None:
 
 
 def test_the_page_loads_nothing(ordinary: Page, night: Any) -> None:
-    text = made(night.run, night.judgement, night.baseline, night.history)
+    text = html_of(night)
     assert ordinary.loads == []
     assert "default-src 'none'" in text
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
@@ -133,7 +127,7 @@ def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any)
     baseline = replace(night.baseline, columns={copy: base[n] for copy, n in copies.items()})
     past = replace(night.history[0], drift=drift)
     history = [replace(past, partition=Partition(f"2012-{i:04}")) for i in range(120)]
-    text = made(night.run, judgement, baseline, history)
+    text = html_of(replace(night, judgement=judgement, baseline=baseline, history=history))
     assert 1_200_000 < len(text.encode()) < 2_000_000
     assert len(re.findall(r"window\.vegaEmbed ?=", text)) == 1
     shown = Page(text)
@@ -145,7 +139,10 @@ def test_the_page_stays_small_whatever_the_values_are(night: Any) -> None:
     huge = "x" * 1_000_000
     judgement = replace(night.judgement, reasons=(huge,))
     run = replace(night.run, input_dir=huge)
-    text = made(run, judgement, night.baseline, (), quarantine_examples=[{huge: huge}] * 50)
+    text = html_of(
+        replace(night, run=run, judgement=judgement, history=()),
+        quarantine_examples=[{huge: huge}] * 50,
+    )
     assert len(text) < 2_000_000
 
 
@@ -195,7 +192,7 @@ def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any
 
 def test_a_script_block_can_not_be_ended_by_data(nights: Callable[..., Any]) -> None:
     night = attacked(nights)
-    text = made(night.run, night.judgement, night.baseline, night.history)
+    text = html_of(night)
     assert text.lower().count("<script") == text.lower().count("</script") == 2
     assert "<!--" not in text
 
@@ -206,7 +203,7 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
     nights: Callable[..., Any], tmp_path: Path, scheme: str
 ) -> None:
     night = attacked(nights)
-    text = made(night.run, night.judgement, night.baseline, night.history)
+    text = html_of(night)
     check_in_browser(text, tmp_path, scheme)
 
 
