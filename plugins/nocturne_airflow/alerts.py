@@ -11,51 +11,30 @@ beside the table for the reason, and do without where they don't see it.
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from nocturne.config import Loaded, load, partition
-from nocturne.config.models import Alert, Event
+from nocturne.config.alerts import Alert, Channel, Event
 from nocturne.errors import ConfigError
+from nocturne_airflow.channels import NOTIFIERS, Message
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseNotifier, Context
+    from airflow.sdk import Context
 
     from nocturne.operate.status import PartitionStatus
 
-__all__ = ["Alerts", "Message", "check_providers", "late"]
+__all__ = ["Alerts", "check_providers", "late"]
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 30
-
-_STANDS: dict[Event, str] = {
-    "held": "is held and waits for a decision",
-    "failed": "has failed",
-    "late": "is not published in time",
-    "drift": "has drifted",
-}
-
-
-@dataclass(frozen=True)
-class Message:
-    """What is told about one night. ``links``: name -> address."""
-
-    event: Event
-    pipeline: str
-    partition: str
-    why: str
-    links: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def subject(self) -> str:
-        return f"{self.pipeline} {self.partition} {_STANDS[self.event]}"
+_RULES: TypeAdapter[list[Alert]] = TypeAdapter(list[Alert])
 
 
 class Alerts:
@@ -65,7 +44,7 @@ class Alerts:
         rules: its YAML's ``alerts``.
     """
 
-    def __init__(self, pipeline: str, rules: Iterable[Alert] = ()) -> None:
+    def __init__(self, pipeline: str, rules: Iterable[Channel] = ()) -> None:
         self.pipeline = pipeline
         self.rules = tuple(rules)
 
@@ -106,7 +85,7 @@ class Alerts:
                 continue
             try:
                 # Not called as Airflow calls it, which would take the text for a Jinja template.
-                _NOTIFIERS[rule.to].make(rule, message).notify({})
+                NOTIFIERS[rule.to].make(rule, message).notify({})
             except Exception:
                 log.exception(
                     "The alert %r by %s %r was not sent", message.subject, rule.to, rule.connection
@@ -126,7 +105,7 @@ async def late(
         context: ``dag_run`` as REST shows it.
     """
     key = str(context["dag_run"]["partition_key"])
-    alerts = Alerts(pipeline, map(Alert.model_validate, rules))
+    alerts = Alerts(pipeline, _RULES.validate_python(rules))
     await asyncio.to_thread(_late, alerts, home, key, due)
 
 
@@ -164,84 +143,10 @@ def check_providers(loaded: Loaded) -> None:
         ConfigError: a provider is not installed.
     """
     for place, rule in enumerate(loaded.pipeline.alerts):
-        provider = _NOTIFIERS[rule.to].provider
+        provider = NOTIFIERS[rule.to].provider
         if find_spec(f"airflow.providers.{provider}") is None:
             raise ConfigError(
                 f"conf/pipelines/{loaded.pipeline.name}.yaml: alerts.{place}.to: got {rule.to!r}, "
                 f"which needs the package apache-airflow-providers-{provider}: install "
                 "nocturne[alerts], or choose another way"
             )
-
-
-def _email(rule: Alert, message: Message) -> BaseNotifier:
-    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-
-    links = "".join(
-        f'<p><a href="{html.escape(address)}">{html.escape(name)}</a></p>'
-        for name, address in message.links.items()
-    )
-    return SmtpNotifier(
-        smtp_conn_id=rule.connection,
-        to=rule.recipients,
-        from_email=rule.sender,
-        subject=f"[nocturne] {message.subject}",
-        html_content=f"<p>{html.escape(message.why).replace(chr(10), '<br>')}</p>{links}",
-    )
-
-
-def _slack(rule: Alert, message: Message) -> BaseNotifier:
-    from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
-
-    links = " · ".join(f"<{a}|{_slack_text(name)}>" for name, a in message.links.items())
-    text = f"*{_slack_text(message.subject)}*\n{_slack_text(message.why)}\n{links}"
-    return SlackWebhookNotifier(
-        slack_webhook_conn_id=rule.connection, text=text, timeout=_TIMEOUT_S
-    )
-
-
-def _slack_text(text: str) -> str:
-    """https://docs.slack.dev/messaging/formatting-message-text: the three that are markup."""
-    return html.escape(text, quote=False)
-
-
-def _pagerduty(rule: Alert, message: Message) -> BaseNotifier:
-    from airflow.providers.pagerduty.notifications.pagerduty import PagerdutyNotifier
-
-    return PagerdutyNotifier(
-        pagerduty_events_conn_id=rule.connection,
-        summary=message.subject[:1024],  # the Events API's limit
-        severity="warning" if message.event in ("held", "drift") else "error",
-        source="nocturne",
-        component=message.pipeline,
-        dedup_key=f"nocturne/{message.pipeline}/{message.partition}/{message.event}",
-        custom_details={"why": message.why},
-        links=[{"href": address, "text": name} for name, address in message.links.items()],
-    )
-
-
-def _webhook(rule: Alert, message: Message) -> BaseNotifier:
-    from airflow.providers.http.notifications.http import HttpNotifier
-
-    said = {"subject": message.subject} | asdict(message)
-    return HttpNotifier(
-        http_conn_id=rule.connection,
-        endpoint=rule.endpoint,
-        json=said,
-        extra_options={"timeout": _TIMEOUT_S},
-    )
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How a kind of alert is sent."""
-
-    provider: str
-    make: Callable[[Alert, Message], BaseNotifier]
-
-
-_NOTIFIERS = {
-    "email": _Way("smtp", _email),
-    "slack": _Way("slack", _slack),
-    "pagerduty": _Way("pagerduty", _pagerduty),
-    "webhook": _Way("http", _webhook),
-}

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from nocturne.config import load
-from nocturne.config.models import Alert
+from nocturne.config.alerts import Email, PagerDuty, Slack, Webhook
 from nocturne.errors import ConfigError
 from nocturne.operate.status import PartitionStatus
 from nocturne.records import Partition
@@ -23,9 +23,9 @@ from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.slo import Due
 from receivers import mailbox, posts
 
-EMAIL = Alert(to="email", connection="mail", recipients=["ada@example.com", "bob@example.com"])
-WEBHOOK = Alert(to="webhook", connection="ops", endpoint="alerts/nocturne")
-SLACK = Alert(to="slack", connection="team", events=["failed"])
+EMAIL = Email(to="email", connection="mail", recipients=["ada@example.com", "bob@example.com"])
+WEBHOOK = Webhook(to="webhook", connection="ops", endpoint="alerts/nocturne")
+SLACK = Slack(to="slack", connection="team", events=["failed"])
 
 
 def context(run_type: str = "scheduled", **conf: str) -> Any:
@@ -104,7 +104,7 @@ def test_pagerduty_is_told_once_per_night_and_event(
 
     monkeypatch.setattr(EventsApiV2Client, "post", post)
     monkeypatch.setenv("AIRFLOW_CONN_DUTY", '{"conn_type": "pagerduty_events", "password": "key"}')
-    rules = [Alert(to="pagerduty", connection="duty")]
+    rules = [PagerDuty(to="pagerduty", connection="duty")]
     with caplog.at_level(logging.INFO):
         Alerts("daily", rules).tell("failed", context(), "no disk")
     assert "Told pagerduty 'duty': daily 2013-04-01 has failed" in caplog.text

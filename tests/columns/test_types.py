@@ -16,10 +16,10 @@ import pytest
 
 from arrow_types import COLUMNS, ROWS
 from conftest import ENCODING, MakeRun, sample
-from nocturne.columns.fitting import casts, check_columns, check_output
 from nocturne.columns.normal import normal_schema, packed
 from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.engine import cast_rows, encode
+from nocturne.fitting import casts, check_columns, check_output
 from nocturne.model.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.doubles import doubled
 from nocturne.records import Measure, Table

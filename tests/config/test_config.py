@@ -289,14 +289,26 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
     [
         (
             {"alerts": [{"to": "pigeon", "connection": "c"}]},
-            r"p\.yaml: alerts\.0\.to: got 'pigeon': .*'email', 'slack', 'pagerduty' or 'webhook'",
+            r"p\.yaml: alerts\.0\.to: got 'pigeon': .*'email', .*'slack'.* or 'webhook'",
         ),
         (
             {"alerts": [{"to": "slack", "connection": "c"}, {"to": "email", "connection": "c"}]},
-            r"alerts\.1: .*recipients are for email, which needs at least one",
+            r"alerts\.1\.recipients: missing; it has no default",
         ),
-        ({"alerts": [{"to": "slack", "connection": "c", "recipients": ["a"]}]}, "are for email"),
-        ({"alerts": [{"to": "slack", "connection": "c", "endpoint": "x"}]}, "is for webhook"),
+        (
+            {"alerts": [{"to": "email", "connection": "c", "recipients": []}]},
+            r"alerts\.0\.recipients: got \[\]: .* at least 1 item",
+        ),
+        (
+            {"alerts": [{"to": "slack", "connection": "c", "recipients": ["a"]}]},
+            r"p\.yaml: alerts\.0\.recipients: unknown key; expected one of connection, events, to; "
+            "recipients is for email",
+        ),
+        (
+            {"alerts": [{"to": "slack", "connection": "c", "endpoint": "x"}]},
+            r"alerts\.0\.endpoint: .*; endpoint is for webhook",
+        ),
+        ({"alerts": [{"connection": "c"}]}, r"p\.yaml: alerts\.0\.to: missing"),
         (
             {"alerts": [{"to": "slack", "connection": "c", "event": ["late"]}]},
             r"alerts\.0\.event: unknown key; .*did you mean 'events'\?",

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nocturne.columns.fitting import casts, check_columns
 from nocturne.columns.normal import normal
-from nocturne.columns.roles import Cast
 from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
+from nocturne.fitting import casts, check_columns
+from nocturne.fitting.roles import Cast
 from nocturne.model.encoding import Encoding, Feature, TensorSpec
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from conftest import ENCODING, sample
-from nocturne.engine import POST, REASON, score, settled, together
+from nocturne.engine import REASON, score, settled, together
 from nocturne.errors import ModelError
 from nocturne.model.encoding import Encoding, OutputSpec
 
@@ -70,10 +70,6 @@ def test_every_post_processing_of_one_output() -> None:
     )
     assert done["p"].type == pa.list_(pa.float32(), 3)
     assert done[REASON].null_count == 3
-
-
-def test_each_post_processing_is_tried_above() -> None:
-    assert set(POST) == {"none", "sigmoid", "softmax", "argmax", "top_k", "top_k_values"}
 
 
 @pytest.mark.parametrize(

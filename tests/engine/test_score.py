@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from conftest import ENCODING, Small, sample
-from nocturne.columns.fitting import check_columns
-from nocturne.engine import ENCODERS, POST, REASON, TorchModel, ahead, encode, load_torch, score
+from nocturne.encoders import ENCODERS
+from nocturne.engine import REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
+from nocturne.fitting import check_columns
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.model.post import POST
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:
@@ -45,20 +47,20 @@ def test_the_engine_gives_what_the_module_gives_by_hand() -> None:
 def test_null_and_nan_are_filled_then_scaled() -> None:
     spec = TensorSpec("n", "float32", "numeric", (Feature("v", fill=3.0, center=1.0, scale=2.0),))
     batch = pa.record_batch({"v": pa.array([1.0, None, float("nan"), 5.0])})
-    assert ENCODERS["numeric"](batch, spec).tolist() == [[0.0], [1.0], [1.0], [2.0]]
+    assert ENCODERS["numeric"].encode(batch, spec).tolist() == [[0.0], [1.0], [1.0], [2.0]]
 
 
 def test_large_integers_survive_an_integer_tensor_with_nulls() -> None:
     big = 2**53 + 1
     spec = TensorSpec("n", "int64", "numeric", (Feature("v", fill=-1),))
     batch = pa.record_batch({"v": pa.array([big, None])})
-    assert ENCODERS["numeric"](batch, spec).tolist() == [[big], [-1]]
+    assert ENCODERS["numeric"].encode(batch, spec).tolist() == [[big], [-1]]
 
 
 def test_unknown_and_null_categories_get_the_unknown_index() -> None:
     spec = TensorSpec("c", "int64", "category", (Feature("v", vocabulary=("p", "q"), unknown=9),))
     batch = pa.record_batch({"v": pa.array(["q", None, "zzz", "p"]).dictionary_encode()})
-    assert ENCODERS["category"](batch, spec).tolist() == [[1], [9], [9], [0]]
+    assert ENCODERS["category"].encode(batch, spec).tolist() == [[1], [9], [9], [0]]
 
 
 def test_lists_are_cut_and_padded() -> None:
@@ -66,7 +68,7 @@ def test_lists_are_cut_and_padded() -> None:
     values = [[1, 2, 3, 4], [], None, [5, None]]
     for type_ in (pa.list_(pa.int64()), pa.large_list(pa.int64())):
         batch = pa.record_batch({"v": pa.array(values, type_)})
-        assert ENCODERS["list"](batch, spec).tolist() == [
+        assert ENCODERS["list"].encode(batch, spec).tolist() == [
             [1, 2, 3],
             [0, 0, 0],
             [0, 0, 0],
@@ -77,7 +79,7 @@ def test_lists_are_cut_and_padded() -> None:
 def test_a_sliced_batch_encodes_as_its_own_rows() -> None:
     spec = TensorSpec("l", "int64", "list", (Feature("v", length=2),))
     batch = pa.record_batch({"v": pa.array([[9], [1, 2], [3]])}).slice(1)
-    assert ENCODERS["list"](batch, spec).tolist() == [[1, 2], [3, 0]]
+    assert ENCODERS["list"].encode(batch, spec).tolist() == [[1, 2], [3, 0]]
 
 
 class Raising(Small):
@@ -186,9 +188,9 @@ def test_types_that_would_wrap_or_truncate_are_refused(wanted: str, actual: pa.D
 def test_an_integer_that_a_float_can_not_hold_is_refused() -> None:
     spec = TensorSpec("frame", "frame", "frame", (Feature("v", type="float"),))
     good = pa.record_batch({"v": pa.array([1, None, 16777216])})
-    assert ENCODERS["frame"](good, spec).column("v").to_pylist() == [1.0, None, 16777216.0]
+    assert ENCODERS["frame"].encode(good, spec).column("v").to_pylist() == [1.0, None, 16777216.0]
     with pytest.raises(InputError, match="'v' is int64, the model wants float, and a value would"):
-        ENCODERS["frame"](pa.record_batch({"v": pa.array([16777217])}), spec)
+        ENCODERS["frame"].encode(pa.record_batch({"v": pa.array([16777217])}), spec)
 
 
 def test_predictions_that_are_not_finite_get_a_reason() -> None:
@@ -226,7 +228,7 @@ def test_an_empty_batch_gives_an_empty_batch() -> None:
 
 
 def test_sigmoid_reaches_its_limits_without_a_warning() -> None:
-    found = POST["sigmoid"](np.array([-1000.0, 0.0, 1000.0]), OutputSpec("p", "sigmoid"))
+    found = POST["sigmoid"].apply(np.array([-1000.0, 0.0, 1000.0]), 0, ())
     assert found.tolist() == [0.0, 0.5, 1.0]
 
 

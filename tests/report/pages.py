@@ -10,9 +10,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from nocturne.drift import METRICS
+from nocturne.report import html
+
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+
+def html_of(night: Any, *, location: str = "/data/scores", **more: Any) -> str:
+    """A night's report, as the pipeline makes it."""
+    given = (night.plan, night.judgement, night.profile, night.baseline, night.history)
+    return html(*given, metrics=METRICS, location=Path(location), **more)
 
 
 class Page(HTMLParser):

@@ -13,9 +13,8 @@ import pytest
 import vl_convert
 
 from nocturne.records import DriftResult, Finding, Partition, PublishedNight, Verdict
-from nocturne.report import html
 from report.conftest import Night
-from report.pages import BROWSER, Page, check_in_browser
+from report.pages import BROWSER, Page, check_in_browser, html_of
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -25,12 +24,7 @@ def said(reason: str) -> Finding:
 
 
 def page(night: Any, **more: Any) -> Page:
-    return Page(text_of(night, **more))
-
-
-def text_of(night: Any, *, location: str = "/data/scores", **more: Any) -> str:
-    told = night.plan, night.judgement, night.profile, night.baseline, night.history
-    return html(*told, location=Path(location), **more)
+    return Page(html_of(night, **more))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +114,7 @@ def test_without_earlier_days_the_report_says_so(night: Any) -> None:
 
 
 def test_the_page_loads_nothing(ordinary: Page, night: Any) -> None:
-    text = text_of(night)
+    text = html_of(night)
     assert ordinary.loads == []
     assert "default-src 'none'" in text
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
@@ -146,7 +140,7 @@ def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any)
         for i in range(120)
     ]
     counted = replace(night.profile, columns=profile)
-    text = text_of(Night(night.plan, judgement, counted, baseline, tuple(history)))
+    text = html_of(Night(night.plan, judgement, counted, baseline, tuple(history)))
     assert 1_200_000 < len(text.encode()) < 2_000_000
     assert len(re.findall(r"window\.vegaEmbed ?=", text)) == 1
     shown = Page(text)
@@ -159,7 +153,7 @@ def test_the_page_stays_small_whatever_the_values_are(night: Any) -> None:
     judgement = replace(night.judgement, findings=(said(huge),))
     plan = replace(night.plan, input_dir=huge)
     big = Night(plan, judgement, night.profile, night.baseline, ())
-    text = text_of(big, quarantine_examples=[{huge: huge}] * 50)
+    text = html_of(big, quarantine_examples=[{huge: huge}] * 50)
     assert len(text) < 2_000_000
 
 
@@ -169,7 +163,7 @@ def attacked(nights: Callable[..., Any]) -> Any:
     judged, base = night.judgement, night.baseline
     columns = {ATTACK if n == "temp" else n: c for n, c in night.profile.columns.items()}
     drift = tuple(
-        replace(f, column=ATTACK, psi=99.0) if f.column == "temp" else f
+        replace(f, column=ATTACK, metrics=f.metrics | {"psi": 99.0}) if f.column == "temp" else f
         for f in judged.drift.columns
     )
     expectation = replace(
@@ -210,7 +204,7 @@ def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any
 
 def test_a_script_block_can_not_be_ended_by_data(nights: Callable[..., Any]) -> None:
     night = attacked(nights)
-    text = text_of(night)
+    text = html_of(night)
     assert text.lower().count("<script") == text.lower().count("</script") == 2
     assert "<!--" not in text
 
@@ -221,7 +215,7 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
     nights: Callable[..., Any], tmp_path: Path, scheme: str
 ) -> None:
     night = attacked(nights)
-    text = text_of(night)
+    text = html_of(night)
     check_in_browser(text, tmp_path, scheme)
 
 

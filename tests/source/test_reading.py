@@ -24,13 +24,13 @@ from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
 from nocturne.cli.init.sample import take
 from nocturne.cli.init.table import inspect
-from nocturne.columns.fitting import casts, check_columns, check_output
 from nocturne.columns.normal import normal, normal_schema, packed
-from nocturne.columns.role_table import with_table
-from nocturne.columns.roles import TARGETS, Cast
 from nocturne.config.models import CASTS, Scoring
 from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
+from nocturne.fitting import casts, check_columns, check_output
+from nocturne.fitting.role_table import with_table
+from nocturne.fitting.roles import TARGETS, Cast
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.tuning import Night, pin
 from nocturne.records import Piece
@@ -262,7 +262,7 @@ def test_the_casts_that_the_yaml_takes_are_those_that_there_are() -> None:
 def test_the_page_shows_the_table_of_types_and_roles_as_it_is() -> None:
     page = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
     fresh = with_table(page)
-    assert page == fresh, "run `python -m nocturne.columns.role_table docs/pipeline.md` and commit"
+    assert page == fresh, "run `python -m nocturne.fitting.role_table docs/pipeline.md` and commit"
 
 
 _VIEWS = pa.list_view(pa.timestamp("ns"))

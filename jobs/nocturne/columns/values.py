@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.columns.normal import normal_type, plain_type
-from nocturne.model.encoding import is_text
+from nocturne.columns.types import is_text
 
 __all__ = [
     "BOOLEANS",

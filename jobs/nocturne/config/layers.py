@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from nocturne.config.alerts import CHANNELS
 from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
 from nocturne.errors import ConfigError, choices
 from nocturne.model.tracking import without_secret
 from nocturne.safe_yaml import load_yaml
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "project_sections"]
 
@@ -255,8 +259,7 @@ def _nested(key: str, value: Any) -> Tree:
 def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -> str:
     lines = []
     for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
+        key, said = _place(problem), _said(problem)
         origin = next(
             (
                 o
@@ -265,25 +268,53 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
             ),
             default,
         )
-        if problem["type"] == "extra_forbidden":
-            valid = _valid_keys(location[:-1])
-            near = difflib.get_close_matches(location[-1], valid, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            said = f"unknown key; expected one of {choices(valid, 30)}{hint}"
-        elif problem["type"] == "missing":
-            said = "missing; it has no default"
-        elif problem["type"] == UNSAID:
-            said = problem["msg"]
-        else:
-            given = without_secret(repr(problem["input"]))
-            said = f"got {given}: {problem['msg'].removeprefix('Value error, ')}"
         lines.append(f"{origin}: {key or 'pipeline'}: {said}")
     return "\n".join(lines)
 
 
-def _valid_keys(location: list[str]) -> list[str]:
-    model: Any = Pipeline
-    for part in location:
+def _place(problem: ErrorDetails) -> str:
+    """The dotted key that a problem is of."""
+    location = [str(part) for part in problem["loc"]]
+    if _channel(location):  # pydantic puts it behind the alert's number
+        del location[2]
+    if problem["type"].startswith("union_tag_"):
+        location.append(problem["ctx"]["discriminator"].strip("'"))
+    return ".".join(location)
+
+
+def _channel(location: Sequence[str]) -> str | None:
+    """The channel of the alert that a location is in."""
+    return location[2] if location[:1] == ["alerts"] and len(location) > 2 else None
+
+
+def _said(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return _unknown([str(part) for part in problem["loc"]])
+    if problem["type"] in ("missing", "union_tag_not_found"):
+        return "missing; it has no default"
+    if problem["type"] == UNSAID:
+        return problem["msg"]
+    if problem["type"] == "union_tag_invalid":
+        first, last = problem["ctx"]["expected_tags"].rsplit(", ", 1)
+        return f"got {problem['ctx']['tag']!r}: Input should be {first} or {last}"
+    given = without_secret(repr(problem["input"]))
+    return f"got {given}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _unknown(location: Sequence[str]) -> str:
+    key, channel = location[-1], _channel(location)
+    valid = _valid_keys(location[:-1])
+    near = difflib.get_close_matches(key, valid, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    for_others = [name for name, other in CHANNELS.items() if key in other.model_fields]
+    if channel and for_others:
+        hint = f"; {key} is for {choices(for_others)}"
+    return f"unknown key; expected one of {choices(valid, 30)}{hint}"
+
+
+def _valid_keys(location: Sequence[str]) -> list[str]:
+    model: Any = CHANNELS.get(_channel(location) or "", Pipeline)
+    for part in location[3:] if model is not Pipeline else location:
         fields = getattr(model, "model_fields", {})
         if part in fields:
             model = fields[part].annotation

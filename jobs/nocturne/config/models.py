@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
@@ -19,12 +17,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from nocturne.config.alerts import Alert
 from nocturne.config.partitions import determines, period
+from nocturne.config.section import Section
 
 __all__ = [
-    "Alert",
     "Drift",
-    "Event",
     "Gate",
     "Input",
     "Model",
@@ -45,7 +43,7 @@ PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f
 DEFAULT_POOL = "default_pool"
 """Airflow's own."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
-"""What ``input.cast`` may name, beside time zones: ``nocturne.columns.roles`` makes them."""
+"""What ``input.cast`` may name, beside time zones: ``nocturne.fitting.roles`` makes them."""
 UNSAID = "unsaid"
 """The type of an error whose value must not be said."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
@@ -56,10 +54,6 @@ _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))]
 """There is a day after it, which the schedule needs."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _is_zone(name: str) -> bool:
@@ -92,7 +86,7 @@ Settings = Annotated[dict[str, str], BeforeValidator(_text), AfterValidator(_no_
 """What Spark is told by name: text, and no secret."""
 
 
-class Registry(_Section):
+class Registry(Section):
     """Where models are registered."""
 
     tracking_uri: str | None = Field(
@@ -126,7 +120,7 @@ Names = Annotated[list[str], Field(min_length=1)]
 Scalar = bool | int | float | str
 
 
-class Model(_Section):
+class Model(Section):
     """Which registered model scores: by alias, by tags, or by version; and what it is given."""
 
     name: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/:.\s][^/:]*$")] = Field(
@@ -231,7 +225,7 @@ class Model(_Section):
         return self
 
 
-class Ready(_Section):
+class Ready(Section):
     """When a partition is complete. Every condition that is given must hold."""
 
     success_file: bool = Field(False, description="A file named _SUCCESS must be there.")
@@ -244,7 +238,7 @@ class Ready(_Section):
     )
 
 
-class Input(_Section):
+class Input(Section):
     """The table that is scored."""
 
     path: PathText = Field(description="Folder of the table; relative to the project.")
@@ -338,7 +332,7 @@ class Input(_Section):
         return value
 
 
-class Output(_Section):
+class Output(Section):
     """The table that is published."""
 
     path: PathText = Field(description="Folder of the scores; state lies beside it.")
@@ -365,7 +359,7 @@ class Output(_Section):
         return self
 
 
-class Scoring(_Section):
+class Scoring(Section):
     """How rows go through the model."""
 
     reader: Literal["pyarrow", "spark"] = Field(
@@ -402,7 +396,7 @@ class Scoring(_Section):
     split_mb: int = Field(256, ge=1, description="About how many MiB on disk a split holds.")
 
 
-class Quality(_Section):
+class Quality(Section):
     """When a night is good enough."""
 
     input_suite: PathText | None = Field(
@@ -436,20 +430,20 @@ class Quality(_Section):
     )
 
 
-class Span(_Section):
+class Span(Section):
     """Published nights of this pipeline, the first and the last partition."""
 
     first: str
     last: str
 
 
-class Weeks(_Section):
+class Weeks(Section):
     """The same weekday of so many past weeks, as far as it was published without drift."""
 
     weeks: int = Field(ge=2, le=53)
 
 
-class Drift(_Section):
+class Drift(Section):
     """What drift does."""
 
     baseline: Literal["model"] | Span | Weeks = Field(
@@ -479,7 +473,7 @@ class Drift(_Section):
     )
 
 
-class Schedule(_Section):
+class Schedule(Section):
     """When the DAG runs: at midnight (hourly partitions: at the hour), for what has just ended.
 
     There is no cron to set: it is the one schedule under which a scheduled run, a manual run
@@ -516,7 +510,7 @@ class Schedule(_Section):
         return value
 
 
-class Gate(_Section):
+class Gate(Section):
     """Who lets a held night pass, and until when: Airflow's task ``gate``."""
 
     deadline_hours: float = Field(
@@ -528,7 +522,7 @@ class Gate(_Section):
     )
 
 
-class Slo(_Section):
+class Slo(Section):
     """Until when a night must be published; later, an alert `late` is sent. One of the two.
 
     It is watched for scheduled runs only: a run by hand or a backfill has no such promise.
@@ -559,40 +553,7 @@ class Slo(_Section):
         return self
 
 
-Event = Literal["held", "failed", "late", "drift"]
-
-
-class Alert(_Section):
-    """Whom Airflow tells what; none of it in a backfill, which somebody is watching."""
-
-    to: Literal["email", "slack", "pagerduty", "webhook"] = Field(
-        description="email (SMTP), slack (an incoming webhook), pagerduty (Events API) or webhook "
-        "(the alert as JSON, by POST)."
-    )
-    connection: Annotated[str, StringConstraints(min_length=1)] = Field(
-        description="Id of the Airflow connection; it holds the address and the secret."
-    )
-    events: Annotated[list[Event], Field(min_length=1)] = Field(
-        list(get_args(Event)),
-        description="held: a night waits for a person; failed: a task gave up, or nobody answered; "
-        "late: not published in time (slo); drift: drift that pages, where drift.on_drift is warn.",
-    )
-    recipients: list[str] = Field([], description="email: who gets it.")
-    sender: str | None = Field(None, description="email: from whom; default: the connection's.")
-    endpoint: str = Field("", description="webhook: path after the connection's host.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Alert:
-        if (self.to == "email") != bool(self.recipients):
-            raise ValueError("recipients are for email, which needs at least one")
-        if self.sender is not None and self.to != "email":
-            raise ValueError("sender is for email")
-        if self.endpoint and self.to != "webhook":
-            raise ValueError("endpoint is for webhook")
-        return self
-
-
-class Spark(_Section):
+class Spark(Section):
     """Spark's own settings."""
 
     master: str = Field(
@@ -603,7 +564,7 @@ class Spark(_Section):
     conf: Settings = Field({}, description="Extra spark.* configuration.")
 
 
-class Pipeline(_Section):
+class Pipeline(Section):
     """One nightly scoring job."""
 
     name: Name = Field(description="Also the DAG's id.")

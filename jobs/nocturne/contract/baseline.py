@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.columns.normal import normal, plain_type
+from nocturne.columns.types import is_text
 from nocturne.contract.encodings import as_scored, median, require_columns
 from nocturne.drift import build_baseline, segment_values
+from nocturne.encoders import ENCODERS
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.model.encoding import Encoding
 from nocturne.profile import TableProfiler
 from nocturne.records import Baseline, Profile
 
@@ -155,16 +157,17 @@ def _center(column: pa.ChunkedArray) -> float | int:
 
 def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
     """Which columns can be profiled, and whether as numbers, as a night does it."""
-    encoders = {} if encoding is None else {f.column: t.encoder for t, f in encoding.features()}
+    features = () if encoding is None else encoding.features()
+    said = {feature.column: ENCODERS[tensor.encoder].kind for tensor, feature in features}
     kinds = {}
     for field in schema:
         type_ = plain_type(field.type)
         number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
         word = is_text(type_)
-        encoder = encoders.get(field.name, "frame")
-        if encoder == "numeric" or (encoder == "frame" and number):
+        kind = said.get(field.name)
+        if kind == "numeric" or (kind is None and number):
             kinds[field.name] = True
-        elif encoder == "category" or word or pa.types.is_boolean(type_):
+        elif kind == "category" or word or pa.types.is_boolean(type_):
             kinds[field.name] = False
     return kinds
 

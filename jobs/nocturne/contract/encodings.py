@@ -10,11 +10,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from nocturne.columns.fitting import casts, check_columns
 from nocturne.columns.normal import normal, plain_type
+from nocturne.columns.types import is_text
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec, is_text
+from nocturne.fitting import casts, check_columns
+from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = ["as_scored", "infer_encoding", "median", "require_columns", "tensors"]
 

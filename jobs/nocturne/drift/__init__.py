@@ -3,7 +3,7 @@
 from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
 from nocturne.drift.bins import segment_values
 from nocturne.drift.judge import in_segment, judge
-from nocturne.drift.metrics import METRICS, wasserstein
+from nocturne.drift.metrics import METRICS
 from nocturne.drift.threshold import day_of, ordinary_psi
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "judge",
     "ordinary_psi",
     "segment_values",
-    "wasserstein",
 ]

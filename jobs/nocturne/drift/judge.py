@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nocturne.drift.baseline import BASELINE_VERSION
 from nocturne.drift.bins import count_vector
-from nocturne.drift.metrics import METRICS, wasserstein
+from nocturne.drift.metrics import METRICS, Counts
+from nocturne.drift.positions import in_deviations
 from nocturne.drift.threshold import Reference, reference, threshold
 from nocturne.errors import ModelError, StateError, choices
 from nocturne.records import (
@@ -24,7 +21,6 @@ from nocturne.records import (
     Profile,
     SegmentDrift,
 )
-from nocturne.records.buckets import lower_bounds, rank
 
 __all__ = ["NO_BASELINE", "in_segment", "judge"]
 
@@ -34,9 +30,6 @@ NO_BASELINE = (
     "baseline.json, and register that version."
 )
 _SHOWN_VALUES = 10
-
-_FARTHEST = 1e300
-"""A distance from the centre that lies further out counts as this."""
 
 
 def judge(
@@ -195,58 +188,35 @@ def _feature(
             column=name,
         )
     counts = count_vector(column, trained.edges, trained.values)
-    psi = METRICS["psi"](against.counts, counts)
+    metrics = _metrics(column, trained, against, counts)
     limit = threshold(against, counts, floor, earlier)
     new = _new_values(column, trained)
     return FeatureDrift(
         column=name,
         kind=column.kind,
         is_output=is_output,
-        psi=psi,
-        js=METRICS["js"](against.counts, counts),
+        metrics=metrics,
         threshold=limit,
-        alarmed=psi > limit,
+        alarmed=metrics["psi"] > limit,
         null_rate=counts[-1] / column.rows,
         baseline_null_rate=against.counts[-1] / sum(against.counts),
         new_rate=sum(new.values()) / column.rows,
         new_values=tuple(new)[:_SHOWN_VALUES],
         counts=counts,
-        wasserstein=_moved(column, trained),
-        ks=METRICS["ks"](against.counts, counts) if column.kind == "numeric" else 0.0,
-        linf=METRICS["linf"](against.counts, counts),
     )
 
 
-def _moved(column: ColumnProfile, trained: ColumnBaseline) -> float:
-    """Wasserstein distance from the training data in its standard deviations, on fine buckets.
-
-    Both are taken around the centre, from the same places of the buckets: of values that are large
-    beside their deviation, nothing cancels, and what a bucket's width adds to one it adds to both.
-    """
-    if trained.profile is None or column.kind != "numeric":
-        return 0.0
-    one, other = trained.profile.counts, column.counts
-    if len(one) < 2 or not other:
-        return 0.0
-    ids = np.array(sorted({*map(int, one), *map(int, other)}), dtype=np.int64)
-    ids = ids[np.argsort(rank(ids))]
-    then, now = (np.array([found.get(str(i), 0) for i in ids.tolist()]) for found in (one, other))
-    places = _places(ids, [trained.profile, column])
-    places = places / (np.abs(places).max() or 1.0)  # squares would overflow
-    deviation = math.sqrt(np.cov(places, fweights=then, ddof=0))
-    return wasserstein(then, now, places) / deviation if deviation > 0 else 0.0
-
-
-def _places(ids: NDArray[np.int64], sides: Sequence[ColumnProfile]) -> NDArray[np.float64]:
-    """Where the rows of each bucket [n] are taken to lie, less the centre.
-
-    Not beyond the least and the greatest value of all: the outermost buckets have no end.
-    """
-    least = min((s.minimum - s.center for s in sides if s.minimum is not None), default=-_FARTHEST)
-    most = max((s.maximum - s.center for s in sides if s.maximum is not None), default=_FARTHEST)
-    ends = float(max(least, -_FARTHEST)), float(min(most, _FARTHEST))
-    low, high = (np.clip(lower_bounds(rank(ids) + end, 0.0), *ends) for end in (0, 1))
-    return np.asarray(low / 2 + high / 2)
+def _metrics(
+    column: ColumnProfile, trained: ColumnBaseline, against: Reference, counts: Counts
+) -> dict[str, float]:
+    """Every metric by name; 0 where it is not for such a column, or has no positions to go by."""
+    bins: tuple[Counts, ...] = (against.counts, counts)
+    found = {}
+    for name, metric in METRICS.items():
+        fits = column.kind in metric.kinds
+        given = bins if not metric.positions else in_deviations(column, trained) if fits else None
+        found[name] = metric.measure(*given) if fits and given is not None else 0.0
+    return found
 
 
 def _new_values(column: ColumnProfile, reference: ColumnBaseline) -> dict[str, int]:

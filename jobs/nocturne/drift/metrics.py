@@ -1,22 +1,25 @@
-"""How far two count vectors are apart: one function a metric, by name in ``METRICS``.
+"""How far two count vectors are apart: ``METRICS``, an entry a metric. To add one, add its entry.
 
 Every metric takes two vectors of counts in the same bins, baseline first, and compares
-their proportions. A p-value is not among them: at a million rows it can be tiny for two
-samples of one distribution; it says how many rows there were, not how much they moved.
+their proportions; one that needs to know where the bins lie takes their positions too. A
+p-value is not among them: at a million rows it can be tiny for two samples of one
+distribution; it says how many rows there were, not how much they moved.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.errors import StateError
+from nocturne.records import MetricText
 
-__all__ = ["METRICS", "Counts", "js", "ks", "linf", "psi", "psi_rows", "wasserstein"]
+__all__ = ["METRICS", "Counts", "Metric", "psi_rows"]
 
 Vector = NDArray[np.float64]
 Counts = Sequence[float] | NDArray[np.int64] | NDArray[np.float64]
@@ -40,7 +43,7 @@ def _proportions(baseline: Counts, current: Counts) -> tuple[Vector, Vector]:
     return p / p.sum(), q / q.sum()
 
 
-def psi(baseline: Counts, current: Counts) -> float:
+def _psi(baseline: Counts, current: Counts) -> float:
     """Population stability index: sum of (q - p) ln(q / p), 0 for equal proportions."""
     _proportions(baseline, current)  # refuses what can't be compared
     return float(psi_rows(np.asarray(baseline)[None], np.asarray(current)[None])[0])
@@ -52,7 +55,7 @@ def psi_rows(baselines: NDArray[Any], currents: NDArray[Any]) -> Vector:
     return np.asarray(((q - p) * np.log(q / p)).sum(axis=1))
 
 
-def js(baseline: Counts, current: Counts) -> float:
+def _js(baseline: Counts, current: Counts) -> float:
     """Jensen-Shannon distance with logarithms to base 2: from 0 to 1 (disjoint)."""
     p, q = _proportions(baseline, current)
     mean = (p + q) / 2
@@ -65,19 +68,19 @@ def js(baseline: Counts, current: Counts) -> float:
     return math.sqrt(max(divergence, 0.0))
 
 
-def ks(baseline: Counts, current: Counts) -> float:
+def _ks(baseline: Counts, current: Counts) -> float:
     """Kolmogorov-Smirnov statistic over the bins, in their order: a lower bound of the exact."""
     p, q = _proportions(baseline, current)
     return float(np.abs(np.cumsum(q - p)).max())
 
 
-def linf(baseline: Counts, current: Counts) -> float:
+def _linf(baseline: Counts, current: Counts) -> float:
     """The largest difference of a single proportion."""
     p, q = _proportions(baseline, current)
     return float(np.abs(q - p).max())
 
 
-def wasserstein(baseline: Counts, current: Counts, positions: Counts) -> float:
+def _wasserstein(baseline: Counts, current: Counts, positions: Counts) -> float:
     """First Wasserstein distance of two sets of counts at ``positions`` [n], which increase.
 
     The area between the two cumulative proportions, in the positions' unit.
@@ -87,9 +90,54 @@ def wasserstein(baseline: Counts, current: Counts, positions: Counts) -> float:
     return float((away * np.diff(np.asarray(positions, dtype=np.float64))).sum())
 
 
-METRICS: dict[str, Callable[[Counts, Counts], float]] = {
-    "psi": psi,
-    "js": js,
-    "ks": ks,
-    "linf": linf,
+@dataclass(frozen=True, kw_only=True)
+class Metric(MetricText):
+    """A metric: its function, and what its number is.
+
+    Args:
+        measure: counts of the baseline and of the night in the same bins -> the metric.
+        positions: the bins are fine ones, and ``measure`` takes their positions [n] as well, in
+            standard deviations of the baseline. Of numeric columns only; it is 0 for a constant
+            baseline, which has none.
+    """
+
+    measure: Callable[..., float]
+    positions: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "psi": Metric(
+        label="PSI",
+        meaning="population stability index: 0 for equal proportions; what alarms",
+        measure=_psi,
+        shown=True,
+        monitored=True,
+    ),
+    "js": Metric(
+        label="JS distance",
+        meaning="Jensen-Shannon distance, from 0 to 1 (no value in common)",
+        measure=_js,
+        shown=True,
+    ),
+    "ks": Metric(
+        label="KS statistic",
+        meaning="largest difference of the cumulative proportions; needs an order",
+        kinds=("numeric",),
+        measure=_ks,
+    ),
+    "linf": Metric(
+        label="L-infinity",
+        meaning="largest difference of the proportion of a single bin",
+        measure=_linf,
+    ),
+    "wasserstein": Metric(
+        label="Moved",
+        meaning="first Wasserstein distance: how far the values moved in the mean",
+        unit="s.d.",
+        kinds=("numeric",),
+        measure=_wasserstein,
+        positions=True,
+        shown=True,
+        monitored=True,
+    ),
 }

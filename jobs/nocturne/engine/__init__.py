@@ -18,21 +18,18 @@
 from nocturne.engine.ahead import ahead
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
-from nocturne.engine.encode import ENCODERS, encode
+from nocturne.engine.encode import encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
 from nocturne.engine.outputs import REASON, Named, named, predictions, together
-from nocturne.engine.post import POST
 from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
 from nocturne.engine.settle import required, settled
 from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
-    "ENCODERS",
     "KERNELS",
-    "POST",
     "PRECISIONS",
     "REASON",
     "SAMPLE_ROWS",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nocturne.engine.convert import convert
 from nocturne.engine.model import Array
-from nocturne.engine.post import POST, VECTOR
 from nocturne.errors import ModelError
 from nocturne.model.encoding import OutputSpec
+from nocturne.model.post import POST
 from nocturne.records import strange as strange_reason
 
 __all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]
@@ -34,14 +34,14 @@ def checked(values: Array, output: OutputSpec, count: int) -> Array:
     Raises:
         ModelError: the shape is not what the spec says.
     """
-    flat = values
-    if output.post not in VECTOR and not output.length and values.ndim == 2:
+    post, flat = POST[output.post], values
+    if not post.classes and not output.length and values.ndim == 2:
         flat = values[:, 0] if values.shape[1] == 1 else values
     if output.length and values.ndim == 1 and values.dtype == object:
         flat = stacked(values, output.length)
     _check_shape(flat, output, count)
-    done = POST[output.post](flat, output)
-    if output.post in ("argmax", "top_k") and np.issubdtype(flat.dtype, np.floating):
+    done = post.apply(flat, output.length, output.labels)
+    if post.gives == "class" and np.issubdtype(flat.dtype, np.floating):
         lost = np.isnan(flat).any(axis=1)
         if lost.any():
             done = np.array(done, dtype=object)
@@ -61,9 +61,10 @@ def stacked(values: Array, length: int) -> Array:
 
 
 def _check_shape(values: Array, output: OutputSpec, count: int) -> None:
-    if output.post in VECTOR:
-        least = output.length if output.post.startswith("top_k") else 1
-        exact = output.length if output.post == "softmax" else len(output.labels) or None
+    post = POST[output.post]
+    if post.classes:
+        least = output.length if post.length == "needed" else 1
+        exact = output.length if post.classes == "all" else len(output.labels) or None
         fits = (
             values.ndim == 2
             and len(values) == count

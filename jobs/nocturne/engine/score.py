@@ -9,7 +9,6 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.columns.roles import Cast
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons
 from nocturne.engine.encode import Encoded, encode, rows
@@ -18,6 +17,7 @@ from nocturne.engine.model import Model, Raw
 from nocturne.engine.outputs import REASON, Named, cut, named, predictions, together
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
+from nocturne.fitting.roles import Cast
 from nocturne.model.encoding import Encoding
 
 __all__ = ["REASON", "score", "score_cast"]
@@ -91,7 +91,7 @@ def score_cast(
     micro_batch: int = 1024,
     once: bool = False,
 ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
-    """``score`` of batches whose columns are cast first (``nocturne.columns.fitting.casts``).
+    """``score`` of batches whose columns are cast first (``nocturne.fitting.casts``).
 
     Yields each batch as it was read, as the model saw it, and its predictions, in order. A value
     that can't be cast is the reason why its row has none.

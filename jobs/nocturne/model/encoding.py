@@ -1,28 +1,12 @@
 """The encoding spec: which columns become which tensors. It is data, logged with the model.
 
 A *tensor* has a name (the order is the order of the model's arguments), a dtype, an
-encoder, and the features that fill it, one column of the tensor each:
-
-    numeric   null and NaN become ``fill``, then (x - center) / scale; without a fill (None)
-              they stay NaN, and of integers they have no value: such a row is not scored
-    category  position in ``vocabulary``; anything else, and null, becomes ``unknown``
-    list      one feature; ``length`` items a row, cut or padded with ``pad``; without one
-              (None) a row whose list has not that many is not scored
-    text      words as they are; null is None, and of ``str`` it has no value, as of integers
-    mask      one feature, a list too: 1 where ``list`` has an item, 0 where it has padding
-    frame     the columns as they are, cast to ``type``: what a pyfunc model takes. Without a
-              tensor's name (""), they go by position
+encoder (``nocturne.encoders``), and the features that fill it, one column of the tensor each.
 
 Beside them a pyfunc model may be given ``params``, the same ones with every row.
 
 The *outputs* are the prediction columns, each made from one of the model's outputs by a
-post-processing:
-
-    none, sigmoid   value by value; with ``length``, a vector of so many values
-    softmax         over the classes: a vector of ``length`` probabilities
-    argmax          the index of the largest of the classes, or its name in ``labels``
-    top_k           the ``length`` largest classes, best first: indices, or names in ``labels``
-    top_k_values    their softmax probabilities, in the same order
+post-processing (``nocturne.model.post``).
 
 A pyfunc model's signature may leave the name and the type of an output open; a trial fixes them.
 """
@@ -33,11 +17,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pyarrow as pa
 
+from nocturne.encoders import ENCODERS
+from nocturne.encoders.spec import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
 from nocturne.errors import ConfigError, ModelError, choices
+from nocturne.model.post import POST
 from nocturne.records import dump, load
 
 __all__ = [
@@ -47,12 +34,12 @@ __all__ = [
     "OUTPUT_TYPES",
     "OUTPUT_WORDS",
     "WHOLE",
+    "Dtype",
     "Encoding",
     "Feature",
     "OutputSpec",
     "OutputType",
     "TensorSpec",
-    "is_text",
     "named_outputs",
     "output_of",
     "with_nulls",
@@ -61,40 +48,6 @@ __all__ = [
 ENCODING_FILE = "encoding.json"
 MODEL_VERSION = "model_version"
 """The published column that says which version of the model scored a row."""
-
-Dtype = Literal[
-    "float32",
-    "float64",
-    "int64",
-    "int32",
-    "int16",
-    "int8",
-    "uint64",
-    "uint32",
-    "uint16",
-    "uint8",
-    "bool",
-    "str",
-    "object",
-    "frame",
-]
-
-WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
-"""Of tensors' dtypes those without a value for what is missing."""
-
-FRAME_TYPES: dict[str, pa.DataType] = {
-    "boolean": pa.bool_(),
-    "integer": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "datetime": pa.timestamp("ns"),
-}
-"""Arrow types of the names that an MLflow signature uses."""
-
-FRAME_TYPES |= {f"array of {name}": pa.list_(type_) for name, type_ in FRAME_TYPES.items()}
 
 OutputType = Literal[
     "float32",
@@ -141,38 +94,8 @@ _TYPE = re.compile(r"(?P<word>\w+)(\[(?P<length>[1-9]\d{0,5})\])?")
 
 
 @dataclass(frozen=True)
-class Feature:
-    """One input column and how its values are encoded."""
-
-    column: str
-    fill: float | None = 0.0
-    center: float = 0.0
-    scale: float = 1.0
-    vocabulary: tuple[str | int, ...] = ()
-    unknown: int = 0
-    length: int = 0
-    pad: float | None = 0.0
-    type: str = ""
-    required: bool = True
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One argument of the model: [rows, features], or [rows, length] for a list.
-
-    ``shape``, where it is given, is what a row is made: (28, 28), or () for [rows].
-    """
-
-    name: str
-    dtype: Dtype
-    encoder: Literal["numeric", "category", "list", "mask", "text", "frame"]
-    features: tuple[Feature, ...]
-    shape: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
 class OutputSpec:
-    """One prediction column: its name, its post-processing, its Arrow type.
+    """One prediction column: its name, its post-processing (of ``POST``), its Arrow type.
 
     ``source`` is the model's output that it is made from: a name, or a position as text.
     Empty: the output of the same name if the model names its outputs, else the one at the
@@ -181,7 +104,7 @@ class OutputSpec:
     """
 
     name: str
-    post: Literal["none", "sigmoid", "softmax", "argmax", "top_k", "top_k_values"] = "none"
+    post: str = "none"
     type: OutputType = "float32"
     source: str = ""
     length: int = 0
@@ -207,20 +130,21 @@ class OutputSpec:
 
     def problem(self) -> str:
         """What contradicts itself in this spec, in words; empty if nothing does."""
-        vector = self.post in ("softmax", "top_k", "top_k_values")
-        classes = self.post in ("argmax", "top_k")
-        if vector and self.length < 1:
-            return f"{self.post} needs a length of at least 1"
-        if self.post == "argmax" and self.length:
-            return "argmax gives one value a row, so it takes no length"
-        if self.labels and not classes:
-            return f"labels belong to argmax or top_k, not to {self.post}"
-        if classes and self.type != ("string" if self.labels else "int64"):
-            wanted = "string, the labels'" if self.labels else "int64, an index"
-            return f"{self.post} has the type {self.type}, expected {wanted}"
-        if not classes and self.post != "none" and self.type not in ("float32", "float64"):
-            return f"{self.post} has the type {self.type}, expected float32 or float64"
-        return ""
+        return POST[self.post].problem(self.post, self.type, self.length, self.labels)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks its post-processing."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_known, handler(source))
+
+
+def _known(output: OutputSpec) -> OutputSpec:
+    """Raises: ValueError where there is no such post-processing."""
+    if output.post not in POST:
+        raise ValueError(f"post: got {output.post!r}, expected {choices(POST)}")
+    return output
 
 
 @dataclass(frozen=True)
@@ -282,19 +206,9 @@ class Encoding:
             encoding = load(Encoding, text, source)
         except Exception as error:
             raise ModelError(f"the model's encoding spec can't be read: {error}") from None
-        for tensor, feature in encoding.features():
-            if tensor.encoder == "category" and not feature.vocabulary:
-                raise ModelError(
-                    f"{source}: input {tensor.name!r}, column {feature.column!r}: a category "
-                    "needs a vocabulary; log the model again with one"
-                )
-            if tensor.encoder in ("list", "mask") and (
-                feature.length < 1 or len(tensor.features) != 1
-            ):
-                raise ModelError(
-                    f"{source}: input {tensor.name!r}: a {tensor.encoder} tensor takes one feature "
-                    "with a length of at least 1"
-                )
+        for tensor in encoding.inputs:
+            if problem := ENCODERS[tensor.encoder].problem(tensor):
+                raise ModelError(f"{source}: input {tensor.name!r}: {problem}")
         for output in encoding.outputs:
             if problem := output.problem():
                 raise ModelError(f"{source}: output {output.name!r}: {problem}")
@@ -340,8 +254,3 @@ def with_nulls(
         )
     may = names[1:] if nullable is None else nullable
     return tuple(replace(output, nullable=output.name in may) for output in outputs)
-
-
-def is_text(type_: pa.DataType) -> bool:
-    """Whether it is a string of either width."""
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from nocturne import plan, table
 from nocturne.columns.normal import plain_type
-from nocturne.columns.roles import zone_of
+from nocturne.columns.types import zone_of
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model.encoding import Encoding

@@ -9,11 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from nocturne import profile, quality
-from nocturne.columns.fitting import output_schema
 from nocturne.columns.normal import normal_schema, packed, plain_type
+from nocturne.columns.types import is_text
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, InputError, choices
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.fitting import output_schema
+from nocturne.model.encoding import Encoding
 from nocturne.records import Measure, Table
 from nocturne.source.protocol import Seen
 

@@ -91,6 +91,7 @@ def judge(
                 found.profile,
                 found.baseline,
                 found.earlier,
+                metrics=drift.METRICS,
                 location=table.table_of(run).location,
                 quarantine_reasons=_reasons(found.results),
                 quarantine_examples=_examples(run, found.results),

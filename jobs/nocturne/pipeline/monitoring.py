@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nocturne import report
+from nocturne import drift, report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.places import Places
@@ -19,7 +19,12 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
     try:
         state = Places.of(loaded).state.partition(manifest.partition)
         night = PublishedNight(manifest, state.judgement(manifest))
-        report.watch(night, lambda: published_nights(loaded), **logged_to(loaded))
+        report.watch(
+            night,
+            lambda: published_nights(loaded),
+            metrics=drift.METRICS,
+            **logged_to(loaded),
+        )
     except Exception as error:
         print(
             f"nocturne: {manifest.partition.key} is not in the monitoring run yet: "

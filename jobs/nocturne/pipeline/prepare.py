@@ -12,6 +12,7 @@ from nocturne import drift, plan, table
 from nocturne.columns.normal import packed
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
+from nocturne.encoders import ENCODERS
 from nocturne.errors import (
     ConfigError,
     PartitionMissing,
@@ -414,7 +415,6 @@ def _not_as_it_was(name: str, partition: Partition, current: Manifest | None) ->
 
 
 _WORDS = ("string", "bool", "boolean")
-_UNCOUNTED = ("binary", "datetime")
 _COUNTED = ("float32", "float64", "int64", *_WORDS)
 """Of outputs."""
 
@@ -426,10 +426,8 @@ def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float |
     """
     found: dict[str, float | int | None] = {}
     for tensor, feature in encoding.features():
-        listed = tensor.encoder in ("list", "mask") or feature.type.startswith("array")
-        if not listed and feature.type not in _UNCOUNTED:
-            word = tensor.encoder in ("category", "text") or feature.type in _WORDS
-            found[feature.column] = None if word else 0.0
+        if kind := ENCODERS[tensor.encoder].profiled(feature):
+            found[feature.column] = None if kind == "category" else 0.0
     for output in (o for o in encoding.outputs if not o.length and o.type in _COUNTED):
         found[output.name] = None if output.type in _WORDS else 0.0
     for name, column in (baseline.columns if baseline else {}).items():

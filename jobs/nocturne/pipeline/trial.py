@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 
 from nocturne import errors
 from nocturne.columns.normal import plain
+from nocturne.columns.types import is_text
 from nocturne.config import Loaded, Pipeline
 from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.host.machine import is_local
-from nocturne.model.encoding import MODEL_VERSION, Encoding, OutputSpec, is_text, with_nulls
+from nocturne.model.encoding import MODEL_VERSION, Encoding, OutputSpec, with_nulls
 from nocturne.model.registry import Resolved
 from nocturne.pipeline.scoring import application
 from nocturne.pipeline.tuning import Night, device_of, sample

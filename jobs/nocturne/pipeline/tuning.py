@@ -23,9 +23,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from nocturne.columns.fitting import casts
 from nocturne.config import Scoring
 from nocturne.errors import ModelError, StateError
+from nocturne.fitting import casts
 from nocturne.model.encoding import Encoding
 from nocturne.records import ModelRef, Pinned, SplitResult, Tuning
 from nocturne.source.path_columns import of_file

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nocturne.columns.normal import plain, plain_type
+from nocturne.columns.types import is_text
 from nocturne.columns.values import missing, pythons
-from nocturne.model.encoding import is_text
 from nocturne.profile.conditions import matches
 from nocturne.records import Measured
 

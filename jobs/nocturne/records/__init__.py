@@ -1,7 +1,15 @@
 """What the rooms hand each other: frozen dataclasses, stored as JSON that a person can open."""
 
 from nocturne.records.codec import STATE_FORMAT, Format, Stored, damaged, dump, load
-from nocturne.records.drift import Baseline, ColumnBaseline, DriftResult, FeatureDrift, SegmentDrift
+from nocturne.records.drift import (
+    Baseline,
+    ColumnBaseline,
+    DriftResult,
+    FeatureDrift,
+    MetricText,
+    SegmentDrift,
+    from_flat,
+)
 from nocturne.records.findings import Finding, Verdict, verdict_of
 from nocturne.records.manifest import (
     Accepted,
@@ -65,6 +73,7 @@ __all__ = [
     "Manifest",
     "Measure",
     "Measured",
+    "MetricText",
     "ModelRef",
     "OutputFile",
     "Partition",
@@ -89,6 +98,7 @@ __all__ = [
     "condition_columns",
     "damaged",
     "dump",
+    "from_flat",
     "load",
     "mean_away",
     "mean_of_both",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from nocturne.errors import choices
 from nocturne.records.profile import ColumnProfile, Kind
 
-__all__ = ["Baseline", "ColumnBaseline", "DriftResult", "FeatureDrift", "SegmentDrift"]
+__all__ = [
+    "Baseline",
+    "ColumnBaseline",
+    "DriftResult",
+    "FeatureDrift",
+    "MetricText",
+    "SegmentDrift",
+    "from_flat",
+]
 
 
 @dataclass(frozen=True)
@@ -48,18 +58,42 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class FeatureDrift:
-    """One column against its baseline. Rates are fractions of rows; ``js`` is a distance.
+class MetricText:
+    """What a number of ``FeatureDrift.metrics`` is: for those who show it.
 
-    ``wasserstein`` is in standard deviations of the baseline; 0 if that has none (a constant), and
-    for a category, as is ``ks``, which needs an order.
+    Args:
+        label: what reports call it, without its unit.
+        meaning: what it says, in a line.
+        unit: of its values; "" where they are plain numbers.
+        kinds: of columns; it is 0 for the others.
+        shown: whether it has a column in the tables of the report and of the page.
+        monitored: whether the monitoring run of MLflow has it, beside each night's own run.
+    """
+
+    label: str
+    meaning: str
+    unit: str = ""
+    kinds: tuple[Kind, ...] = ("numeric", "category")
+    shown: bool = False
+    monitored: bool = False
+
+    @property
+    def heading(self) -> str:
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """One column against its baseline. Rates are fractions of rows.
+
+    ``metrics``: by name (``nocturne.drift.METRICS``), 0 for a kind of column that a metric is not
+    for. A night that was judged before a metric was there lacks it. ``psi`` is what alarms.
     """
 
     column: str
     kind: Kind
     is_output: bool
-    psi: float
-    js: float
+    metrics: dict[str, float]
     threshold: float
     alarmed: bool
     null_rate: float
@@ -67,14 +101,39 @@ class FeatureDrift:
     new_rate: float
     new_values: tuple[str, ...]
     counts: tuple[int, ...]
-    wasserstein: float = 0.0
-    ks: float = 0.0
-    linf: float = 0.0
+
+    @property
+    def psi(self) -> float:
+        return self.metrics["psi"]
 
     @property
     def excess(self) -> float:
         """PSI over threshold; a floor of 0 on equal, endless samples leaves no threshold."""
         return self.psi / self.threshold if self.threshold else float(self.psi > 0)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks it whole."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_with_psi, handler(source))
+
+
+def _with_psi(feature: FeatureDrift) -> FeatureDrift:
+    """Raises: ValueError where there is no PSI, by which columns are ordered."""
+    if "psi" not in feature.metrics:
+        raise ValueError(f"metrics: got {choices(feature.metrics)}, expected psi too")
+    return feature
+
+
+_FLAT = ("psi", "js", "wasserstein", "ks", "linf")
+"""The metrics that had a field each."""
+
+
+def from_flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a ``FeatureDrift`` whose metrics had a field each, with ``metrics`` by name."""
+    kept = {name: value for name, value in fields.items() if name not in _FLAT}
+    return kept | {"metrics": {name: fields[name] for name in _FLAT if name in fields}}
 
 
 @dataclass(frozen=True)

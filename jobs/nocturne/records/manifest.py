@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from nocturne.records.codec import Stored
-from nocturne.records.drift import DriftResult
+from nocturne.records.drift import DriftResult, from_flat
 from nocturne.records.findings import Finding, Verdict, verdict_of
 from nocturne.records.plan import ModelRef, Partition
 from nocturne.records.quality import QualityResult
@@ -58,10 +58,23 @@ def _alarmed(columns: Any) -> list[str]:
     return [column["column"] for column in columns if column["alarmed"]]
 
 
+def _by_name(drift: Fields) -> Fields:
+    """Metrics of columns and of segments' columns, which had a field each, by name."""
+    segments = [
+        segment | {"columns": [from_flat(column) for column in segment["columns"]]}
+        for segment in drift.get("segments", ())
+    ]
+    columns = [from_flat(column) for column in drift["columns"]]
+    return drift | {"columns": columns, "segments": segments}
+
+
 def _judgement_1(fields: Fields) -> Fields:
-    """Reasons become findings; the profile has a file of its own, which lay beside it already."""
+    """Reasons become findings, metrics go by name; the profile has a file of its own, which lay
+    beside it already.
+    """
     fields = {"quality_verdict": "ok", "drift_verdict": "ok", **fields}
     fields["findings"] = _findings(fields, _alarmed(fields["drift"]["columns"]))
+    fields["drift"] = _by_name(fields["drift"])
     docs = fields["quality"].get("data_docs")
     if docs:
         _, name, inside = docs.rpartition("data_docs/")

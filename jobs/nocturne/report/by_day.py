@@ -32,7 +32,8 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
         {
             "d": day.key,
             "f": names[drift.column],
-            "r": short(drift.psi / drift.threshold if drift.threshold else 0.0),
+            "r": short(drift.excess),
+            "a": drift.alarmed,
             "p": short(drift.psi),
             "t": short(drift.threshold),
         }
@@ -61,7 +62,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
                 "encoding": {"color": {**color, "legend": None}},
             },
             {
-                "transform": [{"filter": "datum.r > 1"}],
+                "transform": [{"filter": "datum.a"}],
                 "mark": {"type": "point", "style": "alarm", "size": 10},
             },
         ],

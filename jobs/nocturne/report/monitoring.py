@@ -12,12 +12,13 @@ and that of another model which still has the night.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.model.tracking import connect, experiment_id, reachable
-from nocturne.records import PublishedNight
-from nocturne.report.night import metric_name, step_of
+from nocturne.records import MetricText, PublishedNight
+from nocturne.report.night import DRIFT_RATES, metric_name, step_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,12 +29,15 @@ __all__ = ["night_points", "watch"]
 
 _BATCH, _TAGS = 900, 90  # of the thousand points or hundred tags that MLflow takes at once
 _NAMES = ("nocturne.monitoring", "nocturne.model", "nocturne.model_version")
+_Put = Callable[[str, Sequence[PublishedNight]], None]
+"""Puts nights into the run of an id."""
 
 
 def watch(
     night: PublishedNight,
     published: Callable[[], Iterable[PublishedNight]],
     *,
+    metrics: Mapping[str, MetricText],
     tracking_uri: str,
     experiment: str,
 ) -> str:
@@ -43,6 +47,7 @@ def watch(
         night: the one that was published.
         published: gives the nights in force of all partitions; asked only if the run has to
             be made anew.
+        metrics: what the numbers of a column's drift are; those that are ``monitored`` are put.
 
     Raises:
         RegistryUnavailable: the MLflow server did not answer.
@@ -60,17 +65,20 @@ def watch(
         def nights() -> list[PublishedNight]:
             return [night, *published()]
 
+        put = partial(_put, client, [name for name, m in metrics.items() if m.monitored])
         mine = of.pop(_identity(night))
-        run_id = _added(client, mine, night) or _remade(
-            client, where, _identity(night), mine, nights
+        run_id = _added(client, mine, night, put) or _remade(
+            client, where, _identity(night), mine, nights, put
         )
         for model, theirs in of.items():
             if any(_tag(night) in run.data.tags for run in theirs):
-                _remade(client, where, model, theirs, nights)
+                _remade(client, where, model, theirs, nights, put)
         return run_id
 
 
-def _added(client: MlflowClient, found: Sequence[MlflowRun], night: PublishedNight) -> str | None:
+def _added(
+    client: MlflowClient, found: Sequence[MlflowRun], night: PublishedNight, put: _Put
+) -> str | None:
     """The run that has the night; None if it has to be made anew."""
     if len(found) != 1 or found[0].info.status != "FINISHED":
         return None
@@ -78,7 +86,7 @@ def _added(client: MlflowClient, found: Sequence[MlflowRun], night: PublishedNig
     there = found[0].data.tags.get(tag)
     if there is None:
         client.set_tag(run_id, tag, "begun")
-        _add(client, run_id, [night])
+        put(run_id, [night])
     return run_id if there in (None, night.manifest.id) else None
 
 
@@ -98,6 +106,7 @@ def _remade(
     model: tuple[str, ...],
     old: Iterable[MlflowRun],
     nights: Callable[[], Iterable[PublishedNight]],
+    put: _Put,
 ) -> str:
     """One run of a model's nights in the place of the ``old`` ones."""
     name, tags = f"monitoring {model[1]} version {model[2]}", dict(zip(_NAMES, model, strict=True))
@@ -105,17 +114,19 @@ def _remade(
     made = str(client.create_run(where, tags=tags, run_name=name).info.run_id)
     by_key = {night.key: night for night in nights()}
     belong = [night for night in by_key.values() if _identity(night) == model]
-    _add(client, made, belong)
+    put(made, belong)
     client.set_terminated(made, "FINISHED")
     for gone in [run.info.run_id for run in old] + [made] * (not belong):
         client.delete_run(gone)
     return made
 
 
-def _add(client: MlflowClient, run_id: str, nights: Sequence[PublishedNight]) -> None:
+def _put(
+    client: MlflowClient, metrics: Collection[str], run_id: str, nights: Sequence[PublishedNight]
+) -> None:
     from mlflow.entities import RunTag
 
-    points = [point for night in nights for point in night_points(night)]
+    points = [point for night in nights for point in night_points(night, metrics)]
     for first in range(0, len(points), _BATCH):
         client.log_batch(run_id, metrics=points[first : first + _BATCH])
     tags = [
@@ -125,8 +136,8 @@ def _add(client: MlflowClient, run_id: str, nights: Sequence[PublishedNight]) ->
         client.log_batch(run_id, tags=tags[first : first + _TAGS])
 
 
-def night_points(night: PublishedNight) -> list[Metric]:
-    """Every number of the night, as points of the monitoring run."""
+def night_points(night: PublishedNight, metrics: Collection[str]) -> list[Metric]:
+    """Every number of the night, as points of the monitoring run; of drift the ``metrics``."""
     from mlflow.entities import Metric
 
     manifest, drift = night.manifest, night.judgement.drift
@@ -138,8 +149,9 @@ def night_points(night: PublishedNight) -> list[Metric]:
         "columns_drifted": len(drift.alarmed),
     }
     for feature in drift.columns:
-        for kind in ("psi", "threshold", "wasserstein", "null_rate", "new_rate"):
-            values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
+        measured = {name: v for name, v in feature.metrics.items() if name in metrics}
+        measured |= {rate: getattr(feature, rate) for rate in DRIFT_RATES}
+        values |= {metric_name("drift", feature.column, m): v for m, v in measured.items()}
     for output, summary in manifest.score_summary.items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     time, step = _midnight(night.key), step_of(night.key)

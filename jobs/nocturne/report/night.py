@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["log_night", "metric_name", "metrics", "step_of", "tags"]
 
-_DRIFT = ("psi", "js", "ks", "linf", "wasserstein", "threshold", "null_rate", "new_rate")
-"""What MLflow gets of a column's drift."""
+DRIFT_RATES = ("threshold", "null_rate", "new_rate")
+"""What MLflow gets of a column's drift, beside its metrics."""
 
 _NAME = 250
 _BATCH = 900  # of the thousand things that MLflow takes at once, with room for the tags
@@ -89,8 +89,8 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
         **{metric_name("seconds", step): s for step, s in judgement.seconds.items()},
     }
     for feature in judgement.drift.columns:
-        for kind in _DRIFT:
-            values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
+        measured = feature.metrics | {rate: getattr(feature, rate) for rate in DRIFT_RATES}
+        values |= {metric_name("drift", feature.column, m): v for m, v in measured.items()}
     for output, summary in score_summary(profile, output_names(plan)).items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     return {name: float(value) for name, value in values.items()}

@@ -17,7 +17,15 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from nocturne.records import Baseline, FeatureDrift, Judgement, Profile, PublishedNight, RunPlan
+from nocturne.records import (
+    Baseline,
+    FeatureDrift,
+    Judgement,
+    MetricText,
+    Profile,
+    PublishedNight,
+    RunPlan,
+)
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
 from nocturne.report.cards import Card, cards
@@ -51,6 +59,7 @@ def html(
     baseline: Baseline | None,
     history: Sequence[PublishedNight],
     *,
+    metrics: Mapping[str, MetricText],
     location: Path,
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
@@ -61,6 +70,7 @@ def html(
         profile: of the whole night.
         baseline: what the histograms are compared with; None draws the night alone.
         history: published nights of this pipeline, in any order.
+        metrics: what the numbers of a column's drift are.
         location: where the scores are published.
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
@@ -109,6 +119,7 @@ def html(
         has_baseline=baseline is not None,
         heat_legend=heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
+        metrics=metrics,
         segments=judgement.drift.segments,
         drift_left_out=max(0, len(ranked) - _DRIFT_ROWS),
         output_cards=[card for card in output_cards if card not in numeric],
@@ -187,5 +198,4 @@ def heat_legend() -> list[str]:
 
 def _meter(feature: FeatureDrift) -> str:
     """Length of the bar in percent: the middle is the alarm level."""
-    ratio = feature.psi / feature.threshold if feature.threshold else 0.0
-    return f"{min(ratio / 2, 1) * 100:.0f}"
+    return f"{min(feature.excess / 2, 1) * 100:.0f}"

@@ -129,9 +129,8 @@ def _columns(nights: Sequence[PublishedNight]) -> list[dict[str, Any]]:
             )
             one["nights"] += 1
             one["alarmed"] += feature.alarmed
-            ratio = feature.excess
-            if ratio > one["worst"]:
-                one["worst"], one["worst_night"] = ratio, night.key
+            if feature.excess > one["worst"]:
+                one["worst"], one["worst_night"] = feature.excess, night.key
     return sorted(found.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
 
 

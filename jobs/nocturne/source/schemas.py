@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nocturne.columns.fitting import absent, casts, check_columns, check_output
 from nocturne.columns.normal import COARSE, FINE, plain_type, published_type, with_types
 from nocturne.columns.values import kind
 from nocturne.errors import InputError
+from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.model.encoding import Encoding
 from nocturne.records import InputFile, Partition
 from nocturne.source.path_columns import keys_of, unheld

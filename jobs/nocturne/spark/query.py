@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from nocturne.columns.fitting import check_columns, check_output
 from nocturne.columns.normal import normal
 from nocturne.errors import InputError, RetryableError
+from nocturne.fitting import check_columns, check_output
 from nocturne.model.encoding import Encoding
 from nocturne.records import TABLE_MARK, SplitResult, dump, load
 from nocturne.source.path_columns import of_plan

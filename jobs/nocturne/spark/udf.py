@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nocturne.columns.fitting import casts, check_columns
 from nocturne.columns.normal import normal
 from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
+from nocturne.fitting import casts, check_columns
 from nocturne.model.encoding import Encoding, with_nulls
 from nocturne.model.registry import resolve
 from nocturne.model.requirements import naming, unloadable

@@ -26,7 +26,6 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.columns.fitting import casts
 from nocturne.engine import (
     REASON,
     Named,
@@ -41,6 +40,7 @@ from nocturne.engine import (
 from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
+from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
 from nocturne.model.encoding import Encoding
 from nocturne.model.requirements import lacks

@@ -27,7 +27,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.columns.fitting import casts, output_schema
 from nocturne.columns.normal import unpacked, with_types
 from nocturne.engine import (
     REASON,
@@ -40,6 +39,7 @@ from nocturne.engine import (
     score_cast,
 )
 from nocturne.errors import InputChanged, NocturneError
+from nocturne.fitting import casts, output_schema
 from nocturne.model.encoding import MODEL_VERSION, Encoding
 from nocturne.model.requirements import naming, unloadable
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes

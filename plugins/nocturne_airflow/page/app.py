@@ -32,6 +32,7 @@ from sqlalchemy import select
 
 from nocturne import config
 from nocturne.config import Loaded, key_format
+from nocturne.drift import METRICS
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.operate.status import PartitionStatus, newest, statuses_of
 from nocturne.records import Partition
@@ -167,6 +168,7 @@ def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTML
         whole=whole,
         day=dt.datetime.now(dt.UTC).date().isoformat() if whole else key,
         night=night(loaded, partition),
+        metrics=METRICS,
         runs=runs[:10],
         waiting=waiting,
         paused=_paused(dag_id, session),

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from nocturne.columns.fitting import check_columns
+from nocturne.columns.types import is_text
 from nocturne.errors import ConfigError, ModelError, choices
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.fitting import check_columns
+from nocturne.model.encoding import Encoding
 from nocturne.model.takes import Inputs, Slot, Takes, tensors
 
 __all__ = ["find_inputs"]

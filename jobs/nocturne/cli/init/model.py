@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.cli.init.uri import parse
-from nocturne.columns.fitting import casts, check_columns, remedies
-from nocturne.columns.roles import Cast
 from nocturne.errors import InputError, ModelError, choices
+from nocturne.fitting import casts, check_columns, remedies
+from nocturne.fitting.roles import Cast
 from nocturne.model import registry
 from nocturne.model.encoding import Encoding, with_nulls
 from nocturne.model.requirements import warning
@@ -211,7 +211,7 @@ def _told(encoding: Encoding, rows: pa.Table) -> dict[str, str]:
     """The casts that lose no value of these rows, and make words that the model knows."""
     told = remedies(encoding, rows.schema)
     wanted = casts(encoding, rows.schema, told)
-    known = {f.column: f.vocabulary for t, f in encoding.features() if t.encoder == "category"}
+    known = {f.column: f.vocabulary for _, f in encoding.features() if f.vocabulary}
     return {
         name: how
         for name, how in told.items()

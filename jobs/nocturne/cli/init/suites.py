@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import yaml
 
 from nocturne.cli.init.sample import Sample, distinct_values
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.columns.types import is_text
+from nocturne.model.encoding import Encoding
 
 __all__ = ["input_suite", "output_suite"]
 

@@ -1,6 +1,6 @@
-"""The table of types and roles in docs/pipeline.md, made by asking ``nocturne.columns.roles``.
+"""The table of types and roles in docs/pipeline.md, made by asking ``nocturne.fitting.roles``.
 
-``python -m nocturne.columns.role_table docs/pipeline.md`` writes it anew; a test holds it fresh.
+``python -m nocturne.fitting.role_table docs/pipeline.md`` writes it anew; a test holds it fresh.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.columns.normal import ParquetOnly
-from nocturne.columns.roles import TARGETS, feature_cast, publishing
 from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
+from nocturne.fitting.roles import TARGETS, feature_cast, publishing
 from nocturne.model.encoding import Feature, TensorSpec
 
 __all__ = ["role_table", "with_table"]

@@ -2,8 +2,8 @@
 
 A column is a *feature* (by its encoder, or by the type that a pyfunc model's signature names), a
 key, passthrough, a segment, or what an expectation reads. ``feature_cast``, ``publishing`` and
-``values.kind`` answer for a type; ``nocturne.columns.fitting`` asks them for a schema, and
-``nocturne.columns.role_table`` prints the answers.
+``values.kind`` answer for a type; ``nocturne.fitting`` asks them for a schema, and
+``nocturne.fitting.role_table`` prints the answers.
 
 What would lose something is refused, with what to do: mostly a line of ``input.cast``, which says
 what the model sees of a column. It changes no key, no passthrough and no expectation: these keep
@@ -25,13 +25,9 @@ from nocturne.columns.normal import (
     normal_type,
     plain_type,
 )
-from nocturne.model.encoding import (
-    FRAME_TYPES,
-    WHOLE,
-    Feature,
-    TensorSpec,
-    is_text,
-)
+from nocturne.columns.types import is_number, is_text, zone_of
+from nocturne.encoders import ENCODERS
+from nocturne.encoders.spec import Feature, TensorSpec
 
 __all__ = [
     "AS_TEXT",
@@ -41,7 +37,6 @@ __all__ = [
     "feature_cast",
     "publishing",
     "remedy",
-    "zone_of",
 ]
 
 Part = tuple[TensorSpec, Feature]
@@ -66,111 +61,15 @@ class Cast:
         return str(self.type) if self.by is None else f"{self.by}, then {self.type}"
 
 
-def _is_number(type_: Any) -> bool:
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
-    )
-
-
-def _fits_integer(actual: Any, wanted: Any) -> bool:
-    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
-        return False
-    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
-        return bool(actual.bit_width <= wanted.bit_width)
-    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
-
-
-def zone_of(type_: Any) -> str:
-    """The zone that times are in; "" if they have none, or it is UTC."""
-    zone = getattr(type_, "tz", None) or ""
-    return "" if zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00", "GMT") else zone
-
-
-def _fits_frame(actual: Any, wanted: Any) -> bool:
-    if is_list(wanted):
-        return is_list(actual) and _fits_frame(plain_type(actual.value_type), wanted.value_type)
-    if pa.types.is_floating(wanted):
-        return _is_number(actual)
-    if pa.types.is_integer(wanted):
-        return _fits_integer(actual, wanted)
-    if pa.types.is_string(wanted):
-        return is_text(actual)
-    if pa.types.is_binary(wanted):
-        return bool(
-            pa.types.is_large_binary(actual)
-            or pa.types.is_binary(actual)
-            or pa.types.is_fixed_size_binary(actual)
-        )
-    if pa.types.is_timestamp(wanted):
-        return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
-            actual
-        )
-    return bool(actual == wanted)
-
-
-def _fits(tensor: TensorSpec, feature: Feature, actual: Any) -> bool:
-    """Whether the feature's encoder takes a column of the (normal) type ``actual``."""
-    if tensor.encoder == "numeric":
-        if tensor.dtype in WHOLE:
-            return _fits_whole(tensor, actual)
-        return _is_number(actual)
-    if tensor.encoder == "category":
-        if isinstance(feature.vocabulary[0], str):
-            return is_text(actual)
-        return bool(pa.types.is_integer(actual))
-    if tensor.encoder == "text":
-        return is_text(actual)
-    if tensor.encoder == "frame":
-        return _fits_frame(actual, FRAME_TYPES[feature.type])
-    if not is_list(actual):
-        return False
-    item = plain_type(actual.value_type)
-    return bool(pa.types.is_null(item)) or (
-        _fits_whole(tensor, item) if _of_integers(tensor) else _is_number(item)
-    )
-
-
-def _of_integers(tensor: TensorSpec) -> bool:
-    """Whether it is filled with a list's values, and holds integers; a mask only counts them."""
-    return tensor.encoder == "list" and tensor.dtype in WHOLE
-
-
-def _fits_whole(tensor: TensorSpec, actual: Any) -> bool:
-    """Whether a tensor of integers holds every value of the type."""
-    return bool(pa.types.is_boolean(actual)) or _fits_integer(
-        actual, pa.type_for_alias(tensor.dtype)
-    )
-
-
-def _words(tensor: TensorSpec, feature: Feature) -> str:
-    """What the feature's encoder wants."""
-    if tensor.encoder == "numeric":
-        return f"{'an integer' if tensor.dtype in WHOLE else 'a number'} ({tensor.dtype})"
-    if tensor.encoder == "category":
-        return "a string" if isinstance(feature.vocabulary[0], str) else "an integer"
-    if tensor.encoder == "text":
-        return "a string"
-    if tensor.encoder == "frame":
-        return feature.type
-    return f"a list of integers ({tensor.dtype})" if _of_integers(tensor) else "a list of numbers"
-
-
-def _wanted(tensor: TensorSpec, feature: Feature) -> Any:
-    """The type that a feature's values have without a loss."""
-    if tensor.encoder == "numeric":
-        return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
-    if tensor.encoder == "category":
-        return pa.string() if isinstance(feature.vocabulary[0], str) else pa.int64()
-    if tensor.encoder == "text":
-        return pa.string()
-    if tensor.encoder == "frame":
-        return FRAME_TYPES[feature.type]
-    return pa.list_(pa.type_for_alias(tensor.dtype) if _of_integers(tensor) else pa.float64())
+def _exact(part: Part) -> Any:
+    """The type in which a feature's values have no loss."""
+    tensor, feature = part
+    return ENCODERS[tensor.encoder].exact_type(tensor, feature)
 
 
 def _whole(parts: Sequence[Part]) -> Any:
     """The integer type that the features want; int64 where they want none."""
-    wanted = [_wanted(*part) for part in parts]
+    wanted = [_exact(part) for part in parts]
     types = {t.value_type if is_list(t) else t for t in wanted}
     types = {t for t in types if pa.types.is_integer(t)}
     return types.pop() if len(types) == 1 else pa.int64()
@@ -178,7 +77,7 @@ def _whole(parts: Sequence[Part]) -> Any:
 
 def _vocabulary(parts: Sequence[Part]) -> Any:
     """What the vocabulary of the features holds; None where they have none."""
-    types = [_wanted(t, f) for t, f in parts if t.encoder == "category"]
+    types = [_exact((tensor, feature)) for tensor, feature in parts if feature.vocabulary]
     return types[0] if types else None
 
 
@@ -186,7 +85,7 @@ def _named(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda type_: any(test(type_) for test in tests)
 
 
-_NUMERIC = _named(_is_number, pa.types.is_decimal, is_text)
+_NUMERIC = _named(is_number, pa.types.is_decimal, is_text)
 
 
 @dataclass(frozen=True)
@@ -211,7 +110,7 @@ TARGETS: dict[str, Target] = {
         "0 and 1, or true and false in words",
     ),
     "category": Target(
-        _named(_is_number, is_text),
+        _named(is_number, is_text),
         _vocabulary,
         "what the model's vocabulary holds, words or integers: 3.0 is 3",
     ),
@@ -234,7 +133,7 @@ TARGETS: dict[str, Target] = {
 
 def _told(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
     """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
-    if is_list(type_) and how == "integer" and _is_number(type_.value_type):
+    if is_list(type_) and how == "integer" and is_number(type_.value_type):
         make = pa.large_list if pa.types.is_large_list(type_) else pa.list_
         return Cast(make(_whole(parts)))
     if how in TARGETS:
@@ -267,7 +166,7 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
     """``feature_cast`` without what to do."""
     actual = plain_type(normal_type(type_))
     if pa.types.is_null(actual):
-        return Cast(_wanted(*parts[0]))
+        return Cast(_exact(parts[0]))
     seen = actual
     told: Cast | None = None
     if how == AS_TEXT:
@@ -281,13 +180,14 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
     if told is not None:
         seen = told.type
     for tensor, feature in parts:
-        if not _fits(tensor, feature, seen):
+        encoder = ENCODERS[tensor.encoder]
+        if not encoder.accepts(tensor, feature, seen):
             made = f", cast to {seen} (input.cast)" if told is not None else ""
-            return f"is {plain_type(type_)}{made}, the model wants {_words(tensor, feature)}"
-    final = next((FRAME_TYPES[f.type] for t, f in parts if t.encoder == "frame"), seen)
-    if pa.types.is_uint64(final):  # a vocabulary's integers have a sign
-        categories = [t for t, _ in parts if t.encoder == "category"]
-        final = pa.int64() if len(categories) == len(parts) else final
+            return f"is {plain_type(type_)}{made}, the model wants {encoder.wants(tensor, feature)}"
+    given = (ENCODERS[tensor.encoder].given_type(tensor, feature) for tensor, feature in parts)
+    final = next((type_ for type_ in given if type_ is not None), seen)
+    if pa.types.is_uint64(final) and all(ENCODERS[tensor.encoder].signed for tensor, _ in parts):
+        final = pa.int64()
     if told is None:
         return None if final == actual else Cast(final)
     by = None if told.type == final or pa.types.is_timestamp(told.type) else told.type
@@ -322,7 +222,7 @@ def remedy(parts: Sequence[Part], type_: Any) -> str:
 
 def _number(tensor: TensorSpec, feature: Feature) -> Any:
     """What text is read as for a feature; None if it wants no number."""
-    wanted = _wanted(tensor, feature)
+    wanted = _exact((tensor, feature))
     return wanted if pa.types.is_integer(wanted) or pa.types.is_floating(wanted) else None
 
 

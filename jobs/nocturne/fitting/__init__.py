@@ -1,7 +1,7 @@
 """Whether the columns of a schema fit a model and its output, said before a row is read.
 
 Asked of the footers by the plan, of Spark's frames, of a table that ``init`` looks at, and of the
-training data; ``nocturne.columns.roles`` answers for each type.
+training data; ``nocturne.fitting.roles`` answers for each type.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.columns.normal import normal_type, plain_type, published_type
-from nocturne.columns.roles import AS_TEXT, Cast, Part, feature_cast, publishing, remedy
-from nocturne.model.encoding import MODEL_VERSION, Encoding, is_text
+from nocturne.columns.types import is_text
+from nocturne.encoders import ENCODERS
+from nocturne.fitting.roles import AS_TEXT, Cast, Part, feature_cast, publishing, remedy
+from nocturne.model.encoding import MODEL_VERSION, Encoding
 
 __all__ = ["absent", "casts", "check_columns", "check_output", "output_schema", "remedies"]
 
@@ -67,7 +69,7 @@ def check_columns(
     ]
     for column, wanted in parts.items():
         if said := absent(schema, column):
-            needed = any(f.required or t.encoder != "frame" for t, f in wanted)
+            needed = any(f.required or not ENCODERS[t.encoder].optional for t, f in wanted)
             if needed or column in schema.names:
                 problems.append(said)
             continue

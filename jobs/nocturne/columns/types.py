@@ -1,0 +1,35 @@
+"""Questions about a column's Arrow type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = ["fits_integer", "is_number", "is_text", "zone_of"]
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether it is a string of either width."""
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def is_number(type_: Any) -> bool:
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
+    )
+
+
+def fits_integer(actual: Any, wanted: Any) -> bool:
+    """Whether both are integers, and the wanted type holds every value of the actual one."""
+    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
+        return False
+    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
+        return bool(actual.bit_width <= wanted.bit_width)
+    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
+
+
+def zone_of(type_: Any) -> str:
+    """The zone that times are in; "" if they have none, or it is UTC."""
+    zone = getattr(type_, "tz", None) or ""
+    return "" if zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00", "GMT") else zone

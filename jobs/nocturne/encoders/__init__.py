@@ -1,0 +1,24 @@
+"""The encoders: how columns become the tensors that a model takes, by name in ``ENCODERS``.
+
+An encoder is one file: what it accepts, how its columns are profiled, what it checks of its spec,
+which rows it has no value for, and the computation (``nocturne.encoders.base``). To add one, write
+its file and its line here. Nothing here needs torch, so that a night is prepared without it.
+"""
+
+from nocturne.encoders.base import Encoded, Encoder
+from nocturne.encoders.category import Category
+from nocturne.encoders.frame import Frame
+from nocturne.encoders.lists import List, Mask
+from nocturne.encoders.numeric import Numeric
+from nocturne.encoders.text import Text
+
+__all__ = ["ENCODERS", "Encoded", "Encoder"]
+
+ENCODERS: dict[str, Encoder] = {
+    "numeric": Numeric(),
+    "category": Category(),
+    "list": List(),
+    "mask": Mask(),
+    "text": Text(),
+    "frame": Frame(),
+}

@@ -1,0 +1,121 @@
+"""``frame``: the columns as they are, cast to ``type``: what a pyfunc model takes.
+
+Without a tensor's name ("") they go by position.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.columns.cast import cast_column
+from nocturne.columns.normal import is_list, plain, plain_type
+from nocturne.columns.types import fits_integer, is_number, is_text, zone_of
+from nocturne.encoders.base import Encoder, Wrong
+from nocturne.encoders.spec import ARRAY_OF, FRAME_TYPES, WHOLE_NUMBERS, Feature, TensorSpec
+from nocturne.encoders.wrong import null_reason, with_null
+from nocturne.errors import InputError
+from nocturne.hiding import said_by
+
+__all__ = ["Frame"]
+
+
+class Frame(Encoder):
+    optional = True
+
+    def accepts(self, tensor: TensorSpec, feature: Feature, type_: pa.DataType) -> bool:
+        return _fits(type_, FRAME_TYPES[feature.type])
+
+    def wants(self, tensor: TensorSpec, feature: Feature) -> str:
+        return feature.type
+
+    def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
+        return FRAME_TYPES[feature.type]
+
+    def given_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
+        return FRAME_TYPES[feature.type]
+
+    def refused(self, column: pa.Array, tensor: TensorSpec, feature: Feature) -> Wrong:
+        if feature.type.startswith(ARRAY_OF):
+            yield from _wrong_lists(plain(column), feature)
+        elif feature.required and feature.type in WHOLE_NUMBERS and column.null_count:
+            yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
+
+    def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
+        """The columns that are there, cast to the types that the model's signature names.
+
+        A null that the model can't take is a zero here, or the list of another row: such a row is
+        ``refused``.
+        """
+        arrays, names = [], []
+        for feature in tensor.features:
+            if batch.schema.get_field_index(feature.column) < 0:
+                continue
+            arrays.append(_framed(plain(batch.column(feature.column)), feature))
+            names.append(feature.column)
+        return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _fits(actual: Any, wanted: Any) -> bool:
+    if is_list(wanted):
+        return is_list(actual) and _fits(plain_type(actual.value_type), wanted.value_type)
+    if pa.types.is_floating(wanted):
+        return is_number(actual)
+    if pa.types.is_integer(wanted):
+        return fits_integer(actual, wanted)
+    if pa.types.is_string(wanted):
+        return is_text(actual)
+    if pa.types.is_binary(wanted):
+        return bool(
+            pa.types.is_large_binary(actual)
+            or pa.types.is_binary(actual)
+            or pa.types.is_fixed_size_binary(actual)
+        )
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
+            actual
+        )
+    return bool(actual == wanted)
+
+
+def _wrong_lists(column: pa.Array, feature: Feature) -> Wrong:
+    """Rows without a list where the signature asks for one, or with a null among whole numbers."""
+    kind = feature.type.removeprefix(ARRAY_OF)
+    if feature.required and column.null_count:
+        yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
+    if kind in WHOLE_NUMBERS and pc.list_flatten(column).null_count:
+        yield with_null(column), null_reason(f"{feature.column} has a null in its list", kind)
+
+
+def _framed(column: pa.Array, feature: Feature) -> pa.Array:
+    column = _cast(column, feature)
+    if feature.required and feature.type in WHOLE_NUMBERS and column.null_count:
+        return column.fill_null(pa.scalar(0).cast(column.type))
+    if feature.type.startswith(ARRAY_OF) and (
+        bad := [rows for rows, _ in _wrong_lists(column, feature)]
+    ):
+        return _with_another(column, reduce(pc.or_, bad))
+    return column
+
+
+def _with_another(column: pa.Array, bad: pa.Array) -> pa.Array:
+    """A column whose bad rows, unless all are bad, have the value of the first that is not."""
+    bad = bad.to_numpy(zero_copy_only=False)
+    return column.take(pa.array(np.where(bad, np.argmin(bad), np.arange(len(bad)))))
+
+
+def _cast(column: pa.Array, feature: Feature) -> pa.Array:
+    wanted = FRAME_TYPES[feature.type]
+    try:
+        return column if column.type == wanted else cast_column(column, wanted)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"column {feature.column!r} is {column.type}, the model wants {wanted}, and a value "
+            f"would not survive: {said_by(error)}. Log the model with a signature of that type, or "
+            "correct the data",
+            column=feature.column,
+        ) from None

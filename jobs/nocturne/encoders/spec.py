@@ -1,0 +1,99 @@
+"""What an encoder is told: the tensor that it makes, and the features that fill it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+
+from nocturne.errors import choices
+
+__all__ = ["ARRAY_OF", "FRAME_TYPES", "WHOLE", "WHOLE_NUMBERS", "Dtype", "Feature", "TensorSpec"]
+
+Dtype = Literal[
+    "float32",
+    "float64",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+    "str",
+    "object",
+    "frame",
+]
+
+WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
+"""Of tensors' dtypes those without a value for what is missing."""
+
+FRAME_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "datetime": pa.timestamp("ns"),
+}
+"""Arrow types of the names that an MLflow signature uses."""
+
+ARRAY_OF = "array of "
+"""How a signature's type of lists begins."""
+
+FRAME_TYPES |= {f"{ARRAY_OF}{name}": pa.list_(type_) for name, type_ in FRAME_TYPES.items()}
+
+WHOLE_NUMBERS = ("long", "integer", "boolean")
+"""Types of a signature that know no null, in pandas as in MLflow."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input column and how its values are encoded."""
+
+    column: str
+    fill: float | None = 0.0
+    center: float = 0.0
+    scale: float = 1.0
+    vocabulary: tuple[str | int, ...] = ()
+    unknown: int = 0
+    length: int = 0
+    pad: float | None = 0.0
+    type: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One argument of the model: [rows, features], or [rows, length] for a list.
+
+    ``encoder``: a name of ``ENCODERS``. ``shape``, where it is given, is what a row is made:
+    (28, 28), or () for [rows].
+    """
+
+    name: str
+    dtype: Dtype
+    encoder: str
+    features: tuple[Feature, ...]
+    shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Called by pydantic when its adapter is made: reading one checks its encoder's name."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_known, handler(source))
+
+
+def _known(tensor: TensorSpec) -> TensorSpec:
+    """Raises: ValueError where there is no such encoder."""
+    from nocturne.encoders import ENCODERS  # which are made of this module
+
+    if tensor.encoder not in ENCODERS:
+        raise ValueError(f"encoder: got {tensor.encoder!r}, expected {choices(ENCODERS)}")
+    return tensor

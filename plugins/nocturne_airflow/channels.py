@@ -1,0 +1,119 @@
+"""How each channel of alerts sends, through Airflow's notifiers and connections."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nocturne.config.alerts import Email, Event, PagerDuty, Slack, Webhook
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseNotifier
+
+__all__ = ["NOTIFIERS", "Message", "Notifier"]
+
+_TIMEOUT_S = 30
+
+_STANDS: dict[Event, str] = {
+    "held": "is held and waits for a decision",
+    "failed": "has failed",
+    "late": "is not published in time",
+    "drift": "has drifted",
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is told about one night. ``links``: name -> address."""
+
+    event: Event
+    pipeline: str
+    partition: str
+    why: str
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        return f"{self.pipeline} {self.partition} {_STANDS[self.event]}"
+
+
+def _email(rule: Email, message: Message) -> BaseNotifier:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    links = "".join(
+        f'<p><a href="{html.escape(address)}">{html.escape(name)}</a></p>'
+        for name, address in message.links.items()
+    )
+    return SmtpNotifier(
+        smtp_conn_id=rule.connection,
+        to=rule.recipients,
+        from_email=rule.sender,
+        subject=f"[nocturne] {message.subject}",
+        html_content=f"<p>{html.escape(message.why).replace(chr(10), '<br>')}</p>{links}",
+    )
+
+
+def _slack(rule: Slack, message: Message) -> BaseNotifier:
+    from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+
+    links = " · ".join(f"<{a}|{_slack_text(name)}>" for name, a in message.links.items())
+    text = f"*{_slack_text(message.subject)}*\n{_slack_text(message.why)}\n{links}"
+    return SlackWebhookNotifier(
+        slack_webhook_conn_id=rule.connection, text=text, timeout=_TIMEOUT_S
+    )
+
+
+def _slack_text(text: str) -> str:
+    """https://docs.slack.dev/messaging/formatting-message-text: the three that are markup."""
+    return html.escape(text, quote=False)
+
+
+def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
+    from airflow.providers.pagerduty.notifications.pagerduty import PagerdutyNotifier
+
+    return PagerdutyNotifier(
+        pagerduty_events_conn_id=rule.connection,
+        summary=message.subject[:1024],  # the Events API's limit
+        severity="warning" if message.event in ("held", "drift") else "error",
+        source="nocturne",
+        component=message.pipeline,
+        dedup_key=f"nocturne/{message.pipeline}/{message.partition}/{message.event}",
+        custom_details={"why": message.why},
+        links=[{"href": address, "text": name} for name, address in message.links.items()],
+    )
+
+
+def _webhook(rule: Webhook, message: Message) -> BaseNotifier:
+    from airflow.providers.http.notifications.http import HttpNotifier
+
+    said = {"subject": message.subject} | asdict(message)
+    return HttpNotifier(
+        http_conn_id=rule.connection,
+        endpoint=rule.endpoint,
+        json=said,
+        extra_options={"timeout": _TIMEOUT_S},
+    )
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """How a channel sends.
+
+    Args:
+        provider: of Airflow's, which has to be installed: apache-airflow-providers-<provider>.
+        make: the pipeline YAML's alert and a message -> what sends it once.
+    """
+
+    provider: str
+    make: Callable[[Any, Message], BaseNotifier]
+
+
+NOTIFIERS = {
+    "email": Notifier("smtp", _email),
+    "slack": Notifier("slack", _slack),
+    "pagerduty": Notifier("pagerduty", _pagerduty),
+    "webhook": Notifier("http", _webhook),
+}
+"""By the word that ``to`` of an alert says: the channels of ``nocturne.config.alerts``."""

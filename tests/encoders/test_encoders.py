@@ -1,0 +1,200 @@
+"""What every encoder keeps, whichever it is: one example each, and the same questions to all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nocturne.encoders import ENCODERS
+from nocturne.encoders.spec import Feature, TensorSpec
+from nocturne.engine.refused import refused
+from nocturne.errors import ModelError, choices
+from nocturne.fitting import check_columns
+from nocturne.model.encoding import Encoding
+
+ROOT = Path(__file__).parents[2]
+
+
+class Example(NamedTuple):
+    """A tensor of one column ``x``, values for it, and a type that it can't take."""
+
+    tensor: TensorSpec
+    column: pa.Array
+    wrong: pa.DataType
+    contradiction: TensorSpec | None = None
+
+
+def tensor(
+    encoder: str, dtype: Any, shape: tuple[int, ...] | None = None, **how: Any
+) -> TensorSpec:
+    return TensorSpec("t", dtype, encoder, (Feature("x", **how),), shape)
+
+
+EXAMPLES = {
+    "numeric": Example(
+        tensor("numeric", "float32", fill=0.5, center=1.0, scale=2.0),
+        pa.array([1.0, None, float("nan"), -3.0]),
+        pa.string(),
+    ),
+    "category": Example(
+        tensor("category", "int64", vocabulary=("a", "b"), unknown=9),
+        pa.array(["b", None, "zz", "a"]),
+        pa.float64(),
+        tensor("category", "int64"),
+    ),
+    "list": Example(
+        tensor("list", "float32", length=2, pad=None),
+        pa.array([[1.0, 2.0], None, [3.0], [4.0, None]]),
+        pa.float64(),
+        tensor("list", "float32"),
+    ),
+    "mask": Example(
+        tensor("mask", "int64", length=2),
+        pa.array([[1, 2], None, [3], []]),
+        pa.int64(),
+        tensor("mask", "int64"),
+    ),
+    "text": Example(tensor("text", "str"), pa.array(["anna", None, "", "bob"]), pa.int64()),
+    "frame": Example(
+        tensor("frame", "frame", type="long"), pa.array([1, None, 3, 2**60]), pa.string()
+    ),
+}
+"""By the encoder's name; each column has a null."""
+
+
+def parts(example: Example) -> tuple[TensorSpec, Feature]:
+    return example.tensor, example.tensor.features[0]
+
+
+def batch(example: Example) -> pa.RecordBatch:
+    return pa.record_batch({"x": example.column})
+
+
+def values(encoded: Any) -> Any:
+    return encoded.to_pydict() if isinstance(encoded, pa.RecordBatch) else encoded.tolist()
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+class TestEveryEncoder:
+    def test_it_has_an_example_here(self, name: str) -> None:
+        assert name in EXAMPLES, f"add an example of the encoder {name} to this file"
+        assert EXAMPLES[name].tensor.encoder == name
+        assert EXAMPLES[name].column.null_count
+
+    def test_it_accepts_its_type_and_refuses_another_in_words(self, name: str) -> None:
+        encoder, example = ENCODERS[name], EXAMPLES[name]
+        spec, feature = parts(example)
+        assert encoder.accepts(spec, feature, example.column.type)
+        assert encoder.accepts(spec, feature, encoder.exact_type(spec, feature))
+        assert not encoder.accepts(spec, feature, example.wrong)
+        encoding = Encoding((spec,), ())
+        assert check_columns(encoding, pa.schema([("x", example.column.type)])) == []
+        [said] = check_columns(encoding, pa.schema([("x", example.wrong)]))
+        wanted = encoder.wants(spec, feature)
+        assert f"column 'x' is {example.wrong}, the model wants {wanted}" in said
+
+    def test_a_missing_column_is_refused_unless_it_may_be_missing(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        assert check_columns(Encoding((spec,), ()), pa.schema([])) == ["column 'x' is missing"]
+        how = {k: v for k, v in vars(spec.features[0]).items() if k not in ("column", "required")}
+        may = tensor(name, spec.dtype, **how, required=False)
+        said = check_columns(Encoding((may,), ()), pa.schema([]))
+        assert (said == []) is ENCODERS[name].optional
+
+    def test_it_gives_a_row_a_row_of_its_dtype(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        given = batch(EXAMPLES[name])
+        made = ENCODERS[name].encode(given, spec)
+        if isinstance(made, pa.RecordBatch):
+            assert made.num_rows == given.num_rows
+        else:
+            assert made.shape[0] == given.num_rows
+            assert made.dtype.kind == np.dtype(spec.dtype).kind
+
+    def test_a_row_does_not_depend_on_the_rows_around_it(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        given = batch(EXAMPLES[name])
+        whole = ENCODERS[name].encode(given, spec)
+        lost = refused(given, Encoding((spec,), ()))
+        for row in range(given.num_rows):
+            if lost is None or not lost[row].is_valid:
+                one = ENCODERS[name].encode(given.slice(row, 1), spec)
+                there = whole.slice(row, 1) if isinstance(whole, pa.RecordBatch) else whole[[row]]
+                assert str(values(one)) == str(values(there))
+
+    def test_it_reads_a_dictionary_as_its_values(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        column = EXAMPLES[name].column
+        if pa.types.is_list(column.type):
+            pytest.skip("Arrow makes no dictionary of lists")
+        coded = pa.record_batch({"x": column.dictionary_encode()})
+        [plain, read] = (ENCODERS[name].encode(b, spec) for b in (batch(EXAMPLES[name]), coded))
+        assert str(values(read)) == str(values(plain))
+
+    def test_it_leaves_the_batch_as_it_was(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        given = batch(EXAMPLES[name])
+        before = given.to_pydict()
+        ENCODERS[name].encode(given, spec)
+        assert str(given.to_pydict()) == str(before)
+
+    def test_a_batch_without_rows_has_none(self, name: str) -> None:
+        spec, _ = parts(EXAMPLES[name])
+        made = ENCODERS[name].encode(batch(EXAMPLES[name]).slice(0, 0), spec)
+        assert (made.num_rows if isinstance(made, pa.RecordBatch) else len(made)) == 0
+
+    def test_why_it_refuses_a_row_names_the_column_and_no_value(self, name: str) -> None:
+        spec, feature = parts(EXAMPLES[name])
+        column = EXAMPLES[name].column
+        for bad, reason in ENCODERS[name].refused(column, spec, feature):
+            assert len(bad) == len(column)
+            assert reason.startswith("column x ")
+            assert not any(str(value) in reason for value in column.to_pylist() if value)
+
+    def test_it_says_what_its_column_is_counted_as(self, name: str) -> None:
+        _, feature = parts(EXAMPLES[name])
+        assert ENCODERS[name].profiled(feature) in ("numeric", "category", None)
+
+    def test_its_spec_survives_json_and_a_contradiction_is_named(self, name: str) -> None:
+        example = EXAMPLES[name]
+        encoding = Encoding((example.tensor,), ())
+        assert Encoding.from_json(encoding.to_json()) == encoding
+        if example.contradiction is not None:
+            wrong = Encoding((example.contradiction,), ()).to_json()
+            with pytest.raises(ModelError, match=r"encoding.json: input 't': .*(a|needs|takes) "):
+                Encoding.from_json(wrong)
+
+    def test_the_documentation_has_it(self, name: str) -> None:
+        assert f"| `{name}` |" in (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+
+
+def test_an_encoder_that_there_is_not_is_refused_with_those_there_are() -> None:
+    spec = json.loads(Encoding((EXAMPLES["numeric"].tensor,), ()).to_json())
+    spec["inputs"][0]["encoder"] = "hash"
+    with pytest.raises(ModelError) as raised:
+        Encoding.from_json(json.dumps(spec))
+    assert f"encoder: got 'hash', expected {choices(ENCODERS)}" in str(raised.value)
+
+
+def test_asking_an_encoder_loads_no_torch_and_nothing_else_that_is_slow() -> None:
+    code = (
+        "import sys, nocturne.encoders, nocturne.fitting; "
+        "print({'torch', 'pydantic', 'pandas', 'mlflow', 'scipy', 'numba'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_null_among_whole_numbers_in_a_required_list_takes_another_rows_list() -> None:
+    """Both things can be wrong with a frame's column of lists, of one row each."""
+    spec = tensor("frame", "frame", type="array of long")
+    column = pa.array([None, [1, None], [2, 3]], pa.list_(pa.int64()))
+    made = ENCODERS["frame"].encode(pa.record_batch({"x": column}), spec)
+    assert made["x"].to_pylist() == [[2, 3]] * 3
