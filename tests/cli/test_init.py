@@ -595,6 +595,15 @@ def test_a_name_that_could_escape_its_folder_is_refused(run: Init) -> None:
         run("../x")
 
 
+@pytest.mark.parametrize("option", ["input", "output"])
+def test_a_uri_is_refused_by_the_name_of_its_option(run: Init, root: Path, option: str) -> None:
+    table(root / "data", *(f"ds={day}" for day in DAYS))
+    said = f"{option}: got 's3://lake/x': the scheme s3: is not supported"
+    with pytest.raises(ConfigError, match=said):
+        run(**{f"{option}_path": "s3://lake/x"})
+    assert not (root / "conf" / "pipelines" / "sales.yaml").exists()
+
+
 def test_nothing_is_left_behind_where_the_result_would_not_load(run: Init, root: Path) -> None:
     table(root / "data")
     run()

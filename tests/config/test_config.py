@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nocturne import config
 from nocturne.config.layers import merge
+from nocturne.config.local_paths import check_local
 from nocturne.config.schema import schemas
 from nocturne.errors import ConfigError
 from nocturne.pipeline.layout import Layout, suite_path
@@ -351,3 +352,58 @@ def test_every_committed_pipeline_is_valid_and_points_editors_to_the_schema() ->
         config.load(name, root=ROOT)
         first = (ROOT / "conf" / "pipelines" / f"{name}.yaml").read_text().splitlines()[0]
         assert first == "# yaml-language-server: $schema=../schema/pipeline.json"
+
+
+URIS = (
+    "s3://lake/x",
+    "S3A://lake/x",
+    "gs://lake/x",
+    "abfs://c@a.dfs.core.windows.net/x",
+    "hdfs://name/x",
+    "dbfs:/mnt/x",
+    "https://example.com/x",
+    " s3://lake/x",
+)
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_a_uri_names_no_folder(project, uri: str) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": uri, "on_missing": "skip"}}))
+    scheme = uri.strip().partition("/")[0]
+    assert said.startswith("conf/pipelines/p.yaml: input.path: got ")
+    assert f"the scheme {scheme} is not supported, only paths on a local file system are" in said
+    assert "Mount the store or copy the files" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("output.path", "s3://lake/x"),
+        ("input.tables.weather", "s3://lake/weather/ds={ds}"),
+        ("quality.input_suite", "s3://lake/suite.yaml"),
+        ("quality.output_suite", "s3://lake/suite.yaml"),
+    ],
+)
+def test_every_key_that_names_a_place_refuses_a_uri(project, key: str, value: str) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project(PIPELINE), overrides={"input.sql": "select 1", key: value})
+    assert said.startswith(f"run parameter: {key}: got {value!r}: the scheme s3: is not supported")
+
+
+@pytest.mark.parametrize("uri", ["file:///data/x", "file:/data/x", "FILE:///data/x"])
+def test_the_uri_of_a_file_says_how_its_path_is_written(project, uri: str) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": uri}}))
+    assert "URIs are not supported; write the path without file: (/data/x)" in said
+
+
+def test_credentials_in_a_uri_are_not_said(project) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": "s3://me:secret@lake/x"}}))
+    assert "secret" not in said
+    with pytest.raises(ConfigError) as caught:
+        check_local("input", "s3://me:secret@lake/x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["data/a:b", "./a:/b", "/data/ds=1:/x", "~/x", "C:x", "../x"])
+def test_a_colon_in_a_path_is_no_scheme(project, path: str) -> None:  # type: ignore[no-untyped-def]
+    loaded = config.load("p", root=project({**PIPELINE, "input": {"path": path}}))
+    assert loaded.pipeline.input.path == path

@@ -16,6 +16,7 @@ from nocturne.cli.init.pipeline import pipeline_text
 from nocturne.cli.init.sample import Sample, given_by_paths, take
 from nocturne.cli.init.suites import input_suite, output_suite
 from nocturne.cli.init.table import inspect
+from nocturne.config.local_paths import check_local
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
 from nocturne.model.takes import Inputs, Takes
@@ -67,6 +68,8 @@ def init(
             "becomes a file, a DAG and a folder)",
             name=name,
         )
+    check_local("input", input_path)
+    check_local("output", output_path or "")
     suites = root / "conf" / "expectations"
     paths = [
         root / "conf" / "pipelines" / f"{name}.yaml",
