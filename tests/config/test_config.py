@@ -91,9 +91,9 @@ def test_an_unknown_key_names_file_key_choices_and_the_nearest(project) -> None:
     root = project({**PIPELINE, "scoring": {"micro_bach": 64}})
     said = _error(root)
     assert said.startswith(
-        "conf/pipelines/p.yaml: scoring.micro_bach: unknown key; expected one of"
+        "conf/pipelines/p.yaml: scoring.micro_bach: unknown key (did you mean 'micro_batch'?); "
+        "expected one of"
     )
-    assert "did you mean 'micro_batch'?" in said
 
 
 def test_a_wrong_value_in_a_lower_layer_names_that_layer(project) -> None:  # type: ignore[no-untyped-def]
@@ -300,7 +300,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         ({"alerts": [{"to": "slack", "connection": "c", "endpoint": "x"}]}, "is for webhook"),
         (
             {"alerts": [{"to": "slack", "connection": "c", "event": ["late"]}]},
-            r"alerts\.0\.event: unknown key; .*did you mean 'events'\?",
+            r"alerts\.0\.event: unknown key \(did you mean 'events'\?\); ",
         ),
         (
             {"alerts": [{"to": "slack", "connection": "c", "events": ["later"]}]},

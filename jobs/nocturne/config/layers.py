@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
 from nocturne.safe_yaml import load_yaml
 
@@ -252,9 +251,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
         )
         if problem["type"] == "extra_forbidden":
             valid = _valid_keys(location[:-1])
-            near = difflib.get_close_matches(location[-1], valid, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            said = f"unknown key; expected one of {choices(valid, 30)}{hint}"
+            near = did_you_mean(location[-1], valid)
+            said = f"unknown key{near}; expected one of {choices(valid, 30)}"
         elif problem["type"] == "missing":
             said = "missing; it has no default"
         elif problem["type"] == UNSAID:

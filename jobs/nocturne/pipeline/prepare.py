@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from nocturne.errors import (
     StateError,
     TerminalError,
     choices,
+    did_you_mean,
     disk_errors,
 )
 from nocturne.host.identity import AIRFLOWS, code
@@ -430,10 +430,7 @@ def _show_predictions(sensitive: Sequence[str], encoding: Encoding) -> None:
 
 def _check_sensitive(named: Sequence[str], there: Sequence[str]) -> None:
     """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
-    unknown = []
-    for name in (n for n in named if n not in there):
-        near = difflib.get_close_matches(name, there, 1)
-        unknown.append(f"{name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
+    unknown = [f"{name!r}{did_you_mean(name, there)}" for name in named if name not in there]
     if unknown:
         raise ConfigError(
             f"quality.sensitive names {', '.join(unknown)}, which the input lacks; it has the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from nocturne.cli.init.suites import input_suite, output_suite
 from nocturne.cli.init.table import inspect
 from nocturne.config.local_paths import check_local
 from nocturne.config.models import NAME
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.takes import Inputs, Takes
 from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.tuning import Night
@@ -139,11 +138,9 @@ def init(
 def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
     for key in keys:
         if key not in sample.schema.names:
-            near = difflib.get_close_matches(key, sample.schema.names, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"key: got {key!r}, which is no column of the table. {hint}It has "
-                f"{choices(sample.schema.names, 40)}",
+                f"key: got {key!r}{did_you_mean(key, sample.schema.names)}, which is no column of "
+                f"the table. It has {choices(sample.schema.names, 40)}",
                 key=key,
             )
     return list(dict.fromkeys(keys))
