@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.takes import Inputs, Takes
 from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.tuning import Night
+from nocturne.store.files import write_atomic
 
 __all__ = ["init"]
 
@@ -159,7 +159,7 @@ def _write(
     before = {path: path.read_bytes() if path.exists() else None for path in files}
     try:
         for path, text in reversed(files.items()):  # the pipeline last: it names the suites
-            _replace(path, text.encode())
+            write_atomic(path, text.encode())
         Layout.of(config.load(name, root=root))
         for path, names in zip(list(files)[1:], columns, strict=True):
             quality.check_columns(path, names)
@@ -168,15 +168,5 @@ def _write(
             if content is None:
                 path.unlink(missing_ok=True)
             else:
-                _replace(path, content)
+                write_atomic(path, content)
         raise
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
