@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
+from nocturne.logs import to_stderr
 from nocturne.pipeline.progress import Progress
 
 
@@ -83,6 +85,12 @@ class Terminal:
         return self._text.rfind("\x1b[?25l") > self._text.rfind("\x1b[?25h")
 
 
+@pytest.fixture(autouse=True)
+def _shown() -> Iterator[None]:
+    with to_stderr():
+        yield
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setenv("TERM", "xterm")
@@ -142,3 +150,11 @@ def test_a_terminal_without_cursor_movements_gets_lines(
     with redirect_stderr(terminal.stderr):
         Progress()(100, 100)
         assert terminal.lines()[0].startswith("scoring: 100 of 100 rows (100%), ")
+
+
+def test_a_program_that_shows_no_log_shows_no_progress(terminal: Terminal) -> None:
+    logging.getLogger("nocturne").setLevel(logging.WARNING)
+    with redirect_stderr(terminal.stderr):
+        for done in (0, 50, 100):
+            Progress()(done, 100)
+        assert terminal.lines() == [""]

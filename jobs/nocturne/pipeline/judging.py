@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +53,8 @@ from nocturne.store.record_files import read, write
 from nocturne.store.rundir import judgement_path
 
 __all__ = ["judge", "judge_again"]
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[Run, Stopwatch], QualityResult]
 
@@ -365,11 +367,12 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
                 write(shown[-1], record)
             return report.log_night(run, judgement, shown, **logged_to(loaded))
     except Exception as error:
-        print(
-            f"nocturne: this night has no MLflow run: {type(error).__name__}: "
-            f"{without_secret(str(error))}. Its scores "
-            f"are not affected; `nocturne judge {run.pipeline} --date {run.partition.key}` logs it "
-            "once MLflow answers",
-            file=sys.stderr,
+        log.warning(
+            "this night has no MLflow run: %s: %s. Its scores are not affected; `nocturne judge "
+            "%s --date %s` logs it once MLflow answers",
+            type(error).__name__,
+            without_secret(str(error)),
+            run.pipeline,
+            run.partition.key,
         )
         return None

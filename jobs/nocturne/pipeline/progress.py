@@ -1,7 +1,11 @@
-"""Progress while scoring: a bar in a terminal, a line every few seconds in a log."""
+"""Progress while scoring: a bar in a terminal, a line every few seconds in a log.
+
+Both are for programs that show what this package logs from INFO on, as the command line does.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
 
 __all__ = ["Progress"]
+
+log = logging.getLogger(__name__)
 
 _STARTING_S = 60.0
 """How often a log is told that nothing is scored yet: that Spark and the model are still loaded."""
@@ -26,7 +32,7 @@ class Progress:
         self.last = -max(every, _STARTING_S)
         self.first: tuple[float, int] | None = None
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self.bar = _Bar() if terminal else None
+        self.bar = _Bar() if terminal and log.isEnabledFor(logging.INFO) else None
 
     def __call__(self, done: int, total: int) -> None:
         elapsed = time.monotonic() - self.started
@@ -37,7 +43,7 @@ class Progress:
         if done < total and elapsed - self.last < every:
             return
         self.last = elapsed
-        print(f"scoring: {self.line(done, total, elapsed)}", file=sys.stderr, flush=True)
+        log.info("scoring: %s", self.line(done, total, elapsed))
 
     def clear(self) -> None:
         """Take the bar away, so that something else can be said; the next call draws it again."""
