@@ -68,7 +68,7 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
     from nocturne.records import Run, Table
-    from nocturne.spark import daemon
+    from nocturne.spark.start import daemon
     from nocturne.worker import split
 
     daemon.keep_freed_memory()
