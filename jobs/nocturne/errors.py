@@ -11,6 +11,7 @@
     |   |-- Superseded            another run published first: this one has no effect
     |   |-- PublishError          the output can't be published there safely
     |   `-- StateError            a run directory is missing, foreign or incomplete
+    |       `-- WrittenByNewer    a newer Nocturne wrote it
     `-- RetryableError            the same call may succeed later
         |-- NotReady              the partition is there but not complete yet
         |-- InputChanged          a file changed between planning and reading
@@ -47,6 +48,7 @@ __all__ = [
     "StateError",
     "Superseded",
     "TerminalError",
+    "WrittenByNewer",
     "choices",
     "did_you_mean",
     "disk_errors",
@@ -115,6 +117,10 @@ class PublishError(TerminalError):
 
 class StateError(TerminalError):
     """A run directory is missing, foreign or incomplete."""
+
+
+class WrittenByNewer(StateError):
+    """A newer Nocturne wrote the file."""
 
 
 class NotReady(RetryableError):

@@ -7,8 +7,9 @@ import logging
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
-from nocturne.pipeline.runs import logged_to, nights
-from nocturne.records import Manifest
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import logged_to, published_nights
+from nocturne.records import Manifest, PublishedNight
 
 __all__ = ["monitor"]
 
@@ -18,11 +19,9 @@ log = logging.getLogger(__name__)
 def monitor(loaded: Loaded, manifest: Manifest) -> None:
     """Log the night; again if need be."""
     try:
-        report.watch(
-            manifest,
-            lambda: nights(loaded),
-            **logged_to(loaded),
-        )
+        state = Places.of(loaded).state.partition(manifest.partition)
+        night = PublishedNight(manifest, state.judgement(manifest))
+        report.watch(night, lambda: published_nights(loaded), **logged_to(loaded))
     except Exception as error:
         log.warning(
             "%s is not in the monitoring run yet: %s: %s. Running it again once MLflow answers "
