@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,8 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
     from nocturne.records import Table
-from nocturne.store.run import Run
-    from nocturne.spark import daemon
+    from nocturne.spark.start import daemon
+    from nocturne.store.run import Run
     from nocturne.worker import split
 
     daemon.keep_freed_memory()
@@ -84,11 +83,12 @@ from nocturne.store.run import Run
     assert run is not None
     path = layout.base / "thirty.yaml"
     path.write_text(yaml.safe_dump(suite()), encoding="utf-8")
-    measures = quality.measures_of(path, pq.read_schema(Path(run.plan.input_dir) / run.plan.files[0].path))
-    variants: dict[str, Run] = {
-        "nothing": replace(run, profile_centers={}),
+    source = Path(run.plan.input_dir) / run.plan.files[0].path
+    measures = quality.measures_of(path, pq.read_schema(source))
+    variants = {
+        "nothing": run.changed(profile_centers={}),
         "profile": run,
-        "profile and expectations": replace(run, tables={"input": Table("", measures)}),
+        "profile and expectations": run.changed(tables={"input": Table("", measures)}),
     }
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
@@ -96,7 +96,7 @@ from nocturne.store.run import Run
         for name, variant in variants.items():
             with tempfile.TemporaryDirectory(dir=layout.base) as folder:
                 before = time.process_time()
-                split.run_split(replace(variant, run_dir=folder), piece)
+                split.run_split(Run(Path(folder), variant.state, variant.plan), piece)
                 if number:  # the first round loads the model
                     seconds[name].append((time.process_time() - before) / piece.rows * MILLION)
     bare = statistics.median(seconds["nothing"])

@@ -2,7 +2,9 @@
 
 import sys
 
+from nocturne.logs import to_stderr
 from nocturne.pipeline.scoring import submitted
 
 if __name__ == "__main__":
-    sys.exit(submitted(sys.argv[1:]))
+    with to_stderr():
+        sys.exit(submitted(sys.argv[1:]))

@@ -24,6 +24,7 @@ terminal one with 1; Airflow's retries follow that.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -49,6 +50,7 @@ __all__ = [
     "TerminalError",
     "WrittenByNewer",
     "choices",
+    "did_you_mean",
     "disk_errors",
     "printable",
 ]
@@ -178,6 +180,12 @@ def choices(options: Iterable[object], limit: int = 12) -> str:
         return "(there are none)"
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def did_you_mean(name: object, options: Iterable[str], most: int = 1) -> str:
+    """`` (did you mean 'a' or 'b'?)``, to follow a name that is unknown; "" if none is near."""
+    near = difflib.get_close_matches(str(name), list(options), most)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
 def printable(path: str | os.PathLike[str]) -> str:

@@ -9,7 +9,6 @@ refuses them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from nocturne.config import key_format, parse
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 
 __all__ = ["ACTIONS", "FIELDS", "Request", "params", "read"]
 
@@ -146,11 +145,9 @@ def read(
     """
     unknown = sorted(set(conf or {}) - {*FIELDS, _LINEAGE})
     if unknown:
-        near = difflib.get_close_matches(unknown[0], FIELDS, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        said = ", ".join(f"{name!r}{did_you_mean(name, FIELDS)}" for name in unknown)
         raise ConfigError(
-            f"unknown run parameter {', '.join(map(repr, unknown))}: expected "
-            f"{choices(FIELDS)}{hint}. Nothing was done.",
+            f"unknown run parameter {said}: expected {choices(FIELDS)}. Nothing was done.",
             unknown=unknown,
         )
     _check_kinds(values)

@@ -41,7 +41,7 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
     known = "action, day, dry_run, force, hold, manifest, model_version"
-    message = rf"'dryrun': expected {known} \(did you mean 'dry_run'\?\)"
+    message = rf"'dryrun' \(did you mean 'dry_run'\?\): expected {known}"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})
 

@@ -358,7 +358,7 @@ def test_data_that_do_not_fit_the_model_are_refused_with_near_matches(
     with pytest.raises(InputError) as error:
         run()
     assert "column 'x' is string, the model wants a number (float32)" in str(error.value)
-    assert "column 'word' is missing; did you mean 'words'?" in str(error.value)
+    assert "column 'word' is missing (did you mean 'words'?)" in str(error.value)
     assert "The table has id, words, x, y" in str(error.value)
     assert str(error.value).endswith("or rename its columns")
 
@@ -548,7 +548,7 @@ def test_given_keys_are_taken_though_they_repeat_and_the_yaml_says_so(
 
 def test_a_given_key_that_is_no_column_is_refused(run: Init, root: Path) -> None:
     table(root / "data")
-    with pytest.raises(ConfigError, match="key: got 'stor', .*Did you mean 'store'"):
+    with pytest.raises(ConfigError, match="key: got 'stor' .did you mean 'store'"):
         run(keys=["stor"])
 
 
@@ -593,6 +593,15 @@ def test_existing_files_stay_unless_forced(run: Init, root: Path) -> None:
 def test_a_name_that_could_escape_its_folder_is_refused(run: Init) -> None:
     with pytest.raises(ConfigError, match=r"name: got '\.\./x', expected a letter"):
         run("../x")
+
+
+@pytest.mark.parametrize("option", ["input", "output"])
+def test_a_uri_is_refused_by_the_name_of_its_option(run: Init, root: Path, option: str) -> None:
+    table(root / "data", *(f"ds={day}" for day in DAYS))
+    said = f"{option}: got 's3://lake/x': the scheme s3: is not supported"
+    with pytest.raises(ConfigError, match=said):
+        run(**{f"{option}_path": "s3://lake/x"})
+    assert not (root / "conf" / "pipelines" / "sales.yaml").exists()
 
 
 def test_nothing_is_left_behind_where_the_result_would_not_load(run: Init, root: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_search_ends_in_time_whatever_a_row_takes(project: Project) -> None:
 
 
 def test_a_bad_row_in_the_sample_ends_the_search_and_not_the_night(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     def raising(frame: pd.DataFrame) -> pd.Series:
         if 1500 in frame["id"].tolist():
@@ -98,7 +98,7 @@ def test_a_bad_row_in_the_sample_ends_the_search_and_not_the_night(
     run = prepare(loaded, _long_night(loaded)).run
     assert run is not None
     assert run.plan.pinned.micro_batch == 1024
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "can't score a sample of this partition: ValueError: its text may hold values" in said
     assert "no answer" not in said
 

@@ -289,13 +289,13 @@ def test_a_run_that_another_process_publishes_meanwhile_is_published_once(
 
 @pytest.mark.parametrize("again", ["by date", "by run"])
 def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_again(
-    project: MakeProject, capsys: pytest.CaptureFixture[str], again: str
+    project: MakeProject, caplog: pytest.LogCaptureFixture, again: str
 ) -> None:
     loaded = project()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MlflowClient, "search_runs", None)
         done = night_of(loaded, DAYS[0])
-        assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in capsys.readouterr().err
+        assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in caplog.text
     run = _run_of(loaded, done)
     assert run.mlflow_run_id() is None
     asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.uri]

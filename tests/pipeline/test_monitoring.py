@@ -59,7 +59,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[str], b
 
 
 def test_a_night_whose_points_nothing_confirms_is_one_point_when_it_is_corrected(
-    project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: MakeProject, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = project()
     night_of(loaded, DAYS[0])
@@ -71,10 +71,11 @@ def test_a_night_whose_points_nothing_confirms_is_one_point_when_it_is_corrected
                 lambda said: f"nocturne.night.{DAYS[1]}" in said and "begun" not in said,
             )
         night_of(loaded, DAYS[1])
-    assert "is not in the monitoring run yet" in capsys.readouterr().err
+    assert "is not in the monitoring run yet" in caplog.text
+    caplog.clear()
     _correct(tmp_path, DAYS[1])
     night_of(loaded, DAYS[1])
-    assert "monitoring run" not in capsys.readouterr().err
+    assert "monitoring run" not in caplog.text
     assert _runs(tmp_path) == [("1", {DAYS[0]: [600], DAYS[1]: [1200]})]
 
 
@@ -113,7 +114,7 @@ def _next_version(root: Path) -> None:
 
 
 def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alone(
-    project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: MakeProject, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = project()
     for day in DAYS[:2]:
@@ -124,7 +125,7 @@ def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alon
     with pytest.MonkeyPatch.context() as patch:
         _failing(patch, "delete_run", lambda _: True)
         publish_run(run)
-    assert "is not in the monitoring run yet" in capsys.readouterr().err
+    assert "is not in the monitoring run yet" in caplog.text
     publish_run(run)
     assert _runs(tmp_path) == [("1", {DAYS[1]: [600]}), ("2", {DAYS[0]: [600]})]
     night_of(loaded, DAYS[1])

@@ -340,7 +340,7 @@ def test_a_registry_that_is_away_is_retryable_and_its_secret_is_not_said(
 
 
 def test_an_mlflow_that_dies_after_prepare_costs_no_scores(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = project()
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-05")
@@ -350,7 +350,7 @@ def test_an_mlflow_that_dies_after_prepare_costs_no_scores(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     score([run], master=None)
     assert judge(run).mlflow_run_id is None
-    assert "Its scores are not affected" in capsys.readouterr().err
+    assert "Its scores are not affected" in caplog.text
     assert publish_run(run).rows_published == 600
 
 

@@ -263,7 +263,7 @@ def _module_of_workers(spark: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_module_of_workers")
 def test_a_worker_tries_what_this_machine_cant(
-    stranger: Stranger, capsys: pytest.CaptureFixture[str]
+    stranger: Stranger, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without a trial there, its integers would be what is declared, and every row lost."""
     loaded = stranger(_helped, np.array([0, 1]), spark=CLUSTER)
@@ -271,7 +271,7 @@ def test_a_worker_tries_what_this_machine_cant(
     assert [(o["name"], o["type"]) for o in run.plan.encoding["outputs"]] == [
         ("prediction", "string")
     ]
-    assert "can't be tried on this machine" in (said := capsys.readouterr().err)
+    assert "can't be tried on this machine" in (said := caplog.text)
     assert said.count("So a Spark worker tries it") == 1
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
     assert json.loads(kept.read_bytes())["rows"] == trial.TRIAL_ROWS
@@ -291,13 +291,13 @@ def test_what_the_workers_lack_too_is_named(stranger: Stranger) -> None:
 
 
 def test_on_a_local_master_what_is_declared_counts(
-    stranger: Stranger, capsys: pytest.CaptureFixture[str]
+    stranger: Stranger, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = stranger(_lost, np.array([0, 1]))
     run = prepare(loaded, config.partition(loaded.pipeline.input.partition, DAY)).run
     assert run is not None
     assert run.plan.encoding["outputs"][0]["type"] == "int64"
-    assert "No module named 'nocturne_of_nobody'" in (said := capsys.readouterr().err)
+    assert "No module named 'nocturne_of_nobody'" in (said := caplog.text)
     assert "What it declares of its outputs counts" in said
 
 

@@ -63,8 +63,8 @@ def test_missing_columns_are_all_named_with_where_and_what_the_table_has(path: P
     said = str(error.value)
     assert str(path) in said
     assert (
-        "'c' (expectations[1], expect_column_pair_values_to_be_equal; did you mean 'cc'?)" in said
+        "'c' of expectations[1], expect_column_pair_values_to_be_equal (did you mean 'cc'?)" in said
     )
-    assert "'g' (expectations[0], expect_column_values_to_not_be_null)" in said
+    assert "'g' of expectations[0], expect_column_values_to_not_be_null" in said
     assert "The table has a, b, cc, d, e, f" in said
     assert error.value.missing == ["c", "g"]

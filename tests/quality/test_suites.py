@@ -72,8 +72,8 @@ def _where(condition: str) -> str:
 
 EXPECTATIONS = {
     "{type: expect_column_values_to_be_nul, kwargs: {column: a}}": (
-        "type: got 'expect_column_values_to_be_nul', which Great Expectations 1.24 does not "
-        "have; did you mean expect_column_values_to_be_null"
+        "type: got 'expect_column_values_to_be_nul' (did you mean "
+        "'expect_column_values_to_be_null' or"
     ),
     "{type: 7, kwargs: {}}": "type: got 7, which Great Expectations 1.24 does not have; it has",
     "{kwargs: {column: a}}": "type: got None",
@@ -83,7 +83,7 @@ EXPECTATIONS = {
     "just a text": "got 'just a text', expected `{type: ..., kwargs: {...}}`",
     "{type: expect_column_to_exist}": "kwargs: got None, expected a mapping with the arguments",
     "{type: expect_column_to_exist, kwargs: {column: a}, severty: info}": (
-        "severty: unknown key; expected some of"
+        "severty: unknown key (did you mean 'severity'?); expected some of"
     ),
     "{type: expect_column_to_exist, kwargs: {column: a}, severity: high}": (
         "severity: got 'high', expected one of critical, info, warning"
@@ -92,7 +92,7 @@ EXPECTATIONS = {
         "unexpected_rows_expectation does not run on files, only on databases"
     ),
     f"{{{BETWEEN}, kwargs: {{column: a, min_vlue: 1}}}}": (
-        "kwargs.min_vlue: unknown argument; expected some of"
+        "kwargs.min_vlue: unknown argument (did you mean 'min_value'?); expected some of"
     ),
     f"{{{BETWEEN}, kwargs: {{min_value: 1}}}}": "kwargs.column: missing",
     f"{{{BETWEEN}, kwargs: {{column: a}}}}": "min_value and max_value: both missing",
@@ -171,7 +171,10 @@ FILES = {
     ("suite.toml", "name = 1"): "got a .toml file, expected a suite in .yaml, .yml or .json",
     ("suite.yaml", "name: a"): "expectations: got None, expected a list with at least one",
     ("suite.yaml", "name: a\nexpectations: []"): "expectations: got [], expected a list",
-    ("suite.yaml", "expectation: []"): "expectation: unknown key; expected some of expectations",
+    (
+        "suite.yaml",
+        "expectation: []",
+    ): "expectation: unknown key (did you mean 'expectations'?); expected some of expectations",
     ("suite.yaml", "expectation: [] "): "name: got None, expected a text, the suite's name",
 }
 

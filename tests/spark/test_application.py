@@ -12,7 +12,7 @@ CONF = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
 TOLD = """
 import json, sys
 from pathlib import Path
-from nocturne import cache
+from nocturne.store import cache
 from nocturne.spark.application import Application
 
 cache._places = lambda: iter([Path(sys.argv[1])])

@@ -93,7 +93,7 @@ def test_a_param_that_the_model_does_not_take_is_refused_before_scoring(scaled: 
 
     known = "takes times (double, 2.0 if not given), add (list of long, [0, 0] if not given)"
     said = refused("scaled", tims=3.0)
-    assert "got tims (did you mean times?)" in said
+    assert "got tims (did you mean 'times'?)" in said
     assert known in said
     assert f"times is 'three', which is no double; model scaled version 1 {known}" in refused(
         "scaled", times="three"

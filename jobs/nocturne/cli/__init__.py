@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from nocturne.cli import care, nights, project
+from nocturne.logs import to_stderr
 
 __all__ = ["app"]
 
@@ -19,5 +20,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Batch scoring, published exactly once.",
 )
+
+
+@app.callback()
+def show_log(context: typer.Context) -> None:
+    context.with_resource(to_stderr())
+
+
 for commands in (nights.app, care.app, project.app):
     app.add_typer(commands)

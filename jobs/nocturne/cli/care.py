@@ -124,8 +124,10 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML report of the published nights of a range."""
+    from nocturne.config.local_paths import check_local
     from nocturne.operate.reports import report_of
 
+    check_local("out", str(out or ""))
     loaded = load(name)
     span = list(config.span(loaded.pipeline.input.partition, first, last))
     print(report_of(loaded, span, out))

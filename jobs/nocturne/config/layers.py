@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from nocturne.config.alerts import CHANNELS
 from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
 from nocturne.safe_yaml import load_yaml
 
@@ -304,12 +303,12 @@ def _said(problem: ErrorDetails) -> str:
 def _unknown(location: Sequence[str]) -> str:
     key, channel = location[-1], _channel(location)
     valid = _valid_keys(location[:-1])
-    near = difflib.get_close_matches(key, valid, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = ""
     for_others = [name for name, other in CHANNELS.items() if key in other.model_fields]
     if channel and for_others:
         hint = f"; {key} is for {choices(for_others)}"
-    return f"unknown key; expected one of {choices(valid, 30)}{hint}"
+    near = did_you_mean(key, valid)
+    return f"unknown key{near}; expected one of {choices(valid, 30)}{hint}"
 
 
 def _valid_keys(location: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from nocturne.config.alerts import Alert
+from nocturne.config.local_paths import local_path
 from nocturne.config.partitions import determines, period
 from nocturne.config.section import Section
 
@@ -39,7 +40,11 @@ __all__ = [
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
-PathText = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+PathText = Annotated[
+    str,
+    StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$"),
+    AfterValidator(local_path),
+]
 DEFAULT_POOL = "default_pool"
 """Airflow's own."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")

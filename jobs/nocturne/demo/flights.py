@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from nocturne.errors import ConfigError, PartitionMissing
+from nocturne.store.files import write_atomic
 from nocturne.store.record_files import write
 
 __all__ = [
@@ -159,7 +159,7 @@ def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         start += rows
 
 
-def _place(table: pa.Table, folder: Path, scratch: Path) -> bool:
+def _place(table: pa.Table, folder: Path) -> bool:
     """Write a partition: the file whole, then ``_SUCCESS``. Equal bytes are left alone."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
@@ -169,8 +169,7 @@ def _place(table: pa.Table, folder: Path, scratch: Path) -> bool:
         return False
     folder.mkdir(parents=True, exist_ok=True)
     marker.unlink(missing_ok=True)
-    scratch.write_bytes(content)
-    os.replace(scratch, path)
+    write_atomic(path, content)
     marker.touch()
     return True
 
@@ -194,13 +193,12 @@ def prepare(folder: Path, data: Path | None = None) -> Prepared:
         return Prepared(places["flights"], places["labels"], rows, 0)
 
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".prepare.{os.getpid()}.tmp"
     written = set()
     rows = {}
     for place, table in zip(places.values(), tables(data), strict=True):
         for day, part in _by_day(table):
             rows[day] = part.num_rows
-            if _place(part, place / f"ds={day}", scratch):
+            if _place(part, place / f"ds={day}"):
                 written.add(day)
     write(folder / _MARKER, {"from": made_from, "rows": rows})
     return Prepared(places["flights"], places["labels"], rows, len(written))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nocturne.errors import ConfigError, ModelError
+from nocturne.errors import ConfigError, ModelError, did_you_mean
 
 __all__ = ["checked_params"]
 
@@ -40,9 +39,8 @@ def checked_params(
     has = ", ".join(_words(spec) for spec in specs.values())
     for name, value in given.items():
         if name not in specs:
-            near = difflib.get_close_matches(name, specs, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ConfigError(f"model.params: got {name}{hint}, {what} takes {has}")
+            near = did_you_mean(name, specs)
+            raise ConfigError(f"model.params: got {name}{near}, {what} takes {has}")
         try:
             ParamSpec.validate_param_spec(value, specs[name])
         except MlflowException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from nocturne import profile, quality
 from nocturne.columns.normal import normal_schema, packed, plain_type
 from nocturne.columns.types import is_text
 from nocturne.config import Loaded
-from nocturne.errors import ConfigError, InputError, choices
+from nocturne.errors import ConfigError, InputError, choices, did_you_mean
 from nocturne.fitting import output_schema
 from nocturne.model.encoding import Encoding
 from nocturne.records import Measure, Table
@@ -72,10 +71,7 @@ def check_sensitive(sensitive: Sequence[str], encoding: Encoding, seen: Seen) ->
 
 def _check_known(named: Sequence[str], there: Sequence[str]) -> None:
     """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
-    unknown = []
-    for name in (n for n in named if n not in there):
-        near = difflib.get_close_matches(name, there, 1)
-        unknown.append(f"{name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
+    unknown = [f"{name!r}{did_you_mean(name, there)}" for name in named if name not in there]
     if unknown:
         raise ConfigError(
             f"quality.sensitive names {', '.join(unknown)}, which the input lacks; it has the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +48,8 @@ from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["Judged", "judge", "judge_again"]
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[Run, Loaded, Stopwatch], QualityResult]
 
@@ -285,10 +287,12 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement, counted: Profile) -> st
                 write(shown[-1], record)
             return report.log_night(run.plan, judgement, counted, shown, **logged_to(loaded))
     except Exception as error:
-        print(
-            f"nocturne: this night has no MLflow run: {type(error).__name__}: "
-            f"{without_secret(str(error))}. Its scores are not affected; `nocturne judge "
-            f"{run.plan.pipeline} --date {run.plan.partition.key}` logs it once MLflow answers",
-            file=sys.stderr,
+        log.warning(
+            "this night has no MLflow run: %s: %s. Its scores are not affected; `nocturne judge "
+            "%s --date %s` logs it once MLflow answers",
+            type(error).__name__,
+            without_secret(str(error)),
+            run.plan.pipeline,
+            run.plan.partition.key,
         )
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 
 from nocturne import drift, report
 from nocturne.config import Loaded
@@ -12,6 +12,8 @@ from nocturne.pipeline.runs import logged_to, published_nights
 from nocturne.records import Manifest, PublishedNight
 
 __all__ = ["monitor"]
+
+log = logging.getLogger(__name__)
 
 
 def monitor(loaded: Loaded, manifest: Manifest) -> None:
@@ -26,9 +28,10 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
             **logged_to(loaded),
         )
     except Exception as error:
-        print(
-            f"nocturne: {manifest.partition.key} is not in the monitoring run yet: "
-            f"{type(error).__name__}: {without_secret(str(error))}. Running it again once MLflow "
-            "answers adds it",
-            file=sys.stderr,
+        log.warning(
+            "%s is not in the monitoring run yet: %s: %s. Running it again once MLflow answers "
+            "adds it",
+            manifest.partition.key,
+            type(error).__name__,
+            without_secret(str(error)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from nocturne.spark.application import Application
 
 __all__ = ["Prepared", "prepare", "ready"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -465,7 +468,7 @@ def _drop_orphans(run: Run) -> None:
         try:
             result = read(SplitResult, path)
         except StateError:
-            print(f"nocturne: {path} is damaged; its split is scored again", file=sys.stderr)
+            log.warning("%s is damaged; its split is scored again", path)
         else:
             there = run.attempt(result.file).is_file()
             if there and (result.rows_out or not result.by_model):

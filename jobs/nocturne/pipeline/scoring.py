@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
 import traceback
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nocturne.spark.probe import How
 
 __all__ = ["Bar", "Claims", "application", "how", "score", "submitted"]
+
+log = logging.getLogger(__name__)
 
 Bar = Callable[[int, int], None]
 _SIGN_OF_LIFE_S = 5.0
@@ -183,8 +185,8 @@ def submitted(run_dirs: Sequence[str]) -> int:
             raise StateError("got no run directory; usage: score.py RUN_DIR [RUN_DIR ...]")
         failures = score(runs, master=None, progress=Progress())
     except NocturneError as error:
-        print(f"nocturne: {error}", file=sys.stderr)
+        log.error("%s", error)
         return error.exit_code
     for failure in failures.values():
-        print(f"nocturne: {failure}", file=sys.stderr)
+        log.error("%s", failure)
     return max((failure.exit_code for failure in failures.values()), default=0)

@@ -7,7 +7,7 @@ table don't change from night to night.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from nocturne.spark.application import Application
 
 __all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried", "try_model", "workers_of"]
+
+log = logging.getLogger(__name__)
 
 Workers = Callable[[Asked, bytes], tuple[str, Answer]]
 """Tries a model on rows where it will be scored: the host's name, and its answer."""
@@ -167,7 +169,7 @@ def _kept(path: Path, asked: Asked) -> Trial | None:
         if found is not None and not _possible(found.outputs, asked):
             raise StateError(f"{path} has outputs that are none of this model's")
     except StateError as error:
-        print(f"nocturne: {error}: the model is tried again", file=sys.stderr)
+        log.warning("%s: the model is tried again", error)
         with suppress(OSError):
             path.unlink()
         return None
@@ -206,13 +208,13 @@ def try_model(
         return untried
     file = as_file(_chosen(batch, rows))
     answer, place = ask(asked, file), ""
-    said = f"nocturne: {what} can't be tried on this machine: {answer.missing or answer.fault}"
+    said = f"{what} can't be tried on this machine: {answer.missing or answer.fault}"
     if answer.trial is None and workers is not None:
-        print(f"{said}. So a Spark worker tries it", file=sys.stderr)
+        log.warning("%s. So a Spark worker tries it", said)
         host, answer = workers(asked, file)
         place = f" by a Spark worker on {host}"
     elif answer.missing or answer.elsewhere:  # scoring will say so, where it is the same there
-        print(f"{said}. What it declares of its outputs counts", file=sys.stderr)
+        log.warning("%s. What it declares of its outputs counts", said)
         return untried
     if answer.trial is not None:
         return answer.trial

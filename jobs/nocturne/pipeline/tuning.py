@@ -8,9 +8,9 @@ out leaves the smaller size there.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +36,8 @@ from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
 
 __all__ = ["Night", "device_of", "pin", "remember", "sample"]
+
+log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 32 << 20
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
@@ -122,7 +124,7 @@ def _kept(path: Path) -> Tuning | None:
         if found is not None and not (found.kernel in _KERNELS and 0 < found.micro_batch <= _MOST):
             raise StateError(f"{path} says {found.kernel}, {found.micro_batch} rows, which is none")
     except StateError as error:
-        print(f"nocturne: {error}: the search is made again", file=sys.stderr)
+        log.warning("%s: the search is made again", error)
         with suppress(OSError):
             path.unlink()
         return None
@@ -201,7 +203,7 @@ def _tune(
             clock=time.thread_time if alone else time.perf_counter,
         )
     except ModelError as error:  # perhaps a bad row in the sample; scoring will find it
-        print(f"nocturne: {error}. Its micro-batch stays at {start} rows", file=sys.stderr)
+        log.warning("%s. Its micro-batch stays at %d rows", error, start)
         return unmeasured
 
 

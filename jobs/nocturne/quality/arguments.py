@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from nocturne.columns.values import OPERATORS
-from nocturne.errors import choices
+from nocturne.errors import choices, did_you_mean
 from nocturne.quality.catalog import argument_schema
 
 __all__ = ["problems"]
@@ -37,9 +36,8 @@ def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
         return
     known = schema["properties"]
     for name in sorted(set(kwargs) - set(known)):
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        yield f"{name}: unknown argument; expected some of {choices(known, 20)}{hint}"
+        near = did_you_mean(name, known)
+        yield f"{name}: unknown argument{near}; expected some of {choices(known, 20)}"
     for name in schema.get("required", ()):
         if name not in kwargs:
             yield f"{name}: missing; {type_} needs it"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.quality.suites import Suite, load_suite
 from nocturne.records import condition_columns
 
@@ -57,10 +56,9 @@ def check_columns(path: Path, names: Iterable[str]) -> None:
                 missing.setdefault(name, f"expectations[{index}], {expectation['type']}")
     if not missing:
         return
-    said = []
-    for name, where in sorted(missing.items()):
-        near = difflib.get_close_matches(name, there, 1)
-        said.append(f"{name!r} ({where}{f'; did you mean {near[0]!r}?' if near else ''})")
+    said = [
+        f"{name!r} of {where}{did_you_mean(name, there)}" for name, where in sorted(missing.items())
+    ]
     raise ConfigError(
         f"{path}: the suite reads columns that the table lacks: {', '.join(said)}. The table has "
         f"{choices(there, 40)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.quality.arguments import problems
 from nocturne.quality.catalog import known_types, unsupported
 from nocturne.safe_yaml import load_yaml
@@ -166,11 +165,9 @@ def _expectation_problems(check: Any) -> Iterator[str]:
         yield f"severity: got {severity!r}, expected one of {choices(_SEVERITIES)}"
     type_, kwargs = check.get("type"), check.get("kwargs")
     if type_ not in known_types():
-        near = difflib.get_close_matches(str(type_), known_types(), 3)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"it has {choices(known_types(), 8)}"
-        )
-        yield f"type: got {type_!r}, which Great Expectations 1.24 does not have; {hint}"
+        near = did_you_mean(type_, known_types(), 3)
+        has = "" if near else f"; it has {choices(known_types(), 8)}"
+        yield f"type: got {type_!r}{near}, which Great Expectations 1.24 does not have{has}"
     elif unsupported(str(type_)):
         yield f"type: {type_} does not run on files, only on databases; use another expectation"
     elif not isinstance(kwargs, Mapping):
@@ -183,9 +180,8 @@ def _expectation_problems(check: Any) -> Iterator[str]:
 def _unknown_keys(content: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
     for key in content:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{key}: unknown key; expected some of {choices(known)}{hint}"
+            near = did_you_mean(key, known)
+            yield f"{key}: unknown key{near}; expected some of {choices(known)}"
 
 
 def _kind(content: Any) -> str:

@@ -13,7 +13,7 @@ from nocturne.errors import InputChanged, InputError, StateError
 from nocturne.records import InputFile, dump
 from nocturne.source.reading import read_footer
 from nocturne.source.walk import data_files
-from nocturne.store.files import file_blake3
+from nocturne.store.files import file_blake3, write_atomic
 from nocturne.store.record_files import content
 
 __all__ = ["fingerprints", "stat"]
@@ -75,12 +75,9 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
             f"partition {folder} is empty: it has {what}. Check its writer; nothing was scored",
             path=str(folder),
         )
-    cache_file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cache_file.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text("[" + ",\n".join(dump(f) for f in found) + "]\n", encoding="utf-8")
+    text = "[" + ",\n".join(dump(f) for f in found) + "]\n"
     try:
-        os.replace(temporary, cache_file)
+        write_atomic(cache_file, text.encode())
     except IsADirectoryError:
-        temporary.unlink()
         raise StateError(f"{cache_file} is a folder, expected a file; remove it") from None
     return tuple(found)

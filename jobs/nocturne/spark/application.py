@@ -7,16 +7,15 @@ driver has other things to do: it asks the registry and plans the splits meanwhi
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nocturne.host import machine
-from nocturne.spark import jvm
+from nocturne.spark.start import WORKERS, Launch, Waking, plan
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -24,15 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["Application"]
 
 _SETTINGS = {
-    "spark.python.daemon.module": "nocturne.spark.daemon",
-    "spark.python.worker.reuse": "true",
+    **WORKERS,
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
 }
 _LOCAL = {"spark.executorEnv.PYTHONSAFEPATH": "1"}
 """Local workers find no modules in the current folder, where one may be called random.py."""
-_ARCHIVE_S = 120.0
-_WAKING_S = 30.0
 
 
 class Application:
@@ -65,12 +61,12 @@ class Application:
         self._lean, self._probing = lean, probing
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._waking: threading.Thread | None = None
+        self._waking: Waking | None = None
         self._end: threading.Thread | None = None
         self._context: SparkContext | None = None
         self._error: BaseException | None = None
         self._ours = self._given_up = False
-        self._launch: jvm.Launch | None = None
+        self._launch: Launch | None = None
 
     def start(self) -> None:
         """Begin to start, and return at once."""
@@ -139,10 +135,7 @@ class Application:
                         return
                     self._context, self._ours = made, True
                 if machine.is_local(self._master):
-                    self._waking = threading.Thread(
-                        target=_wake, args=(made,), name="spark-wake", daemon=True
-                    )
-                    self._waking.start()
+                    self._waking = Waking(made)
         except BaseException as error:  # whoever asks for the context gets it
             self._error = error
 
@@ -158,80 +151,36 @@ class Application:
         context, self._context = self._context, None
         assert context is not None
         if self._ours:
-            if self._waking is not None and self._waking.is_alive():
-                context.setLogLevel("OFF")  # what is cut short is no news
-                context.cancelAllJobs()
-                self._waking.join(_WAKING_S)
+            if self._waking is not None:
+                self._waking.end()
             context.stop()
-        if self._launch is not None and self._launch.making:
-            _end_jvm(self._launch)
+        if self._launch is not None:
+            self._launch.end()
 
     def _started(self) -> SparkContext:
         from pyspark import SparkContext
-        from pyspark.errors import PySparkRuntimeError
 
         machine.adapt(self._master)
         runs = SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ
-        launch = jvm.plan(
-            None if runs else self._master, self._conf, self._conf_dir, lean=self._lean
-        )
+        launch = plan(None if runs else self._master, self._conf, self._conf_dir, lean=self._lean)
         for name, value in launch.environment.items():
             os.environ.setdefault(name, value)
         if launch.making and self._probing:
             launch = launch.plain()
-        self._launch = launch
-        try:
-            return self._new(launch)
-        except PySparkRuntimeError:
-            if launch.archive is None:
-                raise
-            self._launch = launch.plain()
-            made = self._new(self._launch)
-            launch.archive.drop()  # it was the archive
-            return made
+        made, self._launch = launch.start(self._new)
+        return made
 
-    def _new(self, launch: jvm.Launch) -> SparkContext:
+    def _new(self, settings: Mapping[str, str]) -> SparkContext:
         from pyspark import SparkConf, SparkContext
 
         conf = SparkConf().setAppName(self._name)
         if self._master:
             conf.setMaster(self._master)
         own = {**_SETTINGS, **(_LOCAL if machine.is_local(self._master) else {})}
-        for key, value in {**own, **launch.settings()}.items():
+        for key, value in {**own, **settings}.items():
             conf.set(key, value)
         SparkContext._ensure_initialized(conf=conf)
         machine.hadoop_login(SparkContext._jvm)
         context = SparkContext(conf=conf)
         context.setLogLevel("ERROR")
         return context
-
-
-def _wake(context: SparkContext) -> None:
-    """Spark starts the workers' daemon with the first task; so it gets one before there is work."""
-    with suppress(Exception):  # the scoring job will say what is wrong
-        context.setJobDescription("start the Python workers")
-        context.parallelize([0], 1).foreachPartition(_nothing)
-
-
-def _nothing(_: Iterable[object]) -> None:
-    pass
-
-
-def _end_jvm(launch: jvm.Launch) -> None:
-    """Wait for the JVM, which leaves the archive on its way out."""
-    from pyspark import SparkContext
-
-    gateway = SparkContext._gateway
-    process: subprocess.Popen[bytes] | None = getattr(gateway, "proc", None)
-    if gateway is None or process is None or launch.archive is None:
-        return
-    SparkContext._gateway = SparkContext._jvm = None
-    gateway.shutdown()
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        code = process.wait(_ARCHIVE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        code = process.wait()
-    launch.archive.keep(code)

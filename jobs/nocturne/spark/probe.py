@@ -8,6 +8,7 @@ not start.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from nocturne.host.trouble import Trouble, explain
 from nocturne.spark.application import Application
 
 __all__ = ["How", "Started", "probe", "why"]
+
+log = logging.getLogger(__name__)
 
 LIMIT_S = 240.0
 _ANSWER = "nocturne-probe "
@@ -91,7 +94,7 @@ def why(error: Exception, how: How) -> NocturneError:
     told = explain(str(error))
     if told.why or how.master is None:
         return told.error(what)
-    print("nocturne: Spark did not start; trying it once more to see why", file=sys.stderr)
+    log.warning("Spark did not start; trying it once more to see why")
     found = probe(how)
     if isinstance(found, Trouble):
         return found.error(what)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from nocturne.store.files import write_atomic
+
 __all__ = ["folder", "text"]
 
 
@@ -42,8 +44,6 @@ def text(name: str, make: Callable[[], str]) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return (kept / name).read_text(encoding="utf-8")
     made = make()
-    draft = kept / f".{name}.{os.getpid()}.tmp"
     with suppress(OSError):
-        draft.write_text(made, encoding="utf-8")
-        os.replace(draft, kept / name)
+        write_atomic(kept / name, made.encode())
     return made

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "locked",
     "partition_folders",
     "sync_folder",
+    "write_atomic",
 ]
 
 
@@ -46,6 +47,45 @@ def digest(*parts: Any) -> str:
     """sha256 of values as sorted JSON, in hex: equal values, equal digest."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomic(
+    path: str | Path,
+    content: bytes,
+    *,
+    exclusive: bool = False,
+    durable: bool = False,
+    written: Callable[[], object] = lambda: None,
+) -> bool:
+    """Write a file whole or not at all, with the folder that it lies in.
+
+    The bytes go into a hidden temporary file beside it, which then gets the name; what a killed
+    process leaves is for `nocturne gc`.
+
+    Args:
+        exclusive: the first writer wins; else the last one does.
+        durable: the bytes survive a power failure, at the price of a wait for the disk.
+        written: is called when the temporary file is whole and nobody sees it yet.
+
+    Returns:
+        False if ``exclusive`` and the file was there already (it is left as it was).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        written()
+        (os.link if exclusive else os.replace)(temporary, path)
+    except FileExistsError:  # of os.link alone
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def sync_folder(path: str | Path) -> None:

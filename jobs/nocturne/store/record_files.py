@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from nocturne.errors import StateError
 from nocturne.records import damaged, dump, load
 from nocturne.store.failpoints import reach
+from nocturne.store.files import write_atomic
 
 __all__ = ["content", "find", "read", "write"]
 
@@ -76,22 +77,10 @@ def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bo
     Returns:
         False if ``exclusive`` and the file was there already (it is left as it was).
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(dump(record))
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    reach("record.written")
-    if not exclusive:
-        os.replace(temporary, path)
-        return True
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(temporary)
-    return True
+    return write_atomic(
+        path,
+        dump(record).encode(),
+        exclusive=exclusive,
+        durable=durable,
+        written=lambda: reach("record.written"),
+    )

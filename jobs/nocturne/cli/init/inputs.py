@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
 from nocturne.columns.types import is_text
-from nocturne.errors import ConfigError, ModelError, choices
+from nocturne.errors import ConfigError, ModelError, choices, did_you_mean
 from nocturne.fitting import check_columns
 from nocturne.model.encoding import Encoding
 from nocturne.model.takes import Inputs, Slot, Takes, tensors
@@ -64,11 +63,9 @@ def find_inputs(
 def _check_names(features: Sequence[str], there: Sequence[str]) -> None:
     for name in features:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"feature: got {name!r}, which is no column of the table. {hint}It has "
-                f"{choices(there, 40)}",
+                f"feature: got {name!r}{did_you_mean(name, there)}, which is no column of the "
+                f"table. It has {choices(there, 40)}",
                 feature=name,
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.cli.init.uri import parse
-from nocturne.errors import InputError, ModelError, choices
+from nocturne.errors import InputError, ModelError, choices, did_you_mean
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.fitting.roles import Cast
 from nocturne.model import registry
@@ -193,10 +192,9 @@ def check_data(encoding: Encoding, rows: pa.Table, where: Path) -> dict[str, str
     if not problems:
         return told
     for feature in (f for _, f in encoding.features() if f.column not in schema.names):
-        near = difflib.get_close_matches(feature.column, schema.names, 1)
-        if near:
-            plain = f"column {feature.column!r} is missing"
-            problems = [f"{p}; did you mean {near[0]!r}?" if p == plain else p for p in problems]
+        plain = f"column {feature.column!r} is missing"
+        near = did_you_mean(feature.column, schema.names)
+        problems = [f"{p}{near}" if p == plain else p for p in problems]
     shown = "\n  ".join(problems)
     missing = any("is missing" in problem for problem in problems)
     raise InputError(

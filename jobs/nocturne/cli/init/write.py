@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,11 +14,13 @@ from nocturne.cli.init.pipeline import pipeline_text
 from nocturne.cli.init.sample import Sample, given_by_paths, take
 from nocturne.cli.init.suites import input_suite, output_suite
 from nocturne.cli.init.table import inspect
+from nocturne.config.local_paths import check_local
 from nocturne.config.models import NAME
-from nocturne.errors import ConfigError, choices
+from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.takes import Inputs, Takes
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.tuning import Night
+from nocturne.store.files import write_atomic
 from nocturne.store.pipeline_state import PipelineState
 
 __all__ = ["init"]
@@ -68,6 +68,8 @@ def init(
             "becomes a file, a DAG and a folder)",
             name=name,
         )
+    check_local("input", input_path)
+    check_local("output", output_path or "")
     suites = root / "conf" / "expectations"
     paths = [
         root / "conf" / "pipelines" / f"{name}.yaml",
@@ -137,11 +139,9 @@ def init(
 def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
     for key in keys:
         if key not in sample.schema.names:
-            near = difflib.get_close_matches(key, sample.schema.names, 1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"key: got {key!r}, which is no column of the table. {hint}It has "
-                f"{choices(sample.schema.names, 40)}",
+                f"key: got {key!r}{did_you_mean(key, sample.schema.names)}, which is no column of "
+                f"the table. It has {choices(sample.schema.names, 40)}",
                 key=key,
             )
     return list(dict.fromkeys(keys))
@@ -160,7 +160,7 @@ def _write(
     before = {path: path.read_bytes() if path.exists() else None for path in files}
     try:
         for path, text in reversed(files.items()):  # the pipeline last: it names the suites
-            _replace(path, text.encode())
+            write_atomic(path, text.encode())
         Places.of(config.load(name, root=root))
         for path, names in zip(list(files)[1:], columns, strict=True):
             quality.check_columns(path, names)
@@ -169,15 +169,5 @@ def _write(
             if content is None:
                 path.unlink(missing_ok=True)
             else:
-                _replace(path, content)
+                write_atomic(path, content)
         raise
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nocturne.host import java
 from nocturne.host.machine import is_local
-from nocturne.spark import archive
-from nocturne.spark.archive import Archive
+from nocturne.spark.start import archive
+from nocturne.spark.start.archive import Archive
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 __all__ = ["Launch", "plan"]
 
@@ -19,6 +24,7 @@ _OPTIONS = "spark.driver.extraJavaOptions"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _OPTIONS_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _LOG = "log4j2.properties"
+_ARCHIVE_S = 120.0
 
 # The second compiler and a parallel collector take the cores from the workers while they warm
 # up, 3 of 8 seconds of CPU until the first job is done; without rows to carry they never pay.
@@ -53,6 +59,48 @@ class Launch:
         given = self.conf.get(_OPTIONS, "")
         joined = f"{options} {given}".strip()
         return {**self.conf, _OPTIONS: joined} if joined else self.conf
+
+    def start(
+        self, new: Callable[[Mapping[str, str]], SparkContext]
+    ) -> tuple[SparkContext, Launch]:
+        """A new context; an archive that the JVM can't start with is forgotten.
+
+        Args:
+            new: makes it with these settings.
+
+        Returns:
+            The context, and what it was started with.
+        """
+        from pyspark.errors import PySparkRuntimeError
+
+        try:
+            return new(self.settings()), self
+        except PySparkRuntimeError:
+            if self.archive is None:
+                raise
+            plain = self.plain()
+            made = new(plain.settings())
+            self.archive.drop()  # it was the archive
+            return made, plain
+
+    def end(self) -> None:
+        """End the JVM if it makes the archive, which it leaves on its way out, and wait for it."""
+        from pyspark import SparkContext
+
+        gateway = SparkContext._gateway
+        process: subprocess.Popen[bytes] | None = getattr(gateway, "proc", None)
+        if not self.making or gateway is None or process is None or self.archive is None:
+            return
+        SparkContext._gateway = SparkContext._jvm = None
+        gateway.shutdown()
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            code = process.wait(_ARCHIVE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        self.archive.keep(code)
 
 
 def plan(

@@ -7,7 +7,7 @@ import sys
 
 WARM = """
 import gc, json, sys, threading
-from nocturne.spark import daemon
+from nocturne.spark.start import daemon
 daemon.warm()
 names = (
     "torch", "pyarrow", "nocturne.worker.split", "pyspark.worker", "mlflow", "great_expectations"
@@ -17,7 +17,7 @@ print(json.dumps([[n in sys.modules for n in names], threading.active_count(), g
 FAULTS = """
 import resource, sys
 import numpy as np
-from nocturne.spark import daemon
+from nocturne.spark.start import daemon
 if sys.argv[1] == "keep":
     daemon.keep_freed_memory()
 def batch():

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nocturne.host import java
-from nocturne.spark import archive
-from nocturne.spark.archive import Archive
+from nocturne.spark.start import archive
+from nocturne.spark.start.archive import Archive
 from nocturne.store import cache
 
 

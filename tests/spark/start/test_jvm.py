@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.spark import jvm
+from nocturne.spark.start import jvm
 from nocturne.store import cache
 
 OPTIONS = "spark.driver.extraJavaOptions"
