@@ -307,7 +307,7 @@ def _unknown(location: Sequence[str]) -> str:
     for_others = [name for name, other in CHANNELS.items() if key in other.model_fields]
     if channel and for_others:
         hint = f"; {key} is for {choices(for_others)}"
-    near = did_you_mean(key, valid)
+    near = "" if hint else did_you_mean(key, valid)
     return f"unknown key{near}; expected one of {choices(valid, 30)}{hint}"
 
 
