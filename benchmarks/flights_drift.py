@@ -29,7 +29,7 @@ from nocturne.demo.flights import read_days
 from nocturne.demo.train import TRAINING
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import nights
-from nocturne.records import Judgement
+from nocturne.records.manifest import Judgement
 from nocturne.store.record_files import read
 
 SPAN = ("2013-04-01", "2013-12-31")

@@ -32,8 +32,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import ahead, encode, load_torch, score
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.source.reading import open_parquet, read_batches
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"

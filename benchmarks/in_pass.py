@@ -66,7 +66,7 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
 
     from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
-    from nocturne.records import Table
+    from nocturne.records.plan import Table
     from nocturne.spark.start import daemon
     from nocturne.store.run import Run
     from nocturne.worker import split

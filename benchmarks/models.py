@@ -16,7 +16,7 @@ from benchmarks.data import COLUMNS, table
 from benchmarks.layout import Layout
 from benchmarks.workloads import Workload
 from nocturne.drift import BASELINE_VERSION
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = ["make", "network"]
 

@@ -27,7 +27,7 @@ from mlflow.models import infer_signature
 from nocturne.engine import score
 from nocturne.model.signature import encoding_of_signature
 from nocturne.pyfunc.load import load
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 
 ROWS, COLUMNS, ROUNDS = 90_000, 10, 7
 SIZES = (1024, 65_536)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from hypothesis import settings
 
 import warm
 from nocturne import plan
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.records import ModelRef, Partition, Pinned, RunPlan
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.records.partition import Partition
+from nocturne.records.plan import ModelRef, Pinned, RunPlan
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.parquet_files import cut
 from nocturne.store.pipeline_state import PipelineState
@@ -165,7 +165,7 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
                 content_key=key,
                 input_dir=str(folder),
                 model=model,
-                encoding=asdict(ENCODING),
+                encoding=ENCODING,
                 pinned=pinned,
                 keys=keys,
                 passthrough=("word",),

@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nocturne.records import Expectation, Judgement, Manifest, Partition, RunPlan
+from nocturne.records.manifest import Judgement, Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
+from nocturne.records.quality import Expectation
 from nocturne.store.record_files import read
 
 if TYPE_CHECKING:

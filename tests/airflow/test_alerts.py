@@ -17,7 +17,7 @@ from nocturne.config import load
 from nocturne.config.alerts import Email, PagerDuty, Slack, Webhook
 from nocturne.errors import ConfigError
 from nocturne.operate.status import PartitionStatus
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne.store.partition_state import PartitionState
 from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.slo import Due

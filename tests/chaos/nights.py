@@ -32,7 +32,8 @@ from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.records import Manifest, Partition
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
 from nocturne.store.failpoints import VARIABLE
 from nocturne.store.run import Run
 from nocturne.table import TablePartition, published_manifest

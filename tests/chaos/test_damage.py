@@ -11,7 +11,7 @@ import pytest
 
 from chaos.damage import HELD, ONCE, TWICE, Nights
 from chaos.fuzz import clean
-from nocturne.records import RunPlan
+from nocturne.records.plan import RunPlan
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from nocturne.errors import ConfigError, ModelError, NocturneError
 from nocturne.model.artifact import code_in, mlmodel
 from nocturne.model.signature import encoding_of_signature
 from nocturne.quality import load_suite
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = {

@@ -21,7 +21,7 @@ import pytest
 
 from chaos.conftest import MakeRoot
 from chaos.nights import CORES, Root, until
-from nocturne.records import SplitResult
+from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))

@@ -27,8 +27,8 @@ from nocturne.cli.init.pipeline import _outputs
 from nocturne.cli.init.sample import take
 from nocturne.cli.init.table import inspect
 from nocturne.contract import log_torch_model
+from nocturne.encoding import OutputSpec
 from nocturne.errors import ConfigError, InputError, ModelError
-from nocturne.model.encoding import OutputSpec
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
 from nocturne.trial import Trial

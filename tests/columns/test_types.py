@@ -18,11 +18,12 @@ from arrow_types import COLUMNS, ROWS
 from conftest import ENCODING, MakeRun, sample
 from nocturne.columns.normal import normal_schema, packed
 from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
+from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
 from nocturne.fitting import casts, check_columns, check_output
-from nocturne.model.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.doubles import doubled
-from nocturne.records import Measure, Table
+from nocturne.records.plan import Table
+from nocturne.records.quality import Measure
 from nocturne.source.reading import open_parquet, read_batches, read_schema
 from nocturne.store.run import Run
 from nocturne.worker.split import run_split

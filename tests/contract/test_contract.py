@@ -18,12 +18,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from nocturne import contract
+from nocturne.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.engine import TorchModel, load_torch
 from nocturne.errors import InputError, ModelError
 from nocturne.model import registry
-from nocturne.model.encoding import ENCODING_FILE, Encoding, OutputSpec
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.records import Baseline
+from nocturne.records.drift import Baseline
 from nocturne.store.record_files import read
 
 

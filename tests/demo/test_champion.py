@@ -16,8 +16,8 @@ from nocturne.demo import train
 from nocturne.demo.champion import ALIAS, EXPERIMENT, MODEL, champion, recipe
 from nocturne.demo.flights import Prepared
 from nocturne.demo.model import FlightDelay
+from nocturne.encoding import ENCODING_FILE
 from nocturne.model import registry
-from nocturne.model.encoding import ENCODING_FILE
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nocturne.codec import dump, load
 from nocturne.drift import build_baseline
 from nocturne.drift.bins import count_vector, quantile_edges
 from nocturne.errors import ModelError
 from nocturne.profile import merge
-from nocturne.records import Baseline, ColumnProfile, Profile, dump, load
 from nocturne.records.buckets import bucket, rank
+from nocturne.records.drift import Baseline
+from nocturne.records.profile import ColumnProfile, Profile
 
 Profiling = Callable[..., Profile]
 

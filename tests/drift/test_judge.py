@@ -16,11 +16,13 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import chi2, wasserstein_distance
 
 from nocturne import contract
+from nocturne.codec import dump, load
 from nocturne.drift import METRICS, build_baseline, judge
 from nocturne.drift.threshold import calibrated, reference, sampling_noise, threshold
 from nocturne.errors import ModelError, StateError
 from nocturne.profile import TableProfiler
-from nocturne.records import Baseline, Profile, dump, load
+from nocturne.records.drift import Baseline
+from nocturne.records.profile import Profile
 
 Profiling = Callable[..., Profile]
 

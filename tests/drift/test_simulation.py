@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nocturne.drift import build_baseline, judge
-from nocturne.records import ColumnProfile, Profile
 from nocturne.records.buckets import bucket
+from nocturne.records.profile import ColumnProfile, Profile
 
 FEATURES, NIGHTS, SHIFTED, ROWS = 100, 70, 5, 1_000_000
 FIRST = dt.date(2024, 1, 1)

@@ -14,10 +14,10 @@ import pytest
 
 from nocturne.encoders import ENCODERS
 from nocturne.encoders.spec import Feature, TensorSpec
+from nocturne.encoding import Encoding
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, choices
 from nocturne.fitting import check_columns
-from nocturne.model.encoding import Encoding
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from nocturne.columns.normal import normal
+from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns
 from nocturne.fitting.roles import Cast
-from nocturne.model.encoding import Encoding, Feature, TensorSpec
 
 
 def _encoding(*tensors: TensorSpec) -> Encoding:

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from conftest import ENCODING
+from nocturne.encoding import OUTPUT_TYPES, Encoding, OutputSpec
 from nocturne.engine import REASON, predictions
 from nocturne.engine.convert import convert
-from nocturne.model.encoding import OUTPUT_TYPES, Encoding, OutputSpec
 
 NOON = dt.datetime(2024, 3, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 

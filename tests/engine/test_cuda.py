@@ -18,7 +18,7 @@ import torch
 from conftest import ENCODING, MakeRun, sample
 from nocturne.engine import REASON, DeviceModel, first_sizes, load_torch, score, search
 from nocturne.engine.encode import encode
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 from nocturne.store.run import Run
 from nocturne.worker.split import Place, run_split
 

@@ -16,7 +16,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 import pyarrow as pa, torch
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import REASON, TorchModel, score
 
 spec = Encoding((TensorSpec("x", "float32", "numeric", (Feature("x"),)),), (OutputSpec("y"),))

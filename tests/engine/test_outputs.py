@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from conftest import ENCODING, sample
+from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine import REASON, score, settled, together
 from nocturne.errors import ModelError
-from nocturne.model.encoding import Encoding, OutputSpec
 
 LOGITS = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0], [-1000.0, 0.0, 1000.0]], dtype=np.float32)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import KERNELS, load_torch
 from nocturne.engine.load import load_trusted
 from nocturne.errors import ModelError
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 
 class Wide(torch.nn.Module):

@@ -9,11 +9,11 @@ import torch
 
 from conftest import ENCODING, Small, sample
 from nocturne.encoders import ENCODERS
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.encoding.post import POST
 from nocturne.engine import REASON, TorchModel, ahead, encode, load_torch, score
 from nocturne.errors import InputError, ModelError
 from nocturne.fitting import check_columns
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.model.post import POST
 
 
 def _scores(table: pa.Table, batch_rows: int, micro_batch: int = 256) -> np.ndarray:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nocturne.encoding import OutputSpec, output_of
 from nocturne.engine import required, settled
 from nocturne.errors import ModelError
-from nocturne.model.encoding import OutputSpec, output_of
 
 HALF = np.array([0.0, 0.5, 1.0])
 WHOLE = np.array([0.0, 1.0, 2.0], dtype=np.float32)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.encoding.post import POST, Post
 from nocturne.errors import ModelError, choices
-from nocturne.model.encoding import Encoding, OutputSpec
-from nocturne.model.post import POST, Post
 
 ROOT = Path(__file__).parents[2]
 LOGITS = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0]])

@@ -11,7 +11,7 @@ import pytest
 from nocturne.errors import ModelError
 from nocturne.model.artifact import code_in, mlmodel
 from nocturne.model.registry import Resolved, _tree_digest, require_loadable
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 
 _INPUTS = json.dumps([{"name": "a", "type": "double"}])
 

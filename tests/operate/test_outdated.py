@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 from conftest import MakeRun
 from nocturne import config, plan
 from nocturne.cli import app
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.codec import load
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.operate import outdated
 from nocturne.operate.decisions import roll_back
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import published
-from nocturne.records import Manifest, load
+from nocturne.records.manifest import Manifest
 from pipeline.conftest import DAYS, night_of
 
 Project = Callable[..., config.Loaded]

@@ -16,7 +16,8 @@ from nocturne.operate.status import newest, statuses, statuses_of
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.records import Manifest, RunStatus
+from nocturne.records.manifest import Manifest
+from nocturne.records.status import RunStatus
 from nocturne.store import partition_state, record_files
 from nocturne.store.partition_state import now
 from pipeline.conftest import DAYS, night_of, scored

@@ -25,7 +25,7 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.trial import kept_or_new
 from nocturne.pipeline.tuning import Night
-from nocturne.records import Judgement, Manifest
+from nocturne.records.manifest import Judgement, Manifest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.trial import Asked

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nocturne import config
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import score
 from nocturne.errors import ModelError
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline import prepare
 from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored

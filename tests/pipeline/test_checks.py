@@ -15,7 +15,7 @@ from nocturne.config import Pipeline
 from nocturne.errors import ConfigError
 from nocturne.pipeline.checks import Checks, check
 from nocturne.pipeline.runs import as_planned, write_settings
-from nocturne.records import QualityResult
+from nocturne.records.quality import QualityResult
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.run import Run
 from nocturne.worker import split

@@ -21,7 +21,7 @@ from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
-from nocturne.records import strange, strange_output
+from nocturne.records.result import strange, strange_output
 from nocturne.spark.work import guarded, raised
 from nocturne.store.run import Run
 from nocturne.table import table_of
@@ -131,7 +131,7 @@ def test_a_night_of_another_type_than_the_trial_fixed_is_failed_with_what_to_say
     _short(loaded)
     prepared = prepare(loaded, _night(loaded))
     assert prepared.run is not None
-    assert prepared.run.plan.encoding["outputs"][0]["type"] == "int64"
+    assert prepared.run.plan.encoding.outputs[0].type == "int64"
     late.touch()
     run, reason = _lost(loaded)
     assert "on 60 of them it returned another type or length" in reason

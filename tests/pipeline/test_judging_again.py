@@ -24,7 +24,8 @@ from nocturne.pipeline.judging import judge, judge_again
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.runs import published as in_force
-from nocturne.records import Manifest, RunStatus
+from nocturne.records.manifest import Manifest
+from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
 from pipeline.conftest import DAYS, judgement_of, night_of, scored

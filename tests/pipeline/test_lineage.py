@@ -11,7 +11,7 @@ from openlineage.client.serde import Serde
 
 from nocturne.config import Loaded
 from nocturne.pipeline.places import Places
-from nocturne.records import Manifest
+from nocturne.records.manifest import Manifest
 from nocturne_airflow.lineage import lineage
 from pipeline.conftest import DAYS, night_of
 

@@ -19,7 +19,8 @@ from nocturne.errors import ConfigError, InputError
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.runs import as_planned
-from nocturne.records import QualityResult, SplitResult
+from nocturne.records.quality import QualityResult
+from nocturne.records.result import SplitResult
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run

@@ -20,7 +20,7 @@ from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
 from nocturne.pipeline.baselines import keys_before
 from nocturne.pipeline.judging import judge
-from nocturne.records import Manifest
+from nocturne.records.manifest import Manifest
 from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]

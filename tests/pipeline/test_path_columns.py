@@ -17,7 +17,6 @@ import yaml
 from nocturne import config, plan
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError
-from nocturne.model.encoding import Encoding
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
@@ -156,7 +155,7 @@ def test_a_pipeline_that_names_no_key_is_planned_as_ever(
     run = prepare(loaded, partition({"ds": "%Y-%m-%d"}, DAY), dry_run=True).run
     assert run is not None
     assert run.plan.path_keys == ()
-    encoding = Encoding.of(run.plan.encoding)
+    encoding = run.plan.encoding
     pieces = cut(folder, run.plan.files, max_rows=250, max_bytes=1 << 40)
     keys = plan.split_keys(
         pieces, run.plan.model, encoding, run.plan.pinned, run.plan.keys, run.plan.passthrough

@@ -17,7 +17,7 @@ from nocturne.pipeline import prepare
 from nocturne.pipeline.night import Night, score_range
 from nocturne.pipeline.places import Places
 from nocturne.quality.spark_scan import scan_frame
-from nocturne.records import RunPlan
+from nocturne.records.plan import RunPlan
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import path_columns
 from nocturne.source.reading import open_parquet

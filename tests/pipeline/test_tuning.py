@@ -110,9 +110,9 @@ def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: i
 
 def test_wide_rows_make_small_batches() -> None:
     from nocturne.config import Scoring
-    from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+    from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
     from nocturne.pipeline.tuning import Night, pin
-    from nocturne.records import ModelRef
+    from nocturne.records.plan import ModelRef
 
     spec = Encoding(
         (TensorSpec("ids", "int64", "list", (Feature("ids", length=4096),)),), (OutputSpec("p"),)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from conftest import ENCODING, Small, sample
+from nocturne.encoding import Encoding, Feature, TensorSpec, output_of, with_nulls
 from nocturne.engine import TorchModel, score
 from nocturne.errors import ConfigError, ModelError
-from nocturne.model.encoding import Encoding, Feature, TensorSpec, output_of, with_nulls
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.spark import score_udf
 from nocturne.spark import udf as udf_module

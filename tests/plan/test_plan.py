@@ -14,7 +14,7 @@ import pytest
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
 from nocturne.errors import InputError, NotReady, PartitionMissing, StateError
-from nocturne.records import Piece
+from nocturne.records.plan import Piece
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.parquet_files import cut
 from nocturne.source.ready import check_ready

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nocturne.codec import dump, load
 from nocturne.profile import Measurer
-from nocturne.records import Measure, Measured, dump, load
+from nocturne.records.quality import Measure, Measured
 
 
 def _counted(measure: Measure, *batches: pa.RecordBatch) -> Measured:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nocturne import profile
+from nocturne.codec import dump, load
 from nocturne.profile import accumulate
-from nocturne.records import ColumnProfile, Profile, dump, load
 from nocturne.records.buckets import BUCKETS, bucket, lower_bounds, rank
+from nocturne.records.profile import ColumnProfile, Profile
 
 CENTERS: dict[str, float | None] = {"x": 1.5, "word": None}
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from nocturne.profile import Measurer
-from nocturne.records import Measure
+from nocturne.records.quality import Measure
 
 SIGNS = {
     "==": operator.eq,

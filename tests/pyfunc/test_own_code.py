@@ -12,7 +12,7 @@ import pytest
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from nocturne.model.encoding import Encoding, Feature, TensorSpec
+from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.pyfunc.load import PyfuncModel, load
 from nocturne.pyfunc.own_code import enter
 

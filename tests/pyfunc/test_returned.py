@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy import sparse
 
+from nocturne.encoding import OutputSpec
 from nocturne.errors import ModelError
-from nocturne.model.encoding import OutputSpec
 from nocturne.pyfunc.returned import arrays, several
 
 THREE = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from nocturne.codec import dump, load
 from nocturne.errors import ConfigError
 from nocturne.quality import Asked, evaluate
-from nocturne.records import Expectation, QualityResult, dump, load
+from nocturne.records.quality import Expectation, QualityResult
 
 EVIL = "<script>alert(1)</script>"
 TABLE = pa.table(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nocturne.quality import Asked, evaluate, gx, words
-from nocturne.records import QualityResult
+from nocturne.records.quality import QualityResult
 
 SECRET = "topsecret"
 TABLE = pa.table(

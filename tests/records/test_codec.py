@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from nocturne.codec import Stored, dump, load
 from nocturne.errors import StateError, WrittenByNewer
-from nocturne.records import Decision, Manifest, Profile, RunPlan, Stored, dump, load
+from nocturne.records.manifest import Decision, Manifest
+from nocturne.records.plan import RunPlan
+from nocturne.records.profile import Profile
 from nocturne.store.record_files import read, write
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from nocturne.codec import dump, load
 from nocturne.errors import StateError
-from nocturne.records import FeatureDrift, Judgement, dump, from_flat, load
+from nocturne.records.drift import FeatureDrift, from_flat
+from nocturne.records.manifest import Judgement
 
 FLAT: dict[str, Any] = {
     "column": "temp",

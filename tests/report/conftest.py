@@ -13,26 +13,15 @@ import pyarrow as pa
 import pytest
 
 from nocturne.drift import build_baseline, judge
+from nocturne.encoding import Encoding, OutputSpec
 from nocturne.profile import TableProfiler
-from nocturne.records import (
-    Baseline,
-    DriftResult,
-    Expectation,
-    Finding,
-    InputFile,
-    Judgement,
-    Manifest,
-    ModelRef,
-    Partition,
-    Pinned,
-    Profile,
-    PublishedNight,
-    QualityResult,
-    RunPlan,
-    Split,
-    StoredFile,
-    Verdict,
-)
+from nocturne.records.drift import Baseline, DriftResult
+from nocturne.records.findings import Finding, Verdict
+from nocturne.records.manifest import Judgement, Manifest, PublishedNight, StoredFile
+from nocturne.records.partition import Partition
+from nocturne.records.plan import InputFile, ModelRef, Pinned, RunPlan, Split
+from nocturne.records.profile import Profile
+from nocturne.records.quality import Expectation, QualityResult
 from nocturne.report import score_summary
 
 CENTERS: dict[str, float | None] = {
@@ -110,7 +99,7 @@ def a_plan(day: dt.date) -> RunPlan:
         model=ModelRef(
             "flight_delay", 3, "alias champion", "torch", "9c0f" * 16, "/cache/9c0f", "a1", "m1"
         ),
-        encoding={"inputs": [], "outputs": [{"name": "score", "post": "sigmoid"}]},
+        encoding=Encoding((), (OutputSpec("score", "sigmoid"),)),
         pinned=Pinned("cpu", 1024, 1, "float32", 65_536),
         keys=("time_hour", "carrier", "flight"),
         passthrough=("origin", "dest"),

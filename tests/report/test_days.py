@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from nocturne.records import Partition, PublishedNight
+from nocturne.records.manifest import PublishedNight
+from nocturne.records.partition import Partition
 from nocturne.report.days import axis, days
 
 

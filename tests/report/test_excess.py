@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nocturne.records import FeatureDrift
+from nocturne.records.drift import FeatureDrift
 from nocturne.report import span_html
 from report.pages import Page, html_of
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nocturne.profile import TableProfiler
-from nocturne.records import ColumnProfile
+from nocturne.records.profile import ColumnProfile
 from nocturne.report.histograms import category_histogram, numeric_histogram
 from nocturne.report.summary import quantiles
 

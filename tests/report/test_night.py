@@ -11,7 +11,9 @@ import pytest
 
 from nocturne.errors import RegistryUnavailable, StateError
 from nocturne.model.tracking import connect
-from nocturne.records import Judgement, Partition, Verdict
+from nocturne.records.findings import Verdict
+from nocturne.records.manifest import Judgement
+from nocturne.records.partition import Partition
 from nocturne.report import log_night
 from nocturne.report.night import metric_name, metrics
 

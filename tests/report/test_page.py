@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import vl_convert
 
-from nocturne.records import DriftResult, Finding, Partition, PublishedNight, Verdict
+from nocturne.records.drift import DriftResult
+from nocturne.records.findings import Finding, Verdict
+from nocturne.records.manifest import PublishedNight
+from nocturne.records.partition import Partition
 from report.conftest import Night
 from report.pages import BROWSER, Page, check_in_browser, html_of
 

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import vl_convert
 
-from nocturne.records import FeatureDrift, Finding, Partition, PublishedNight, Verdict
+from nocturne.records.drift import FeatureDrift
+from nocturne.records.findings import Finding, Verdict
+from nocturne.records.manifest import PublishedNight
+from nocturne.records.partition import Partition
 from nocturne.report import span_html
 from report.pages import BROWSER, Page, check_in_browser
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from nocturne.profile import TableProfiler
-from nocturne.records import Profile
+from nocturne.records.profile import Profile
 from nocturne.report import score_summary
 
 

@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from nocturne.cli.init.sample import take
 from nocturne.cli.init.table import inspect
 from nocturne.columns.normal import normal, normal_schema, packed
 from nocturne.config.models import CASTS, Scoring
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns, check_output
 from nocturne.fitting.role_table import with_table
 from nocturne.fitting.roles import TARGETS, Cast
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.tuning import Night, pin
-from nocturne.records import Piece
+from nocturne.records.plan import Piece
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.parquet_files import cut
 from nocturne.source.reading import open_parquet, read_batches, read_schema
@@ -103,7 +103,7 @@ def test_a_float16_feature_scores_as_the_same_numbers_in_float32(make_run: MakeR
     found = []
     for partition, column in (("2024-01-01", x), ("2024-01-02", x.cast(pa.float32()))):
         run = make_run({"p.parquet": table.set_column(1, "x", column)}, partition=partition)
-        run = run.changed(encoding=asdict(replace(ENCODING, inputs=(wide, ENCODING.inputs[1]))))
+        run = run.changed(encoding=replace(ENCODING, inputs=(wide, ENCODING.inputs[1])))
         found.append(_scores(run))
     assert found[0].num_rows == 500
     assert found[0]["score"].equals(found[1]["score"])

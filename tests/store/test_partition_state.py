@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from conftest import MakeRun
+from nocturne.codec import STATE_FORMAT
 from nocturne.errors import Held, InputError, StateError, WrittenByNewer
-from nocturne.records import STATE_FORMAT, Partition, RunStatus
+from nocturne.records.partition import Partition
+from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import SILENCE, PartitionState, now
 from nocturne.store.pipeline_state import PipelineState
 

@@ -17,7 +17,7 @@ import yaml
 
 from nocturne import config
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne.store.run import Run
 from pipeline.conftest import scored
 

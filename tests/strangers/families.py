@@ -20,7 +20,7 @@ import torch
 from mlflow.models import infer_signature
 
 from nocturne.contract import infer_encoding, log_torch_model, tensors
-from nocturne.model.encoding import OutputSpec
+from nocturne.encoding import OutputSpec
 
 ROWS = 200
 MEASURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

@@ -15,8 +15,8 @@ import pytest
 from mlflow.models import infer_signature
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from nocturne.encoding import Encoding, Feature, TensorSpec
 from nocturne.errors import ModelError
-from nocturne.model.encoding import Encoding, Feature, TensorSpec
 from nocturne.pyfunc.categories import Category, _ways
 from strangers.conftest import Project
 

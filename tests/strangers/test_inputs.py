@@ -22,9 +22,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nocturne.encoding import Encoding
 from nocturne.engine.refused import refused
 from nocturne.errors import ConfigError, InputError, ModelError
-from nocturne.model.encoding import Encoding
 from nocturne.model.takes import Slot
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare

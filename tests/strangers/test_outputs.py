@@ -20,9 +20,9 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multioutput import MultiOutputClassifier
 
-from nocturne.model.encoding import MODEL_VERSION, Encoding, Feature, TensorSpec
+from nocturne.encoding import MODEL_VERSION, Encoding, Feature, TensorSpec
 from nocturne.model.registry import Resolved
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 from nocturne.trial import Answer, Asked
 
 FRAME = pd.DataFrame(np.random.default_rng(3).normal(size=(40, 3)), columns=["a", "b", "c"])
@@ -269,8 +269,8 @@ def test_slow_models_are_tried_on_fewer_rows(python_model: Save) -> None:
 
 
 def test_the_names_that_nocturne_writes_are_refused() -> None:
+    from nocturne.encoding import OutputSpec
     from nocturne.errors import ConfigError
-    from nocturne.model.encoding import OutputSpec
     from nocturne.pipeline.trial import check_names
 
     for names in (

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from mlflow.models import infer_signature
 
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.errors import ConfigError, ModelError
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.store.files import digest

@@ -15,7 +15,9 @@ import pytest
 from conftest import MakeRun, sample
 from nocturne import table
 from nocturne.errors import PublishError, StateError, Superseded
-from nocturne.records import Manifest, SplitResult, StoredFile, Verdict
+from nocturne.records.findings import Verdict
+from nocturne.records.manifest import Manifest, StoredFile
+from nocturne.records.result import SplitResult
 from nocturne.store.files import exchange, file_digest, locked
 from nocturne.store.partition_state import manifest_id
 from nocturne.store.run import Run

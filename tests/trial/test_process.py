@@ -15,8 +15,8 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 
-from nocturne.model.encoding import Encoding
-from nocturne.records import ModelRef
+from nocturne.encoding import Encoding
+from nocturne.records.plan import ModelRef
 from nocturne.store.record_files import write
 from nocturne.trial import ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked, process
 from nocturne.trial.__main__ import _failed

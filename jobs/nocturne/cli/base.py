@@ -15,7 +15,8 @@ import typer
 
 from nocturne import config
 from nocturne.errors import NocturneError, disk_errors
-from nocturne.records import Manifest, Partition
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
 
 __all__ = [
     "AsJson",

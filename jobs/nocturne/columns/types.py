@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
-__all__ = ["fits_integer", "is_number", "is_text", "zone_of"]
+__all__ = ["Kind", "fits_integer", "is_number", "is_text", "zone_of"]
+
+Kind = Literal["numeric", "category"]
+"""As what a column is counted."""
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -209,7 +209,7 @@ class Model(Section):
     @classmethod
     def _types(cls, value: dict[str, str]) -> dict[str, str]:
         if value:
-            from nocturne.model.encoding import output_of  # with Arrow, which no DAG file needs
+            from nocturne.encoding import output_of  # with Arrow, which no DAG file needs
 
             for name, text in value.items():
                 output_of(name, text)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from nocturne.errors import ConfigError
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 
 __all__ = ["determines", "from_path", "key_format", "later", "parse", "partition", "period", "span"]
 

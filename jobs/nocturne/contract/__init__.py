@@ -23,7 +23,7 @@ from nocturne.contract.baseline import baseline, predict
 from nocturne.contract.encodings import infer_encoding, tensors
 from nocturne.contract.log import LoggedTorchModel, log_torch_model, register
 from nocturne.contract.project import use_project
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = [
     "Encoding",

@@ -13,11 +13,12 @@ from nocturne.columns.types import is_text
 from nocturne.contract.encodings import as_scored, median, require_columns
 from nocturne.drift import build_baseline, segment_values
 from nocturne.encoders import ENCODERS
+from nocturne.encoding import Encoding
 from nocturne.engine import REASON, Model, score
 from nocturne.errors import InputError, ModelError, choices
-from nocturne.model.encoding import Encoding
 from nocturne.profile import TableProfiler
-from nocturne.records import Baseline, Profile
+from nocturne.records.drift import Baseline
+from nocturne.records.profile import Profile
 
 __all__ = ["baseline", "predict"]
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from nocturne.columns.normal import normal, plain_type
 from nocturne.columns.types import is_text
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
 from nocturne.fitting import casts, check_columns
-from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
 __all__ = ["as_scored", "infer_encoding", "median", "require_columns", "tensors"]
 

@@ -18,15 +18,16 @@ import torch
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from nocturne.codec import dump
 from nocturne.contract.baseline import baseline as make_baseline
 from nocturne.contract.baseline import predict
 from nocturne.contract.encodings import tensors
+from nocturne.encoding import ENCODING_FILE, Encoding
 from nocturne.engine import Model, load_torch, load_trusted
 from nocturne.errors import InputError, ModelError
-from nocturne.model.encoding import ENCODING_FILE, Encoding
 from nocturne.model.pt2 import check_pt2
 from nocturne.model.registry import BASELINE_FILE
-from nocturne.records import Baseline, dump
+from nocturne.records.drift import Baseline
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -26,7 +26,7 @@ from torch import nn
 from nocturne import contract
 from nocturne.demo import flights as tables
 from nocturne.demo.model import FlightDelay
-from nocturne.model.encoding import Encoding, OutputSpec
+from nocturne.encoding import Encoding, OutputSpec
 
 __all__ = ["SETTINGS", "Trained", "train"]
 

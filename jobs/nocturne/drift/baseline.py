@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from nocturne.drift.bins import count_vector, frequent_values, most_frequent, quantile_edges
 from nocturne.errors import ModelError, choices
-from nocturne.records import Baseline, ColumnBaseline, ColumnProfile, Profile, mean_away
+from nocturne.records.drift import Baseline, ColumnBaseline
+from nocturne.records.profile import ColumnProfile, Profile, mean_away
 
 __all__ = ["BASELINE_VERSION", "build_baseline"]
 

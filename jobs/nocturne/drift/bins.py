@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.records import ColumnProfile
 from nocturne.records.buckets import rank
+from nocturne.records.profile import ColumnProfile
 
 __all__ = ["count_vector", "frequent_values", "quantile_edges", "segment_values"]
 

@@ -12,15 +12,8 @@ from nocturne.drift.metrics import METRICS, Counts
 from nocturne.drift.positions import in_deviations
 from nocturne.drift.threshold import Reference, reference, threshold
 from nocturne.errors import ModelError, StateError, choices
-from nocturne.records import (
-    Baseline,
-    ColumnBaseline,
-    ColumnProfile,
-    DriftResult,
-    FeatureDrift,
-    Profile,
-    SegmentDrift,
-)
+from nocturne.records.drift import Baseline, ColumnBaseline, DriftResult, FeatureDrift, SegmentDrift
+from nocturne.records.profile import ColumnProfile, Profile
 
 __all__ = ["NO_BASELINE", "in_segment", "judge"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.errors import StateError
-from nocturne.records import MetricText
+from nocturne.records.drift import MetricText
 
 __all__ = ["METRICS", "Counts", "Metric", "psi_rows"]
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.drift.metrics import Counts
-from nocturne.records import ColumnBaseline, ColumnProfile
 from nocturne.records.buckets import lower_bounds, rank
+from nocturne.records.drift import ColumnBaseline
+from nocturne.records.profile import ColumnProfile
 
 __all__ = ["in_deviations"]
 

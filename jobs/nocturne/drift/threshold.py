@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nocturne.drift.metrics import psi_rows
-from nocturne.records import ColumnBaseline
+from nocturne.records.drift import ColumnBaseline
 
 __all__ = ["Reference", "day_of", "ordinary_psi", "reference", "sampling_noise", "threshold"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nocturne.columns.types import Kind
 from nocturne.encoders.spec import ARRAY_OF, Feature, TensorSpec
-from nocturne.records import Kind
 
 __all__ = ["Array", "Encoded", "Encoder", "Wrong"]
 

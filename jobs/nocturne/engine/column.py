@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nocturne.encoding import OutputSpec
+from nocturne.encoding.post import POST
 from nocturne.engine.convert import convert
 from nocturne.engine.model import Array
 from nocturne.errors import ModelError
-from nocturne.model.encoding import OutputSpec
-from nocturne.model.post import POST
-from nocturne.records import strange as strange_reason
+from nocturne.records.result import strange as strange_reason
 
 __all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nocturne.encoding import OUTPUT_TYPES, OutputType
 from nocturne.engine.model import Array
-from nocturne.model.encoding import OUTPUT_TYPES, OutputType
 
 __all__ = ["Converted", "absent", "convert"]
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from nocturne import encoders
 from nocturne.encoders import ENCODERS
-from nocturne.model.encoding import Encoding
+from nocturne.encoding import Encoding
 
 __all__ = ["Encoded", "encode", "rows"]
 

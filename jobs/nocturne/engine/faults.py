@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from nocturne.engine.encode import Encoded
 from nocturne.hiding import lacking, said_by
-from nocturne.records import RAISED
+from nocturne.records.result import RAISED
 
 __all__ = ["Faults"]
 

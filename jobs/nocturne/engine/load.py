@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nocturne.encoding import Encoding
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.exported import load_exported
 from nocturne.engine.kernels import KERNELS, build
@@ -14,7 +15,6 @@ from nocturne.engine.program import Program
 from nocturne.engine.pt2 import load_pt2
 from nocturne.engine.torch_model import TorchModel
 from nocturne.errors import ModelError, choices
-from nocturne.model.encoding import Encoding
 
 __all__ = ["load_torch", "load_trusted", "pick_device"]
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.column import Reasons, arrow_column, checked, hole
 from nocturne.engine.model import Array, Raw
 from nocturne.errors import ModelError, choices
-from nocturne.model.encoding import Encoding, OutputSpec
 
 __all__ = ["REASON", "Named", "by_name", "cut", "named", "numbered", "predictions", "together"]
 

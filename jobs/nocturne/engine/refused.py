@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoders import ENCODERS
-from nocturne.model.encoding import Encoding
+from nocturne.encoding import Encoding
 
 __all__ = ["refused"]
 

@@ -9,6 +9,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons
 from nocturne.engine.encode import Encoded, encode, rows
@@ -18,7 +19,6 @@ from nocturne.engine.outputs import REASON, Named, cut, named, predictions, toge
 from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting.roles import Cast
-from nocturne.model.encoding import Encoding
 
 __all__ = ["REASON", "score", "score_cast"]
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from nocturne.engine.encode import Encoded, rows
 from nocturne.engine.model import Array, Model, Raw
 from nocturne.errors import ModelError
-from nocturne.records import Tuning
+from nocturne.records.plan import Tuning
 
 __all__ = ["SAMPLE_ROWS", "first_sizes", "search"]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from nocturne.encoding import OUTPUT_WORDS, OutputSpec, OutputType, named_outputs
 from nocturne.engine.column import stacked
 from nocturne.engine.convert import absent, convert
 from nocturne.engine.model import Array, Raw
 from nocturne.engine.outputs import by_name, named, numbered
 from nocturne.errors import ModelError, choices
-from nocturne.model.encoding import OUTPUT_WORDS, OutputSpec, OutputType, named_outputs
 
 __all__ = ["required", "settled"]
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 from nocturne.columns.normal import normal_type, plain_type, published_type
 from nocturne.columns.types import is_text
 from nocturne.encoders import ENCODERS
+from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.fitting.roles import AS_TEXT, Cast, Part, feature_cast, publishing, remedy
-from nocturne.model.encoding import MODEL_VERSION, Encoding
 
 __all__ = ["absent", "casts", "check_columns", "check_output", "output_schema", "remedies"]
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from nocturne.columns.normal import ParquetOnly
 from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
+from nocturne.encoding import Feature, TensorSpec
 from nocturne.fitting.roles import TARGETS, feature_cast, publishing
-from nocturne.model.encoding import Feature, TensorSpec
 
 __all__ = ["role_table", "with_table"]
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nocturne.encoding import ENCODING_FILE
 from nocturne.errors import ModelError
-from nocturne.model.encoding import ENCODING_FILE
 from nocturne.model.formats import FORMATS
 from nocturne.model.pt2 import check_pt2
 from nocturne.safe_yaml import load_yaml

@@ -17,6 +17,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from nocturne.codec import load
+from nocturne.encoding import ENCODING_FILE, Encoding, output_of
 from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.model.artifact import (
     BASELINE_FILE,
@@ -26,11 +28,11 @@ from nocturne.model.artifact import (
     mlmodel,
     require_plain_files,
 )
-from nocturne.model.encoding import ENCODING_FILE, Encoding, output_of
 from nocturne.model.signature import encoding_of_signature, signature_of
 from nocturne.model.takes import Inputs, Takes
 from nocturne.model.tracking import connect, equal, reachable, without_secret
-from nocturne.records import Baseline, ModelRef, load
+from nocturne.records.drift import Baseline
+from nocturne.records.plan import ModelRef
 from nocturne.store.files import digest, file_digest
 
 if TYPE_CHECKING:

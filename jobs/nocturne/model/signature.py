@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nocturne.encoding import OUTPUT_WORDS, Encoding, OutputSpec, OutputType
 from nocturne.errors import ModelError
 from nocturne.model.artifact import mlmodel
-from nocturne.model.encoding import OUTPUT_WORDS, Encoding, OutputSpec, OutputType
 from nocturne.model.params import checked_params
 from nocturne.model.takes import Inputs, Takes, tensors
-from nocturne.records import ModelRef
+from nocturne.records.plan import ModelRef
 
 __all__ = ["Signature", "encoding_of_signature", "signature_of"]
 

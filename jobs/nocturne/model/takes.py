@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
 
+from nocturne.encoding import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
 from nocturne.errors import ConfigError, ModelError, choices
-from nocturne.model.encoding import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
 
 __all__ = ["Inputs", "Slot", "Takes", "tensors"]
 

@@ -11,7 +11,9 @@ from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import open_run, published
-from nocturne.records import Manifest, Partition, RunStatus
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.run import Run
 from nocturne.table import TablePartition

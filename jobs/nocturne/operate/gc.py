@@ -12,7 +12,7 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError, Superseded, disk_errors
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
-from nocturne.records import RunPlan
+from nocturne.records.plan import RunPlan
 from nocturne.store.record_files import read
 from nocturne.table import Garbage, TablePartition
 

@@ -19,10 +19,11 @@ from nocturne.columns.normal import plain_type
 from nocturne.columns.types import zone_of
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.model.encoding import Encoding
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import partitions_of
-from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.plan import TABLE_MARK, InputFile
 from nocturne.source.walk import data_files
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
@@ -160,7 +161,7 @@ def _named(names: Sequence[str]) -> str:
 
 def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
     """INT96 in what is read or published; half floats and named time zones in features."""
-    features = dict.fromkeys(f.column for _, f in Encoding.of(run.plan.encoding).features())
+    features = dict.fromkeys(f.column for _, f in run.plan.encoding.features())
     schema, leaves = footer.schema.to_arrow_schema(), footer.schema
     old = [
         leaves.column(i).path

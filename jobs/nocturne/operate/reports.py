@@ -12,7 +12,7 @@ from nocturne.config import Loaded
 from nocturne.errors import StateError
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import published_nights
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 
 __all__ = ["report_of"]
 

@@ -16,7 +16,10 @@ from typing import Literal
 from nocturne.config import Loaded, from_path, key_format, partition
 from nocturne.errors import NocturneError, disk_errors
 from nocturne.pipeline.places import Places
-from nocturne.records import Manifest, Partition, RunStatus, Verdict
+from nocturne.records.findings import Verdict
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.status import RunStatus
 from nocturne.store.files import partition_folders
 from nocturne.store.run_folder import RunFolder
 from nocturne.table import TablePartition

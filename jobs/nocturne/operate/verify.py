@@ -17,11 +17,12 @@ from nocturne.columns.normal import is_list
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
-from nocturne.model.encoding import Encoding
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
 from nocturne.pipeline.runs import published
-from nocturne.records import InputFile, Manifest, OutputFile, Partition, Split
+from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.partition import Partition
+from nocturne.records.plan import InputFile, Split
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
 from nocturne.table import Problem, TablePartition
@@ -85,7 +86,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     output = Places.of(loaded).output(partition)
     manifest = published(loaded, partition)
     run = Run.open(output.state.run(manifest.run_key).path)
-    outputs = [output.name for output in Encoding.of(run.plan.encoding).outputs]
+    outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
     problems = table.verify(output, manifest, columns)
     allowed = loaded.pipeline.model.allow_pickle  # today, whatever the run says

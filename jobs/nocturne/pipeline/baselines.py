@@ -15,7 +15,8 @@ from nocturne.model import registry
 from nocturne.pipeline.ordinary import calm, named
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import night_in_force, published_nights, settings_of
-from nocturne.records import Baseline, PublishedNight
+from nocturne.records.drift import Baseline
+from nocturne.records.manifest import PublishedNight
 from nocturne.store.run import Run
 
 __all__ = ["baseline_of", "built", "in_numbers", "keys_before"]

@@ -15,7 +15,9 @@ from nocturne.columns.normal import normal_schema, packed_rows, unpacked, with_t
 from nocturne.config import Loaded, Pipeline
 from nocturne.errors import NocturneError
 from nocturne.pipeline.runs import as_planned, scores_of
-from nocturne.records import TABLE_MARK, Measure, Measured, QualityResult, SplitResult
+from nocturne.records.plan import TABLE_MARK
+from nocturne.records.quality import Measure, Measured, QualityResult
+from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.stopwatch import Stopwatch

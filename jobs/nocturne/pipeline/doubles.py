@@ -17,7 +17,7 @@ from nocturne.columns.values import pythons
 from nocturne.errors import InputError
 from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
-from nocturne.records import SplitResult
+from nocturne.records.result import SplitResult
 from nocturne.store.run import Run
 
 __all__ = ["Doubled", "check_size", "doubled"]

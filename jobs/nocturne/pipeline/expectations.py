@@ -11,10 +11,11 @@ from nocturne import profile, quality
 from nocturne.columns.normal import normal_schema, packed, plain_type
 from nocturne.columns.types import is_text
 from nocturne.config import Loaded
+from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, InputError, choices, did_you_mean
 from nocturne.fitting import output_schema
-from nocturne.model.encoding import Encoding
-from nocturne.records import Measure, Table
+from nocturne.records.plan import Table
+from nocturne.records.quality import Measure
 from nocturne.source.protocol import Seen
 
 __all__ = ["check_sensitive", "expected_columns", "measured_tables", "refuse_early", "suites_of"]

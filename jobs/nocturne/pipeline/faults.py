@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nocturne.records import RAISED, SplitResult, strange_output
+from nocturne.records.result import RAISED, SplitResult, strange_output
 
 __all__ = ["model_at_fault"]
 

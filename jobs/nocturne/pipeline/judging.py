@@ -28,18 +28,14 @@ from nocturne.pipeline.runs import (
     published_nights,
 )
 from nocturne.pipeline.tuning import remember
-from nocturne.records import (
-    Baseline,
-    FeatureDrift,
-    Judgement,
-    Partition,
-    Profile,
-    PublishedNight,
-    QualityResult,
-    RunStatus,
-    SplitResult,
-    verdict_of,
-)
+from nocturne.records.drift import Baseline, FeatureDrift
+from nocturne.records.findings import verdict_of
+from nocturne.records.manifest import Judgement, PublishedNight
+from nocturne.records.partition import Partition
+from nocturne.records.profile import Profile
+from nocturne.records.quality import QualityResult
+from nocturne.records.result import SplitResult
+from nocturne.records.status import RunStatus
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.failpoints import reach
 from nocturne.store.partition_state import now

@@ -9,7 +9,7 @@ from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import logged_to, published_nights
-from nocturne.records import Manifest, PublishedNight
+from nocturne.records.manifest import Manifest, PublishedNight
 
 __all__ = ["monitor"]
 

@@ -17,7 +17,8 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.progress import Progress
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import application
-from nocturne.records import Manifest, Partition
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.run import Run
 

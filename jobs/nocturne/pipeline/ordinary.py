@@ -11,7 +11,8 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StateError
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import published
-from nocturne.records import Accepted, Manifest, Partition, PublishedNight
+from nocturne.records.manifest import Accepted, Manifest, PublishedNight
+from nocturne.records.partition import Partition
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.table import FORMATS, Table, TablePartition
 

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nocturne import drift, plan, table
@@ -14,6 +14,7 @@ from nocturne.columns.normal import packed
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
 from nocturne.encoders import ENCODERS
+from nocturne.encoding import Encoding
 from nocturne.errors import (
     ConfigError,
     PartitionMissing,
@@ -23,7 +24,6 @@ from nocturne.errors import (
     disk_errors,
 )
 from nocturne.host.identity import AIRFLOWS, code
-from nocturne.model.encoding import Encoding
 from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.doubles import check_size
@@ -40,15 +40,11 @@ from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.trial import tried
 from nocturne.pipeline.tuning import Night, pin
-from nocturne.records import (
-    Baseline,
-    Manifest,
-    Partition,
-    Pinned,
-    RunPlan,
-    Split,
-    SplitResult,
-)
+from nocturne.records.drift import Baseline
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.plan import Pinned, RunPlan, Split
+from nocturne.records.result import SplitResult
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.ready import check_ready
 from nocturne.store.failpoints import reach
@@ -219,7 +215,7 @@ def _planned(
         content_key=standing.content_key,
         input_dir=str(places.input(partition)),
         model=resolved.ref,
-        encoding=asdict(encoding),
+        encoding=encoding,
         pinned=pinned,
         keys=tuple(pipeline.output.keys),
         passthrough=tuple(pipeline.output.passthrough),

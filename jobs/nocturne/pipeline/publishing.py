@@ -13,7 +13,8 @@ from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, in_force
-from nocturne.records import Decision, Judgement, Manifest, Verdict
+from nocturne.records.findings import Verdict
+from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from nocturne.config import Pipeline
 from nocturne.pipeline.doubles import Doubled
 from nocturne.pipeline.faults import model_at_fault
-from nocturne.records import DriftResult, Finding, QualityResult, SplitResult, Verdict
+from nocturne.records.drift import DriftResult
+from nocturne.records.findings import Finding, Verdict
+from nocturne.records.quality import QualityResult
+from nocturne.records.result import SplitResult
 
 __all__ = ["RULES", "Evidence", "findings_of"]
 

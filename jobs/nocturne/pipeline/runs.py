@@ -15,7 +15,10 @@ from nocturne.config import partition as partition_of
 from nocturne.errors import NocturneError, StateError
 from nocturne.model.tracking import run_url, tracking_uri
 from nocturne.pipeline.places import Places
-from nocturne.records import Manifest, Partition, PublishedNight, RunPlan, SplitResult
+from nocturne.records.manifest import Manifest, PublishedNight
+from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
+from nocturne.records.result import SplitResult
 from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
 from nocturne.table import TablePartition

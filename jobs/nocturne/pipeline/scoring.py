@@ -16,7 +16,7 @@ from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
 from nocturne.model import registry
 from nocturne.pipeline.runs import open_run, settings_of
-from nocturne.records import RunStatus
+from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
 

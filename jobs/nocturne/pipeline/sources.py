@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from nocturne.config import Loaded
 from nocturne.pipeline.places import Places
-from nocturne.records import Partition, Query
+from nocturne.records.partition import Partition
+from nocturne.records.plan import Query
 from nocturne.source.parquet_files import ParquetFiles
 from nocturne.source.protocol import Source
 from nocturne.source.query import SparkQuery

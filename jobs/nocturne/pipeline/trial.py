@@ -23,9 +23,9 @@ from nocturne import errors
 from nocturne.columns.normal import plain
 from nocturne.columns.types import is_text
 from nocturne.config import Loaded, Pipeline
+from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, with_nulls
 from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.host.machine import is_local
-from nocturne.model.encoding import MODEL_VERSION, Encoding, OutputSpec, with_nulls
 from nocturne.model.registry import Resolved
 from nocturne.pipeline.scoring import application
 from nocturne.pipeline.tuning import Night, device_of, sample

@@ -24,10 +24,11 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.config import Scoring
+from nocturne.encoding import Encoding
 from nocturne.errors import ModelError, StateError
 from nocturne.fitting import casts
-from nocturne.model.encoding import Encoding
-from nocturne.records import ModelRef, Pinned, SplitResult, Tuning
+from nocturne.records.plan import ModelRef, Pinned, Tuning
+from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_file
 from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.store.files import digest
@@ -138,7 +139,7 @@ def remember(run: Run, scoring: Scoring, results: Sequence[SplitResult]) -> None
     if least >= plan.pinned.micro_batch:
         return
     wanted = scoring.kernel, scoring.micro_batch
-    name = _name(plan.model, Encoding.of(plan.encoding), plan.pinned, wanted)
+    name = _name(plan.model, plan.encoding, plan.pinned, wanted)
     path = PipelineState(run.state.root).tuning(name)
     write(path, Tuning(plan.pinned.kernel, least, found=True))
 

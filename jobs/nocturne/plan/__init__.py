@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from nocturne.model.encoding import Encoding
-from nocturne.records import ModelRef, Piece, Pinned, Split
+from nocturne.encoding import Encoding
+from nocturne.records.plan import ModelRef, Piece, Pinned, Split
 from nocturne.store.files import digest
 
 __all__ = ["OUTPUT_VERSION", "run_key", "split_keys"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nocturne.profile.columns import Column, Rows
 from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
-from nocturne.records import ColumnProfile, Profile, mean_of_both, segment_name
 from nocturne.records.buckets import BUCKETS
+from nocturne.records.profile import ColumnProfile, Profile, mean_of_both, segment_name
 
 __all__ = ["MAX_VALUES", "TableProfiler"]
 

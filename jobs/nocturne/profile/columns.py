@@ -16,7 +16,7 @@ from nocturne.columns.normal import plain, plain_type
 from nocturne.columns.types import is_text
 from nocturne.columns.values import missing, pythons
 from nocturne.profile.conditions import matches
-from nocturne.records import Measured
+from nocturne.records.quality import Measured
 
 __all__ = ["Column", "Rows", "distances", "floats", "type_of"]
 

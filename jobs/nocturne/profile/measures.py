@@ -20,7 +20,7 @@ from nocturne.columns.values import instant, pythons, to_json
 from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread
-from nocturne.records import Measure, Measured
+from nocturne.records.quality import Measure, Measured
 
 __all__ = ["EXAMPLES", "MAX_DISTINCT", "Measurer", "merge_measured"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nocturne.profile.accumulate import cap
 from nocturne.profile.distinct import estimate, union
-from nocturne.records import ColumnProfile, Profile, mean_away
+from nocturne.records.profile import ColumnProfile, Profile, mean_away
 
 __all__ = ["merge"]
 

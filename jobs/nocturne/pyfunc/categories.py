@@ -14,8 +14,8 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from nocturne.encoding import Feature
 from nocturne.errors import ModelError
-from nocturne.model.encoding import Feature
 
 __all__ = ["Category", "categories_of"]
 

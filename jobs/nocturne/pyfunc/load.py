@@ -15,8 +15,8 @@ import pyarrow as pa
 from mlflow.models import ModelSignature
 from numpy.typing import NDArray
 
+from nocturne.encoding import Encoding, OutputSpec
 from nocturne.engine.model import Raw
-from nocturne.model.encoding import Encoding, OutputSpec
 from nocturne.pyfunc.categories import Category, categories_of
 from nocturne.pyfunc.own_code import enter
 from nocturne.pyfunc.returned import arrays, several

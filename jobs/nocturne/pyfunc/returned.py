@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nocturne.encoding import OutputSpec
 from nocturne.engine.convert import absent
 from nocturne.engine.model import Array, Raw
 from nocturne.engine.outputs import numbered
 from nocturne.errors import ModelError
-from nocturne.model.encoding import OutputSpec
 
 __all__ = ["arrays", "several"]
 

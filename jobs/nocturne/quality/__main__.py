@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from nocturne.codec import dump, load
 from nocturne.errors import NocturneError
 from nocturne.quality import gx
 from nocturne.quality.evaluate import evaluate
 from nocturne.quality.helper import Question
-from nocturne.records import dump, load
 from nocturne.stopwatch import Stopwatch
 
 _NICE = 10

@@ -14,7 +14,7 @@ from nocturne.quality.bounds import with_moments
 from nocturne.quality.frames import read_frame
 from nocturne.quality.reads import NAMES_ONLY, columns
 from nocturne.quality.suites import Suite, load_suite
-from nocturne.records import Expectation, Measured, QualityResult
+from nocturne.records.quality import Expectation, Measured, QualityResult
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:

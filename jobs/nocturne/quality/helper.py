@@ -17,8 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from nocturne import errors
+from nocturne.codec import dump, load
 from nocturne.quality.evaluate import Asked
-from nocturne.records import QualityResult, dump, load
+from nocturne.records.quality import QualityResult
 
 __all__ = ["Helper", "Question"]
 

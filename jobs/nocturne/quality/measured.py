@@ -23,7 +23,7 @@ from great_expectations.expectations.registry import get_metric_kwargs
 from nocturne.columns.values import from_json
 from nocturne.errors import StateError
 from nocturne.quality.measuring import EXPECTATIONS, condition_of, normal
-from nocturne.records import Measure, Measured
+from nocturne.records.quality import Measure, Measured
 
 __all__ = ["add_batch"]
 

@@ -18,7 +18,7 @@ from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.errors import ConfigError
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.suites import load_suite
-from nocturne.records import Measure
+from nocturne.records.quality import Measure
 
 __all__ = ["EXPECTATIONS", "NoMeasure", "condition_of", "measures", "measures_of", "normal"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.quality.suites import Suite, load_suite
-from nocturne.records import condition_columns
+from nocturne.records.quality import condition_columns
 
 __all__ = ["NAMES_ONLY", "check_columns", "columns", "columns_of"]
 

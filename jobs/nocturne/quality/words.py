@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from nocturne.records import Expectation
+from nocturne.records.quality import Expectation
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult

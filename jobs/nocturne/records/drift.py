@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from nocturne.columns.types import Kind
 from nocturne.errors import choices
-from nocturne.records.profile import ColumnProfile, Kind
+from nocturne.records.profile import ColumnProfile
 
 __all__ = [
     "Baseline",

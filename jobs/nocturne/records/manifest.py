@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from nocturne.records.codec import Stored
+from nocturne.codec import Stored
 from nocturne.records.drift import DriftResult, from_flat
 from nocturne.records.findings import Finding, Verdict, verdict_of
-from nocturne.records.plan import ModelRef, Partition
+from nocturne.records.partition import Partition
+from nocturne.records.plan import ModelRef
 from nocturne.records.quality import QualityResult
 from nocturne.records.texts import ManifestId, Time
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from nocturne.records.codec import Stored
+from nocturne.codec import Stored
+from nocturne.encoding import Encoding
+from nocturne.records.partition import Partition
 from nocturne.records.quality import Measure
-from nocturne.records.texts import Key, Time
+from nocturne.records.texts import Time
 
 __all__ = [
     "TABLE_MARK",
     "InputFile",
     "ModelRef",
-    "Partition",
     "Piece",
     "Pinned",
     "Query",
@@ -23,24 +24,6 @@ __all__ = [
     "Table",
     "Tuning",
 ]
-
-
-@dataclass(frozen=True)
-class Partition:
-    """One night: ``keys`` as in the path, ``key`` as people and Airflow write it."""
-
-    key: Key
-    keys: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def path(self) -> str:
-        """Below the table: ``ds=2013-04-01/hour=05``, or "" for an unpartitioned table."""
-        return "/".join(f"{name}={value}" for name, value in self.keys)
-
-    @property
-    def state_path(self) -> str:
-        """Below the pipeline's state: as ``path``, with a name for an unpartitioned table."""
-        return self.path or "all"
 
 
 @dataclass(frozen=True)
@@ -212,7 +195,7 @@ class RunPlan(Stored):
     content_key: str
     input_dir: str
     model: ModelRef
-    encoding: dict[str, Any]
+    encoding: Encoding
     pinned: Pinned
     keys: tuple[str, ...]
     passthrough: tuple[str, ...]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from nocturne.records.codec import Stored
+from nocturne.codec import Stored
+from nocturne.columns.types import Kind
 from nocturne.records.texts import Sketch
 
-__all__ = ["ColumnProfile", "Kind", "Profile", "mean_away", "mean_of_both", "segment_name"]
-
-Kind = Literal["numeric", "category"]
+__all__ = ["ColumnProfile", "Profile", "mean_away", "mean_of_both", "segment_name"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from nocturne.records.codec import Stored
+from nocturne.codec import Stored
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Measured
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from nocturne.records.codec import Stored
+from nocturne.codec import Stored
 from nocturne.records.plan import RunPlan
 from nocturne.records.texts import Time
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nocturne.records import Baseline, ColumnProfile, FeatureDrift, Judgement, Profile
+from nocturne.records.drift import Baseline, FeatureDrift
+from nocturne.records.manifest import Judgement
+from nocturne.records.profile import ColumnProfile, Profile
 from nocturne.report.bars import category_bars, numeric_bars
 from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
 from nocturne.report.words import cut, figure, percent

@@ -6,7 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nocturne.records import FeatureDrift, Judgement, Profile, PublishedNight, RunPlan
+from nocturne.records.drift import FeatureDrift
+from nocturne.records.manifest import Judgement, PublishedNight
+from nocturne.records.plan import RunPlan
+from nocturne.records.profile import Profile
 from nocturne.report.summary import score_summary
 
 __all__ = ["Day", "axis", "days", "output_names", "past"]
@@ -30,7 +33,7 @@ class Day:
 
 def output_names(plan: RunPlan) -> list[str]:
     """The prediction columns, in the model's order."""
-    return [str(output["name"]) for output in plan.encoding.get("outputs", [])]
+    return [output.name for output in plan.encoding.outputs]
 
 
 def days(

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.records import ColumnProfile
+from nocturne.records.profile import ColumnProfile
 from nocturne.report.summary import intervals
 
 __all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]

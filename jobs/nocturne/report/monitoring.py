@@ -17,7 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.model.tracking import connect, experiment_id, reachable
-from nocturne.records import MetricText, PublishedNight
+from nocturne.records.drift import MetricText
+from nocturne.records.manifest import PublishedNight
 from nocturne.report.night import DRIFT_RATES, metric_name, step_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
 from nocturne.model.tracking import connect, experiment_id, reachable
-from nocturne.records import Judgement, Profile, RunPlan
+from nocturne.records.manifest import Judgement
+from nocturne.records.plan import RunPlan
+from nocturne.records.profile import Profile
 from nocturne.report.days import output_names
 from nocturne.report.summary import score_summary
 from nocturne.report.words import cut, rows_per_second

@@ -17,15 +17,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from nocturne.records import (
-    Baseline,
-    FeatureDrift,
-    Judgement,
-    MetricText,
-    Profile,
-    PublishedNight,
-    RunPlan,
-)
+from nocturne.records.drift import Baseline, FeatureDrift, MetricText
+from nocturne.records.manifest import Judgement, PublishedNight
+from nocturne.records.plan import RunPlan
+from nocturne.records.profile import Profile
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
 from nocturne.report.cards import Card, cards

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nocturne.records import PublishedNight, Verdict
+from nocturne.records.findings import Verdict
+from nocturne.records.manifest import PublishedNight
 from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
 from nocturne.report.days import axis, past
 from nocturne.report.page import heat_legend, rendered

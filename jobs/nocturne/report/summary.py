@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nocturne.records import ColumnProfile, Profile
 from nocturne.records.buckets import lower_bounds, rank
+from nocturne.records.profile import ColumnProfile, Profile
 
 __all__ = ["intervals", "quantiles", "score_summary"]
 

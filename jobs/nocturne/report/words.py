@@ -6,7 +6,8 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import NamedTuple
 
-from nocturne.records import Judgement, RunPlan
+from nocturne.records.manifest import Judgement
+from nocturne.records.plan import RunPlan
 
 __all__ = [
     "Tile",

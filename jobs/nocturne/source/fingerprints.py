@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from nocturne.codec import dump
 from nocturne.errors import InputChanged, InputError, StateError
-from nocturne.records import InputFile, dump
+from nocturne.records.plan import InputFile
 from nocturne.source.reading import read_footer
 from nocturne.source.walk import data_files
 from nocturne.store.files import file_blake3, write_atomic

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nocturne.records import InputFile, Partition, Piece
+from nocturne.records.partition import Partition
+from nocturne.records.plan import InputFile, Piece
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import path_columns
 from nocturne.source.protocol import Needs, Seen

@@ -20,7 +20,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from nocturne.records import Partition, RunPlan
+from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
 from nocturne.source.walk import path_keys
 
 __all__ = ["HIVE_NULL", "by_options", "keys_of", "of_file", "of_plan", "path_columns", "unheld"]

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from nocturne.model.encoding import Encoding
-from nocturne.records import InputFile, Piece, Query
+from nocturne.encoding import Encoding
+from nocturne.records.plan import InputFile, Piece, Query
 
 __all__ = ["Needs", "Seen", "Source"]
 

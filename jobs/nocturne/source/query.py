@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nocturne.records import TABLE_MARK, InputFile, Partition, Piece, Query
+from nocturne.records.partition import Partition
+from nocturne.records.plan import TABLE_MARK, InputFile, Piece, Query
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import by_options, path_columns
 from nocturne.source.protocol import Needs, Seen

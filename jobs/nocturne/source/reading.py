@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from nocturne.columns.normal import FINE, ParquetOnly, normal
 from nocturne.errors import InputChanged, InputError
-from nocturne.records import InputFile
+from nocturne.records.plan import InputFile
 
 __all__ = [
     "beside",

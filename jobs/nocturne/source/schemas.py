@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from nocturne.columns.normal import COARSE, FINE, plain_type, published_type, with_types
 from nocturne.columns.values import kind
+from nocturne.encoding import Encoding
 from nocturne.errors import InputError
 from nocturne.fitting import absent, casts, check_columns, check_output
-from nocturne.model.encoding import Encoding
-from nocturne.records import InputFile, Partition
+from nocturne.records.partition import Partition
+from nocturne.records.plan import InputFile
 from nocturne.source.path_columns import keys_of, unheld
 from nocturne.source.reading import read_schema
 

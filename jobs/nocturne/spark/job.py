@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
-from nocturne.records import Split
+from nocturne.records.plan import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
 from nocturne.spark.work import device_slot, guarded, open_run, raised, telling

@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
+from nocturne.codec import dump, load
 from nocturne.columns.normal import normal
 from nocturne.errors import InputError, RetryableError
 from nocturne.fitting import check_columns, check_output
-from nocturne.model.encoding import Encoding
-from nocturne.records import TABLE_MARK, SplitResult, dump, load
+from nocturne.records.plan import TABLE_MARK
+from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
 from nocturne.source.spark_files import read_files, refuse_untyped
@@ -128,7 +129,7 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     """Only the columns that are needed, once they are known to fit the model."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    encoding = Encoding.of(run.plan.encoding)
+    encoding = run.plan.encoding
     # The zone that the workers' batches come with: Spark keeps moments, and no zone of theirs.
     zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
     schema = to_arrow_schema(frame.schema, timezone=zone)

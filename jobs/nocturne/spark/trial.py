@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nocturne.records import dump, load
+from nocturne.codec import dump, load
 from nocturne.spark.work import device_slot, guarded, raised, telling
 from nocturne.trial import Answer, Asked
 from nocturne.trial.process import ask

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nocturne.columns.normal import normal
+from nocturne.encoding import Encoding, with_nulls
 from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
 from nocturne.fitting import casts, check_columns
-from nocturne.model.encoding import Encoding, with_nulls
 from nocturne.model.registry import resolve
 from nocturne.model.requirements import naming, unloadable
 from nocturne.model.takes import Inputs

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.encoding import OutputSpec
 from nocturne.engine import REASON, AsyncModel, Model, Named, named, settled, together
 from nocturne.engine.outputs import by_name
 from nocturne.errors import ModelError
-from nocturne.model.encoding import OutputSpec
-from nocturne.records import strange
+from nocturne.records.result import strange
 
 __all__ = ["Untried", "untried"]
 

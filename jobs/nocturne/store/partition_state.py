@@ -10,15 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne.errors import Held, NocturneError, StateError, Superseded, disk_errors
-from nocturne.records import (
-    Judgement,
-    Manifest,
-    Partition,
-    RunPlan,
-    RunState,
-    RunStatus,
-    StoredFile,
-)
+from nocturne.records.manifest import Judgement, Manifest, StoredFile
+from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
+from nocturne.records.status import RunState, RunStatus
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.files import file_digest, locked
 from nocturne.store.record_files import find, read, write

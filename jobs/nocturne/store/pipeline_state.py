@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nocturne.codec import STATE_FORMAT, Format
 from nocturne.errors import StateError, WrittenByNewer
-from nocturne.records import STATE_FORMAT, Format, Partition
+from nocturne.records.partition import Partition
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import read, write

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nocturne.codec import damaged, dump, load
 from nocturne.errors import StateError
-from nocturne.records import damaged, dump, load
 from nocturne.store.failpoints import reach
 from nocturne.store.files import write_atomic
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.errors import StateError
-from nocturne.records import RunPlan, Scored, Split, SplitResult
+from nocturne.records.plan import RunPlan, Split
+from nocturne.records.result import Scored, SplitResult
 from nocturne.store.files import locked
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import find, read, write

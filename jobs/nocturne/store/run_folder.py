@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nocturne.records import Decision, Judgement, Logged, Profile, Split
+from nocturne.records.manifest import Decision, Judgement, Logged
+from nocturne.records.plan import Split
+from nocturne.records.profile import Profile
 from nocturne.store.record_files import find, read, write
 
 __all__ = ["RunFolder"]

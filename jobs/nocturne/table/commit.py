@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nocturne.errors import PublishError, StateError, Superseded
-from nocturne.records import Manifest, OutputFile, SplitResult
+from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, sync_folder
 from nocturne.store.record_files import write

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nocturne.errors import PublishError, StateError
-from nocturne.records import Manifest
+from nocturne.records.manifest import Manifest
 from nocturne.store.failpoints import reach
 from nocturne.store.files import check_exchange, exchange, partition_folders, sync_folder
 from nocturne.store.partition_state import PartitionState

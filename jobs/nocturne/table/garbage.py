@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne.records import Manifest
+from nocturne.records.manifest import Manifest
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.failpoints import reach
 from nocturne.store.partition_state import children

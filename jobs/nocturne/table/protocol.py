@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from nocturne.records import Manifest, OutputFile
+from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.store.files import file_digest
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne.errors import StateError
-from nocturne.records import Manifest, OutputFile, SplitResult
+from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run

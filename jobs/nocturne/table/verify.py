@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.records import Manifest, OutputFile, StoredFile
+from nocturne.records.manifest import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
 from nocturne.table.protocol import TablePartition
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nocturne.model.encoding import Encoding, OutputSpec
-from nocturne.records import ModelRef, Stored
+from nocturne.codec import Stored
+from nocturne.encoding import Encoding, OutputSpec
+from nocturne.records.plan import ModelRef
 
 __all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]
 

@@ -26,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.encoding import Encoding
 from nocturne.engine import (
     REASON,
     Named,
@@ -42,7 +43,6 @@ from nocturne.engine.refused import refused
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
-from nocturne.model.encoding import Encoding
 from nocturne.model.requirements import lacks
 from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, ASKED, READY, ROWS, UNWRITTEN, Answer, Asked, Trial

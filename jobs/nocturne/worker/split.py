@@ -13,7 +13,6 @@ and what staging holds; how large the split is does not matter.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.columns.normal import unpacked, with_types
+from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import (
     REASON,
     Model,
@@ -40,10 +40,10 @@ from nocturne.engine import (
 )
 from nocturne.errors import InputChanged, NocturneError
 from nocturne.fitting import casts, output_schema
-from nocturne.model.encoding import MODEL_VERSION, Encoding
 from nocturne.model.requirements import naming, unloadable
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
-from nocturne.records import Split, SplitResult
+from nocturne.records.plan import Split
+from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.store.failpoints import reach
@@ -117,7 +117,7 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
     device = slot.device or pinned.device
     if device.startswith("cuda") and slot.memory < 1:
         _limit_memory(device, slot.memory)
-    spec = json.dumps(run.plan.encoding)
+    spec = run.plan.encoding.to_json()
     kernel = pinned.kernel if precision is None else "graph"
     wanted = precision or pinned.precision
     return _model(
@@ -148,7 +148,7 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
     path = Path(run.plan.input_dir) / planned.path
     check_unchanged(path, planned)
     source = open_parquet(path, checksums=run.plan.checksums)
-    encoding, known = Encoding.of(run.plan.encoding), unpacked(run.plan.types)
+    encoding, known = run.plan.encoding, unpacked(run.plan.types)
     given = of_plan(run.plan, [split.file])
     schema = with_types(file_schema(source, given), known)
     columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
@@ -184,7 +184,7 @@ def score_batches(
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
     run.attempts.mkdir(parents=True, exist_ok=True)
-    encoding = Encoding.of(run.plan.encoding)
+    encoding = run.plan.encoding
     model = load_model(run, slot)
     published = output_schema(encoding, schema, (*run.plan.keys, *run.plan.passthrough))
     profiler = TableProfiler(run.plan.profile_centers, run.plan.segments)

@@ -35,7 +35,7 @@ from nocturne.config import Loaded, key_format
 from nocturne.drift import METRICS
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.operate.status import PartitionStatus, newest, statuses_of
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne_airflow.page.night import document, night
 
 __all__ = ["build"]

@@ -10,7 +10,10 @@ from nocturne.errors import NocturneError
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import mlflow_page
-from nocturne.records import Expectation, FeatureDrift, Judgement, Manifest, Partition
+from nocturne.records.drift import FeatureDrift
+from nocturne.records.manifest import Judgement, Manifest
+from nocturne.records.partition import Partition
+from nocturne.records.quality import Expectation
 
 __all__ = ["Night", "document", "night"]
 

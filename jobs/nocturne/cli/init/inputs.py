@@ -8,9 +8,9 @@ from dataclasses import replace
 import pyarrow as pa
 
 from nocturne.columns.types import is_text
+from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, ModelError, choices, did_you_mean
 from nocturne.fitting import check_columns
-from nocturne.model.encoding import Encoding
 from nocturne.model.takes import Inputs, Slot, Takes, tensors
 
 __all__ = ["find_inputs"]

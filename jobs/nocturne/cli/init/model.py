@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.cli.init.uri import parse
+from nocturne.encoding import Encoding, with_nulls
 from nocturne.errors import InputError, ModelError, choices, did_you_mean
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.fitting.roles import Cast
 from nocturne.model import registry
-from nocturne.model.encoding import Encoding, with_nulls
 from nocturne.model.requirements import warning
 from nocturne.model.takes import Inputs, Takes
 from nocturne.model.tracking import connect, reachable

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.cli.init.table import Table
 from nocturne.columns.normal import plain, plain_type
 from nocturne.errors import InputError, choices
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne.source.path_columns import keys_of, of_file, path_columns, unheld
 from nocturne.source.reading import file_schema, open_parquet, read_batches, read_schema
 

@@ -12,7 +12,7 @@ import yaml
 
 from nocturne.cli.init.sample import Sample, distinct_values
 from nocturne.columns.types import is_text
-from nocturne.model.encoding import Encoding
+from nocturne.encoding import Encoding
 
 __all__ = ["input_suite", "output_suite"]
 

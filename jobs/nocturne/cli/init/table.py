@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nocturne.config import from_path, key_format
 from nocturne.errors import InputError, choices
-from nocturne.records import Partition
+from nocturne.records.partition import Partition
 from nocturne.source.lakes import refuse_lake
 from nocturne.source.path_columns import HIVE_NULL
 from nocturne.source.walk import data_files, identity, listing, present

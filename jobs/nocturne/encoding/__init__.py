@@ -6,26 +6,25 @@ encoder (``nocturne.encoders``), and the features that fill it, one column of th
 Beside them a pyfunc model may be given ``params``, the same ones with every row.
 
 The *outputs* are the prediction columns, each made from one of the model's outputs by a
-post-processing (``nocturne.model.post``).
+post-processing (``nocturne.encoding.post``).
 
 A pyfunc model's signature may leave the name and the type of an output open; a trial fixes them.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from nocturne.codec import dump, load
 from nocturne.encoders import ENCODERS
 from nocturne.encoders.spec import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
+from nocturne.encoding.post import POST
 from nocturne.errors import ConfigError, ModelError, choices
-from nocturne.model.post import POST
-from nocturne.records import dump, load
 
 __all__ = [
     "ENCODING_FILE",
@@ -193,11 +192,6 @@ class Encoding:
         outputs = self.outputs or (OutputSpec("", type="any"),)
         typed = (replace(o, type="float64") if o.type == "any" else o for o in outputs)
         return replace(self, outputs=named_outputs(tuple(typed)))
-
-    @staticmethod
-    def of(stored: Mapping[str, Any]) -> Encoding:
-        """The encoding that a run's ``encoding`` holds."""
-        return load(Encoding, json.dumps(stored), "run.json: encoding")
 
     @staticmethod
     def from_json(text: str | bytes, source: str = ENCODING_FILE) -> Encoding:
