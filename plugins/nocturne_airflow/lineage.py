@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nocturne.records.manifest import Judgement, Manifest
-from nocturne.records.partition import Partition
-from nocturne.records.plan import RunPlan
-from nocturne.records.quality import Expectation
-from nocturne.store.record_files import read
-
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from nocturne.records.manifest import Judgement, Manifest
+    from nocturne.records.partition import Partition
+    from nocturne.records.plan import RunPlan
+    from nocturne.records.quality import Expectation
     from nocturne.store.run import Run
 
 __all__ = ["Traced", "lineage"]
@@ -40,7 +38,9 @@ def lineage(manifest: Path) -> OperatorLineage:
     """Input and output tables of published scores, with schemas, counts, checks and the model."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from nocturne.store.run import Run  # not for every parsing of a DAG
+    from nocturne.records.manifest import Manifest  # with Arrow: not for parsing DAGs
+    from nocturne.store.record_files import read
+    from nocturne.store.run import Run
     from nocturne.table import table_of
 
     made = read(Manifest, manifest)
