@@ -1,6 +1,5 @@
-"""The project of the pipeline's tests: what people do with nights needs nights."""
+"""The projects of the pipeline's tests."""
 
-from __future__ import annotations
+from pipeline.conftest import project, registry
 
-from pipeline.conftest import project as project
-from pipeline.conftest import registry as registry
+__all__ = ["project", "registry"]

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -143,7 +142,7 @@ def test_a_feature_of_times_in_a_named_zone_is_told(
     make_run: MakeRun, tmp_path: Path, zone: str | None, told: int
 ) -> None:
     times = TensorSpec("frame", "frame", "frame", (Feature("at", type="datetime"),))
-    run = make_run().changed(encoding=asdict(Encoding((times,), (OutputSpec("p"),))))
+    run = make_run().changed(encoding=Encoding((times,), (OutputSpec("p"),)))
     column = pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us", zone))
     pq.write_table(pa.table({"at": column}), tmp_path / "at.parquet")
     assert len(list(outdated._types(pq.read_metadata(tmp_path / "at.parquet"), run))) == told

@@ -67,11 +67,13 @@ def standings(loaded: Loaded, since: str, until: str | None = None) -> Iterator[
 
 def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
     """None if nothing is published."""
-    output = Places.of(loaded).output(partition)
+    places = Places.of(loaded)
+    output = places.output(partition)
     manifest = table.published_manifest(output)
     if manifest is None:
         return None
     run = Run.open(output.state.run(manifest.run_key).path)
+    run = run.changed(input_dir=str(places.input(partition)))
     reasons = [*_files(run)]
     if manifest.output_version < plan.OUTPUT_VERSION:
         reasons += _since(manifest, run)

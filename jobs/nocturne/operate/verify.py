@@ -83,9 +83,10 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         StateError: nothing is published there.
         PublishError: the folder holds files that no manifest names.
     """
-    output = Places.of(loaded).output(partition)
-    manifest = published(loaded, partition)
+    places = Places.of(loaded)
+    output, manifest = places.output(partition), published(loaded, partition)
     run = Run.open(output.state.run(manifest.run_key).path)
+    run = run.changed(input_dir=str(places.input(partition)))  # where it may have been moved to
     outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
     problems = table.verify(output, manifest, columns)
