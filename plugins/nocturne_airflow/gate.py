@@ -11,10 +11,11 @@ from urllib.parse import quote
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from nocturne.records.answers import GateAnswer
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome
 from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
-from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir
+from nocturne_airflow.operators import HELD, RUN_DIR, answered, check, need_run_dir
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,10 +78,11 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 f"gate: {outcome.message}\nA backfill does not wait for a person: decide on it "
                 f"with `nocturne approve` or `nocturne reject`, or from the page Scoring."
             )
-        self.subject = f"Publish {self.pipeline} {outcome.output.get('partition', '')}?"
-        links = {**self.links, **plots(outcome.output, self.links[REPORT.name])}
-        self.body = question(outcome.output, links)
-        self.alerts.tell("held", context, "\n".join(outcome.output["reasons"]), links)
+        held = answered("gate", GateAnswer, outcome.output)
+        self.subject = f"Publish {self.pipeline} {held.partition}?"
+        links = {**self.links, **plots(held, self.links[REPORT.name])}
+        self.body = question(held, links)
+        self.alerts.tell("held", context, "\n".join(held.reasons), links)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -107,23 +109,23 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         return self.command("gate", need_run_dir(self.run_dir), *options)
 
 
-def plots(judged: Mapping[str, Any], report: str) -> dict[str, str]:
+def plots(held: GateAnswer, report: str) -> dict[str, str]:
     """Links to the plots of the columns furthest from training, in the report at ``report``."""
-    return {f"Plot of {c}": f"{report}#column-{quote(c)}" for c in judged.get("worst", ())}
+    return {f"Plot of {c}": f"{report}#column-{quote(c)}" for c in held.worst}
 
 
-def question(judged: Mapping[str, Any], links: Mapping[str, str]) -> str:
+def question(held: GateAnswer, links: Mapping[str, str]) -> str:
     """What the person who decides is told, in Markdown.
 
     Args:
-        judged: what ``nocturne gate --json`` answers.
+        held: what ``nocturne gate --json`` answers.
         links: name -> address.
     """
     shown = " · ".join(f"[{plain(name)}]({address})" for name, address in links.items())
-    reasons = "\n".join(f"- {plain(reason)}" for reason in judged.get("reasons", ()))
+    reasons = "\n".join(f"- {plain(reason)}" for reason in held.reasons)
     return (
-        f"{judged.get('rows_in', 0):,} rows, scored by model version "
-        f"{judged.get('model_version')}. The verdict is **{judged.get('verdict')}**:\n\n"
+        f"{held.rows_in:,} rows, scored by model version {held.model_version}. The verdict is "
+        f"**{held.verdict}**:\n\n"
         f"{reasons}\n\n"
         f"{shown}\n\n"
         "*Approve* publishes exactly these scores. *Reject* leaves what is published now."

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from airflow.sdk.configuration import conf
 from airflow.sdk.observability import stats
+
+from nocturne.records.answers import JudgeAnswer
 
 __all__ = ["emit"]
 
 log = logging.getLogger(__name__)
 
 
-def emit(dag_id: str, judged: Mapping[str, Any]) -> None:
+def emit(dag_id: str, judged: JudgeAnswer) -> None:
     """What ``nocturne judge --json`` answers.
 
     Gauges ``nocturne.rows``, ``.quarantined``, ``.rows_per_second``; timings
@@ -30,16 +31,16 @@ def emit(dag_id: str, judged: Mapping[str, Any]) -> None:
         log.exception("The night's figures were not sent")
 
 
-def _emit(dag_id: str, judged: Mapping[str, Any]) -> None:
-    seconds: Mapping[str, float] = judged["seconds"]
-    rows, scoring = judged["rows_in"], seconds.get("score")
+def _emit(dag_id: str, judged: JudgeAnswer) -> None:
+    seconds = judged.seconds
+    rows, scoring = judged.rows_in, seconds.get("score")
     for path, tags in _names(dag_id):
         stats.incr(
-            f"{path}.nights{_segment(tags, judged['verdict'])}",
-            tags=tags and tags | {"verdict": judged["verdict"]},
+            f"{path}.nights{_segment(tags, judged.verdict)}",
+            tags=tags and tags | {"verdict": judged.verdict},
         )
         stats.gauge(f"{path}.rows", rows, tags=tags)
-        stats.gauge(f"{path}.quarantined", judged["quarantined"], tags=tags)
+        stats.gauge(f"{path}.quarantined", judged.quarantined, tags=tags)
         if scoring:
             stats.gauge(f"{path}.rows_per_second", rows / scoring, tags=tags)
         for room, took in seconds.items():

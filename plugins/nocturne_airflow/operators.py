@@ -11,16 +11,24 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
-from nocturne.errors import ConfigError
+from nocturne.errors import ConfigError, StateError
 from nocturne.host.identity import AIRFLOWS, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
+from nocturne.records.answers import (
+    JudgeAnswer,
+    PrepareAnswer,
+    PublishAnswer,
+    ScoresAnswer,
+    read_answer,
+)
+from nocturne.records.findings import Verdict
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.lineage import Traced
@@ -38,9 +46,12 @@ __all__ = [
     "PublishOperator",
     "ScoreOperator",
     "StepOperator",
+    "answered",
     "check",
     "request",
 ]
+
+T = TypeVar("T")
 
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
 """Where a task finds the run: what ``prepare`` returned."""
@@ -64,7 +75,7 @@ def request(context: Context, layout: Mapping[str, str]) -> Request:
 
 
 def check(step: str, outcome: Outcome) -> dict[str, Any]:
-    """The step's answer, or its failure as Airflow tells it apart.
+    """What the step answered, or its failure as Airflow tells it apart.
 
     Raises:
         AirflowFailException: a person must act; Airflow does not retry.
@@ -76,6 +87,18 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     if outcome.code in _TERMINAL:
         raise AirflowFailException(f"{step}: {message}")
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
+
+
+def answered(step: str, kind: type[T], found: Mapping[str, Any]) -> T:
+    """What a step answered, as the type that both sides import.
+
+    Raises:
+        AirflowFailException: another version of Nocturne answered.
+    """
+    try:
+        return read_answer(kind, found)
+    except StateError as error:
+        raise AirflowFailException(f"{step}: {error}") from None
 
 
 class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unused-ignore]
@@ -101,9 +124,9 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
 
     def execute(self, context: Context) -> Any:
         self.link(context)
-        answer = self.call(self.step, need_run_dir(self.run_dir), *self.options)
-        self.link(context, self.run_dir, answer.get("id", ""), answer.get("mlflow"))
-        return answer
+        found = self.call(self.step, need_run_dir(self.run_dir), *self.options)
+        self.link(context, self.run_dir, found.get("id", ""), found.get("mlflow"))
+        return found
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run ``nocturne ARGUMENTS`` and return its answer."""
@@ -131,24 +154,25 @@ class PrepareOperator(Traced, StepOperator):
         asked = request(context, self.layout)
         if asked.action != "score":
             by = context["dag_run"].triggering_user_name or "airflow"
-            answer = self.call(*asked.decision(self.pipeline, by))
+            found = self.call(*asked.decision(self.pipeline, by))
             if asked.action != "reject":
-                self.manifest = answer.get("manifest", "")
-                context["outlet_events"][self.decided].add(self.asset, extra=answer)
+                scores = answered(asked.action, ScoresAnswer, found)
+                self.manifest = scores.manifest
+                context["outlet_events"][self.decided].add(self.asset, extra=vars(scores))
             raise _skipping(context)
         caller = json.dumps(_versions(context))
-        answer = self.call(
+        found = self.call(
             "prepare", self.pipeline, *asked.arguments(), "--caller", caller, "--json"
         )
-        action, run_dir = answer.get("action"), answer.get("run_dir")
-        if action == "score" and run_dir:
-            return str(run_dir)
-        if action not in ("nothing", "skip", "dry_run"):
+        answer = answered("prepare", PrepareAnswer, found)
+        if answer.action == "score" and answer.run_dir:
+            return answer.run_dir
+        if answer.action not in ("nothing", "skip", "dry_run"):
             raise AirflowFailException(
-                f"prepare answered {answer!r}; expected an action: score with a run_dir, "
+                f"prepare answered {found!r}; expected an action: score with a run_dir, "
                 "nothing, skip or dry_run. Is the nocturne of NOCTURNE_PYTHON the same version?"
             )
-        self.log.info("Nothing to score (%s): %s", action, answer.get("message", ""))
+        self.log.info("Nothing to score (%s): %s", answer.action, answer.message)
         raise _skipping(context)
 
 
@@ -182,10 +206,10 @@ class JudgeOperator(StepOperator):
         self.alerts = alerts
 
     def execute(self, context: Context) -> None:
-        judged = super().execute(context)
+        judged = answered("judge", JudgeAnswer, super().execute(context))
         emit(context["dag_run"].dag_id, judged)
-        if judged.get("drift_paged") and judged["verdict"] == "warn":
-            self.alerts.tell("drift", context, "\n".join(judged["reasons"]), self.links)
+        if judged.drift_paged and judged.verdict == Verdict.WARN:
+            self.alerts.tell("drift", context, "\n".join(judged.reasons), self.links)
 
 
 class PublishOperator(Traced, StepOperator):
@@ -202,12 +226,12 @@ class PublishOperator(Traced, StepOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> None:
-        answer = super().execute(context)
-        self.manifest = answer.get("manifest", "")
-        answer.pop("output", None)  # where the scores lie is in the manifest
+        published = answered("publish", PublishAnswer, super().execute(context))
+        self.manifest = published.manifest
         event = context["outlet_events"][self.asset]
-        event.extra = answer
-        event.add_partitions(answer["partition"])
+        # Where the scores lie is in the manifest.
+        event.extra = {name: value for name, value in vars(published).items() if name != "output"}
+        event.add_partitions(published.partition)
 
 
 class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ignore]

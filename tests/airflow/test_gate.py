@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from nocturne.records.answers import GateAnswer
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.gate import NOBODY, GateOperator, plain, plots, question
 
@@ -103,8 +103,8 @@ def test_what_was_approved_meanwhile_passes_whatever_is_answered(
 
 
 def test_the_question_shows_data_as_text() -> None:
-    shown = plots({"worst": ["wind speed", "a[b]"]}, "/r")
-    asked = question(json.loads(json.dumps(JUDGED)), {"Report": "/r"} | shown)
+    shown = plots(GateAnswer(**JUDGED, worst=["wind speed", "a[b]"]), "/r")
+    asked = question(GateAnswer(**JUDGED), {"Report": "/r"} | shown)
     assert "[Report](/r)" in asked
     assert "[Plot of wind speed](/r#column-wind%20speed)" in asked
     assert "[Plot of a\\[b\\]](/r#column-a%5Bb%5D)" in asked

@@ -12,6 +12,10 @@ from receivers import metrics
 
 JUDGED = {
     "verdict": "warn",
+    "reasons": [],
+    "report": "/runs/1/report.html",
+    "run_dir": "/runs/1",
+    "drift_paged": False,
     "rows_in": 970,
     "quarantined": 3,
     "seconds": {"score": 2.0, "drift": 0.5},
@@ -20,8 +24,9 @@ EMIT = f"""
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 stats.initialize(factory=get_stats_factory(), export_legacy_names=True)
+from nocturne.records.answers import JudgeAnswer
 from nocturne_airflow.metrics import emit
-emit("daily", {JUDGED!r})
+emit("daily", JudgeAnswer(**{JUDGED!r}))
 """
 
 

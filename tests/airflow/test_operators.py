@@ -176,12 +176,25 @@ def test_where_there_is_nothing_to_score_the_rest_is_skipped(
     assert caught.value.tasks == ["judge", "score"]
 
 
+SCORES = {
+    "partition": "2013-04-01",
+    "manifest": "/state/manifests/000007-0123456789abcdef.json",
+    "mlflow": None,
+    "id": "000007-0123456789abcdef",
+    "restores": None,
+    "rows_published": 9,
+    "rows_quarantined": 0,
+    "model_version": 1,
+    "verdict": "ok",
+}
+
+
 @pytest.mark.parametrize("action", ["approve", "reject", "rollback"])
 def test_a_decision_is_carried_out_in_the_name_of_who_started_the_run(
     steps: Any, tmp_path: Path, action: str
 ) -> None:
     log = tmp_path / "log"
-    steps(f"open({str(log)!r}, 'w').write(' '.join(args)); print(json.dumps({{'id': '7'}}))")
+    steps(f"open({str(log)!r}, 'w').write(' '.join(args)); print({json.dumps(SCORES)!r})")
     asked = context(day="2013-04-01", action=action)
     assert sensor(tmp_path).poke(asked) is True
     assert not log.exists()
@@ -189,12 +202,14 @@ def test_a_decision_is_carried_out_in_the_name_of_who_started_the_run(
         prepare(tmp_path).execute(asked)
     assert log.read_text() == f"{action} daily --date 2013-04-01 --by ada --json"
     [events] = asked["outlet_events"].values() or [Events()]
-    published = [(Asset(name="scores/daily"), {"id": "7"})]
+    published = [(Asset(name="scores/daily"), SCORES)]
     assert events.added == ([] if action == "reject" else published)
 
 
 def test_a_roll_back_may_name_the_manifest(steps: Any, tmp_path: Path) -> None:
-    steps(f"open({str(tmp_path / 'log')!r}, 'w').write(' '.join(args)); print('{{}}')")
+    steps(
+        f"open({str(tmp_path / 'log')!r}, 'w').write(' '.join(args)); print({json.dumps(SCORES)!r})"
+    )
     asked = context(day="2013-04-01", action="rollback", manifest="3")
     with pytest.raises(DownstreamTasksSkipped):
         prepare(tmp_path).execute(asked)

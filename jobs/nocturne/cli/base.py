@@ -9,13 +9,12 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Optional, ParamSpec, TypeVar
+from typing import Annotated, Any, Optional, ParamSpec, TypeVar
 
 import typer
 
 from nocturne import config
 from nocturne.errors import NocturneError, disk_errors
-from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 
 __all__ = [
@@ -27,16 +26,11 @@ __all__ = [
     "answer",
     "check_keys",
     "clean_errors",
-    "described",
-    "described_status",
     "load",
     "login",
     "night",
     "say",
 ]
-
-if TYPE_CHECKING:
-    from nocturne.operate.status import PartitionStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,53 +68,9 @@ def say(text: str) -> None:
 
 
 def answer(value: Any, as_json: bool) -> None:
-    """For programs: one JSON value, the last line of standard output."""
+    """For programs: one JSON value, the last line of standard output; dataclasses are objects."""
     if as_json:
-        print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-def described(manifest: Manifest, loaded: config.Loaded) -> dict[str, Any]:
-    """What a program wants to know of scores that have come into force."""
-    from nocturne.pipeline.places import Places
-    from nocturne.pipeline.runs import mlflow_page
-
-    state = Places.of(loaded).state.partition(manifest.partition)
-    mlflow_run_id = state.run(manifest.run_key).mlflow_run_id()
-    return {
-        "partition": manifest.partition.key,
-        "manifest": str(state.manifest_file(manifest.id)),
-        "mlflow": mlflow_page(loaded, mlflow_run_id),
-        "id": manifest.id,
-        "restores": manifest.restores,
-        "rows_published": manifest.rows_published,
-        "rows_quarantined": manifest.rows_quarantined,
-        "model_version": manifest.model.version,
-        "verdict": manifest.verdict,
-    }
-
-
-def described_status(status: PartitionStatus) -> dict[str, Any]:
-    """What a program wants to know of how a partition stands."""
-    manifest, run = status.manifest, status.unfinished
-    return {
-        "partition": status.key,
-        "state": status.state,
-        "model_version": status.model_version,
-        "rows_in": manifest.rows_in if manifest else None,
-        "rows_published": manifest.rows_published if manifest else None,
-        "rows_quarantined": manifest.rows_quarantined if manifest else None,
-        "rows_per_second": status.rows_per_second,
-        "verdict": manifest.verdict if manifest else None,
-        "drift_verdict": manifest.verdict_of("drift") if manifest else None,
-        "reasons": list(manifest.reasons) if manifest else [],
-        "input": str(status.input),
-        "output": str(status.location) if status.location else None,
-        "manifest": str(status.manifest_file) if status.manifest_file else None,
-        "report": str(status.report) if status.report else None,
-        "step": run.step if run else None,
-        "rows_done": run.rows_done if run else None,
-        "message": status.message,
-    }
+        print(json.dumps(value, ensure_ascii=False, default=vars), flush=True)
 
 
 def load(name: str, version: int | None = None) -> config.Loaded:

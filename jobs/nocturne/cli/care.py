@@ -16,7 +16,6 @@ from nocturne.cli.base import (
     answer,
     check_keys,
     clean_errors,
-    described,
     load,
     login,
     night,
@@ -32,24 +31,26 @@ app = typer.Typer()
 @clean_errors
 def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
     """Publish the held scores of a partition all the same."""
+    from nocturne.cli.answers import scores_answer
     from nocturne.operate.decisions import approve_held
 
     loaded, partition = night(name, date)
     manifest = approve_held(loaded, partition, by or login())
     say(f"published {manifest.rows_published} rows as manifest {manifest.id}")
-    answer(described(manifest, loaded), as_json)
+    answer(scores_answer(manifest, loaded), as_json)
 
 
 @app.command()
 @clean_errors
 def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
     """Count the drift of a published night as ordinary from now on."""
+    from nocturne.cli.answers import scores_answer
     from nocturne.pipeline import ordinary
 
     loaded, partition = night(name, date)
     manifest = ordinary.accept(loaded, partition, by or login())
     say(f"the drift of {name} {date} counts as ordinary for the nights that are judged from now on")
-    answer(described(manifest, loaded), as_json)
+    answer(scores_answer(manifest, loaded), as_json)
 
 
 @app.command()
@@ -70,7 +71,7 @@ def reject(
         f"{name} {date} is rejected; what was published before stays. Its scores remain in "
         f"{run.path} until `nocturne gc {name} --yes`"
     )
-    answer({"partition": date, "run_dir": run.path}, as_json)
+    answer({"partition": date, "run_dir": run.uri}, as_json)
 
 
 @app.command()
@@ -214,6 +215,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put the earlier scores of a partition in force again, as a new manifest."""
+    from nocturne.cli.answers import scores_answer
     from nocturne.operate.decisions import roll_back
 
     loaded, partition = night(name, date)
@@ -222,7 +224,7 @@ def rollback(
         f"{name} {date}: manifest {manifest.restores} ({manifest.rows_published} rows, model "
         f"version {manifest.model.version}) is in force again as {manifest.id}"
     )
-    answer(described(manifest, loaded), as_json)
+    answer(scores_answer(manifest, loaded), as_json)
 
 
 @app.command()

@@ -19,8 +19,6 @@ from nocturne.cli.base import (
     answer,
     check_keys,
     clean_errors,
-    described,
-    described_status,
     load,
     login,
     night,
@@ -30,7 +28,7 @@ from nocturne.errors import ConfigError
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from nocturne.pipeline.night import Night
+    from nocturne.pipeline.night import NightOutcome
 
 __all__ = ["app"]
 
@@ -87,9 +85,11 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
     _tell(name, done, as_json)
 
 
-def _tell(name: str, done: Sequence[Night], as_json: bool) -> None:
+def _tell(name: str, done: Sequence[NightOutcome], as_json: bool) -> None:
     if as_json:
-        answer([night.as_json() for night in done], True)
+        from nocturne.cli.answers import night_answer
+
+        answer([night_answer(night) for night in done], True)
     else:
         from nocturne.cli.tables import nights_table
 
@@ -128,13 +128,14 @@ def prepare(
 ) -> None:
     """Resolve the model and plan a partition; print its run directory."""
     from nocturne.pipeline import prepare as plan_it
+    from nocturne.records.answers import PrepareAnswer
 
     loaded, partition = night(name, date, model_version)
     versions = _versions(caller) if caller else {}
     prepared = plan_it(loaded, partition, force=force, hold=hold, dry_run=dry_run, caller=versions)
     say(prepared.message)
     run_dir = prepared.run.uri if prepared.run and prepared.action == "score" else None
-    answer({"action": prepared.action, "run_dir": run_dir, "message": prepared.message}, as_json)
+    answer(PrepareAnswer(prepared.action, run_dir, prepared.message), as_json)
     if run_dir and not as_json:
         print(run_dir)
 
@@ -161,10 +162,10 @@ def judge(
     With --date: of a held, failed or published night, by suites and thresholds as they are now,
     without scoring. What is not published gets the new verdict; what is stays as it is.
     """
+    from nocturne.cli.answers import judge_answer
     from nocturne.pipeline import open_run
     from nocturne.pipeline.judging import judge as judge_it
     from nocturne.pipeline.judging import judge_again
-    from nocturne.pipeline.runs import as_planned, mlflow_page
 
     if date is None:
         judged = open_run(Path(run))
@@ -178,25 +179,14 @@ def judge(
                 ", if it were judged now; it is published and stays as it is"
                 if published
                 else f"; to publish it: nocturne publish {judged.uri}"
-                if judgement.verdict in ("ok", "warn")
+                if judgement.verdict.publishes
                 else ""
             )
         )
     for reason in judgement.reasons:
         say(f"  {reason}")
     say(f"report {judged.report}")
-    said = {
-        "verdict": judgement.verdict,
-        "reasons": list(judgement.reasons),
-        "report": str(judged.report),
-        "run_dir": judged.uri,
-        "rows_in": judgement.rows_in,
-        "quarantined": judgement.quarantined,
-        "drift_paged": judgement.drift.paged,
-        "seconds": judgement.seconds,
-        "mlflow": mlflow_page(as_planned(judged), judgement.mlflow_run_id),
-    }
-    answer(said, as_json)
+    answer(judge_answer(judged, judgement), as_json)
 
 
 @app.command()
@@ -210,6 +200,7 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    from nocturne.cli.answers import gate_answer
     from nocturne.operate.decisions import turn_down
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import approve as let_pass
@@ -225,20 +216,7 @@ def gate(
     if approve:
         let_pass(run, by or login())
     judgement = run.judgement()
-    answer(
-        {
-            "verdict": judgement.verdict,
-            "reasons": judgement.reasons,
-            "report": str(run.report),
-            "partition": run.plan.partition.key,
-            "model_version": run.plan.model.version,
-            "rows_in": judgement.rows_in,
-            "worst": [
-                c.column for c in judgement.drift.columns if c.column not in run.plan.sensitive
-            ][:3],
-        },
-        as_json,
-    )
+    answer(gate_answer(run, judgement), as_json)
     with run.step("gate"):
         say(f"passed with verdict {check(run).verdict}")
 
@@ -247,19 +225,18 @@ def gate(
 @clean_errors
 def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     """Publish a judged run: all of it in one step, or nothing."""
+    from nocturne.cli.answers import publish_answer
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import publish_run
-    from nocturne.pipeline.runs import as_planned
-    from nocturne.table import table_of
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    said, location = described(manifest, as_planned(run)), str(table_of(run).location)
+    said = publish_answer(run, manifest)
     say(
-        f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
-        f"{location}\nmanifest {said['manifest']}"
+        f"published {said.rows_published} rows, {said.rows_quarantined} quarantined, as "
+        f"{said.output}\nmanifest {said.manifest}"
     )
-    answer(said | {"output": location}, as_json)
+    answer(said, as_json)
 
 
 @app.command()
@@ -271,11 +248,12 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List the partitions with state, model version, rows and verdict."""
+    from nocturne.cli.answers import partition_answer
     from nocturne.operate.status import statuses
 
     loaded = load(name)
     check_keys(loaded, first, last)
-    rows = [described_status(one) for one in statuses(loaded, first, last)]
+    rows = [partition_answer(one) for one in statuses(loaded, first, last)]
     if as_json:
         answer(rows, True)
     else:

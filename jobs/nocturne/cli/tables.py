@@ -12,7 +12,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
-    from nocturne.pipeline.night import Night
+    from nocturne.pipeline.night import NightOutcome
+    from nocturne.records.answers import PartitionAnswer
 
 __all__ = ["baseline_table", "config_table", "doctor_table", "nights_table", "status_table"]
 
@@ -62,7 +63,7 @@ def _cell(value: Any) -> str:
     return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else text
 
 
-def nights_table(name: str, nights: Sequence[Night]) -> None:
+def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:
     """What became of each partition of a range."""
     _print(
         name,
@@ -86,10 +87,10 @@ def nights_table(name: str, nights: Sequence[Night]) -> None:
         print(f"report   {done[-1].report}")
 
 
-def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
+def status_table(name: str, rows: Sequence[PartitionAnswer]) -> None:
     """The partitions with their state; missing ones are only counted beyond twenty."""
-    missing = [row for row in rows if row["state"] == "missing"]
-    shown = rows if len(missing) <= 20 else [r for r in rows if r["state"] != "missing"]
+    missing = [row for row in rows if row.state == "missing"]
+    shown = rows if len(missing) <= 20 else [r for r in rows if r.state != "missing"]
     fields = (
         "partition",
         "state",
@@ -101,9 +102,9 @@ def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
         "message",
     )
     columns = ("partition", "state", "model", "rows", "published", "quarantined", "verdict", "")
-    _print(name, columns, [[row[field] for field in fields] for row in shown])
+    _print(name, columns, [[getattr(row, field) for field in fields] for row in shown])
     if len(shown) < len(rows):
-        first, last = missing[0]["partition"], missing[-1]["partition"]
+        first, last = missing[0].partition, missing[-1].partition
         Console().print(f"and {len(missing)} partitions not scored yet, {first} to {last}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nocturne import table
 from nocturne.config import Loaded
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nocturne.pipeline.prepare import Prepared
     from nocturne.spark.application import Application
 
-__all__ = ["Night", "score_range"]
+__all__ = ["NightOutcome", "score_range"]
 
 
 @dataclass(frozen=True)
-class Night:
+class NightOutcome:
     """What became of one partition."""
 
     partition: str
@@ -41,20 +41,6 @@ class Night:
     output: str | None = None
     report: str | None = None
     exit_code: int = 0
-
-    def as_json(self) -> dict[str, Any]:
-        m = self.manifest
-        return {
-            "partition": self.partition,
-            "outcome": self.outcome,
-            "message": self.message,
-            "manifest": self.manifest_path,
-            "output": self.output,
-            "rows_published": m.rows_published if m else None,
-            "rows_quarantined": m.rows_quarantined if m else None,
-            "model_version": m.model.version if m else None,
-            "verdict": m.verdict if m else None,
-        }
 
 
 def score_range(
@@ -67,7 +53,7 @@ def score_range(
     hold: str = "",
     say: Callable[[str], None],
     watch: Stopwatch | None = None,
-) -> list[Night]:
+) -> list[NightOutcome]:
     """Score the partitions; one that fails does not stop the others.
 
     Args:
@@ -96,12 +82,12 @@ def _prepare(
     hold: str,
     say: Callable[[str], None],
     spark: Application,
-) -> tuple[dict[str, Night], list[Run]]:
+) -> tuple[dict[str, NightOutcome], list[Run]]:
     """The nights that are done with already, and the runs of the others."""
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.prepare import prepare
 
-    done: dict[str, Night] = {}
+    done: dict[str, NightOutcome] = {}
     todo: list[Run] = []
     resolve = resolver(loaded)
     for night in nights:
@@ -129,14 +115,14 @@ def _prepare(
 
 def _finish(
     todo: Sequence[Run], spark: Application, say: Callable[[str], None], watch: Stopwatch
-) -> dict[str, Night]:
+) -> dict[str, NightOutcome]:
     """Score the runs, and judge and publish each in its order as soon as it is scored."""
     progress = Progress()
     scoring = Background(todo, spark, progress)
     from nocturne.pipeline.checks import Checks
     from nocturne.pipeline.judging import judge
 
-    done: dict[str, Night] = {}
+    done: dict[str, NightOutcome] = {}
     with closing(Checks(todo)) as check:
         for run in todo:
             try:
@@ -173,24 +159,26 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _failed(partition: Partition, error: Exception, say: Callable[[str], None]) -> Night:
+def _failed(partition: Partition, error: Exception, say: Callable[[str], None]) -> NightOutcome:
     if not isinstance(error, NocturneError):
         traceback.print_exception(error)
         error = TerminalError(f"{partition.key}: {type(error).__name__}: {error}")
     say(f"nocturne: {error}")
     outcome = "held" if error.exit_code == 3 else "failed"
-    return Night(partition.key, outcome, str(error), exit_code=error.exit_code)
+    return NightOutcome(partition.key, outcome, str(error), exit_code=error.exit_code)
 
 
-def _unscored(partition: Partition, prepared: Prepared) -> Night:
+def _unscored(partition: Partition, prepared: Prepared) -> NightOutcome:
     outcome = {"nothing": "unchanged", "skip": "skipped"}.get(prepared.action, "dry run")
     if prepared.action != "nothing" or prepared.run is None or prepared.manifest is None:
-        return Night(partition.key, outcome, prepared.message)
+        return NightOutcome(partition.key, outcome, prepared.message)
     return _published(prepared.run, prepared.manifest, outcome, prepared.message)
 
 
-def _published(run: Run, manifest: Manifest, outcome: str = "published", said: str = "") -> Night:
+def _published(
+    run: Run, manifest: Manifest, outcome: str = "published", said: str = ""
+) -> NightOutcome:
     path = str(run.state.manifest_file(manifest.id))
     location = str(table.table_of(run).location)
     report = str(run.state.run(manifest.run_key).report)
-    return Night(run.plan.partition.key, outcome, said, manifest, path, location, report)
+    return NightOutcome(run.plan.partition.key, outcome, said, manifest, path, location, report)

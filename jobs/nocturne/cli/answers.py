@@ -1,0 +1,124 @@
+"""What the commands answer programs with ``--json``, made of what they have done."""
+
+from __future__ import annotations
+
+from nocturne.config import Loaded
+from nocturne.operate.status import PartitionStatus
+from nocturne.pipeline.night import NightOutcome
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import as_planned, mlflow_page
+from nocturne.records.answers import (
+    GateAnswer,
+    JudgeAnswer,
+    NightAnswer,
+    PartitionAnswer,
+    PublishAnswer,
+    ScoresAnswer,
+)
+from nocturne.records.manifest import Judgement, Manifest
+from nocturne.store.run import Run
+from nocturne.table import table_of
+
+__all__ = [
+    "gate_answer",
+    "judge_answer",
+    "night_answer",
+    "partition_answer",
+    "publish_answer",
+    "scores_answer",
+]
+
+_WORST = 3
+"""Columns that a person who decides is led to."""
+
+
+def judge_answer(run: Run, judgement: Judgement) -> JudgeAnswer:
+    """Of a run that was judged."""
+    return JudgeAnswer(
+        verdict=judgement.verdict,
+        reasons=list(judgement.reasons),
+        report=str(run.report),
+        run_dir=run.uri,
+        rows_in=judgement.rows_in,
+        quarantined=judgement.quarantined,
+        drift_paged=judgement.drift.paged,
+        seconds=judgement.seconds,
+        mlflow=mlflow_page(as_planned(run), judgement.mlflow_run_id),
+    )
+
+
+def gate_answer(run: Run, judgement: Judgement) -> GateAnswer:
+    """Of a run on which a person may have to decide."""
+    plan = run.plan
+    shown = (c.column for c in judgement.drift.columns if c.column not in plan.sensitive)
+    return GateAnswer(
+        verdict=judgement.verdict,
+        reasons=list(judgement.reasons),
+        report=str(run.report),
+        partition=plan.partition.key,
+        model_version=plan.model.version,
+        rows_in=judgement.rows_in,
+        worst=list(shown)[:_WORST],
+    )
+
+
+def scores_answer(manifest: Manifest, loaded: Loaded) -> ScoresAnswer:
+    """Of scores that have come into force."""
+    state = Places.of(loaded).state.partition(manifest.partition)
+    return ScoresAnswer(
+        partition=manifest.partition.key,
+        manifest=str(state.manifest_file(manifest.id)),
+        mlflow=mlflow_page(loaded, state.run(manifest.run_key).mlflow_run_id()),
+        id=manifest.id,
+        restores=manifest.restores,
+        rows_published=manifest.rows_published,
+        rows_quarantined=manifest.rows_quarantined,
+        model_version=manifest.model.version,
+        verdict=manifest.verdict,
+    )
+
+
+def publish_answer(run: Run, manifest: Manifest) -> PublishAnswer:
+    """Of a run that was published."""
+    scores = scores_answer(manifest, as_planned(run))
+    return PublishAnswer(**vars(scores), output=str(table_of(run).location))
+
+
+def partition_answer(status: PartitionStatus) -> PartitionAnswer:
+    """Of how a partition stands."""
+    manifest, run = status.manifest, status.unfinished
+    return PartitionAnswer(
+        partition=status.key,
+        state=status.state,
+        model_version=status.model_version,
+        rows_in=manifest.rows_in if manifest else None,
+        rows_published=manifest.rows_published if manifest else None,
+        rows_quarantined=manifest.rows_quarantined if manifest else None,
+        rows_per_second=status.rows_per_second,
+        verdict=manifest.verdict if manifest else None,
+        drift_verdict=manifest.verdict_of("drift") if manifest else None,
+        reasons=list(manifest.reasons) if manifest else [],
+        input=str(status.input),
+        output=str(status.location) if status.location else None,
+        manifest=str(status.manifest_file) if status.manifest_file else None,
+        report=str(status.report) if status.report else None,
+        step=run.step if run else None,
+        rows_done=run.rows_done if run else None,
+        message=status.message,
+    )
+
+
+def night_answer(outcome: NightOutcome) -> NightAnswer:
+    """Of what became of a partition."""
+    manifest = outcome.manifest
+    return NightAnswer(
+        partition=outcome.partition,
+        outcome=outcome.outcome,
+        message=outcome.message,
+        manifest=outcome.manifest_path,
+        output=outcome.output,
+        rows_published=manifest.rows_published if manifest else None,
+        rows_quarantined=manifest.rows_quarantined if manifest else None,
+        model_version=manifest.model.version if manifest else None,
+        verdict=manifest.verdict if manifest else None,
+    )
