@@ -16,6 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+import order
+import subreaper
 import warm
 from nocturne import plan
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
@@ -41,27 +43,29 @@ ENCODING = Encoding(
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """From here on the tests run in a process below this one, which ends what they leave."""
+    if not hasattr(config, "workerinput"):
+        subreaper.go_on_below()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadfile`` the tests that share an Airflow run in one process too."""
+    """With ``--dist loadfile`` the files that share a server run in one process too."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return str(Path(file).parent) if Path(file).parent.name == "e2e" else file
+            return order.group(nodeid.split("::", 1)[0])
 
     config.option.loadscopereorder = False  # what takes longest is not what has most tests
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take longest first: those that share an Airflow in one process, then the
-    other one with servers of its own.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("e2e")}
-    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
+    items.sort(key=lambda item: order.place(item.nodeid.split("::", 1)[0]))
 
 
 class Small(torch.nn.Module):

@@ -18,12 +18,13 @@ import pytest
 import yaml
 
 from chaos.damage import Nights, make_nights
-from chaos.nights import DAY, Root, until
+from chaos.nights import DAY, Root
 from conftest import sample
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
 from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry
+from waiting import until
 
 MakeRoot = Callable[..., Root]
 MakeCluster = Callable[[Mapping[str, str]], str]
@@ -168,7 +169,7 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
                 failpoint=failpoint,
             )
         found = "Registering worker"
-        until(lambda: log.read_text().count(found) == len(workers), "no cluster", 90)
+        until(lambda: log.read_text().count(found) == len(workers), "a cluster", 90)
         return url
 
     yield make

@@ -69,14 +69,6 @@ def _throttle(seconds: float) -> None:
     TorchModel.predict = slow  # type: ignore[method-assign]
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Returns once the condition holds; fails with ``what`` if that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
 def whole_night(
     loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
 ) -> None:

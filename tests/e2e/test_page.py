@@ -11,8 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
 
-from e2e.helpers import Local, asked_at_gate, days, status, until
+from e2e.helpers import Local, asked_at_gate, days, status
 from report.pages import BROWSER
+from waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -118,7 +119,11 @@ def test_a_day_is_triggered_with_airflows_form_and_watched(browser: Browser, loc
     dialog.locator("input[type=date]").fill(day)
     dialog.get_by_role("button", name="Trigger", exact=True).click()
     expect(dialog).to_be_hidden()
-    run = until(lambda: [r for r in local.airflow.runs("by_hand") if r["conf"].get("day") == day])
+    run = until(
+        lambda: [r for r in local.airflow.runs("by_hand") if r["conf"].get("day") == day],
+        "the run that was triggered",
+        120,
+    )
     run_id = str(run[0]["dag_run_id"])
     page.goto(f"{local.url}/dags/by_hand/runs/{run_id}")
     expect(page.get_by_text("Running").first).to_be_visible()
