@@ -8,9 +8,7 @@ from __future__ import annotations
 
 __all__ = ["LONGEST", "group", "place"]
 
-LONGEST = (
-    ("tests/e2e/",),
-)
+LONGEST = (("tests/e2e/",),)
 
 
 def group(file: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from chaos.damage import Nights, make_nights
-from chaos.nights import DAY, Root
+from chaos.nights import DAY, Root, whole_night
 from conftest import sample
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
@@ -83,7 +83,17 @@ def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     text = yaml.safe_dump(pipeline, sort_keys=False)
     (root / "conf" / "pipelines" / "p.yaml").write_text(text, encoding="utf-8")
+    _warm_up(root, tmp_path_factory.mktemp("warm") / "root")
     return root
+
+
+def _warm_up(template: Path, folder: Path) -> None:
+    """A night in this process: what it imports and compiles is there in those that are forked."""
+    root = Root(shutil.copytree(template, folder))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patched.setenv("NOCTURNE_HOME", str(folder))
+        whole_night(root.load(), root.partition)
 
 
 @pytest.fixture
