@@ -7,6 +7,7 @@ them, judges and publishes. All of it is the pipeline's own code; only Spark is 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -84,6 +85,7 @@ def whole_night(
 def _fork(work: Callable[[], object]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # the child's collector would touch, and so copy, all that is inherited
     pid = os.fork()
     if pid:
         return pid

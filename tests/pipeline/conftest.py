@@ -27,6 +27,7 @@ from nocturne.pipeline.tuning import Night
 from nocturne.records import Manifest, Run
 from nocturne.trial import Asked
 from nocturne.worker import split
+from once import made_once
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,8 +54,11 @@ def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with the model "small": version 1, alias champion."""
-    folder = tmp_path_factory.mktemp("registry")
+    """An MLflow database with the model "small": version 1, alias champion. It is copied."""
+    return made_once(tmp_path_factory, "registry", _registered)
+
+
+def _registered(folder: Path) -> None:
     client = connect(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in range(4)])
@@ -71,7 +75,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags={"stage": "production"},
     )
     _try_once(folder)
-    return folder
 
 
 def _try_once(folder: Path) -> None:
