@@ -29,6 +29,11 @@ from nocturne.trial import process
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nocturne-tests-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+# The JVM's second compiler takes half of the CPU of its start, and no test runs long enough for it.
+QUICK_JAVA = ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS", "SPARK_DAEMON_JAVA_OPTS")
+for name in QUICK_JAVA:
+    os.environ.setdefault(name, "-XX:TieredStopAtLevel=1")
+
 settings.register_profile("untimed", deadline=None)  # what a machine's load says proves nothing
 settings.load_profile("untimed")
 

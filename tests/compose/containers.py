@@ -25,6 +25,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from compose.rendering import ROOT, rendered
+from conftest import QUICK_JAVA
 from nocturne_airflow.processes import MARK, end, free_port, start, tail
 from waiting import until
 
@@ -164,7 +165,7 @@ class Containers:
     def _env(self, name: str) -> dict[str, str]:
         """The image's and the service's environment; none of this process's, but for its paths."""
         path = [str(Path(sys.executable).parent), str(POSTGRES), os.environ["PATH"]]
-        kept = ("PYTHONPATH", "JAVA_HOME", "TMPDIR")
+        kept = ("PYTHONPATH", "JAVA_HOME", "TMPDIR", *QUICK_JAVA)
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         given = self.services[name].get("environment", {})

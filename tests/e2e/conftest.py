@@ -49,6 +49,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         lineage = root / "lineage.jsonl"
         stack.env |= {
             "AIRFLOW_CONN_MAIL": mail.connection,
+            # Each DAG file's process takes seconds of CPU; only one test waits for a change.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": str(figures.port),

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from e2e.helpers import FIRST, Local, copy_conf, days, status
+from e2e.helpers import DAYS, FIRST, Local, copy_conf, days, status
 from nocturne_airflow.client import AirflowRefused
 from waiting import until
 
@@ -125,10 +125,11 @@ def test_a_backfill_that_reprocesses_touches_nothing(local: Local) -> None:
 
 
 def test_runs_by_hand_name_their_day_in_the_form_and_write_the_same_bytes(local: Local) -> None:
-    forms = [{"day": day, "model_version": 1, "dry_run": False, "force": False} for day in days()]
+    by_hand = days() if DAYS > 2 else days()[:1]
+    forms = [{"day": day, "model_version": 1, "dry_run": False, "force": False} for day in by_hand]
     for run_id in [local.airflow.trigger("by_hand", conf=form) for form in forms]:
         assert set(local.ended("by_hand", run_id).values()) == {"success"}
-    for day in days():
+    for day in by_hand:
         assert files(local.root / "var/by_hand/scores", day) == files(local.root / SCORES, day)
         assert status(local, "by_hand", day)["model_version"] == 1
 
