@@ -14,6 +14,8 @@ SHARED = {
         "tests/pipeline/test_query.py",
         "tests/pipeline/test_trial.py",
         "tests/pipeline/test_udf.py",
+        "tests/strangers/test_families.py",
+        "tests/benchmarks/test_contenders.py",  # which would stop one of its own
     ),
 }
 LONGEST = (
@@ -22,7 +24,6 @@ LONGEST = (
     "a Spark session",
     "tests/chaos/test_failpoints.py",
     "tests/test_tutorial.py",
-    "tests/benchmarks/test_contenders.py",
     "tests/spark/test_application.py",
     "tests/chaos/test_care.py",
     "tests/chaos/test_races.py",
@@ -45,7 +46,8 @@ def group(file: str) -> str:
     return next((name for name, files in SHARED.items() if file.startswith(files)), file)
 
 
-def place(file: str) -> int:
+def place(file: str) -> tuple[int, int]:
     """When a file runs: the smaller, the earlier."""
     name = group(file)
-    return next((at for at, prefix in enumerate(LONGEST) if name.startswith(prefix)), len(LONGEST))
+    first = next((n for n, prefix in enumerate(LONGEST) if name.startswith(prefix)), len(LONGEST))
+    return first, next((n for n, one in enumerate(SHARED.get(name, ())) if file == one), 0)
