@@ -27,7 +27,7 @@ from benchmarks.layout import ROOT
 from nocturne import config
 from nocturne.demo.flights import read_days
 from nocturne.demo.train import TRAINING
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import nights
 from nocturne.records import Judgement
 from nocturne.store.record_files import read
@@ -66,7 +66,7 @@ def frame(home: Path) -> pd.DataFrame:
     late = labels.group_by("ds").aggregate([("late", "mean")])
     share = dict(zip(late["ds"].to_pylist(), late["late_mean"].to_pylist(), strict=True))
     rows: list[dict[str, Any]] = []
-    layout = Layout.of(loaded)
+    layout = Places.of(loaded)
     for night in nights(loaded):
         key = night.partition.key
         if not SPAN[0] <= key <= SPAN[1]:

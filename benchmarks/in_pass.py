@@ -67,7 +67,8 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
 
     from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
-    from nocturne.records import Run, Table
+    from nocturne.records import Table
+from nocturne.store.run import Run
     from nocturne.spark import daemon
     from nocturne.worker import split
 
@@ -83,7 +84,7 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     assert run is not None
     path = layout.base / "thirty.yaml"
     path.write_text(yaml.safe_dump(suite()), encoding="utf-8")
-    measures = quality.measures_of(path, pq.read_schema(Path(run.input_dir) / run.files[0].path))
+    measures = quality.measures_of(path, pq.read_schema(Path(run.plan.input_dir) / run.plan.files[0].path))
     variants: dict[str, Run] = {
         "nothing": replace(run, profile_centers={}),
         "profile": run,
@@ -91,7 +92,7 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
-        piece = run.splits[number % len(run.splits)]
+        piece = run.plan.splits[number % len(run.plan.splits)]
         for name, variant in variants.items():
             with tempfile.TemporaryDirectory(dir=layout.base) as folder:
                 before = time.process_time()

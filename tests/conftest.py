@@ -21,8 +21,12 @@ import subreaper
 import warm
 from nocturne import plan
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.records import STATE_FORMAT, ModelRef, Partition, Pinned, Run
+from nocturne.records import ModelRef, Partition, Pinned, RunPlan
+from nocturne.source.fingerprints import fingerprints
+from nocturne.source.parquet_files import cut
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
+from nocturne.store.run import Run
 from nocturne.trial import process
 
 # Importing Airflow makes files in there.
@@ -152,38 +156,40 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
         ).items():
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, folder / name, row_group_size=row_group_size)
-        state = tmp_path / "out" / "_nocturne" / "scores" / f"ds={partition}"
-        files = plan.fingerprints(folder, state / "fingerprints.json")
+        output = tmp_path / "out" / "scores"
+        night = Partition(partition, (("ds", partition),))
+        state = PipelineState.beside(output).partition(night)
+        files = fingerprints(folder, state.fingerprints())
         pinned = Pinned("cpu", 256, 1, "float32", 512)
         model = changes.pop("model", small_model)
-        pieces = plan.cut(folder, files, max_rows=1000, max_bytes=1 << 30)
+        pieces = cut(folder, files, max_rows=1000, max_bytes=1 << 30)
         splits = plan.split_keys(pieces, model, ENCODING, pinned, keys, ("word",))
         key = plan.run_key(splits)
-        run = Run(
-            format=STATE_FORMAT,
-            pipeline="scores",
-            partition=Partition(partition, (("ds", partition),)),
-            run_key=key,
-            content_key=key,
-            run_dir=str(state / "runs" / key[:16]),
-            input_dir=str(folder),
-            output_dir=str(tmp_path / "out" / "scores" / f"ds={partition}"),
-            state_dir=str(state),
-            model=model,
-            encoding=asdict(ENCODING),
-            pinned=pinned,
-            keys=keys,
-            passthrough=("word",),
-            files=files,
-            splits=splits,
-            profile_centers={"x": 0.0, "word": None, "score": 0.5},
-            based_on=based_on,
-            config_digest="none",
-            config={"output": {"keep": keep}},
-            created="2024-01-02T00:00:00+00:00",
-            output_version=plan.OUTPUT_VERSION,
+        run = Run.of(
+            state,
+            RunPlan(
+                pipeline="scores",
+                partition=night,
+                run_key=key,
+                content_key=key,
+                input_dir=str(folder),
+                model=model,
+                encoding=asdict(ENCODING),
+                pinned=pinned,
+                keys=keys,
+                passthrough=("word",),
+                files=files,
+                splits=splits,
+                profile_centers={"x": 0.0, "word": None, "score": 0.5},
+                based_on=based_on,
+                config_digest="none",
+                created="2024-01-02T00:00:00+00:00",
+                output_version=plan.OUTPUT_VERSION,
+                **changes,
+            ),
         )
-        write(Path(run.run_dir) / "run.json", run)
+        run.write_plan()
+        write(run.settings_file, {"output": {"keep": keep}})
         return run
 
     return make

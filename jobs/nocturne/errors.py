@@ -11,6 +11,7 @@
     |   |-- Superseded            another run published first: this one has no effect
     |   |-- PublishError          the output can't be published there safely
     |   `-- StateError            a run directory is missing, foreign or incomplete
+    |       `-- WrittenByNewer    a newer Nocturne wrote it
     `-- RetryableError            the same call may succeed later
         |-- NotReady              the partition is there but not complete yet
         |-- InputChanged          a file changed between planning and reading
@@ -46,6 +47,7 @@ __all__ = [
     "StateError",
     "Superseded",
     "TerminalError",
+    "WrittenByNewer",
     "choices",
     "disk_errors",
     "printable",
@@ -113,6 +115,10 @@ class PublishError(TerminalError):
 
 class StateError(TerminalError):
     """A run directory is missing, foreign or incomplete."""
+
+
+class WrittenByNewer(StateError):
+    """A newer Nocturne wrote the file."""
 
 
 class NotReady(RetryableError):

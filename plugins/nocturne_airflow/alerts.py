@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 from nocturne.config import Loaded, load, partition
 from nocturne.config.models import Alert, Event
 from nocturne.errors import ConfigError
-from nocturne.pipeline.layout import Layout
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
-    from nocturne.pipeline.board import Square
+    from nocturne.operate.status import PartitionStatus
 
 __all__ = ["Alerts", "Message", "check_providers", "late"]
 
@@ -90,8 +89,8 @@ class Alerts:
             return
         why = f"the task {task.task_id} failed"
         stands = _stands(self.pipeline, home, key_of(run))
-        if stands is not None and stands.message:
-            why += f": {stands.message}"
+        if stands is not None and stands.remark:
+            why += f": {stands.remark}"
         self.tell("failed", context, why, {f"Log of {task.task_id}": task.log_url})
 
     def not_rescored(self, context: Context) -> None:
@@ -135,23 +134,24 @@ def _late(alerts: Alerts, home: str, key: str, due: str) -> None:
     pipeline, why = alerts.pipeline, f"It was due {due}"
     stands = _stands(pipeline, home, key)
     if stands is not None:
-        if stands.stands in ("published", "warned"):
+        if stands.state == "published":
             log.info("%s %s is published", pipeline, key)
             return
-        why += f"; it is {stands.stands}" + (f": {stands.message}" if stands.message else "")
+        why += f"; it is {stands.shown}" + (f": {stands.remark}" if stands.remark else "")
     pages = {"Scoring": night_page(pipeline, key)}
     alerts.send(Message("late", pipeline, key, why, pages))
 
 
-def _stands(pipeline: str, home: str, key: str) -> Square | None:
+def _stands(pipeline: str, home: str, key: str) -> PartitionStatus | None:
     """How the night stands, by the state beside the table; None where that can't be read."""
-    from nocturne.pipeline.board import squares
+    from nocturne.operate.status import statuses_of  # with Arrow: not for parsing DAGs
+    from nocturne.pipeline.places import Places
 
     try:
         loaded = load(pipeline, root=Path(home))
-        if not Layout.of(loaded).state.is_dir():
+        if not Places.of(loaded).state.root.is_dir():
             return None
-        return next(squares(loaded, [partition(loaded.pipeline.input.partition, key)]))
+        return next(statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)]))
     except Exception:
         log.warning("How %s %s stands is not known here", pipeline, key, exc_info=True)
         return None

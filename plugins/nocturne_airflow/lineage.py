@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nocturne.records import Expectation, Judgement, Manifest, Partition, Run
+from nocturne.records import Expectation, Judgement, Manifest, Partition, RunPlan
 from nocturne.store.record_files import read
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from nocturne.store.run import Run
 
 __all__ = ["Traced", "lineage"]
 
@@ -35,16 +37,16 @@ def lineage(manifest: Path) -> OperatorLineage:
     """Input and output tables of published scores, with schemas, counts, checks and the model."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from nocturne.publish import run_folder  # with pyarrow: not for every parsing of a DAG
+    from nocturne.store.run import Run  # not for every parsing of a DAG
+    from nocturne.table import table_of
 
     made = read(Manifest, manifest)
-    folder = run_folder(manifest.parents[1], made)
-    run = read(Run, folder / "run.json")
-    judgement = read(Judgement, folder / "judgement.json")
+    run = Run.open(manifest.parents[1] / Path(made.run.path).parent)
+    judgement = run.judgement()
     return OperatorLineage(
-        inputs=[_input(run, made, judgement), *_joined(run)],
-        outputs=[_output(run, made, judgement)],
-        run_facets={"nocturne": _run_facet(_facts(manifest, made))},
+        inputs=[_input(run, made, judgement), *_joined(run.plan)],
+        outputs=[_output(run.plan, made, judgement, table_of(run).location)],
+        run_facets={"nocturne": _run_facet(_facts(manifest, made, run.mlflow_run_id()))},
     )
 
 
@@ -53,50 +55,50 @@ def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
 
-    folder = Path(run.input_dir)
+    plan = run.plan
+    folder = Path(plan.input_dir)
     columns = {
         name: metrics.ColumnMetrics(
             nullCount=column.null + column.nan,
             count=float(column.rows),
-            min=None if name in run.sensitive else column.minimum,
-            max=None if name in run.sensitive else column.maximum,
+            min=None if name in plan.sensitive else column.minimum,
+            max=None if name in plan.sensitive else column.maximum,
         )
-        for name, column in judgement.profile.columns.items()
+        for name, column in run.profile.columns.items()
         if name not in made.score_summary
     }
     return InputDataset(
         "file",
-        str(_table(folder, run.partition)),
-        facets=_schema(folder / made.inputs[0].path) if made.inputs else {},
+        str(_table(folder, plan.partition)),
+        facets=_schema(folder / plan.files[0].path) if plan.files else {},
         inputFacets={
             "dataQualityMetrics": metrics.DataQualityMetricsInputDatasetFacet(
-                columns, made.rows_in, sum(f.size for f in made.inputs), len(made.inputs)
+                columns, made.rows_in, sum(f.size for f in plan.files), len(plan.files)
             ),
             "dataQualityAssertions": _assertions(judgement, "input"),
-            "subset": subset.InputSubsetInputDatasetFacet(_condition(run.partition)),
+            "subset": subset.InputSubsetInputDatasetFacet(_condition(plan.partition)),
         },
     )
 
 
-def _joined(run: Run) -> list[Any]:
+def _joined(plan: RunPlan) -> list[Any]:
     """The other tables that the run's query names."""
     from openlineage.client.event_v2 import InputDataset
 
-    tables = run.query.tables if run.query else {}
+    tables = plan.query.tables if plan.query else {}
     return [InputDataset("file", path) for _, path in sorted(tables.items())]
 
 
-def _output(run: Run, made: Manifest, judgement: Judgement) -> Any:
+def _output(plan: RunPlan, made: Manifest, judgement: Judgement, folder: Path) -> Any:
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import dataset_version_dataset as version
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 
-    folder = Path(run.output_dir)
     size = sum(f.size for f in made.outputs)
     return OutputDataset(
         "file",
-        str(_table(folder, run.partition)),
+        str(_table(folder, plan.partition)),
         facets={
             **(_schema(folder / made.outputs[0].path) if made.outputs else {}),
             "version": version.DatasetVersionDatasetFacet(made.id),
@@ -106,7 +108,7 @@ def _output(run: Run, made: Manifest, judgement: Judgement) -> Any:
             "outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(
                 made.rows_published, size, len(made.outputs)
             ),
-            "subset": subset.OutputSubsetOutputDatasetFacet(_condition(run.partition)),
+            "subset": subset.OutputSubsetOutputDatasetFacet(_condition(plan.partition)),
         },
     )
 
@@ -147,7 +149,7 @@ def _assertions(judgement: Judgement, suite: str) -> Any:
     )
 
 
-def _facts(path: Path, made: Manifest) -> dict[str, Any]:
+def _facts(path: Path, made: Manifest, mlflow_run_id: str | None) -> dict[str, Any]:
     return {
         "manifest": str(path),
         "manifestId": made.id,
@@ -155,7 +157,7 @@ def _facts(path: Path, made: Manifest) -> dict[str, Any]:
         "model": made.model.name,
         "modelVersion": made.model.version,
         "modelSha256": made.model.sha256,
-        "mlflowRunId": made.mlflow_run_id,
+        "mlflowRunId": mlflow_run_id,
         "verdict": made.verdict,
         "rowsQuarantined": made.rows_quarantined,
         "approvedBy": made.approved_by,

@@ -106,13 +106,13 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
 
 def last_night(loaded: Loaded) -> str | None:
     """The newest partition that is published, or is being scored: it may have the old model."""
-    from nocturne.pipeline.board import newest, squares
+    from nocturne.operate.status import newest, statuses_of
 
     last = newest(loaded)
     if last is None:
         return None
     night = partition(loaded.pipeline.input.partition, last)
-    running = next(squares(loaded, [night])).stands == "running"
+    running = next(statuses_of(loaded, [night])).state == "running"
     return last if running else newest(loaded, published=True)
 
 

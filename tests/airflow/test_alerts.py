@@ -16,8 +16,9 @@ import pytest
 from nocturne.config import load
 from nocturne.config.models import Alert
 from nocturne.errors import ConfigError
-from nocturne.pipeline.board import Square
-from nocturne.store.state import refused
+from nocturne.operate.status import PartitionStatus
+from nocturne.records import Partition
+from nocturne.store.partition_state import PartitionState
 from nocturne_airflow.alerts import Alerts, check_providers, late
 from nocturne_airflow.slo import Due
 from receivers import mailbox, posts
@@ -126,13 +127,14 @@ def test_a_backfill_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failed_run_says_which_task_and_why(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = project / "var/_nocturne/out/ds=2013-04-01"
+    night = Partition("2013-04-01", (("ds", "2013-04-01"),))
+    state = PartitionState(project / "var/_nocturne/out", night)
     with posts() as received:
         monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
         alerts = Alerts("daily", [WEBHOOK])
         alerts.failed("/nowhere", context("manual", action="rollback"))  # who asked is looking
         alerts.failed("/nowhere", context())
-        refused(state, "column y is missing")
+        state.say_refused("column y is missing")
         alerts.failed(str(project), context())
         whys = [body["why"] for _, body in received.got]
     assert whys == ["the task score failed", "the task score failed: column y is missing"]
@@ -162,8 +164,8 @@ def test_a_late_night_is_told_unless_it_is_published(
     state = project / "var/_nocturne/out/ds=2013-04-01"
 
     def told(stands: str) -> list[str]:
-        found = Square("2013-04-01", stands, "3 columns drifted")  # type: ignore[arg-type]
-        monkeypatch.setattr("nocturne.pipeline.board.squares", lambda *_: iter([found]))
+        found = PartitionStatus("2013-04-01", stands, Path("in"), problem="3 columns drifted")  # type: ignore[arg-type]
+        monkeypatch.setattr("nocturne.operate.status.statuses_of", lambda *_: iter([found]))
         received.got.clear()
         asyncio.run(late("daily", str(project), "by 06:30 (UTC)", rules, run))
         return [body["why"] for _, body in received.got]
@@ -173,7 +175,7 @@ def test_a_late_night_is_told_unless_it_is_published(
         assert told("held") == ["It was due by 06:30 (UTC)"]  # nothing is seen of the state
         state.mkdir(parents=True)
         assert told("held") == ["It was due by 06:30 (UTC); it is held: 3 columns drifted"]
-        assert told("published") == told("warned") == []
+        assert told("published") == []
         (project / "conf/pipelines/daily.yaml").write_text("name: [")
         assert told("published") == ["It was due by 06:30 (UTC)"]
 

@@ -23,19 +23,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from nocturne import config, publish
+from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
+from nocturne.operate.decisions import roll_back
+from nocturne.operate.gc import collect
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.collecting import collect
-from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.runs import results_of
-from nocturne.pipeline.verifying import verify_partition
-from nocturne.records import Manifest, Partition, Run
+from nocturne.records import Manifest, Partition
 from nocturne.store.failpoints import VARIABLE
+from nocturne.store.run import Run
+from nocturne.table import TablePartition, published_manifest
 from nocturne.worker.split import run_split
 
 DAY = "2024-01-02"
@@ -53,7 +54,7 @@ def score_here(run: Run, throttle: float = 0.0) -> None:
 def _work(run: Run, core: int, throttle: float) -> None:
     if throttle:
         _throttle(throttle)
-    for split in run.splits[core::CORES]:
+    for split in run.plan.splits[core::CORES]:
         run_split(run, split)
 
 
@@ -77,7 +78,7 @@ def whole_night(
     prepared = prepare(loaded, partition, requeue=requeue)
     if prepared.action == "score" and prepared.run is not None:
         score_here(prepared.run, throttle)
-        results_of(prepared.run)
+        prepared.run.results()
         judge(prepared.run)
         publish_run(prepared.run)
 
@@ -136,8 +137,12 @@ class Root:
         return self.path / "out" / "scores" / f"ds={DAY}"
 
     @property
+    def table(self) -> TablePartition:
+        return Places.of(self.load()).output(self.partition)
+
+    @property
     def state(self) -> Path:
-        return Layout.of(self.load()).partition_state(self.partition)
+        return self.table.state.folder
 
     def attempts(self) -> list[Path]:
         """Files of attempts at splits, of every run."""
@@ -202,7 +207,7 @@ class Root:
     # What is there.
 
     def manifest(self) -> Manifest | None:
-        return publish.current(self.state, self.output)
+        return published_manifest(self.table)
 
     def published(self) -> dict[str, str]:
         """File name -> sha256."""
@@ -219,7 +224,7 @@ class Root:
 
     def files(self) -> list[str]:
         """Every file and folder of the state."""
-        state = Layout.of(self.load()).state
+        state = Places.of(self.load()).state.root
         return sorted(str(path.relative_to(self.path)) for path in state.rglob("*"))
 
     def check(self) -> None:
@@ -229,7 +234,7 @@ class Root:
         manifest = self.manifest()
         assert manifest is not None
         came = Counter[object]()
-        for file in manifest.inputs:
+        for file in Run.open(self.table.state.run(manifest.run_key).path).plan.files:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
         held = [

@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
-from nocturne.pipeline.status import status
-from nocturne.publish import path_of
+from nocturne.operate.status import statuses
 from nocturne.store.record_files import write
+from nocturne.store.run import Run
 
 
 def nocturne(root: Root, *words: str) -> Result:
@@ -79,7 +79,9 @@ def test_counts_and_quarantine_are_verified_too(root: Root) -> None:
     assert manifest.rows_quarantined > 0
     kept = root.state / "quarantine" / manifest.run_key[:16] / manifest.quarantine[0].path
     kept.unlink()
-    write(path_of(root.state, manifest.id), replace(manifest, rows_in=manifest.rows_in + 1))
+    write(
+        root.table.state.manifest_file(manifest.id), replace(manifest, rows_in=manifest.rows_in + 1)
+    )
     done = nocturne(root, "verify", "--date", DAY)
     assert done.exit_code == 1
     assert f"quarantine/{manifest.quarantine[0].path}: is missing" in done.output
@@ -109,7 +111,7 @@ def test_a_replay_elsewhere_is_equal_within_the_tolerance_and_says_why(
     manifest = root.manifest()
     assert manifest is not None
     then = {**manifest.environment, "cpu": "Another Processor"}
-    write(path_of(root.state, manifest.id), replace(manifest, environment=then))
+    write(root.table.state.manifest_file(manifest.id), replace(manifest, environment=then))
     _nudge(monkeypatch, 1e-7)
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert done.exit_code == 0, done.output
@@ -155,7 +157,8 @@ def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
     assert "part-1.parquet was changed since" in done.output
     manifest = root.manifest()
     assert manifest is not None
-    next(Path(manifest.model.path).rglob("*.pt2")).write_bytes(b"")
+    run = Run.open(root.table.state.run(manifest.run_key).path)
+    next(Path(run.plan.model.path).rglob("*.pt2")).write_bytes(b"")
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert "is not the copy of model small version 1 that was pinned" in done.output
 
@@ -232,8 +235,8 @@ def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: M
     [run] = (root.state / "runs").iterdir()
     done = nocturne(root, "reject", "--date", DAY, "--by", "ada", "--why", "keys are missing")
     assert done.exit_code == 0, done.output
-    [night] = status(root.load())
-    assert (night["state"], night["message"]) == ("rejected", "rejected by ada: keys are missing")
+    [night] = statuses(root.load())
+    assert (night.state, night.message) == ("rejected", "rejected by ada: keys are missing")
     approved = nocturne(root, "approve", "--date", DAY)
     assert approved.exit_code == 1
     assert "has no held scores (it is rejected)" in approved.output

@@ -11,7 +11,7 @@ import pytest
 
 from chaos.damage import HELD, ONCE, TWICE, Nights
 from chaos.fuzz import clean
-from nocturne.records import STATE_FORMAT
+from nocturne.records import RunPlan
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_a_time_that_is_none_in_the_runs_status(nights: Nights, at: object) -> N
     edit(path, lambda content: content.update(at=at))
     found = status(HELD)
     assert found["state"] == "failed"
-    assert f"{path} is not a Current" in found["message"]
+    assert f"{path} is not a RunStatus" in found["message"]
     runs = sorted(path.with_name("runs").iterdir())
     code, _, said = clean("gc", "p", "--older-than", "0", "--yes")
     assert code == 1
@@ -108,10 +108,10 @@ def test_a_time_that_is_none_in_the_runs_status(nights: Nights, at: object) -> N
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("run.json", {"format": STATE_FORMAT - 1}, f"it says {STATE_FORMAT - 1}"),
+        ("run.json", {"version": RunPlan.VERSION + 1}, "written by a newer Nocturne"),
         ("run.json", {"created": "soon"}, "created: got 'soon', expected a time with its zone"),
-        ("run.json", {"config": {"output": 1}}, "config.name: Field required"),
-        ("run.json", {"another": 1}, "another: Unexpected keyword argument"),
+        ("settings.json", {"output": 1}, "config.output: Input should be a valid dictionary"),
+        ("run.json", {"another": 1}, "the field 'another', which this Nocturne does not know"),
         ("judgement.json", {"rows_in": float("inf")}, "rows_in"),
         ("judgement.json", {"seconds": {"score": float("nan")}}, "a finite number"),
         ("approval.json", {"by": 1}, "by: Input should be a valid string"),

@@ -174,7 +174,7 @@ def test_a_split_that_is_scored_twice_at_once_counts_once(make_root: MakeRoot) -
 
 def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot) -> None:
     from nocturne.errors import Superseded
-    from nocturne.pipeline.decisions import approve_held
+    from nocturne.operate.decisions import approve_held
 
     root = make_root()
     yaml = root.path / "conf" / "pipelines" / "p.yaml"

@@ -187,7 +187,7 @@ def test_a_night_can_be_prepared_at_once(
     loaded = config.load("sales", root=root)
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     prepared = prepare(loaded, partition, dry_run=True)
-    assert (prepared.action, prepared.run and prepared.run.rows) == ("dry_run", 300)
+    assert (prepared.action, prepared.run and prepared.run.plan.rows) == ("dry_run", 300)
 
 
 def test_ranges_are_wide_and_keep_what_was_never_negative_so(run: Init, root: Path) -> None:

@@ -5,7 +5,6 @@ What comes out is compared with what another reader (DuckDB) finds in what went 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.engine import cast_rows, encode
 from nocturne.model.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.doubles import doubled
-from nocturne.records import Measure, Run, Table
+from nocturne.records import Measure, Table
 from nocturne.source.reading import open_parquet, read_batches, read_schema
+from nocturne.store.run import Run
 from nocturne.worker.split import run_split
 
 COLUMN = pytest.mark.parametrize("name", COLUMNS)
@@ -46,7 +46,7 @@ ROLES: dict[str, TensorSpec] = {
 
 
 def _path(run: Run, file: str | None) -> Path:
-    return Path(run.run_dir) / "attempts" / str(file)
+    return run.path / "attempts" / str(file)
 
 
 def _read(path: Path, where: str = "true", columns: str = "c") -> list[Any]:
@@ -67,15 +67,14 @@ def test_passthrough_and_quarantine_hold_what_another_reader_finds_in_the_input(
     make_run: MakeRun, name: str
 ) -> None:
     run = make_run({"p.parquet": _table(COLUMNS[name])})
-    source = Path(run.input_dir) / "p.parquet"
+    source = Path(run.plan.input_dir) / "p.parquet"
     nulls, *others = _measures(COLUMNS[name].type)
     measures = (nulls, *others)
-    run = replace(
-        run,
+    run = run.changed(
         passthrough=("word", "c"),
         tables={"input": Table(packed(normal_schema(read_schema(source))), measures)},
     )
-    result = run_split(run, run.splits[0])
+    result = run_split(run, run.plan.splits[0])
     published, bad = _path(run, result.file), _path(run, result.quarantine_file)
     assert (result.rows_out, result.quarantined) == (4, 1)
     assert _read(published) == _read(source, "id IS NOT NULL")
@@ -99,7 +98,7 @@ def _measures(type_: pa.DataType) -> list[Measure]:
 def test_keys_of_every_type_are_compared_or_refused(make_run: MakeRun, name: str) -> None:
     column = COLUMNS[name]
     run = make_run({"p.parquet": sample(ROWS).append_column("c", column)})
-    schema = read_schema(Path(run.input_dir) / "p.parquet")
+    schema = read_schema(Path(run.plan.input_dir) / "p.parquet")
     said = check_output(ENCODING, schema, ["c"], ["c"])
     nested = kind(schema.field("c").type) not in (BOOLEANS, NUMBERS, TEXT, TIMES) and any(
         word in str(schema.field("c").type) for word in ("list", "struct", "map")
@@ -111,13 +110,13 @@ def test_keys_of_every_type_are_compared_or_refused(make_run: MakeRun, name: str
         ]
         return
     assert said == []
-    run = replace(run, keys=("c",), passthrough=(), unique_keys=True)
-    result = run_split(run, run.splits[0])
+    run = run.changed(keys=("c",), passthrough=(), unique_keys=True)
+    result = run_split(run, run.plan.splits[0])
     assert (result.rows_in, result.quarantined) == (ROWS, column.null_count)
     twice = doubled(run, [result])
     query = """SELECT count(*) FROM read_parquet(?) GROUP BY c
                HAVING count(*) > 1 AND c IS NOT NULL"""
-    counts = duckdb.execute(query, [str(Path(run.input_dir) / "p.parquet")]).fetchall()
+    counts = duckdb.execute(query, [str(Path(run.plan.input_dir) / "p.parquet")]).fetchall()
     assert (twice.rows if twice else 0) == sum(count for (count,) in counts)
 
 

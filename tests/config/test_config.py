@@ -14,7 +14,7 @@ from nocturne import config
 from nocturne.config.layers import merge
 from nocturne.config.schema import schemas
 from nocturne.errors import ConfigError
-from nocturne.pipeline.layout import Layout, suite_path
+from nocturne.pipeline.places import Places, suite_path
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = {
@@ -228,7 +228,7 @@ def test_a_missing_suite_lists_those_there_are(project) -> None:  # type: ignore
 def test_input_and_output_must_not_overlap(project, output: str) -> None:  # type: ignore[no-untyped-def]
     root = project({**PIPELINE, "output": {"path": output, "keys": ["id"]}})
     with pytest.raises(ConfigError, match="lie inside one another"):
-        Layout.of(config.load("p", root=root))
+        Places.of(config.load("p", root=root))
 
 
 DAILY, HOURLY = {"ds": "%Y-%m-%d"}, {"region": "eu", "ds": "%Y%m%d", "hour": "%H"}

@@ -18,8 +18,8 @@ import torch
 from conftest import ENCODING, MakeRun, sample
 from nocturne.engine import REASON, DeviceModel, first_sizes, load_torch, score, search
 from nocturne.engine.encode import encode
-from nocturne.records import ModelRef, Run
-from nocturne.store.rundir import result_path
+from nocturne.records import ModelRef
+from nocturne.store.run import Run
 from nocturne.worker.split import Place, run_split
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -34,37 +34,39 @@ def _nothing_is_warned_of() -> Iterator[None]:
 
 
 def _on_gpu(run: Run, **changes: object) -> Run:
-    return replace(run, pinned=replace(run.pinned, device="cuda", **changes))  # type: ignore[arg-type]
+    return run.changed(pinned=replace(run.plan.pinned, device="cuda", **changes))  # type: ignore[arg-type]
 
 
 def _column(run: Run, name: str) -> np.ndarray:
     found = []
-    for split in run.splits:
-        result = run_split(run, split, Place("cuda:0" if run.pinned.device == "cuda" else None))
+    for split in run.plan.splits:
+        result = run_split(
+            run, split, Place("cuda:0" if run.plan.pinned.device == "cuda" else None)
+        )
         assert result.quarantined == 0
-        found.append(pq.read_table(Path(run.run_dir) / "attempts" / result.file)[name].to_numpy())
+        found.append(pq.read_table(run.path / "attempts" / result.file)[name].to_numpy())
     return np.concatenate(found)
 
 
 def test_a_split_has_the_scores_that_a_cpu_gives_it(make_run: MakeRun) -> None:
     run = make_run()
     expected = _column(run, "score")
-    for split in run.splits:
-        result_path(run, split).unlink()
+    for split in run.plan.splits:
+        run.result_file(split).unlink()
     np.testing.assert_allclose(_column(_on_gpu(run), "score"), expected, rtol=1e-5)
 
 
 def test_two_attempts_of_a_split_are_equal_bytes(make_run: MakeRun) -> None:
     run = _on_gpu(make_run())
-    first = run_split(run, run.splits[0], Place("cuda:0", 0.5))
-    decided = result_path(run, run.splits[0])
+    first = run_split(run, run.plan.splits[0], Place("cuda:0", 0.5))
+    decided = run.result_file(run.plan.splits[0])
     decided.rename(decided.with_suffix(".away"))
-    assert run_split(run, run.splits[0], Place("cuda:0", 0.5)).sha256 == first.sha256
+    assert run_split(run, run.plan.splits[0], Place("cuda:0", 0.5)).sha256 == first.sha256
 
 
 def test_bfloat16_says_its_error(make_run: MakeRun) -> None:
     run = _on_gpu(make_run(), precision="bfloat16")
-    result = run_split(run, run.splits[0], Place("cuda:0"))
+    result = run_split(run, run.plan.splits[0], Place("cuda:0"))
     assert 0 < result.precision_error["score"] < 0.02
 
 

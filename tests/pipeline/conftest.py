@@ -21,10 +21,13 @@ from nocturne.model import registry as registry_room
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.trial import kept_or_new
 from nocturne.pipeline.tuning import Night
-from nocturne.records import Manifest, Run
+from nocturne.records import Judgement, Manifest
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.run import Run
 from nocturne.trial import Asked
 from nocturne.worker import split
 from once import made_once
@@ -40,7 +43,7 @@ def scored(loaded: config.Loaded, day: str, **options: Any) -> Run:
     """A day that is planned and scored here, without Spark."""
     run = prepare(loaded, config.partition(loaded.pipeline.input.partition, day), **options).run
     assert run is not None
-    for piece in run.splits:
+    for piece in run.plan.splits:
         split.run_split(run, piece)
     return run
 
@@ -50,6 +53,11 @@ def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
     run = scored(loaded, day, **options)
     judge(run)
     return publish_run(run)
+
+
+def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:
+    """The judgement that a published night's manifest names."""
+    return Places.of(loaded).state.partition(manifest.partition).judgement(manifest)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +98,7 @@ def _try_once(folder: Path) -> None:
     )
     pq.write_table(sample(100), folder / "rows.parquet")
     asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu", seconds=300)
-    found = kept_or_new(asked, Night([folder / "rows.parquet"]), folder)
+    found = kept_or_new(asked, Night([folder / "rows.parquet"]), PipelineState(folder))
     assert found.rows > 1
 
 

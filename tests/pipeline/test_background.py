@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +12,7 @@ from conftest import MakeRun
 from nocturne.errors import InputError, NocturneError
 from nocturne.pipeline.background import Background
 from nocturne.pipeline.scoring import Claims
-from nocturne.records import Run
-from nocturne.store import state
-from nocturne.store.rundir import result_path
+from nocturne.store.run import Run
 
 DAYS = ("2024-01-01", "2024-01-02")
 
@@ -32,8 +29,8 @@ class _Spark:
 
 
 def _results(run: Run) -> None:
-    for split in run.splits:
-        path = result_path(run, split)
+    for split in run.plan.splits:
+        path = run.result_file(split)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
 
@@ -80,16 +77,16 @@ def test_scoring_says_nothing_more_of_a_night_that_went_on(begin: Any) -> None:
 
     runs, scoring, _ = begin(score)
     scoring.wait(runs[0])
-    state.clear(runs[0].state_dir, runs[0].run_key)  # published
+    runs[0].state.say_done(runs[0].plan.run_key)  # published
     go_on.set()
     scoring.wait(runs[1])
-    assert state.recall(Path(runs[0].state_dir)) is None
+    assert runs[0].state.status() is None
 
 
 def test_a_failed_night_leaves_the_others_alone(begin: Any) -> None:
     def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
         _results(runs[1])
-        return {runs[0].run_dir: InputError("a bad file"), runs[1].run_dir: InputError("too late")}
+        return {runs[0].uri: InputError("a bad file"), runs[1].uri: InputError("too late")}
 
     runs, scoring, spark = begin(score)
     with pytest.raises(InputError, match="a bad file"):
@@ -97,7 +94,7 @@ def test_a_failed_night_leaves_the_others_alone(begin: Any) -> None:
     scoring.wait(runs[1])
     scoring._thread.join()
     assert spark.ended
-    current = state.recall(Path(runs[0].state_dir))
+    current = runs[0].state.status()
     assert current is not None
     assert current.state == "failed"
 

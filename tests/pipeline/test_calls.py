@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from nocturne.engine import score
 from nocturne.errors import ModelError
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline import prepare
+from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import calls, project_of
 
@@ -49,9 +49,9 @@ def test_a_short_night_is_scored_with_its_own_rows_and_no_others(project: Projec
     loaded = project_of(project, lambda frame: frame.x.fillna(0.0).to_numpy())
     run = scored(loaded, DAY)
     given = [row for call in calls(loaded.home / "calls.log") for row in call]
-    assert len(given) == run.rows == 600
+    assert len(given) == run.plan.rows == 600
     assert len(set(given)) == 600
-    assert run.pinned.micro_batch == 1024
+    assert run.plan.pinned.micro_batch == 1024
     assert _tuned(loaded) == []
 
 
@@ -65,7 +65,7 @@ def test_a_search_gives_the_model_no_more_rows_than_the_night_has(project: Proje
     assert max(searched) > 1024
     [found] = _tuned(loaded)
     assert found["found"] is True
-    assert f"graph/{run.pinned.micro_batch}" in found["seconds_per_million"]  # type: ignore[operator]
+    assert f"graph/{run.plan.pinned.micro_batch}" in found["seconds_per_million"]  # type: ignore[operator]
     prepare(loaded, config.partition(loaded.pipeline.input.partition, DAYS[1]))
     assert len(list(calls(loaded.home / "calls.log"))) == len(searched), "searched once"
 
@@ -78,7 +78,7 @@ def test_a_search_ends_in_time_whatever_a_row_takes(project: Project) -> None:
     loaded = project_of(project, slow)
     run = prepare(loaded, _long_night(loaded)).run
     assert run is not None
-    assert run.pinned.micro_batch == 1024
+    assert run.plan.pinned.micro_batch == 1024
     assert sum(len(call) for call in calls(loaded.home / "calls.log")) * 0.05 <= 2
     [found] = _tuned(loaded)
     [(name, seconds)] = found["seconds_per_million"].items()  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ def test_a_bad_row_in_the_sample_ends_the_search_and_not_the_night(
     loaded = project_of(project, raising)
     run = prepare(loaded, _long_night(loaded)).run
     assert run is not None
-    assert run.pinned.micro_batch == 1024
+    assert run.plan.pinned.micro_batch == 1024
     said = capsys.readouterr().err
     assert "can't score a sample of this partition: ValueError: its text may hold values" in said
     assert "no answer" not in said
@@ -113,10 +113,10 @@ def test_a_costly_model_is_given_each_row_once(project: Project) -> None:
     run = scored(loaded, DAYS[1])
     given = list(calls(loaded.home / "calls.log"))
     assert Counter(row for call in given for row in call).most_common(1)[0][1] == 1
-    assert sum(map(len, given)) == run.rows == 600
-    assert max(map(len, given)) == run.pinned.micro_batch == 16
+    assert sum(map(len, given)) == run.plan.rows == 600
+    assert max(map(len, given)) == run.plan.pinned.micro_batch == 16
     by_hand = config.load("p", overrides={"scoring.micro_batch": 64})
-    assert scored(by_hand, DAYS[2]).pinned.micro_batch == 64
+    assert scored(by_hand, DAYS[2]).plan.pinned.micro_batch == 64
 
 
 def test_a_costly_call_that_raises_is_not_made_again(project: Project) -> None:
@@ -129,7 +129,7 @@ def test_a_costly_call_that_raises_is_not_made_again(project: Project) -> None:
     run = scored(loaded, DAYS[1])
     given = [row for call in calls(loaded.home / "calls.log") for row in call]
     assert len(given) == len(set(given)) == 600
-    [result] = [r for r in _results(run.run_dir) if r["quarantined"]]
+    [result] = [r for r in _results(run) if r["quarantined"]]
     [(reason, rows)] = result["reasons"].items()  # type: ignore[attr-defined]
     assert rows == 16
     assert reason.startswith("the model raised ValueError: no answer for [<id>] and [")
@@ -164,8 +164,8 @@ def test_a_costly_model_that_refuses_everything_is_called_five_times(
         assert made == [16] * 20
 
 
-def _results(run_dir: str) -> list[dict[str, object]]:
-    return [json.loads(p.read_bytes()) for p in sorted((Path(run_dir) / "results").glob("*.json"))]
+def _results(run: Run) -> list[dict[str, object]]:
+    return [json.loads(path.read_bytes()) for path in run.result_files()]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -15,14 +15,15 @@ import pytest
 from nocturne import config, plan
 from nocturne.errors import Held, ModelError, StateError
 from nocturne.model import registry
+from nocturne.operate.decisions import approve_held
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import open_run, prepare
-from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import score
-from nocturne.pipeline.verifying import verify_partition
-from nocturne.records import Run
+from nocturne.store.run import Run
+from nocturne.store.run_folder import RunFolder
 from pipeline.conftest import DAYS, night_of, scored
 
 Project = Callable[..., config.Loaded]
@@ -34,12 +35,11 @@ def _prepared(loaded: config.Loaded, day: str = DAYS[0]) -> Run:
     return run
 
 
-def _says(run_dir: str | Path, **model: Any) -> None:
+def _says(run: RunFolder, **model: Any) -> None:
     """Change what the record of a run says of its model."""
-    path = Path(run_dir) / "run.json"
-    said = json.loads(path.read_text())
+    said = json.loads(run.plan_file.read_text())
     said["model"].update(model)
-    path.write_text(json.dumps(said))
+    run.plan_file.write_text(json.dumps(said))
 
 
 class _Call:
@@ -69,9 +69,8 @@ def test_a_replay_loads_no_code_that_a_changed_record_names(project: Project) ->
     loaded = project()
     manifest = night_of(loaded, DAYS[0])
     mark = loaded.home / "mark"
-    state = Layout.of(loaded).partition_state(manifest.partition)
-    [record] = (state / "runs").glob("*/run.json")
-    _says(record.parent, **_pickled(loaded.home / "evil", mark))
+    [run] = Places.of(loaded).state.partition(manifest.partition).runs()
+    _says(run, **_pickled(loaded.home / "evil", mark))
     [replayed] = verify_partition(loaded, manifest.partition, None).replayed
     assert (replayed.outcome, mark.exists()) == ("impossible", False)
     assert "may be code that runs when it is loaded: m.pkl" in replayed.detail
@@ -80,18 +79,18 @@ def test_a_replay_loads_no_code_that_a_changed_record_names(project: Project) ->
 def test_scoring_loads_no_code_that_a_changed_record_names(project: Project) -> None:
     loaded = project()
     run, mark = _prepared(loaded), loaded.home / "mark"
-    _says(run.run_dir, **_pickled(loaded.home / "evil", mark))
-    failures = score([open_run(run.run_dir)])
-    assert isinstance(failures[run.run_dir], ModelError)
-    assert "may be code" in json.loads(Path(run.run_dir, "error.json").read_text())["message"]
+    _says(run, **_pickled(loaded.home / "evil", mark))
+    failures = score([open_run(run.path)])
+    assert isinstance(failures[run.uri], ModelError)
+    assert "may be code" in json.loads(run.error_file.read_text())["message"]
     assert not mark.exists()
 
 
 def test_a_copy_that_was_changed_since_it_was_pinned_is_not_scored(project: Project) -> None:
     run = _prepared(project())
-    [graph] = Path(run.model.path).rglob("*.pt2")
+    [graph] = Path(run.plan.model.path).rglob("*.pt2")
     graph.write_bytes(graph.read_bytes() + b"\0")
-    failure = score([run])[run.run_dir]
+    failure = score([run])[run.uri]
     assert isinstance(failure, ModelError)
     assert "is not the copy of model small version 1 that was pinned" in str(failure)
 
@@ -100,8 +99,8 @@ def test_a_copy_that_was_changed_since_it_was_pinned_is_not_scored(project: Proj
 def test_a_model_is_loaded_as_its_folder_says(project: Project, backend: Any) -> None:
     """Not by a loader that runs code where a plain graph lies."""
     run = _prepared(project())
-    registry.require_loadable(run.model, False)
-    failure = score([replace(run, model=replace(run.model, backend=backend))])[run.run_dir]
+    registry.require_loadable(run.plan.model, False)
+    failure = score([run.changed(model=replace(run.plan.model, backend=backend))])[run.uri]
     assert f"is loaded as torch, its run says {backend}" in str(failure)
 
 
@@ -114,9 +113,10 @@ def test_a_run_of_another_output_version_is_not_scored_further(
     assert judge(held).verdict == "hold"
     monkeypatch.setattr(plan, "OUTPUT_VERSION", plan.OUTPUT_VERSION + 1)
     failures = score([begun, held])
-    assert list(failures) == [begun.run_dir]
-    assert isinstance(failures[begun.run_dir], StateError)
-    assert "prepared by another version of Nocturne" in str(failures[begun.run_dir])
+    assert list(failures) == [begun.uri]
+    assert isinstance(failures[begun.uri], StateError)
+    assert "prepared by another version of Nocturne" in str(failures[begun.uri])
     with pytest.raises(Held):
         publish_run(held)
-    assert approve_held(loaded, held.partition, "ann").partition == held.partition
+    night = held.plan.partition
+    assert approve_held(loaded, night, "ann").partition == night

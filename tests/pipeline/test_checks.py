@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from conftest import MakeRun
 from nocturne.config import Pipeline
 from nocturne.errors import ConfigError
 from nocturne.pipeline.checks import Checks, check
-from nocturne.records import QualityResult, Run
+from nocturne.pipeline.runs import as_planned, write_settings
+from nocturne.records import QualityResult
 from nocturne.stopwatch import Stopwatch
-from nocturne.store.record_files import write
+from nocturne.store.run import Run
 from nocturne.worker import split
 
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03")
@@ -53,14 +53,18 @@ def scored_runs(
         )
         runs = []
         for day in days:
-            run = replace(make_run(partition=day), config=pipeline.model_dump(mode="json"))
-            write(Path(run.run_dir) / "run.json", run)
-            for piece in run.splits:
+            run = make_run(partition=day)
+            write_settings(run, pipeline)
+            for piece in run.plan.splits:
                 split.run_split(run, piece)
             runs.append(run)
         return runs
 
     return make
+
+
+def _ask(checks: Checks, run: Run, watch: Stopwatch | None = None) -> QualityResult:
+    return checks(run, as_planned(run), watch or Stopwatch())
 
 
 def _same(one: QualityResult, other: QualityResult) -> bool:
@@ -71,20 +75,21 @@ def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Ru
     runs = scored_runs()
     watch = Stopwatch()
     with closing(Checks(runs)) as checks:
-        beside = [checks(run, watch) for run in runs]
+        beside = [_ask(checks, run, watch) for run in runs]
     assert set(watch.seconds) == {"check", "docs"}
     for run, result in zip(runs, beside, strict=True):
-        assert result.data_docs == str(Path(run.run_dir) / "data_docs" / "index.html")
-        assert Path(result.data_docs).is_file()
-    assert _same(beside[0], check(runs[0], Stopwatch()))
+        assert result.data_docs == "data_docs/index.html"
+        assert (run.path / result.data_docs).is_file()
+    assert _same(beside[0], check(runs[0], as_planned(runs[0]), Stopwatch()))
 
 
 def test_nights_that_failed_before_are_passed_over(scored_runs: Callable[..., list[Run]]) -> None:
     runs = scored_runs()
     with closing(Checks(runs)) as checks:
-        checks(runs[0], Stopwatch())
-        result = checks(runs[2], Stopwatch())
-    assert result.data_docs == str(Path(runs[2].run_dir) / "data_docs" / "index.html")
+        _ask(checks, runs[0])
+        result = _ask(checks, runs[2])
+    assert result.data_docs == "data_docs/index.html"
+    assert (runs[2].path / result.data_docs).is_file()
 
 
 def test_when_the_helper_dies_the_driver_does_its_work(
@@ -95,7 +100,7 @@ def test_when_the_helper_dies_the_driver_does_its_work(
         helper: Any = checks._helper
         helper._process.kill()
         helper._process.wait()
-        results = [checks(run, Stopwatch()) for run in runs]
+        results = [_ask(checks, run) for run in runs]
     assert _same(results[0], results[1])
 
 
@@ -106,7 +111,7 @@ def test_a_suite_that_is_gone_is_the_error_of_each_night(
     with closing(Checks(runs)) as checks:
         for run in runs:
             with pytest.raises(ConfigError, match=r"no suite 'gone\.yaml'"):
-                checks(run, Stopwatch())
+                _ask(checks, run)
 
 
 def test_a_wrong_suite_is_said_in_the_drivers_words(
@@ -116,7 +121,7 @@ def test_a_wrong_suite_is_said_in_the_drivers_words(
     suite = tmp_path / "conf" / "expectations" / "input.yaml"
     suite.write_text(suite.read_text().replace("not_be_null", "not_be_nul"))
     with closing(Checks(runs)) as checks, pytest.raises(ConfigError, match="did you mean"):
-        checks(runs[0], Stopwatch())
+        _ask(checks, runs[0])
 
 
 def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
@@ -128,6 +133,7 @@ def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
             "output": {"path": "out", "keys": ["id"]},
         }
     )
-    run = replace(make_run(), config=pipeline.model_dump(mode="json"))
+    run = make_run()
+    write_settings(run, pipeline)
     with closing(Checks([run])) as checks:
         assert checks._helper is None

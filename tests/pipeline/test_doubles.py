@@ -12,8 +12,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import InputError
 from nocturne.pipeline import doubles
-from nocturne.pipeline.runs import results_of
-from nocturne.records import Run
+from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored
 
 MakeProject = Callable[..., Loaded]
@@ -34,7 +33,7 @@ def test_all_doubled_rows_are_counted_and_a_few_looked_at(
     came_twice: Run, monkeypatch: pytest.MonkeyPatch, tried: int
 ) -> None:
     monkeypatch.setattr(doubles, "_TRIED", tried)
-    found = doubles.doubled(came_twice, results_of(came_twice))
+    found = doubles.doubled(came_twice, came_twice.results())
     assert found is not None
     assert found.rows == 200
     assert all(example.endswith("(2 times)") for example in found.examples)
@@ -46,4 +45,4 @@ def test_keys_that_spark_read_are_refused_by_size_too(
     """Before the scoring nobody knows how many rows a query gives."""
     monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
     with pytest.raises(InputError, match="unique_keys compares the keys of 700 rows"):
-        doubles.doubled(came_twice, results_of(came_twice))
+        doubles.doubled(came_twice, came_twice.results())

@@ -12,10 +12,10 @@ import pytest
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, Held
-from nocturne.pipeline.decisions import approve_held
+from nocturne.operate.decisions import approve_held
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
-from pipeline.conftest import DAYS, night_of, scored, shift
+from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
 
@@ -26,7 +26,7 @@ def test_the_scores_drift_is_on_drifts(project: MakeProject, tmp_path: Path, on_
     shift(tmp_path, DAYS[1])
     judged = judge(scored(config.load("p"), DAYS[1]))
     assert {"y", "score"} <= {c.column for c in judged.drift.alarmed}
-    assert (judged.verdict, judged.drift_verdict) == (on_drift, on_drift)
+    assert (judged.verdict, judged.verdict_of("drift")) == (on_drift, on_drift)
     assert judged.reasons[-1] == "a person should look: score drifted"
 
 
@@ -45,17 +45,20 @@ def test_nights_without_drift_join_the_history_that_manifests_name(
     shift(tmp_path, DAYS[2])
     nights = [night_of(loaded, day) for day in DAYS[:4]]
     names = [f"{night.partition.key}:{night.id}" for night in nights]
-    assert [night.drift_paged for night in nights] == [False, False, True, False]
-    assert nights[0].drift_history == ()
-    assert nights[1].drift_history == (names[0],)
-    assert nights[3].drift_history == (names[0], names[1]), "the third drifted"
+    judged = [judgement_of(loaded, night).drift for night in nights]
+    assert [drift.paged for drift in judged] == [False, False, True, False]
+    assert [night.pages for night in nights] == [False, False, True, False]
+    assert judged[0].history == ()
+    assert judged[1].history == (names[0],)
+    assert judged[3].history == (names[0], names[1]), "the third drifted"
 
     again = night_of(loaded, DAYS[1], force=True)
     assert again.id != nights[1].id
-    assert again.drift_history == (names[0],)
-    assert [f.threshold for f in again.drift] == [f.threshold for f in nights[1].drift]
-    late = night_of(loaded, DAYS[3], force=True)
-    assert late.drift_history == (names[0], names[1]), "not the second's new manifest"
+    anew = judgement_of(loaded, again).drift
+    assert anew.history == (names[0],)
+    assert [f.threshold for f in anew.columns] == [f.threshold for f in judged[1].columns]
+    late = judgement_of(loaded, night_of(loaded, DAYS[3], force=True)).drift
+    assert late.history == (names[0], names[1]), "not the second's new manifest"
 
 
 def test_drift_that_a_person_let_pass_is_ordinary_from_then_on(
@@ -69,7 +72,7 @@ def test_drift_that_a_person_let_pass_is_ordinary_from_then_on(
     first = judge(run)
     with pytest.raises(Held):
         publish_run(run)
-    accepted = approve_held(loaded, run.partition, "ada")
+    accepted = approve_held(loaded, run.plan.partition, "ada")
 
     judged = judge(scored(loaded, DAYS[1]))
     assert judged.drift.history == (f"{DAYS[0]}:{accepted.id}",)
@@ -95,12 +98,12 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     calm = night_of(loaded, DAYS[0])
     _sort_apart(tmp_path, DAYS[1])
     run = scored(loaded, DAYS[1])
-    assert set(run.segments) == {"word"}
-    assert {"a", "b"} <= set(run.segments["word"])
+    assert set(run.plan.segments) == {"word"}
+    assert {"a", "b"} <= set(run.plan.segments["word"])
     judged = judge(run)
-    whole = judged.profile.columns["word"].counts
+    whole = run.profile.columns["word"].counts
     assert {s.name: s.rows for s in judged.drift.segments} == {
-        f"word={value}": whole[value] for value in run.segments["word"]
+        f"word={value}": whole[value] for value in run.plan.segments["word"]
     }
     only = judged.drift.only_in_segments
     found = [(segment.name, column.column) for segment, column in only]
@@ -110,9 +113,16 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     assert judged.verdict == "warn", "a segment holds no night"
     assert judged.reasons[-1].startswith("drifted in a segment alone: x where word=")
     manifest = publish_run(run)
-    assert "x" in manifest.drift_segments_alarmed["word=b"]
-    assert "x" not in manifest.drift_segments_alarmed.get("word=c", ())
-    report = (Path(run.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert judgement_of(loaded, manifest).drift == judged.drift
+    alarmed = {
+        (segment.name, column.column)
+        for segment in judged.drift.segments
+        for column in segment.columns
+        if column.alarmed
+    }
+    assert ("word=b", "x") in alarmed
+    assert ("word=c", "x") not in alarmed
+    report = (run.path / "report.html").read_text(encoding="utf-8")
     assert "By segment" in report
 
     later = judge(scored(loaded, DAYS[2]))
@@ -123,7 +133,9 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
         c for s in later.drift.segments if s.name == "word=b" for c in s.columns if c.column == "x"
     ]
     [drifted] = [c.psi for s, c in only if (s.name, c.column) == ("word=b", "x")]
-    assert calm.drift_segments["word=b"]["x"] <= before.threshold < drifted
+    ordinary = judgement_of(loaded, calm).drift.segments
+    [was] = [c.psi for s in ordinary if s.name == "word=b" for c in s.columns if c.column == "x"]
+    assert was <= before.threshold < drifted
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,16 @@ import pytest
 from nocturne import config
 from nocturne.cli.init import init
 from nocturne.errors import InputError, ModelError, StateError
+from nocturne.operate.decisions import approve_held
+from nocturne.operate.status import statuses
 from nocturne.pipeline import prepare
-from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
-from nocturne.pipeline.runs import results_of
-from nocturne.pipeline.status import status
-from nocturne.records import Run, strange, strange_output
+from nocturne.records import strange, strange_output
 from nocturne.spark.work import guarded, raised
+from nocturne.store.run import Run
+from nocturne.table import table_of
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import project_of
 
@@ -82,17 +83,17 @@ def test_a_night_on_which_the_model_raised_throughout_is_failed_and_not_to_be_ap
     with pytest.raises(InputError, match="failed its checks: not one of 60 rows") as caught:
         publish_run(run)
     assert "nocturne approve" not in str(caught.value)
-    [told] = [one for one in status(loaded) if one["partition"] == DAY]
-    assert told["state"] == "failed"
-    assert "no weights for" in told["message"]
+    [told] = [one for one in statuses(loaded) if one.key == DAY]
+    assert told.state == "failed"
+    assert "no weights for" in told.message
     with pytest.raises(StateError, match="has no held scores"):
         approve_held(loaded, _night(loaded), "me")
     with pytest.raises(ModelError, match="can't be approved: not one of 60 rows"):
         approve(run, "me")
-    assert not Path(run.output_dir).exists()
+    assert not table_of(run).location.exists()
     mended.touch()  # what is installed was corrected: the rows are scored again
     again = scored(loaded, DAY)
-    assert again.run_key == run.run_key
+    assert again.plan.run_key == run.plan.run_key
     assert judge(again).rows_out == 60
     assert publish_run(again).rows_published == 60
 
@@ -130,7 +131,7 @@ def test_a_night_of_another_type_than_the_trial_fixed_is_failed_with_what_to_say
     _short(loaded)
     prepared = prepare(loaded, _night(loaded))
     assert prepared.run is not None
-    assert prepared.run.encoding["outputs"][0]["type"] == "int64"
+    assert prepared.run.plan.encoding["outputs"][0]["type"] == "int64"
     late.touch()
     run, reason = _lost(loaded)
     assert "on 60 of them it returned another type or length" in reason
@@ -176,15 +177,15 @@ def test_reasons_hold_no_value_of_the_row_and_are_few(project: Project) -> None:
     _short(loaded)
     run = scored(loaded, DAY)
     judge(run)
-    reasons = {said: n for r in results_of(run) for said, n in r.reasons.items()}
-    assert sum(n for r in results_of(run) for n in r.reasons.values()) > 10
+    reasons = {said: n for r in run.results() for said, n in r.reasons.items()}
+    assert sum(n for r in run.results() for n in r.reasons.values()) > 10
     assert len(reasons) <= 4
     table = pq.read_table(loaded.home / "data" / f"ds={DAY}" / "part-0.parquet")
     for said in reasons:
         assert said.startswith("the model raised ValueError: bad row: {'id': <")
         assert "'word': <word>} with id <number>, <" in said
         assert not any(str(y) in said for y in table["y"].to_pylist())
-    report = (Path(run.run_dir) / "report.html").read_text()
+    report = (run.path / "report.html").read_text()
     assert "&lt;word&gt;" in report
 
 

@@ -11,22 +11,23 @@ import yaml
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from nocturne import config, publish
+from nocturne import config, table
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, Held, InputError, StateError
 from nocturne.host.identity import AIRFLOWS, code
 from nocturne.model.tracking import connect
+from nocturne.operate.decisions import roll_back
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge, judge_again
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.runs import published as in_force
-from nocturne.records import Judgement, Manifest, Run
-from nocturne.store import state
-from nocturne.store.record_files import read
-from nocturne.store.rundir import judgement_path
-from pipeline.conftest import DAYS, night_of, scored
+from nocturne.records import Manifest, RunStatus
+from nocturne.store.partition_state import now
+from nocturne.store.run import Run
+from pipeline.conftest import DAYS, judgement_of, night_of, scored
 
 MakeProject = Callable[..., Loaded]
 
@@ -62,17 +63,17 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
     assert judge(run).verdict == "hold"
     with pytest.raises(Held):
         publish_run(run)
-    attempts = sorted(Path(run.run_dir, "attempts").iterdir())
-    again, judged, published = judge_again(loaded, run.partition)
+    attempts = sorted(Path(run.path, "attempts").iterdir())
+    again, judged, published = judge_again(loaded, run.plan.partition)
     assert (judged.verdict, published) == ("hold", False)
 
     _suite(tmp_path, 600)
     again, judged, published = judge_again(
-        _again(tmp_path, quality__on_failure="fail"), run.partition
+        _again(tmp_path, quality__on_failure="fail"), run.plan.partition
     )
     assert (judged.verdict, published) == ("ok", False)
-    assert read(Judgement, judgement_path(again)) == judged
-    assert sorted(Path(run.run_dir, "attempts").iterdir()) == attempts, "nothing was scored"
+    assert again.judgement() == judged
+    assert sorted(Path(run.path, "attempts").iterdir()) == attempts, "nothing was scored"
     assert publish_run(again).verdict == "ok"
 
 
@@ -84,12 +85,12 @@ def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) 
     before = _files(tmp_path / "out")
     assert [path for path in before if "data_docs" in path.parts]
     _suite(tmp_path, 601)
-    now = _again(tmp_path, drift__floor=5.0)
+    changed = _again(tmp_path, drift__floor=5.0)
     answered = CliRunner().invoke(app, ["judge", "p", "--date", DAYS[0], "--json"])
     assert answered.exit_code == 0, answered.output
     said = json.loads(answered.stdout.splitlines()[-1])
     assert said["verdict"] == "hold"
-    run, judged, published = judge_again(now, done.partition)
+    run, judged, published = judge_again(changed, done.partition)
     assert (judged.verdict, published) == ("hold", True)
     assert {f.threshold for f in judged.drift.columns} == {5.0}
     assert _files(tmp_path / "out") == before
@@ -105,29 +106,29 @@ def test_a_failed_night_is_judged_again(project: MakeProject, tmp_path: Path) ->
         publish_run(run)
     loaded = _again(tmp_path, quality__on_failure="fail")
     for _ in range(2):
-        again, judged, is_published = judge_again(loaded, run.partition)
+        again, judged, is_published = judge_again(loaded, run.plan.partition)
         assert (judged.verdict, is_published) == ("fail", False)
         with pytest.raises(InputError, match="failed its checks"):
             publish_run(again)
-        found = state.recall(run.state_dir)
+        found = run.state.status()
         assert found is not None
         assert found.state == "failed"
 
     _suite(tmp_path, 600)
-    again, judged, is_published = judge_again(loaded, run.partition)
+    again, judged, is_published = judge_again(loaded, run.plan.partition)
     assert (judged.verdict, is_published) == ("ok", False)
     assert publish_run(again).verdict == "ok"
-    assert state.recall(run.state_dir) is None
+    assert run.state.status() is None
 
 
 def test_a_night_that_failed_while_it_was_scored_is_not_judged(project: MakeProject) -> None:
     loaded = project()
     run = scored(loaded, DAYS[0])
-    next(Path(run.run_dir, "results").iterdir()).unlink()
+    next(Path(run.path, "results").iterdir()).unlink()
     with pytest.raises(StateError, match="not scored yet"):
         judge(run)
     with pytest.raises(StateError, match="is not published"):
-        judge_again(loaded, run.partition)
+        judge_again(loaded, run.plan.partition)
 
 
 def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
@@ -136,9 +137,8 @@ def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
     loaded = project()
     done = night_of(loaded, DAYS[0])
     run = _run_of(loaded, done)
-    left = state.Current("failed", "publish", run.run_key, run.run_dir, 1, 600, 0, "", state.now())
-    state.touch(run.state_dir, left)
-    _, _, is_published = judge_again(loaded, run.partition)
+    run.state.say(RunStatus.of(run.plan, "failed", "publish", "", now()))
+    _, _, is_published = judge_again(loaded, run.plan.partition)
     assert is_published
 
 
@@ -210,8 +210,9 @@ def test_a_night_is_one_point_however_often_it_is_published(
     steps = [19723 + n for n in range(3)]
     first = _monitoring(tmp_path)
     assert sorted(first["rows_scored"]) == steps
+    drift = judgement_of(loaded, nights[1]).drift
     assert first["drift.x.psi"][steps[1]] == [
-        pytest.approx(next(f.psi for f in nights[1].drift if f.column == "x"))
+        pytest.approx(next(f.psi for f in drift.columns if f.column == "x"))
     ]
 
     path = tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet"
@@ -228,11 +229,8 @@ def test_a_night_is_one_point_however_often_it_is_published(
 
 
 def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
-    from nocturne.pipeline.layout import Layout
-    from nocturne.publish import run_folder
-
-    folder = run_folder(Layout.of(loaded).partition_state(manifest.partition), manifest)
-    return read(Run, folder / "run.json")
+    state = Places.of(loaded).state.partition(manifest.partition)
+    return Run.open(state.stored(manifest.run).parent)
 
 
 def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: MakeProject) -> None:
@@ -240,11 +238,14 @@ def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: Mak
     run = scored(loaded, DAYS[0], hold="model version 2 is new")
     judgement = judge(run)
     assert (judgement.verdict, judgement.reasons) == ("hold", ("model version 2 is new",))
-    assert (judgement.quality_verdict, judgement.drift_verdict) == ("ok", "ok")
+    assert {subject: judgement.verdict_of(subject) for subject in ("quality", "drift")} == {
+        "quality": "ok",
+        "drift": "ok",
+    }
     with pytest.raises(Held, match="is held, nothing was published: model version 2 is new"):
         publish_run(run)
     again = scored(loaded, DAYS[0])  # asked for without: the same run, and no reason to hold it
-    assert again.run_key == run.run_key
+    assert again.plan.run_key == run.plan.run_key
     assert judge(again).verdict == "ok"
 
 
@@ -273,17 +274,17 @@ def test_a_run_that_another_process_publishes_meanwhile_is_published_once(
     run = scored(project(), DAYS[0])
     judge(run)
     others: list[Manifest] = []
-    really = publish.staged
+    really = table.staged
 
     def staged(*_: object) -> None:
-        monkeypatch.setattr(publish, "staged", really)
+        monkeypatch.setattr(table, "staged", really)
         others.append(publish_run(run))
         raise FileNotFoundError("attempts/quarantine-000.parquet")
 
-    monkeypatch.setattr(publish, "staged", staged)
+    monkeypatch.setattr(table, "staged", staged)
     made = publish_run(run)
     assert others == [made]
-    assert state.recall(run.state_dir) is None
+    assert run.state.status() is None
 
 
 @pytest.mark.parametrize("again", ["by date", "by run"])
@@ -295,16 +296,16 @@ def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_aga
         patch.setattr(MlflowClient, "search_runs", None)
         done = night_of(loaded, DAYS[0])
         assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in capsys.readouterr().err
-    assert done.mlflow_run_id is None
     run = _run_of(loaded, done)
-    asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.run_dir]
+    assert run.mlflow_run_id() is None
+    asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.uri]
     for _ in range(2):
         answered = CliRunner().invoke(app, ["judge", *asked])
         assert answered.exit_code == 0, answered.output
-    kept = read(Judgement, judgement_path(run))
     [logged] = _logged(Path(loaded.home))
-    assert kept.mlflow_run_id == logged
+    assert run.mlflow_run_id() == logged
     assert in_force(loaded, done.partition) == done
+    assert verify_partition(loaded, done.partition).ok
 
 
 def _logged(root: Path) -> list[str]:

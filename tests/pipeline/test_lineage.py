@@ -9,8 +9,8 @@ from typing import Any
 
 from openlineage.client.serde import Serde
 
-from nocturne import publish
 from nocturne.config import Loaded
+from nocturne.pipeline.places import Places
 from nocturne.records import Manifest
 from nocturne_airflow.lineage import lineage
 from pipeline.conftest import DAYS, night_of
@@ -18,8 +18,8 @@ from pipeline.conftest import DAYS, night_of
 
 def of(loaded: Loaded, made: Manifest) -> dict[str, Any]:
     """The lineage of a manifest as JSON."""
-    state = loaded.home / "out/_nocturne/scores" / made.partition.path
-    found = lineage(publish.path_of(state, made.id))
+    state = Places.of(loaded).state.partition(made.partition)
+    found = lineage(state.manifest_file(made.id))
     said = json.loads(Serde.to_json(found))
     return dict(said)
 

@@ -18,11 +18,11 @@ from nocturne.config import Loaded
 from nocturne.errors import ConfigError, InputError
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.runs import results_of
-from nocturne.records import QualityResult, Run, SplitResult
+from nocturne.pipeline.runs import as_planned
+from nocturne.records import QualityResult, SplitResult
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.record_files import read, write
-from nocturne.store.rundir import result_path
+from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored
 
 DAY = DAYS[1]
@@ -87,16 +87,16 @@ def suite(root: Path, name: str, expectations: list[dict[str, Any]]) -> None:
 
 
 def _answers(run: Run) -> QualityResult:
-    return check(run, Stopwatch())
+    return check(run, as_planned(run), Stopwatch())
 
 
 @pytest.mark.usefixtures("_spark")
 def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     counted = scored(asked(), DAY)
-    assert len(counted.splits) > 1
+    assert len(counted.plan.splits) > 1
     found = _answers(counted).expectations
     scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}), DAY)
-    assert scanned.tables == {}
+    assert scanned.plan.tables == {}
     assert found == _answers(scanned).expectations
     by_spark = scored(config.load("p", overrides={"quality.scan": "spark"}), DAY)
     assert [(e.type, e.column, e.success) for e in _answers(by_spark).expectations] == [
@@ -135,7 +135,7 @@ def test_a_split_that_was_scored_before_the_suite_was_there(asked: MakeProject) 
     """As one is that was taken over from an older night."""
     run = scored(asked(), DAY)
     expected = _answers(run).expectations
-    path = result_path(run, run.splits[1])
+    path = run.result_file(run.plan.splits[1])
     old = read(SplitResult, path)
     write(path, SplitResult(**{**vars(old), "measured": {}}))
     assert _answers(run).expectations == expected
@@ -227,7 +227,7 @@ def test_a_doubled_key_holds_the_night(
     again = table.filter(table["word"].is_valid()).slice(100, 2)
     pq.write_table(again, folder / "part-1.parquet")
     run = scored(loaded, DAY)
-    assert any("reused" in r.file for r in results_of(run)) is False
+    assert any("reused" in r.file for r in run.results()) is False
     judged = judge(run)
     first = again["id"][0].as_py()
     assert judged.verdict == "hold"
@@ -265,7 +265,7 @@ def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_p
     run = scored(config.load("p"), DAY)
     judged = judge(run)
     assert judged.quarantined == 3
-    folder = Path(run.run_dir)
+    folder = run.path
     shown = [folder / "report.html", *(folder / "data_docs").rglob("*.html")]
     texts = [path.read_text(encoding="utf-8") for path in shown]
     texts += [*judged.reasons, *(e.observed for e in judged.quality.expectations)]

@@ -14,7 +14,7 @@ from conftest import ENCODING, Small, sample
 from nocturne.config import Loaded
 from nocturne.contract import log_torch_model
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.pipeline.decisions import roll_back
+from nocturne.operate.decisions import roll_back
 from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
 from pipeline.conftest import DAYS, night_of, scored
@@ -129,6 +129,6 @@ def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alon
     assert _runs(tmp_path) == [("1", {DAYS[1]: [600]}), ("2", {DAYS[0]: [600]})]
     night_of(loaded, DAYS[1])
     assert _runs(tmp_path) == [("2", {DAYS[0]: [600], DAYS[1]: [600]})]
-    back = roll_back(loaded, run.partition, None, "ada")
+    back = roll_back(loaded, run.plan.partition, None, "ada")
     assert back.model.version == 1
     assert _runs(tmp_path) == [("1", {DAYS[0]: [600]}), ("2", {DAYS[1]: [600]})]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -27,15 +25,17 @@ from nocturne.errors import (
     StateError,
     Superseded,
 )
+from nocturne.operate.decisions import approve_held
+from nocturne.operate.status import statuses
 from nocturne.pipeline import open_run, prepare
-from nocturne.pipeline.decisions import approve_held
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.night import Night, score_range
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.scoring import score
-from nocturne.pipeline.status import status
 from nocturne.store.files import file_blake3, file_digest
+from nocturne.store.run_folder import RunFolder
+from nocturne.table import table_of
 
 Project = Callable[..., config.Loaded]
 pytestmark = pytest.mark.usefixtures("_spark")
@@ -68,13 +68,17 @@ def _input_keys(loaded: config.Loaded, day: str) -> Counter[object]:
 
 
 def _output_keys(loaded: config.Loaded, day: str) -> Counter[object]:
-    layout = Layout.of(loaded)
-    folders = [layout.table / f"ds={day}"]
-    folders += (layout.state / f"ds={day}" / "quarantine").glob("*")
+    output = Places.of(loaded).output(config.partition(loaded.pipeline.input.partition, day))
+    folders = [output.location, *output.state.quarantines()]
     keys: Counter[object] = Counter()
     for folder in folders:
         keys += Counter(pq.read_table(folder, partitioning=None, columns=["id"])["id"].to_pylist())
     return keys
+
+
+def _runs(loaded: config.Loaded, day: str) -> list[RunFolder]:
+    night = config.partition(loaded.pipeline.input.partition, day)
+    return Places.of(loaded).state.partition(night).runs()
 
 
 def test_a_range_is_published_day_by_day_and_a_repetition_changes_nothing(project: Project) -> None:
@@ -104,14 +108,20 @@ def test_a_published_night_has_report_mlflow_run_and_a_manifest_that_binds_it(
     assert {f.path: f.sha256 for f in manifest.outputs} == {
         name: digest for name, (digest, _, _) in _files(loaded, "2024-01-01").items()
     }
-    assert manifest.inputs[0].blake3 == file_blake3(
+    state = Places.of(loaded).state.partition(manifest.partition)
+    run = open_run(state.stored(manifest.run).parent)
+    for bound in (manifest.run, manifest.judgement):
+        assert file_digest(state.stored(bound)) == bound.sha256
+    assert run.plan.files[0].blake3 == file_blake3(
         loaded.path("data") / "ds=2024-01-01" / "part-0.parquet"
     )
-    assert "small" in Path(str(manifest.report)).read_text()
-    run = mlflow.MlflowClient().get_run(str(manifest.mlflow_run_id))
-    assert run.data.metrics["rows_in"] == 600
+    assert night.report == str(run.report)
+    assert "small" in run.report.read_text()
+    logged = mlflow.MlflowClient().get_run(str(run.mlflow_run_id()))
+    assert logged.data.metrics["rows_in"] == 600
     assert set(manifest.score_summary) == {"score"}
-    assert {f.column for f in manifest.drift} == {"x", "y", "word", "score"}
+    drift = state.judgement(manifest).drift
+    assert {f.column for f in drift.columns} == {"x", "y", "word", "score"}
 
 
 def test_force_scores_again_to_the_same_bytes_under_new_names(project: Project) -> None:
@@ -134,7 +144,8 @@ def test_a_late_file_scores_only_what_is_new(project: Project) -> None:
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     prepared = prepare(loaded, partition)
     assert "3 unchanged splits are taken over" in prepared.message
-    assert len(list((Path(prepared.run.run_dir) / "results").iterdir())) == 3  # type: ignore[union-attr]
+    assert prepared.run is not None
+    assert len(prepared.run.result_files()) == 3
     [night] = _score(loaded, "2024-01-01")
     assert night.manifest is not None
     assert night.manifest.rows_published == 650
@@ -146,9 +157,9 @@ def test_a_dry_run_scores_and_publishes_nothing(project: Project) -> None:
     [night] = _score(loaded, "2024-01-01", dry_run=True)
     assert night.outcome == "dry run"
     assert "600 rows in 3 splits, model small version 1 (alias champion)" in night.message
-    layout = Layout.of(loaded)
-    assert not layout.table.exists()
-    assert not list(layout.state.rglob("run.json"))
+    state = Places.of(loaded).state
+    assert not state.table.exists()
+    assert not list(state.root.rglob("run.json"))
 
 
 def test_too_many_bad_rows_hold_the_night_until_somebody_approves(project: Project) -> None:
@@ -162,8 +173,8 @@ def test_too_many_bad_rows_hold_the_night_until_somebody_approves(project: Proje
     assert "60 of 600 rows (10.00%) are quarantined, over the limit of 1.00%" in night.message
     assert "nocturne approve p --date 2024-01-02" in night.message
     assert not (loaded.path("out/scores") / "ds=2024-01-02").exists()
-    [row] = [r for r in status(loaded) if r["partition"] == "2024-01-02"]
-    assert (row["state"], row["rows_published"]) == ("held", None)
+    [found] = [s for s in statuses(loaded) if s.key == "2024-01-02"]
+    assert (found.state, found.manifest) == ("held", None)
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-02")
     manifest = approve_held(loaded, partition, "ada")
     assert (manifest.rows_published, manifest.rows_quarantined) == (540, 60)
@@ -208,9 +219,9 @@ def test_a_day_that_breaks_in_a_worker_does_not_stop_the_others(project: Project
     nights = _score(loaded, "2024-01-01", "2024-01-02")
     assert [n.outcome for n in nights] == ["published", "failed"]
     assert "can't be decoded" in nights[1].message
-    [run_dir] = (Layout.of(loaded).state / "ds=2024-01-02" / "runs").iterdir()
-    assert json.loads((run_dir / "error.json").read_text())["terminal"] is True
-    states = {r["partition"]: r["state"] for r in status(loaded)}
+    [run] = _runs(loaded, "2024-01-02")
+    assert json.loads(run.error_file.read_text())["terminal"] is True
+    states = {found.key: found.state for found in statuses(loaded)}
     assert states["2024-01-02"] == "failed"
     assert states["2024-01-05"] == "missing"
 
@@ -221,8 +232,8 @@ def test_a_run_that_must_not_be_scored_does_not_stop_the_others(project: Project
     first, second = (prepare(loaded, day).run for day in days)
     assert first is not None
     assert second is not None
-    failures = score([replace(first, output_version=1), second])
-    assert list(failures) == [first.run_dir]
+    failures = score([first.changed(output_version=1), second])
+    assert list(failures) == [first.uri]
     assert judge(second).verdict == "ok"
 
 
@@ -237,7 +248,7 @@ def test_each_step_alone_gives_what_the_whole_gives(project: Project) -> None:
     with pytest.raises(StateError, match="judgement.json does not exist"):
         gate(run)
     judge(run)
-    manifest = publish_run(open_run(run.run_dir))
+    manifest = publish_run(open_run(run.path))
     assert publish_run(run) == manifest, "a second publish changes nothing"
     [night] = _score(loaded, "2024-01-04")
     assert night.outcome == "unchanged"
@@ -248,7 +259,7 @@ def test_a_run_directory_that_was_moved_is_refused(project: Project) -> None:
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     run = prepare(loaded, partition).run
     assert run is not None
-    away = Path(run.run_dir).rename(loaded.home / "away")
+    away = run.path.rename(loaded.home / "away")
     with pytest.raises(StateError, match="it was moved or copied"):
         open_run(away)
 
@@ -278,9 +289,9 @@ def test_a_column_that_the_model_wants_is_refused_before_spark(project: Project)
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     with pytest.raises(InputError, match="column 'word' is missing"):
         prepare(loaded, partition)
-    [row] = status(loaded, "2024-01-01", "2024-01-01")
-    assert (row["state"], row["model_version"]) == ("failed", None)
-    assert "column 'word' is missing" in row["message"]
+    [found] = statuses(loaded, "2024-01-01", "2024-01-01")
+    assert (found.state, found.model_version) == ("failed", None)
+    assert "column 'word' is missing" in found.message
 
 
 @pytest.mark.parametrize(
@@ -313,7 +324,7 @@ def test_tags_select_the_newest_version_that_carries_them(project: Project) -> N
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
     run = prepare(loaded, partition, dry_run=True).run
     assert run is not None
-    assert (run.model.version, run.model.selector) == (1, "tags stage=production")
+    assert (run.plan.model.version, run.plan.model.selector) == (1, "tags stage=production")
 
 
 def test_a_registry_that_is_away_is_retryable_and_its_secret_is_not_said(
@@ -355,7 +366,7 @@ def test_a_held_run_does_not_pass_the_gate(project: Project) -> None:
     assert judge(run).verdict == "hold"
     with pytest.raises(Held, match="nothing was published"):
         publish_run(run)
-    assert not os.path.exists(run.output_dir)
+    assert not table_of(run).location.exists()
 
 
 @pytest.mark.parametrize(
@@ -380,7 +391,7 @@ def test_other_layouts_are_published_where_they_belong(
     assert night.outcome == "published", night.message
     target = loaded.path("out/scores") / folder
     assert pq.read_table(target, partitioning=None).num_rows == 100
-    assert [(r["partition"], r["state"]) for r in status(loaded)] == [
+    assert [(found.key, found.state) for found in statuses(loaded)] == [
         (key if layout else "all", "published")
     ]
     assert _score(loaded, key)[0].outcome == "unchanged"
@@ -398,13 +409,13 @@ def test_every_step_may_be_run_again_after_an_approval(project: Project) -> None
     assert _score(loaded, "2024-01-02")[0].outcome == "held"
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-02")
     manifest = approve_held(loaded, partition, "ada")
-    [run_dir] = (Layout.of(loaded).state / "ds=2024-01-02" / "runs").iterdir()
-    run = open_run(run_dir)
+    [folder] = _runs(loaded, "2024-01-02")
+    run = open_run(folder.path)
     assert judge(run).verdict == "hold"
     assert gate(run).quarantined == 60
     assert publish_run(run) == manifest
-    [row] = [r for r in status(loaded) if r["partition"] == "2024-01-02"]
-    assert row["state"] == "published"
+    [found] = [s for s in statuses(loaded) if s.key == "2024-01-02"]
+    assert found.state == "published"
 
 
 def test_an_approval_counts_once(project: Project) -> None:
@@ -440,9 +451,9 @@ def test_a_stray_file_in_an_old_night_stops_no_later_one(project: Project) -> No
     _score(loaded, "2024-01-01")
     (loaded.path("out/scores") / "ds=2024-01-01" / "_SUCCESS").touch()
     assert _score(loaded, "2024-01-02")[0].outcome == "published"
-    [row] = status(loaded, "2024-01-01", "2024-01-01")
-    assert row["state"] == "failed"
-    assert "not published from here" in row["message"]
+    [found] = statuses(loaded, "2024-01-01", "2024-01-01")
+    assert found.state == "failed"
+    assert "not published from here" in found.message
 
 
 def test_a_superseded_run_leaves_the_winner_published(project: Project) -> None:
@@ -456,8 +467,10 @@ def test_a_superseded_run_leaves_the_winner_published(project: Project) -> None:
     assert _score(loaded, "2024-01-01")[0].outcome == "published"
     with pytest.raises(Superseded, match="Nothing was changed"):
         publish_run(late)
-    [row] = status(loaded, "2024-01-01", "2024-01-01")
-    assert (row["state"], row["rows_published"]) == ("published", 50)
+    [found] = statuses(loaded, "2024-01-01", "2024-01-01")
+    assert found.state == "published"
+    assert found.manifest is not None
+    assert found.manifest.rows_published == 50
 
 
 def test_two_pipelines_can_not_share_an_output(project: Project) -> None:
@@ -482,7 +495,7 @@ def test_a_spark_that_fails_fails_its_nights_and_says_so(
     nights = _score(loaded, "2024-01-01", "2024-01-02")
     assert [(n.outcome, n.exit_code) for n in nights] == [("failed", 75)] * 2
     assert "Spark failed: RuntimeError: the cluster burns" in nights[0].message
-    assert status(loaded, "2024-01-01", "2024-01-01")[0]["state"] == "failed"
+    assert statuses(loaded, "2024-01-01", "2024-01-01")[0].state == "failed"
 
 
 def test_spark_is_started_early_only_where_something_will_be_scored(

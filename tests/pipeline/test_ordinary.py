@@ -17,11 +17,11 @@ from nocturne.cli import app
 from nocturne.config import Loaded
 from nocturne.contract import log_torch_model
 from nocturne.model.tracking import connect
+from nocturne.operate.decisions import roll_back
 from nocturne.pipeline.baselines import keys_before
-from nocturne.pipeline.decisions import roll_back
 from nocturne.pipeline.judging import judge
 from nocturne.records import Manifest
-from pipeline.conftest import DAYS, night_of, scored, shift
+from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
 
@@ -38,8 +38,10 @@ def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
     drifted: tuple[Loaded, Manifest],
 ) -> None:
     loaded, night = drifted
-    assert night.drift_verdict == "warn"
-    moved = {feature.column: feature.psi for feature in night.drift if feature.alarmed}
+    assert night.verdict_of("drift") == "warn"
+    columns = judgement_of(loaded, night).drift.columns
+    moved = {feature.column: feature.psi for feature in columns if feature.alarmed}
+    assert set(moved) == set(night.drifted)
     assert judge(scored(loaded, DAYS[1])).drift.history == ()
 
     answered = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[0], "--by", "ada"])
@@ -50,7 +52,7 @@ def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
     assert all(now[column] >= psi for column, psi in moved.items())
 
     calm = night_of(loaded, DAYS[3])
-    assert calm.drift_verdict == "ok"
+    assert calm.verdict_of("drift") == "ok"
     refused = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[3]])
     assert refused.exit_code == 1
     assert "did not drift: it counts as ordinary already" in " ".join(refused.output.split())
@@ -64,7 +66,7 @@ def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
     restored = roll_back(loaded, first.partition, None, "ada")
     assert restored.approved_by == "ada"
     assert judge(scored(loaded, DAYS[1])).drift.history == ()
-    note = Path(scored(loaded, DAYS[0]).state_dir) / "accepted" / f"{first.id}.json"
+    note = scored(loaded, DAYS[0]).state.accepted(first.id)
     note.parent.mkdir()
     note.write_text("{}")
     assert judge(scored(loaded, DAYS[2])).drift.history == (f"{DAYS[0]}:{restored.id}",)
@@ -75,13 +77,13 @@ def test_a_night_scored_again_is_compared_with_the_same_nights(
 ) -> None:
     loaded = project(drift__baseline={"first": DAYS[0], "last": DAYS[4]})
     published = [night_of(loaded, DAYS[0]), night_of(loaded, DAYS[1])]
-    night = night_of(loaded, DAYS[2])
-    assert night.drift_baseline == tuple(f"{n.partition.key}:{n.id}" for n in published)
+    first = judgement_of(loaded, night_of(loaded, DAYS[2])).drift
+    assert first.baseline == tuple(f"{n.partition.key}:{n.id}" for n in published)
     night_of(loaded, DAYS[3])
-    again = night_of(loaded, DAYS[2], force=True)
-    assert again.drift_baseline == night.drift_baseline
-    assert {f.column: (f.psi, f.threshold) for f in again.drift} == {
-        f.column: (f.psi, f.threshold) for f in night.drift
+    again = judgement_of(loaded, night_of(loaded, DAYS[2], force=True)).drift
+    assert again.baseline == first.baseline
+    assert {f.column: (f.psi, f.threshold) for f in again.columns} == {
+        f.column: (f.psi, f.threshold) for f in first.columns
     }
 
 

@@ -14,14 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from nocturne import config, plan, publish
+from nocturne import config, plan
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError
 from nocturne.model.encoding import Encoding
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.verifying import verify_partition
-from nocturne.records import Run
+from nocturne.source.parquet_files import cut
+from nocturne.store.run import Run
+from nocturne.table import published_manifest, table_of
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
@@ -68,7 +70,7 @@ def test_a_key_below_the_partition_is_feature_passthrough_and_segment_as_a_colum
     assert found.drop_columns(["score"]).equals(expected.drop_columns(["score"]))
     assert pc.max(pc.abs(pc.subtract(found["score"], expected["score"]))).as_py() < 1e-6
     run = scored(loaded, DAY, force=True)
-    assert run.path_keys == ("word",)
+    assert run.plan.path_keys == ("word",)
     again = judge(run).drift
     assert {s.name: s.rows for s in again.segments} == {s.name: s.rows for s in whole.segments}
     assert [c.psi for c in again.columns if c.column == "word"] == pytest.approx(
@@ -131,7 +133,7 @@ def test_an_expectation_reads_a_key_that_nothing_else_does(
         pq.write_table(rows, folder / f"region={value}" / "a.parquet")
     (folder / "part-0.parquet").unlink()
     run = scored(config.load("p"), DAY)
-    assert run.path_keys == ("ds", "region")
+    assert run.plan.path_keys == ("ds", "region")
     quality = judge(run).quality
     assert [e.success for e in quality.expectations] == [False, True]
     assert "100 of 600 (16.67%) values unexpected, such as us" in quality.expectations[0].observed
@@ -140,7 +142,7 @@ def test_an_expectation_reads_a_key_that_nothing_else_does(
 
 def night_columns(run: Run) -> list[str]:
     judge(run)
-    names: list[str] = pq.read_schema(next(Path(run.run_dir).glob("attempts/0*.parquet"))).names
+    names: list[str] = pq.read_schema(next(run.path.glob("attempts/0*.parquet"))).names
     return names
 
 
@@ -153,11 +155,13 @@ def test_a_pipeline_that_names_no_key_is_planned_as_ever(
     (folder / "part-0.parquet").rename(folder / "region=eu" / "part-0.parquet")
     run = prepare(loaded, partition({"ds": "%Y-%m-%d"}, DAY), dry_run=True).run
     assert run is not None
-    assert run.path_keys == ()
-    encoding = Encoding.of(run.encoding)
-    pieces = plan.cut(folder, run.files, max_rows=250, max_bytes=1 << 40)
-    keys = plan.split_keys(pieces, run.model, encoding, run.pinned, run.keys, run.passthrough)
-    assert run.splits == keys
+    assert run.plan.path_keys == ()
+    encoding = Encoding.of(run.plan.encoding)
+    pieces = cut(folder, run.plan.files, max_rows=250, max_bytes=1 << 40)
+    keys = plan.split_keys(
+        pieces, run.plan.model, encoding, run.plan.pinned, run.plan.keys, run.plan.passthrough
+    )
+    assert run.plan.splits == keys
 
 
 def test_a_column_that_the_files_hold_counts_before_the_key_of_that_name(
@@ -170,7 +174,7 @@ def test_a_column_that_the_files_hold_counts_before_the_key_of_that_name(
     (folder / "word=x").mkdir()
     pq.write_table(table, folder / "word=x" / "a.parquet")
     (folder / "part-0.parquet").unlink()
-    assert scored(loaded, DAY).path_keys == ()
+    assert scored(loaded, DAY).plan.path_keys == ()
     night_of(loaded, DAY)
     assert set(_out(tmp_path)["ds"].to_pylist()) == {"their own"}
     assert _out(tmp_path)["word"].equals(table.sort_by("id")["word"])
@@ -191,7 +195,7 @@ def test_another_value_is_another_split(project: MakeProject, tmp_path: Path) ->
         pq.write_table(table.drop_columns(["word"]), folder / "part-0.parquet")
         loaded = config.load("p", overrides={"input.partition": {**layout, "word": value}})
         run = scored(loaded, DAY)
-        keys.append([split.key for split in run.splits])
+        keys.append([split.key for split in run.plan.splits])
     assert not set(keys[0]) & set(keys[1])
 
 
@@ -205,11 +209,11 @@ def test_a_folder_that_got_another_name_is_scored_again(
     (folder / "word=a").rename(folder / "word=z")
     run = prepare(loaded, partition({"ds": "%Y-%m-%d"}, DAY)).run
     assert run is not None
-    current = publish.current(Path(run.state_dir), Path(run.output_dir))
+    current = published_manifest(table_of(run))
     assert current is not None
     assert current.id == first.id
-    reused = {f.split for f in first.outputs} & {s.key for s in run.splits}
-    assert {s.file for s in run.splits if s.key not in reused} == {"word=z/part-0.parquet"}
+    reused = {f.split for f in first.outputs} & {s.key for s in run.plan.splits}
+    assert {s.file for s in run.plan.splits if s.key not in reused} == {"word=z/part-0.parquet"}
     night_of(loaded, DAY)
     assert "z" in _out(tmp_path)["word"].to_pylist()
 

@@ -10,18 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import sample
-from nocturne import config, plan
+from nocturne import config
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError, StateError
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import Night, score_range
-from nocturne.pipeline.runs import results_of
+from nocturne.pipeline.places import Places
 from nocturne.quality.spark_scan import scan_frame
+from nocturne.records import RunPlan
+from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import path_columns
 from nocturne.source.reading import open_parquet
 from nocturne.source.spark_files import read_files
 from nocturne.source.walk import hidden
-from nocturne.store.rundir import scored_path
+from nocturne.store.record_files import read
 
 pytestmark = pytest.mark.usefixtures("_spark")
 DAY = "2024-01-02"
@@ -95,7 +97,7 @@ def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[n
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(sample(20, number, 20 * number), folder / name)
-    files = [file.path for file in plan.fingerprints(folder, tmp_path / "cache.json")]
+    files = [file.path for file in fingerprints(folder, tmp_path / "cache.json")]
 
     found = read_files(spark, "parquet", {}, str(folder), files)
     assert found.columns == [*sample(1).column_names, *keys]
@@ -139,7 +141,7 @@ def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # 
 def test_no_setting_of_spark_hides_a_planned_file(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in ("a.parquet", "b.parquet"):
         pq.write_table(sample(20), tmp_path / name)
-    files = [file.path for file in plan.fingerprints(tmp_path, tmp_path.with_suffix(".json"))]
+    files = [file.path for file in fingerprints(tmp_path, tmp_path.with_suffix(".json"))]
     hides, missing = "spark.sql.files.ignoredPathSegmentRegex", "spark.sql.files.ignoreMissingFiles"
     try:
         spark.conf.set(hides, "^a")
@@ -177,7 +179,9 @@ def test_sql_joins_a_table_and_filters(project, tmp_path: Path) -> None:  # type
     even = plain.filter([i % 2 == 0 for i in plain["id"].to_pylist()])
     assert found.equals(even.cast(found.schema))
     assert night.manifest is not None
-    assert {f.path for f in night.manifest.inputs} == {"part-0.parquet", "words://w.parquet"}
+    state = Places.of(joined).state.partition(night.manifest.partition)
+    planned = read(RunPlan, state.stored(night.manifest.run))
+    assert {f.path for f in planned.files} == {"part-0.parquet", "words://w.parquet"}
     assert _score(joined).outcome == "unchanged"
 
     pq.write_table(
@@ -328,9 +332,9 @@ def test_a_query_is_not_scored_until_all_its_results_are_there(project) -> None:
     prepared = prepare(loaded, partition(loaded.pipeline.input.partition, DAY), force=True)
     assert prepared.run is not None
     assert night.manifest is not None
-    assert not scored_path(prepared.run).exists()
+    assert not prepared.run.scored_file.exists()
     with pytest.raises(StateError, match="1 of 1 splits .* are not scored yet"):
-        results_of(prepared.run)
+        prepared.run.results()
 
 
 def test_input_error_is_what_a_missing_table_gives(project) -> None:  # type: ignore[no-untyped-def]

@@ -46,7 +46,7 @@ def test_doubled_keys_that_are_sensitive_are_counted_and_not_named(
     [reason] = [reason for reason in judged.reasons if "another row has too" in reason]
     assert said in f"{reason}."
     assert f"id={again['id'][0].as_py()}" not in reason
-    assert f"id={again['id'][0].as_py()}" not in (Path(run.run_dir) / "report.html").read_text()
+    assert f"id={again['id'][0].as_py()}" not in (run.path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("bound", "word"), [("max_value", "above"), ("min_value", "below")])

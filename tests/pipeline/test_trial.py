@@ -24,9 +24,9 @@ from nocturne.errors import ConfigError, ModelError
 from nocturne.model.encoding import Encoding, OutputSpec, with_nulls
 from nocturne.model.registry import Resolved
 from nocturne.model.tracking import connect, experiment_id
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare, trial
 from nocturne.pipeline.tuning import Night
-from nocturne.pipeline.verifying import verify_partition
 from nocturne.records import ModelRef
 from nocturne.trial import Answer, Asked
 
@@ -181,7 +181,7 @@ def test_an_encoding_spec_names_one_output_of_two_that_come(
         Two(), both, sample(100), name="two", registered_model_name="two", alias="champion"
     )
     assert info is not None
-    ref = scored(loaded, DAY).model
+    ref = scored(loaded, DAY).plan.model
     asked = Asked(ref, ENCODING, spec=True, firm=False, told={}, device="cpu", seconds=60.0)
     from nocturne.trial.__main__ import _answer
 
@@ -268,7 +268,9 @@ def test_a_worker_tries_what_this_machine_cant(
     """Without a trial there, its integers would be what is declared, and every row lost."""
     loaded = stranger(_helped, np.array([0, 1]), spark=CLUSTER)
     run = scored(loaded, DAY)
-    assert [(o["name"], o["type"]) for o in run.encoding["outputs"]] == [("prediction", "string")]
+    assert [(o["name"], o["type"]) for o in run.plan.encoding["outputs"]] == [
+        ("prediction", "string")
+    ]
     assert "can't be tried on this machine" in (said := capsys.readouterr().err)
     assert said.count("So a Spark worker tries it") == 1
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
@@ -294,7 +296,7 @@ def test_on_a_local_master_what_is_declared_counts(
     loaded = stranger(_lost, np.array([0, 1]))
     run = prepare(loaded, config.partition(loaded.pipeline.input.partition, DAY)).run
     assert run is not None
-    assert run.encoding["outputs"][0]["type"] == "int64"
+    assert run.plan.encoding["outputs"][0]["type"] == "int64"
     assert "No module named 'nocturne_of_nobody'" in (said := capsys.readouterr().err)
     assert "What it declares of its outputs counts" in said
 

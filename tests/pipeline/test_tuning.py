@@ -15,8 +15,8 @@ from nocturne import config
 from nocturne.config import Loaded, partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.tuning import remember
-from nocturne.records import Run
-from nocturne.store.rundir import result_path
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.run import Run
 from nocturne.worker.split import run_split
 
 
@@ -36,47 +36,47 @@ def test_the_search_is_made_once_and_kept_for_every_night(project, tmp_path: Pat
     [kept] = _kept(tmp_path)
     found = json.loads(kept.read_bytes())
     assert found["found"] is True
-    assert (first.pinned.kernel, first.pinned.micro_batch) == (
+    assert (first.plan.pinned.kernel, first.plan.pinned.micro_batch) == (
         found["kernel"],
         found["micro_batch"],
     )
     assert f"{found['kernel']}/{found['micro_batch']}" in found["seconds_per_million"]
-    assert first.pinned.batch_rows % first.pinned.micro_batch == 0
+    assert first.plan.pinned.batch_rows % first.plan.pinned.micro_batch == 0
     other = {"kernel": "graph", "micro_batch": 4096}
     kept.write_text(json.dumps(found | other))
-    assert _prepared(loaded, "2024-01-02").pinned.micro_batch == 4096
+    assert _prepared(loaded, "2024-01-02").plan.pinned.micro_batch == 4096
 
 
 def test_another_size_is_another_run_key(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     loaded = project()
     keys = {
-        _prepared(config.load("p", overrides={"scoring.micro_batch": size})).run_key
+        _prepared(config.load("p", overrides={"scoring.micro_batch": size})).plan.run_key
         for size in (256, 512)
     }
-    assert len(keys | {_prepared(loaded).run_key}) == 3
+    assert len(keys | {_prepared(loaded).plan.run_key}) == 3
     precise = config.load("p", overrides={"scoring.precision": "bfloat16"})
-    assert _prepared(precise).pinned.precision == "bfloat16"
+    assert _prepared(precise).plan.pinned.precision == "bfloat16"
 
 
 def test_repeated_and_resumed_runs_are_bit_equal(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Scored whole, then half of it again from nothing, as after a kill: the same bytes."""
     run = _prepared(project())
-    whole = [run_split(run, split).sha256 for split in run.splits]
+    whole = [run_split(run, split).sha256 for split in run.plan.splits]
     assert len(whole) > 1
-    for split in run.splits[::2]:
-        result_path(run, split).unlink()
-    assert [run_split(run, split).sha256 for split in run.splits] == whole
-    shutil.rmtree(Path(run.run_dir) / "results")
-    assert [run_split(run, split).sha256 for split in reversed(run.splits)] == whole[::-1]
+    for split in run.plan.splits[::2]:
+        run.result_file(split).unlink()
+    assert [run_split(run, split).sha256 for split in run.plan.splits] == whole
+    shutil.rmtree(run.path / "results")
+    assert [run_split(run, split).sha256 for split in reversed(run.plan.splits)] == whole[::-1]
 
 
 def test_across_sizes_kernels_and_threads_scores_agree(project) -> None:  # type: ignore[no-untyped-def]
     base = _prepared(project())
 
     def scores(number: int, **pinned: object) -> np.ndarray:
-        folder = Path(base.run_dir).with_name(f"variant-{number}")
-        run = replace(base, run_dir=str(folder), pinned=replace(base.pinned, **pinned))  # type: ignore[arg-type]
-        files = [folder / "attempts" / run_split(run, split).file for split in run.splits]
+        plan = replace(base.plan, pinned=replace(base.plan.pinned, **pinned))  # type: ignore[arg-type]
+        run = Run(base.path.with_name(f"variant-{number}"), base.state, plan)
+        files = [run.attempt(run_split(run, split).file) for split in plan.splits]
         return np.concatenate([pq.read_table(f)["score"].to_numpy() for f in files])
 
     expected = scores(0, kernel="graph", micro_batch=1024)
@@ -90,7 +90,7 @@ def test_across_sizes_kernels_and_threads_scores_agree(project) -> None:  # type
 def test_the_error_of_bfloat16_is_measured_on_the_first_batch(project) -> None:  # type: ignore[no-untyped-def]
     project()
     run = _prepared(config.load("p", overrides={"scoring.precision": "bfloat16"}))
-    first, second = (run_split(run, split) for split in run.splits[:2])
+    first, second = (run_split(run, split) for split in run.plan.splits[:2])
     assert 0 < first.precision_error["score"] < 0.05
     assert second.precision_error == {}
 
@@ -100,12 +100,12 @@ def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: i
 ) -> None:
     loaded = project()
     run = _prepared(loaded)
-    results = [run_split(run, split) for split in run.splits]
-    remember(run, results)
+    results = [run_split(run, split) for split in run.plan.splits]
+    remember(run, loaded.pipeline.scoring, results)
     before = _kept(tmp_path)[0].read_bytes()
-    assert json.loads(before)["micro_batch"] == run.pinned.micro_batch
-    remember(run, [replace(results[0], micro_batch=128), *results[1:]])
-    assert _prepared(loaded, "2024-01-03").pinned.micro_batch == 128
+    assert json.loads(before)["micro_batch"] == run.plan.pinned.micro_batch
+    remember(run, loaded.pipeline.scoring, [replace(results[0], micro_batch=128), *results[1:]])
+    assert _prepared(loaded, "2024-01-03").plan.pinned.micro_batch == 128
 
 
 def test_wide_rows_make_small_batches() -> None:
@@ -118,7 +118,7 @@ def test_wide_rows_make_small_batches() -> None:
         (TensorSpec("ids", "int64", "list", (Feature("ids", length=4096),)),), (OutputSpec("p"),)
     )
     ref = ModelRef("m", 1, "version 1", "torch", "0" * 64, "/nowhere")
-    pinned = pin(Scoring(micro_batch=64), ref, spec, Path("/nowhere"), Night([]))
+    pinned = pin(Scoring(micro_batch=64), ref, spec, PipelineState(Path("/nowhere")), Night([]))
     assert pinned.batch_rows == 1024
     assert pinned.batch_rows * spec.row_bytes == 32 << 20
 
@@ -131,8 +131,8 @@ def test_a_device_that_is_not_here_gets_an_unmeasured_start(project, device: str
         pytest.skip("there is a GPU here")
     project()
     run = _prepared(config.load("p", overrides={"scoring.device": device}))
-    assert run.pinned.device == device
-    assert run.pinned.micro_batch >= 1024
+    assert run.plan.pinned.device == device
+    assert run.plan.pinned.micro_batch >= 1024
 
 
 def test_threads_are_the_cores_of_a_task(project) -> None:  # type: ignore[no-untyped-def]
@@ -148,10 +148,10 @@ def test_what_is_said_by_hand_is_not_measured(project, tmp_path: Path) -> None: 
     project()
     both = {"scoring.kernel": "onednn", "scoring.micro_batch": 512}
     run = _prepared(config.load("p", overrides=both))
-    assert (run.pinned.kernel, run.pinned.micro_batch) == ("onednn", 512)
+    assert (run.plan.pinned.kernel, run.plan.pinned.micro_batch) == ("onednn", 512)
     assert _kept(tmp_path) == []
     one = _prepared(config.load("p", overrides={"scoring.kernel": "onednn"}))
-    assert one.pinned.kernel == "onednn"
+    assert one.plan.pinned.kernel == "onednn"
     [kept] = _kept(tmp_path)
     assert {
         name.split("/")[0] for name in json.loads(kept.read_bytes())["seconds_per_million"]

@@ -23,7 +23,7 @@ from nocturne.errors import ModelError, RegistryUnavailable
 from nocturne.model.tracking import connect, uris
 from nocturne.pipeline.model import resolver, version_now
 from nocturne.spark import score_udf
-from pipeline.conftest import DAYS, night_of
+from pipeline.conftest import DAYS, judgement_of, night_of
 
 Project = Callable[..., config.Loaded]
 
@@ -47,7 +47,9 @@ def test_a_night_takes_its_model_from_one_and_is_logged_in_the_other(apart: conf
     manifest = night_of(apart, DAYS[0])
     tracking, registry = _stores(apart.home)
     assert (manifest.model.name, version_now(apart)) == ("apart", 1)
-    assert MlflowClient(tracking, tracking).get_run(str(manifest.mlflow_run_id))
+    assert MlflowClient(tracking, tracking).get_run(
+        str(judgement_of(apart, manifest).mlflow_run_id)
+    )
     names = [m.name for m in MlflowClient(tracking, tracking).search_registered_models()]
     assert names == ["small"]
     assert [m.name for m in MlflowClient(registry, registry).search_registered_models()] == [

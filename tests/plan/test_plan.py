@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import pytest
 from conftest import ENCODING, MakeRun, sample
 from nocturne import plan
 from nocturne.errors import InputError, NotReady, PartitionMissing, StateError
+from nocturne.records import Piece
+from nocturne.source.fingerprints import fingerprints
+from nocturne.source.parquet_files import cut
+from nocturne.source.ready import check_ready
+from nocturne.source.schemas import check_schema
 from nocturne.source.walk import data_files
 
 READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0, "known": iter(())}
@@ -30,19 +36,21 @@ def test_equal_contents_elsewhere_have_equal_keys(make_run: MakeRun, tmp_path: P
     run = make_run()
     other = tmp_path / "other"
     other.mkdir()
-    source = Path(run.input_dir) / "part-0.parquet"
+    source = Path(run.plan.input_dir) / "part-0.parquet"
     (other / "part-0.parquet").write_bytes(source.read_bytes())
-    files = plan.fingerprints(other, tmp_path / "cache.json")
-    pieces = plan.cut(other, files, max_rows=1000, max_bytes=1 << 30)
-    splits = plan.split_keys(pieces, run.model, ENCODING, run.pinned, run.keys, run.passthrough)
-    assert plan.run_key(splits) == run.run_key
+    files = fingerprints(other, tmp_path / "cache.json")
+    pieces = cut(other, files, max_rows=1000, max_bytes=1 << 30)
+    splits = plan.split_keys(
+        pieces, run.plan.model, ENCODING, run.plan.pinned, run.plan.keys, run.plan.passthrough
+    )
+    assert plan.run_key(splits) == run.plan.run_key
 
 
 def test_a_late_file_changes_no_other_split(make_run: MakeRun) -> None:
     before = make_run({"a.parquet": sample(300)})
     after = make_run({"b.parquet": sample(10, 1)})
-    assert after.run_key != before.run_key
-    assert after.splits[0].key == before.splits[0].key
+    assert after.plan.run_key != before.plan.run_key
+    assert after.plan.splits[0].key == before.plan.splits[0].key
 
 
 def test_a_correction_that_leaves_size_and_footer_alone_changes_the_key(
@@ -59,7 +67,7 @@ def test_a_correction_that_leaves_size_and_footer_alone_changes_the_key(
     y[50] += 1
     pq.write_table(table.set_column(2, "y", pa.array(y)), path, **plain)
     assert path.stat().st_size == size
-    assert make_run({}).run_key != before.run_key
+    assert make_run({}).plan.run_key != before.plan.run_key
 
 
 @pytest.mark.parametrize("change", ["model", "keys"])
@@ -67,23 +75,25 @@ def test_model_and_columns_change_the_key(make_run: MakeRun, change: str) -> Non
     from dataclasses import replace
 
     run = make_run()
-    other = {"model": replace(run.model, version=4), "keys": ("id", "y")}[change]
-    assert make_run(**{change: other}).run_key != run.run_key
+    other = {"model": replace(run.plan.model, version=4), "keys": ("id", "y")}[change]
+    assert make_run(**{change: other}).plan.run_key != run.plan.run_key
 
 
 def test_untouched_files_are_not_hashed_again(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     folder = _folder(tmp_path, a=sample(10))
-    first = plan.fingerprints(folder, tmp_path / "cache.json")
-    monkeypatch.setattr(plan, "file_blake3", lambda _: pytest.fail("hashed again"))
-    assert plan.fingerprints(folder, tmp_path / "cache.json") == first
+    first = fingerprints(folder, tmp_path / "cache.json")
+    monkeypatch.setattr(
+        sys.modules[fingerprints.__module__], "file_blake3", lambda _: pytest.fail("hashed again")
+    )
+    assert fingerprints(folder, tmp_path / "cache.json") == first
 
 
 @pytest.mark.parametrize("content", ["", "{", "[{}]"])
 def test_a_damaged_cache_of_fingerprints_is_made_again(tmp_path: Path, content: str) -> None:
     folder, cache = _folder(tmp_path, a=sample(10)), tmp_path / "cache.json"
-    first = plan.fingerprints(folder, cache)
+    first = fingerprints(folder, cache)
     cache.write_text(content)
-    assert plan.fingerprints(folder, cache) == first
+    assert fingerprints(folder, cache) == first
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
@@ -94,24 +104,26 @@ def test_a_cache_of_fingerprints_that_is_no_file(
     make(cache)
     if cache.is_dir():
         with pytest.raises(StateError, match=r"cache\.json is a folder, expected a file; remove"):
-            plan.fingerprints(folder, cache)
+            fingerprints(folder, cache)
         cache.rmdir()
-    assert plan.fingerprints(folder, cache) == plan.fingerprints(folder, cache)
+    assert fingerprints(folder, cache) == fingerprints(folder, cache)
 
 
 def test_a_key_that_the_first_file_lacks_is_said_for_that_file(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5).drop_columns(["id"]), b=sample(5))
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
+    files = fingerprints(folder, tmp_path / "cache.json")
     with pytest.raises(InputError, match=r"a\.parquet: column 'id' is missing"):
-        plan.check_schema(folder, files, ENCODING, ["id"])
+        check_schema(folder, files, ENCODING, ["id"])
 
 
 def test_keys_and_passthrough_are_not_the_same_thing(make_run: MakeRun) -> None:
     run = make_run()
-    pieces = [(run.files[0], (0,), 0, 1000)]
+    pieces = [Piece(run.plan.files[0], (0,), 0, 1000)]
 
     def key(keys: tuple[str, ...], passthrough: tuple[str, ...]) -> str:
-        found = plan.split_keys(pieces, run.model, ENCODING, run.pinned, keys, passthrough)
+        found = plan.split_keys(
+            pieces, run.plan.model, ENCODING, run.plan.pinned, keys, passthrough
+        )
         return found[0].key
 
     assert key(("id",), ("word",)) != key(("id", "word"), ())
@@ -119,9 +131,9 @@ def test_keys_and_passthrough_are_not_the_same_thing(make_run: MakeRun) -> None:
 
 def test_splits_are_whole_row_groups_of_one_file(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(250), b=sample(90))
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
-    cut = plan.cut(folder, files, max_rows=200, max_bytes=1 << 30)
-    assert [(f.path, groups, first, rows) for f, groups, first, rows in cut] == [
+    files = fingerprints(folder, tmp_path / "cache.json")
+    pieces = cut(folder, files, max_rows=200, max_bytes=1 << 30)
+    assert [(p.file.path, p.row_groups, p.first_row, p.rows) for p in pieces] == [
         ("a.parquet", (0, 1), 0, 200),
         ("a.parquet", (2,), 200, 50),
         ("b.parquet", (0,), 0, 90),
@@ -130,8 +142,8 @@ def test_splits_are_whole_row_groups_of_one_file(tmp_path: Path) -> None:
 
 def test_a_row_group_larger_than_a_split_is_a_split(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(250))
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
-    assert [c[3] for c in plan.cut(folder, files, max_rows=1, max_bytes=1)] == [100, 100, 50]
+    files = fingerprints(folder, tmp_path / "cache.json")
+    assert [piece.rows for piece in cut(folder, files, max_rows=1, max_bytes=1)] == [100, 100, 50]
 
 
 def test_markers_and_hidden_files_are_no_data(tmp_path: Path) -> None:
@@ -145,36 +157,36 @@ def test_markers_and_hidden_files_are_no_data(tmp_path: Path) -> None:
 def test_a_missing_partition_says_what_there_is(tmp_path: Path) -> None:
     known = iter(["ds=2024-01-01", "ds=2024-02-01"])
     with pytest.raises(PartitionMissing, match="the table has ds=2024-01-01 to ds=2024-02-01"):
-        plan.check_ready(tmp_path / "ds=2025-01-01", **{**READY, "known": known})
+        check_ready(tmp_path / "ds=2025-01-01", **{**READY, "known": known})
 
 
 def test_a_partition_without_its_marker_is_not_ready(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5))
     with pytest.raises(NotReady, match="no _SUCCESS file yet"):
-        plan.check_ready(folder, **{**READY, "success_file": True})
+        check_ready(folder, **{**READY, "success_file": True})
     (folder / "_SUCCESS").touch()
-    plan.check_ready(folder, **{**READY, "success_file": True})
+    check_ready(folder, **{**READY, "success_file": True})
 
 
 def test_a_folder_without_data_is_not_ready(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="holds no Parquet file yet"):
-        plan.check_ready(_folder(tmp_path), **READY)
+        check_ready(_folder(tmp_path), **READY)
 
 
 def test_too_few_rows_are_not_ready(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5))
     with pytest.raises(NotReady, match="holds 5 rows, input.ready.min_rows is 6"):
-        plan.check_ready(folder, **{**READY, "min_rows": 6})
-    plan.check_ready(folder, **{**READY, "min_rows": 5})
+        check_ready(folder, **{**READY, "min_rows": 6})
+    check_ready(folder, **{**READY, "min_rows": 5})
 
 
 def test_a_young_partition_is_not_ready(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5))
     with pytest.raises(NotReady, match=r"written 0 minutes ago.*run this again in 30 minutes"):
-        plan.check_ready(folder, **{**READY, "min_age_minutes": 30})
+        check_ready(folder, **{**READY, "min_age_minutes": 30})
     old = (folder / "a.parquet").stat().st_mtime - 31 * 60
     os.utime(folder / "a.parquet", (old, old))
-    plan.check_ready(folder, **{**READY, "min_age_minutes": 30})
+    check_ready(folder, **{**READY, "min_age_minutes": 30})
 
 
 @pytest.mark.parametrize(
@@ -184,7 +196,7 @@ def test_a_young_partition_is_not_ready(tmp_path: Path) -> None:
 def test_an_empty_partition_is_refused(tmp_path: Path, tables, message: str) -> None:  # type: ignore[no-untyped-def]
     folder = _folder(tmp_path, **tables)
     with pytest.raises(InputError, match=f"is empty: it has {message}"):
-        plan.fingerprints(folder, tmp_path / "cache.json")
+        fingerprints(folder, tmp_path / "cache.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"hello, I am a CSV file"])
@@ -192,15 +204,15 @@ def test_files_that_are_no_parquet_are_named(tmp_path: Path, content: bytes) -> 
     folder = _folder(tmp_path, a=sample(5))
     (folder / "bad.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.parquet .* is not a readable Parquet file"):
-        plan.fingerprints(folder, tmp_path / "cache.json")
+        fingerprints(folder, tmp_path / "cache.json")
 
 
 def test_every_problem_of_the_schema_is_said_at_once(tmp_path: Path) -> None:
     wrong = sample(5).drop_columns(["y"]).set_column(1, "x", pa.array(["1"] * 5))
     folder = _folder(tmp_path, a=sample(5), b=wrong)
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
+    files = fingerprints(folder, tmp_path / "cache.json")
     with pytest.raises(InputError) as caught:
-        plan.check_schema(folder, files, ENCODING, ["id", "nope"])
+        check_schema(folder, files, ENCODING, ["id", "nope"])
     said = str(caught.value)
     assert "a.parquet: column 'nope' is missing (output.keys or output.passthrough)" in said
     assert "b.parquet: column 'x' is string, the model wants a number (float32)" in said
@@ -211,13 +223,13 @@ def test_every_problem_of_the_schema_is_said_at_once(tmp_path: Path) -> None:
 def test_a_key_whose_type_differs_between_files_is_refused(tmp_path: Path) -> None:
     other = sample(5).set_column(0, "id", pa.array(list("abcde")))
     folder = _folder(tmp_path, a=sample(5), b=other)
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
+    files = fingerprints(folder, tmp_path / "cache.json")
     with pytest.raises(InputError, match=r"'id' is string, in a\.parquet it is int64"):
-        plan.check_schema(folder, files, ENCODING, ["id"])
+        check_schema(folder, files, ENCODING, ["id"])
 
 
 def test_a_passthrough_column_named_as_an_output_is_refused(tmp_path: Path) -> None:
     folder = _folder(tmp_path, a=sample(5).append_column("score", pa.array([1.0] * 5)))
-    files = plan.fingerprints(folder, tmp_path / "cache.json")
+    files = fingerprints(folder, tmp_path / "cache.json")
     with pytest.raises(InputError, match="'score' would be written twice"):
-        plan.check_schema(folder, files, ENCODING, ["id", "score"])
+        check_schema(folder, files, ENCODING, ["id", "score"])

@@ -18,6 +18,7 @@ from nocturne.records import (
     Baseline,
     DriftResult,
     Expectation,
+    Finding,
     InputFile,
     Judgement,
     Manifest,
@@ -25,9 +26,12 @@ from nocturne.records import (
     Partition,
     Pinned,
     Profile,
+    PublishedNight,
     QualityResult,
-    Run,
+    RunPlan,
     Split,
+    StoredFile,
+    Verdict,
 )
 from nocturne.report import score_summary
 
@@ -56,10 +60,11 @@ AIRPORTS = [f"{a}{b}{c}" for a in "ABDLMS" for b in "AOT" for c in "LNSX"]
 class Night:
     """What the report is made from."""
 
-    run: Run
+    plan: RunPlan
     judgement: Judgement
+    profile: Profile
     baseline: Baseline
-    history: tuple[Manifest, ...]
+    history: tuple[PublishedNight, ...]
 
 
 @cache
@@ -94,19 +99,14 @@ def flights(day: int, rows: int = 900, new_carrier: str = "") -> Profile:
     return profiler.result()
 
 
-def a_run(day: dt.date) -> Run:
+def a_plan(day: dt.date) -> RunPlan:
     key = day.isoformat()
-    root = "/data/scores"
-    return Run(
-        format=1,
+    return RunPlan(
         pipeline="flight_delay",
         partition=Partition(key, (("ds", key),)),
         run_key="5b1e" * 16,
         content_key="5b1e" * 16,
-        run_dir=f"{root}/_nocturne/flight_delay/ds={key}/runs/5b1e",
         input_dir=f"/data/flights/ds={key}",
-        output_dir=f"{root}/flight_delay/ds={key}",
-        state_dir=f"{root}/_nocturne/flight_delay/ds={key}",
         model=ModelRef(
             "flight_delay", 3, "alias champion", "torch", "9c0f" * 16, "/cache/9c0f", "a1", "m1"
         ),
@@ -119,7 +119,6 @@ def a_run(day: dt.date) -> Run:
         profile_centers=CENTERS,
         based_on=None,
         config_digest="cd",
-        config={},
         created=f"{key}T02:00:05+00:00",
     )
 
@@ -127,10 +126,15 @@ def a_run(day: dt.date) -> Run:
 def a_judgement(profile: Profile, drift: DriftResult) -> Judgement:
     suite = "flight_delay_input"
     return Judgement(
-        verdict="warn" if drift.alarmed else "ok",
-        reasons=tuple(
-            f"drift: {f.column} has a PSI of {f.psi:.2f}, above the {f.threshold:.2f} that its "
-            "training days account for"
+        verdict=Verdict.WARN if drift.alarmed else Verdict.OK,
+        findings=tuple(
+            Finding(
+                "drift.columns",
+                Verdict.WARN,
+                f"drift: {f.column} has a PSI of {f.psi:.2f}, above the {f.threshold:.2f} that its "
+                "training days account for",
+                tuple(alarmed.column for alarmed in drift.alarmed),
+            )
             for f in drift.alarmed
         ),
         rows_in=profile.rows,
@@ -165,46 +169,37 @@ def a_judgement(profile: Profile, drift: DriftResult) -> Judgement:
             )
         ),
         drift=drift,
-        profile=profile,
-        drift_verdict="warn" if drift.alarmed else "ok",
         seconds={"score": 1.25, "check": 0.4, "drift": 0.02},
     )
 
 
-def a_manifest(run: Run, judgement: Judgement, number: int = 1) -> Manifest:
-    return Manifest(
-        format=1,
-        id=f"{number}-{run.run_key}",
-        number=number,
-        pipeline=run.pipeline,
-        partition=run.partition,
-        run_key=run.run_key,
-        content_key=run.content_key,
+def a_published(plan: RunPlan, judgement: Judgement, profile: Profile) -> PublishedNight:
+    folder = f"runs/{plan.run_key[:16]}"
+    manifest = Manifest(
+        id=f"000001-{plan.run_key[:16]}",
+        number=1,
+        pipeline=plan.pipeline,
+        partition=plan.partition,
+        run_key=plan.run_key,
+        content_key=plan.content_key,
         replaces=None,
-        published=run.created,
-        model=run.model,
-        encoding_sha256="e",
-        pinned=run.pinned,
-        config_digest="cd",
+        published=plan.created,
+        approved_by=None,
+        model=plan.model,
         environment={},
-        input_dir=run.input_dir,
-        inputs=run.files,
+        run=StoredFile(f"{folder}/run.json"),
+        judgement=StoredFile(f"{folder}/judgement.json"),
         outputs=(),
         quarantine=(),
         rows_in=judgement.rows_in,
         rows_published=judgement.rows_out,
         rows_quarantined=judgement.quarantined,
         verdict=judgement.verdict,
-        reasons=judgement.reasons,
-        quality_verdict="ok",
-        drift_verdict=judgement.drift_verdict,
-        drift=judgement.drift.columns,
-        score_summary=score_summary(judgement.profile, ["score"]),
-        report=None,
-        mlflow_run_id=None,
-        approved_by=None,
+        findings=judgement.findings,
+        score_summary=score_summary(profile, ["score"]),
         seconds={},
     )
+    return PublishedNight(manifest, judgement)
 
 
 @cache
@@ -221,10 +216,12 @@ def make_night(*, days: int = 29, new_carrier: str = "") -> Night:
     for offset in range(days):
         profile = flights(60 + offset, rows=850 + 10 * (offset % 7))
         judged = a_judgement(profile, judge(profile, baseline, floor=0.02))
-        history.append(a_manifest(a_run(first + dt.timedelta(offset)), judged))
+        plan = a_plan(first + dt.timedelta(offset))
+        history.append(a_published(plan, judged, profile))
     profile = flights(60 + days, new_carrier=new_carrier)
     judgement = a_judgement(profile, judge(profile, baseline, floor=0.02))
-    return Night(a_run(first + dt.timedelta(days)), judgement, baseline, tuple(history))
+    plan = a_plan(first + dt.timedelta(days))
+    return Night(plan, judgement, profile, baseline, tuple(history))
 
 
 @pytest.fixture(scope="session")
@@ -252,11 +249,17 @@ def held(night: Night) -> Night:
     )
     judgement = replace(
         night.judgement,
-        verdict="hold",
-        reasons=("quality: 1 expectation failed: mean of score is 0.71", "12 rows quarantined"),
+        verdict=Verdict.HOLD,
+        findings=(
+            Finding(
+                "quality.expectations",
+                Verdict.HOLD,
+                "quality: 1 expectation failed: mean of score is 0.71",
+            ),
+            Finding("quality.quarantined", Verdict.OK, "12 rows quarantined"),
+        ),
         rows_out=888,
         quarantined=12,
         quality=QualityResult((*night.judgement.quality.expectations, failed), "/docs/index.html"),
-        quality_verdict="hold",
     )
     return replace(night, judgement=judgement)

@@ -6,22 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from nocturne.records import Partition
+from nocturne.records import Partition, PublishedNight
 from nocturne.report.days import axis, days
 
 
+def published(night: PublishedNight, **changes: Any) -> PublishedNight:
+    return replace(night, manifest=replace(night.manifest, **changes))
+
+
 def test_this_night_stands_for_its_partition_and_is_emphasised(night: Any) -> None:
-    again = replace(night.history[0], partition=night.run.partition, rows_in=1)
-    shown = days(night.run, night.judgement, [again, *night.history])
+    again = published(night.history[0], partition=night.plan.partition, rows_in=1)
+    shown = days(night.plan, night.judgement, night.profile, [again, *night.history])
     assert len(shown) == 30
-    assert [d.key for d in shown if d.is_current] == [night.run.partition.key]
+    assert [d.key for d in shown if d.is_current] == [night.plan.partition.key]
     assert shown[-1].rows_in == 900
 
 
 def test_the_newest_manifest_of_a_partition_counts(night: Any) -> None:
-    newer = replace(night.history[3], number=2, rows_in=7)
-    shown = days(night.run, night.judgement, [newer, *night.history])
-    assert [d.rows_in for d in shown if d.key == newer.partition.key] == [7]
+    newer = published(night.history[3], number=2, rows_in=7)
+    shown = days(night.plan, night.judgement, night.profile, [newer, *night.history])
+    assert [d.rows_in for d in shown if d.key == newer.key] == [7]
 
 
 def test_ninety_days_are_shown_and_this_night_is_one_of_them(
@@ -29,22 +33,22 @@ def test_ninety_days_are_shown_and_this_night_is_one_of_them(
 ) -> None:
     night = nights(days=3)
     many = [
-        replace(night.history[0], partition=Partition(f"2014-{m:02}-{d:02}"))
+        published(night.history[0], partition=Partition(f"2014-{m:02}-{d:02}"))
         for m in range(1, 13)
         for d in range(1, 29)
     ]
-    shown = days(night.run, night.judgement, [*night.history, *many])
+    shown = days(night.plan, night.judgement, night.profile, [*night.history, *many])
     assert len(shown) == 90
     assert shown[3].is_current
 
 
 def test_missing_days_keep_their_place_on_the_axis(night: Any) -> None:
-    shown = days(night.run, night.judgement, [night.history[0], night.history[-1]])
+    shown = days(night.plan, night.judgement, night.profile, [night.history[0], night.history[-1]])
     assert len(shown) == 3
     assert len(axis(shown)) == 30
 
 
 def test_hours_are_shown_as_they_are(night: Any) -> None:
-    hourly = replace(night.run, partition=Partition("2013-03-31T05"))
-    shown = days(hourly, night.judgement, [])
+    hourly = replace(night.plan, partition=Partition("2013-03-31T05"))
+    shown = days(hourly, night.judgement, night.profile, [])
     assert axis(shown) == ["2013-03-31T05"]

@@ -11,7 +11,7 @@ import pytest
 
 from nocturne.errors import RegistryUnavailable, StateError
 from nocturne.model.tracking import connect
-from nocturne.records import Judgement, Partition, Run
+from nocturne.records import Judgement, Partition, Verdict
 from nocturne.report import log_night
 from nocturne.report.night import metric_name, metrics
 
@@ -30,9 +30,14 @@ class Store:
         self.docs.mkdir()
         (self.docs / "index.html").write_text("docs")
 
-    def log(self, run: Run, judgement: Judgement) -> str:
+    def log(self, night: Any, judgement: Judgement, **plan: Any) -> str:
         return log_night(
-            run, judgement, [self.report, self.docs], tracking_uri=self.uri, experiment=EXPERIMENT
+            replace(night.plan, **plan),
+            judgement,
+            night.profile,
+            [self.report, self.docs],
+            tracking_uri=self.uri,
+            experiment=EXPERIMENT,
         )
 
     def runs(self) -> list[Any]:
@@ -57,18 +62,18 @@ def store(database: Path, tmp_path: Path) -> Store:
 def test_a_night_becomes_one_run_with_its_tags_metrics_and_artifacts(
     store: Store, night: Any
 ) -> None:
-    run_id = store.log(night.run, night.judgement)
+    run_id = store.log(night, night.judgement)
     (logged,) = store.runs()
     assert logged.info.run_id == run_id
     assert logged.info.run_name == "2013-03-31"
     assert logged.info.status == "FINISHED"
     tags = logged.data.tags
-    assert tags["nocturne.run_key"] == night.run.run_key
+    assert tags["nocturne.run_key"] == night.plan.run_key
     assert tags["nocturne.verdict"] == "warn"
     assert tags["nocturne.model_version"] == "3"
     assert tags["nocturne.pipeline"] == "flight_delay"
     values = logged.data.metrics
-    assert values == pytest.approx(metrics(night.run, night.judgement))
+    assert values == pytest.approx(metrics(night.plan, night.judgement, night.profile))
     assert values["rows_in"] == 900
     assert values["rows_per_second"] == 720
     worst = night.judgement.drift.columns[0]
@@ -79,38 +84,38 @@ def test_a_night_becomes_one_run_with_its_tags_metrics_and_artifacts(
 
 
 def test_logging_a_night_again_adds_no_run_and_no_point(store: Store, night: Any) -> None:
-    first = store.log(night.run, night.judgement)
+    first = store.log(night, night.judgement)
     ended = store.client.get_run(first).info.end_time
-    assert store.log(night.run, night.judgement) == first
+    assert store.log(night, night.judgement) == first
     assert len(store.runs()) == 1
-    for name in metrics(night.run, night.judgement):
+    for name in metrics(night.plan, night.judgement, night.profile):
         assert len(store.client.get_metric_history(first, name)) == 1
     assert store.client.get_run(first).info.end_time == ended
 
 
 def test_timings_of_a_second_judgement_do_not_make_a_new_run(store: Store, night: Any) -> None:
-    first = store.log(night.run, night.judgement)
+    first = store.log(night, night.judgement)
     slower = replace(night.judgement, seconds={"score": 2.5})
-    assert store.log(night.run, slower) == first
+    assert store.log(night, slower) == first
     assert store.client.get_run(first).data.metrics["rows_per_second"] == 720
 
 
 def test_a_run_that_was_cut_off_is_completed(store: Store, night: Any) -> None:
-    whole = store.log(night.run, night.judgement)
+    whole = store.log(night, night.judgement)
     wanted = store.client.get_run(whole).data
     store.client.delete_run(whole)
     experiment = store.client.get_experiment_by_name(EXPERIMENT).experiment_id
     cut = store.client.create_run(experiment, tags=wanted.tags).info.run_id
     store.client.log_metric(cut, "rows_in", wanted.metrics["rows_in"])
-    assert store.log(night.run, night.judgement) == cut
+    assert store.log(night, night.judgement) == cut
     completed = store.client.get_run(cut)
     assert (completed.data.metrics, completed.info.status) == (wanted.metrics, "FINISHED")
 
 
 def test_another_judgement_of_the_same_night_replaces_its_run(store: Store, night: Any) -> None:
-    first = store.log(night.run, night.judgement)
+    first = store.log(night, night.judgement)
     other = replace(night.judgement, quarantined=5, rows_out=895, verdict="hold")
-    second = store.log(night.run, other)
+    second = store.log(night, other)
     assert second != first
     (logged,) = store.runs()
     assert logged.data.metrics["rows_quarantined"] == 5
@@ -119,27 +124,27 @@ def test_another_judgement_of_the_same_night_replaces_its_run(store: Store, nigh
 
 
 def test_metrics_of_others_on_the_run_are_left_alone(store: Store, night: Any) -> None:
-    first = store.log(night.run, night.judgement)
+    first = store.log(night, night.judgement)
     store.client.log_metric(first, "labels.auc", 0.7)
-    assert store.log(night.run, night.judgement) == first
+    assert store.log(night, night.judgement) == first
     assert store.client.get_run(first).data.metrics["labels.auc"] == 0.7
 
 
 def test_two_partitions_of_equal_content_are_two_runs(store: Store, night: Any) -> None:
-    store.log(night.run, night.judgement)
-    store.log(replace(night.run, partition=Partition("2013-04-01")), night.judgement)
+    store.log(night, night.judgement)
+    store.log(night, night.judgement, partition=Partition("2013-04-01"))
     assert len(store.runs()) == 2
 
 
 def test_nights_line_up_by_day_and_by_hour(store: Store, night: Any) -> None:
     for key, step in (("2013-03-31", 15_795), ("2013-03-31T05", 379_085), ("all", 0)):
-        run_id = store.log(replace(night.run, partition=Partition(key)), night.judgement)
+        run_id = store.log(night, night.judgement, partition=Partition(key))
         (point,) = store.client.get_metric_history(run_id, "rows_in")
         assert point.step == step
 
 
 def test_a_failed_night_is_a_failed_run(store: Store, night: Any) -> None:
-    run_id = store.log(night.run, replace(night.judgement, verdict="fail"))
+    run_id = store.log(night, replace(night.judgement, verdict=Verdict.FAIL))
     assert store.client.get_run(run_id).info.status == "FAILED"
 
 
@@ -147,7 +152,7 @@ def test_more_metrics_than_mlflow_takes_at_once_are_all_logged(store: Store, nig
     worst = night.judgement.drift.columns[0]
     many = tuple(replace(worst, column=f"feature {i}") for i in range(450))
     judgement = replace(night.judgement, drift=replace(night.judgement.drift, columns=many))
-    logged = store.client.get_run(store.log(night.run, judgement)).data.metrics
+    logged = store.client.get_run(store.log(night, judgement)).data.metrics
     assert sum(name.startswith("drift.") for name in logged) == 8 * 450
 
 
@@ -158,7 +163,7 @@ def test_more_metrics_than_mlflow_takes_at_once_are_all_logged(store: Store, nig
 def test_a_feature_may_be_named_anything(store: Store, night: Any, column: str) -> None:
     worst = replace(night.judgement.drift.columns[0], column=column)
     judgement = replace(night.judgement, drift=replace(night.judgement.drift, columns=(worst,)))
-    logged = store.client.get_run(store.log(night.run, judgement)).data.metrics
+    logged = store.client.get_run(store.log(night, judgement)).data.metrics
     assert logged[metric_name("drift", column, "psi")] == pytest.approx(worst.psi)
 
 
@@ -175,8 +180,9 @@ def test_a_missing_artifact_is_refused_before_anything_is_logged(
 ) -> None:
     with pytest.raises(StateError, match=r"gone\.html does not exist.*judge.*Run that step again"):
         log_night(
-            night.run,
+            night.plan,
             night.judgement,
+            night.profile,
             [tmp_path / "gone.html"],
             tracking_uri=store.uri,
             experiment=EXPERIMENT,
@@ -187,8 +193,9 @@ def test_a_missing_artifact_is_refused_before_anything_is_logged(
 def test_two_artifacts_of_one_name_are_refused(store: Store, night: Any) -> None:
     with pytest.raises(StateError, match=r"two artifacts are named 'report\.html'"):
         log_night(
-            night.run,
+            night.plan,
             night.judgement,
+            night.profile,
             [store.report, store.report],
             tracking_uri=store.uri,
             experiment=EXPERIMENT,
@@ -200,4 +207,11 @@ def test_a_server_that_is_down_can_be_tried_again(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RegistryUnavailable, match="did not answer"):
-        log_night(night.run, night.judgement, [], tracking_uri="http://127.0.0.1:9", experiment="e")
+        log_night(
+            night.plan,
+            night.judgement,
+            night.profile,
+            [],
+            tracking_uri="http://127.0.0.1:9",
+            experiment="e",
+        )

@@ -12,15 +12,25 @@ from typing import Any
 import pytest
 import vl_convert
 
-from nocturne.records import DriftResult, Partition
+from nocturne.records import DriftResult, Finding, Partition, PublishedNight, Verdict
 from nocturne.report import html
+from report.conftest import Night
 from report.pages import BROWSER, Page, check_in_browser
 
 ATTACK = "<script>alert(1)</script>"
 
 
+def said(reason: str) -> Finding:
+    return Finding("drift.columns", Verdict.WARN, reason)
+
+
 def page(night: Any, **more: Any) -> Page:
-    return Page(html(night.run, night.judgement, night.baseline, night.history, **more))
+    return Page(text_of(night, **more))
+
+
+def text_of(night: Any, *, location: str = "/data/scores", **more: Any) -> str:
+    told = night.plan, night.judgement, night.profile, night.baseline, night.history
+    return html(*told, location=Path(location), **more)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,7 @@ def test_the_verdict_comes_first_with_its_reasons(night: Any, ordinary: Page) ->
 
 
 def test_an_ok_night_without_reasons_says_what_was_found(night: Any) -> None:
-    judgement = replace(night.judgement, verdict="ok", reasons=())
+    judgement = replace(night.judgement, verdict=Verdict.OK, findings=())
     text = page(replace(night, judgement=judgement)).text
     assert "OK: nothing stands in the way" in text
     assert "3 expectations checked, 0 failed" in text
@@ -46,7 +56,12 @@ def test_every_verdict_has_plain_words(night: Any, verdict: Any, words: str) -> 
 
 
 def test_the_summary_names_the_run(night: Any, ordinary: Page) -> None:
-    for fact in ("flight_delay", "ds=2013-03-31", "version 3 (alias champion", night.run.run_key):
+    for fact in (
+        "flight_delay",
+        "ds=2013-03-31",
+        "version 3 (alias champion",
+        night.plan.run_key,
+    ):
         assert fact in ordinary.text
     assert "900 rows in" in ordinary.text
     assert "720 rows/s" in ordinary.text
@@ -94,7 +109,7 @@ def test_every_chart_is_valid_vega_lite(ordinary: Page) -> None:
 
 def test_without_a_baseline_the_night_is_drawn_alone(night: Any) -> None:
     judgement = replace(night.judgement, drift=DriftResult(note="Drift was not measured."))
-    shown = Page(html(night.run, judgement, None, ()))
+    shown = page(replace(night, judgement=judgement, baseline=None, history=()))
     assert "Drift was not measured." in shown.text
     assert "baseline (training)" not in shown.text
     assert len(shown.charts) == 1 + 15
@@ -105,7 +120,7 @@ def test_without_earlier_days_the_report_says_so(night: Any) -> None:
 
 
 def test_the_page_loads_nothing(ordinary: Page, night: Any) -> None:
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = text_of(night)
     assert ordinary.loads == []
     assert "default-src 'none'" in text
     assert not re.search(r"@import|url\(", text[: text.index("</style>")])
@@ -121,14 +136,17 @@ def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any)
         for f in judged.drift.columns
         if f.column == name
     )
-    profile = {copy: judged.profile.columns[name] for copy, name in copies.items()}
-    judgement = replace(
-        judged, drift=DriftResult(drift), profile=replace(judged.profile, columns=profile)
-    )
+    profile = {copy: night.profile.columns[name] for copy, name in copies.items()}
+    judgement = replace(judged, drift=DriftResult(drift))
     baseline = replace(night.baseline, columns={copy: base[n] for copy, n in copies.items()})
-    past = replace(night.history[0], drift=drift)
-    history = [replace(past, partition=Partition(f"2012-{i:04}")) for i in range(120)]
-    text = html(night.run, judgement, baseline, history)
+    history = [
+        PublishedNight(
+            replace(night.history[0].manifest, partition=Partition(f"2012-{i:04}")), judgement
+        )
+        for i in range(120)
+    ]
+    counted = replace(night.profile, columns=profile)
+    text = text_of(Night(night.plan, judgement, counted, baseline, tuple(history)))
     assert 1_200_000 < len(text.encode()) < 2_000_000
     assert len(re.findall(r"window\.vegaEmbed ?=", text)) == 1
     shown = Page(text)
@@ -138,9 +156,10 @@ def test_vega_is_inlined_once_and_the_page_stays_under_two_megabytes(night: Any)
 
 def test_the_page_stays_small_whatever_the_values_are(night: Any) -> None:
     huge = "x" * 1_000_000
-    judgement = replace(night.judgement, reasons=(huge,))
-    run = replace(night.run, input_dir=huge)
-    text = html(run, judgement, night.baseline, (), quarantine_examples=[{huge: huge}] * 50)
+    judgement = replace(night.judgement, findings=(said(huge),))
+    plan = replace(night.plan, input_dir=huge)
+    big = Night(plan, judgement, night.profile, night.baseline, ())
+    text = text_of(big, quarantine_examples=[{huge: huge}] * 50)
     assert len(text) < 2_000_000
 
 
@@ -148,7 +167,7 @@ def attacked(nights: Callable[..., Any]) -> Any:
     """A night in which every text that comes from data is an attack."""
     night = nights(days=2, new_carrier=ATTACK)
     judged, base = night.judgement, night.baseline
-    columns = {ATTACK if n == "temp" else n: c for n, c in judged.profile.columns.items()}
+    columns = {ATTACK if n == "temp" else n: c for n, c in night.profile.columns.items()}
     drift = tuple(
         replace(f, column=ATTACK, psi=99.0) if f.column == "temp" else f
         for f in judged.drift.columns
@@ -164,22 +183,23 @@ def attacked(nights: Callable[..., Any]) -> Any:
     )
     judgement = replace(
         judged,
-        reasons=(ATTACK,),
+        findings=(said(ATTACK),),
         quarantined=1,
-        profile=replace(judged.profile, columns=columns),
         drift=replace(judged.drift, columns=drift, note=ATTACK),
         quality=replace(judged.quality, expectations=(expectation,), data_docs=ATTACK),
     )
     baseline = replace(
         base, columns={ATTACK if n == "temp" else n: c for n, c in base.columns.items()}
     )
-    run = replace(night.run, pipeline=ATTACK, input_dir=ATTACK, output_dir=ATTACK)
-    return replace(night, run=run, judgement=judgement, baseline=baseline)
+    plan = replace(night.plan, pipeline=ATTACK, input_dir=ATTACK)
+    counted = replace(night.profile, columns=columns)
+    return Night(plan, judgement, counted, baseline, night.history)
 
 
 def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any]) -> None:
     shown = page(
         attacked(nights),
+        location=ATTACK,
         quarantine_reasons={ATTACK: 1},
         quarantine_examples=[{ATTACK: ATTACK}],
     )
@@ -190,7 +210,7 @@ def test_what_comes_from_data_is_text_and_never_markup(nights: Callable[..., Any
 
 def test_a_script_block_can_not_be_ended_by_data(nights: Callable[..., Any]) -> None:
     night = attacked(nights)
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = text_of(night)
     assert text.lower().count("<script") == text.lower().count("</script") == 2
     assert "<!--" not in text
 
@@ -201,13 +221,11 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(
     nights: Callable[..., Any], tmp_path: Path, scheme: str
 ) -> None:
     night = attacked(nights)
-    text = html(night.run, night.judgement, night.baseline, night.history)
+    text = text_of(night)
     check_in_browser(text, tmp_path, scheme)
 
 
 def test_data_docs_are_linked_from_the_report_beside_them(night: Any) -> None:
-    quality = replace(
-        night.judgement.quality, data_docs=f"{night.run.run_dir}/data_docs/index.html"
-    )
+    quality = replace(night.judgement.quality, data_docs="data_docs/index.html")
     shown = page(replace(night, judgement=replace(night.judgement, quality=quality)))
     assert "a href=data_docs/index.html" in shown.loads

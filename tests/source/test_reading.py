@@ -33,20 +33,25 @@ from nocturne.engine import cast_rows, encode
 from nocturne.errors import InputError
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.pipeline.tuning import Night, pin
-from nocturne.records import Run
+from nocturne.records import Piece
+from nocturne.source.fingerprints import fingerprints
+from nocturne.source.parquet_files import cut
 from nocturne.source.reading import open_parquet, read_batches, read_schema
+from nocturne.source.schemas import check_schema, given_types
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.run import Run
 from nocturne.worker.split import run_split
 
 ROOT = Path(__file__).parents[2]
 
 
 def _path(run: Run, file: str | None) -> Path:
-    return Path(run.run_dir) / "attempts" / str(file)
+    return run.path / "attempts" / str(file)
 
 
 def _scores(run: Run) -> pa.Table:
     return pa.concat_tables(
-        pq.read_table(_path(run, run_split(run, split).file)) for split in run.splits
+        pq.read_table(_path(run, run_split(run, split).file)) for split in run.plan.splits
     )
 
 
@@ -79,11 +84,11 @@ def test_int96_times_of_every_year_are_published_as_they_are(make_run: MakeRun) 
     times = [dt.datetime(9999, 12, 31), dt.datetime(1, 1, 1), dt.datetime(2024, 1, 1, 1, 1, 1, 7)]
     table = _with(pa.array(times, pa.timestamp("us")))
     run = make_run({"p.parquet": table})
-    source = Path(run.input_dir) / "p.parquet"
+    source = Path(run.plan.input_dir) / "p.parquet"
     pq.write_table(table, source, use_deprecated_int96_timestamps=True)
     assert pq.read_metadata(source).schema.column(4).physical_type == "INT96"
-    run = replace(make_run({}), passthrough=("c",))
-    [published] = (_path(run, run_split(run, split).file) for split in run.splits)
+    run = make_run({}).changed(passthrough=("c",))
+    [published] = (_path(run, run_split(run, split).file) for split in run.plan.splits)
     query = "SELECT c::varchar FROM read_parquet(?)"
     found = duckdb.execute(query, [str(published)]).fetchall()
     assert found == duckdb.execute(query, [str(source)]).fetchall()
@@ -98,7 +103,7 @@ def test_a_float16_feature_scores_as_the_same_numbers_in_float32(make_run: MakeR
     found = []
     for partition, column in (("2024-01-01", x), ("2024-01-02", x.cast(pa.float32()))):
         run = make_run({"p.parquet": table.set_column(1, "x", column)}, partition=partition)
-        run = replace(run, encoding=asdict(replace(ENCODING, inputs=(wide, ENCODING.inputs[1]))))
+        run = run.changed(encoding=asdict(replace(ENCODING, inputs=(wide, ENCODING.inputs[1]))))
         found.append(_scores(run))
     assert found[0].num_rows == 500
     assert found[0]["score"].equals(found[1]["score"])
@@ -149,7 +154,7 @@ def test_times_in_utc_and_without_a_zone_are_taken_as_they_are(tmp_path: Path) -
 
 def test_passthrough_keeps_zone_and_instant_whatever_the_model_sees(make_run: MakeRun) -> None:
     run = make_run({"p.parquet": _with(BERLIN)})
-    run = replace(run, passthrough=("c",))
+    run = run.changed(passthrough=("c",))
     assert _scores(run)["c"].combine_chunks().equals(BERLIN)
 
 
@@ -236,14 +241,17 @@ def test_a_cast_of_a_column_that_no_feature_reads_is_refused() -> None:
 
 def test_a_cast_is_part_of_the_splits_keys(make_run: MakeRun) -> None:
     run = make_run({"p.parquet": sample(10)})
-    pieces = [(run.files[0], (0,), 0, 10)]
+    pieces = [Piece(run.plan.files[0], (0,), 0, 10)]
 
     def key(told: dict[str, str]) -> str:
-        return plan.split_keys(pieces, run.model, ENCODING, run.pinned, ("id",), (), "", told)[
-            0
-        ].key
+        return plan.split_keys(
+            pieces, run.plan.model, ENCODING, run.plan.pinned, ("id",), (), "", told
+        )[0].key
 
-    assert key({}) == plan.split_keys(pieces, run.model, ENCODING, run.pinned, ("id",), ())[0].key
+    assert (
+        key({})
+        == plan.split_keys(pieces, run.plan.model, ENCODING, run.plan.pinned, ("id",), ())[0].key
+    )
     assert len({key({}), key({"at": "local"}), key({"at": "utc"})}) == 3
 
 
@@ -295,7 +303,7 @@ def test_views_beside_times_of_every_year_are_read() -> None:
 
 
 def _checked(run: Run, columns: Sequence[str], **how: Any) -> tuple[pa.Schema, pa.Schema]:
-    return plan.check_schema(Path(run.input_dir), run.files, ENCODING, columns, **how)
+    return check_schema(Path(run.plan.input_dir), run.plan.files, ENCODING, columns, **how)
 
 
 def test_a_column_of_nulls_has_the_type_of_the_other_files_or_of_the_model(
@@ -316,7 +324,7 @@ def test_a_column_of_nulls_has_the_type_of_the_other_files_or_of_the_model(
         pa.null(),
     ]
     assert types.names == ["x", "word", "c"]
-    run = replace(run, passthrough=("word", "c", "d"), types=packed(types))
+    run = run.changed(passthrough=("word", "c", "d"), types=packed(types))
     scores = _scores(run)  # equal schemas, or they would not go together
     assert scores.num_rows == 40
     assert scores["c"].to_pylist() == [None] * 20 + [Decimal("1.5")] * 20
@@ -334,11 +342,11 @@ def test_a_late_file_changes_only_the_keys_of_files_that_get_a_type_from_it(
     def keys(**tables: pa.Table) -> dict[str, str]:
         run = make_run(tables)
         _, types = _checked(run, ["id", "c"])
-        folder = Path(run.input_dir)
-        given = plan.given_types(folder, run.files, types, {"id", "x", "y", "word", "c"})
-        pieces = plan.cut(folder, run.files, max_rows=1000, max_bytes=1 << 30)
+        folder = Path(run.plan.input_dir)
+        given = given_types(folder, run.plan.files, types, {"id", "x", "y", "word", "c"})
+        pieces = cut(folder, run.plan.files, max_rows=1000, max_bytes=1 << 30)
         splits = plan.split_keys(
-            pieces, run.model, ENCODING, run.pinned, ("id",), ("c",), types=given
+            pieces, run.plan.model, ENCODING, run.plan.pinned, ("id",), ("c",), types=given
         )
         return {split.file: split.key for split in splits}
 
@@ -361,19 +369,19 @@ def test_times_in_int96_and_in_nanoseconds_go_together_in_microseconds(
     table = sample(20).append_column("c", times)
     older, other = ("a.parquet", "b.parquet") if first else ("b.parquet", "a.parquet")
     run = make_run({"a.parquet": table, "b.parquet": table})
-    source = Path(run.input_dir) / older
+    source = Path(run.plan.input_dir) / older
     pq.write_table(table, source, use_deprecated_int96_timestamps=True)
     run = make_run({})
     schema, types = _checked(run, ["id", "c"])
     assert schema.field("c").type == pa.timestamp("us")
     assert types == pa.schema([("c", pa.timestamp("us"))])
-    assert list(plan.given_types(source.parent, run.files, types, {"c"})) == [other]
-    run = replace(run, passthrough=("c",), types=packed(types))
+    assert list(given_types(source.parent, run.plan.files, types, {"c"})) == [other]
+    run = run.changed(passthrough=("c",), types=packed(types))
     assert _scores(run)["c"].to_pylist() == times.cast(pa.timestamp("us")).to_pylist() * 2
 
     fine = table.set_column(4, "c", pa.array([1_700_000_000_000_000_001] * 20).cast(times.type))
     run = make_run({other: fine}, partition="2024-01-01")
-    run = replace(run, passthrough=("c",), types=packed(types))
+    run = run.changed(passthrough=("c",), types=packed(types))
     with pytest.raises(InputError, match=rf"{other} has times in nanoseconds \(c\) that are finer"):
         _scores(run)
 
@@ -400,9 +408,9 @@ def test_a_column_that_is_there_twice_and_an_expectation_reads_is_said(make_run:
     once = _with(pa.array([1.0] * 10), "z")
     twice = pa.Table.from_arrays([*once.columns, once["z"]], names=[*once.column_names, "z"])
     run = make_run({"a.parquet": once, "b.parquet": twice})
-    for files in (run.files, run.files[::-1]):
+    for files in (run.plan.files, run.plan.files[::-1]):
         with pytest.raises(InputError, match="b.parquet: column 'z' is there 2 times"):
-            plan.check_schema(Path(run.input_dir), files, ENCODING, ["id"], ["z"])
+            check_schema(Path(run.plan.input_dir), files, ENCODING, ["id"], ["z"])
 
 
 def test_a_column_that_is_there_twice_and_nobody_reads_is_let_be(make_run: MakeRun) -> None:
@@ -491,7 +499,7 @@ def test_encrypted_files_are_refused_by_name_wherever_one_is_opened(
     path = folder / "p.parquet"
     _encrypted(sample(100), path, plain_footer=plain_footer)
     with pytest.raises(InputError, match=said):
-        plan.fingerprints(folder, tmp_path / "cache.json")
+        fingerprints(folder, tmp_path / "cache.json")
     with pytest.raises(InputError, match=said):
         take(inspect(folder))
     for opened in (open_parquet, read_schema):
@@ -515,12 +523,12 @@ def _wrong_page(path: Path, table: pa.Table) -> None:
 
 def test_a_page_that_is_not_what_its_checksum_says_is_refused(make_run: MakeRun) -> None:
     run = make_run({"p.parquet": sample(100)})
-    _wrong_page(Path(run.input_dir) / "p.parquet", sample(100))
+    _wrong_page(Path(run.plan.input_dir) / "p.parquet", sample(100))
     run = make_run({})
     with pytest.raises(InputError, match=r"p.parquet: row groups 0 to 0 can't be decoded: .*CRC"):
-        run_split(run, run.splits[0])
-    off = replace(run, config={**run.config, "input": {"checksums": False}})
-    assert run_split(off, off.splits[0]).rows_out == 100
+        run_split(run, run.plan.splits[0])
+    off = run.changed(checksums=False)
+    assert run_split(off, off.plan.splits[0]).rows_out == 100
 
 
 @pytest.mark.parametrize("within", [False, True])
@@ -546,20 +554,32 @@ def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = make_run({"p.parquet": sample(100)})
-    path = Path(run.input_dir) / "p.parquet"
+    path = Path(run.plan.input_dir) / "p.parquet"
     _wrong_page(path, sample(100))
     with pytest.raises(InputError, match=r"p.parquet: row groups 0 to 0 can't be decoded"):
-        pin(Scoring(device="cpu"), run.model, ENCODING, tmp_path / "state", Night([path]))
+        pin(
+            Scoring(device="cpu"),
+            run.plan.model,
+            ENCODING,
+            PipelineState(tmp_path / "state"),
+            Night([path]),
+        )
 
 
 def test_checksums_that_do_not_count_do_not_stop_the_search_either(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = make_run({"p.parquet": sample(100)})
-    path = Path(run.input_dir) / "p.parquet"
+    path = Path(run.plan.input_dir) / "p.parquet"
     _wrong_page(path, sample(100))
     how = Scoring(device="cpu", kernel="graph", micro_batch="auto")
-    pin(how, run.model, ENCODING, tmp_path / "state", Night([path], checksums=False))
+    pin(
+        how,
+        run.plan.model,
+        ENCODING,
+        PipelineState(tmp_path / "state"),
+        Night([path], checksums=False),
+    )
     assert list((tmp_path / "state" / "tuning").glob("*.json"))
 
 
@@ -648,7 +668,7 @@ def _footer(content: bytes, length: int, tail: bytes = b"PAR1") -> bytes:
 )
 def test_odd_footers_are_refused_by_name(make_run: MakeRun, tmp_path: Path, damage: Any) -> None:
     run = make_run({"p.parquet": sample(50)})
-    path = Path(run.input_dir) / "p.parquet"
+    path = Path(run.plan.input_dir) / "p.parquet"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"p.parquet \(\d+ bytes\) is not a readable Parquet file"):
-        plan.fingerprints(Path(run.input_dir), tmp_path / "cache.json")
+        fingerprints(Path(run.plan.input_dir), tmp_path / "cache.json")

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from nocturne.records import Run
 from nocturne.spark.job import shares
+from nocturne.store.run import Run
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_tasks_get_shorter_towards_the_end(
     rows: list[int], cores: int, sizes: list[int], make_run: Callable[..., Run]
 ) -> None:
     run = make_run()
-    pending = [(run, replace(run.splits[0], index=i, rows=n)) for i, n in enumerate(rows)]
+    pending = [(run, replace(run.plan.splits[0], index=i, rows=n)) for i, n in enumerate(rows)]
 
     tasks = shares(pending, cores)
 
     assert [len(task) for task in tasks] == sizes
     items = [item for task in tasks for item in task]
-    assert sorted(items) == [(run.run_dir, index) for index in range(len(rows))]
-    assert items[:1] == [(run.run_dir, rows.index(max(rows)))] if rows else True
+    assert sorted(items) == [(run.path, index) for index in range(len(rows))]
+    assert items[:1] == [(run.path, rows.index(max(rows)))] if rows else True

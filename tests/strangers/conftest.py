@@ -17,7 +17,8 @@ import yaml
 
 from nocturne import config
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.records import Partition, Run
+from nocturne.records import Partition
+from nocturne.store.run import Run
 from pipeline.conftest import scored
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def night(loaded: config.Loaded) -> Partition:
 
 def read(run: Run) -> Scored:
     """What a run's workers have written."""
-    folder = Path(run.run_dir) / "attempts"
+    folder = run.path / "attempts"
     files = sorted(folder.glob("*.parquet"))
     good = [pq.read_table(f) for f in files if not f.name.startswith("quarantine-")]
     bad = [pq.read_table(f) for f in files if f.name.startswith("quarantine-")]

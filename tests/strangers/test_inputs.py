@@ -26,8 +26,8 @@ from nocturne.engine.refused import refused
 from nocturne.errors import ConfigError, InputError, ModelError
 from nocturne.model.encoding import Encoding
 from nocturne.model.takes import Slot
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.verifying import verify_partition
 from pipeline.conftest import night_of
 from pipeline.conftest import scored as pipeline_scored
 from strangers.conftest import DAY, Project, night, read

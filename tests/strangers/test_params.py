@@ -15,8 +15,8 @@ from mlflow.models import infer_signature
 
 from nocturne.errors import ConfigError, ModelError
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.verifying import verify_partition
 from nocturne.store.files import digest
 from pipeline.conftest import night_of
 from strangers.conftest import DAY, Project, night
@@ -58,7 +58,7 @@ def test_other_params_are_another_run_and_none_are_as_before(scaled: Project) ->
         loaded = scaled.pipeline("scaled", TABLE, model)
         run = prepare(loaded, night(loaded), dry_run=True).run
         assert run is not None
-        return run.content_key
+        return run.plan.content_key
 
     assert key() == key(params={})
     assert len({key(), key(params={"times": 3.0}), key(params={"times": 4.0})}) == 3

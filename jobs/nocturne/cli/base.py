@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, Optional, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Optional, ParamSpec, TypeVar
 
 import typer
 
@@ -27,11 +27,15 @@ __all__ = [
     "check_keys",
     "clean_errors",
     "described",
+    "described_status",
     "load",
     "login",
     "night",
     "say",
 ]
+
+if TYPE_CHECKING:
+    from nocturne.operate.status import PartitionStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,21 +80,45 @@ def answer(value: Any, as_json: bool) -> None:
 
 def described(manifest: Manifest, loaded: config.Loaded) -> dict[str, Any]:
     """What a program wants to know of scores that have come into force."""
-    from nocturne.pipeline.layout import Layout
+    from nocturne.pipeline.places import Places
     from nocturne.pipeline.runs import mlflow_page
-    from nocturne.publish import path_of
 
-    state_dir = Layout.of(loaded).partition_state(manifest.partition)
+    state = Places.of(loaded).state.partition(manifest.partition)
+    mlflow_run_id = state.run(manifest.run_key).mlflow_run_id()
     return {
         "partition": manifest.partition.key,
-        "manifest": str(path_of(state_dir, manifest.id)),
-        "mlflow": mlflow_page(loaded, manifest.mlflow_run_id),
+        "manifest": str(state.manifest_file(manifest.id)),
+        "mlflow": mlflow_page(loaded, mlflow_run_id),
         "id": manifest.id,
         "restores": manifest.restores,
         "rows_published": manifest.rows_published,
         "rows_quarantined": manifest.rows_quarantined,
         "model_version": manifest.model.version,
         "verdict": manifest.verdict,
+    }
+
+
+def described_status(status: PartitionStatus) -> dict[str, Any]:
+    """What a program wants to know of how a partition stands."""
+    manifest, run = status.manifest, status.unfinished
+    return {
+        "partition": status.key,
+        "state": status.state,
+        "model_version": status.model_version,
+        "rows_in": manifest.rows_in if manifest else None,
+        "rows_published": manifest.rows_published if manifest else None,
+        "rows_quarantined": manifest.rows_quarantined if manifest else None,
+        "rows_per_second": status.rows_per_second,
+        "verdict": manifest.verdict if manifest else None,
+        "drift_verdict": manifest.verdict_of("drift") if manifest else None,
+        "reasons": list(manifest.reasons) if manifest else [],
+        "input": str(status.input),
+        "output": str(status.location) if status.location else None,
+        "manifest": str(status.manifest_file) if status.manifest_file else None,
+        "report": str(status.report) if status.report else None,
+        "step": run.step if run else None,
+        "rows_done": run.rows_done if run else None,
+        "message": status.message,
     }
 
 

@@ -32,7 +32,7 @@ app = typer.Typer()
 @clean_errors
 def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
     """Publish the held scores of a partition all the same."""
-    from nocturne.pipeline.decisions import approve_held
+    from nocturne.operate.decisions import approve_held
 
     loaded, partition = night(name, date)
     manifest = approve_held(loaded, partition, by or login())
@@ -62,15 +62,15 @@ def reject(
     as_json: AsJson = False,
 ) -> None:
     """Decide that the held scores of a partition are not published."""
-    from nocturne.pipeline.decisions import reject_held
+    from nocturne.operate.decisions import reject_held
 
     loaded, partition = night(name, date)
     run = reject_held(loaded, partition, by or login(), why)
     say(
         f"{name} {date} is rejected; what was published before stays. Its scores remain in "
-        f"{run.run_dir} until `nocturne gc {name} --yes`"
+        f"{run.path} until `nocturne gc {name} --yes`"
     )
-    answer({"partition": date, "run_dir": run.run_dir}, as_json)
+    answer({"partition": date, "run_dir": run.path}, as_json)
 
 
 @app.command()
@@ -88,14 +88,14 @@ def baseline(
     from nocturne.errors import ConfigError, ModelError
     from nocturne.pipeline.baselines import built, in_numbers
     from nocturne.pipeline.model import resolver
-    from nocturne.pipeline.runs import nights
+    from nocturne.pipeline.runs import published_nights
 
     loaded = load(name)
     check_keys(loaded, first, last)
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        found = built(loaded, [n for n in nights(loaded) if first <= n.partition.key <= last])
+        found = built(loaded, [n for n in published_nights(loaded) if first <= n.key <= last])
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:
@@ -124,7 +124,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML report of the published nights of a range."""
-    from nocturne.pipeline.reporting import report_of
+    from nocturne.operate.reports import report_of
 
     loaded = load(name)
     span = list(config.span(loaded.pipeline.input.partition, first, last))
@@ -151,7 +151,7 @@ def verify(
     there is one.
     """
     from nocturne.errors import ConfigError, NocturneError
-    from nocturne.pipeline.verifying import verify_partition
+    from nocturne.operate.verify import verify_partition
 
     loaded = load(name)
     check_keys(loaded, date, since, to)
@@ -185,7 +185,7 @@ def verify(
 
 def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) -> None:
     """The commands go to standard output, one a line; why, to standard error."""
-    from nocturne.pipeline.outdated import standings
+    from nocturne.operate.outdated import standings
 
     found = list(standings(loaded, since, to))
     again = [one for one in found if not one.ok]
@@ -212,7 +212,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put the earlier scores of a partition in force again, as a new manifest."""
-    from nocturne.pipeline.decisions import roll_back
+    from nocturne.operate.decisions import roll_back
 
     loaded, partition = night(name, date)
     manifest = roll_back(loaded, partition, to, by or login())
@@ -238,7 +238,7 @@ def gc(
     Never what a manifest in force, a kept version, or a held or running night needs. Exit code 1
     if something was left alone, because a file of it is damaged or can't be removed.
     """
-    from nocturne.pipeline.collecting import collect
+    from nocturne.operate.gc import collect
 
     found, left = collect(load(name), older_than * 3600, yes)
     for garbage in found:

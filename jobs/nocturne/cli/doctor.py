@@ -16,11 +16,10 @@ from nocturne import config
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
-from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.packages import model_packages
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.scoring import how
 from nocturne.spark.probe import How, Started, probe
-from nocturne.store.files import check_exchange
 
 __all__ = ["Check", "check_all"]
 
@@ -166,31 +165,31 @@ def _pipelines() -> Iterator[Check]:
     for name in config.names(root):
         try:
             loaded = config.load(name, root=root)
-            layout = Layout.of(loaded)
+            places = Places.of(loaded)
         except NocturneError as error:
             yield Check(name, False, str(error), "correct the YAML")
             continue
         yield Check(
             f"{name}: input",
-            layout.source.is_dir(),
-            str(layout.source),
+            places.source.is_dir(),
+            str(places.source),
             "correct input.path, or have the table written",
         )
-        yield _publishable(name, layout)
+        yield _publishable(name, places)
 
 
-def _publishable(name: str, layout: Layout) -> Check:
-    """Tries the atomic exchange between the folders of the state and of the scores."""
-    folder = layout.table
+def _publishable(name: str, places: Places) -> Check:
+    """Tries what publishing needs of the folders of the state and of the scores."""
+    folder = places.state.table
     title = f"{name}: output"
     try:
-        check_exchange(layout.state, folder)
+        places.table.check()
     except (OSError, NocturneError) as error:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
-    return Check(title, True, f"{layout.table}, {free:.0f} GiB free", "")
+    return Check(title, True, f"{places.state.table}, {free:.0f} GiB free", "")
 
 
 CHECKS: dict[str, Callable[[], Iterator[Check]]] = {

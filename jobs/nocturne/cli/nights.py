@@ -20,6 +20,7 @@ from nocturne.cli.base import (
     check_keys,
     clean_errors,
     described,
+    described_status,
     load,
     login,
     night,
@@ -132,7 +133,7 @@ def prepare(
     versions = _versions(caller) if caller else {}
     prepared = plan_it(loaded, partition, force=force, hold=hold, dry_run=dry_run, caller=versions)
     say(prepared.message)
-    run_dir = prepared.run.run_dir if prepared.run and prepared.action == "score" else None
+    run_dir = prepared.run.uri if prepared.run and prepared.action == "score" else None
     answer({"action": prepared.action, "run_dir": run_dir, "message": prepared.message}, as_json)
     if run_dir and not as_json:
         print(run_dir)
@@ -167,30 +168,28 @@ def judge(
 
     if date is None:
         judged = open_run(Path(run))
-        judgement, run_dir = judge_it(judged), run
+        judgement = judge_it(judged)
         say(f"verdict {judgement.verdict}")
     else:
         judged, judgement, published = judge_again(*night(run, date))
-        run_dir = judged.run_dir
         say(
             f"{run} {date}: verdict {judgement.verdict}"
             + (
                 ", if it were judged now; it is published and stays as it is"
                 if published
-                else f"; to publish it: nocturne publish {run_dir}"
+                else f"; to publish it: nocturne publish {judged.uri}"
                 if judgement.verdict in ("ok", "warn")
                 else ""
             )
         )
     for reason in judgement.reasons:
         say(f"  {reason}")
-    if judgement.report:
-        say(f"report {judgement.report}")
+    say(f"report {judged.report}")
     said = {
         "verdict": judgement.verdict,
         "reasons": list(judgement.reasons),
-        "report": judgement.report,
-        "run_dir": str(run_dir),
+        "report": str(judged.report),
+        "run_dir": judged.uri,
         "rows_in": judgement.rows_in,
         "quarantined": judgement.quarantined,
         "drift_paged": judgement.drift.paged,
@@ -211,40 +210,36 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    from nocturne.operate.decisions import turn_down
     from nocturne.pipeline import open_run
-    from nocturne.pipeline.decisions import turn_down
     from nocturne.pipeline.publishing import approve as let_pass
     from nocturne.pipeline.publishing import gate as check
-    from nocturne.pipeline.runs import step
-    from nocturne.records import Judgement
-    from nocturne.store.record_files import read
-    from nocturne.store.rundir import judgement_path
 
     if approve and reject:
         raise ConfigError("--approve and --reject exclude each other")
     run = open_run(run_dir)
     if reject:
         turn_down(run, by or login(), why)
-        say(f"rejected; what was published of {run.partition.key} before stays")
+        say(f"rejected; what was published of {run.plan.partition.key} before stays")
         return
     if approve:
         let_pass(run, by or login())
-    judgement = read(Judgement, judgement_path(run))
+    judgement = run.judgement()
     answer(
         {
             "verdict": judgement.verdict,
             "reasons": judgement.reasons,
-            "report": judgement.report,
-            "partition": run.partition.key,
-            "model_version": run.model.version,
+            "report": str(run.report),
+            "partition": run.plan.partition.key,
+            "model_version": run.plan.model.version,
             "rows_in": judgement.rows_in,
-            "worst": [c.column for c in judgement.drift.columns if c.column not in run.sensitive][
-                :3
-            ],
+            "worst": [
+                c.column for c in judgement.drift.columns if c.column not in run.plan.sensitive
+            ][:3],
         },
         as_json,
     )
-    with step("gate", run):
+    with run.step("gate"):
         say(f"passed with verdict {check(run).verdict}")
 
 
@@ -255,15 +250,16 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import publish_run
     from nocturne.pipeline.runs import as_planned
+    from nocturne.table import table_of
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    said = described(manifest, as_planned(run))
+    said, location = described(manifest, as_planned(run)), str(table_of(run).location)
     say(
         f"published {manifest.rows_published} rows, {manifest.rows_quarantined} quarantined, as "
-        f"{run.output_dir}\nmanifest {said['manifest']}"
+        f"{location}\nmanifest {said['manifest']}"
     )
-    answer(said | {"output": run.output_dir}, as_json)
+    answer(said | {"output": location}, as_json)
 
 
 @app.command()
@@ -275,11 +271,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List the partitions with state, model version, rows and verdict."""
-    from nocturne.pipeline.status import status as list_them
+    from nocturne.operate.status import statuses
 
     loaded = load(name)
     check_keys(loaded, first, last)
-    rows = list_them(loaded, first, last)
+    rows = [described_status(one) for one in statuses(loaded, first, last)]
     if as_json:
         answer(rows, True)
     else:

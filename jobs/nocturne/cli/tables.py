@@ -83,7 +83,7 @@ def nights_table(name: str, nights: Sequence[Night]) -> None:
     done = [n for n in nights if n.output and n.manifest_path]
     if done:
         print(f"scores   {done[-1].output}\nmanifest {done[-1].manifest_path}")
-        print(f"report   {done[-1].manifest.report}" if done[-1].manifest else "")
+        print(f"report   {done[-1].report}")
 
 
 def status_table(name: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -48,6 +48,21 @@ class Loaded:
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"the path {text!r} leads nowhere: {error}") from None
 
+    def suite(self, name: str) -> Path:
+        """A suite's file in conf/expectations/.
+
+        Raises:
+            ConfigError: it lies outside of that folder or does not exist.
+        """
+        folder = (self.home / "conf" / "expectations").resolve()
+        path = (folder / name).resolve()
+        if folder not in path.parents:
+            raise ConfigError(f"suite {name!r} lies outside of {folder}; give a file name in it")
+        if not path.is_file():
+            there = ", ".join(sorted(p.name for p in folder.glob("*"))) or "(no file)"
+            raise ConfigError(f"no suite {name!r} in {folder}: it has {there}")
+        return path
+
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """(dotted key, value, origin) of every setting, in the model's order."""
         for key, value in _leaves(self.pipeline.model_dump(mode="json")):

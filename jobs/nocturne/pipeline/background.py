@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
-from nocturne.pipeline.runs import scored
 from nocturne.pipeline.scoring import Bar, Claims, score
-from nocturne.records import Run
+from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
@@ -37,14 +36,14 @@ class Background:
         Raises:
             NocturneError: they can't be.
         """
-        while self._thread.is_alive() and not scored(run):
+        while self._thread.is_alive() and not run.is_scored:
             self._thread.join(_POLL_S)
         self._claims.claim(run)
-        if scored(run):
+        if run.is_scored:
             return
         if self._error is not None:
             raise self._error
-        if failure := self._failures.get(run.run_dir):
+        if failure := self._failures.get(run.uri):
             raise failure
 
     def _score(self, runs: Sequence[Run], spark: Application, progress: Bar) -> None:

@@ -5,34 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from nocturne import drift, publish
+from nocturne import drift, table
 from nocturne.config import Loaded, partition
 from nocturne.config.models import Span, Weeks
 from nocturne.errors import NocturneError, StateError
 from nocturne.model import registry
-from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.ordinary import calm, named
-from nocturne.pipeline.runs import current, nights, pipeline_of, published
-from nocturne.records import Baseline, Manifest, Profile, Run
-from nocturne.store.record_files import read
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import night_in_force, published_nights, settings_of
+from nocturne.records import Baseline, PublishedNight
+from nocturne.store.run import Run
 
 __all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
 
 
-def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Manifest]]:
+def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[PublishedNight]]:
     """The baseline that ``drift.baseline`` names, in words what it is of, and its nights.
 
     A night that was judged before, by this model and the same ``drift.baseline``, is compared with
-    the nights that its manifest names, whatever was published since.
+    the nights that its judgement names, whatever was published since.
 
     Returns:
         None if the model has none, or no night is published that it could be made of. No words
         and no nights for the model's own.
     """
-    wanted, model = loaded.pipeline.drift.baseline, registry.Resolved(run.model)
+    wanted, model = loaded.pipeline.drift.baseline, registry.Resolved(run.plan.model)
     if wanted == "model":
         return model.baseline, "", []
     chosen = _as_before(run, loaded) or _chosen(run, loaded, wanted)
@@ -42,7 +41,8 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Ma
         said = f"the same weekday of {len(chosen)} past weeks"
     if not chosen:
         return None, f"{said}: there are none", []
-    mine = [night for night in chosen if night.model.sha256 == run.model.sha256]
+    sha256 = run.plan.model.sha256
+    mine = [night for night in chosen if night.manifest.model.sha256 == sha256]
     if not mine:
         said = f"the model's own training data: {said} were scored by another model"
         return model.baseline, said, []
@@ -51,31 +51,36 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Ma
     return built(loaded, mine), said, mine
 
 
-def _as_before(run: Run, loaded: Loaded) -> list[Manifest]:
+def _as_before(run: Run, loaded: Loaded) -> list[PublishedNight]:
     """The nights that the one in force was compared with, if it was asked the same; else none."""
-    before = current(run)
-    if before is None or not before.drift_baseline or before.model.sha256 != run.model.sha256:
+    before = night_in_force(table.table_of(run))
+    if before is None or before.manifest.model.sha256 != run.plan.model.sha256:
         return []
-    then = pipeline_of(read(Run, publish.run_folder(Path(run.state_dir), before) / "run.json"))
+    names = before.judgement.drift.baseline
+    if not names:
+        return []
+    then = settings_of(Run.open(run.state.run(before.manifest.run_key).path))
     if then.drift.baseline != loaded.pipeline.drift.baseline:
         return []
-    return [found for name in before.drift_baseline if (found := named(loaded, name))]
+    return [found for name in names if (found := named(loaded, name))]
 
 
-def _chosen(run: Run, loaded: Loaded, wanted: Span | Weeks) -> list[Manifest]:
+def _chosen(run: Run, loaded: Loaded, wanted: Span | Weeks) -> list[PublishedNight]:
     """What is published now of the nights that ``drift.baseline`` names, oldest first."""
+    own = run.plan.partition.key
     if isinstance(wanted, Span):
         return [
             night
-            for night in nights(loaded)
-            if wanted.first <= night.partition.key <= wanted.last
-            and night.partition.key != run.partition.key
+            for night in published_nights(loaded)
+            if wanted.first <= night.key <= wanted.last and night.key != own
         ]
-    found = []
-    for key in keys_before(run.partition.key, wanted.weeks):
-        with suppress(NocturneError):  # not published, or touched
-            found.append(published(loaded, partition(loaded.pipeline.input.partition, key)))
-    return [night for night in found if calm(loaded, night)]
+    found, places = [], Places.of(loaded)
+    for key in keys_before(own, wanted.weeks):
+        with suppress(NocturneError):  # somebody touched it
+            one = partition(loaded.pipeline.input.partition, key)
+            if (night := night_in_force(places.output(one))) is not None:
+                found.append(night)
+    return [night for night in found if calm(loaded, night.manifest)]
 
 
 def keys_before(key: str, weeks: int) -> list[str]:
@@ -86,7 +91,7 @@ def keys_before(key: str, weeks: int) -> list[str]:
     return [f"{day - timedelta(weeks=back)}{key[10:]}" for back in range(weeks, 0, -1)]
 
 
-def built(loaded: Loaded, chosen: Sequence[Manifest]) -> Baseline:
+def built(loaded: Loaded, chosen: Sequence[PublishedNight]) -> Baseline:
     """A baseline of published nights, from the profiles that they left.
 
     Raises:
@@ -98,12 +103,12 @@ def built(loaded: Loaded, chosen: Sequence[Manifest]) -> Baseline:
             f"no night of {loaded.pipeline.name} is published there; see `nocturne "
             f"status {loaded.pipeline.name}`"
         )
-    layout = Layout.of(loaded)
+    state = Places.of(loaded).state
     profiles, outputs = {}, dict[str, None]()
     for night in chosen:
-        folder = publish.run_folder(layout.partition_state(night.partition), night)
-        profiles[night.partition.key] = read(Profile, Path(folder) / "profile.json")
-        outputs |= dict.fromkeys(night.score_summary)
+        one = state.partition(night.manifest.partition)
+        profiles[night.key] = one.run(night.manifest.run_key).profile
+        outputs |= dict.fromkeys(night.manifest.score_summary)
     known = {name for profile in profiles.values() for name in profile.columns}
     return drift.build_baseline(profiles, [name for name in outputs if name in known])
 

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from nocturne import profile, quality
 from nocturne.columns.normal import normal_schema, packed_rows, unpacked, with_types
+from nocturne.config import Loaded, Pipeline
 from nocturne.errors import NocturneError
-from nocturne.pipeline.layout import suite_path
-from nocturne.pipeline.runs import as_planned, pipeline_of, results_of, scored, scores_of
-from nocturne.records import TABLE_MARK, Measure, Measured, QualityResult, Run, SplitResult
-from nocturne.source.path_columns import of_run
+from nocturne.pipeline.runs import as_planned, scores_of
+from nocturne.records import TABLE_MARK, Measure, Measured, QualityResult, SplitResult
+from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.stopwatch import Stopwatch
+from nocturne.store.run import Run
 
 __all__ = ["Checks", "check", "question"]
 
@@ -26,13 +27,13 @@ _AHEAD = 4
 """Nights that are checked before their turn; bounded, as their questions wait in memory."""
 
 
-def check(run: Run, watch: Stopwatch) -> QualityResult:
+def check(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
     """What the run's suites say of its input and its scores, with Data Docs.
 
     Raises:
         ConfigError: a suite is wrong.
     """
-    wanted = question(run)
+    wanted = question(run, loaded)
     return quality.evaluate(**wanted, watch=watch) if wanted["suites"] else QualityResult()
 
 
@@ -46,21 +47,21 @@ class Checks:
         self._coming = deque(runs)
         self._asked: deque[Run] = deque()
         self._helper: quality.Helper | None = None
-        config = pipeline_of(runs[0]).quality
+        config = as_planned(runs[0]).pipeline.quality
         if config.input_suite or config.output_suite:
             with suppress(OSError):
                 self._helper = quality.Helper()
 
-    def __call__(self, run: Run, watch: Stopwatch) -> QualityResult:
+    def __call__(self, run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
         """The check of ``run``, whose turn it is; asks for those behind it that are scored."""
         self._drop_before(run)
         try:
             while self._helper and self._coming and len(self._asked) < _AHEAD:
-                if not scored(self._coming[0]):
+                if not self._coming[0].is_scored:
                     break
                 coming = self._coming.popleft()
                 with suppress(NocturneError):  # raised again when its turn comes
-                    self._helper.ask(**question(coming))
+                    self._helper.ask(**question(coming, as_planned(coming)))
                     self._asked.append(coming)
             if self._helper and self._asked and self._asked[0] is run:
                 self._asked.popleft()
@@ -70,7 +71,7 @@ class Checks:
                 return result
         except OSError:
             self.close()
-        return check(run, watch)
+        return check(run, loaded, watch)
 
     def _drop_before(self, run: Run) -> None:
         """Nights that were not judged, since they failed before, are not waited for."""
@@ -89,37 +90,40 @@ class Checks:
             helper.close()
 
 
-def question(run: Run) -> dict[str, Any]:
+def question(run: Run, loaded: Loaded) -> dict[str, Any]:
     """What is asked about a scored run: the arguments of ``quality.evaluate``."""
-    loaded = as_planned(run)
     config = loaded.pipeline.quality
-    results = results_of(run)
+    results = run.results()
     named = {"input": config.input_suite, "output": config.output_suite}
     return {
         "suites": {
-            side: _asked(run, results, side, suite_path(loaded, name))
+            side: _asked(run, loaded.pipeline, results, side, loaded.suite(name))
             for side, name in named.items()
             if name
         },
-        "docs_dir": Path(run.run_dir) / "data_docs",
-        "title": f"{run.pipeline} {run.partition.key}",
+        "docs_dir": run.data_docs,
+        "title": f"{run.plan.pipeline} {run.plan.partition.key}",
     }
 
 
-def _asked(run: Run, results: Sequence[SplitResult], side: str, suite: Path) -> quality.Asked:
-    hidden = tuple(sorted(run.sensitive))
-    if side not in run.tables:
-        inputs = [f.path for f in run.files if TABLE_MARK not in f.path]
+def _asked(
+    run: Run, pipeline: Pipeline, results: Sequence[SplitResult], side: str, suite: Path
+) -> quality.Asked:
+    hidden = tuple(sorted(run.plan.sensitive))
+    if side not in run.plan.tables:
+        inputs = [f.path for f in run.plan.files if TABLE_MARK not in f.path]
         outputs = [scores_of(run, result) for result in results]
-        folder, given = Path(run.input_dir), of_run(run, inputs) if side == "input" else None
+        folder, given = (
+            Path(run.plan.input_dir),
+            of_plan(run.plan, inputs) if side == "input" else None,
+        )
         files = tuple(folder / path for path in inputs) if side == "input" else tuple(outputs)
-        pipeline = pipeline_of(run)
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
         return quality.Asked(
             suite, files=files, sensitive=hidden, spark=spark, given=packed_rows(given)
         )
-    stored = run.tables[side].schema
+    stored = run.plan.tables[side].schema
     schema = unpacked(stored)
     quality.check_columns(suite, schema.names)
     measures = quality.measures_of(suite, schema)
@@ -137,15 +141,17 @@ def _counted(
         return known
     path, groups, given = scores_of(run, result), None, None
     if side == "input":
-        split = run.splits[result.index]
-        path, groups = Path(run.input_dir) / split.file, split.row_groups
-        given = of_run(run, [split.file])
-    source, types = open_parquet(path, checksums=run.checksums), unpacked(run.types)
+        split = run.plan.splits[result.index]
+        path, groups = Path(run.plan.input_dir) / split.file, split.row_groups
+        given = of_plan(run.plan, [split.file])
+    source, types = open_parquet(path, checksums=run.plan.checksums), unpacked(run.plan.types)
     groups = groups if groups is not None else tuple(range(source.num_row_groups))
     columns = sorted({name for measure in lacking for name in measure.reads()})
     measurer = profile.Measurer(lacking)
     schema = normal_schema(with_types(file_schema(source, given), types))
     measurer.update(pa.RecordBatch.from_pylist([], schema=schema))
-    for batch in read_batches(source, path, groups, columns, run.pinned.batch_rows, types, given):
+    for batch in read_batches(
+        source, path, groups, columns, run.plan.pinned.batch_rows, types, given
+    ):
         measurer.update(batch)
     return known | measurer.result()

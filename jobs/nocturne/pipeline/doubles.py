@@ -17,8 +17,8 @@ from nocturne.columns.values import pythons
 from nocturne.errors import InputError
 from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
-from nocturne.records import Run, SplitResult
-from nocturne.store.rundir import keys_path
+from nocturne.records import SplitResult
+from nocturne.store.run import Run
 
 __all__ = ["Doubled", "check_size", "doubled"]
 
@@ -64,7 +64,7 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
     Raises:
         InputError: they are more than the driver may hold.
     """
-    check_size(run.pipeline, sum(result.rows_out for result in results))
+    check_size(run.plan.pipeline, sum(result.rows_out for result in results))
     parts = [_hashes(run, result) for result in results]
     together = np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.uint64)
     repeated = together[1:][together[1:] == together[:-1]]
@@ -77,7 +77,9 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
         for result, part in zip(results, parts, strict=True)
         if np.isin(tried, part).any()
     ]
-    counted = pa.concat_tables(suspects).group_by(list(run.keys)).aggregate([([], "count_all")])
+    counted = (
+        pa.concat_tables(suspects).group_by(list(run.plan.keys)).aggregate([([], "count_all")])
+    )
     doubles = counted.filter(pc.greater(counted["count_all"], 1))
     if not doubles.num_rows:
         return None
@@ -88,11 +90,11 @@ def doubled(run: Run, results: Sequence[SplitResult]) -> Doubled | None:
 
 
 def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
-    if run.sensitive.issuperset(run.keys):
+    if run.plan.sensitive.issuperset(run.plan.keys):
         return ()
     found = []
     for row in pythons(doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
-        named = (f"{k}={'hidden' if k in run.sensitive else row[k]}" for k in run.keys)
+        named = (f"{k}={'hidden' if k in run.plan.sensitive else row[k]}" for k in run.plan.keys)
         found.append(f"{', '.join(named)} ({row['count_all']} times)")
     return tuple(found)
 
@@ -100,7 +102,7 @@ def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
 def _hashes(run: Run, result: SplitResult) -> Hashes:
     """As the worker left them; of a split that was taken over, made from its file."""
     with suppress(OSError, ValueError, EOFError):  # gone or damaged: made again
-        kept = np.load(keys_path(scores_of(run, result)), mmap_mode="r")
+        kept = np.load(run.keys_file(scores_of(run, result)), mmap_mode="r")
         if kept.dtype == np.uint64 and kept.shape == (result.rows_out,):
             return np.asarray(kept)
     parts = [key_hashes(batch.columns) for batch in _keys(run, result)]
@@ -118,4 +120,4 @@ def _rows(run: Run, result: SplitResult, wanted: Hashes) -> pa.Table:
 def _keys(run: Run, result: SplitResult) -> Iterator[pa.RecordBatch]:
     """The keys of the split's rows, as they are compared."""
     with pq.ParquetFile(scores_of(run, result)) as source:
-        yield from map(normal, source.iter_batches(columns=list(run.keys)))
+        yield from map(normal, source.iter_batches(columns=list(run.plan.keys)))

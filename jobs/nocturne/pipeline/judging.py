@@ -1,4 +1,4 @@
-"""Judge: quality, drift and quarantine become one verdict, a report and an MLflow run."""
+"""Judge: quality, drift and quarantine become findings, a verdict, a report and an MLflow run."""
 
 from __future__ import annotations
 
@@ -9,59 +9,58 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, profile, publish, quality, report
+from nocturne import drift, profile, quality, report, table
 from nocturne.columns.values import pythons
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.baselines import baseline_of
 from nocturne.pipeline.checks import check, question
-from nocturne.pipeline.doubles import Doubled, doubled
-from nocturne.pipeline.faults import model_at_fault
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.doubles import doubled
 from nocturne.pipeline.ordinary import distances, name_of, ordinary
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.rules import Evidence, findings_of
 from nocturne.pipeline.runs import (
     as_planned,
     in_force,
     logged_to,
-    nights,
     open_run,
     published,
-    results_of,
-    scored,
-    step,
-    undecide,
+    published_nights,
 )
 from nocturne.pipeline.tuning import remember
 from nocturne.records import (
     Baseline,
-    DriftResult,
     FeatureDrift,
     Judgement,
-    Manifest,
     Partition,
     Profile,
+    PublishedNight,
     QualityResult,
-    Run,
+    RunStatus,
     SplitResult,
-    VerdictName,
+    verdict_of,
 )
 from nocturne.stopwatch import Stopwatch
-from nocturne.store import state
 from nocturne.store.failpoints import reach
-from nocturne.store.files import digest
-from nocturne.store.record_files import read, write
-from nocturne.store.rundir import judgement_path
+from nocturne.store.partition_state import now
+from nocturne.store.record_files import write
+from nocturne.store.run import Run
+from nocturne.store.run_folder import RunFolder
 
-__all__ = ["judge", "judge_again"]
+__all__ = ["Judged", "judge", "judge_again"]
 
-Check = Callable[[Run, Stopwatch], QualityResult]
+Check = Callable[[Run, Loaded, Stopwatch], QualityResult]
 
-_ORDER: tuple[VerdictName, ...] = ("ok", "warn", "hold", "fail")
 _HISTORY = 60
 """Published partitions before this one that the report shows."""
 
 
-def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Judgement:
+def judge(
+    run: Run,
+    watch: Stopwatch | None = None,
+    check: Check = check,
+    loaded: Loaded | None = None,
+) -> Judgement:
     """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
 
     A run that is published already keeps its judgement, and is logged if it was not.
@@ -69,6 +68,7 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
     Args:
         watch: is told the seconds of each part too.
         check: evaluates the suites.
+        loaded: by what it is judged. Default: the pipeline as it was when the run was planned.
 
     An MLflow server that does not answer costs the night its MLflow run, not its scores.
 
@@ -76,37 +76,35 @@ def judge(run: Run, watch: Stopwatch | None = None, check: Check = check) -> Jud
         StateError: a split is not scored yet.
         ConfigError: a suite is wrong.
     """
-    if in_force(run) is not None and judgement_path(run).exists():
-        return _kept(run, as_planned(run))
-    with step("judge", run):
-        undecide(run)
-        results = results_of(run)
-        remember(run, results)
-        loaded = as_planned(run)
-        folder = Path(run.run_dir)
+    loaded = loaded or as_planned(run)
+    if in_force(run) is not None and run.is_judged:
+        return _kept(run, loaded)
+    with run.step("judge"):
+        run.undecide()
         mine, waited = Stopwatch(), watch or Stopwatch()
-        mine.add("score", _elapsed(results))
-        judgement, compared = _judged(run, loaded, results, mine, waited, check)
+        found = _judged(run, loaded, mine, waited, check)
+        remember(run, loaded.pipeline.scoring, found.results)
         with mine("report"):
             page = report.html(
-                run,
-                judgement,
-                compared.baseline,
-                compared.earlier,
-                quarantine_reasons=_reasons(results),
-                quarantine_examples=_examples(run, results),
+                run.plan,
+                found.judgement,
+                found.profile,
+                found.baseline,
+                found.earlier,
+                location=table.table_of(run).location,
+                quarantine_reasons=_reasons(found.results),
+                quarantine_examples=_examples(run, found.results),
             )
-            (folder / "report.html").write_text(page, encoding="utf-8")
-            write(folder / "drift.json", judgement.drift)
-            write(folder / "profile.json", judgement.profile)
+            run.report.write_text(page, encoding="utf-8")
+            write(run.profile_file, found.profile)
         reach("judge.reported")
-        judgement = _with(judgement, report=str(folder / "report.html"), seconds=mine.rounded())
-        write(judgement_path(run), judgement)
+        judgement = replace(found.judgement, seconds=mine.rounded())
+        write(run.judgement_file, judgement)
         reach("judge.judged")
         with mine("mlflow"):
-            logged = _log(run, loaded, judgement)
-        judgement = _with(judgement, mlflow_run_id=logged, seconds=mine.rounded())
-        write(judgement_path(run), judgement)
+            logged = _log(run, loaded, judgement, found.profile)
+        judgement = replace(judgement, mlflow_run_id=logged, seconds=mine.rounded())
+        write(run.judgement_file, judgement)
         for name in ("drift", "report", "mlflow"):
             waited.add(name, mine.seconds[name])
         return judgement
@@ -126,67 +124,63 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         StateError: there is neither such a night nor a published one.
         ConfigError: a suite is wrong.
     """
-    layout = Layout.of(loaded)
-    state_dir = layout.partition_state(partition)
-    config = loaded.pipeline.model_dump(mode="json")
-    now = publish.current(state_dir, layout.output(partition))
-    found = state.recall(state_dir, now.run_key if now else None)
-    if found is not None and (waiting := _waiting(found)) is not None:
-        run = replace(waiting, config=config, config_digest=digest(config))
-        write(Path(run.run_dir) / "run.json", run)
-        judgement = judge(run)
-        passes = judgement.verdict in ("ok", "warn")
+    output = Places.of(loaded).output(partition)
+    state = output.state
+    manifest = table.published_manifest(output)
+    found = state.status(manifest.run_key if manifest else None)
+    if found is not None and (waiting := _waiting(found, state.run(found.run_key))):
+        judgement = judge(waiting, loaded=loaded)
+        passes = judgement.verdict.publishes
         said = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
-        stands = replace(found, state="held", message=said, at=state.now())
-        failed = replace(stands, state="failed")
-        state.touch(state_dir, failed if judgement.verdict == "fail" else stands)
-        return run, judgement, False
-    folder = publish.run_folder(state_dir, published(loaded, partition))
-    run = replace(read(Run, folder / "run.json"), config=config)
-    judgement, _ = _judged(run, loaded, results_of(run), Stopwatch(), Stopwatch(), _glance)
-    if judgement_path(run).exists():
-        judgement = _with(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
+        stands = replace(found, state="held", message=said, at=now())
+        state.say(replace(stands, state="failed") if judgement.verdict == "fail" else stands)
+        return waiting, judgement, False
+    run = Run.open(state.run((manifest or published(loaded, partition)).run_key).path)
+    judgement = _judged(run, loaded, Stopwatch(), Stopwatch(), _glance).judgement
+    if run.is_judged:
+        judgement = replace(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
     return run, judgement, True
 
 
-def _waiting(found: state.Current) -> Run | None:
+def _waiting(found: RunStatus, folder: RunFolder) -> Run | None:
     """The unpublished run, if all of it is scored."""
     if found.state in ("held", "rejected"):
-        return open_run(found.run_dir)
-    if found.state == "failed" and found.run_dir and Path(found.run_dir, "run.json").exists():
-        run = open_run(found.run_dir)
-        return run if scored(run) else None
+        return open_run(folder.path)
+    if found.state == "failed" and found.run_key and folder.plan_file.exists():
+        run = open_run(folder.path)
+        return run if run.is_scored else None
     return None
 
 
-def _glance(run: Run, watch: Stopwatch) -> QualityResult:
+def _glance(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
     """``check`` that leaves the Data Docs as they are."""
-    return quality.evaluate(**(question(run) | {"docs_dir": None}), watch=watch)
+    return quality.evaluate(**(question(run, loaded) | {"docs_dir": None}), watch=watch)
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """What a night was compared with."""
+class Judged:
+    """A judgement, and what it was made from.
 
+    ``baseline`` and ``earlier``: what the night was compared with.
+    """
+
+    judgement: Judgement
+    results: list[SplitResult]
+    profile: Profile
     baseline: Baseline | None
-    earlier: list[Manifest]
+    earlier: list[PublishedNight]
 
 
-def _judged(
-    run: Run,
-    loaded: Loaded,
-    results: list[SplitResult],
-    mine: Stopwatch,
-    waited: Stopwatch,
-    check: Check,
-) -> tuple[Judgement, _Compared]:
+def _judged(run: Run, loaded: Loaded, mine: Stopwatch, waited: Stopwatch, check: Check) -> Judged:
     """The verdict, and what it was made from; nothing is written but what ``check`` writes."""
+    results = run.results()
+    mine.add("score", _elapsed(results))
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
-        checked = check(run, mine)
-        twice = doubled(run, results) if run.unique_keys else None
+        checked = check(run, loaded, mine)
+        twice = doubled(run, results) if run.plan.unique_keys else None
     with mine("drift"):
-        earlier = nights(loaded, before=run.partition.key, last=_HISTORY)
+        earlier = published_nights(loaded, before=run.plan.partition.key, last=_HISTORY)
         baseline, said, made_of = baseline_of(run, loaded)
         calm = ordinary(run, loaded, earlier)
         wanted = loaded.pipeline.drift
@@ -194,7 +188,7 @@ def _judged(
             merged,
             baseline,
             floor=wanted.floor,
-            day=drift.day_of(run.partition.key),
+            day=drift.day_of(run.plan.partition.key),
             history=distances(loaded, calm),
             page_share=wanted.page_share,
         )
@@ -206,17 +200,25 @@ def _judged(
             reference=said or drifted.reference,
             baseline=tuple(map(name_of, made_of)),
         )
-    judgement = _verdict(run, loaded, results, checked, twice, drifted, merged, mine.rounded())
-    return judgement, _Compared(baseline, earlier)
+    evidence = Evidence(loaded.pipeline, results, checked, twice, drifted, run.plan.hold)
+    findings = findings_of(evidence)
+    judgement = Judgement(
+        verdict=verdict_of(findings),
+        findings=findings,
+        rows_in=evidence.rows_in,
+        rows_out=sum(r.rows_out for r in results),
+        quarantined=evidence.quarantined,
+        quality=checked,
+        drift=drifted,
+        seconds=mine.rounded(),
+    )
+    return Judged(judgement, results, merged, baseline, earlier)
 
 
 def _hidden(columns: Sequence[FeatureDrift], run: Run) -> tuple[FeatureDrift, ...]:
     """Without values of sensitive columns."""
-    return tuple(replace(c, new_values=()) if c.column in run.sensitive else c for c in columns)
-
-
-def _with(judgement: Judgement, **changes: object) -> Judgement:
-    return Judgement(**{**judgement.__dict__, **changes})
+    hidden = run.plan.sensitive
+    return tuple(replace(c, new_values=()) if c.column in hidden else c for c in columns)
 
 
 def _elapsed(results: list[SplitResult]) -> float:
@@ -242,95 +244,13 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
     found: list[dict[str, Any]] = []
     for result in results:
         if result.quarantine_file and len(found) < limit:
-            path = Path(run.run_dir) / "attempts" / result.quarantine_file
+            path = run.attempt(result.quarantine_file)
             if not path.exists():
                 continue
-            columns = ["source_file", "source_row", "reason", *run.keys]
+            columns = ["source_file", "source_row", "reason", *run.plan.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
             found += pythons(batch)
     return found[:limit]
-
-
-def _verdict(
-    run: Run,
-    loaded: Loaded,
-    results: list[SplitResult],
-    checked: QualityResult,
-    twice: Doubled | None,
-    drifted: DriftResult,
-    merged: Profile,
-    seconds: dict[str, float],
-) -> Judgement:
-    reasons: list[str] = []
-    wanted = loaded.pipeline.quality
-    rows_in = sum(r.rows_in for r in results)
-    quarantined = sum(r.quarantined for r in results)
-    quality_verdict: VerdictName = "ok"
-    if checked.failed:
-        quality_verdict = wanted.on_failure
-        shown = "; ".join(
-            f"{e.type}{f' on {e.column}' if e.column else ''} ({e.suite}): {e.observed}"
-            for e in checked.failed[:3]
-        )
-        more = f" and {len(checked.failed) - 3} more" if len(checked.failed) > 3 else ""
-        total = len(checked.expectations)
-        reasons.append(f"{len(checked.failed)} of {total} expectations failed: {shown}{more}")
-    if twice is not None:
-        quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
-        such = f", such as {'; '.join(twice.examples)}" if twice.examples else ""
-        reasons.append(f"{twice.rows} rows have a key that another row has too{such}")
-    if fault := model_at_fault(results):
-        quality_verdict = "fail"
-        reasons.append(fault)
-    elif quarantined:
-        share = quarantined / rows_in
-        over = share > wanted.max_quarantined
-        reasons.append(
-            f"{quarantined} of {rows_in} rows ({share:.2%}) are quarantined, "
-            f"{'over' if over else 'within'} the limit of {wanted.max_quarantined:.2%}"
-        )
-        if over:
-            quality_verdict = max(quality_verdict, "hold", key=_ORDER.index)
-    drift_verdict: VerdictName = "ok"
-    if drifted.alarmed:
-        drift_verdict = loaded.pipeline.drift.on_drift if drifted.paged else "warn"
-        worst = ", ".join(
-            f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})" for c in drifted.alarmed[:3]
-        )
-        reasons.append(f"{len(drifted.alarmed)} columns drifted: {worst}")
-        if drifted.paged:
-            scores = [c.column for c in drifted.alarmed if c.is_output]
-            what = (
-                f"{', '.join(scores)} drifted"
-                if scores
-                else (f"{drifted.share:.0%} of the features drifted, weighted by importance")
-            )
-            reasons.append(f"a person should look: {what}")
-    if only := drifted.only_in_segments:
-        drift_verdict = max(drift_verdict, "warn", key=_ORDER.index)
-        worst = ", ".join(
-            f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
-            for s, c in only[:3]
-        )
-        more = f" and {len(only) - 3} more" if len(only) > 3 else ""
-        reasons.append(f"drifted in a segment alone: {worst}{more}")
-    asked: VerdictName = "ok"
-    if run.hold:
-        asked = "hold"
-        reasons.append(run.hold)
-    return Judgement(
-        verdict=max(quality_verdict, drift_verdict, asked, key=_ORDER.index),
-        reasons=tuple(reasons),
-        rows_in=rows_in,
-        rows_out=sum(r.rows_out for r in results),
-        quarantined=quarantined,
-        quality=checked,
-        drift=drifted,
-        profile=merged,
-        drift_verdict=drift_verdict,
-        quality_verdict=quality_verdict,
-        seconds=seconds,
-    )
 
 
 def _without(counted: Profile, columns: Collection[str]) -> Profile:
@@ -344,32 +264,30 @@ def _without(counted: Profile, columns: Collection[str]) -> Profile:
 
 def _kept(run: Run, loaded: Loaded) -> Judgement:
     """The judgement of a published run, which is logged now if MLflow was away when it was made."""
-    kept = read(Judgement, judgement_path(run))
-    if kept.mlflow_run_id is None and (logged := _log(run, loaded, kept)):
-        kept = _with(kept, mlflow_run_id=logged)
-        write(judgement_path(run), kept)
-    return kept
+    kept, logged = run.judgement(), run.mlflow_run_id()
+    if logged is None and (logged := _log(run, loaded, kept, run.profile)):
+        run.write_logged(logged)
+    return replace(kept, mlflow_run_id=logged)
 
 
-def _log(run: Run, loaded: Loaded, judgement: Judgement) -> str | None:
-    folder = Path(run.run_dir)
-    shown = [folder / "report.html", folder / "drift.json"]
-    counted = _without(judgement.profile, run.sensitive)
+def _log(run: Run, loaded: Loaded, judgement: Judgement, counted: Profile) -> str | None:
+    shown = [run.report]
+    records = {
+        "profile": _without(counted, run.plan.sensitive),
+        "judgement": judgement,
+        "drift": judgement.drift,
+    }
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            for name, record in (
-                ("profile", counted),
-                ("judgement", _with(judgement, profile=counted)),
-            ):
+            for name, record in records.items():
                 shown.append(Path(scratch) / f"{name}.json")
                 write(shown[-1], record)
-            return report.log_night(run, judgement, shown, **logged_to(loaded))
+            return report.log_night(run.plan, judgement, counted, shown, **logged_to(loaded))
     except Exception as error:
         print(
             f"nocturne: this night has no MLflow run: {type(error).__name__}: "
-            f"{without_secret(str(error))}. Its scores "
-            f"are not affected; `nocturne judge {run.pipeline} --date {run.partition.key}` logs it "
-            "once MLflow answers",
+            f"{without_secret(str(error))}. Its scores are not affected; `nocturne judge "
+            f"{run.plan.pipeline} --date {run.plan.partition.key}` logs it once MLflow answers",
             file=sys.stderr,
         )
         return None

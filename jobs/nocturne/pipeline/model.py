@@ -9,7 +9,7 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
 from nocturne.model.tracking import uris
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 
 __all__ = ["Resolve", "resolver", "version_now"]
 
@@ -37,7 +37,7 @@ def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
                 answer = registry.resolve(
                     **pipeline.model.model_dump(include=_SELECTS),
                     **uris(pipeline.registry, loaded.home),
-                    store=store or Layout.of(loaded).state / "models",
+                    store=store or Places.of(loaded).state.models,
                 )
             except NocturneError as error:
                 answer = error

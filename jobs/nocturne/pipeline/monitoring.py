@@ -7,8 +7,9 @@ import sys
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
-from nocturne.pipeline.runs import logged_to, nights
-from nocturne.records import Manifest
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import logged_to, published_nights
+from nocturne.records import Manifest, PublishedNight
 
 __all__ = ["monitor"]
 
@@ -16,11 +17,9 @@ __all__ = ["monitor"]
 def monitor(loaded: Loaded, manifest: Manifest) -> None:
     """Log the night; again if need be."""
     try:
-        report.watch(
-            manifest,
-            lambda: nights(loaded),
-            **logged_to(loaded),
-        )
+        state = Places.of(loaded).state.partition(manifest.partition)
+        night = PublishedNight(manifest, state.judgement(manifest))
+        report.watch(night, lambda: published_nights(loaded), **logged_to(loaded))
     except Exception as error:
         print(
             f"nocturne: {manifest.partition.key} is not in the monitoring run yet: "

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, TerminalError
 from nocturne.pipeline.background import Background
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.progress import Progress
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.scoring import application
-from nocturne.publish import path_of
-from nocturne.records import Manifest, Partition, Run
+from nocturne.records import Manifest, Partition
 from nocturne.stopwatch import Stopwatch
+from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.pipeline.prepare import Prepared
@@ -37,6 +38,7 @@ class Night:
     manifest: Manifest | None = None
     manifest_path: str | None = None
     output: str | None = None
+    report: str | None = None
     exit_code: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -142,23 +144,23 @@ def _finish(
                 judgement = judge(run, watch, check)
                 progress.clear()
                 say(
-                    f"{run.partition.key}: verdict {judgement.verdict}"
+                    f"{run.plan.partition.key}: verdict {judgement.verdict}"
                     + "".join(f"\n  {reason}" for reason in judgement.reasons)
                 )
                 with watch("publish"):
                     manifest = publish_run(run)
-                done[run.partition.key] = _published(run, manifest)
+                done[run.plan.partition.key] = _published(run, manifest)
             except Exception as failure:
                 progress.clear()
-                done[run.partition.key] = _failed(run.partition, failure, say)
+                done[run.plan.partition.key] = _failed(run.plan.partition, failure, say)
     return done
 
 
 def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> bool:
     """Whether something will be scored, as far as a look at the folders tells."""
-    layout = Layout.of(loaded)
+    places = Places.of(loaded)
     return any(
-        _is_folder(layout.input(night)) and (force or not _is_folder(layout.output(night)))
+        _is_folder(places.input(night)) and (force or not _is_folder(places.output(night).location))
         for night in nights
     )
 
@@ -187,5 +189,7 @@ def _unscored(partition: Partition, prepared: Prepared) -> Night:
 
 
 def _published(run: Run, manifest: Manifest, outcome: str = "published", said: str = "") -> Night:
-    path = str(path_of(Path(run.state_dir), manifest.id))
-    return Night(run.partition.key, outcome, said, manifest, path, run.output_dir)
+    path = str(run.state.manifest_file(manifest.id))
+    location = str(table.table_of(run).location)
+    report = str(run.state.run(manifest.run_key).report)
+    return Night(run.plan.partition.key, outcome, said, manifest, path, location, report)

@@ -1,25 +1,19 @@
-"""Prepare: resolve the model, plan the partition, write ``run.json``, or refuse clearly."""
+"""Prepare: resolve the model, plan the partition, write the run's plan, or refuse clearly."""
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
-
-from nocturne import drift, plan, profile, publish, quality
-from nocturne.columns.fitting import output_schema
-from nocturne.columns.normal import normal_schema, packed, plain_type
+from nocturne import drift, plan, table
+from nocturne.columns.normal import packed
 from nocturne.config import Loaded
 from nocturne.config.models import Drift
 from nocturne.errors import (
     ConfigError,
-    InputError,
     PartitionMissing,
     StateError,
     TerminalError,
@@ -27,34 +21,40 @@ from nocturne.errors import (
     disk_errors,
 )
 from nocturne.host.identity import AIRFLOWS, code
-from nocturne.model.encoding import Encoding, is_text
+from nocturne.model.encoding import Encoding
+from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.doubles import check_size
-from nocturne.pipeline.layout import Layout, suite_path
+from nocturne.pipeline.expectations import (
+    check_sensitive,
+    expected_columns,
+    measured_tables,
+    refuse_early,
+    suites_of,
+)
 from nocturne.pipeline.model import Resolve, resolver
-from nocturne.pipeline.queries import query_files, query_of
-from nocturne.pipeline.runs import step, undecide
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import write_settings
+from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.trial import tried
 from nocturne.pipeline.tuning import Night, pin
 from nocturne.records import (
-    STATE_FORMAT,
     Baseline,
-    InputFile,
     Manifest,
-    Measure,
     Partition,
-    Run,
+    Pinned,
+    RunPlan,
     Split,
     SplitResult,
-    Table,
 )
-from nocturne.source.path_columns import by_options, path_columns
-from nocturne.source.spark_files import refuse_untyped
-from nocturne.store import state
+from nocturne.source.protocol import Needs, Seen
+from nocturne.source.ready import check_ready
 from nocturne.store.failpoints import reach
 from nocturne.store.files import digest
-from nocturne.store.record_files import read, write
-from nocturne.store.rundir import scored_path
+from nocturne.store.partition_state import now
+from nocturne.store.record_files import read
+from nocturne.store.run import Run
+from nocturne.table import TablePartition
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
@@ -78,15 +78,25 @@ def ready(loaded: Loaded, partition: Partition) -> None:
     Raises:
         PartitionMissing, NotReady: it is not there, or not yet complete.
     """
-    layout, wanted = Layout.of(loaded), loaded.pipeline.input.ready
-    folder = layout.input(partition)
-    plan.check_ready(
+    folder, wanted = Places.of(loaded).input(partition), loaded.pipeline.input.ready
+    check_ready(
         folder,
         success_file=wanted.success_file,
         min_rows=wanted.min_rows,
         min_age_minutes=wanted.min_age_minutes,
         known=(p.name for p in folder.parent.glob("*=*") if p.is_dir()),
     )
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is special about this time: see ``prepare``."""
+
+    force: bool
+    dry_run: bool
+    requeue: bool
+    hold: str
+    caller: dict[str, str]
 
 
 def prepare(
@@ -101,13 +111,13 @@ def prepare(
     resolve: Resolve | None = None,
     spark: Application | None = None,
 ) -> Prepared:
-    """Resolve the model and plan the partition; writes ``run.json`` unless it is a dry run.
+    """Resolve the model and plan the partition; writes the plan unless it is a dry run.
 
     Args:
         force: score again although the same scores are published.
         requeue: score the splits with quarantined rows again, and take the others over.
         hold: why a person must look at it before it is published.
-        caller: versions of what asks for it: see ``Run``.
+        caller: versions of what asks for it: see ``RunPlan``.
         resolve: gives the model; for a range, so that its nights have one.
         spark: tries a model that this machine can't; None: an application of its own, if Spark's
             workers are on other machines.
@@ -115,7 +125,7 @@ def prepare(
     Raises:
         NocturneError: anything that stands against scoring, before a row is scored.
     """
-    layout = Layout.of(loaded)
+    places = Places.of(loaded)
     caller = dict(caller or {})
     skew = _skew(loaded, caller)
     try:
@@ -124,17 +134,16 @@ def prepare(
         if loaded.pipeline.input.on_missing == "skip":
             return Prepared("skip", f"skipped, as input.on_missing says: {error}")
         raise
-    layout.prepare()
+    places.claim()
     try:
         with disk_errors():
-            resolve = resolve or resolver(loaded)
-            wanted = _Wanted(force, dry_run, requeue, hold, caller)
-            planned = _plan(loaded, partition, layout, wanted, resolve, spark)
+            order = _Order(force, dry_run, requeue, hold, caller)
+            planned = _planned(loaded, partition, places, order, resolve or resolver(loaded), spark)
             return replace(planned, message=planned.message + skew + _unmet(planned.run))
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
-                state.refused(layout.partition_state(partition), str(error))
+                places.state.partition(partition).say_refused(str(error))
         raise
 
 
@@ -161,224 +170,225 @@ def _unmet(run: Run | None) -> str:
     """What to say where the model was logged with other packages than are here; "" if not."""
     if run is None:
         return ""
-    said = warning(run.model.path, f"model {run.model.name} version {run.model.version}")
+    said = warning(
+        run.plan.model.path, f"model {run.plan.model.name} version {run.plan.model.version}"
+    )
     return f"\n{said}" if said else ""
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What is special about this time."""
-
-    force: bool
-    dry_run: bool
-    requeue: bool
-    hold: str
-    caller: dict[str, str]
-
-
-def _plan(
+def _planned(
     loaded: Loaded,
     partition: Partition,
-    layout: Layout,
-    wanted: _Wanted,
+    places: Places,
+    order: _Order,
     resolve: Resolve,
     spark: Application | None,
 ) -> Prepared:
-    pipeline = loaded.pipeline
-    suites = _suites(loaded)
-    folder, state_dir = layout.input(partition), layout.partition_state(partition)
-    current = publish.current(state_dir, layout.output(partition))
-    if current is not None and current.pipeline != pipeline.name:
-        raise ConfigError(
-            f"{layout.output(partition)} was published by the pipeline {current.pipeline!r}; two "
-            f"pipelines can't share an output. Give {pipeline.name!r} an output.path of its own"
-        )
+    """Resolve, look at the source, check, pin, cut, decide."""
+    pipeline, output = loaded.pipeline, places.output(partition)
+    suites = suites_of(loaded)
+    current = _in_force(pipeline.name, output)
     resolved = resolve()
-    encoding = resolved.with_outputs(pipeline.model.outputs)
-    query = query_of(loaded, partition)
-    columns = (*pipeline.output.keys, *pipeline.output.passthrough)
-    scoring = pipeline.scoring
-    if query is None:
-        files = plan.fingerprints(folder, state_dir / "fingerprints.json")
-    else:
-        files = query_files(query, folder, state_dir)
-    known = query is None or (query.sql is None and query.format == "parquet")
-    tables: dict[str, Table] = {}
-    expected = (
-        sorted(quality.columns(quality.load_suite(suites["input"]))) if "input" in suites else []
+    declared = resolved.with_outputs(pipeline.model.outputs)
+    needs = _needs(loaded, declared, expected_columns(suites))
+    seen = source_of(loaded, partition, places).look(needs)
+    night = Night(
+        seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
     )
-    path_keys = _path_keys(loaded, partition, files, {*encoding.columns, *columns, *expected})
-    names = [file.path for file in files]
-    given = path_columns(partition, pipeline.input.partition, names, path_keys)
-    types, asked = pa.schema([]), list[str]()
-    if known:  # what a query gives, Spark says when it scores
-        counted = query is None and pipeline.quality.scan == "none"
-        asked = expected if counted else []
-        schema, types = plan.check_schema(
-            folder,
-            files,
-            encoding,
-            columns,
-            asked,
-            told=pipeline.input.cast,
-            cast_text=pipeline.input.cast_text,
-            unique=pipeline.output.keys if pipeline.quality.unique_keys else (),
-            given=given,
-        )
-        if query is not None:
-            refuse_untyped(map(folder.joinpath, names), {*encoding.columns, *columns})
-    paths = [folder / file.path for file in files] if known else []
-    rows = sum(file.rows for file in files) if known else 0
-    checksums = pipeline.input.checksums
-    night = Night(paths, rows, pipeline.input.cast, checksums, given)
-    encoding = tried(loaded, resolved, encoding, layout.state, night, spark)
-    _show_predictions(pipeline.quality.sensitive, encoding)
-    if known:
-        _check_sensitive(pipeline.quality.sensitive, schema.names)
-        written = normal_schema(output_schema(encoding, schema, columns))
-        tables = _tables(suites, normal_schema(schema), written, counted)
-    if "input" in suites and known and pipeline.quality.on_failure == "fail":
-        _refuse_early(suites["input"], paths, pipeline.quality.sensitive)
-    pinned = pin(
-        scoring,
-        resolved.ref,
-        encoding,
-        layout.state,
-        night,
-        costly=pipeline.model.calls == "costly",
-    )
-    from_elsewhere = (
-        plan.given_types(folder, files, types, {*encoding.columns, *columns, *asked}, given)
-        if query is None
-        else {}
-    )
-    keys, passthrough = tuple(pipeline.output.keys), tuple(pipeline.output.passthrough)
-
-    if query is None:
-        pieces = plan.cut(
-            folder, files, max_rows=scoring.split_rows, max_bytes=scoring.split_mb << 20
-        )
-    else:
-        pieces = plan.query_pieces(files, query, given)
-
-    def keyed(salt: str = "") -> tuple[Split, ...]:
-        model = resolved.ref
-        cast = pipeline.input.cast
-        return plan.split_keys(
-            pieces, model, encoding, pinned, keys, passthrough, salt, cast, from_elsewhere
-        )
-
-    splits = keyed()
-    content_key = plan.run_key(splits)
-    same = current is not None and current.content_key == content_key
-    lost = same and current is not None and not publish.intact(current, layout.output(partition))
-    if wanted.requeue:
-        if current is None or not same or lost:
-            raise _not_as_it_was(pipeline.name, partition, current)
-        if not current.quarantine:
-            said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
-            return Prepared("nothing", said, None, current)
-        splits = _requeued(read(Run, publish.run_folder(state_dir, current) / "run.json"), current)
-    elif current is not None and (
-        wanted.force or lost or (not same and _was_published(state_dir, current, content_key))
-    ):
-        # A published file's name is never given to other bytes: not even where they would be
-        # made of the same, as after a rollback.
-        splits = keyed(f"again after {current.id}")
-    run_key = plan.run_key(splits)
+    encoding = tried(loaded, resolved, declared, places.state, night, spark)
+    check_sensitive(pipeline.quality.sensitive, encoding, seen)
+    tables = measured_tables(suites, encoding, needs.columns, seen)
+    refuse_early(loaded, suites, seen)
+    costly = pipeline.model.calls == "costly"
+    pinned = pin(pipeline.scoring, resolved.ref, encoding, places.state, night, costly=costly)
+    keyed = _Keyed(loaded, resolved, encoding, pinned, seen)
+    standing = _Standing.of(output, current, plan.run_key(keyed.splits()))
+    splits = _splits(loaded, partition, output, order, keyed, standing)
+    if splits is None:
+        said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
+        return Prepared("nothing", said, None, current)
     centers = _centers(encoding, resolved.baseline)
-    run = Run(
-        format=STATE_FORMAT,
+    run_plan = RunPlan(
         pipeline=pipeline.name,
         partition=partition,
-        run_key=run_key,
-        content_key=content_key,
-        run_dir=str(layout.run(partition, run_key)),
-        input_dir=str(folder),
-        output_dir=str(layout.output(partition)),
-        state_dir=str(state_dir),
+        run_key=plan.run_key(splits),
+        content_key=standing.content_key,
+        input_dir=str(places.input(partition)),
         model=resolved.ref,
         encoding=asdict(encoding),
         pinned=pinned,
-        keys=keys,
-        passthrough=passthrough,
-        files=files,
+        keys=tuple(pipeline.output.keys),
+        passthrough=tuple(pipeline.output.passthrough),
+        files=seen.files,
         splits=splits,
         profile_centers=centers,
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
-        config=pipeline.model_dump(mode="json"),
-        created=state.now(),
-        query=query,
+        created=now(),
+        query=seen.query,
+        key_formats=pipeline.input.partition,
+        cast=pipeline.input.cast,
         cast_text=pipeline.input.cast_text,
+        checksums=pipeline.input.checksums,
+        costly=costly,
         tables=tables,
         unique_keys=pipeline.quality.unique_keys,
         segments=_segments(pipeline.drift, resolved.baseline, centers),
-        hold=wanted.hold,
-        caller=wanted.caller,
+        sensitive_columns=tuple(pipeline.quality.sensitive),
+        hold=order.hold,
+        caller=order.caller,
         output_version=plan.OUTPUT_VERSION,
-        types=packed(types) if len(types) else "",
-        path_keys=path_keys,
+        types=packed(seen.types) if len(seen.types) else "",
+        path_keys=seen.path_keys,
+        format=pipeline.output.format,
+        staging=output.staging,
     )
-    if run.unique_keys:
-        check_size(pipeline.name, run.rows)
-    size = f"{run.rows} rows in {len(splits)} splits" if query is None else f"{len(files)} files"
+    if run_plan.unique_keys:
+        check_size(pipeline.name, run_plan.rows)
+    run = Run.of(output.state, run_plan)
+    return _decided(loaded, run, output, order, standing, seen)
+
+
+def _in_force(name: str, output: TablePartition) -> Manifest | None:
+    """Raises: ConfigError if another pipeline has published there."""
+    current = table.published_manifest(output)
+    if current is not None and current.pipeline != name:
+        raise ConfigError(
+            f"{output.location} was published by the pipeline {current.pipeline!r}; two pipelines "
+            f"can't share an output. Give {name!r} an output.path of its own"
+        )
+    return current
+
+
+def _needs(loaded: Loaded, encoding: Encoding, expected: tuple[str, ...]) -> Needs:
+    wanted = loaded.pipeline.output
+    return Needs(
+        encoding,
+        (*wanted.keys, *wanted.passthrough),
+        expected,
+        counted=loaded.pipeline.quality.scan == "none",
+        unique=tuple(wanted.keys) if loaded.pipeline.quality.unique_keys else (),
+    )
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """What the keys of the splits are made from."""
+
+    loaded: Loaded
+    resolved: Resolved
+    encoding: Encoding
+    pinned: Pinned
+    seen: Seen
+
+    def splits(self, salt: str = "") -> tuple[Split, ...]:
+        """The splits; ``salt`` gives other keys to the same contents."""
+        wanted = self.loaded.pipeline
+        return plan.split_keys(
+            self.seen.pieces,
+            self.resolved.ref,
+            self.encoding,
+            self.pinned,
+            wanted.output.keys,
+            wanted.output.passthrough,
+            salt,
+            wanted.input.cast,
+            self.seen.borrowed,
+        )
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What is published now, held against what would be made of the same input today.
+
+    ``same``: it was made from the same; ``lost``: so it was, and files of it are gone.
+    """
+
+    current: Manifest | None
+    content_key: str
+    same: bool
+    lost: bool
+
+    @classmethod
+    def of(cls, output: TablePartition, current: Manifest | None, key: str) -> _Standing:
+        same = current is not None and current.content_key == key
+        lost = same and current is not None and not table.is_intact(output, current)
+        return cls(current, key, same, lost)
+
+
+def _splits(
+    loaded: Loaded,
+    partition: Partition,
+    output: TablePartition,
+    order: _Order,
+    keyed: _Keyed,
+    standing: _Standing,
+) -> tuple[Split, ...] | None:
+    """The splits that are to be scored; None if nothing is to be scored again.
+
+    A published file's name is never given to other bytes: not even where they would be made of
+    the same, as after a rollback. So what was published once gets other keys.
+
+    Raises:
+        StateError: quarantined rows are to be scored again, of a night that is no longer the same.
+    """
+    current = standing.current
+    if order.requeue:
+        if current is None or not standing.same or standing.lost:
+            raise _not_as_it_was(loaded.pipeline.name, partition, current)
+        if not current.quarantine:
+            return None
+        return _requeued(Run.open(output.state.run(current.run_key).path), current)
+    if current is None:
+        return keyed.splits()
+    again = order.force or standing.lost
+    again = again or (not standing.same and _was_published(output, current, standing.content_key))
+    return keyed.splits(f"again after {current.id}" if again else "")
+
+
+def _decided(
+    loaded: Loaded,
+    run: Run,
+    output: TablePartition,
+    order: _Order,
+    standing: _Standing,
+    seen: Seen,
+) -> Prepared:
+    """Whether there is something to score; then the run's plan is written."""
+    run_plan, current = run.plan, standing.current
     what = (
-        f"{pipeline.name} {partition.key}: {size}, model "
-        f"{run.model.name} version {run.model.version} ({run.model.selector}), run key "
-        f"{run_key[:16]}"
+        f"{run_plan.pipeline} {run_plan.partition.key}: {seen.size}, model {run_plan.model.name} "
+        f"version {run_plan.model.version} ({run_plan.model.selector}), run key "
+        f"{run_plan.run_key[:16]}"
     )
-    if lost:
+    if standing.lost:
         what += "; published files are missing or damaged, so it is scored again"
-    if current is not None and same and not lost and not (wanted.force or wanted.requeue):
-        if not wanted.dry_run:
-            publish.settle(state_dir, layout.output(partition), pipeline.output.keep)
-            state.clear(state_dir, current.run_key)
+    wanted = order.force or order.requeue
+    if current is not None and standing.same and not standing.lost and not wanted:
+        if not order.dry_run:
+            table.settle(output, loaded.pipeline.output.keep)
+            output.state.say_done(current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
-    publish.check_target(state_dir, layout.output(partition))
-    if wanted.dry_run:
+    output.check()
+    if order.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
     reach("prepare.planned")
     _drop_orphans(run)
-    undecide(run)
-    write(Path(run.run_dir) / "run.json", run)
-    reused = publish.reuse(run, current) if current else 0
+    run.undecide()
+    write_settings(run, loaded.pipeline)
+    run.write_plan()
+    reused = table.reuse(run, output, current) if current else 0
     if reused:
-        what += f"; {reused} unchanged splits are taken over from manifest {run.based_on}"
-    with step("prepare", run):
+        what += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
+    with run.step("prepare"):
         return Prepared("score", what, run, current)
 
 
-def _path_keys(
-    loaded: Loaded, partition: Partition, files: Sequence[InputFile], names: Collection[str]
-) -> tuple[str, ...]:
-    """The keys of the files' paths that are read as columns ``names``.
-
-    With SQL, and with options that say what becomes a column, Spark decides.
-
-    Raises:
-        ConfigError: one of them is sensitive, and the folders' names are shown.
-    """
-    wanted = loaded.pipeline.input
-    if wanted.sql is not None or by_options(wanted.options):
-        return ()
-    folder = Layout.of(loaded).input(partition)
-    parquet = wanted.format == "parquet"
-    found = plan.keys_as_columns(folder, files, partition, names, parquet=parquet)
-    if shown := sorted(set(found).intersection(loaded.pipeline.quality.sensitive)):
-        raise ConfigError(
-            f"quality.sensitive names {choices(shown)}, a key of the input's folders: their names "
-            "are in reports, quarantine and manifests. Take it out, or have the folders named "
-            "otherwise"
-        )
-    return found
-
-
-def _was_published(state_dir: Path, current: Manifest, run_key: str) -> bool:
+def _was_published(output: TablePartition, current: Manifest, run_key: str) -> bool:
     """Also where an earlier manifest can't be read: it may have been."""
-    line, broken = publish.known_lineage(state_dir, current)
+    line, broken = output.state.known_lineage(current)
     return broken is not None or run_key in {m.run_key for m in line}
 
 
@@ -389,7 +399,7 @@ def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
         replace(split, key=digest(split.key, f"requeued after {current.id}"))
         if split.key in bad
         else split
-        for split in run.splits
+        for split in run.plan.splits
     )
 
 
@@ -401,91 +411,6 @@ def _not_as_it_was(name: str, partition: Partition, current: Manifest | None) ->
         f"{current.id} any more, or its files were lost. `nocturne score {name} --date "
         f"{partition.key}` scores all that changed, its quarantined rows too"
     )
-
-
-def _suites(loaded: Loaded) -> dict[str, Path]:
-    quality = loaded.pipeline.quality
-    named = {"input": quality.input_suite, "output": quality.output_suite}
-    return {side: suite_path(loaded, name) for side, name in named.items() if name}
-
-
-def _refuse_early(suite: Path, files: Sequence[Path], sensitive: Sequence[str]) -> None:
-    failed = quality.failed_for_certain(suite, files, sensitive)
-    if failed:
-        raise InputError(
-            f"{len(failed)} expectations of {suite.name} fail, as the Parquet footers say already; "
-            "nothing was scored:\n  " + "\n  ".join(failed)
-        )
-
-
-def _show_predictions(sensitive: Sequence[str], encoding: Encoding) -> None:
-    """Raises: ConfigError if predictions are to be shown nowhere: it is them that a night shows."""
-    if named := {output.name for output in encoding.outputs}.intersection(sensitive):
-        raise ConfigError(
-            f"quality.sensitive names {choices(named)}, which the model predicts; expected columns "
-            "of the input. Reports, MLflow and manifests tell how predictions are distributed, and "
-            "a night is judged by that: take it out"
-        )
-
-
-def _check_sensitive(named: Sequence[str], there: Sequence[str]) -> None:
-    """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
-    unknown = []
-    for name in (n for n in named if n not in there):
-        near = difflib.get_close_matches(name, there, 1)
-        unknown.append(f"{name!r}{f' (did you mean {near[0]!r}?)' if near else ''}")
-    if unknown:
-        raise ConfigError(
-            f"quality.sensitive names {', '.join(unknown)}, which the input lacks; it has the "
-            f"columns {choices(there, 40)}"
-        )
-
-
-def _tables(
-    suites: Mapping[str, Path], source: pa.Schema, written: pa.Schema, counted: bool
-) -> dict[str, Table]:
-    """What is counted of the input and of the scores; nothing where the files are read again.
-
-    Raises:
-        ConfigError: what is wrong with the suites, all of it.
-    """
-    tables, wrong = {}, list[str]()
-    for side, path in suites.items():
-        schema = source if side == "input" else written
-        try:
-            quality.check_columns(path, schema.names)
-            if counted:
-                measures = quality.measures_of(path, schema)
-                _try(path, measures, schema)
-                tables[side] = Table(packed(schema), measures)
-        except ConfigError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return tables
-
-
-def _blank(type_: pa.DataType) -> pa.Array:
-    try:
-        return pa.array([""] if is_text(plain_type(type_)) else [0]).cast(plain_type(type_))
-    except pa.ArrowException:  # of a nested column, which no measure takes
-        return pa.nulls(1, type_)
-
-
-def _try(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
-    """Count a row of zeros and empty text: this finds what can't be compared or is no regex."""
-    row = [_blank(field.type) for field in schema]
-    blank = pa.RecordBatch.from_arrays(row, names=schema.names)
-    for measure in measures:
-        try:
-            profile.Measurer([measure]).update(blank)
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{path}: {measure.rule or measure.kind} on {', '.join(measure.columns)} with "
-                f"{measure.args} can't be counted: {error}. (Regular expressions are RE2's, which "
-                "have no look-around and no back-references.) quality.scan: pandas counts with "
-                "Python's"
-            ) from None
 
 
 _WORDS = ("string", "bool", "boolean")
@@ -538,15 +463,13 @@ def _drop_orphans(run: Run) -> None:
     Nor do those of a split without a score of which the model may be the cause: what it lacked may
     be there now.
     """
-    for path in (Path(run.run_dir) / "results").glob("*.json"):
+    for path in run.result_files():
         try:
             result = read(SplitResult, path)
         except StateError:
             print(f"nocturne: {path} is damaged; its split is scored again", file=sys.stderr)
         else:
-            there = (Path(run.run_dir) / "attempts" / result.file).is_file()
+            there = run.attempt(result.file).is_file()
             if there and (result.rows_out or not result.by_model):
                 continue
-        path.unlink()
-        if run.query is not None:
-            scored_path(run).unlink(missing_ok=True)  # a query is scored whole
+        run.drop(path)

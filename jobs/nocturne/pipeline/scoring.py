@@ -9,17 +9,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nocturne import plan
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
 from nocturne.model import registry
-from nocturne.pipeline.runs import open_run, pipeline_of, scored, step
-from nocturne.records import Run
-from nocturne.store import state
-from nocturne.store.record_files import write
+from nocturne.pipeline.runs import open_run, settings_of
+from nocturne.records import RunStatus
+from nocturne.store.partition_state import now
+from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
@@ -41,13 +40,13 @@ class Claims:
     def claim(self, run: Run) -> None:
         """Returns when nothing is being said of the run, and nothing will be."""
         with self._lock:
-            self._claimed.add(run.run_dir)
+            self._claimed.add(run.uri)
 
     @contextmanager
     def open(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
         """Those of the runs that nobody has claimed, nor can while this lasts."""
         with self._lock:
-            yield [run for run in runs if run.run_dir not in self._claimed]
+            yield [run for run in runs if run.uri not in self._claimed]
 
 
 def application(pipeline: Pipeline, name: str, master: str | None) -> Application:
@@ -105,39 +104,27 @@ def score(
         told = time.monotonic()
         with claims.open(runs) as unfinished:
             for run in unfinished:
-                rows = done * run.rows // max(1, total)
-                state.touch(
-                    run.state_dir,
-                    state.Current(
-                        "running",
-                        "score",
-                        run.run_key,
-                        run.run_dir,
-                        run.model.version,
-                        run.rows,
-                        rows,
-                        "",
-                        state.now(),
-                    ),
-                )
+                rows = done * run.plan.rows // max(1, total)
+                status = RunStatus.of(run.plan, "running", "score", "", now(), rows_done=rows)
+                run.state.say(status)
 
     for run in runs:
-        (Path(run.run_dir) / "error.json").unlink(missing_ok=True)
-    report(0, sum(run.rows for run in runs))
+        run.forget_error()
+    report(0, sum(run.plan.rows for run in runs))
     failures = _unfit(runs)
-    fit = [run for run in runs if run.run_dir not in failures]
+    fit = [run for run in runs if run.uri not in failures]
     try:
-        if all(scored(run) for run in fit):
-            report(total := sum(run.rows for run in runs), total)
+        if all(run.is_scored for run in fit):
+            report(total := sum(run.plan.rows for run in runs), total)
         elif spark is not None:
             failures |= score_runs(spark.context(), fit, report)
         else:
             first = fit[0]
-            name = f"{first.pipeline} {first.partition.key}"
-            with application(pipeline_of(first), name, master) as own:
+            name = f"{first.plan.pipeline} {first.plan.partition.key}"
+            with application(settings_of(first), name, master) as own:
                 failures |= score_runs(own.context(), fit, report)
     except NocturneError as error:
-        failures |= {run.run_dir: error for run in fit}
+        failures |= {run.uri: error for run in fit}
     except Exception as error:
         traceback.print_exc()
         line = (str(error).splitlines() or [""])[0]
@@ -145,22 +132,19 @@ def score(
             f"Spark failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
             "doctor` checks what Spark needs"
         )
-        failures |= {run.run_dir: said for run in fit}
+        failures |= {run.uri: said for run in fit}
     # What another split's error, or Spark's, came too late for goes on all the same.
-    failures = {
-        r.run_dir: failures[r.run_dir] for r in runs if r.run_dir in failures and not scored(r)
-    }
+    failures = {r.uri: failures[r.uri] for r in runs if r.uri in failures and not r.is_scored}
     for run in runs:
-        if failure := failures.get(run.run_dir):
-            write(
-                Path(run.run_dir) / "error.json",
+        if failure := failures.get(run.uri):
+            run.write_error(
                 {
                     "type": type(failure).__name__,
                     "message": str(failure),
                     "terminal": isinstance(failure, TerminalError),
-                },
+                }
             )
-            with suppress(NocturneError), step("score", run):
+            with suppress(NocturneError), run.step("score"):
                 raise failure
     return failures
 
@@ -173,19 +157,19 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
     require_loadable = cache(registry.require_loadable)  # a range has one model
     found: dict[str, NocturneError] = {}
     for run in runs:
-        if scored(run):
+        if run.is_scored:
             continue
         try:
-            if run.output_version != plan.OUTPUT_VERSION:
+            if run.plan.output_version != plan.OUTPUT_VERSION:
                 raise StateError(
-                    f"{run.run_dir} was prepared by another version of Nocturne (output version "
-                    f"{run.output_version}, this is {plan.OUTPUT_VERSION}), and its splits would "
-                    "not be scored alike: prepare the partition again",
-                    run_dir=run.run_dir,
+                    f"{run.path} was prepared by another version of Nocturne (output version "
+                    f"{run.plan.output_version}, this is {plan.OUTPUT_VERSION}), and its splits "
+                    "would not be scored alike: prepare the partition again",
+                    run_dir=run.uri,
                 )
-            require_loadable(run.model, pipeline_of(run).model.allow_pickle)
+            require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
         except NocturneError as error:
-            found[run.run_dir] = error
+            found[run.uri] = error
     return found
 
 

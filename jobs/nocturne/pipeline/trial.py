@@ -29,6 +29,7 @@ from nocturne.model.registry import Resolved
 from nocturne.pipeline.scoring import application
 from nocturne.pipeline.tuning import Night, device_of, sample
 from nocturne.store.files import digest
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.trial import Answer, Asked, Trial
 from nocturne.trial.process import as_file, ask
@@ -57,7 +58,7 @@ def tried(
     loaded: Loaded,
     resolved: Resolved,
     encoding: Encoding,
-    state: Path,
+    state: PipelineState,
     night: Night,
     spark: Application | None = None,
 ) -> Encoding:
@@ -142,11 +143,13 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
     return ask_there
 
 
-def kept_or_new(asked: Asked, night: Night, state: Path, workers: Workers | None = None) -> Trial:
+def kept_or_new(
+    asked: Asked, night: Night, state: PipelineState, workers: Workers | None = None
+) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
     key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)
-    path = state / "trials" / f"{ref.name}-{ref.version}-{key[:12]}.json"
+    path = state.trial(f"{ref.name}-{ref.version}-{key[:12]}")
     if (kept := _kept(path, asked)) is not None:
         return kept
     trial = try_model(asked, night, workers=workers)

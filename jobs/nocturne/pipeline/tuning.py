@@ -27,11 +27,13 @@ from nocturne.columns.fitting import casts
 from nocturne.config import Scoring
 from nocturne.errors import ModelError, StateError
 from nocturne.model.encoding import Encoding
-from nocturne.records import ModelRef, Pinned, Run, SplitResult, Tuning
+from nocturne.records import ModelRef, Pinned, SplitResult, Tuning
 from nocturne.source.path_columns import of_file
 from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.store.files import digest
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
+from nocturne.store.run import Run
 
 __all__ = ["Night", "device_of", "pin", "remember", "sample"]
 
@@ -76,7 +78,7 @@ def pin(
     scoring: Scoring,
     model: ModelRef,
     encoding: Encoding,
-    state: Path,
+    state: PipelineState,
     night: Night,
     *,
     costly: bool = False,
@@ -94,7 +96,7 @@ def pin(
     device = device_of(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
     wanted = scoring.kernel, scoring.micro_batch
-    path = _path(state, model, encoding, pinned, wanted)
+    path = state.tuning(_name(model, encoding, pinned, wanted))
     if scoring.kernel != "auto" and scoring.micro_batch != "auto":
         tuning = Tuning(scoring.kernel, scoring.micro_batch, found=False)
     elif costly and model.backend == "pyfunc":
@@ -127,20 +129,19 @@ def _kept(path: Path) -> Tuning | None:
     return found
 
 
-def remember(run: Run, results: Sequence[SplitResult]) -> None:
+def remember(run: Run, scoring: Scoring, results: Sequence[SplitResult]) -> None:
     """Keep the micro-batch that the device's memory allowed, for the next runs."""
-    least = min((r.micro_batch for r in results if r.micro_batch), default=run.pinned.micro_batch)
-    if least >= run.pinned.micro_batch:
+    plan = run.plan
+    least = min((r.micro_batch for r in results if r.micro_batch), default=plan.pinned.micro_batch)
+    if least >= plan.pinned.micro_batch:
         return
-    encoding = Encoding.of(run.encoding)
-    state = Path(run.state_dir).parents[max(1, len(run.partition.keys)) - 1]
-    scoring = run.config.get("scoring", {})
-    wanted = scoring.get("kernel", "auto"), scoring.get("micro_batch", "auto")
-    path = _path(state, run.model, encoding, run.pinned, wanted)
-    write(path, Tuning(run.pinned.kernel, least, found=True))
+    wanted = scoring.kernel, scoring.micro_batch
+    name = _name(plan.model, Encoding.of(plan.encoding), plan.pinned, wanted)
+    path = PipelineState(run.state.root).tuning(name)
+    write(path, Tuning(plan.pinned.kernel, least, found=True))
 
 
-def _path(state: Path, model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -> Path:
+def _name(model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -> str:
     name = _device_name(pinned.device)
     key = digest(
         model.sha256,
@@ -151,7 +152,7 @@ def _path(state: Path, model: ModelRef, encoding: Encoding, pinned: Pinned, want
         wanted,
         _torch_version(),
     )
-    return state / "tuning" / f"{model.name}-{model.version}-{pinned.device}-{key[:12]}.json"
+    return f"{model.name}-{model.version}-{pinned.device}-{key[:12]}"
 
 
 def _tune(

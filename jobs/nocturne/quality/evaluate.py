@@ -90,7 +90,7 @@ def evaluate(
             for answered in answers:
                 docs.add(context, title, *answered)
             index = docs.place(context, made_in, docs_dir)
-    return QualityResult(tuple(records), str(index))
+    return QualityResult(tuple(records), index.relative_to(docs_dir.parent).as_posix())
 
 
 def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) -> docs.Answered:

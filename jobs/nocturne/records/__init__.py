@@ -1,16 +1,27 @@
 """What the rooms hand each other: frozen dataclasses, stored as JSON that a person can open."""
 
-from nocturne.records.codec import STATE_FORMAT, Format, damaged, dump, load
+from nocturne.records.codec import STATE_FORMAT, Format, Stored, damaged, dump, load
 from nocturne.records.drift import Baseline, ColumnBaseline, DriftResult, FeatureDrift, SegmentDrift
-from nocturne.records.manifest import Decision, Judgement, Manifest, OutputFile, VerdictName
+from nocturne.records.findings import Finding, Verdict, verdict_of
+from nocturne.records.manifest import (
+    Accepted,
+    Decision,
+    Judgement,
+    Logged,
+    Manifest,
+    OutputFile,
+    PublishedNight,
+    StoredFile,
+)
 from nocturne.records.plan import (
     TABLE_MARK,
     InputFile,
     ModelRef,
     Partition,
+    Piece,
     Pinned,
     Query,
-    Run,
+    RunPlan,
     Split,
     Table,
     Tuning,
@@ -30,12 +41,14 @@ from nocturne.records.quality import (
     QualityResult,
     condition_columns,
 )
-from nocturne.records.result import RAISED, SplitResult, strange, strange_output
+from nocturne.records.result import RAISED, Scored, SplitResult, strange, strange_output
+from nocturne.records.status import RunState, RunStatus
 
 __all__ = [
     "RAISED",
     "STATE_FORMAT",
     "TABLE_MARK",
+    "Accepted",
     "Baseline",
     "ColumnBaseline",
     "ColumnProfile",
@@ -43,27 +56,36 @@ __all__ = [
     "DriftResult",
     "Expectation",
     "FeatureDrift",
+    "Finding",
     "Format",
     "InputFile",
     "Judgement",
     "Kind",
+    "Logged",
     "Manifest",
     "Measure",
     "Measured",
     "ModelRef",
     "OutputFile",
     "Partition",
+    "Piece",
     "Pinned",
     "Profile",
+    "PublishedNight",
     "QualityResult",
     "Query",
-    "Run",
+    "RunPlan",
+    "RunState",
+    "RunStatus",
+    "Scored",
     "SegmentDrift",
     "Split",
     "SplitResult",
+    "Stored",
+    "StoredFile",
     "Table",
     "Tuning",
-    "VerdictName",
+    "Verdict",
     "condition_columns",
     "damaged",
     "dump",
@@ -73,4 +95,5 @@ __all__ = [
     "segment_name",
     "strange",
     "strange_output",
+    "verdict_of",
 ]

@@ -1,28 +1,50 @@
-"""Records as JSON and back; unknown or missing fields are refused."""
+"""Stored records as JSON and back, each with the version of its shape.
+
+A record that is stored as a file of its own is ``Stored``. Its JSON says of which ``version`` it
+is; an older one is made the present one by the record's own ``upgrades``, one version at a time.
+What this Nocturne does not know, a version or a field, was written by a newer one and is refused.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args, get_type_hints
 
-from nocturne.errors import StateError
-from nocturne.records.manifest import Manifest
-from nocturne.records.plan import Run
+from nocturne.errors import StateError, WrittenByNewer
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["STATE_FORMAT", "Format", "damaged", "dump", "load"]
+__all__ = ["STATE_FORMAT", "Format", "Stored", "damaged", "dump", "load"]
 
-STATE_FORMAT = 2
-"""Raised whenever a stored record changes shape."""
+STATE_FORMAT = 3
+"""Of the folders of a pipeline's state; what lies in them has versions of its own."""
+
+Fields = dict[str, Any]
+
+
+class Stored:
+    """A record with a file of its own.
+
+    ``VERSION`` is raised with every change of the record's shape, and ``UPGRADES`` then says how
+    the fields of the version before become those of the next. Files of before there were versions
+    are of version 1.
+    """
+
+    VERSION: ClassVar[int] = 1
+    UPGRADES: ClassVar[Mapping[int, Callable[[Fields], Fields]]] = {}
+    ON_ONE_LINE: ClassVar[bool] = False
+    """Whether it holds thousands of numbers, which nobody reads line by line."""
+    mend: ClassVar[str] = "Move it away and run the partition again"
+    """What to do where the file is damaged."""
 
 
 @dataclass(frozen=True)
-class Format:
+class Format(Stored):
     """The format of a pipeline's state: ``format.json``."""
 
     mend: ClassVar[str] = "Put back a copy of it, or use another output.path"
@@ -33,68 +55,107 @@ class Format:
 T = TypeVar("T")
 
 
-_MEND = "Move it away and run the partition again"
-
-
 @lru_cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Building one takes milliseconds, and a worker reads records for every split.
 
     Imported here, so that the engine runs where there is no pydantic.
     """
-    from pydantic import ConfigDict, TypeAdapter, with_config
+    from pydantic import TypeAdapter
 
-    if is_dataclass(kind) and not hasattr(kind, "__pydantic_config__"):
-        with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
+    _forbid_unknown(kind)
     return TypeAdapter(kind)
 
 
+def _forbid_unknown(kind: Any) -> None:
+    """Of a record, and of all records that it holds."""
+    todo, seen = [kind], set[type]()
+    while todo:
+        one = todo.pop()
+        todo += get_args(one)
+        if not (isinstance(one, type) and is_dataclass(one)) or one in seen:
+            continue
+        seen.add(one)
+        if "__pydantic_config__" not in vars(one):
+            config = {"extra": "forbid", "allow_inf_nan": False}
+            one.__pydantic_config__ = config  # type: ignore[attr-defined]
+        todo += get_type_hints(one).values()
+
+
 def dump(record: Any) -> str:
-    """JSON with sorted keys, so that equal records are equal bytes. NaN is refused.
-
-    Records with a profile, thousands of numbers, go on one line.
-    """
-    indent = None if getattr(record, "on_one_line", False) else 1
-    return (
-        json.dumps(
-            record,
-            sort_keys=True,
-            indent=indent,
-            allow_nan=False,
-            ensure_ascii=False,
-            default=_stored,
-        )
-        + "\n"
+    """JSON with sorted keys, so that equal records are equal bytes. NaN is refused."""
+    indent = None if getattr(record, "ON_ONE_LINE", False) else 1
+    fields = record
+    if isinstance(record, Stored):
+        fields = {"version": record.VERSION, **vars(record)}
+    text = json.dumps(
+        fields,
+        sort_keys=True,
+        indent=indent,
+        allow_nan=False,
+        ensure_ascii=False,
+        default=lambda value: str(value) if isinstance(value, Path) else vars(value),
     )
-
-
-def _stored(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else vars(value)
+    return text + "\n"
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
-    """The record that ``dump`` wrote.
+    """The record that ``dump`` wrote, now or in an earlier version.
 
     Raises:
+        WrittenByNewer: a newer Nocturne wrote it.
         StateError: the JSON is not such a record; names ``source``, the field and what to do.
     """
     from pydantic import ValidationError
+    from pydantic_core import from_json
 
     try:
-        found: T = _adapter(cast(Any, kind)).validate_json(text)
+        fields = from_json(text)
+    except ValueError as error:
+        raise damaged(kind, source, f"the file: Invalid JSON: {error}") from None
+    if issubclass(kind, Stored):
+        fields = _of_this_version(kind, fields, source)
+    try:
+        return cast(T, _adapter(cast(Any, kind)).validate_python(fields))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise _newer(kind, source, f"the field {where!r}") from None
         said = f"{where}: {first['msg'].removeprefix('Value error, ')}"
         raise damaged(kind, source, said) from None
-    if isinstance(found, (Run, Manifest)) and found.format != STATE_FORMAT:
-        raise damaged(kind, source, f"format: it says {found.format}")
-    return found
+
+
+def _of_this_version(kind: type[Stored], fields: Any, source: str) -> Fields:
+    if not isinstance(fields, dict):
+        raise damaged(kind, source, "the file: expected a JSON object")
+    version = fields.pop("version", 1)
+    if not isinstance(version, int) or version < 1:
+        raise damaged(kind, source, f"version: got {version!r}, expected a number from 1")
+    if version > kind.VERSION:
+        raise _newer(kind, source, f"version {version}")
+    for step in range(version, kind.VERSION):
+        try:
+            fields = kind.UPGRADES[step](fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            said = f"version {step}: {type(error).__name__}: {error}"
+            raise damaged(kind, source, said) from None
+    return dict(fields)
+
+
+def _newer(kind: type[Any], source: str, what: str) -> WrittenByNewer:
+    return WrittenByNewer(
+        f"{source} has {what}, which this Nocturne does not know of a {kind.__name__}: it was "
+        "written by a newer Nocturne, or edited. Install that version here too",
+        source=source,
+    )
 
 
 def damaged(kind: type[Any], source: str, why: str) -> StateError:
+    """The error for a file that is not such a record."""
+    mend = getattr(kind, "mend", Stored.mend)
     return StateError(
-        f"{source} is not a {kind.__name__} of state format {STATE_FORMAT}: {why}. It was written "
-        f"by another version or is damaged. {getattr(kind, 'mend', _MEND)}",
+        f"{source} is not a {kind.__name__}: {why}. It was written by another version or is "
+        f"damaged. {mend}",
         source=source,
     )

@@ -38,7 +38,7 @@ class Baseline:
     ``segments``: segment (``origin=JFK``) -> its columns.
     """
 
-    on_one_line: ClassVar[bool] = True
+    ON_ONE_LINE: ClassVar[bool] = True
 
     version: int
     columns: dict[str, ColumnBaseline]

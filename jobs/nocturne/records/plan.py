@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from nocturne.records.codec import Stored
 from nocturne.records.quality import Measure
 from nocturne.records.texts import Key, Time
 
@@ -14,9 +15,10 @@ __all__ = [
     "InputFile",
     "ModelRef",
     "Partition",
+    "Piece",
     "Pinned",
     "Query",
-    "Run",
+    "RunPlan",
     "Split",
     "Table",
     "Tuning",
@@ -77,6 +79,16 @@ class InputFile:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Whole row groups of one input file: a split that has no key yet."""
+
+    file: InputFile
+    row_groups: tuple[int, ...]
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Split:
     """Whole row groups of one input file. ``first_row`` counts from the file's start."""
 
@@ -118,7 +130,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Stored):
     """What the search found fastest for a model, device and row width, and how fast it was.
 
     ``seconds_per_million`` maps ``kernel/micro_batch`` to the measured seconds for a million
@@ -142,33 +154,63 @@ class Table:
     measures: tuple[Measure, ...]
 
 
+def _plan_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Places follow from where the file lies; the settings have a file of their own."""
+    if fields.pop("format") != 2:
+        raise ValueError("format: expected 2")
+    config = fields.pop("config")
+    given = config.get("input", {})
+    for gone in ("run_dir", "output_dir", "state_dir"):
+        del fields[gone]
+    root = fields["model"]["path"].rpartition("/models/")
+    return fields | {
+        "model": fields["model"] | {"path": f"models/{root[2]}" if root[1] else root[2]},
+        "key_formats": given.get("partition", {}),
+        "cast": given.get("cast", {}),
+        "checksums": given.get("checksums", True),
+        "costly": config.get("model", {}).get("calls") == "costly",
+        "sensitive_columns": config.get("quality", {}).get("sensitive", ()),
+    }
+
+
 @dataclass(frozen=True)
-class Run:
+class RunPlan(Stored):
     """Everything that scoring a partition needs: the content of ``run.json``.
 
-    ``run_key`` names the run; it is ``content_key`` (model, settings, input) unless the same
-    contents are scored once more, by force or because published files were lost. A run with
-    a ``query`` is planned as one split, of rows that only Spark can count. ``segments``: column
-    -> the values whose rows are profiled apart too. ``hold``: why a person must look before it is
-    published, whatever the checks say. ``caller``: what started it, if not a command: versions of
-    Airflow, of its Nocturne and of the DAG's bundle. ``output_version``: see
-    ``nocturne.plan``; runs of before it was written down were of 2. ``types``: of the columns that
-    come without one in some files, since all their values are null; a schema as
-    ``nocturne.columns.normal`` packs it. ``path_keys``: columns that are keys of the files' paths
-    (see ``nocturne.source.path_columns``).
+    Attributes:
+        run_key: names the run; it is ``content_key`` (model, settings, input) unless the same
+            contents are scored once more, by force or because published files were lost.
+        input_dir: the partition's folder in the input.
+        model: its ``path`` is stored relative to the pipeline's state.
+        splits: of a run with a ``query`` one, of rows that only Spark can count.
+        profile_centers: column -> around what it is counted; None for words.
+        based_on: the manifest that was in force when this was planned.
+        key_formats: partition key -> its strftime format or fixed value.
+        cast: ``input.cast``: as what the model sees a column.
+        checksums: whether pages of the input are compared with theirs.
+        costly: whether the model's calls cost (``model.calls``): it is given each row once.
+        segments: column -> the values whose rows are profiled apart too.
+        sensitive_columns: those whose values are shown nowhere (``quality.sensitive``).
+        hold: why a person must look before it is published, whatever the checks say.
+        caller: what started it, if not a command: versions of Airflow, of its Nocturne and of the
+            DAG's bundle.
+        output_version: see ``nocturne.plan``; plans of before it was written down were of 2.
+        types: of the columns that come without one in some files, since all their values are
+            null; a schema as ``nocturne.columns.normal`` packs it.
+        path_keys: columns that are keys of the files' paths (``nocturne.source.path_columns``).
+        format: of the table (``output.format``).
+        staging: the folder of the attempts' files, below the run directory.
     """
 
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar = {1: _plan_1}
     mend: ClassVar[str] = "Move its folder away and run the partition again"
 
-    format: int
     pipeline: str
     partition: Partition
     run_key: str
     content_key: str
-    run_dir: str
     input_dir: str
-    output_dir: str
-    state_dir: str
     model: ModelRef
     encoding: dict[str, Any]
     pinned: Pinned
@@ -179,47 +221,43 @@ class Run:
     profile_centers: dict[str, float | int | None]
     based_on: str | None
     config_digest: str
-    config: dict[str, Any]
     created: Time
     query: Query | None = None
+    key_formats: dict[str, str] = field(default_factory=dict)
+    cast: dict[str, str] = field(default_factory=dict)
     cast_text: bool = False
+    checksums: bool = True
+    costly: bool = False
     tables: dict[str, Table] = field(default_factory=dict)
     unique_keys: bool = False
     segments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sensitive_columns: tuple[str, ...] = ()
     hold: str = ""
     caller: dict[str, str] = field(default_factory=dict)
     output_version: int = 2
     types: str = ""
     path_keys: tuple[str, ...] = ()
+    format: str = "parquet"
+    staging: str = "attempts"
 
     @property
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
 
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The columns whose values are shown nowhere."""
+        return frozenset(self.sensitive_columns)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is scored as a whole, not split by split: what a query gives has no parts."""
+        return self.query is not None
+
     def reads(self, features: Sequence[str]) -> list[str]:
         """What is read of the input, each column once, if it is there."""
         asked = (name for measure in self.measures("input") for name in measure.reads())
         return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(asked))))
-
-    @property
-    def sensitive(self) -> frozenset[str]:
-        """The columns whose values are shown nowhere (``quality.sensitive``)."""
-        return frozenset(self.config.get("quality", {}).get("sensitive", ()))
-
-    @property
-    def casts(self) -> dict[str, str]:
-        """``input.cast``: as what the model sees a column."""
-        return dict(self.config.get("input", {}).get("cast", {}))
-
-    @property
-    def costly(self) -> bool:
-        """Whether the model's calls cost (``model.calls``): then it is given each row once."""
-        return bool(self.config.get("model", {}).get("calls") == "costly")
-
-    @property
-    def checksums(self) -> bool:
-        """Whether pages of the input are compared with their checksums."""
-        return bool(self.config.get("input", {}).get("checksums", True))
 
     def measures(self, table: str) -> tuple[Measure, ...]:
         """What is counted of the rows of ``input`` or ``output``."""

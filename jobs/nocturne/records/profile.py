@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from nocturne.records.codec import Stored
 from nocturne.records.texts import Sketch
 
 __all__ = ["ColumnProfile", "Kind", "Profile", "mean_away", "mean_of_both", "segment_name"]
@@ -93,13 +94,13 @@ def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Stored):
     """Statistics of a partition (or split): input features and predictions by column.
 
     ``segments`` holds the same of the rows with one value of a category: ``origin=JFK``.
     """
 
-    on_one_line: ClassVar[bool] = True
+    ON_ONE_LINE: ClassVar[bool] = True
 
     rows: int
     columns: dict[str, ColumnProfile]

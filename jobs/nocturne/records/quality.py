@@ -80,7 +80,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class QualityResult:
-    """Great Expectations' answers; ``data_docs`` is the path of the HTML index, if made."""
+    """Great Expectations' answers; ``data_docs``: the HTML index below the run directory."""
 
     expectations: tuple[Expectation, ...] = ()
     data_docs: str | None = None

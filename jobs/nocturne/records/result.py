@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from nocturne.records.codec import Stored
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Measured
 
-__all__ = ["RAISED", "SplitResult", "strange", "strange_output"]
+__all__ = ["RAISED", "Scored", "SplitResult", "strange", "strange_output"]
 
 RAISED = "the model raised "
 """How the reason of a row begins on which the model raised."""
@@ -33,7 +34,7 @@ def strange_output(reason: str) -> tuple[str, str, str] | None:
 
 
 @dataclass(frozen=True)
-class SplitResult:
+class SplitResult(Stored):
     """What one split came to; its file's existence decides which attempt counts.
 
     ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
@@ -42,7 +43,7 @@ class SplitResult:
     of the first split, and empty in float32. ``measured``: table -> a measure's key -> answer.
     """
 
-    on_one_line: ClassVar[bool] = True
+    ON_ONE_LINE: ClassVar[bool] = True
 
     mend: ClassVar[str] = "Run the partition again: it scores the split again"
 
@@ -71,3 +72,12 @@ class SplitResult:
             for why, rows in self.reasons.items()
             if why.startswith(RAISED) or strange_output(why) is not None
         }
+
+
+@dataclass(frozen=True)
+class Scored(Stored):
+    """How many results a run with a query came to."""
+
+    mend: ClassVar[str] = "Move it away and score the run again"
+
+    results: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nocturne.records import Baseline, ColumnProfile, FeatureDrift, Judgement
+from nocturne.records import Baseline, ColumnProfile, FeatureDrift, Judgement, Profile
 from nocturne.report.bars import category_bars, numeric_bars
 from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
 from nocturne.report.words import cut, figure, percent
@@ -32,6 +32,7 @@ class Card:
 def cards(
     names: Sequence[str],
     judgement: Judgement,
+    profile: Profile,
     baseline: Baseline | None,
     specs: list[dict[str, Any]],
     height: int = 120,
@@ -40,7 +41,7 @@ def cards(
     drift = {feature.column: feature for feature in judgement.drift.columns}
     found = []
     for name in names:
-        column = judgement.profile.columns[name]
+        column = profile.columns[name]
         known = baseline.columns.get(name) if baseline else None
         reference = known.profile if known and known.kind == column.kind else None
         histogram = _histogram(column, reference)

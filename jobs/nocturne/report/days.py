@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nocturne.records import FeatureDrift, Judgement, Manifest, Run
+from nocturne.records import FeatureDrift, Judgement, Profile, PublishedNight, RunPlan
 from nocturne.report.summary import score_summary
 
 __all__ = ["Day", "axis", "days", "output_names", "past"]
@@ -28,46 +28,49 @@ class Day:
     is_current: bool = False
 
 
-def output_names(run: Run) -> list[str]:
+def output_names(plan: RunPlan) -> list[str]:
     """The prediction columns, in the model's order."""
-    return [str(output["name"]) for output in run.encoding.get("outputs", [])]
+    return [str(output["name"]) for output in plan.encoding.get("outputs", [])]
 
 
-def days(run: Run, judgement: Judgement, history: Sequence[Manifest]) -> list[Day]:
+def days(
+    plan: RunPlan, judgement: Judgement, profile: Profile, history: Sequence[PublishedNight]
+) -> list[Day]:
     """Up to 90 partitions by key: this night, the ones before it, and later ones if few.
 
     Of a partition that was published more than once the newest manifest counts; this
     night stands for its own partition.
     """
-    newest: dict[str, Manifest] = {}
-    for manifest in sorted(history, key=lambda m: m.number):
-        newest[manifest.partition.key] = manifest
-    current = run.partition.key
+    newest: dict[str, PublishedNight] = {}
+    for night in sorted(history, key=lambda night: night.manifest.number):
+        newest[night.key] = night
+    current = plan.partition.key
     newest.pop(current, None)
     earlier = sorted(key for key in newest if key < current)[-(_SHOWN - 1) :]
     later = sorted(key for key in newest if key > current)[: _SHOWN - 1 - len(earlier)]
     now = Day(
         key=current,
-        model=run.model.version,
+        model=plan.model.version,
         verdict=judgement.verdict,
         rows_in=judgement.rows_in,
         quarantined=judgement.quarantined,
         drift=judgement.drift.columns,
-        scores=score_summary(judgement.profile, output_names(run)),
+        scores=score_summary(profile, output_names(plan)),
         is_current=True,
     )
     return [*(past(newest[k]) for k in earlier), now, *(past(newest[k]) for k in later)]
 
 
-def past(manifest: Manifest) -> Day:
+def past(night: PublishedNight) -> Day:
     """A published partition in the charts."""
+    manifest = night.manifest
     return Day(
         key=manifest.partition.key,
         model=manifest.model.version,
         verdict=manifest.verdict,
         rows_in=manifest.rows_in,
         quarantined=manifest.rows_quarantined,
-        drift=manifest.drift,
+        drift=night.judgement.drift.columns,
         scores=manifest.score_summary,
     )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
 from nocturne.model.tracking import connect, experiment_id, reachable
-from nocturne.records import Judgement, Run
+from nocturne.records import Judgement, Profile, RunPlan
 from nocturne.report.days import output_names
 from nocturne.report.summary import score_summary
 from nocturne.report.words import cut, rows_per_second
@@ -39,8 +39,9 @@ _TAG = 5000
 
 
 def log_night(
-    run: Run,
+    plan: RunPlan,
     judgement: Judgement,
+    profile: Profile,
     artifacts: Sequence[Path],
     *,
     tracking_uri: str,
@@ -49,6 +50,7 @@ def log_night(
     """Log the night to ``experiment``; returns the id of its MLflow run.
 
     Args:
+        profile: of the whole night.
         artifacts: files and folders, each stored under its own name.
 
     Raises:
@@ -59,10 +61,10 @@ def log_night(
     with reachable(tracking_uri):
         client = connect(tracking_uri)
         where = experiment_id(client, experiment)
-        wanted = metrics(run, judgement)
-        logged = _agreeing(client, where, run, wanted) or _created(client, where, run)
+        wanted = metrics(plan, judgement, profile)
+        logged = _agreeing(client, where, plan, wanted) or _created(client, where, plan)
         run_id = str(logged.info.run_id)
-        _log_batch(client, logged, wanted, tags(run, judgement), step_of(run.partition.key))
+        _log_batch(client, logged, wanted, tags(plan, judgement), step_of(plan.partition.key))
         for path in artifacts:
             if path.is_dir():
                 client.log_artifacts(run_id, str(path), path.name)
@@ -73,7 +75,7 @@ def log_night(
     return run_id
 
 
-def metrics(run: Run, judgement: Judgement) -> dict[str, float]:
+def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, float]:
     """Every number of the night by its MLflow name."""
     speed = rows_per_second(judgement)
     values = {
@@ -89,21 +91,21 @@ def metrics(run: Run, judgement: Judgement) -> dict[str, float]:
     for feature in judgement.drift.columns:
         for kind in _DRIFT:
             values[metric_name("drift", feature.column, kind)] = getattr(feature, kind)
-    for output, summary in score_summary(judgement.profile, output_names(run)).items():
+    for output, summary in score_summary(profile, output_names(plan)).items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     return {name: float(value) for name, value in values.items()}
 
 
-def tags(run: Run, judgement: Judgement) -> dict[str, str]:
+def tags(plan: RunPlan, judgement: Judgement) -> dict[str, str]:
     """What the night is searched by."""
     return {
-        **_identity(run),
-        "nocturne.model": run.model.name,
-        "nocturne.model_version": str(run.model.version),
-        "nocturne.model_sha256": run.model.sha256,
+        **_identity(plan),
+        "nocturne.model": plan.model.name,
+        "nocturne.model_version": str(plan.model.version),
+        "nocturne.model_sha256": plan.model.sha256,
         "nocturne.verdict": judgement.verdict,
-        "nocturne.quality_verdict": judgement.quality_verdict,
-        "nocturne.drift_verdict": judgement.drift_verdict,
+        "nocturne.quality_verdict": judgement.verdict_of("quality"),
+        "nocturne.drift_verdict": judgement.verdict_of("drift"),
         "nocturne.reasons": cut("\n".join(judgement.reasons), _TAG),
     }
 
@@ -122,11 +124,11 @@ def metric_name(*parts: str) -> str:
     return ".".join(safe)
 
 
-def _identity(run: Run) -> dict[str, str]:
+def _identity(plan: RunPlan) -> dict[str, str]:
     return {
-        "nocturne.run_key": run.run_key,
-        "nocturne.pipeline": run.pipeline,
-        "nocturne.partition": run.partition.key,
+        "nocturne.run_key": plan.run_key,
+        "nocturne.pipeline": plan.pipeline,
+        "nocturne.partition": plan.partition.key,
     }
 
 
@@ -149,10 +151,10 @@ def _check(artifacts: Sequence[Path]) -> None:
 
 
 def _agreeing(
-    client: MlflowClient, where: str, run: Run, wanted: Mapping[str, float]
+    client: MlflowClient, where: str, plan: RunPlan, wanted: Mapping[str, float]
 ) -> MlflowRun | None:
     """The night's run if what it holds is still true; one that is not goes to MLflow's trash."""
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(run).items())
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(plan).items())
     for found in client.search_runs([where], query, order_by=["attributes.start_time ASC"]):
         logged = found.data.metrics
         compared = [name for name in logged if name in wanted and not _is_timing(name)]
@@ -166,16 +168,16 @@ def _is_timing(name: str) -> bool:
     return name == "rows_per_second" or name.startswith("seconds.")
 
 
-def _created(client: MlflowClient, where: str, run: Run) -> MlflowRun:
+def _created(client: MlflowClient, where: str, plan: RunPlan) -> MlflowRun:
     return client.create_run(
-        where, start_time=_started(run), tags=_identity(run), run_name=run.partition.key
+        where, start_time=_started(plan), tags=_identity(plan), run_name=plan.partition.key
     )
 
 
-def _started(run: Run) -> int:
+def _started(plan: RunPlan) -> int:
     """When the run was prepared, in milliseconds, so that MLflow shows how long it took."""
     try:
-        return int(dt.datetime.fromisoformat(run.created).timestamp() * 1000)
+        return int(dt.datetime.fromisoformat(plan.created).timestamp() * 1000)
     except ValueError:
         return int(time.time() * 1000)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from nocturne.records import Baseline, FeatureDrift, Judgement, Manifest, Run
+from nocturne.records import Baseline, FeatureDrift, Judgement, Profile, PublishedNight, RunPlan
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
 from nocturne.report.cards import Card, cards
@@ -45,30 +45,34 @@ _REASONS = 50
 
 
 def html(
-    run: Run,
+    plan: RunPlan,
     judgement: Judgement,
+    profile: Profile,
     baseline: Baseline | None,
-    history: Sequence[Manifest],
+    history: Sequence[PublishedNight],
     *,
+    location: Path,
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The report as the text of an HTML file, under 2 MB whatever the number of features.
 
     Args:
+        profile: of the whole night.
         baseline: what the histograms are compared with; None draws the night alone.
-        history: manifests of published partitions of this pipeline, in any order.
+        history: published nights of this pipeline, in any order.
+        location: where the scores are published.
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
     """
     specs: list[dict[str, Any]] = []
-    shown = days(run, judgement, history)
-    outputs = [name for name in output_names(run) if name in judgement.profile.columns]
+    shown = days(plan, judgement, profile, history)
+    outputs = [name for name in output_names(plan) if name in profile.columns]
     ranked = [f.column for f in judgement.drift.columns]
-    others = [name for name in judgement.profile.columns if name not in ranked]
-    hidden = {*outputs, *run.sensitive}
+    others = [name for name in profile.columns if name not in ranked]
+    hidden = {*outputs, *plan.sensitive}
     features = [name for name in (*ranked, *others) if name not in hidden]
-    output_cards = cards(outputs[:_OUTPUTS], judgement, baseline, specs, height=190)
+    output_cards = cards(outputs[:_OUTPUTS], judgement, profile, baseline, specs, height=190)
     numeric = [c for c in output_cards if any(c.column in day.scores for day in shown)]
     scores = [_score(card, baseline, shown, specs) for card in numeric]
     if len(shown) > 1:
@@ -76,7 +80,7 @@ def html(
         if ranked:
             heat = heat_map(ranked[:_FEATURES], shown, axis(shown))
             specs.append({"id": "heat", "spec": heat})
-    feature_cards = cards(features[:_FEATURES], judgement, baseline, specs)
+    feature_cards = cards(features[:_FEATURES], judgement, profile, baseline, specs)
     failed = judgement.quality.failed
     held = [e for e in judgement.quality.expectations if e.success]
     examples = list(quarantine_examples)[:_EXAMPLES]
@@ -84,14 +88,14 @@ def html(
     return rendered(
         "page.html",
         specs,
-        run=run,
+        plan=plan,
         judgement=judgement,
         headline=headline(judgement),
         reasons=reasons(judgement)[:_REASONS],
         tiles=tiles(judgement),
-        facts=facts(run, judgement),
+        facts=facts(plan, judgement, location),
         quality_line=quality_line(judgement),
-        docs_link=_docs_link(run, judgement),
+        docs_link=_docs_link(judgement),
         expectations=judgement.quality.expectations,
         failed=failed[:_EXPECTATIONS],
         held=held[:_EXPECTATIONS],
@@ -126,12 +130,10 @@ def rendered(template: str, specs: Sequence[Mapping[str, Any]], **values: Any) -
     )
 
 
-def _docs_link(run: Run, judgement: Judgement) -> str | None:
+def _docs_link(judgement: Judgement) -> str | None:
     """Data Docs as seen from the report, which lies in the run directory."""
     docs = judgement.quality.data_docs
-    if docs is None or not Path(docs).is_relative_to(run.run_dir):
-        return None
-    return quote(Path(docs).relative_to(run.run_dir).as_posix())
+    return quote(docs) if docs else None
 
 
 @cache

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nocturne.records import Manifest
+from nocturne.records import PublishedNight, Verdict
 from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
 from nocturne.report.days import axis, past
 from nocturne.report.page import heat_legend, rendered
@@ -19,19 +19,22 @@ _OUTPUTS = 6
 
 
 def span_html(
-    pipeline: str, nights: Sequence[Manifest], missing: Sequence[str], links: Mapping[str, str]
+    pipeline: str,
+    nights: Sequence[PublishedNight],
+    missing: Sequence[str],
+    links: Mapping[str, str],
 ) -> str:
     """The report as the text of an HTML file.
 
     Args:
-        nights: manifests in force, oldest partition first; at least one.
+        nights: published ones, oldest partition first; at least one.
         missing: partitions of the range that are not published.
         links: partition -> where its own report lies, as seen from this one.
     """
     shown = [past(night) for night in nights]
     days = axis(shown)
     columns = _columns(nights)
-    outputs = list(dict.fromkeys(name for night in nights for name in night.score_summary))
+    outputs = list(dict.fromkeys(name for night in nights for name in night.manifest.score_summary))
     specs: list[dict[str, Any]] = [{"id": "rows", "spec": rows_by_day(shown, days)}]
     scores = []
     for number, name in enumerate(outputs[:_OUTPUTS]):
@@ -44,32 +47,29 @@ def span_html(
         "span.html",
         specs,
         pipeline=pipeline,
-        first=nights[0].partition.key,
-        last=nights[-1].partition.key,
+        first=nights[0].key,
+        last=nights[-1].key,
         headline=_headline(nights),
-        mood=max((night.verdict for night in nights), key=_VERDICTS.index),
+        mood=Verdict.worst(night.manifest.verdict for night in nights),
         lines=_lines(nights, missing),
         tiles=_tiles(nights, missing),
         scores=scores,
         columns=columns[:_COLUMNS],
         columns_left_out=max(0, len(columns) - _COLUMNS),
         heat_legend=heat_legend(),
-        nights=[_night(night, links.get(night.partition.key)) for night in reversed(nights)],
+        nights=[_night(night, links.get(night.key)) for night in reversed(nights)],
     )
 
 
-_VERDICTS = ("ok", "warn", "hold", "fail")
-
-
-def _headline(nights: Sequence[Manifest]) -> str:
-    counts = Counter[str](night.verdict for night in nights)
+def _headline(nights: Sequence[PublishedNight]) -> str:
+    counts = Counter[str](night.manifest.verdict for night in nights)
     said = {
         "ok": "without a remark",
         "warn": "with a warning",
         "hold": "approved by a person",
         "fail": "failed",
     }
-    parts = [f"{counts[verdict]} {said[verdict]}" for verdict in _VERDICTS if counts[verdict]]
+    parts = [f"{counts[verdict]} {said[verdict]}" for verdict in Verdict if counts[verdict]]
     return f"{_nights(len(nights))} published: {', '.join(parts)}"
 
 
@@ -77,14 +77,17 @@ def _nights(count: int) -> str:
     return f"{count} night" if count == 1 else f"{count} nights"
 
 
-def _lines(nights: Sequence[Manifest], missing: Sequence[str]) -> list[str]:
+def _lines(nights: Sequence[PublishedNight], missing: Sequence[str]) -> list[str]:
     lines = []
-    paged = [night.partition.key for night in nights if night.drift_paged]
+    paged = [night.key for night in nights if night.manifest.pages]
     if paged:
         lines.append(f"a person should look at the drift of {_listed(paged)}")
     if missing:
         lines.append(f"not published: {_listed(missing)}")
-    models = dict.fromkeys(f"{night.model.name} version {night.model.version}" for night in nights)
+    models = dict.fromkeys(
+        f"{model.name} version {model.version}"
+        for model in (night.manifest.model for night in nights)
+    )
     lines.append(f"scored with {_listed(list(models))}")
     return lines
 
@@ -94,9 +97,11 @@ def _listed(names: Sequence[str], limit: int = 8) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _tiles(nights: Sequence[Manifest], missing: Sequence[str]) -> list[Tile]:
-    rows, lost = (sum(getattr(n, f"rows_{what}") for n in nights) for what in ("in", "quarantined"))
-    drifted = sum(night.drift_verdict != "ok" for night in nights)
+def _tiles(nights: Sequence[PublishedNight], missing: Sequence[str]) -> list[Tile]:
+    rows, lost = (
+        sum(getattr(n.manifest, f"rows_{what}") for n in nights) for what in ("in", "quarantined")
+    )
+    drifted = sum(night.manifest.verdict_of("drift") != Verdict.OK for night in nights)
     return [
         Tile(f"{len(nights):,}", "nights"),
         Tile(f"{rows:,}", "rows in"),
@@ -106,11 +111,11 @@ def _tiles(nights: Sequence[Manifest], missing: Sequence[str]) -> list[Tile]:
     ]
 
 
-def _columns(nights: Sequence[Manifest]) -> list[dict[str, Any]]:
+def _columns(nights: Sequence[PublishedNight]) -> list[dict[str, Any]]:
     """Every column that drift was measured of, most often alarmed first."""
     found: dict[str, dict[str, Any]] = {}
     for night in nights:
-        for feature in night.drift:
+        for feature in night.judgement.drift.columns:
             one = found.setdefault(
                 feature.column,
                 {
@@ -124,20 +129,21 @@ def _columns(nights: Sequence[Manifest]) -> list[dict[str, Any]]:
             )
             one["nights"] += 1
             one["alarmed"] += feature.alarmed
-            ratio = feature.psi / feature.threshold if feature.threshold else 0.0
+            ratio = feature.excess
             if ratio > one["worst"]:
-                one["worst"], one["worst_night"] = ratio, night.partition.key
+                one["worst"], one["worst_night"] = ratio, night.key
     return sorted(found.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
 
 
-def _night(night: Manifest, link: str | None) -> dict[str, Any]:
+def _night(night: PublishedNight, link: str | None) -> dict[str, Any]:
+    manifest = night.manifest
     return {
-        "key": night.partition.key,
+        "key": night.key,
         "link": link,
-        "verdict": night.verdict,
-        "rows": night.rows_in,
-        "quarantined": night.rows_quarantined,
-        "model": night.model.version,
-        "drifted": sum(feature.alarmed for feature in night.drift),
-        "reasons": night.reasons[:3],
+        "verdict": manifest.verdict,
+        "rows": manifest.rows_in,
+        "quarantined": manifest.rows_quarantined,
+        "model": manifest.model.version,
+        "drifted": len(manifest.drifted),
+        "reasons": manifest.reasons[:3],
     }

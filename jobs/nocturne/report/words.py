@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from pathlib import Path
 from typing import NamedTuple
 
-from nocturne.records import Judgement, Run
+from nocturne.records import Judgement, RunPlan
 
 __all__ = [
     "Tile",
@@ -93,17 +94,20 @@ def tiles(judgement: Judgement) -> list[Tile]:
     ]
 
 
-def facts(run: Run, judgement: Judgement) -> list[tuple[str, str]]:
-    """The run's identity, name by value."""
-    model = run.model
+def facts(plan: RunPlan, judgement: Judgement, location: Path) -> list[tuple[str, str]]:
+    """The run's identity, name by value; ``location`` is where it is published."""
+    model = plan.model
     found = [
-        ("Pipeline", run.pipeline),
-        ("Partition", run.partition.path or run.partition.key),
+        ("Pipeline", plan.pipeline),
+        ("Partition", plan.partition.path or plan.partition.key),
         ("Model", f"{model.name} version {model.version} ({model.selector}, {model.backend})"),
         ("Model digest", model.sha256),
-        ("Input", f"{run.input_dir} ({_count(run.files, 'file')}, {_count(run.splits, 'split')})"),
-        ("Output", run.output_dir),
-        ("Run key", run.run_key),
+        (
+            "Input",
+            f"{plan.input_dir} ({_count(plan.files, 'file')}, {_count(plan.splits, 'split')})",
+        ),
+        ("Output", str(location)),
+        ("Run key", plan.run_key),
     ]
     if judgement.seconds:
         steps = ", ".join(

@@ -20,10 +20,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from nocturne.records import Partition, Run
+from nocturne.records import Partition, RunPlan
 from nocturne.source.walk import path_keys
 
-__all__ = ["HIVE_NULL", "by_options", "keys_of", "of_file", "of_run", "path_columns", "unheld"]
+__all__ = ["HIVE_NULL", "by_options", "keys_of", "of_file", "of_plan", "path_columns", "unheld"]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 """How Hive and Spark write a null into a path."""
@@ -77,10 +77,9 @@ def of_file(given: pa.RecordBatch | None, number: int) -> pa.RecordBatch | None:
     return None if given is None else given.slice(number, 1)
 
 
-def of_run(run: Run, files: Sequence[str]) -> pa.RecordBatch | None:
-    """The columns that the run takes from paths, with a row for each file; None if none."""
-    layout = run.config.get("input", {}).get("partition", {})
-    return path_columns(run.partition, layout, files, run.path_keys)
+def of_plan(plan: RunPlan, files: Sequence[str]) -> pa.RecordBatch | None:
+    """The columns that a run takes from paths, with a row for each file; None if none."""
+    return path_columns(plan.partition, plan.key_formats, files, plan.path_keys)
 
 
 def _type(format_: str) -> pa.DataType:

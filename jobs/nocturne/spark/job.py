@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
-from nocturne.records import Run, Split
+from nocturne.records import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
-from nocturne.spark.work import guarded, open_run, place, raised, telling
-from nocturne.store.rundir import progress_path, result_path, scored_path
+from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -48,18 +48,18 @@ def score_runs(
     pending = [
         (run, split)
         for run in runs
-        if run.query is None
-        for split in run.splits
-        if not result_path(run, split).exists()
+        if not run.plan.is_whole
+        for split in run.plan.splits
+        if not run.result_file(split).exists()
     ]
     failures: dict[str, NocturneError] = {}
     share = gpu_share(spark)
     for run in runs:
-        if run.query is not None and not scored_path(run).exists():
+        if run.plan.is_whole and not run.is_scored:
             try:
                 score_query(_session(), run, share)
             except NocturneError as error:
-                failures[run.run_dir] = error
+                failures[run.uri] = error
     if pending:
         tasks = shares(pending, spark.defaultParallelism)
         with _Watch(runs, progress):
@@ -84,7 +84,7 @@ def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]
         if room < split.rows / 2:
             tasks.append([])
             room = left / (2 * cores)
-        tasks[-1].append((run.run_dir, split.index))
+        tasks[-1].append((run.uri, split.index))
         room -= split.rows
         left -= split.rows
     return tasks
@@ -119,19 +119,21 @@ def _score(run_dir: str, index: int, share: float) -> int:
     from nocturne.worker.split import run_split
 
     run = open_run(run_dir)
-    return run_split(run, run.splits[index], place(run.pinned.device, share)).rows_in
+    return run_split(
+        run, run.plan.splits[index], device_slot(run.plan.pinned.device, share)
+    ).rows_in
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:
     done = 0
     for run in runs:
-        for split in run.splits:
-            if result_path(run, split).exists():
+        for split in run.plan.splits:
+            if run.result_file(split).exists():
                 done += split.rows
             else:
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    done += int(progress_path(run, split).read_text() or 0)
-    return done, sum(run.rows for run in runs)
+                    done += int(run.progress_file(split).read_text() or 0)
+    return done, sum(run.plan.rows for run in runs)
 
 
 class _Watch:

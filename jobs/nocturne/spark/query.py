@@ -21,15 +21,13 @@ from nocturne.columns.fitting import check_columns, check_output
 from nocturne.columns.normal import normal
 from nocturne.errors import InputError, RetryableError
 from nocturne.model.encoding import Encoding
-from nocturne.records import TABLE_MARK, Run, SplitResult, dump, load
-from nocturne.source.path_columns import of_run
+from nocturne.records import TABLE_MARK, SplitResult, dump, load
+from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
 from nocturne.source.spark_files import read_files, refuse_untyped
 from nocturne.spark.session import fault_of_data
-from nocturne.spark.work import guarded, open_run, place, raised, telling
-from nocturne.store.files import locked
-from nocturne.store.record_files import write
-from nocturne.store.rundir import Scored, result_path, scored_path
+from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -54,13 +52,13 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
     """
     frame = _fitting(_frame(spark, run), run)
     advice = "Run the same command again; the partition is scored anew"
-    with telling(f"score the query of {run.pipeline}", advice):
+    with telling(f"score the query of {run.plan.pipeline}", advice):
         try:
-            rows = frame.mapInArrow(partial(_work, run.run_dir, share), _SCHEMA).collect()
+            rows = frame.mapInArrow(partial(_work, run.uri, share), _SCHEMA).collect()
         except Exception as error:
             if fault := fault_of_data(error):
                 raise InputError(
-                    f"Spark can't score the input of {run.pipeline}: {fault}. Nothing was "
+                    f"Spark can't score the input of {run.plan.pipeline}: {fault}. Nothing was "
                     "published. Correct the data, input.sql or input.options"
                 ) from error
             raise
@@ -70,23 +68,12 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
     results = [load(SplitResult, row["result"], "a worker's result") for row in rows]
     if not results:
         raise InputError(
-            f"the query of {run.pipeline} gave no row for {run.partition.key}; nothing was "
-            "scored. Check input.sql and the tables that it joins"
+            f"the query of {run.plan.pipeline} gave no row for {run.plan.partition.key}; nothing "
+            "was scored. Check input.sql and the tables that it joins"
         )
     _check_unchanged(run)
     _check_rows(run, results)
-    _write(run, sorted(results, key=lambda result: result.index))
-
-
-def _write(run: Run, results: list[SplitResult]) -> None:
-    [planned] = run.splits
-    with locked(Path(run.run_dir) / "scored.lock"):
-        if scored_path(run).exists():
-            return
-        for index, result in enumerate(results):
-            path = result_path(run, replace(planned, index=index))
-            write(path, replace(result, index=index))
-        write(scored_path(run), Scored(len(results)))
+    run.write_results(sorted(results, key=lambda result: result.index))
 
 
 def _frame(spark: SparkSession, run: Run) -> DataFrame:
@@ -95,12 +82,12 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     Raises:
         InputError: Spark can't read or analyse it.
     """
-    assert run.query is not None
-    query = run.query
+    assert run.plan.query is not None
+    query = run.plan.query
     try:
         files = _planned(run)
         frame = read_files(
-            spark, query.format, query.options, run.input_dir, files, _given(run, files)
+            spark, query.format, query.options, run.plan.input_dir, files, _given(run, files)
         )
         if query.sql is None:
             return frame
@@ -108,17 +95,17 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
         for name, path in query.tables.items():
             table = read_files(spark, "parquet", {}, path, _planned(run, name))
             table.createOrReplaceTempView(name)
-        return spark.sql(query.sql, args=dict(run.partition.keys))
+        return spark.sql(query.sql, args=dict(run.plan.partition.keys))
     except InputError:
         raise
     except Exception as error:
         raise InputError(
-            f"Spark can't read the input of {run.pipeline} as its YAML says: "
+            f"Spark can't read the input of {run.plan.pipeline} as its YAML says: "
             f"{str(error).splitlines()[0]}. The SQL knows `input`"
             + "".join(f", `{name}`" for name in query.tables)
             + (
-                f" and the parameters {', '.join(':' + k for k, _ in run.partition.keys)}"
-                if run.partition.keys
+                f" and the parameters {', '.join(':' + k for k, _ in run.plan.partition.keys)}"
+                if run.plan.partition.keys
                 else ""
             )
         ) from error
@@ -126,14 +113,14 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
 
 def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
     """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
-    assert run.query is not None
+    assert run.plan.query is not None
     none = pa.RecordBatch.from_pydict({})
-    return None if run.query.sql is not None else of_run(run, files) or none
+    return None if run.plan.query.sql is not None else of_plan(run.plan, files) or none
 
 
 def _planned(run: Run, table: str = "") -> list[str]:
     """Relative paths of the planned files: of the input, or of a table that the SQL names."""
-    split = [file.path.rpartition(TABLE_MARK) for file in run.files]
+    split = [file.path.rpartition(TABLE_MARK) for file in run.plan.files]
     return [path for name, _, path in split if name == table]
 
 
@@ -141,14 +128,16 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     """Only the columns that are needed, once they are known to fit the model."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    encoding = Encoding.of(run.encoding)
+    encoding = Encoding.of(run.plan.encoding)
     # The zone that the workers' batches come with: Spark keeps moments, and no zone of theirs.
     zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
     schema = to_arrow_schema(frame.schema, timezone=zone)
-    needed = (*run.keys, *run.passthrough)
-    problems = check_columns(encoding, schema, run.casts, cast_text=run.cast_text)
-    problems += check_output(encoding, schema, needed, run.keys if run.unique_keys else ())
-    wanted = [name for name in run.reads(encoding.columns) if name in schema.names]
+    needed = (*run.plan.keys, *run.plan.passthrough)
+    problems = check_columns(encoding, schema, run.plan.cast, cast_text=run.plan.cast_text)
+    problems += check_output(
+        encoding, schema, needed, run.plan.keys if run.plan.unique_keys else ()
+    )
+    wanted = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     problems += [
         f"column {name!r} has no type (void), since all its values are null; say one: "
         f"CAST(NULL AS STRING) AS {name}"
@@ -157,7 +146,7 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     ]
     if problems:
         raise InputError(
-            f"what Spark reads for {run.pipeline} does not fit the model:\n  "
+            f"what Spark reads for {run.plan.pipeline} does not fit the model:\n  "
             + "\n  ".join(problems)
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
@@ -185,22 +174,28 @@ def _refuse_untyped(frame: DataFrame) -> None:
 
 
 def _check_unchanged(run: Run) -> None:
-    assert run.query is not None
-    for file in run.files:
+    assert run.plan.query is not None
+    for file in run.plan.files:
         table, _, name = file.path.rpartition(TABLE_MARK)
-        check_unchanged(Path(run.query.tables[table] if table else run.input_dir) / name, file)
+        check_unchanged(
+            Path(run.plan.query.tables[table] if table else run.plan.input_dir) / name, file
+        )
 
 
 def _check_rows(run: Run, results: list[SplitResult]) -> None:
     """Raises: RetryableError if Spark gave not the very rows that the files' footers count."""
-    assert run.query is not None
-    if run.query.sql is not None or run.query.format != "parquet" or run.query.options:
+    assert run.plan.query is not None
+    if (
+        run.plan.query.sql is not None
+        or run.plan.query.format != "parquet"
+        or run.plan.query.options
+    ):
         return  # what is left out then, the YAML says
-    given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.files)
+    given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
     if given != counted:
         raise RetryableError(
-            f"Spark gave {given} rows of {run.input_dir}, its files hold {counted}; nothing was "
-            "published. Run the same command again"
+            f"Spark gave {given} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
+            "was published. Run the same command again"
         )
 
 
@@ -227,9 +222,11 @@ def _score(
 
     run = open_run(run_dir)
     task = TaskContext.get()
-    split = replace(run.splits[0], index=task.partitionId() if task else 0)
-    batches = map(normal, _sized(first, rest, run.pinned.batch_rows))
-    return score_batches(run, split, batches, first.schema, place(run.pinned.device, share))
+    split = replace(run.plan.splits[0], index=task.partitionId() if task else 0)
+    batches = map(normal, _sized(first, rest, run.plan.pinned.batch_rows))
+    return score_batches(
+        run, split, batches, first.schema, device_slot(run.plan.pinned.device, share)
+    )
 
 
 def _sized(

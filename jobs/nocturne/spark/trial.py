@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.records import dump, load
-from nocturne.spark.work import guarded, place, raised, telling
+from nocturne.spark.work import device_slot, guarded, raised, telling
 from nocturne.trial import Answer, Asked
 from nocturne.trial.process import ask
 
@@ -49,6 +49,6 @@ def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Told]:
     host = socket.gethostname()
     for question in questions:
         asked = load(Asked, question, "what the driver asks")
-        asked = replace(asked, device=place(asked.device).device or asked.device)
+        asked = replace(asked, device=device_slot(asked.device).device or asked.device)
         answer, error, message = guarded(partial(ask, asked, rows, sys.path), f"a trial on {host}")
         yield host, None if answer is None else dump(answer), error, message

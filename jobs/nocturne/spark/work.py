@@ -19,14 +19,14 @@ from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.hiding import said_by
 from nocturne.host.trouble import explain
-from nocturne.records import Run
 from nocturne.spark.session import cause_of
-from nocturne.store.record_files import read
+from nocturne.store.run import Run
+from nocturne.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from nocturne.worker.split import Place
+    from nocturne.worker.split import DeviceSlot
 
-__all__ = ["guarded", "open_run", "place", "raised", "telling"]
+__all__ = ["device_slot", "guarded", "open_run", "raised", "telling"]
 
 T = TypeVar("T")
 
@@ -36,35 +36,35 @@ _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 def open_run(run_dir: str) -> Run:
     """The run, read once a process, and again when it was planned anew."""
-    return _run(run_dir, (Path(run_dir) / "run.json").stat().st_mtime_ns)
+    return _run(run_dir, RunFolder(Path(run_dir)).plan_file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
 def _run(run_dir: str, written: int) -> Run:
-    return read(Run, Path(run_dir) / "run.json")
+    return Run.open(run_dir)
 
 
-def place(device: str, share: float = 1.0) -> Place:
+def device_slot(device: str, share: float = 1.0) -> DeviceSlot:
     """The GPU that Spark gave this task, or one by turns where Spark was told of none.
 
     Args:
         device: that is wanted; on the CPU any place will do.
         share: of a GPU's memory that each task may take.
     """
-    from nocturne.worker.split import Place
+    from nocturne.worker.split import DeviceSlot
 
     if device == "cpu":
-        return Place()
+        return DeviceSlot()
     from pyspark import TaskContext
 
     task = TaskContext.get()
     given = task.resources().get("gpu") if task else None
     if given:
-        return Place(f"cuda:{given.addresses[0]}", share)
+        return DeviceSlot(f"cuda:{given.addresses[0]}", share)
     import torch
 
     count = max(1, torch.cuda.device_count())
-    return Place(f"cuda:{(task.partitionId() if task else 0) % count}", share)
+    return DeviceSlot(f"cuda:{(task.partitionId() if task else 0) % count}", share)
 
 
 def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "file_blake3",
     "file_digest",
     "locked",
+    "partition_folders",
     "sync_folder",
 ]
 
@@ -116,6 +117,25 @@ def check_exchange(folder: Path, across: Path | None = None) -> None:
 
 def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def partition_folders(root: Path, names: Sequence[str]) -> Iterator[str]:
+    """The partitions' folders of a table, ``ds=2013-04-01/hour=05``, from the last one on."""
+    if not names:
+        return
+    try:
+        with os.scandir(root) as entries:
+            there = sorted(
+                (e.name for e in entries if e.name.startswith(f"{names[0]}=") and e.is_dir()),
+                reverse=True,
+            )
+    except OSError:
+        return
+    for name in there:
+        if len(names) == 1:
+            yield name
+        else:
+            yield from (f"{name}/{rest}" for rest in partition_folders(root / name, names[1:]))
 
 
 @contextmanager

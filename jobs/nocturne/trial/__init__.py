@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nocturne.model.encoding import Encoding, OutputSpec
-from nocturne.records import ModelRef
+from nocturne.records import ModelRef, Stored
 
 __all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]
 
@@ -35,7 +35,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Stored):
     """What came of trying a model: the ``outputs`` that it is scored with.
 
     On ``raised`` of the ``rows`` it raised, first of all ``cause``. ``scores``: of three others, in

@@ -43,19 +43,19 @@ from nocturne.errors import InputChanged, NocturneError
 from nocturne.model.encoding import MODEL_VERSION, Encoding
 from nocturne.model.requirements import naming, unloadable
 from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
-from nocturne.records import Run, Split, SplitResult
-from nocturne.source.path_columns import of_run
+from nocturne.records import Split, SplitResult
+from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest
 from nocturne.store.record_files import read, write
-from nocturne.store.rundir import keys_path, progress_path, result_path
+from nocturne.store.run import Run
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
 __all__ = [
     "BACKENDS",
     "BATCHES",
-    "Place",
+    "DeviceSlot",
     "load_model",
     "run_split",
     "score_batches",
@@ -66,7 +66,7 @@ BATCHES = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceSlot:
     """Where a task runs: the device that Spark gave it, and its share of that one's memory."""
 
     device: str | None = None
@@ -107,20 +107,22 @@ def _model(
         raise unloadable(path, error) from error
 
 
-def load_model(run: Run, place: Place, precision: str | None = None) -> Model:
+def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Model:
     """The run's pinned model, or the same in another ``precision`` to compare it with.
 
     Raises:
         ModelError: it can't be loaded, or its device is not there.
     """
-    pinned = run.pinned
-    device = place.device or pinned.device
-    if device.startswith("cuda") and place.memory < 1:
-        _limit_memory(device, place.memory)
-    spec = json.dumps(run.encoding)
+    pinned = run.plan.pinned
+    device = slot.device or pinned.device
+    if device.startswith("cuda") and slot.memory < 1:
+        _limit_memory(device, slot.memory)
+    spec = json.dumps(run.plan.encoding)
     kernel = pinned.kernel if precision is None else "graph"
     wanted = precision or pinned.precision
-    return _model(run.model.backend, run.model.path, spec, device, kernel, wanted, pinned.threads)
+    return _model(
+        run.plan.model.backend, run.plan.model.path, spec, device, kernel, wanted, pinned.threads
+    )
 
 
 @lru_cache(maxsize=8)
@@ -130,7 +132,7 @@ def _limit_memory(device: str, share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
+def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitResult:
     """Score a split, unless its result is there already.
 
     Raises:
@@ -139,21 +141,21 @@ def run_split(run: Run, split: Split, place: Place = Place()) -> SplitResult:
         ModelError: the model can't be loaded, or fails on every row.
         DeviceLost: the GPU failed (retryable, in a new process).
     """
-    decided = result_path(run, split)
+    decided = run.result_file(split)
     if decided.exists():
         return read(SplitResult, decided)
-    planned = next(f for f in run.files if f.path == split.file)
-    path = Path(run.input_dir) / planned.path
+    planned = next(f for f in run.plan.files if f.path == split.file)
+    path = Path(run.plan.input_dir) / planned.path
     check_unchanged(path, planned)
-    source = open_parquet(path, checksums=run.checksums)
-    encoding, known = Encoding.of(run.encoding), unpacked(run.types)
-    given = of_run(run, [split.file])
+    source = open_parquet(path, checksums=run.plan.checksums)
+    encoding, known = Encoding.of(run.plan.encoding), unpacked(run.plan.types)
+    given = of_plan(run.plan, [split.file])
     schema = with_types(file_schema(source, given), known)
-    columns = [name for name in run.reads(encoding.columns) if name in schema.names]
+    columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     batches = read_batches(
-        source, path, split.row_groups, columns, run.pinned.batch_rows, known, given
+        source, path, split.row_groups, columns, run.plan.pinned.batch_rows, known, given
     )
-    result = score_batches(run, split, batches, schema, place)
+    result = score_batches(run, split, batches, schema, slot)
     check_unchanged(path, planned)
     if result.rows_in != split.rows:
         raise InputChanged(
@@ -171,7 +173,7 @@ def score_batches(
     split: Split,
     batches: Iterator[pa.RecordBatch],
     schema: pa.Schema,
-    place: Place,
+    slot: DeviceSlot,
 ) -> SplitResult:
     """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
 
@@ -181,57 +183,63 @@ def score_batches(
     """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
-    folder = Path(run.run_dir) / "attempts"
-    folder.mkdir(parents=True, exist_ok=True)
-    encoding = Encoding.of(run.encoding)
-    model = load_model(run, place)
-    published = output_schema(encoding, schema, (*run.keys, *run.passthrough))
-    profiler = TableProfiler(run.profile_centers, run.segments)
-    read_measurer, scored_measurer = (Measurer(run.measures(t)) for t in ("input", "output"))
+    run.attempts.mkdir(parents=True, exist_ok=True)
+    encoding = Encoding.of(run.plan.encoding)
+    model = load_model(run, slot)
+    published = output_schema(encoding, schema, (*run.plan.keys, *run.plan.passthrough))
+    profiler = TableProfiler(run.plan.profile_centers, run.plan.segments)
+    read_measurer, scored_measurer = (Measurer(run.plan.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []
     precision: dict[str, float] = {}
     last_report = 0.0
     reach("split.begun")
 
-    steps = run.pinned.threads > 1 or run.pinned.device != "cpu"
+    steps = run.plan.pinned.threads > 1 or run.plan.pinned.device != "cpu"
     read_ahead = ahead(batches) if steps else batches
-    wanted = casts(encoding, schema, run.casts)
+    wanted = casts(encoding, schema, run.plan.cast)
     # What the precision is of a pyfunc model is its own affair, and a call may cost.
-    reduced = run.pinned.precision != "float32" and run.model.backend != "pyfunc"
+    reduced = run.plan.pinned.precision != "float32" and run.plan.model.backend != "pyfunc"
     inexact = reduced and split.index == 0
     scored = score_cast(
-        read_ahead, model, encoding, wanted, micro_batch=run.pinned.micro_batch, once=run.costly
+        read_ahead,
+        model,
+        encoding,
+        wanted,
+        micro_batch=run.plan.pinned.micro_batch,
+        once=run.plan.costly,
     )
     with (
-        naming(run.model.path),
-        Staging(folder / attempt, folder / f"quarantine-{attempt}", published, schema) as staging,
+        naming(run.plan.model.path),
+        Staging(
+            run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
+        ) as staging,
         closing(ahead(scored) if steps else scored) as triples,
     ):
         for batch, seen, predictions in triples:
             if inexact and not precision:
-                precision = _precision_error(run, place, encoding, seen, predictions)
-            why = _reasons(batch, predictions, run.keys)
+                precision = _precision_error(run, slot, encoding, seen, predictions)
+            why = _reasons(batch, predictions, run.plan.keys)
             outputs = _outputs(predictions, encoding)
             rows = Rows(batch)
             whole = rows.beside(outputs)
             profiler.update(whole if seen is batch else Rows(seen).beside(outputs))
             read_measurer.update(rows)
-            scores = _joined(whole.batch, published, run.model.version)
+            scores = _joined(whole.batch, published, run.plan.model.version)
             bad = None
             if why.null_count < len(why):
                 scores = scores.filter(why.is_null())
-                shown = _without(batch, run.sensitive)
+                shown = _without(batch, run.plan.sensitive)
                 bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
             scored_measurer.update(scores)
-            if run.unique_keys:
-                hashes.append(key_hashes([scores.column(key) for key in run.keys]))
+            if run.plan.unique_keys:
+                hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
             staging.add(scores, bad)
             reach("split.batch")
             if time.monotonic() - last_report > 1:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
     if hashes:
-        np.save(keys_path(staging.target), np.concatenate(hashes))
+        np.save(run.keys_file(staging.target), np.concatenate(hashes))
     return SplitResult(
         key=split.key,
         index=split.index,
@@ -246,21 +254,21 @@ def score_batches(
         started=started,
         finished=time.time(),
         profile=profiler.result(),
-        micro_batch=getattr(model, "limit", None) or run.pinned.micro_batch,
+        micro_batch=getattr(model, "limit", None) or run.plan.pinned.micro_batch,
         precision_error=precision,
         measured={"input": read_measurer.result(), "output": scored_measurer.result()},
     )
 
 
 def _precision_error(
-    run: Run, place: Place, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
+    run: Run, slot: DeviceSlot, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
 ) -> dict[str, float]:
     """The largest difference that the precision makes to a batch's predictions, by output.
 
     Absolute, in the prediction's own unit, against the same model in float32.
     """
-    exact = load_model(run, place, precision="float32")
-    [expected] = score([batch], exact, encoding, micro_batch=run.pinned.micro_batch)
+    exact = load_model(run, slot, precision="float32")
+    [expected] = score([batch], exact, encoding, micro_batch=run.plan.pinned.micro_batch)
     errors = {}
     for output in encoding.outputs:
         if output.type in ("float32", "float64"):
@@ -327,6 +335,6 @@ def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) ->
 
 
 def _report(run: Run, split: Split, rows: int) -> None:
-    path = progress_path(run, split)
+    path = run.progress_file(split)
     path.parent.mkdir(exist_ok=True)
     path.write_text(str(rows), encoding="ascii")

@@ -33,7 +33,7 @@ from sqlalchemy import select
 from nocturne import config
 from nocturne.config import Loaded, key_format
 from nocturne.errors import ConfigError, NocturneError
-from nocturne.pipeline.board import Square, newest, squares
+from nocturne.operate.status import PartitionStatus, newest, statuses_of
 from nocturne.records import Partition
 from nocturne_airflow.page.night import document, night
 
@@ -126,7 +126,7 @@ def _calendar(
     first, end = months[0], _end(months[-1])
     form = key_format(layout)
     span = config.span(layout, first.strftime(form), end.strftime(form))
-    found = {square.key: square for square in squares(loaded, span)}
+    found = {status.key: status for status in statuses_of(loaded, span)}
     before, after = _month(first, -1), _month(end, len(months))
     now = dt.datetime.now() + dt.timedelta(days=1)
     if (_month(end, 1) or dt.datetime.max) > now:
@@ -232,16 +232,16 @@ def _partition(loaded: Loaded, key: str) -> Partition:
         raise HTTPException(404, str(error)) from None
 
 
-def _newest(loaded: Loaded) -> list[Square]:
+def _newest(loaded: Loaded) -> list[PartitionStatus]:
     layout, last = loaded.pipeline.input.partition, newest(loaded)
     if not layout:
-        return list(squares(loaded, [Partition("all")]))
+        return list(statuses_of(loaded, [Partition("all")]))
     moment = _moment(layout, last)
     if moment is None:
         return []
     earlier = (config.later(layout, moment, -back) for back in range(_STRIP - 1, -1, -1))
     keys = [day.strftime(key_format(layout)) for day in earlier if day is not None]
-    return list(squares(loaded, config.span(layout, keys[0], last)))
+    return list(statuses_of(loaded, config.span(layout, keys[0], last)))
 
 
 def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
@@ -266,9 +266,11 @@ def _end(month: dt.datetime) -> dt.datetime:
     return month.replace(day=calendar.monthrange(month.year, month.month)[1], hour=23)
 
 
-def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dict[str, Any]:
-    """A month as rows: weeks of days, or days of hours; None where there is no square."""
-    rows: list[list[Square | None]]
+def _weeks(
+    month: dt.datetime, found: Mapping[str, PartitionStatus], hourly: bool
+) -> dict[str, Any]:
+    """A month as rows: weeks of days, or days of hours; None where there is no partition."""
+    rows: list[list[PartitionStatus | None]]
     if hourly:
         days = calendar.monthrange(month.year, month.month)[1]
         rows = [
@@ -285,8 +287,8 @@ def _weeks(month: dt.datetime, found: Mapping[str, Square], hourly: bool) -> dic
 
 def _counts(found: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for square in found:
-        counts[square.stands] = counts.get(square.stands, 0) + 1
+    for status in found:
+        counts[status.shown] = counts.get(status.shown, 0) + 1
     return counts
 
 
@@ -303,15 +305,16 @@ def _templates() -> Environment:
     return made
 
 
-def _words(square: Square) -> str:
-    """A square for those who don't see its colour."""
-    parts = [f"{square.key}: {square.stands}"]
-    if square.stands == "running" and square.of:
-        parts.append(f"{square.done / square.of:.0%} scored")
-    if square.rows is not None:
-        parts.append(f"{square.rows:,} rows")
-    if square.message:
-        parts.append(square.message)
+def _words(status: PartitionStatus) -> str:
+    """A partition for those who don't see its colour."""
+    parts = [f"{status.key}: {status.shown}"]
+    run = status.unfinished
+    if status.state == "running" and run is not None and run.rows:
+        parts.append(f"{run.rows_done / run.rows:.0%} scored")
+    if status.state == "published" and status.manifest is not None:
+        parts.append(f"{status.manifest.rows_published:,} rows")
+    if status.remark:
+        parts.append(status.remark)
     return ", ".join(parts)
 
 

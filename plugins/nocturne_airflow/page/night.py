@@ -5,28 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nocturne import publish
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.pipeline.board import Square, squares
-from nocturne.pipeline.layout import Layout
+from nocturne.operate.status import PartitionStatus, status_of
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import mlflow_page
 from nocturne.records import Expectation, FeatureDrift, Judgement, Manifest, Partition
-from nocturne.store.record_files import find
 
 __all__ = ["Night", "document", "night"]
 
 _WORST = 5
 _FAILED = 20
-_PARTS = ("data_docs", "report.html")
-"""What of a run directory the page hands out: what hides the values of sensitive columns."""
 
 
 @dataclass(frozen=True)
 class Night:
     """A partition: how it stands, what was judged last, and every manifest that was in force."""
 
-    square: Square
+    status: PartitionStatus
     run: str | None = None
     judged: Judgement | None = None
     manifests: list[Manifest] = field(default_factory=list)
@@ -61,39 +57,31 @@ class Night:
 
 def night(loaded: Loaded, partition: Partition) -> Night:
     """What is known of a partition; a file that can't be read is left out, and named."""
-    layout = Layout.of(loaded)
-    state_dir, target = layout.partition_state(partition), layout.output(partition)
-    [square] = squares(loaded, [partition])
-    damaged: list[str] = []
-    line: list[Manifest] = []
+    places = Places.of(loaded)
+    output = places.output(partition)
+    status = status_of(places, partition)
+    line, broken = output.state.known_lineage(status.manifest)
+    damaged = [str(broken)] if broken else []
+    kept = frozenset(m.id for m in line[1:] if output.kept(m))
+    run = status.run
+    if run is None:
+        return Night(status, manifests=line, kept=kept, damaged=tuple(damaged))
+    judged, mlflow = None, None
     try:
-        line, broken = publish.known_lineage(state_dir, publish.current(state_dir, target))
-    except (NocturneError, OSError) as error:
-        if str(error) != square.message:
-            damaged.append(str(error))
-    else:
-        damaged += [str(broken)] if broken else []
-    kept = frozenset(m.id for m in line[1:] if publish.version_of(state_dir, m))
-    if square.run_dir:
-        folder = Path(square.run_dir)  # of the run that is not published
-    elif line:
-        folder = publish.run_folder(state_dir, line[0])
-    else:
-        return Night(square, damaged=tuple(damaged))
-    judged = None
-    try:
-        judged = find(Judgement, folder / "judgement.json")
+        if run.is_judged:
+            judged = run.judgement()
+            mlflow = run.mlflow_run_id()
     except NocturneError as error:
         damaged.append(str(error))
     return Night(
-        square,
-        run=folder.name,
+        status,
+        run=run.name,
         judged=judged,
         manifests=line,
         kept=kept,
-        mlflow=_mlflow(loaded, judged.mlflow_run_id if judged else None),
-        has_report=_is_file(folder / "report.html"),
-        has_docs=_is_file(folder / "data_docs" / "index.html"),
+        mlflow=_mlflow(loaded, mlflow),
+        has_report=_is_file(run.report),
+        has_docs=_is_file(run.data_docs / "index.html"),
         damaged=tuple(damaged),
     )
 
@@ -104,18 +92,21 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
     Args:
         run: the name of its directory; or ``manifests``.
     """
-    state_dir = Layout.of(loaded).partition_state(partition)
+    state = Places.of(loaded).state.partition(partition)
     if run == "manifests":
-        found = state_dir / "manifests" / Path(part).name
-        return found if _is_file(found) else None
+        found = state.manifest_file(Path(part).stem)
+        return found if _is_file(found) and found.name == Path(part).name else None
+    folder = next((one for one in state.runs() if one.name == run), None)
+    if folder is None:
+        return None
+    # What hides the values of sensitive columns.
+    allowed = [folder.data_docs, folder.report]
     try:
-        folder = (state_dir / "runs" / run).resolve()
-        path = (folder / part).resolve()
+        path = (folder.path / part).resolve()
+        inside = any(path == one.resolve() or one.resolve() in path.parents for one in allowed)
     except (OSError, ValueError, RuntimeError):  # a null byte, links in a circle
         return None
-    allowed = [folder / name for name in _PARTS]
-    inside = any(path == one or one in path.parents for one in allowed)
-    return path if inside and folder.parent.name == "runs" and _is_file(path) else None
+    return path if inside and _is_file(path) else None
 
 
 def _is_file(path: Path) -> bool:

@@ -23,6 +23,7 @@ from nocturne.model.takes import Inputs, Takes
 from nocturne.model.tracking import connect, reachable
 from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new
 from nocturne.pipeline.tuning import Night
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.trial import Asked, Trial
 
 __all__ = ["Chosen", "check_data", "choose", "seen", "tried"]
@@ -110,7 +111,7 @@ def choose(
     return Chosen(name, alias, version, reason or "as given", resolved, pickled)
 
 
-def tried(chosen: Chosen, night: Night, state: Path) -> Chosen:
+def tried(chosen: Chosen, night: Night, state: PipelineState) -> Chosen:
     """With what the model gave for some rows of a partition; kept in ``state``.
 
     Raises:

@@ -19,8 +19,9 @@ from nocturne.cli.init.table import inspect
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices
 from nocturne.model.takes import Inputs, Takes
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.tuning import Night
+from nocturne.store.pipeline_state import PipelineState
 
 __all__ = ["init"]
 
@@ -107,7 +108,7 @@ def init(
         told = check_data(chosen.encoding, sample.rows, folder)
         newest = table.partitions[-1]
         night = Night(table.files(newest), told=told, given=given_by_paths(table, newest))
-        chosen = tried(chosen, night, trials or Path(store))
+        chosen = tried(chosen, night, PipelineState(trials or Path(store)))
     for line in seen(chosen):
         say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
@@ -160,7 +161,7 @@ def _write(
     try:
         for path, text in reversed(files.items()):  # the pipeline last: it names the suites
             _replace(path, text.encode())
-        Layout.of(config.load(name, root=root))
+        Places.of(config.load(name, root=root))
         for path, names in zip(list(files)[1:], columns, strict=True):
             quality.check_columns(path, names)
     except BaseException:

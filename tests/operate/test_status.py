@@ -1,4 +1,4 @@
-"""How partitions stand at a glance: as ``status`` says it, for as few files as are asked for."""
+"""How partitions stand: of those that are asked for as of all, at the price of few files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import Held
-from nocturne.pipeline import board
-from nocturne.pipeline.board import newest, squares
-from nocturne.pipeline.decisions import reject_held
+from nocturne.operate.decisions import reject_held
+from nocturne.operate.status import newest, statuses, statuses_of
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.status import status
-from nocturne.store import state
+from nocturne.records import Manifest, RunStatus
+from nocturne.store import partition_state, record_files
+from nocturne.store.partition_state import now
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
 
 
-def test_a_square_says_what_status_says(project: MakeProject, tmp_path: Path) -> None:
+def test_those_that_are_asked_for_stand_as_all_do(project: MakeProject, tmp_path: Path) -> None:
     suite = {
         "name": "s",
         "expectations": [{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}],
@@ -41,26 +41,21 @@ def test_a_square_says_what_status_says(project: MakeProject, tmp_path: Path) ->
             publish_run(run)
     reject_held(holding, config.partition({"ds": "%Y-%m-%d"}, DAYS[2]), "ada", "no")
     running = scored(loaded, DAYS[3])
-    state.touch(
-        running.state_dir,
-        state.Current(
-            "running", "score", running.run_key, running.run_dir, 1, 600, 150, "", state.now()
-        ),
-    )
+    running.state.say(RunStatus.of(running.plan, "running", "score", "", now(), rows_done=150))
 
     asked = list(config.span(loaded.pipeline.input.partition, DAYS[0], "2024-01-06"))
-    found = list(squares(loaded, asked))
-    said = {row["partition"]: row for row in status(loaded)}
-    assert [square.key for square in found] == [partition.key for partition in asked]
-    stands = [square.stands for square in found]
-    assert stands == ["published", "held", "rejected", "running", "missing", "missing"]
-    for square in found[1:4]:
-        assert (square.stands, square.message) == (
-            said[square.key]["state"],
-            said[square.key]["message"],
-        )
-    assert (found[0].rows, found[0].model_version) == (published.rows_published, 1)
-    assert (found[3].done, found[3].of) == (150, 600)
+    found = list(statuses_of(loaded, asked))
+    said = {status.key: status for status in statuses(loaded)}
+    assert [status.key for status in found] == [partition.key for partition in asked]
+    states = [status.state for status in found]
+    assert states == ["published", "held", "rejected", "running", "missing", "missing"]
+    for status in found[1:4]:
+        assert (status.state, status.message) == (said[status.key].state, said[status.key].message)
+    assert found[0].manifest is not None
+    assert found[0].manifest.rows_published == published.rows_published
+    assert found[0].model_version == 1
+    assert found[3].unfinished is not None
+    assert (found[3].unfinished.rows_done, found[3].unfinished.rows) == (150, 600)
 
 
 def test_a_manifest_is_read_once(project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,21 +63,29 @@ def test_a_manifest_is_read_once(project: MakeProject, monkeypatch: pytest.Monke
     loaded = config.load("p")
     night_of(loaded, DAYS[0])
     asked = [config.partition(loaded.pipeline.input.partition, DAYS[0])]
-    first = list(squares(loaded, asked))
-    monkeypatch.setattr(board, "read", None)
-    assert list(squares(loaded, asked)) == first
-    assert first[0].stands == "published"
+    read: list[type] = []
+
+    def counting(kind: type, path: Path) -> object:
+        read.append(kind)
+        return record_files.read(kind, path)
+
+    monkeypatch.setattr(partition_state, "read", counting)
+    first = list(statuses_of(loaded, asked))
+    assert read == [Manifest]
+    assert repr(list(statuses_of(loaded, asked))) == repr(first)
+    assert read == [Manifest]
+    assert first[0].state == "published"
 
 
 def test_files_that_are_not_ours_are_a_failure(project: MakeProject) -> None:
     loaded = project()
-    layout = Layout.of(loaded)
     partition = config.partition(loaded.pipeline.input.partition, DAYS[0])
-    layout.output(partition).mkdir(parents=True)
-    (layout.output(partition) / "other.parquet").touch()
-    [square] = squares(loaded, [partition])
-    assert square.stands == "failed"
-    assert "were not published from here" in square.message
+    folder = Places.of(loaded).output(partition).location
+    folder.mkdir(parents=True)
+    (folder / "other.parquet").touch()
+    [status] = statuses_of(loaded, [partition])
+    assert status.state == "failed"
+    assert "were not published from here" in status.message
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne.errors import StateError
-from nocturne.publish.manifests import quarantine_folder, run_folder, unchanged
-from nocturne.records import Manifest, OutputFile, Run, SplitResult
+from nocturne.records import Manifest, OutputFile, SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.record_files import read, write
-from nocturne.store.rundir import result_path
+from nocturne.store.run import Run
+from nocturne.table.protocol import TablePartition, has_bytes
 
 __all__ = ["reuse"]
 
 
-def reuse(run: Run, current: Manifest) -> int:
+def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
     """Link published files of equal split key into the run; returns how many splits.
 
     A file whose bytes are no longer those of the manifest is left alone, as is one whose result
@@ -25,13 +25,12 @@ def reuse(run: Run, current: Manifest) -> int:
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
-    state = Path(run.state_dir)
-    earlier = run_folder(state, current) / "results"
+    earlier = table.state.run(current.run_key)
     taken = 0
-    for split in run.splits:
+    for split in run.plan.splits:
         file = published.get(split.key)
-        found = next(iter(earlier.glob(f"*-{split.key[:16]}.json")), None)
-        target = result_path(run, split)
+        found = earlier.result_of(split.key)
+        target = run.result_file(split)
         if file is None or found is None or target.exists():
             continue
         try:
@@ -40,14 +39,13 @@ def reuse(run: Run, current: Manifest) -> int:
             continue
         if old.key != split.key:
             continue
-        attempts = Path(run.run_dir) / "attempts"
         name = f"{split.index:05d}-{split.key[:16]}-reused.parquet"
-        if not _link(Path(run.output_dir) / file.path, attempts / name, file):
+        if not _link(table.file(file.path), run.attempt(name), file):
             continue
         bad = quarantined.get(split.key)
         if bad is not None:
-            source = quarantine_folder(state, current.run_key) / bad.path
-            if not _link(source, attempts / f"quarantine-{name}", bad):
+            source = table.state.quarantine(current.run_key) / bad.path
+            if not _link(source, run.attempt(f"quarantine-{name}"), bad):
                 continue
         reach("prepare.linked")
         new = replace(
@@ -63,7 +61,7 @@ def reuse(run: Run, current: Manifest) -> int:
 
 
 def _link(source: Path, target: Path, expected: OutputFile) -> bool:
-    if not unchanged(source, expected):
+    if not has_bytes(source, expected):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)

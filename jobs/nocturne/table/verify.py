@@ -1,4 +1,4 @@
-"""Verify: is what lies in the published folder what its manifest says?"""
+"""Verify: is what is published what its manifest says?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne.publish.manifests import quarantine_folder
-from nocturne.records import Manifest, OutputFile
+from nocturne.records import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
+from nocturne.table.protocol import TablePartition
 
 __all__ = ["Problem", "verify"]
 
@@ -24,25 +24,35 @@ class Problem:
     problem: str
 
 
-def verify(manifest: Manifest, target: Path, state: Path, columns: Sequence[str]) -> list[Problem]:
+def verify(table: TablePartition, manifest: Manifest, columns: Sequence[str]) -> list[Problem]:
     """Files, hashes, counts and schema of a published partition against its manifest.
 
     Args:
         columns: the names that every published file has, in order.
     """
-    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
     known = {file.path for file in manifest.outputs}
-    problems = [Problem(name, "is in no manifest") for name in sorted(there - known)]
+    problems = [Problem(name, "is in no manifest") for name in sorted(table.files().keys() - known)]
     schemas: dict[str, pa.Schema] = {}
     for file in manifest.outputs:
-        found, schema = _file(target / file.path, file)
+        found, schema = _file(table.file(file.path), file)
         problems += [Problem(file.path, said) for said in found]
         if schema is not None:
             schemas[file.path] = schema
     for file in manifest.quarantine:
-        found, _ = _file(quarantine_folder(state, manifest.run_key) / file.path, file)
+        found, _ = _file(table.state.quarantine(manifest.run_key) / file.path, file)
         problems += [Problem(f"quarantine/{file.path}", said) for said in found]
+    for stored in (manifest.run, manifest.judgement):
+        problems += [Problem(stored.path, said) for said in _stored(table, stored)]
     return problems + _schemas(schemas, columns) + _counts(manifest)
+
+
+def _stored(table: TablePartition, stored: StoredFile) -> list[str]:
+    path = table.state.stored(stored)
+    if not path.is_file():
+        return ["is missing"]
+    if stored.sha256 and file_digest(path) != stored.sha256:
+        return ["is not what it was when the scores were published (sha256 differs)"]
+    return []
 
 
 def _file(path: Path, file: OutputFile) -> tuple[list[str], pa.Schema | None]:

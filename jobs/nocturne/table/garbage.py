@@ -10,16 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne.publish.commit import superfluous_versions
-from nocturne.publish.manifests import history, lineage, run_folder
 from nocturne.records import Manifest
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.failpoints import reach
+from nocturne.store.partition_state import children
+from nocturne.table.protocol import Table, TablePartition
 
-__all__ = ["Garbage", "garbage", "remove", "scratch", "tried", "unused"]
+__all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
 
-_WORKING = ("attempts", "progress", "table")
-"""What a run directory needs no more once its manifest is in force."""
 _SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".download-*", ".garbage-*")
 """Names that are only there for a moment, unless the process was killed in it."""
 _HALF_MADE = "half made by a process that was killed"
@@ -35,7 +33,7 @@ class Garbage:
 
 
 def garbage(
-    state: Path, now: Manifest | None, keep: int, busy: Collection[str], seconds: float
+    table: TablePartition, now: Manifest | None, keep: int, busy: Collection[str], seconds: float
 ) -> list[Garbage]:
     """What can go from one partition's state.
 
@@ -48,30 +46,28 @@ def garbage(
     Raises:
         StateError: a manifest is damaged, so that it can't be told what is needed.
     """
-    line = lineage(state, now) if now else history(state)  # a folder that somebody moved away
+    state = table.state
+    line = state.lineage(now) if now else state.history()  # a folder that somebody moved away
     keys, ids = {m.run_key[:16] for m in line}, {m.id for m in line}
     working = {key[:16] for key in busy}
-    in_force = run_folder(state, now) if now else None
 
     def found() -> Iterator[tuple[Path, str]]:
-        for run in _children(state / "runs"):
+        published = []
+        for run in state.runs():
             if run.name in working or run.name.startswith("."):
                 continue
             if run.name not in keys:
-                yield run, "of a run that was not published"
+                yield run.path, "of a run that was not published"
                 continue
-            for name in _WORKING:
-                if name == "table" and run == in_force:
-                    continue  # the night that it replaced, which somebody has to settle
-                if (run / name).exists():
-                    yield run / name, "working files of a published run"
-        for path in superfluous_versions(state, now, keep) if now else ():
-            yield path, f"a version past output.keep ({keep}), or in force again"
-        for path in _children(state / "manifests"):
+            published.append(run)
+            yield from ((path, "working files of a published run") for path in run.working)
+        if now is not None:
+            yield from table.unneeded(now, keep, published)
+        for path in state.manifest_files():
             named = path.suffix == ".json" and MANIFEST_ID.fullmatch(path.stem)
             if named and path.stem not in ids and path.stem[-16:] not in working:
                 yield path, "a manifest that never came into force"
-        for folder in _children(state / "quarantine"):
+        for folder in state.quarantines():
             if folder.name not in keys | working:
                 yield folder, "quarantine of a run that was not published"
 
@@ -84,16 +80,9 @@ def scratch(folder: Path, seconds: float) -> list[Garbage]:
     return _old(((path, _HALF_MADE) for path in found), seconds)
 
 
-def tried(folders: Iterable[Path], seconds: float) -> list[Garbage]:
-    """The empty folders that a trial of the exchange left in ``folders``, which are not ours."""
-    found = [
-        path
-        for folder in folders
-        for pattern in (".nocturne-*", ".garbage-*")
-        for path in sorted(folder.glob(pattern))
-        if path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    ]
-    return _old(((path, _HALF_MADE) for path in found), seconds)
+def half_made(table: Table, partitions: Iterable[TablePartition], seconds: float) -> list[Garbage]:
+    """What such processes have left beside the table."""
+    return _old(((path, _HALF_MADE) for path in table.half_made(partitions)), seconds)
 
 
 def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]:
@@ -101,7 +90,7 @@ def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]
 
     (Those kept ``<model>.flat`` beside ``<model>``.)
     """
-    stored = [p for p in _children(models) if p.name[0] != "." and p.name not in used]
+    stored = [p for p in children(models) if p.name[0] != "." and p.name not in used]
     return _old(((path, "a model that no run needs") for path in stored), seconds)
 
 
@@ -125,10 +114,6 @@ def remove(found: Garbage) -> None:
         shutil.rmtree(gone)
     else:
         gone.unlink()
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from nocturne import publish
+from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import StateError
-from nocturne.pipeline.layout import Layout
 from nocturne.pipeline.monitoring import monitor
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
-from nocturne.pipeline.runs import current, open_run, published
-from nocturne.records import Manifest, Partition, Run
-from nocturne.store import state
+from nocturne.pipeline.runs import open_run, published
+from nocturne.records import Manifest, Partition, RunStatus
+from nocturne.store.partition_state import manifest_id, now
+from nocturne.store.run import Run
+from nocturne.table import TablePartition
 
 __all__ = ["approve_held", "reject_held", "roll_back", "turn_down"]
 
@@ -47,34 +48,23 @@ def turn_down(run: Run, by: str, why: str = "") -> None:
     Raises:
         Superseded: something newer was published meanwhile.
     """
-    publish.check_base(run, current(run))
+    table.check_base(run, table.published_manifest(table.table_of(run)))
     reject(run, by, why)
     said = f"rejected by {by}{': ' + why if why else ''}"
-    state.touch(
-        run.state_dir,
-        state.Current(
-            "rejected",
-            "gate",
-            run.run_key,
-            run.run_dir,
-            run.model.version,
-            run.rows,
-            run.rows,
-            said,
-            state.now(),
-        ),
-    )
+    plan = run.plan
+    run.state.say(RunStatus.of(plan, "rejected", "gate", said, now(), rows_done=plan.rows))
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:
-    found = state.recall(Layout.of(loaded).partition_state(partition))
+    state = Places.of(loaded).state.partition(partition)
+    found = state.status()
     if found is None or found.state != "held":
         raise StateError(
             f"{loaded.pipeline.name} {partition.key} has no held scores (it is "
             f"{found.state if found else 'not running, held or failed'}); see `nocturne status "
             f"{loaded.pipeline.name}`"
         )
-    return open_run(found.run_dir)
+    return open_run(state.run(found.run_key).path)
 
 
 def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> Manifest:
@@ -88,35 +78,34 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
             the way to it is damaged.
         Superseded: another process is publishing.
     """
-    layout = Layout.of(loaded)
-    state_dir, target = layout.partition_state(partition), layout.output(partition)
+    output = Places.of(loaded).output(partition)
     what = f"{loaded.pipeline.name} {partition.key}"
-    line, broken = publish.known_lineage(state_dir, published(loaded, partition))
+    line, broken = output.state.known_lineage(published(loaded, partition))
     try:
-        earlier = _earlier(what, line, to, state_dir)
+        earlier = _earlier(what, line, to, output)
     except StateError as error:
         raise broken or error from None
 
     def manifest(number: int, replaces: str) -> Manifest:
         return replace(
             earlier,
-            id=publish.manifest_id(number, earlier.run_key),
+            id=manifest_id(number, earlier.run_key),
             number=number,
             replaces=replaces,
-            published=state.now(),
+            published=now(),
             approved_by=by,
             restores=earlier.id,
         )
 
     keep = loaded.pipeline.output.keep
-    done = publish.restore(state_dir, target, earlier, manifest, keep)
+    done = table.restore(output, earlier, manifest, keep)
     monitor(loaded, done)
     return done
 
 
-def _earlier(what: str, line: list[Manifest], to: str | None, state_dir: Path) -> Manifest:
-    now, before = line[0], line[1:]
-    kept = [m for m in before if m.run_key != now.run_key and publish.version_of(state_dir, m)]
+def _earlier(what: str, line: list[Manifest], to: str | None, output: TablePartition) -> Manifest:
+    current, before = line[0], line[1:]
+    kept = [m for m in before if m.run_key != current.run_key and output.kept(m)]
     there = ", ".join(f"{m.id} (model version {m.model.version}, {m.published})" for m in kept)
     there = f"Kept are {there}" if kept else "No earlier version is kept (output.keep)"
     if to is None:
@@ -125,7 +114,7 @@ def _earlier(what: str, line: list[Manifest], to: str | None, state_dir: Path) -
         return kept[0]
     found = [m for m in line if to in (m.id, str(m.number))]
     if not found:
-        raise StateError(f"{what} has no manifest {to!r}. {there}; in force is {now.id}")
-    if found[0].run_key == now.run_key:
+        raise StateError(f"{what} has no manifest {to!r}. {there}; in force is {current.id}")
+    if found[0].run_key == current.run_key:
         raise StateError(f"{what}: manifest {found[0].id} is what is in force now. {there}")
     return found[0]

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.errors import StateError
-from nocturne.pipeline.layout import Layout
-from nocturne.pipeline.runs import nights
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import published_nights
 from nocturne.records import Partition
 
 __all__ = ["report_of"]
@@ -27,21 +27,22 @@ def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None
         StateError: none of them is published.
     """
     keys = [partition.key for partition in partitions]
-    found = [night for night in nights(loaded) if night.partition.key in set(keys)]
+    found = [night for night in published_nights(loaded) if night.key in set(keys)]
     name = loaded.pipeline.name
     if not found:
         raise StateError(
             f"no night of {name} from {keys[0]} to {keys[-1]} is published; see `nocturne status "
             f"{name}`"
         )
-    published = {night.partition.key for night in found}
-    path = path or Layout.of(loaded).state / "reports" / f"{keys[0]}-to-{keys[-1]}.html"
+    published, state = {night.key for night in found}, Places.of(loaded).state
+    path = path or state.report(f"{keys[0]}-to-{keys[-1]}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    links = {
-        night.partition.key: quote(Path(os.path.relpath(night.report, path.parent)).as_posix())
-        for night in found
-        if night.report and Path(night.report).exists()
-    }
+    links = {}
+    for night in found:
+        one = state.partition(night.manifest.partition)
+        own = one.run(night.manifest.run_key).report
+        if own.exists():
+            links[night.key] = quote(Path(os.path.relpath(own, path.parent)).as_posix())
     page = report.span_html(name, found, [key for key in keys if key not in published], links)
     path.write_text(page, encoding="utf-8")
     return path

@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nocturne import publish
+from nocturne import table
 from nocturne.columns.normal import is_list
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
 from nocturne.model.encoding import Encoding
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
 from nocturne.pipeline.runs import published
-from nocturne.publish import Problem
-from nocturne.records import InputFile, Manifest, OutputFile, Partition, Run, Split
+from nocturne.records import InputFile, Manifest, OutputFile, Partition, Split
 from nocturne.store.files import file_blake3
-from nocturne.store.record_files import read
+from nocturne.store.run import Run
+from nocturne.table import Problem, TablePartition
 
 __all__ = ["Replayed", "Verified", "verify_partition"]
 
@@ -82,19 +82,18 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         StateError: nothing is published there.
         PublishError: the folder holds files that no manifest names.
     """
-    layout = Layout.of(loaded)
-    state, target = layout.partition_state(partition), layout.output(partition)
+    output = Places.of(loaded).output(partition)
     manifest = published(loaded, partition)
-    run = read(Run, publish.run_folder(state, manifest) / "run.json")
-    outputs = [output.name for output in Encoding.of(run.encoding).outputs]
-    columns = [*run.keys, *run.passthrough, *outputs, "model_version"]
-    problems = publish.verify(manifest, target, state, columns)
+    run = Run.open(output.state.run(manifest.run_key).path)
+    outputs = [output.name for output in Encoding.of(run.plan.encoding).outputs]
+    columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
+    problems = table.verify(output, manifest, columns)
     allowed = loaded.pipeline.model.allow_pickle  # today, whatever the run says
-    replayed = _replay(run, manifest, target, replay, allowed) if replay != 0 else []
+    replayed = _replay(run, manifest, output, replay, allowed) if replay != 0 else []
     return Verified(
         partition.key,
         manifest.id,
-        str(target),
+        str(output.location),
         len(manifest.outputs),
         manifest.rows_published,
         tuple(problems),
@@ -103,34 +102,39 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
 
 
 def _replay(
-    run: Run, manifest: Manifest, target: Path, count: int | None, allow_pickle: bool
+    run: Run, manifest: Manifest, output: TablePartition, count: int | None, allow_pickle: bool
 ) -> list[Replayed]:
     """Score some of the published splits again, chosen by chance."""
-    if run.query is not None:
+    if run.plan.is_whole:
         said = "a query is read by Spark as a whole; score the partition again with --force"
         return [Replayed("", "impossible", said)]
     try:
-        registry.require_loadable(run.model, allow_pickle)
+        registry.require_loadable(run.plan.model, allow_pickle)
     except NocturneError as error:
         return [Replayed("", "impossible", str(error))]
-    splits = {split.key: split for split in run.splits}
+    splits = {split.key: split for split in run.plan.splits}
     files = list(manifest.outputs)
     if count is not None and count < len(files):
         chosen = random.SystemRandom().sample(range(len(files)), count)
         files = [files[i] for i in sorted(chosen)]
     differs = _elsewhere(manifest.environment)
-    with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state_dir) as scratch:
-        again = replace(run, run_dir=scratch)
-        return [_one(again, splits.get(file.split), file, target, differs) for file in files]
+    with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as scratch:
+        again = Run(Path(scratch), run.state, run.plan)
+        return [
+            _one(again, splits.get(file.split), file, output.file(file.path), differs)
+            for file in files
+        ]
 
 
-def _one(run: Run, split: Split | None, file: OutputFile, target: Path, differs: str) -> Replayed:
+def _one(
+    run: Run, split: Split | None, file: OutputFile, published: Path, differs: str
+) -> Replayed:
     from nocturne.worker.split import run_split
 
-    planned = next((f for f in run.files if split is not None and f.path == split.file), None)
+    planned = next((f for f in run.plan.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:
         return Replayed(file.path, "impossible", "its run.json does not name it: it is damaged")
-    source = Path(run.input_dir) / planned.path
+    source = Path(run.plan.input_dir) / planned.path
     if not source.is_file():
         return Replayed(file.path, "impossible", f"its input {source} is gone")
     if file_blake3(source) != planned.blake3:
@@ -139,8 +143,8 @@ def _one(run: Run, split: Split | None, file: OutputFile, target: Path, differs:
         result = run_split(_as_it_is_now(run, planned, source), split)
     except NocturneError as error:
         return Replayed(file.path, "impossible", str(error))
-    made = Path(run.run_dir) / "attempts" / result.file
-    one, other = pq.read_table(target / file.path), pq.read_table(made)
+    made = run.attempt(result.file)
+    one, other = pq.read_table(published), pq.read_table(made)
     made.unlink()
     if one.equals(other):
         return Replayed(file.path, "bit-equal")
@@ -154,7 +158,8 @@ def _as_it_is_now(run: Run, planned: InputFile, source: Path) -> Run:
     """The same bytes may have been copied since: then inode and time differ."""
     stat = source.stat()
     now = replace(planned, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
-    return replace(run, files=tuple(now if f is planned else f for f in run.files))
+    files = tuple(now if f is planned else f for f in run.plan.files)
+    return run.changed(files=files)
 
 
 def _elsewhere(then: dict[str, str]) -> str:

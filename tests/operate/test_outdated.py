@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,12 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import MakeRun
-from nocturne import config, plan, publish
+from nocturne import config, plan
 from nocturne.cli import app
 from nocturne.model.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.pipeline import outdated
-from nocturne.pipeline.decisions import roll_back
-from nocturne.pipeline.layout import Layout
+from nocturne.operate import outdated
+from nocturne.operate.decisions import roll_back
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import published
 from nocturne.records import Manifest, load
 from pipeline.conftest import DAYS, night_of
@@ -119,7 +119,7 @@ def test_a_night_of_before_versions_were_written_down_is_of_2_and_needs_its_inpu
 ) -> None:
     loaded = project()
     made = night_of(loaded, DAYS[0])
-    path = publish.path_of(Layout.of(loaded).partition_state(made.partition), made.id)
+    path = Places.of(loaded).output(made.partition).state.manifest_file(made.id)
     stored = json.loads(path.read_text())
     assert stored.pop("output_version") == 2
     path.write_text(json.dumps(stored))
@@ -142,7 +142,7 @@ def test_a_feature_of_times_in_a_named_zone_is_told(
     make_run: MakeRun, tmp_path: Path, zone: str | None, told: int
 ) -> None:
     times = TensorSpec("frame", "frame", "frame", (Feature("at", type="datetime"),))
-    run = replace(make_run(), encoding=asdict(Encoding((times,), (OutputSpec("p"),))))
+    run = make_run().changed(encoding=asdict(Encoding((times,), (OutputSpec("p"),))))
     column = pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us", zone))
     pq.write_table(pa.table({"at": column}), tmp_path / "at.parquet")
     assert len(list(outdated._types(pq.read_metadata(tmp_path / "at.parquet"), run))) == told

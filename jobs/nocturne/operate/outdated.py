@@ -14,18 +14,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nocturne import plan, publish
+from nocturne import plan, table
 from nocturne.columns.normal import plain_type
 from nocturne.columns.roles import zone_of
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model.encoding import Encoding
-from nocturne.pipeline.layout import Layout
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import partitions_of
-from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition, Run
+from nocturne.records import TABLE_MARK, InputFile, Manifest, Partition
 from nocturne.source.walk import data_files
 from nocturne.store.files import file_blake3
-from nocturne.store.record_files import read
+from nocturne.store.run import Run
 
 __all__ = ["Standing", "standings"]
 
@@ -66,14 +66,13 @@ def standings(loaded: Loaded, since: str, until: str | None = None) -> Iterator[
 
 def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
     """None if nothing is published."""
-    layout = Layout.of(loaded)
-    state = layout.partition_state(partition)
-    manifest = publish.current(state, layout.output(partition))
+    output = Places.of(loaded).output(partition)
+    manifest = table.published_manifest(output)
     if manifest is None:
         return None
-    reasons = [*_files(manifest)]
+    run = Run.open(output.state.run(manifest.run_key).path)
+    reasons = [*_files(run)]
     if manifest.output_version < plan.OUTPUT_VERSION:
-        run = read(Run, publish.run_folder(state, manifest) / "run.json")
         reasons += _since(manifest, run)
     command = (
         f"nocturne score {loaded.pipeline.name} --date {manifest.partition.key} --model-version "
@@ -88,14 +87,14 @@ def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
     )
 
 
-def _scored(manifest: Manifest) -> dict[str, InputFile]:
+def _scored(run: Run) -> dict[str, InputFile]:
     """The input partition's files that were scored, without those of tables that were joined."""
-    return {file.path: file for file in manifest.inputs if TABLE_MARK not in file.path}
+    return {file.path: file for file in run.plan.files if TABLE_MARK not in file.path}
 
 
-def _files(manifest: Manifest) -> Iterator[str]:
+def _files(run: Run) -> Iterator[str]:
     """Files that count as the partition's now and did not then, or hold something else."""
-    folder = Path(manifest.input_dir)
+    folder = Path(run.plan.input_dir)
     if not folder.is_dir():
         return
     try:
@@ -103,7 +102,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
     except NocturneError as error:
         yield str(error)
         return
-    then = _scored(manifest)
+    then = _scored(run)
     new = [name for name in now if name not in then]
     changed = [name for name in now if name in then and not _same(now[name], then[name])]
     left = [name for name in then if name not in now and (folder / name).exists()]
@@ -126,7 +125,7 @@ def _same(path: Path, planned: InputFile) -> bool:
 
 def _since(manifest: Manifest, run: Run) -> Iterator[str]:
     """What later output versions make other bytes of."""
-    if run.query is not None:
+    if run.plan.is_whole:
         return  # Spark has read it, then as now
     checks = [
         check
@@ -135,8 +134,8 @@ def _since(manifest: Manifest, run: Run) -> Iterator[str]:
     ]
     found: dict[str, list[str]] = {}
     gone = []
-    for name in _scored(manifest):
-        path = Path(manifest.input_dir) / name
+    for name in _scored(run):
+        path = Path(run.plan.input_dir) / name
         try:
             footer = pq.read_metadata(path)
         except (OSError, pa.ArrowException):
@@ -161,14 +160,14 @@ def _named(names: Sequence[str]) -> str:
 
 def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
     """INT96 in what is read or published; half floats and named time zones in features."""
-    features = dict.fromkeys(f.column for _, f in Encoding.of(run.encoding).features())
+    features = dict.fromkeys(f.column for _, f in Encoding.of(run.plan.encoding).features())
     schema, leaves = footer.schema.to_arrow_schema(), footer.schema
     old = [
         leaves.column(i).path
         for i in range(len(leaves))
         if leaves.column(i).physical_type == "INT96"
     ]
-    for name in dict.fromkeys((*features, *run.keys, *run.passthrough)):
+    for name in dict.fromkeys((*features, *run.plan.keys, *run.plan.passthrough)):
         if any(path == name or path.startswith(f"{name}.") for path in old):
             yield f"column {name!r} holds times in INT96, then read in nanoseconds"
     for name in features:

@@ -1,0 +1,65 @@
+"""Where a pipeline's input, its table and its state lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nocturne.config import Loaded
+from nocturne.errors import ConfigError
+from nocturne.records import Partition
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.table import FORMATS, Table, TablePartition
+
+__all__ = ["Places"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folder of the input, and the table with its state beside it."""
+
+    source: Path
+    state: PipelineState
+    table: Table
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Places:
+        """Raises: ConfigError if input and output overlap."""
+        source = loaded.path(loaded.pipeline.input.path)
+        state = PipelineState.beside(loaded.path(loaded.pipeline.output.path))
+        table, root = state.table, state.root
+        for one, other in ((source, table), (table, source), (source, root), (root, source)):
+            if one == other or one in other.parents:
+                raise ConfigError(
+                    f"input.path ({source}) and output.path ({table}, with its state in {root}) "
+                    "lie inside one another; choose folders that don't"
+                )
+        return cls(source, state, FORMATS[loaded.pipeline.output.format](state))
+
+    def input(self, partition: Partition) -> Path:
+        """The partition's folder in the input."""
+        return self.source / partition.path if partition.keys else self.source
+
+    def output(self, partition: Partition) -> TablePartition:
+        """The partition of the table, with its state."""
+        return self.table.partition(self.state.partition(partition))
+
+    def claim(self) -> None:
+        """Make the state, or check that this Nocturne can go on with it.
+
+        Raises:
+            StateError: a newer version of Nocturne wrote it, or its mark is damaged.
+            ConfigError: it can't be written.
+            PublishError: the table can't be published into there.
+        """
+        root = self.state.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            if self.state.is_new:
+                self.table.check()
+            self.state.claim()
+        except OSError as error:
+            raise ConfigError(
+                f"{root} can't be written: {error.strerror}. It must be on the same file system as "
+                "output.path and writable for the user that runs Nocturne"
+            ) from None

@@ -1,0 +1,138 @@
+"""The rules by which a night gets its verdict: by name, each a function that gives findings.
+
+The night's verdict is the worst of its findings. A new rule is one function and its entry in
+``RULES``; its name begins with what it looks at: ``quality``, ``drift`` or ``person``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nocturne.config import Pipeline
+from nocturne.pipeline.doubles import Doubled
+from nocturne.pipeline.faults import model_at_fault
+from nocturne.records import DriftResult, Finding, QualityResult, SplitResult, Verdict
+
+__all__ = ["RULES", "Evidence", "findings_of"]
+
+_SHOWN = 3
+"""Expectations, columns or segments that a reason names."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a scored night. ``hold``: why a person must look, whatever the rest says."""
+
+    settings: Pipeline
+    results: Sequence[SplitResult]
+    quality: QualityResult
+    duplicates: Doubled | None
+    drift: DriftResult
+    hold: str = ""
+
+    @property
+    def rows_in(self) -> int:
+        return sum(result.rows_in for result in self.results)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(result.quarantined for result in self.results)
+
+
+Found = Iterator[tuple[Verdict, str] | tuple[Verdict, str, tuple[str, ...]]]
+"""Verdict, reason, and the columns that it is about."""
+
+
+def _expectations(night: Evidence) -> Found:
+    failed = night.quality.failed
+    if failed:
+        shown = "; ".join(
+            f"{e.type}{f' on {e.column}' if e.column else ''} ({e.suite}): {e.observed}"
+            for e in failed[:_SHOWN]
+        )
+        total = len(night.quality.expectations)
+        said = f"{len(failed)} of {total} expectations failed: {shown}{_more(len(failed))}"
+        yield Verdict(night.settings.quality.on_failure), said
+
+
+def _unique_keys(night: Evidence) -> Found:
+    if night.duplicates is not None:
+        found = night.duplicates
+        such = f", such as {'; '.join(found.examples)}" if found.examples else ""
+        yield Verdict.HOLD, f"{found.rows} rows have a key that another row has too{such}"
+
+
+def _model(night: Evidence) -> Found:
+    if fault := model_at_fault(night.results):
+        yield Verdict.FAIL, fault
+
+
+def _quarantined(night: Evidence) -> Found:
+    if not night.quarantined or model_at_fault(night.results):
+        return
+    limit = night.settings.quality.max_quarantined
+    share = night.quarantined / night.rows_in
+    over = share > limit
+    yield (
+        Verdict.HOLD if over else Verdict.OK,
+        f"{night.quarantined} of {night.rows_in} rows ({share:.2%}) are quarantined, "
+        f"{'over' if over else 'within'} the limit of {limit:.2%}",
+    )
+
+
+def _columns(night: Evidence) -> Found:
+    if alarmed := night.drift.alarmed:
+        worst = ", ".join(
+            f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})" for c in alarmed[:_SHOWN]
+        )
+        verdict = Verdict(night.settings.drift.on_drift) if night.drift.paged else Verdict.WARN
+        names = tuple(column.column for column in alarmed)
+        yield verdict, f"{len(alarmed)} columns drifted: {worst}", names
+
+
+def _page(night: Evidence) -> Found:
+    if night.drift.paged and night.drift.alarmed:
+        scores = [c.column for c in night.drift.alarmed if c.is_output]
+        what = (
+            f"{', '.join(scores)} drifted"
+            if scores
+            else f"{night.drift.share:.0%} of the features drifted, weighted by importance"
+        )
+        yield Verdict(night.settings.drift.on_drift), f"a person should look: {what}"
+
+
+def _segments(night: Evidence) -> Found:
+    if only := night.drift.only_in_segments:
+        worst = ", ".join(
+            f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
+            for s, c in only[:_SHOWN]
+        )
+        yield Verdict.WARN, f"drifted in a segment alone: {worst}{_more(len(only))}"
+
+
+def _hold(night: Evidence) -> Found:
+    if night.hold:
+        yield Verdict.HOLD, night.hold
+
+
+def _more(count: int) -> str:
+    return f" and {count - _SHOWN} more" if count > _SHOWN else ""
+
+
+RULES: dict[str, Callable[[Evidence], Found]] = {
+    "quality.expectations": _expectations,
+    "quality.unique_keys": _unique_keys,
+    "quality.model": _model,
+    "quality.quarantined": _quarantined,
+    "drift.columns": _columns,
+    "drift.page": _page,
+    "drift.segments": _segments,
+    "person.hold": _hold,
+}
+"""Name -> the rule, in the order in which their reasons are told."""
+
+
+def findings_of(night: Evidence) -> tuple[Finding, ...]:
+    """What every rule finds."""
+    return tuple(Finding(name, *found) for name, rule in RULES.items() for found in rule(night))

@@ -1,0 +1,96 @@
+"""Parquet files that the workers read themselves, whole row groups at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nocturne.records import InputFile, Partition, Piece
+from nocturne.source.fingerprints import fingerprints
+from nocturne.source.path_columns import path_columns
+from nocturne.source.protocol import Needs, Seen
+from nocturne.source.reading import read_footer
+from nocturne.source.schemas import check_schema, given_types, keys_as_columns
+
+__all__ = ["ParquetFiles", "cut"]
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """The files of a partition's folder.
+
+    Attributes:
+        folder: the partition's.
+        cache: the file in which hashes are kept.
+        key_formats: partition key -> its strftime format or fixed value.
+        cast, cast_text: ``input.cast`` and ``input.cast_text``.
+        split_rows, split_bytes: how large a split may be.
+    """
+
+    folder: Path
+    partition: Partition
+    cache: Path
+    key_formats: Mapping[str, str] = field(default_factory=dict)
+    cast: Mapping[str, str] = field(default_factory=dict)
+    cast_text: bool = False
+    split_rows: int = 1 << 20
+    split_bytes: int = 256 << 20
+
+    def look(self, needs: Needs) -> Seen:
+        """What is there, once it is known to fit.
+
+        Raises:
+            InputError: it is missing, empty or damaged, or does not fit what is wanted of it.
+            InputChanged: files are being written.
+        """
+        folder, files = self.folder, fingerprints(self.folder, self.cache)
+        names = [file.path for file in files]
+        keys = keys_as_columns(folder, files, self.partition, {*needs.read, *needs.expected})
+        expected = needs.expected if needs.counted else ()
+        given = path_columns(self.partition, self.key_formats, names, keys)
+        schema, types = check_schema(
+            folder,
+            files,
+            needs.encoding,
+            needs.columns,
+            expected,
+            told=self.cast,
+            cast_text=self.cast_text,
+            unique=needs.unique,
+            given=given,
+        )
+        return Seen(
+            files,
+            cut(folder, files, max_rows=self.split_rows, max_bytes=self.split_bytes),
+            schema,
+            types,
+            paths=[folder / name for name in names],
+            rows=sum(file.rows for file in files),
+            path_keys=keys,
+            path_columns=given,
+            borrowed=given_types(folder, files, types, {*needs.read, *expected}, given),
+            counted=needs.counted,
+        )
+
+
+def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int) -> list[Piece]:
+    """Whole row groups of one file, up to so many rows and bytes of them."""
+    pieces = []
+    for file in files:
+        footer = read_footer(folder / file.path)
+        groups: list[int] = []
+        rows = size = start = 0
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            if groups and (
+                rows + group.num_rows > max_rows or size + group.total_byte_size > max_bytes
+            ):
+                pieces.append(Piece(file, tuple(groups), start, rows))
+                start, groups, rows, size = start + rows, [], 0, 0
+            groups.append(number)
+            rows += group.num_rows
+            size += group.total_byte_size
+        if rows:
+            pieces.append(Piece(file, tuple(groups), start, rows))
+    return pieces

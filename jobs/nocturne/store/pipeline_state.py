@@ -1,0 +1,116 @@
+"""A pipeline's state, beside its table and never inside it.
+
+Readers such as DuckDB and polars read every file below a table's folder, underscore or not::
+
+    scores/flight_delay/                    the table
+    scores/_nocturne/flight_delay/          its state: ``PipelineState``
+        format.json
+        models/<digest>/, trials/, tuning/, reports/
+        ds=2013-04-01/                      ``PartitionState``
+            lock, current.json, fingerprints.json
+            manifests/, quarantine/, versions/, accepted/
+            runs/<run key>/                 ``Run``
+
+Nothing stored in it names a place of its own by an absolute path, so that table and state can be
+moved or mounted elsewhere together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nocturne.errors import StateError, WrittenByNewer
+from nocturne.records import STATE_FORMAT, Format, Partition
+from nocturne.store.files import partition_folders
+from nocturne.store.partition_state import PartitionState
+from nocturne.store.record_files import read, write
+
+__all__ = ["PipelineState"]
+
+_FOLDER = "_nocturne"
+_FIRST = 2
+"""The earliest format whose records can be read."""
+
+
+class PipelineState:
+    """The state of one pipeline; ``root`` is its folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def beside(cls, table: Path) -> PipelineState:
+        """The state that belongs to the table in a folder."""
+        return cls(table.parent / _FOLDER / table.name)
+
+    @property
+    def table(self) -> Path:
+        """The folder of the table that the state belongs to."""
+        return self.root.parent.parent / self.root.name
+
+    @property
+    def models(self) -> Path:
+        """Copies of the models that runs are pinned to."""
+        return self.root / "models"
+
+    def trial(self, name: str) -> Path:
+        """What trying a model has fixed."""
+        return self.root / "trials" / f"{name}.json"
+
+    def tuning(self, name: str) -> Path:
+        """What searching for the fastest settings has found."""
+        return self.root / "tuning" / f"{name}.json"
+
+    def report(self, name: str) -> Path:
+        """The report of a range of partitions."""
+        return self.root / "reports" / f"{name}.html"
+
+    def partition(self, partition: Partition) -> PartitionState:
+        """The state of one partition."""
+        return PartitionState(self.root, partition)
+
+    def folders(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths below the root that may be partitions, ``ds=2013-04-01/hour=05``, the last first.
+
+        Args:
+            names: the partition keys, in path order.
+        """
+        return partition_folders(self.root, names)
+
+    def plans(self) -> Iterator[Path]:
+        """The plans of all runs, in a partition or outside of all."""
+        return self.root.glob("**/runs/*/run.json")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing says yet of which format it is."""
+        return not self._marker.exists()
+
+    @property
+    def _marker(self) -> Path:
+        return self.root / "format.json"
+
+    def claim(self) -> None:
+        """Mark the state as of this format; that of an earlier one goes on as this.
+
+        Raises:
+            WrittenByNewer: its format is of a newer Nocturne.
+            StateError: its mark is damaged.
+            OSError: it can't be written.
+        """
+        if self.is_new:
+            write(self._marker, Format(STATE_FORMAT), exclusive=True)
+        found = read(Format, self._marker).format
+        if found > STATE_FORMAT:
+            raise WrittenByNewer(
+                f"{self._marker} says format {found}, this version reads up to {STATE_FORMAT}; use "
+                "the version of Nocturne that wrote it, or another output.path"
+            )
+        if found < _FIRST:
+            raise StateError(
+                f"{self._marker} says format {found}, this version reads from {_FIRST} to "
+                f"{STATE_FORMAT}. {Format.mend}"
+            )
+        if found < STATE_FORMAT:
+            write(self._marker, Format(STATE_FORMAT))

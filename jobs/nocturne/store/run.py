@@ -1,0 +1,145 @@
+"""A run: its directory, the partition that it scores, its plan, and what became of the splits."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import StateError
+from nocturne.records import RunPlan, Scored, Split, SplitResult
+from nocturne.store.files import locked
+from nocturne.store.partition_state import PartitionState
+from nocturne.store.record_files import find, read, write
+from nocturne.store.run_folder import RunFolder
+
+__all__ = ["Run"]
+
+
+class Run(RunFolder):
+    """A run directory with its plan.
+
+    Args:
+        path: the directory.
+        state: of the partition that is scored.
+        plan: the content of its ``run.json``; the model's ``path`` is absolute.
+    """
+
+    def __init__(self, path: Path, state: PartitionState, plan: RunPlan) -> None:
+        super().__init__(path)
+        self.state, self.plan = state, plan
+
+    @classmethod
+    def of(cls, state: PartitionState, plan: RunPlan) -> Run:
+        """The run of a plan, which need not be written yet."""
+        return cls(state.run(plan.run_key).path, state, plan)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run of a run directory.
+
+        Raises:
+            StateError: it is none, is damaged, or was moved out of its partition's state.
+        """
+        path = Path(path).resolve()
+        plan = read(RunPlan, RunFolder(path).plan_file)
+        depth = len(Path(plan.partition.state_path).parts)
+        above = path.parents
+        if len(above) > depth + 1:
+            state = PartitionState(above[depth + 1], plan.partition)
+            if state.run(plan.run_key).path == path:
+                local = str(state.root / plan.model.path)
+                return cls(path, state, replace(plan, model=replace(plan.model, path=local)))
+        raise StateError(
+            f"{path} says that it is the run {plan.run_key[:16]} of {plan.pipeline} "
+            f"{plan.partition.key}: it was moved or copied. Prepare the partition again",
+            run_dir=str(path),
+        )
+
+    def changed(self, **changes: Any) -> Run:
+        """The run with other values in its plan; nothing is written."""
+        return Run(self.path, self.state, replace(self.plan, **changes))
+
+    def write_plan(self) -> None:
+        """Write the plan; the model's path is stored relative to the pipeline's state."""
+        model, root = Path(self.plan.model.path), self.state.root
+        if model.is_relative_to(root):
+            model = model.relative_to(root)
+        write(self.plan_file, replace(self.plan, model=replace(self.plan.model, path=str(model))))
+
+    @property
+    def attempts(self) -> Path:
+        """The folder of what attempts have written, where the table wants it."""
+        return self.path / self.plan.staging
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether every split has its result."""
+        if self.plan.query is not None:
+            return self.scored_file.exists()
+        return all(self.result_file(split).exists() for split in self.plan.splits)
+
+    def write_results(self, results: list[SplitResult]) -> None:
+        """Write what a query came to; of two drivers the first one counts."""
+        [planned] = self.plan.splits
+        with locked(self.path / "scored.lock"):
+            if self.scored_file.exists():
+                return
+            for index, result in enumerate(results):
+                path = self.result_file(replace(planned, index=index))
+                write(path, replace(result, index=index))
+            write(self.scored_file, Scored(len(results)))
+
+    def results(self) -> list[SplitResult]:
+        """Every split's result, in split order.
+
+        Raises:
+            StateError: a split is not scored yet, or its result is damaged.
+        """
+        splits = self._splits()
+        paths = [self.result_file(split) for split in splits]
+        missing = [path for path in paths if not path.exists()]
+        if missing:
+            raise StateError(
+                f"{len(missing)} of {len(paths)} splits of {self.path} are not scored yet; "
+                f"score it first (`nocturne score {self.plan.pipeline} --date "
+                f"{self.plan.partition.key}`)",
+                run_dir=str(self.path),
+            )
+        return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
+
+    def _splits(self) -> tuple[Split, ...]:
+        """The planned ones; of a query as many as Spark made of it."""
+        done = find(Scored, self.scored_file) if self.plan.query is not None else None
+        if done is None:
+            return self.plan.splits
+        there = len(self.result_files())
+        if not 0 < done.results <= there:
+            raise StateError(
+                f"{self.scored_file} says that there are {done.results} results, there are "
+                f"{there}. It is damaged, or some were removed. {Scored.mend}",
+                run_dir=str(self.path),
+            )
+        return tuple(replace(self.plan.splits[0], index=index) for index in range(done.results))
+
+    def drop(self, result: Path) -> None:
+        """Forget a result: its split is scored again; a query is scored whole."""
+        result.unlink()
+        if self.plan.query is not None:
+            self.scored_file.unlink(missing_ok=True)
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """Marks the partition as running this step, and as held or failed if it raises."""
+        return self.state.step(name, self.plan)
+
+
+def _result(path: Path, split: Split) -> SplitResult:
+    found = read(SplitResult, path)
+    if (found.index, found.key) != (split.index, split.key):
+        raise StateError(
+            f"{path} is the result of split {found.index}, expected that of split {split.index}: "
+            f"it was copied or renamed. {SplitResult.mend}",
+            source=str(path),
+        )
+    return found

@@ -1,0 +1,182 @@
+"""The files of a run directory, by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nocturne.records import Decision, Judgement, Logged, Profile, Split
+from nocturne.store.record_files import find, read, write
+
+__all__ = ["RunFolder"]
+
+_WORKING = ("attempts", "progress")
+
+
+class RunFolder:
+    """Every path of a run directory, whether or not there is a plan in it.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        """The run directory as text: all that passes between tasks and processes."""
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The directory's own name: the first letters of the run key."""
+        return self.path.name
+
+    @property
+    def plan_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def settings_file(self) -> Path:
+        """The pipeline's settings as they were when the run was planned."""
+        return self.path / "settings.json"
+
+    # Attempts and results
+
+    @property
+    def attempts(self) -> Path:
+        """The folder of what attempts have written."""
+        return self.path / "attempts"
+
+    def attempt(self, name: str) -> Path:
+        """A file of an attempt."""
+        return self.attempts / name
+
+    @property
+    def arranged(self) -> Path:
+        """The folder of files under their published names, just before they are published."""
+        return self.path / "table"
+
+    @property
+    def working(self) -> list[Path]:
+        """Folders that are there and needed no more once the scores are published."""
+        return [folder for name in _WORKING if (folder := self.path / name).exists()]
+
+    def tidy(self) -> None:
+        """Remove what a published run needs no more."""
+        for folder in self.working:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keys_file(self, scores: Path) -> Path:
+        """The hashes of an attempt's keys, where they have to be unique."""
+        return scores.with_name(f"keys-{scores.stem}.npy")
+
+    def result_file(self, split: Split) -> Path:
+        """The split's result, once an attempt has decided it."""
+        return self.path / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+
+    def result_files(self) -> list[Path]:
+        """All results, also those of splits that are no longer planned."""
+        return sorted((self.path / "results").glob("*.json"))
+
+    def result_of(self, key: str) -> Path | None:
+        """The result of a split key, whatever the split's number."""
+        return next(iter((self.path / "results").glob(f"*-{key[:16]}.json")), None)
+
+    def progress_file(self, split: Split) -> Path:
+        """Rows done so far, as text, while an attempt is under way."""
+        return self.path / "progress" / f"{split.index:05d}"
+
+    @property
+    def scored_file(self) -> Path:
+        """The ``Scored`` of a run with a query, once all of its results are there."""
+        return self.path / "scored.json"
+
+    # What was judged and decided
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def data_docs(self) -> Path:
+        return self.path / "data_docs"
+
+    @property
+    def judgement_file(self) -> Path:
+        return self.path / "judgement.json"
+
+    @property
+    def profile_file(self) -> Path:
+        return self.path / "profile.json"
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What the whole night's columns came to.
+
+        Raises:
+            StateError: it was not judged yet, or the file is damaged.
+        """
+        return read(Profile, self.profile_file)
+
+    def judgement(self) -> Judgement:
+        """Raises: StateError if it was not judged yet, or the file is damaged."""
+        return read(Judgement, self.judgement_file)
+
+    def mlflow_run_id(self) -> str | None:
+        """The MLflow run of the judged night, which may have been logged later; None without."""
+        later = find(Logged, self._logged_file)
+        return later.mlflow_run_id if later else self.judgement().mlflow_run_id
+
+    def write_logged(self, mlflow_run_id: str) -> None:
+        """Remember an MLflow run that was made after the scores were published."""
+        write(self._logged_file, Logged(mlflow_run_id))
+
+    @property
+    def _logged_file(self) -> Path:
+        return self.path / "logged.json"
+
+    @property
+    def is_judged(self) -> bool:
+        return self.judgement_file.exists()
+
+    @property
+    def approval_file(self) -> Path:
+        return self.path / "approval.json"
+
+    @property
+    def rejection_file(self) -> Path:
+        return self.path / "rejection.json"
+
+    def approval(self) -> Decision | None:
+        """Who let the held run pass, and when."""
+        return find(Decision, self.approval_file)
+
+    def rejection(self) -> Decision | None:
+        """Who decided that the held run is not published, when and why."""
+        return find(Decision, self.rejection_file)
+
+    def undecide(self) -> None:
+        """Forget what a person decided: it was about an earlier judgement."""
+        self.approval_file.unlink(missing_ok=True)
+        self.rejection_file.unlink(missing_ok=True)
+
+    # What failed, and what is no longer needed
+
+    @property
+    def error_file(self) -> Path:
+        """Why scoring failed: spark-submit passes on an exit code at most."""
+        return self.path / "error.json"
+
+    def write_error(self, error: Mapping[str, Any]) -> None:
+        write(self.error_file, dict(error))
+
+    def forget_error(self) -> None:
+        self.error_file.unlink(missing_ok=True)

@@ -1,0 +1,174 @@
+"""Staged files become the partition, in one step of its table, or nothing changes.
+
+A commit writes the manifest, then swaps the files. The table itself says which manifest is in
+force: before the swap the old one, after it the new one, whatever crashed in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from nocturne.errors import PublishError, StateError, Superseded
+from nocturne.records import Manifest, OutputFile, SplitResult
+from nocturne.store.failpoints import reach
+from nocturne.store.files import file_digest, sync_folder
+from nocturne.store.record_files import write
+from nocturne.store.run import Run
+from nocturne.table.protocol import TablePartition, file_name, has_bytes
+
+__all__ = ["check_base", "commit", "is_intact", "published_manifest", "restore", "settle", "staged"]
+
+
+def published_manifest(table: TablePartition) -> Manifest | None:
+    """The manifest of what is published now; None if nothing is.
+
+    Raises:
+        PublishError: the partition holds files that no manifest of ours names.
+        StateError: the manifest is damaged.
+    """
+    id_ = table.in_force()
+    return table.state.manifest(id_) if id_ is not None else None
+
+
+def is_intact(table: TablePartition, manifest: Manifest) -> bool:
+    """Whether the files of the manifest in force are there, by name and size."""
+    return table.files() == {file.path: file.size for file in manifest.outputs}
+
+
+def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list[OutputFile]]:
+    """The output and quarantine files as they will be named once published."""
+    outputs, quarantine = [], []
+    for r in results:
+        name = file_name(r.index, run.plan.run_key)
+        outputs.append(OutputFile(name, r.sha256, r.size, r.rows_out, r.key))
+        if r.quarantine_file:
+            path = run.attempt(r.quarantine_file)
+            size = path.stat().st_size
+            quarantine.append(OutputFile(name, file_digest(path), size, r.quarantined, r.key))
+    return outputs, quarantine
+
+
+def check_base(run: Run, now: Manifest | None) -> None:
+    """Raises: Superseded if what is published ``now`` is not what the run's plan saw."""
+    published, plan = now.id if now else None, run.plan
+    if published != plan.based_on:
+        raise Superseded(
+            f"{plan.pipeline} {plan.partition.key}: these scores were planned when the published "
+            f"manifest was {plan.based_on or 'none'}; now it is {published or 'none'}. Nothing was "
+            "changed. Run the partition again if it should be replaced.",
+            planned=plan.based_on,
+            published=published,
+        )
+
+
+def commit(
+    run: Run,
+    table: TablePartition,
+    results: list[SplitResult],
+    manifest: Callable[[int, str | None], Manifest],
+    keep: int,
+) -> Manifest:
+    """Publish a run's files with its manifest: a compare-and-swap.
+
+    Args:
+        manifest: makes the manifest from its number and the id of the one that it replaces.
+        keep: replaced versions that stay on disk.
+
+    Raises:
+        Superseded: the partition's manifest is no longer the one that the plan saw.
+        PublishError: the partition holds files of somebody else, or can't be swapped.
+    """
+    with table.exclusive():
+        reach("commit.locked")
+        now = published_manifest(table)
+        if now is not None:
+            table.settle(now, keep)
+            if now.run_key == run.plan.run_key:
+                return now
+        check_base(run, now)
+        new = manifest(table.state.next_number(), run.plan.based_on)
+        table.stage(
+            {file_name(r.index, new.run_key): run.attempt(r.file) for r in results}, new.run_key
+        )
+        reach("commit.arranged")
+        _keep_quarantine(run, results)
+        _put_in_force(table, new, keep)
+    return new
+
+
+def restore(
+    table: TablePartition, earlier: Manifest, manifest: Callable[[int, str], Manifest], keep: int
+) -> Manifest:
+    """Put the files of an earlier manifest in force again, as a new manifest.
+
+    Args:
+        manifest: makes the new manifest from its number and the id of the one that it replaces.
+
+    Raises:
+        StateError: nothing is published, or the earlier files are no longer kept as they were.
+        Superseded: another process is publishing.
+    """
+    with table.exclusive():
+        reach("commit.locked")
+        now = published_manifest(table)
+        if now is None:
+            raise StateError(f"{table.location} is not published, so there is nothing to roll back")
+        table.settle(now, keep)
+        if now.run_key == earlier.run_key:
+            return now
+        kept = table.kept(earlier)
+        if kept is None:
+            raise StateError(
+                f"the files of manifest {earlier.id} are no longer kept (output.keep is {keep}). "
+                "Score the partition again with that model (--model-version "
+                f"{earlier.model.version}), or raise output.keep for the future"
+            )
+        for file in earlier.outputs:
+            if not has_bytes(kept[file.path], file):
+                raise StateError(
+                    f"{kept[file.path]} is not the file that manifest {earlier.id} published "
+                    "(missing or damaged); nothing was changed. Choose another manifest"
+                )
+        table.stage(kept, earlier.run_key)
+        reach("commit.arranged")
+        new = manifest(table.state.next_number(), now.id)
+        _put_in_force(table, new, keep)
+    return new
+
+
+def settle(table: TablePartition, keep: int) -> None:
+    """Finish what a publish that was killed after its swap left undone.
+
+    Where another process is publishing, that one does it.
+    """
+    with suppress(Superseded), table.exclusive():
+        now = published_manifest(table)
+        if now is not None:
+            table.settle(now, keep)
+
+
+def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
+    folder = run.state.quarantine(run.plan.run_key)
+    for result in results:
+        if result.quarantine_file:
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = folder / file_name(result.index, run.plan.run_key)
+            kept.unlink(missing_ok=True)
+            os.link(run.attempt(result.quarantine_file), kept)
+    reach("commit.quarantined")
+
+
+def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
+    path = table.state.manifest_file(new.id)
+    write(path, new, exclusive=True)
+    sync_folder(path.parent)
+    reach("commit.written")
+    try:
+        table.swap(new)
+    except (PublishError, OSError):
+        path.unlink()  # it never came into force
+        raise
+    reach("commit.swapped")
+    table.settle(new, keep)  # in force already: an error here must not take it back

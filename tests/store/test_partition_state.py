@@ -1,0 +1,77 @@
+"""The state of a partition: what its last run does, and what its manifests say."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conftest import MakeRun
+from nocturne.errors import Held, InputError, StateError, WrittenByNewer
+from nocturne.records import STATE_FORMAT, Partition, RunStatus
+from nocturne.store.partition_state import SILENCE, PartitionState, now
+from nocturne.store.pipeline_state import PipelineState
+
+RUNNING = RunStatus("running", "score", "k", 1, 100, 5, "", "")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> PartitionState:
+    return PartitionState(tmp_path, Partition("2024-01-01", (("ds", "2024-01-01"),)))
+
+
+def test_a_run_that_fell_silent_is_failed(state: PartitionState) -> None:
+    running = replace(RUNNING, at=now())
+    state.say(running)
+    assert state.status() == running
+    long_ago = (dt.datetime.now(dt.UTC) - SILENCE * 2).isoformat()
+    state.say(replace(RUNNING, at=long_ago))
+    found = state.status()
+    assert found is not None
+    assert found.state == "failed"
+    assert "no sign of life since" in found.message
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(Held("why"), "held"), (InputError("bad"), "failed"), (ZeroDivisionError("0"), "failed")],
+)
+def test_a_step_that_raises_leaves_its_reason(
+    make_run: MakeRun, error: Exception, said: str
+) -> None:
+    run = make_run()
+    with pytest.raises(type(error)), run.step("judge"):
+        raise error
+    found = run.state.status()
+    assert found is not None
+    assert (found.state, found.step) == (said, "judge")
+    assert str(error) in found.message
+    run.state.say_done("another")
+    assert run.state.status() is not None
+    run.state.say_done(run.plan.run_key)
+    assert run.state.status() is None
+
+
+def test_state_of_a_newer_format_is_refused_and_of_an_earlier_one_goes_on(tmp_path: Path) -> None:
+    state = PipelineState(tmp_path)
+    marker = tmp_path / "format.json"
+    state.claim()
+    state.claim()
+    marker.write_text('{"format": 2}')  # as it was written before records had versions
+    state.claim()
+    assert f'"format": {STATE_FORMAT}' in marker.read_text()
+    marker.write_text('{"format": 999}')
+    with pytest.raises(WrittenByNewer, match="says format 999, this version reads up to"):
+        state.claim()
+    marker.write_text('{"format": 1}')
+    with pytest.raises(StateError, match="says format 1, this version reads from 2 to"):
+        state.claim()
+
+
+def test_the_table_lies_beside_its_state(tmp_path: Path) -> None:
+    table = tmp_path / "deep" / "scores"
+    state = PipelineState.beside(table)
+    assert state.root == tmp_path / "deep" / "_nocturne" / "scores"
+    assert state.table == table
