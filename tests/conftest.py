@@ -15,6 +15,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+import order
+import subreaper
 import warm
 from nocturne import plan
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
@@ -31,6 +33,11 @@ from nocturne.trial import process
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="nocturne-tests-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+# The JVM's second compiler takes half of the CPU of its start, and no test runs long enough for it.
+QUICK_JAVA = ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS", "SPARK_DAEMON_JAVA_OPTS")
+for name in QUICK_JAVA:
+    os.environ.setdefault(name, "-XX:TieredStopAtLevel=1")
+
 settings.register_profile("untimed", deadline=None)  # what a machine's load says proves nothing
 settings.load_profile("untimed")
 
@@ -45,27 +52,29 @@ ENCODING = Encoding(
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """From here on the tests run in a process below this one, which ends what they leave."""
+    if not hasattr(config, "workerinput"):
+        subreaper.go_on_below()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadfile`` the tests that share an Airflow run in one process too."""
+    """With ``--dist loadfile`` the files that share a server run in one process too."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return str(Path(file).parent) if Path(file).parent.name == "e2e" else file
+            return order.group(nodeid.split("::", 1)[0])
 
     config.option.loadscopereorder = False  # what takes longest is not what has most tests
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take longest first: those that share an Airflow in one process, then the
-    other one with servers of its own.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("e2e")}
-    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
+    items.sort(key=lambda item: order.place(item.nodeid.split("::", 1)[0]))
 
 
 class Small(torch.nn.Module):

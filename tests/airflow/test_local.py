@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from nocturne_airflow import local
 from nocturne_airflow.environment import Ports, airflow_home, environment, passwords_file
 from nocturne_airflow.processes import MARK, StackError, end, free_port, members, start, tail
 from nocturne_airflow.stack import Stack, _mlflow, running
+from waiting import until
 
 
 def quiet(_: str) -> None:
@@ -105,9 +105,10 @@ def test_a_server_that_ends_shows_the_end_of_its_log(tmp_path: Path) -> None:
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-inner = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-subprocess.Popen([sys.executable, "-c", inner], start_new_session=True)
-subprocess.Popen([sys.executable, "-c", inner], env={})
+inner = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " \
+    "open(sys.argv[1], 'w'); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", inner, "own"], start_new_session=True)
+subprocess.Popen([sys.executable, "-c", inner, "bare"], env={})
 time.sleep(60)
 """
 
@@ -116,11 +117,8 @@ def _stubborn(tmp_path: Path, stack: str) -> tuple[subprocess.Popen[bytes], list
     """A server that ignores SIGTERM, with a child of its own session and one without the mark."""
     env = {**os.environ, MARK: stack}
     server = start([sys.executable, "-c", STUBBORN], env, tmp_path / "log", tmp_path)
-    until = time.monotonic() + 20
-    while len(members(stack, [server.pid])) < 3:
-        assert time.monotonic() < until, tail(tmp_path / "log")
-        time.sleep(0.05)
-    time.sleep(0.5)
+    begun = [tmp_path / name for name in ("own", "bare")]
+    until(lambda: all(path.exists() for path in begun), lambda: tail(tmp_path / "log"), 20)
     return server, members(stack, [server.pid])
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections import defaultdict
 from datetime import timedelta
 from importlib.metadata import version
@@ -36,6 +35,7 @@ from nocturne_airflow.operators import (
     need_run_dir,
 )
 from nocturne_airflow.sensor import ReadySensor
+from waiting import gone, until
 
 DAILY = {"ds": "%Y-%m-%d"}
 LOG = logging.getLogger("test")
@@ -122,26 +122,15 @@ def test_ending_a_step_ends_what_it_started(steps: Any, tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(command.run()))
     thread.start()
-    until = time.monotonic() + 20
-    while not ((tmp_path / "child").exists() and (tmp_path / "child").read_text()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    child = int(until(lambda: _said(tmp_path / "child"), "a child", 20))
     command.end()
     thread.join(10)
     assert outcomes[0].code == -signal.SIGTERM
-    with pytest.raises(ProcessLookupError):
-        os.kill(_dead(int((tmp_path / "child").read_text())), 0)
+    until(lambda: gone(child), "the child's end", 5)
 
 
-def _dead(pid: int) -> int:
-    """Waits until a killed process is reaped (a zombie still has its number)."""
-    stat = Path(f"/proc/{pid}/stat")
-    until = time.monotonic() + 5
-    while stat.exists() and stat.read_text().split()[2] != "Z" and time.monotonic() < until:
-        time.sleep(0.02)
-    if stat.exists() and stat.read_text().split()[2] == "Z":
-        raise ProcessLookupError(pid)
-    return pid
+def _said(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])

@@ -18,12 +18,13 @@ import pytest
 import yaml
 
 from chaos.damage import Nights, make_nights
-from chaos.nights import DAY, Root, until
+from chaos.nights import DAY, Root, whole_night
 from conftest import sample
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
 from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry
+from waiting import until
 
 MakeRoot = Callable[..., Root]
 MakeCluster = Callable[[Mapping[str, str]], str]
@@ -82,7 +83,17 @@ def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     text = yaml.safe_dump(pipeline, sort_keys=False)
     (root / "conf" / "pipelines" / "p.yaml").write_text(text, encoding="utf-8")
+    _warm_up(root, tmp_path_factory.mktemp("warm") / "root")
     return root
+
+
+def _warm_up(template: Path, folder: Path) -> None:
+    """A night in this process: what it imports and compiles is there in those that are forked."""
+    root = Root(shutil.copytree(template, folder))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patched.setenv("NOCTURNE_HOME", str(folder))
+        whole_night(root.load(), root.partition)
 
 
 @pytest.fixture
@@ -168,7 +179,7 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
                 failpoint=failpoint,
             )
         found = "Registering worker"
-        until(lambda: log.read_text().count(found) == len(workers), "no cluster", 90)
+        until(lambda: log.read_text().count(found) == len(workers), "a cluster", 90)
         return url
 
     yield make

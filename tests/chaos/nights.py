@@ -7,6 +7,7 @@ them, judges and publishes. All of it is the pipeline's own code; only Spark is 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -71,14 +72,6 @@ def _throttle(seconds: float) -> None:
     TorchModel.predict = slow  # type: ignore[method-assign]
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Returns once the condition holds; fails with ``what`` if that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
 def whole_night(
     loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
 ) -> None:
@@ -94,6 +87,7 @@ def whole_night(
 def _fork(work: Callable[[], object]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.freeze()  # the child's collector would touch, and so copy, all that is inherited
     pid = os.fork()
     if pid:
         return pid

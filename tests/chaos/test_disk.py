@@ -17,6 +17,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
 SCRIPT = """
 import contextlib, subprocess, sys
 from pathlib import Path
+import jinja2, mlflow.pyfunc, scipy.special, torch  # once, and not in the process of each night
 from chaos.nights import DAY, Root
 
 root = Root(Path(sys.argv[1]))

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import CORES, Root, until
+from chaos.nights import CORES, Root
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
+from waiting import gone, until
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
 FIRST_SEED = int(os.environ.get("NOCTURNE_CHAOS_SEED", "2026"))
@@ -51,9 +52,9 @@ def test_killed_at_a_random_moment(
         undisturbed.update(other.published())
 
     pid = root.start_night(throttle=THROTTLE)
-    until(root.attempts, "no split was begun")
+    until(root.attempts, "a split that is begun")
     time.sleep(chance.uniform(0, 1.5))
-    over = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    over = gone(pid)
     phase, before = "5 over already" if over else _phase(root), root.decided()
     whom = _kill(pid, chance.choice(("driver", "worker", "all")))
     assert _whole_or_nothing(root, undisturbed)
@@ -65,7 +66,7 @@ def test_killed_at_a_random_moment(
     record_property("hit", f"{phase}, {whom} killed")
 
     again = root.start_night()
-    while psutil.pid_exists(again) and psutil.Process(again).status() != psutil.STATUS_ZOMBIE:
+    while not gone(again):  # a reader looks all the time
         assert _whole_or_nothing(root, undisturbed), "a reader saw a part of a night"
         time.sleep(0.005)
     assert root.wait(again) == 0

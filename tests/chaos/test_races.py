@@ -11,18 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, rows
-from chaos.nights import CORES, Root, until
+from chaos.nights import CORES, Root
 from nocturne.model.tracking import connect
+from waiting import until
 
 STOPPED = psutil.STATUS_STOPPED
 
 
 def _until_stopped(pid: int) -> None:
-    until(lambda: psutil.Process(pid).status() == STOPPED, "the failpoint was not reached")
+    until(lambda: psutil.Process(pid).status() == STOPPED, "the failpoint")
 
 
 def _until_workers_stopped(driver: int) -> None:
-    until(lambda: len(_stopped(driver)) == CORES, "the failpoint was not reached")
+    until(lambda: len(_stopped(driver)) == CORES, "the failpoint")
 
 
 def _go_on(root: Root, pid: int) -> int:

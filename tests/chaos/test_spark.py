@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import DAY, Root, until
+from chaos.nights import DAY, Root
 from nocturne.store.failpoints import VARIABLE
+from waiting import until
 
 TRIALS = 20
 pytestmark = pytest.mark.skipif(
@@ -51,7 +52,7 @@ def test_killed_on_spark(
         assert _start(root, POINTS[trial]).wait(300) != 0
     else:
         process = _start(root)
-        until(root.attempts, "no split was begun", 120)
+        until(root.attempts, "a split that is begun", 120)
         time.sleep(chance.uniform(0, 0.5))
         whom = chance.choice(("driver", "java", "worker", "all"))
         record_property("hit", f"Spark, {whom} killed")

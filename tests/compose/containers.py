@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from compose.rendering import ROOT, rendered
+from conftest import QUICK_JAVA
 from nocturne_airflow.processes import MARK, end, free_port, start, tail
+from waiting import until
 
 __all__ = ["POSTGRES", "Containers"]
 
@@ -101,8 +102,10 @@ class Containers:
             return  # its own program, which only its image has
         kind, *test = self.services[name]["healthcheck"]["test"]
         words = [self._translated(word, name) for word in test]
-        until = time.monotonic() + _WITHIN_S
-        while True:
+        said = ""
+
+        def passes() -> bool:
+            nonlocal said
             done = subprocess.run(
                 ["sh", "-c", *words] if kind == "CMD-SHELL" else words,
                 env=self._env(name),
@@ -112,12 +115,12 @@ class Containers:
                 text=True,
                 check=False,
             )
-            if done.returncode == 0:
-                return
             said = f"{done.stdout[-2000:]}\n{tail(self.log(name), 60)}"
-            assert self._running[name].poll() is None, f"{name} ended: {said}"
-            assert time.monotonic() < until, f"{name} is not healthy: {said}"
-            time.sleep(0.5)
+            ended = done.returncode != 0 and self._running[name].poll() is not None
+            assert not ended, f"{name} ended: {said}"
+            return done.returncode == 0
+
+        until(passes, lambda: f"{name} is not healthy: {said}", _WITHIN_S)
 
     def recreate(self, name: str, **values: str) -> None:
         """Stop a service and start it anew with other values in .env."""
@@ -162,7 +165,7 @@ class Containers:
     def _env(self, name: str) -> dict[str, str]:
         """The image's and the service's environment; none of this process's, but for its paths."""
         path = [str(Path(sys.executable).parent), str(POSTGRES), os.environ["PATH"]]
-        kept = ("PYTHONPATH", "JAVA_HOME", "TMPDIR")
+        kept = ("PYTHONPATH", "JAVA_HOME", "TMPDIR", *QUICK_JAVA)
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         given = self.services[name].get("environment", {})

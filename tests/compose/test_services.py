@@ -26,6 +26,15 @@ pytestmark = [
 ]
 
 DAG = "flight_delay"
+FEW_DAYS = """
+import dataclasses, sys
+from nocturne.demo import __main__, train
+train.TRAINING = ("2013-02-24", "2013-03-05")
+train.APRIL = ("2013-04-01", "2013-04-02")
+train.SETTINGS = dataclasses.replace(train.SETTINGS, epochs=1)
+sys.argv[1:] = ["prepare"]
+sys.exit(__main__.main())
+"""
 SERVERS = [
     "postgres",
     "mlflow",
@@ -53,9 +62,12 @@ def stack() -> Iterator[Containers]:
 
 @pytest.fixture(scope="module")
 def airflow(stack: Containers) -> Airflow:
-    """The running stack with the demo, as the documentation says how to make it."""
+    """The running stack with the demo, as the documentation says how to make it.
+
+    Its model is trained on a few days: ``demo`` has the whole one.
+    """
     stack.healthy("mlflow")
-    stack.run("airflow-scheduler", "python", "-m", "nocturne.demo", "prepare")
+    stack.run("airflow-scheduler", "python", "-c", FEW_DAYS)
     stack.up("airflow-scheduler")
     url = f"http://127.0.0.1:{stack.port('airflow-apiserver', 8080)}"
     client = Airflow(url, "admin", stack.values["AIRFLOW_ADMIN_PASSWORD"])

@@ -7,15 +7,13 @@ in it as ``make demo`` makes them.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from demo.project import made, take
 from e2e.helpers import REPOSITORY, Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
@@ -36,11 +34,7 @@ RUNNING = (
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("project")
     copy_conf(root)
-    env = {**os.environ, "NOCTURNE_HOME": str(root)}
-    env.pop("MLFLOW_TRACKING_URI", None)
-    subprocess.run(
-        [sys.executable, "-m", "nocturne.demo", "prepare"], env=env, cwd=root, check=True
-    )
+    take(made(tmp_path_factory), root)
     late_partitions(root)
     code = tmp_path_factory.mktemp("code")
     shutil.copytree(REPOSITORY / "dags", code / "dags")
@@ -55,6 +49,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         lineage = root / "lineage.jsonl"
         stack.env |= {
             "AIRFLOW_CONN_MAIL": mail.connection,
+            # Each DAG file's process takes seconds of CPU; only one test waits for a change.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": str(figures.port),

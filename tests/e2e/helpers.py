@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 
 from nocturne_airflow.client import Airflow
 from receivers import Mailbox, Metrics, Posts
+from waiting import until
 
 __all__ = [
     "DAYS",
@@ -31,7 +32,6 @@ __all__ = [
     "days",
     "late_partitions",
     "status",
-    "until",
 ]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -85,15 +85,6 @@ class Local:
         return self.airflow.log(dag_id, run_id, "wait")
 
 
-def until(what: Callable[[], Any], seconds: float = 120) -> Any:
-    """Its first answer that is true."""
-    end = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < end, what
-        time.sleep(1)
-    return answer
-
-
 def status(local: Local, pipeline: str, day: str) -> dict[str, Any]:
     """How a partition stands."""
     done = local.run("nocturne", "status", pipeline, "--from", day, "--to", day, "--json")
@@ -106,11 +97,13 @@ def asked_at_gate(local: Local, dag: str, run: str) -> None:
     In Airflow 3.3.2 an answer that comes before the executor has seen the task's process end,
     some seconds, counts as a failed attempt, and the question is asked again.
     """
-    until = time.monotonic() + RUN_TIMEOUT_S
-    while (states := local.airflow.task_states(dag, run)).get("gate") != "awaiting_input":
-        assert time.monotonic() < until, states
+
+    def asked() -> bool:
+        states = local.airflow.task_states(dag, run)
         assert "failed" not in states.values(), states
-        time.sleep(1)
+        return states.get("gate") == "awaiting_input"
+
+    until(asked, f"the gate of {run}", RUN_TIMEOUT_S)
     time.sleep(12)
 
 

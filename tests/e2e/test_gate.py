@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, days, status, until
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, days, status
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -69,7 +70,8 @@ def test_a_person_decides_about_held_nights(local: Local) -> None:
     late = status(local, "unanswered", str(FIRST))
     assert late["state"] == "rejected"
     assert late["message"].endswith("nobody answered before the deadline")
-    told = until(lambda: alerts if len(alerts := local.told("unanswered")) > 1 else None)
+    until(lambda: len(local.told("unanswered")) > 1, "an alert of the failure", 120)
+    told = local.told("unanswered")
     assert [(b["event"], b["partition"]) for b in told] == [
         ("held", str(FIRST)),
         ("failed", str(FIRST)),
@@ -101,7 +103,7 @@ def test_a_dag_that_waits_for_the_scores_runs_for_each_partition(local: Local) -
     def runs() -> dict[str, str]:
         return {r["partition_key"]: r["dag_run_id"] for r in local.airflow.runs("after_scores")}
 
-    until(lambda: {APPROVED, FILLED} <= runs().keys(), RUN_TIMEOUT_S)
+    until(lambda: {APPROVED, FILLED} <= runs().keys(), "runs of after_scores", RUN_TIMEOUT_S)
     found = runs()
     assert REJECTED not in found
     for key in (APPROVED, FILLED):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from e2e.helpers import Local, status, until
+from e2e.helpers import Local, status
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -29,11 +30,11 @@ def scoring(local: Local) -> list[psutil.Process]:
 def test_marked_failed_it_ends_spark_and_cleared_it_publishes(local: Local) -> None:
     airflow = local.airflow
     run = airflow.trigger("by_hand", DAY)
-    until(lambda: scoring(local), 240)
+    until(lambda: scoring(local), "Spark", 240)
     task = f"/dags/by_hand/dagRuns/{run}/taskInstances/score"
     airflow.call("PATCH", task, json={"new_state": "failed"})
     assert airflow.wait_for_run("by_hand", run, timeout=120) == "failed"
-    until(lambda: not scoring(local), 60)
+    until(lambda: not scoring(local), "the end of Spark")
     assert status(local, "by_hand", DAY)["state"] != "published"
     assert not (local.root / f"var/by_hand/scores/ds={DAY}").exists()
 

@@ -10,7 +10,8 @@ import sys
 import psutil
 import pytest
 
-from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, status, until
+from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, status
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +41,7 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
     assert status(local, "watched", DAY)["model_version"] == 1
     assets = local.airflow.call("GET", "/assets", params={"name_pattern": "models/watched"})
     seen = f"/assets/{assets['assets'][0]['id']}/state-store"
-    until(lambda: local.airflow.call("GET", seen)["asset_state_store"])
+    until(lambda: local.airflow.call("GET", seen)["asset_state_store"], "a version seen", 120)
 
     first = client.get_model_version("flight_delay", "1")
     second = client.create_model_version(
@@ -61,7 +62,7 @@ def test_the_last_night_is_scored_again_and_held(local: Local) -> None:
         start_new_session=True,
     )
 
-    [run] = until(lambda: local.airflow.runs("watched"))
+    [run] = until(lambda: local.airflow.runs("watched"), "a run of watched", 120)
     assert run["conf"]["day"] == DAY
     asked_at_gate(local, "watched", run["dag_run_id"])
     waiting = status(local, "watched", DAY)

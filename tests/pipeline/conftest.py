@@ -30,6 +30,7 @@ from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.trial import Asked
 from nocturne.worker import split
+from once import made_once
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,8 +62,11 @@ def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with the model "small": version 1, alias champion."""
-    folder = tmp_path_factory.mktemp("registry")
+    """An MLflow database with the model "small": version 1, alias champion. It is copied."""
+    return made_once(tmp_path_factory, "registry", _registered)
+
+
+def _registered(folder: Path) -> None:
     client = connect(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in range(4)])
@@ -79,7 +83,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags={"stage": "production"},
     )
     _try_once(folder)
-    return folder
 
 
 def _try_once(folder: Path) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from nocturne import config
+from nocturne.cli import app
 
 Project = Callable[..., config.Loaded]
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 
 def _nocturne(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,38 +30,36 @@ def _nocturne(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_day_is_scored_in_steps_as_airflow_does(project: Project) -> None:
+def _called(*arguments: str) -> Result:
+    """The same in this process."""
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def _answer(*arguments: str) -> Any:
+    done = _called(*arguments, "--json")
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.usefixtures("_spark")
+def test_a_day_is_scored_in_steps_as_airflow_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``e2e`` takes the same steps under spark-submit, each in a process of its own."""
     loaded = project()
-    prepared = _nocturne("prepare", "p", "--date", "2024-01-01", "--json")
-    assert prepared.returncode == 0, prepared.stderr
-    answer = json.loads(prepared.stdout.splitlines()[-1])
-    assert answer["action"] == "score"
-    submit = subprocess.run(
-        [
-            BIN / "spark-submit",
-            "--master",
-            "local[2]",
-            "--conf",
-            "spark.driver.host=127.0.0.1",
-            ROOT / "jobs" / "score.py",
-            answer["run_dir"],
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
-    )
-    assert submit.returncode == 0, submit.stderr
-    judged = _nocturne("judge", answer["run_dir"], "--json")
-    assert json.loads(judged.stdout.splitlines()[-1])["verdict"] in ("ok", "warn"), judged.stderr
-    assert _nocturne("gate", answer["run_dir"]).returncode == 0
-    published = _nocturne("publish", answer["run_dir"], "--json")
-    assert json.loads(published.stdout.splitlines()[-1])["rows_published"] == 600
-    again = _nocturne("prepare", "p", "--date", "2024-01-01", "--json")
-    assert json.loads(again.stdout.splitlines()[-1])["action"] == "nothing"
-    listed = _nocturne("status", "p", "--json", "--to", "2024-01-02")
-    rows = json.loads(listed.stdout.splitlines()[-1])
+    prepared = _answer("prepare", "p", "--date", "2024-01-01")
+    assert prepared["action"] == "score"
+    monkeypatch.setattr(sys, "argv", ["score.py", prepared["run_dir"]])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "jobs" / "score.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert _answer("judge", prepared["run_dir"])["verdict"] in ("ok", "warn")
+    assert _called("gate", prepared["run_dir"]).exit_code == 0
+    assert _answer("publish", prepared["run_dir"])["rows_published"] == 600
+    assert _answer("prepare", "p", "--date", "2024-01-01")["action"] == "nothing"
+    rows = _answer("status", "p", "--to", "2024-01-02")
     assert [(r["partition"], r["state"]) for r in rows] == [
         ("2024-01-01", "published"),
         ("2024-01-02", "missing"),
@@ -98,16 +98,22 @@ def test_what_goes_wrong_is_said_without_a_traceback(
     project: Project, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     project()
-    done = _nocturne(*arguments)
-    assert done.returncode == code, done.stderr
+    done = _called(*arguments)
+    assert done.exit_code == code, done.stderr
     assert message in " ".join(done.stderr.split())
+
+
+def test_a_process_says_it_without_a_traceback_too(project: Project) -> None:
+    project()
+    done = _nocturne("prepare", "p", "--date", "2024-02-01")
+    assert done.returncode == 1
+    assert done.stderr.startswith("nocturne: ")
     assert "Traceback" not in done.stderr
 
 
 def test_config_show_gives_every_value_with_its_origin(project: Project) -> None:
     project(scoring__threads=2)
-    done = _nocturne("config", "show", "p", "--json")
-    values = {row["key"]: row for row in json.loads(done.stdout.splitlines()[-1])}
+    values = {row["key"]: row for row in _answer("config", "show", "p")}
     assert values["scoring.threads"] == {
         "key": "scoring.threads",
         "value": 2,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import QUICK_JAVA
 from nocturne import config
 from pipeline.conftest import DAYS, make_project
 
@@ -26,7 +27,11 @@ def _nocturne(
     *arguments: str, before: tuple[str, ...] = (), **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Without what a Spark session of other tests has set in this process."""
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("SPARK_", "PYSPARK_"))}
+    inherited = {
+        n: v
+        for n, v in os.environ.items()
+        if n in QUICK_JAVA or not n.startswith(("SPARK_", "PYSPARK_"))
+    }
     return subprocess.run(
         [*before, sys.executable, "-m", "nocturne.cli", *arguments],
         capture_output=True,

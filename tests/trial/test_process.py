@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 
@@ -21,6 +19,7 @@ from nocturne.store.record_files import write
 from nocturne.trial import ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked, process
 from nocturne.trial.__main__ import _failed
 from nocturne.trial.process import Family, _died, _watch, as_file
+from waiting import gone, until
 
 
 @pytest.fixture
@@ -162,15 +161,10 @@ STARTS = (
 )
 
 
-def _gone(pid: int) -> bool:
-    for _ in range(100):
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
+def _ends(file: Path) -> None:
+    """The process whose number is in the file."""
+    pid = int(file.read_text())
+    until(lambda: gone(pid), f"the end of {file.name}", 5)
 
 
 @pytest.mark.parametrize("then", ["time.sleep(90)", "time.sleep(0.5); os._exit(3)"])
@@ -179,7 +173,7 @@ def test_what_a_model_starts_in_a_session_of_its_own_ends_with_the_trial(
 ) -> None:
     line = f"{STARTS}os.rename('child', {str(tmp_path / 'child')!r}); open('ready', 'w'); {then}"
     _asked(monkeypatch, f"import time; {line}", seconds=1.0)
-    assert _gone(int((tmp_path / "child").read_text()))
+    _ends(tmp_path / "child")
 
 
 def test_a_trial_ends_what_it_started_and_what_that_left_behind(tmp_path: Path) -> None:
@@ -190,7 +184,7 @@ def test_a_trial_ends_what_it_started_and_what_that_left_behind(tmp_path: Path) 
         "m._end_children()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert _gone(int((tmp_path / "child").read_text()))
+    _ends(tmp_path / "child")
 
 
 def test_a_trial_ends_with_the_process_that_asks(tmp_path: Path) -> None:
@@ -205,13 +199,11 @@ def test_a_trial_ends_with_the_process_that_asks(tmp_path: Path) -> None:
     )
     one = subprocess.Popen([sys.executable, "-S", "-c", asks], cwd=tmp_path)
     try:
-        while not (tmp_path / "trial").exists() or not (tmp_path / "trial").read_text():
-            assert one.poll() is None
-            time.sleep(0.05)
+        until(lambda: (tmp_path / "trial").exists() and (tmp_path / "trial").read_text(), "a trial")
     finally:
         one.kill()
         one.wait()
-    assert _gone(int((tmp_path / "trial").read_text()))
+    _ends(tmp_path / "trial")
 
 
 def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
