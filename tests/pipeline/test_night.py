@@ -29,7 +29,7 @@ from nocturne.operate.decisions import approve_held
 from nocturne.operate.status import statuses
 from nocturne.pipeline import open_run, prepare
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.night import Night, score_range
+from nocturne.pipeline.night import NightOutcome, score_range
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.scoring import score
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("_spark")
 
 def _score(
     loaded: config.Loaded, first: str, last: str | None = None, **flags: bool
-) -> list[Night]:
+) -> list[NightOutcome]:
     nights = list(config.span(loaded.pipeline.input.partition, first, last))
     given = {"force": False, "dry_run": False, **flags}
     return score_range(loaded, nights, say=lambda _: None, **given)
@@ -57,7 +57,7 @@ def _files(loaded: config.Loaded, day: str) -> dict[str, tuple[str, int, int]]:
     }
 
 
-def _trace(night: Night) -> tuple[int, int]:
+def _trace(night: NightOutcome) -> tuple[int, int]:
     found = Path(str(night.manifest_path)).stat()
     return found.st_ino, found.st_mtime_ns
 

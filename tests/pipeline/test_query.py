@@ -14,7 +14,7 @@ from nocturne import config
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError, StateError
 from nocturne.pipeline import prepare
-from nocturne.pipeline.night import Night, score_range
+from nocturne.pipeline.night import NightOutcome, score_range
 from nocturne.pipeline.places import Places
 from nocturne.quality.spark_scan import scan_frame
 from nocturne.records.plan import RunPlan
@@ -31,7 +31,7 @@ PINNED = {"scoring.kernel": "graph", "scoring.micro_batch": 256}
 """By hand: two outputs, each with a search of its own, may differ in the last bits."""
 
 
-def _score(loaded: Loaded, force: bool = False) -> Night:
+def _score(loaded: Loaded, force: bool = False) -> NightOutcome:
     [night] = score_range(
         loaded,
         [partition(loaded.pipeline.input.partition, DAY)],
@@ -42,7 +42,7 @@ def _score(loaded: Loaded, force: bool = False) -> Night:
     return night
 
 
-def _published(night: Night) -> pa.Table:
+def _published(night: NightOutcome) -> pa.Table:
     assert night.outcome == "published", night.message
     return pq.read_table(str(night.output), partitioning=None).sort_by("id")
 
