@@ -24,8 +24,8 @@ from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.trial import kept_or_new
-from nocturne.pipeline.tuning import Night
 from nocturne.records.manifest import Judgement, Manifest
+from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.trial import Asked
@@ -98,7 +98,7 @@ def _try_once(folder: Path) -> None:
     )
     pq.write_table(sample(100), folder / "rows.parquet")
     asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu", seconds=300)
-    found = kept_or_new(asked, Night([folder / "rows.parquet"]), PipelineState(folder))
+    found = kept_or_new(asked, SampleFiles([folder / "rows.parquet"]), PipelineState(folder))
     assert found.rows > 1
 
 

@@ -16,10 +16,10 @@ from nocturne import config
 from nocturne.cli.init import init
 from nocturne.errors import InputError, ModelError, StateError
 from nocturne.operate.decisions import approve_held
+from nocturne.operate.packages import model_packages
 from nocturne.operate.status import statuses
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge
-from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.records.result import strange, strange_output
 from nocturne.spark.work import guarded, raised

@@ -21,9 +21,9 @@ from nocturne.operate.decisions import roll_back
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.judging import judge, judge_again
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.runs import published as in_force
 from nocturne.records.manifest import Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
@@ -305,7 +305,7 @@ def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_aga
         assert answered.exit_code == 0, answered.output
     [logged] = _logged(Path(loaded.home))
     assert run.mlflow_run_id() == logged
-    assert in_force(loaded, done.partition) == done
+    assert PublishedNights(loaded).manifest(done.partition) == done
     assert verify_partition(loaded, done.partition).ok
 
 

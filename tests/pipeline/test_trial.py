@@ -26,8 +26,8 @@ from nocturne.model.registry import Resolved
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare, trial
-from nocturne.pipeline.tuning import Night
 from nocturne.records.plan import ModelRef
+from nocturne.source.sample import SampleFiles
 from nocturne.trial import Answer, Asked
 
 from .conftest import night_of, scored
@@ -212,7 +212,7 @@ def test_a_partition_without_rows_tries_nothing(tmp_path: Path) -> None:
     assert Resolved(ref).has_spec is False
     encoding = Encoding((), (OutputSpec("", type="any"),))
     asked = Asked(ref, encoding, spec=False, firm=False, told={}, device="cpu", seconds=60.0)
-    found = trial.try_model(asked, Night([]))
+    found = trial.try_model(asked, SampleFiles([]))
     assert (found.rows, found.outputs) == (0, (OutputSpec("prediction", type="float64"),))
 
 

@@ -7,7 +7,8 @@
     refused     rows that hold what a model has no value for
     program     a model's graph and the order of its arguments; ``pt2`` reads it from a file of
                 torch.export, ``exported`` lets torch do so
-    kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
+    kernels     ways to run that graph; ``search`` measures which is fastest, and the
+                micro-batch, as ``search_plan`` says
     torch_model, device_model, lane     running it on a CPU, on a GPU
     faults      what a model's exceptions come to: a row's reason, or the end
     post, convert, column, outputs      outputs -> Arrow columns, with reasons for bad rows
@@ -25,6 +26,7 @@ from nocturne.engine.model import AsyncModel, Model
 from nocturne.engine.outputs import REASON, Named, named, predictions, together
 from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
+from nocturne.engine.search_plan import SearchPlan, search_plan
 from nocturne.engine.settle import required, settled
 from nocturne.engine.torch_model import TorchModel
 
@@ -37,6 +39,7 @@ __all__ = [
     "DeviceModel",
     "Model",
     "Named",
+    "SearchPlan",
     "TorchModel",
     "ahead",
     "cast_rows",
@@ -51,6 +54,7 @@ __all__ = [
     "score",
     "score_cast",
     "search",
+    "search_plan",
     "settled",
     "together",
 ]

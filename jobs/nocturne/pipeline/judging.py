@@ -15,19 +15,18 @@ from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.baselines import baseline_of
 from nocturne.pipeline.checks import check, question
-from nocturne.pipeline.doubles import doubled
-from nocturne.pipeline.ordinary import distances, name_of, ordinary
+from nocturne.pipeline.nights import PublishedNights, night_in_force
+from nocturne.pipeline.pinning import remember
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.rules import Evidence, findings_of
 from nocturne.pipeline.runs import (
     as_planned,
-    in_force,
     logged_to,
+    manifest_in_force,
     open_run,
-    published,
-    published_nights,
+    scored_keys,
 )
-from nocturne.pipeline.tuning import remember
+from nocturne.quality.duplicates import Duplicates, check_size, duplicates
 from nocturne.records.drift import Baseline, FeatureDrift
 from nocturne.records.findings import verdict_of
 from nocturne.records.manifest import Judgement, PublishedNight
@@ -75,7 +74,7 @@ def judge(
         ConfigError: a suite is wrong.
     """
     loaded = loaded or as_planned(run)
-    if in_force(run) is not None and run.is_judged:
+    if manifest_in_force(run) is not None and run.is_judged:
         return _kept(run, loaded)
     with run.step("judge"):
         run.undecide()
@@ -134,7 +133,9 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         stands = replace(found, state="held", message=said, at=now())
         state.say(replace(stands, state="failed") if judgement.verdict == "fail" else stands)
         return waiting, judgement, False
-    run = Run.open(state.run((manifest or published(loaded, partition)).run_key).path)
+    run = Run.open(
+        state.run((manifest or PublishedNights(loaded).manifest(partition)).run_key).path
+    )
     judgement = _judged(run, loaded, Stopwatch(), Stopwatch(), _glance).judgement
     if run.is_judged:
         judgement = replace(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
@@ -177,29 +178,31 @@ def _judged(run: Run, loaded: Loaded, mine: Stopwatch, waited: Stopwatch, check:
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
         checked = check(run, loaded, mine)
-        twice = doubled(run, results) if run.plan.unique_keys else None
+        repeated = _duplicates(run, results) if run.plan.unique_keys else None
     with mine("drift"):
-        earlier = published_nights(loaded, before=run.plan.partition.key, last=_HISTORY)
+        nights = PublishedNights(loaded)
+        earlier = nights.all(before=run.plan.partition.key, last=_HISTORY)
         baseline, said, made_of = baseline_of(run, loaded)
-        calm = ordinary(run, loaded, earlier)
+        in_force = night_in_force(table.table_of(run))
+        history = drift.calibration_history(nights, earlier, in_force, run.plan.model.sha256)
         wanted = loaded.pipeline.drift
         drifted = drift.judge(
             merged,
             baseline,
             floor=wanted.floor,
             day=drift.day_of(run.plan.partition.key),
-            history=distances(loaded, calm),
+            history=drift.distances(nights, history),
             page_share=wanted.page_share,
         )
         drifted = replace(
             drifted,
             columns=_hidden(drifted.columns, run),
             segments=tuple(replace(s, columns=_hidden(s.columns, run)) for s in drifted.segments),
-            history=tuple(map(name_of, calm)),
+            history=tuple(map(drift.name_of, history)),
             reference=said or drifted.reference,
-            baseline=tuple(map(name_of, made_of)),
+            baseline=tuple(map(drift.name_of, made_of)),
         )
-    evidence = Evidence(loaded.pipeline, results, checked, twice, drifted, run.plan.hold)
+    evidence = Evidence(loaded.pipeline, results, checked, repeated, drifted, run.plan.hold)
     findings = findings_of(evidence)
     judgement = Judgement(
         verdict=verdict_of(findings),
@@ -212,6 +215,11 @@ def _judged(run: Run, loaded: Loaded, mine: Stopwatch, waited: Stopwatch, check:
         seconds=mine.rounded(),
     )
     return Judged(judgement, results, merged, baseline, earlier)
+
+
+def _duplicates(run: Run, results: Sequence[SplitResult]) -> Duplicates | None:
+    check_size(run.plan.pipeline, sum(result.rows_out for result in results))
+    return duplicates(scored_keys(run, results), run.plan.keys, run.plan.sensitive)
 
 
 def _hidden(columns: Sequence[FeatureDrift], run: Run) -> tuple[FeatureDrift, ...]:

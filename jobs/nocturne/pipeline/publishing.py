@@ -12,7 +12,7 @@ from nocturne.errors import Held, InputError, ModelError
 from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
-from nocturne.pipeline.runs import as_planned, in_force
+from nocturne.pipeline.runs import as_planned, manifest_in_force
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.store.partition_state import manifest_id, now
@@ -78,7 +78,7 @@ def publish_run(run: Run) -> Manifest:
     """
     loaded, output = as_planned(run), table.table_of(run)
     keep = loaded.pipeline.output.keep
-    done = in_force(run)
+    done = manifest_in_force(run)
     if done is not None:
         table.settle(output, keep)
     else:
@@ -89,7 +89,7 @@ def publish_run(run: Run) -> Manifest:
             try:
                 outputs, quarantine = table.staged(run, results)
             except FileNotFoundError:
-                if in_force(run) is None:
+                if manifest_in_force(run) is None:
                     raise
                 return publish_run(run)  # another process published this very run, and tidied up
             plan, approval = run.plan, run.approval()
