@@ -109,10 +109,9 @@ def init(
             )
         told = check_data(chosen.encoding, sample.rows, folder)
         newest = table.partitions[-1]
-        night = SampleFiles(
-            table.files(newest), cast=told, path_columns=given_by_paths(table, newest)
-        )
-        chosen = tried(chosen, night, PipelineState(trials or Path(store)))
+        from_paths = given_by_paths(table, newest)
+        files = SampleFiles(table.files(newest), cast=told, path_columns=from_paths)
+        chosen = tried(chosen, files, PipelineState(trials or Path(store)))
     for line in seen(chosen):
         say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
