@@ -13,9 +13,9 @@ from nocturne.operate.decisions import approve_held, reject_held, roll_back
 from nocturne.operate.reports import report_of
 from nocturne.operate.status import statuses
 from nocturne.operate.verify import verify_partition
-from nocturne.pipeline.judging import judge_again
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.recording import judge_again
 from nocturne.records.findings import Verdict
 from nocturne.records.partition import Partition
 from pipeline.conftest import make_project

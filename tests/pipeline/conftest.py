@@ -20,9 +20,9 @@ from nocturne.contract import log_torch_model
 from nocturne.model import registry as registry_room
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.trial import kept_or_new
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.source.sample import SampleFiles
@@ -51,7 +51,7 @@ def scored(loaded: config.Loaded, day: str, **options: Any) -> Run:
 def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
     """A day that is planned, scored here, judged and published."""
     run = scored(loaded, day, **options)
-    judge(run)
+    judge_run(run)
     return publish_run(run)
 
 

@@ -164,12 +164,11 @@ def judge(
     """
     from nocturne.cli.answers import judge_answer
     from nocturne.pipeline import open_run
-    from nocturne.pipeline.judging import judge as judge_it
-    from nocturne.pipeline.judging import judge_again
+    from nocturne.pipeline.recording import judge_again, judge_run
 
     if date is None:
         judged = open_run(Path(run))
-        judgement = judge_it(judged)
+        judgement = judge_run(judged)
         say(f"verdict {judgement.verdict}")
     else:
         judged, judgement, published = judge_again(*night(run, date))
