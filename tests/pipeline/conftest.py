@@ -55,6 +55,13 @@ def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
     return publish_run(run)
 
 
+def run_of(loaded: config.Loaded, manifest: Manifest) -> Run:
+    """The run that a published night's manifest names."""
+    return Run.open(
+        Places.of(loaded).state.partition(manifest.partition).run(manifest.run_key).path
+    )
+
+
 def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:
     """The judgement that a published night's manifest names."""
     return Places.of(loaded).state.partition(manifest.partition).judgement(manifest)

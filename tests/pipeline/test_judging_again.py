@@ -21,14 +21,12 @@ from nocturne.operate.decisions import roll_back
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.nights import PublishedNights
-from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_again, judge_run
 from nocturne.records.manifest import Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
-from nocturne.store.run import Run
-from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
+from pipeline.conftest import DAYS, judgement_of, night_of, run_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
 
@@ -137,7 +135,7 @@ def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
 ) -> None:
     loaded = project()
     done = night_of(loaded, DAYS[0])
-    run = _run_of(loaded, done)
+    run = run_of(loaded, done)
     run.state.say(RunStatus.of(run.plan, "failed", "publish", "", now()))
     _, _, is_published = judge_again(loaded, run.plan.partition)
     assert is_published
@@ -223,15 +221,10 @@ def test_a_night_is_one_point_however_often_it_is_published(
     assert corrected["rows_in"] == {steps[0]: [600], steps[1]: [1200], steps[2]: [600]}
     assert all(len(v) == 1 for series in corrected.values() for v in series.values())
 
-    publish_run(_run_of(loaded, again))
+    publish_run(run_of(loaded, again))
     assert _monitoring(tmp_path) == corrected, "said twice, logged once"
     roll_back(loaded, again.partition, None, "ada")
     assert _monitoring(tmp_path)["rows_in"][steps[1]] == [600]
-
-
-def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
-    state = Places.of(loaded).state.partition(manifest.partition)
-    return Run.open(state.stored(manifest.run).parent)
 
 
 def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: MakeProject) -> None:
@@ -297,7 +290,7 @@ def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_aga
         patch.setattr(MlflowClient, "search_runs", None)
         done = night_of(loaded, DAYS[0])
         assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in caplog.text
-    run = _run_of(loaded, done)
+    run = run_of(loaded, done)
     assert run.mlflow_run_id() is None
     asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.uri]
     for _ in range(2):
@@ -326,7 +319,7 @@ def test_a_run_that_was_replaced_keeps_the_judgement_that_its_manifest_names(
 ) -> None:
     loaded = project()
     first = night_of(loaded, DAYS[0])
-    run = _run_of(loaded, first)
+    run = run_of(loaded, first)
     judgement = run.judgement_file.read_bytes()
     shift(loaded.home, DAYS[0])
     night_of(loaded, DAYS[0])

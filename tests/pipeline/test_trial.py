@@ -30,7 +30,7 @@ from nocturne.records.plan import ModelRef
 from nocturne.source.sample import SampleFiles
 from nocturne.trial import Answer, Asked
 
-from .conftest import night_of, scored
+from .conftest import night_of, run_of, scored
 
 Stranger = Callable[..., config.Loaded]
 DAY = "2024-01-01"
@@ -111,7 +111,7 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
     assert json.loads(kept.read_bytes())["outputs"][0]["type"] == "float64"
     kept.write_text("{")
-    ref = Resolved(manifest.model)
+    ref = Resolved(run_of(loaded, manifest).plan.model)
     asked = Asked(ref.ref, ref.declared, spec=False, firm=False, told={}, device="cpu", seconds=9)
     assert trial._kept(kept, asked) is None
     assert not kept.exists()
@@ -231,7 +231,7 @@ def test_keys_of_runs_before_an_output_could_be_null_are_the_same() -> None:
             "type": "float32",
         }
     ]
-    assert Encoding.of(said) == ENCODING
+    assert Encoding.from_json(json.dumps(said)) == ENCODING
 
 
 def _helped(frame: pd.DataFrame) -> Any:
