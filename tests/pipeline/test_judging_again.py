@@ -26,6 +26,7 @@ from nocturne.pipeline.recording import judge_again, judge_run
 from nocturne.records.manifest import Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
+from nocturne.store.run import Run
 from pipeline.conftest import DAYS, judgement_of, night_of, run_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
