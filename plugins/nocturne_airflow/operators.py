@@ -39,6 +39,8 @@ from nocturne_airflow.request import Request, read
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from nocturne.store.run_folder import RunFolder
+
 __all__ = [
     "RUN_DIR",
     "JudgeOperator",
@@ -263,15 +265,21 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         spark_conf = Path(self.home) / "conf" / "spark"
         if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
             self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
-        (Path((self.application_args or [""])[0]) / "error.json").unlink(missing_ok=True)
+        self._run.forget_error()
         try:
             super().execute(context)
         except AirflowException as failure:
             raise self._explained(failure) from None
 
+    @property
+    def _run(self) -> RunFolder:
+        from nocturne.store.run_folder import RunFolder  # with Arrow: not for parsing DAGs
+
+        return RunFolder(Path((self.application_args or [""])[0]))
+
     def _explained(self, failure: AirflowException) -> AirflowException:
         """The job's own error, terminal or not, in place of "spark-submit failed"."""
-        left = Path((self.application_args or [""])[0]) / "error.json"
+        left = self._run.error_file
         try:
             error = dict(json.loads(left.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):

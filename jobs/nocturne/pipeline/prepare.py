@@ -9,23 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from nocturne import drift, plan, table
+from nocturne import plan, table
 from nocturne.columns.normal import packed
 from nocturne.config import Loaded
-from nocturne.config.models import Drift
-from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding
 from nocturne.errors import (
     ConfigError,
     PartitionMissing,
     StateError,
     TerminalError,
-    choices,
     disk_errors,
 )
 from nocturne.host.identity import AIRFLOWS, code
-from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
+from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
     check_sensitive,
     expected_columns,
@@ -38,12 +35,12 @@ from nocturne.pipeline.pinning import pin
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.sources import source_of
+from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
 from nocturne.pipeline.trial import tried
 from nocturne.quality.duplicates import check_size
-from nocturne.records.drift import Baseline
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import Pinned, RunPlan, Split
+from nocturne.records.plan import RunPlan
 from nocturne.records.result import SplitResult
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.ready import check_ready
@@ -202,13 +199,13 @@ def _planned(
     refuse_early(loaded, suites, seen)
     costly = pipeline.model.calls == "costly"
     pinned = pin(pipeline.scoring, resolved.ref, encoding, places.state, night, costly=costly)
-    keyed = _Keyed(loaded, resolved, encoding, pinned, seen)
-    standing = _Standing.of(output, current, plan.run_key(keyed.splits()))
-    splits = _splits(loaded, partition, output, order, keyed, standing)
+    keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen)
+    standing = Standing.of(output, current, plan.run_key(keyed.splits()))
+    splits = splits_to_score(loaded, partition, output, order.requeue, order.force, keyed, standing)
     if splits is None:
         said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
         return Prepared("nothing", said, None, current)
-    centers = _centers(encoding, resolved.baseline)
+    counted = centers(encoding, resolved.baseline)
     run_plan = RunPlan(
         pipeline=pipeline.name,
         partition=partition,
@@ -222,7 +219,7 @@ def _planned(
         passthrough=tuple(pipeline.output.passthrough),
         files=seen.files,
         splits=splits,
-        profile_centers=centers,
+        profile_centers=counted,
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
         created=now(),
@@ -234,7 +231,7 @@ def _planned(
         costly=costly,
         tables=tables,
         unique_keys=pipeline.quality.unique_keys,
-        segments=_segments(pipeline.drift, resolved.baseline, centers),
+        segments=segments(pipeline.drift, resolved.baseline, counted),
         sensitive_columns=tuple(pipeline.quality.sensitive),
         hold=order.hold,
         caller=order.caller,
@@ -272,87 +269,12 @@ def _needs(loaded: Loaded, encoding: Encoding, expected: tuple[str, ...]) -> Nee
     )
 
 
-@dataclass(frozen=True)
-class _Keyed:
-    """What the keys of the splits are made from."""
-
-    loaded: Loaded
-    resolved: Resolved
-    encoding: Encoding
-    pinned: Pinned
-    seen: Seen
-
-    def splits(self, salt: str = "") -> tuple[Split, ...]:
-        """The splits; ``salt`` gives other keys to the same contents."""
-        wanted = self.loaded.pipeline
-        return plan.split_keys(
-            self.seen.pieces,
-            self.resolved.ref,
-            self.encoding,
-            self.pinned,
-            wanted.output.keys,
-            wanted.output.passthrough,
-            salt,
-            wanted.input.cast,
-            self.seen.borrowed,
-        )
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """What is published now, held against what would be made of the same input today.
-
-    ``same``: it was made from the same; ``lost``: so it was, and files of it are gone.
-    """
-
-    current: Manifest | None
-    content_key: str
-    same: bool
-    lost: bool
-
-    @classmethod
-    def of(cls, output: TablePartition, current: Manifest | None, key: str) -> _Standing:
-        same = current is not None and current.content_key == key
-        lost = same and current is not None and not table.is_intact(output, current)
-        return cls(current, key, same, lost)
-
-
-def _splits(
-    loaded: Loaded,
-    partition: Partition,
-    output: TablePartition,
-    order: _Order,
-    keyed: _Keyed,
-    standing: _Standing,
-) -> tuple[Split, ...] | None:
-    """The splits that are to be scored; None if nothing is to be scored again.
-
-    A published file's name is never given to other bytes: not even where they would be made of
-    the same, as after a rollback. So what was published once gets other keys.
-
-    Raises:
-        StateError: quarantined rows are to be scored again, of a night that is no longer the same.
-    """
-    current = standing.current
-    if order.requeue:
-        if current is None or not standing.same or standing.lost:
-            raise _not_as_it_was(loaded.pipeline.name, partition, current)
-        if not current.quarantine:
-            return None
-        return _requeued(Run.open(output.state.run(current.run_key).path), current)
-    if current is None:
-        return keyed.splits()
-    again = order.force or standing.lost
-    again = again or (not standing.same and _was_published(output, current, standing.content_key))
-    return keyed.splits(f"again after {current.id}" if again else "")
-
-
 def _decided(
     loaded: Loaded,
     run: Run,
     output: TablePartition,
     order: _Order,
-    standing: _Standing,
+    standing: Standing,
     seen: Seen,
 ) -> Prepared:
     """Whether there is something to score; then the run's plan is written."""
@@ -385,74 +307,6 @@ def _decided(
         what += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
     with run.step("prepare"):
         return Prepared("score", what, run, current)
-
-
-def _was_published(output: TablePartition, current: Manifest, run_key: str) -> bool:
-    """Also where an earlier manifest can't be read: it may have been."""
-    line, broken = output.state.known_lineage(current)
-    return broken is not None or run_key in {m.run_key for m in line}
-
-
-def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
-    """The splits of the published run; those with quarantined rows have other keys."""
-    bad = {file.split for file in current.quarantine}
-    return tuple(
-        replace(split, key=digest(split.key, f"requeued after {current.id}"))
-        if split.key in bad
-        else split
-        for split in run.plan.splits
-    )
-
-
-def _not_as_it_was(name: str, partition: Partition, current: Manifest | None) -> StateError:
-    if current is None:
-        return StateError(f"{name} {partition.key} is not published: nothing to requeue")
-    return StateError(
-        f"{name} {partition.key}: the input, the model or the settings are not those of manifest "
-        f"{current.id} any more, or its files were lost. `nocturne score {name} --date "
-        f"{partition.key}` scores all that changed, its quarantined rows too"
-    )
-
-
-_WORDS = ("string", "bool", "boolean")
-_COUNTED = ("float32", "float64", "int64", *_WORDS)
-"""Of outputs."""
-
-
-def _centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | int | None]:
-    """What the workers profile: features and outputs; a centre for numbers, None for words.
-
-    The baseline says it for its own columns, so that both are counted in the same buckets.
-    """
-    found: dict[str, float | int | None] = {}
-    for tensor, feature in encoding.features():
-        if kind := ENCODERS[tensor.encoder].profiled(feature):
-            found[feature.column] = None if kind == "category" else 0.0
-    for output in (o for o in encoding.outputs if not o.length and o.type in _COUNTED):
-        found[output.name] = None if output.type in _WORDS else 0.0
-    for name, column in (baseline.columns if baseline else {}).items():
-        if name in found:
-            found[name] = column.center if column.kind == "numeric" else None
-    return found
-
-
-def _segments(
-    wanted: Drift, baseline: Baseline | None, counted: Mapping[str, float | int | None]
-) -> dict[str, tuple[str, ...]]:
-    """Of each column in ``drift.segments`` the values that training has most of."""
-    if baseline is None and wanted.baseline == "model":
-        return {}  # there is no drift at all, as the report says
-    words = {
-        name: column.profile
-        for name, column in (baseline.columns if baseline else {}).items()
-        if column.profile is not None and counted.get(name, 0.0) is None
-    }
-    if unknown := [name for name in wanted.segments if name not in words]:
-        raise ConfigError(
-            f"drift.segments names {choices(unknown)}; expected features that are categories in "
-            f"the model's own baseline ({choices(words) or 'it has none'})"
-        )
-    return {name: drift.segment_values(words[name]) for name in wanted.segments}
 
 
 def _drop_orphans(run: Run) -> None:
