@@ -21,7 +21,7 @@ from nocturne.codec import dump, load
 from nocturne.columns.normal import normal
 from nocturne.errors import InputError, RetryableError
 from nocturne.fitting import check_columns, check_output
-from nocturne.records.plan import TABLE_MARK
+from nocturne.records.plan import TABLE_MARK, Query
 from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
@@ -83,8 +83,7 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     Raises:
         InputError: Spark can't read or analyse it.
     """
-    assert run.plan.query is not None
-    query = run.plan.query
+    query = _query(run)
     try:
         files = _planned(run)
         frame = read_files(
@@ -112,11 +111,15 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
         ) from error
 
 
+def _query(run: Run) -> Query:
+    assert run.plan.query is not None  # only such runs come here
+    return run.plan.query
+
+
 def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
     """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
-    assert run.plan.query is not None
     none = pa.RecordBatch.from_pydict({})
-    return None if run.plan.query.sql is not None else of_plan(run.plan, files) or none
+    return None if _query(run).sql is not None else of_plan(run.plan, files) or none
 
 
 def _planned(run: Run, table: str = "") -> list[str]:
@@ -175,22 +178,16 @@ def _refuse_untyped(frame: DataFrame) -> None:
 
 
 def _check_unchanged(run: Run) -> None:
-    assert run.plan.query is not None
+    tables = _query(run).tables
     for file in run.plan.files:
         table, _, name = file.path.rpartition(TABLE_MARK)
-        check_unchanged(
-            Path(run.plan.query.tables[table] if table else run.plan.input_dir) / name, file
-        )
+        check_unchanged(Path(tables[table] if table else run.plan.input_dir) / name, file)
 
 
 def _check_rows(run: Run, results: list[SplitResult]) -> None:
     """Raises: RetryableError if Spark gave not the very rows that the files' footers count."""
-    assert run.plan.query is not None
-    if (
-        run.plan.query.sql is not None
-        or run.plan.query.format != "parquet"
-        or run.plan.query.options
-    ):
+    query = _query(run)
+    if query.sql is not None or query.format != "parquet" or query.options:
         return  # what is left out then, the YAML says
     given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
     if given != counted:

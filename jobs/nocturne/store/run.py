@@ -77,7 +77,7 @@ class Run(RunFolder):
     @property
     def is_scored(self) -> bool:
         """Whether every split has its result."""
-        if self.plan.query is not None:
+        if self.plan.is_whole:
             return self.scored_file.exists()
         return all(self.result_file(split).exists() for split in self.plan.splits)
 
@@ -112,7 +112,7 @@ class Run(RunFolder):
 
     def _splits(self) -> tuple[Split, ...]:
         """The planned ones; of a query as many as Spark made of it."""
-        done = find(Scored, self.scored_file) if self.plan.query is not None else None
+        done = find(Scored, self.scored_file) if self.plan.is_whole else None
         if done is None:
             return self.plan.splits
         there = len(self.result_files())
@@ -127,7 +127,7 @@ class Run(RunFolder):
     def drop(self, result: Path) -> None:
         """Forget a result: its split is scored again; a query is scored whole."""
         result.unlink()
-        if self.plan.query is not None:
+        if self.plan.is_whole:
             self.scored_file.unlink(missing_ok=True)
 
     def step(self, name: str) -> AbstractContextManager[None]:

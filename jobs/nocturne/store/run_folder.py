@@ -31,6 +31,12 @@ class RunFolder:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFolder) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def uri(self) -> str:
         """The run directory as text: all that passes between tasks and processes."""
