@@ -73,9 +73,22 @@ def test_a_manifest_is_read_once(project: MakeProject, monkeypatch: pytest.Monke
     monkeypatch.setattr(partition_state, "read", counting)
     first = list(statuses_of(loaded, asked))
     assert read == [Manifest]
-    assert repr(list(statuses_of(loaded, asked))) == repr(first)
+    assert list(statuses_of(loaded, asked)) == first
     assert read == [Manifest]
     assert first[0].state == "published"
+
+
+def test_what_a_newer_nocturne_wrote_is_said_and_the_rest_is_shown(project: MakeProject) -> None:
+    """As where Airflow's Nocturne is older than the jobs' (schedule.on_skew: warn)."""
+    loaded = project(drift__floor=100)
+    newer, ours = (night_of(loaded, day) for day in DAYS[:2])
+    path = Places.of(loaded).state.partition(newer.partition).manifest_file(newer.id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+    first, second, *_ = statuses(loaded)
+    assert (first.key, first.state) == (newer.partition.key, "failed")
+    assert "version 99, which this Nocturne does not know" in first.message
+    assert "written by a newer Nocturne" in first.remark
+    assert (second.key, second.state) == (ours.partition.key, "published")
 
 
 def test_files_that_are_not_ours_are_a_failure(project: MakeProject) -> None:

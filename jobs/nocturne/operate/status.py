@@ -21,6 +21,7 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.store.files import partition_folders
+from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table import TablePartition
 
@@ -164,21 +165,19 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
 
 def _in_force(output: TablePartition) -> Manifest | None:
     id_ = output.in_force()
-    return _manifest(output, output.state.manifest_file(id_), id_) if id_ is not None else None
+    if id_ is None:
+        return None
+    try:
+        written = output.state.manifest_file(id_).stat()
+    except OSError:
+        return output.state.manifest(id_)  # says what is wrong with it
+    return _manifest(output.state, id_, (written.st_mtime_ns, written.st_size))
 
 
-_READ: dict[Path, Manifest] = {}
-_MOST_READ = 100_000
-
-
-def _manifest(output: TablePartition, path: Path, id_: str) -> Manifest:
-    """Read once: a manifest never changes."""
-    found = _READ.get(path)
-    if found is None:
-        if len(_READ) >= _MOST_READ:
-            _READ.clear()
-        found = _READ[path] = output.state.manifest(id_)
-    return found
+@lru_cache(maxsize=100_000)
+def _manifest(state: PartitionState, id_: str, written: tuple[int, int]) -> Manifest:
+    """Read once a process: a manifest never changes, but by somebody else's hand."""
+    return state.manifest(id_)
 
 
 def newest(loaded: Loaded, *, published: bool = False) -> str | None:

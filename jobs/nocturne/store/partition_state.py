@@ -50,6 +50,12 @@ class PartitionState:
     def __repr__(self) -> str:
         return f"PartitionState({str(self.folder)!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PartitionState) and other.folder == self.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
     # What lies where
 
     @property
