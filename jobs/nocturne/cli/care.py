@@ -189,9 +189,9 @@ def verify(
 
 def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) -> None:
     """The commands go to standard output, one a line; why, to standard error."""
-    from nocturne.operate.outdated import standings
+    from nocturne.operate.outdated import rescore_advice
 
-    found = list(standings(loaded, since, to))
+    found = list(rescore_advice(loaded, since, to))
     again = [one for one in found if not one.ok]
     for one in again:
         for reason in one.reasons:

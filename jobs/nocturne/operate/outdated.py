@@ -28,11 +28,11 @@ from nocturne.source.walk import data_files
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
 
-__all__ = ["Standing", "standings"]
+__all__ = ["RescoreAdvice", "rescore_advice"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class RescoreAdvice:
     """A published night: why it should be scored again, in words, and the command that does it.
 
     Without reasons there is nothing to do. ``command`` is empty too where a person must look first:
@@ -53,19 +53,19 @@ class Standing:
         return vars(self) | {"ok": self.ok, "reasons": list(self.reasons)}
 
 
-def standings(loaded: Loaded, since: str, until: str | None = None) -> Iterator[Standing]:
+def rescore_advice(loaded: Loaded, since: str, until: str | None = None) -> Iterator[RescoreAdvice]:
     """Every published night from ``since`` to ``until`` (both included), oldest first."""
     for partition in PublishedNights(loaded).partitions(since):
         if since <= partition.key and (until is None or partition.key <= until):
             try:
-                found = _standing(loaded, partition)
+                found = _advice(loaded, partition)
             except NocturneError as error:
-                found = Standing(partition.key, "", 0, (str(error),))
+                found = RescoreAdvice(partition.key, "", 0, (str(error),))
             if found is not None:
                 yield found
 
 
-def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
+def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
     """None if nothing is published."""
     places = Places.of(loaded)
     output = places.output(partition)
@@ -81,7 +81,7 @@ def _standing(loaded: Loaded, partition: Partition) -> Standing | None:
         f"nocturne score {loaded.pipeline.name} --date {manifest.partition.key} --model-version "
         f"{manifest.model.version}"
     )
-    return Standing(
+    return RescoreAdvice(
         partition.key,
         manifest.id,
         manifest.output_version,

@@ -176,7 +176,7 @@ def _elsewhere(then: dict[str, str]) -> str:
 
 
 def _difference(one: pa.Table, other: pa.Table) -> str | None:
-    """The first difference beyond the tolerance; None if there is none."""
+    """The first difference beyond the tolerance, or None."""
     if one.schema.names != other.schema.names or len(one) != len(other):
         return f"{len(one)} rows of {one.schema.names} are now {len(other)} of {other.schema.names}"
     for name in one.schema.names:

@@ -55,7 +55,7 @@ class Checks:
                 self._helper = quality.Helper()
 
     def __call__(self, run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
-        """The check of ``run``, whose turn it is; asks for those behind it that are scored."""
+        """The check of ``run``. Asks the process for the next runs that are scored already."""
         self._drop_before(run)
         try:
             while self._helper and self._coming and len(self._asked) < _AHEAD:
@@ -93,7 +93,7 @@ class Checks:
 
 
 def question(run: Run, loaded: Loaded) -> dict[str, Any]:
-    """What is asked about a scored run: the arguments of ``quality.evaluate``."""
+    """The arguments of ``quality.evaluate`` for a scored run."""
     config = loaded.pipeline.quality
     results = run.results()
     named = {"input": config.input_suite, "output": config.output_suite}
@@ -136,7 +136,7 @@ def _asked(
 def _counted(
     run: Run, result: SplitResult, side: str, measures: Sequence[Measure]
 ) -> dict[str, Measured]:
-    """What a split's rows came to. It is counted now where the suite asks for more than then."""
+    """The measures of a split's rows. What the suite asks for only now is counted now."""
     known = result.measured.get(side, {})
     lacking = [measure for measure in measures if measure.key not in known]
     if not lacking:

@@ -40,13 +40,13 @@ class Claims:
         self._claimed: set[str] = set()
 
     def claim(self, run: Run) -> None:
-        """Returns when nothing is being said of the run, and nothing will be."""
+        """Take the run over. When this returns, scoring reports nothing more about it."""
         with self._lock:
             self._claimed.add(run.uri)
 
     @contextmanager
     def open(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
-        """Those of the runs that nobody has claimed, nor can while this lasts."""
+        """The runs that are not claimed; none of them can be while this lasts."""
         with self._lock:
             yield [run for run in runs if run.uri not in self._claimed]
 
@@ -135,7 +135,7 @@ def score(
             "doctor` checks what Spark needs"
         )
         failures |= {run.uri: said for run in fit}
-    # What another split's error, or Spark's, came too late for goes on all the same.
+    # A run that was scored before another split, or Spark, failed goes on.
     failures = {r.uri: failures[r.uri] for r in runs if r.uri in failures and not r.is_scored}
     for run in runs:
         if failure := failures.get(run.uri):

@@ -177,7 +177,7 @@ class RunPlan(Stored):
         hold: why a person must look before it is published, whatever the checks say.
         caller: what started it, if not a command: versions of Airflow, of its Nocturne and of the
             DAG's bundle.
-        output_version: see ``nocturne.plan``; plans of before it was written down were of 2.
+        output_version: see ``nocturne.plan``; plans that do not say it were of version 2.
         types: of the columns that come without one in some files, since all their values are
             null; a schema as ``nocturne.columns.normal`` packs it.
         path_keys: columns that are keys of the files' paths (``nocturne.source.path_columns``).

@@ -22,7 +22,7 @@ class ColumnProfile:
     which there are about ``distinct`` in all (``sketch`` says, and can be merged).
     ``null`` includes neither ``nan`` nor the counted rows. A ``center`` that is an integer is
     subtracted exactly, also where float64 would round. ``away``: the mean of the finite values
-    less ``center``; None for a category. Records of before have the sum of the values, ``total``,
+    less ``center``; None for a category. Earlier records have the sum of the values, ``total``,
     and of their squares instead: of large values such sums forget how they differ.
     """
 

@@ -1,4 +1,4 @@
-"""What scoring a split came to."""
+"""The result of a split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def strange_output(reason: str) -> tuple[str, str, str] | None:
 
 @dataclass(frozen=True)
 class SplitResult(Stored):
-    """What one split came to; its file's existence decides which attempt counts.
+    """The result of one split. Its file is created once, which decides which attempt counts.
 
     ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
     ``micro_batch`` is the pinned one unless the device's memory ran out.
@@ -76,7 +76,7 @@ class SplitResult(Stored):
 
 @dataclass(frozen=True)
 class Scored(Stored):
-    """How many results a run with a query came to."""
+    """How many results a run with a query has."""
 
     mend: ClassVar[str] = "Move it away and score the run again"
 

@@ -108,5 +108,5 @@ def _decoded(text: str) -> str | None:
         return None
     try:
         return unquote(text, errors="strict")
-    except UnicodeDecodeError:  # of no UTF-8: nobody's escapes
+    except UnicodeDecodeError:  # not UTF-8, so these are no escapes
         return text

@@ -224,7 +224,7 @@ class PartitionState:
         return found
 
     def say_refused(self, message: str) -> None:
-        """Planning failed: there is no run yet, but `status` must not call the night missing.
+        """Remember that planning failed, so that `status` does not call the night missing.
 
         A held night stays held: a person is still to decide on it.
         """
@@ -235,9 +235,9 @@ class PartitionState:
         self.say(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
 
     def say_done(self, run_key: str) -> None:
-        """Nothing of this run is unfinished: the published manifest says the rest.
+        """Forget the status of a run that is finished: the published manifest says the rest.
 
-        What another run of the partition does stays.
+        The status of another run stays.
         """
         with suppress(StateError):  # what is damaged goes: it says nothing to anybody
             found = self.status()
@@ -271,5 +271,5 @@ class PartitionState:
 
 
 def children(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted; nothing where there is none."""
+    """The content of a folder, sorted; empty if the folder does not exist."""
     return sorted(folder.iterdir()) if folder.is_dir() else []

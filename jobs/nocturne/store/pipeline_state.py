@@ -93,7 +93,7 @@ class PipelineState:
         return self.root / "format.json"
 
     def claim(self) -> None:
-        """Mark the state as of this format; that of an earlier one goes on as this.
+        """Mark the state with this format; a state of an earlier format is marked anew.
 
         Raises:
             WrittenByNewer: its format is of a newer Nocturne.

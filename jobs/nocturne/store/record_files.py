@@ -18,11 +18,11 @@ __all__ = ["content", "find", "read", "write"]
 T = TypeVar("T")
 
 _MOST_BYTES = 1 << 30
-"""Of a record: what is larger is none. The largest ones, with profiles, have some megabytes."""
+"""A larger file is no record. The largest records, with profiles, have some megabytes."""
 
 
 def find(kind: type[T], path: str | Path) -> T | None:
-    """``load`` from a file; None if there is none.
+    """``load`` from a file; None if the file does not exist.
 
     Raises:
         StateError: it can't be read, or it is not such a record.

@@ -1,4 +1,4 @@
-"""A run: its directory, the partition that it scores, its plan, and what became of the splits."""
+"""A run: its directory, the partition that it scores, its plan, and the results of its splits."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Run(RunFolder):
         return all(self.result_file(split).exists() for split in self.plan.splits)
 
     def write_results(self, results: list[SplitResult]) -> None:
-        """Write what a query came to; of two drivers the first one counts."""
+        """Write the results of a query. If two drivers do so, the first one counts."""
         [planned] = self.plan.splits
         with locked(self.path / "scored.lock"):
             if self.scored_file.exists():

@@ -127,7 +127,7 @@ class RunFolder:
 
     @cached_property
     def profile(self) -> Profile:
-        """What the whole night's columns came to.
+        """The statistics of the whole night's columns.
 
         Raises:
             StateError: it was not judged yet, or the file is damaged.
