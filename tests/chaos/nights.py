@@ -235,7 +235,7 @@ class Root:
         manifest = self.manifest()
         assert manifest is not None
         came = Counter[object]()
-        for file in Run.open(self.table.state.run(manifest.run_key).path).plan.files:
+        for file in Run.at(self.table.state, manifest.run_key).plan.files:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
         held = [

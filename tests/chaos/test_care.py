@@ -157,7 +157,7 @@ def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
     assert "part-1.parquet was changed since" in done.output
     manifest = root.manifest()
     assert manifest is not None
-    run = Run.open(root.table.state.run(manifest.run_key).path)
+    run = Run.at(root.table.state, manifest.run_key)
     next(Path(run.plan.model.path).rglob("*.pt2")).write_bytes(b"")
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert "is not the copy of model small version 1 that was pinned" in done.output

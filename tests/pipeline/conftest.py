@@ -57,9 +57,7 @@ def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
 
 def run_of(loaded: config.Loaded, manifest: Manifest) -> Run:
     """The run that a published night's manifest names."""
-    return Run.open(
-        Places.of(loaded).state.partition(manifest.partition).run(manifest.run_key).path
-    )
+    return Run.at(Places.of(loaded).state.partition(manifest.partition), manifest.run_key)
 
 
 def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:

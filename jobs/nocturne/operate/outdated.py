@@ -72,7 +72,7 @@ def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
     manifest = table.published_manifest(output)
     if manifest is None:
         return None
-    run = Run.open(output.state.run(manifest.run_key).path)
+    run = Run.at(output.state, manifest.run_key)
     run = run.changed(input_dir=str(places.input(partition)))
     reasons = [*_files(run)]
     if manifest.output_version < plan.OUTPUT_VERSION:

@@ -85,7 +85,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     """
     places = Places.of(loaded)
     output, manifest = places.output(partition), PublishedNights(loaded).manifest(partition)
-    run = Run.open(output.state.run(manifest.run_key).path)
+    run = Run.at(output.state, manifest.run_key)
     run = run.changed(input_dir=str(places.input(partition)))  # where it may have been moved to
     outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]

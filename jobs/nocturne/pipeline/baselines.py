@@ -58,7 +58,7 @@ def _as_before(run: Run, loaded: Loaded) -> list[PublishedNight]:
     names = before.judgement.drift.baseline
     if not names:
         return []
-    then = settings_of(Run.open(run.state.run(before.manifest.run_key).path))
+    then = settings_of(Run.at(run.state, before.manifest.run_key))
     if then.drift.baseline != loaded.pipeline.drift.baseline:
         return []
     nights = PublishedNights(loaded)

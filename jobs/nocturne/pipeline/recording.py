@@ -126,7 +126,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         state.say(replace(stands, state="failed") if judgement.verdict == "fail" else stands)
         return waiting, judgement, False
     published = PublishedNights(loaded).manifest(partition)
-    run = Run.open(state.run(published.run_key).path)
+    run = Run.at(state, published.run_key)
     judgement = judge(run, loaded, _glance).judgement
     if run.is_judged:
         judgement = replace(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)

@@ -88,7 +88,7 @@ def splits_to_score(
             raise _not_as_it_was(loaded.pipeline.name, partition, current)
         if not current.quarantine:
             return None
-        return _requeued(Run.open(output.state.run(current.run_key).path), current)
+        return _requeued(Run.at(output.state, current.run_key), current)
     if current is None:
         return keyed.splits()
     again = force or standing.lost

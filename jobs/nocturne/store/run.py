@@ -37,6 +37,15 @@ class Run(RunFolder):
         return cls(state.run(plan.run_key).path, state, plan)
 
     @classmethod
+    def at(cls, state: PartitionState, run_key: str) -> Run:
+        """The run of a run key.
+
+        Raises:
+            StateError: its directory is gone, or is damaged.
+        """
+        return cls.open(state.run(run_key).path)
+
+    @classmethod
     def open(cls, path: str | Path) -> Run:
         """The run of a run directory.
 
