@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nocturne import config, table
 from nocturne.config import Loaded
 from nocturne.operate.decisions import approve_held, reject_held, roll_back
 from nocturne.operate.reports import report_of
@@ -106,9 +105,11 @@ def test_what_comes_after_is_judged_with_it_and_reported(old: Loaded) -> None:
     assert f"not published: {HELD}" in path.read_text()
 
 
-def test_its_format_becomes_todays_with_the_first_night(old: Loaded) -> None:
-    places = Places.of(old)
-    places.claim()
-    assert '"format": 3' in (places.state.root / "format.json").read_text()
-    assert table.published_manifest(places.output(partition(TWICE))) is not None
-    assert config.load("p").pipeline == old.pipeline
+def test_its_format_becomes_todays_once_something_is_written(old: Loaded) -> None:
+    marker = Places.of(old).state.root / "format.json"
+    Places.of(old).claim()
+    verify_partition(old, partition(TWICE))
+    assert '"format": 2' in marker.read_text(), "an earlier version may still go on"
+    roll_back(old, partition(TWICE), None, "ada")
+    assert '"format": 3' in marker.read_text()
+    Places.of(old).claim()

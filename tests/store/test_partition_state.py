@@ -13,6 +13,7 @@ from nocturne.codec import STATE_FORMAT
 from nocturne.errors import Held, InputError, StateError, WrittenByNewer
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
+from nocturne.store.format import claim
 from nocturne.store.partition_state import SILENCE, PartitionState, now
 from nocturne.store.pipeline_state import PipelineState
 
@@ -56,20 +57,25 @@ def test_a_step_that_raises_leaves_its_reason(
     assert run.state.status() is None
 
 
-def test_state_of_a_newer_format_is_refused_and_of_an_earlier_one_goes_on(tmp_path: Path) -> None:
-    state = PipelineState(tmp_path)
-    marker = tmp_path / "format.json"
-    state.claim()
-    state.claim()
+def test_state_of_a_newer_format_is_refused_and_of_an_earlier_one_goes_on(
+    make_run: MakeRun,
+) -> None:
+    run = make_run()
+    root = run.state.root
+    marker = root / "format.json"
+    claim(root)
+    claim(root)
     marker.write_text('{"format": 2}')  # as it was written before records had versions
-    state.claim()
-    assert f'"format": {STATE_FORMAT}' in marker.read_text()
+    claim(root)
+    assert marker.read_text() == '{"format": 2}', "looking at it changes nothing"
+    with run.step("judge"):
+        assert f'"format": {STATE_FORMAT}' in marker.read_text()
     marker.write_text('{"format": 999}')
     with pytest.raises(WrittenByNewer, match="says format 999, this version reads up to"):
-        state.claim()
+        claim(root)
     marker.write_text('{"format": 1}')
     with pytest.raises(StateError, match="says format 1, this version reads from 2 to"):
-        state.claim()
+        claim(root)
 
 
 def test_the_table_lies_beside_its_state(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
 from nocturne.records.partition import Partition
+from nocturne.store.format import claim, is_new
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.table import FORMATS, Table, TablePartition
 
@@ -55,9 +56,9 @@ class Places:
         root = self.state.root
         try:
             root.mkdir(parents=True, exist_ok=True)
-            if self.state.is_new:
+            if is_new(root):
                 self.table.check()
-            self.state.claim()
+            claim(root)
         except OSError as error:
             raise ConfigError(
                 f"{root} can't be written: {error.strerror}. It must be on the same file system as "

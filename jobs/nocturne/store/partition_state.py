@@ -16,6 +16,7 @@ from nocturne.records.plan import RunPlan
 from nocturne.records.status import RunState, RunStatus
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.files import file_digest, locked
+from nocturne.store.format import raise_format
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run_folder import RunFolder
 
@@ -202,6 +203,7 @@ class PartitionState:
 
     def say(self, status: RunStatus) -> None:
         """Remember how the last run stands."""
+        raise_format(self.root)
         write(self._status, status, durable=False)
 
     def status(self, in_force: str | None = None) -> RunStatus | None:

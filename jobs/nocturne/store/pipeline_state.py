@@ -20,18 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nocturne.codec import STATE_FORMAT, Format
-from nocturne.errors import StateError, WrittenByNewer
 from nocturne.records.partition import Partition
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
-from nocturne.store.record_files import read, write
 
 __all__ = ["PipelineState"]
 
 _FOLDER = "_nocturne"
-_FIRST = 2
-"""The earliest format whose records can be read."""
 
 
 class PipelineState:
@@ -82,36 +77,3 @@ class PipelineState:
     def plans(self) -> Iterator[Path]:
         """The plans of all runs, in a partition or outside of all."""
         return self.root.glob("**/runs/*/run.json")
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing says yet of which format it is."""
-        return not self._marker.exists()
-
-    @property
-    def _marker(self) -> Path:
-        return self.root / "format.json"
-
-    def claim(self) -> None:
-        """Mark the state with this format; a state of an earlier format is marked anew.
-
-        Raises:
-            WrittenByNewer: its format is of a newer Nocturne.
-            StateError: its mark is damaged.
-            OSError: it can't be written.
-        """
-        if self.is_new:
-            write(self._marker, Format(STATE_FORMAT), exclusive=True)
-        found = read(Format, self._marker).format
-        if found > STATE_FORMAT:
-            raise WrittenByNewer(
-                f"{self._marker} says format {found}, this version reads up to {STATE_FORMAT}; use "
-                "the version of Nocturne that wrote it, or another output.path"
-            )
-        if found < _FIRST:
-            raise StateError(
-                f"{self._marker} says format {found}, this version reads from {_FIRST} to "
-                f"{STATE_FORMAT}. {Format.mend}"
-            )
-        if found < STATE_FORMAT:
-            write(self._marker, Format(STATE_FORMAT))

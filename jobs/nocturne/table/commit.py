@@ -15,6 +15,7 @@ from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, sync_folder
+from nocturne.store.format import raise_format
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table.protocol import TablePartition, file_name, has_bytes
@@ -162,6 +163,7 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
 
 
 def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
+    raise_format(table.state.root)
     path = table.state.manifest_file(new.id)
     write(path, new, exclusive=True)
     sync_folder(path.parent)
