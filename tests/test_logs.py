@@ -78,7 +78,7 @@ def test_a_library_that_nobody_configured_shows_its_warnings_alone() -> None:
 
 def test_what_mlflow_does_to_the_root_logger_silences_no_warning() -> None:
     [line] = _stderr_of("logging.basicConfig(level=logging.ERROR)  # as mlflow.pytorch does")
-    assert line.startswith("WARNING:nocturne.pipeline.tuning:")
+    assert line.startswith("WARNING:nocturne.pipeline.pinning:")
 
 
 def test_who_uses_the_library_may_silence_it() -> None:

@@ -18,6 +18,7 @@ from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import score
 from nocturne.errors import ModelError
 from nocturne.pipeline import prepare
+from nocturne.records.partition import Partition
 from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import calls, project_of
@@ -27,7 +28,7 @@ DAY = DAYS[0]
 ROWS = 70_000
 
 
-def _long_night(loaded: config.Loaded) -> config.Partition:
+def _long_night(loaded: config.Loaded) -> Partition:
     """A night for which a search pays."""
     random = np.random.default_rng(3)
     table = {

@@ -21,6 +21,7 @@ from nocturne.operate.status import statuses
 from nocturne.pipeline import prepare
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.recording import judge_run
+from nocturne.records.partition import Partition
 from nocturne.records.result import strange, strange_output
 from nocturne.spark.work import guarded, raised
 from nocturne.store.run import Run
@@ -36,7 +37,7 @@ def _whole(frame: pd.DataFrame) -> np.ndarray:
     return frame.x.fillna(0.0).to_numpy()  # type: ignore[no-any-return]
 
 
-def _night(loaded: config.Loaded) -> config.Partition:
+def _night(loaded: config.Loaded) -> Partition:
     return config.partition(loaded.pipeline.input.partition, DAY)
 
 

@@ -240,10 +240,10 @@ def test_a_doubled_key_holds_the_night(
 def test_so_many_keys_are_refused_by_size(
     project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nocturne.pipeline import doubles
+    from nocturne.quality import duplicates
 
     project(quality__unique_keys=True)
-    monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
+    monkeypatch.setattr(duplicates, "_MOST_BYTES", 1024)
     with pytest.raises(InputError, match="unique_keys compares the keys of 600 rows"):
         scored(config.load("p"), DAY)
 

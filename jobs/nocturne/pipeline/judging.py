@@ -22,7 +22,7 @@ from nocturne.records.result import SplitResult
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.run import Run
 
-__all__ = ["Check", "Judged", "judge"]
+__all__ = ["Check", "Judged", "duplicates_of", "judge"]
 
 Check = Callable[[Run, Loaded, Stopwatch], QualityResult]
 
@@ -70,7 +70,7 @@ def judge(
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
         checked = check(run, loaded, mine)
-        repeated = _duplicates(run, results) if run.plan.unique_keys else None
+        repeated = duplicates_of(run, results) if run.plan.unique_keys else None
     with mine("drift"):
         nights = PublishedNights(loaded)
         earlier = nights.all(before=run.plan.partition.key, last=_HISTORY)
@@ -109,7 +109,12 @@ def judge(
     return Judged(judgement, results, merged, baseline, earlier)
 
 
-def _duplicates(run: Run, results: Sequence[SplitResult]) -> Duplicates | None:
+def duplicates_of(run: Run, results: Sequence[SplitResult]) -> Duplicates | None:
+    """The rows of a run that share their key.
+
+    Raises:
+        InputError: comparing them takes more than the driver may hold.
+    """
     check_size(run.plan.pipeline, sum(result.rows_out for result in results))
     return duplicates(scored_keys(run, results), run.plan.keys, run.plan.sensitive)
 

@@ -11,7 +11,8 @@ import pytest
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import InputError
-from nocturne.pipeline import doubles
+from nocturne.pipeline.judging import duplicates_of
+from nocturne.quality import duplicates
 from nocturne.store.run import Run
 from pipeline.conftest import DAYS, scored
 
@@ -32,8 +33,8 @@ def came_twice(project: MakeProject, tmp_path: Path) -> Run:
 def test_all_doubled_rows_are_counted_and_a_few_looked_at(
     came_twice: Run, monkeypatch: pytest.MonkeyPatch, tried: int
 ) -> None:
-    monkeypatch.setattr(doubles, "_TRIED", tried)
-    found = doubles.doubled(came_twice, came_twice.results())
+    monkeypatch.setattr(duplicates, "_TRIED", tried)
+    found = duplicates_of(came_twice, came_twice.results())
     assert found is not None
     assert found.rows == 200
     assert all(example.endswith("(2 times)") for example in found.examples)
@@ -43,6 +44,6 @@ def test_keys_that_spark_read_are_refused_by_size_too(
     came_twice: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the scoring nobody knows how many rows a query gives."""
-    monkeypatch.setattr(doubles, "_MOST_BYTES", 1024)
+    monkeypatch.setattr(duplicates, "_MOST_BYTES", 1024)
     with pytest.raises(InputError, match="unique_keys compares the keys of 700 rows"):
-        doubles.doubled(came_twice, came_twice.results())
+        duplicates_of(came_twice, came_twice.results())
