@@ -61,7 +61,7 @@ _TERMINAL = {1, 2, HELD}  # 2 is a wrong command line: trying again gives the sa
 _SPARE_MESSAGE = "it said nothing; see the log above"
 
 
-def request(context: Context, layout: Mapping[str, str]) -> Request:
+def request(context: Context, key_formats: Mapping[str, str]) -> Request:
     """The checked request of this DAG run.
 
     Raises:
@@ -69,7 +69,7 @@ def request(context: Context, layout: Mapping[str, str]) -> Request:
     """
     run = context["dag_run"]
     try:
-        return read(layout, run.partition_key, context["params"], run.conf)
+        return read(key_formats, run.partition_key, context["params"], run.conf)
     except ConfigError as error:
         raise AirflowFailException(str(error)) from None
 
@@ -141,17 +141,17 @@ class PrepareOperator(Traced, StepOperator):
     """
 
     def __init__(
-        self, *, pipeline: str, layout: Mapping[str, str], asset: Asset, **kwargs: Any
+        self, *, pipeline: str, key_formats: Mapping[str, str], asset: Asset, **kwargs: Any
     ) -> None:
         # An alias: most runs publish later, and emit nothing here.
         self.asset, self.decided = asset, AssetAlias(f"{asset.name} by decision")
         super().__init__(step="prepare", run_dir="", outlets=[self.decided], **kwargs)
         self.pipeline = pipeline
-        self.layout = dict(layout)
+        self.key_formats = dict(key_formats)
 
     def execute(self, context: Context) -> str:
         self.link(context)
-        asked = request(context, self.layout)
+        asked = request(context, self.key_formats)
         if asked.action != "score":
             by = context["dag_run"].triggering_user_name or "airflow"
             found = self.call(*asked.decision(self.pipeline, by))

@@ -83,7 +83,7 @@ def judge(
         found = _judged(run, loaded, mine, waited, check)
         remember(run, loaded.pipeline.scoring, found.results)
         with mine("report"):
-            page = report.html(
+            page = report.night_html(
                 run.plan,
                 found.judgement,
                 found.profile,

@@ -21,7 +21,7 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
     try:
         state = Places.of(loaded).state.partition(manifest.partition)
         night = PublishedNight(manifest, state.judgement(manifest))
-        report.watch(
+        report.log_to_monitoring(
             night,
             lambda: published_nights(loaded),
             metrics=drift.METRICS,

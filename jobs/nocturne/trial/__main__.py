@@ -29,17 +29,17 @@ import pyarrow.compute as pc
 from nocturne.encoding import Encoding
 from nocturne.engine import (
     REASON,
-    Named,
+    NamedOutputs,
     cast_rows,
+    check_outputs,
+    concatenated,
     encode,
-    named,
+    outputs_by_name,
     predictions,
-    required,
-    settled,
-    together,
+    settle_outputs,
 )
 from nocturne.engine.model import Model, Raw
-from nocturne.engine.refused import refused
+from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
@@ -151,7 +151,7 @@ def _failed(fault: str, error: Exception, *, elsewhere: bool) -> Answer:
 def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answer:
     encoding = asked.encoding
     seen, lost = cast_rows(rows, casts(encoding, rows.schema, asked.told))
-    if (why := refused(seen, encoding)) is not None:
+    if (why := refusal_reasons(seen, encoding)) is not None:
         lost = pc.coalesce(lost, why)
     seen = seen.filter(lost.is_null())
     if not seen.num_rows:  # what scoring will find to be wrong with the data
@@ -167,7 +167,9 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
         why = said_by(first, _values(seen))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
         return _failed(fault, first, elsewhere=device != asked.device)
-    outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
+    outputs = (
+        encoding.outputs if asked.spec else settle_outputs(encoding.outputs, raw, firm=asked.firm)
+    )
     if any(output.name == REASON for output in outputs):
         raise ModelError(
             f"the model predicts {REASON}, which is the name of a column that Nocturne makes. Say "
@@ -177,7 +179,7 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
     failed = len(reasons)
     done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
     if asked.spec:
-        required(outputs, raw)
+        check_outputs(outputs, raw)
     cause = said_by(first, _values(seen)) if first else ""
     return Answer(Trial(outputs, len(raised), failed, cause, _shown(done)))
 
@@ -192,7 +194,7 @@ def _called(
     one by one. Some models take seconds a row.
     """
     raised: list[Exception | None] = []
-    pieces: list[Named | None] = []
+    pieces: list[NamedOutputs | None] = []
     in_order = True
 
     def call(start: int, count: int) -> Exception | None:
@@ -207,7 +209,9 @@ def _called(
                 raised.append(error)
             return error
         in_order = not isinstance(raw, Mapping)
-        pieces.append({name: np.atleast_1d(values) for name, values in named(raw).items()})
+        pieces.append(
+            {name: np.atleast_1d(values) for name, values in outputs_by_name(raw).items()}
+        )
         raised.extend([None] * count)
         return None
 
@@ -222,7 +226,7 @@ def _called(
             if time.monotonic() > until:
                 break
             call(row, 1)
-    found = together(pieces)
+    found = concatenated(pieces)
     return (list(found.values()) if found is not None and in_order else found), raised
 
 

@@ -31,10 +31,10 @@ from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import (
     REASON,
     Model,
-    ahead,
     load_torch,
     load_trusted,
     pick_device,
+    prefetch,
     score,
     score_cast,
 )
@@ -195,7 +195,7 @@ def score_batches(
     reach("split.begun")
 
     steps = run.plan.pinned.threads > 1 or run.plan.pinned.device != "cpu"
-    read_ahead = ahead(batches) if steps else batches
+    read_ahead = prefetch(batches) if steps else batches
     wanted = casts(encoding, schema, run.plan.cast)
     # What the precision is of a pyfunc model is its own affair, and a call may cost.
     reduced = run.plan.pinned.precision != "float32" and run.plan.model.backend != "pyfunc"
@@ -213,7 +213,7 @@ def score_batches(
         Staging(
             run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
         ) as staging,
-        closing(ahead(scored) if steps else scored) as triples,
+        closing(prefetch(scored) if steps else scored) as triples,
     ):
         for batch, seen, predictions in triples:
             if inexact and not precision:
@@ -221,8 +221,8 @@ def score_batches(
             why = _reasons(batch, predictions, run.plan.keys)
             outputs = _outputs(predictions, encoding)
             rows = Rows(batch)
-            whole = rows.beside(outputs)
-            profiler.update(whole if seen is batch else Rows(seen).beside(outputs))
+            whole = rows.with_columns(outputs)
+            profiler.update(whole if seen is batch else Rows(seen).with_columns(outputs))
             read_measurer.update(rows)
             scores = _joined(whole.batch, published, run.plan.model.version)
             bad = None

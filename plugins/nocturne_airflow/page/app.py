@@ -111,8 +111,8 @@ def _calendar(
 ) -> HTMLResponse:
     """A year of a daily pipeline, a month of an hourly one."""
     loaded = _pipeline(dag_id)
-    layout = loaded.pipeline.input.partition
-    if not layout:
+    key_formats = loaded.pipeline.input.partition
+    if not key_formats:
         return _html(
             request,
             "calendar.html",
@@ -121,12 +121,12 @@ def _calendar(
             whole=_newest(loaded),
             paused=_paused(dag_id, session),
         )
-    hourly = config.period(layout) < dt.timedelta(days=1)
-    last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
+    hourly = config.period(key_formats) < dt.timedelta(days=1)
+    last = _moment(key_formats, until or newest(loaded)) or dt.datetime.now()
     months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
     first, end = months[0], _end(months[-1])
-    form = key_format(layout)
-    span = config.span(layout, first.strftime(form), end.strftime(form))
+    form = key_format(key_formats)
+    span = config.span(key_formats, first.strftime(form), end.strftime(form))
     found = {status.key: status for status in statuses_of(loaded, span)}
     before, after = _month(first, -1), _month(end, len(months))
     now = dt.datetime.now() + dt.timedelta(days=1)
@@ -225,30 +225,30 @@ def _loaded(name: str, written: tuple[int, ...]) -> Loaded:
 
 
 def _partition(loaded: Loaded, key: str) -> Partition:
-    layout = loaded.pipeline.input.partition
-    if not layout:
+    key_formats = loaded.pipeline.input.partition
+    if not key_formats:
         return Partition("all")
     try:
-        return config.partition(layout, key)
+        return config.partition(key_formats, key)
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
 
 
 def _newest(loaded: Loaded) -> list[PartitionStatus]:
-    layout, last = loaded.pipeline.input.partition, newest(loaded)
-    if not layout:
+    key_formats, last = loaded.pipeline.input.partition, newest(loaded)
+    if not key_formats:
         return list(statuses_of(loaded, [Partition("all")]))
-    moment = _moment(layout, last)
+    moment = _moment(key_formats, last)
     if moment is None:
         return []
-    earlier = (config.later(layout, moment, -back) for back in range(_STRIP - 1, -1, -1))
-    keys = [day.strftime(key_format(layout)) for day in earlier if day is not None]
-    return list(statuses_of(loaded, config.span(layout, keys[0], last)))
+    earlier = (config.later(key_formats, moment, -back) for back in range(_STRIP - 1, -1, -1))
+    keys = [day.strftime(key_format(key_formats)) for day in earlier if day is not None]
+    return list(statuses_of(loaded, config.span(key_formats, keys[0], last)))
 
 
-def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
+def _moment(key_formats: Mapping[str, str], key: str | None) -> dt.datetime | None:
     try:
-        return config.parse(layout, key) if key else None
+        return config.parse(key_formats, key) if key else None
     except ConfigError as error:
         raise HTTPException(400, str(error)) from None
 
