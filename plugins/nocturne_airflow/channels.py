@@ -88,11 +88,11 @@ def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
 def _webhook(rule: Webhook, message: Message) -> BaseNotifier:
     from airflow.providers.http.notifications.http import HttpNotifier
 
-    said = {"subject": message.subject} | asdict(message)
+    body = {"subject": message.subject} | asdict(message)
     return HttpNotifier(
         http_conn_id=rule.connection,
         endpoint=rule.endpoint,
-        json=said,
+        json=body,
         extra_options={"timeout": _TIMEOUT_S},
     )
 

@@ -121,7 +121,7 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
     slo, zone = pipeline.slo, pipeline.schedule.timezone
     if slo.by is None and slo.within_minutes is None:
         return []
-    told = {
+    notified = {
         "pipeline": pipeline.name,
         "home": str(loaded.home),
         "due": in_words(slo, zone),
@@ -132,7 +132,7 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
             name="published",
             reference=Due(slo.by, slo.within_minutes, zone),
             interval=timedelta(0),
-            callback=AsyncCallback(late, told),
+            callback=AsyncCallback(late, notified),
         )
     ]
 

@@ -46,9 +46,9 @@ __all__ = [
     "PublishOperator",
     "ScoreOperator",
     "StepOperator",
-    "answered",
     "check",
     "request",
+    "typed_answer",
 ]
 
 T = TypeVar("T")
@@ -89,14 +89,14 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
-def answered(step: str, kind: type[T], found: Mapping[str, Any]) -> T:
+def typed_answer(step: str, kind: type[T], output: Mapping[str, Any]) -> T:
     """What a step answered, as the type that both sides import.
 
     Raises:
         AirflowFailException: another version of Nocturne answered.
     """
     try:
-        return read_answer(kind, found)
+        return read_answer(kind, output)
     except StateError as error:
         raise AirflowFailException(f"{step}: {error}") from None
 
@@ -124,9 +124,9 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
 
     def execute(self, context: Context) -> Any:
         self.link(context)
-        found = self.call(self.step, need_run_dir(self.run_dir), *self.options)
-        self.link(context, self.run_dir, found.get("id", ""), found.get("mlflow"))
-        return found
+        output = self.call(self.step, need_run_dir(self.run_dir), *self.options)
+        self.link(context, self.run_dir, output.get("id", ""), output.get("mlflow"))
+        return output
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run ``nocturne ARGUMENTS`` and return its answer."""
@@ -151,25 +151,25 @@ class PrepareOperator(Traced, StepOperator):
 
     def execute(self, context: Context) -> str:
         self.link(context)
-        asked = request(context, self.key_formats)
-        if asked.action != "score":
+        requested = request(context, self.key_formats)
+        if requested.action != "score":
             by = context["dag_run"].triggering_user_name or "airflow"
-            found = self.call(*asked.decision(self.pipeline, by))
-            if asked.action != "reject":
-                scores = answered(asked.action, ScoresAnswer, found)
+            output = self.call(*requested.decision(self.pipeline, by))
+            if requested.action != "reject":
+                scores = typed_answer(requested.action, ScoresAnswer, output)
                 self.manifest = scores.manifest
                 context["outlet_events"][self.decided].add(self.asset, extra=vars(scores))
             raise _skipping(context)
         caller = json.dumps(_versions(context))
-        found = self.call(
-            "prepare", self.pipeline, *asked.arguments(), "--caller", caller, "--json"
+        output = self.call(
+            "prepare", self.pipeline, *requested.arguments(), "--caller", caller, "--json"
         )
-        answer = answered("prepare", PrepareAnswer, found)
+        answer = typed_answer("prepare", PrepareAnswer, output)
         if answer.action == "score" and answer.run_dir:
             return answer.run_dir
         if answer.action not in ("nothing", "skip", "dry_run"):
             raise AirflowFailException(
-                f"prepare answered {found!r}; expected an action: score with a run_dir, "
+                f"prepare answered {output!r}; expected an action: score with a run_dir, "
                 "nothing, skip or dry_run. Is the nocturne of NOCTURNE_PYTHON the same version?"
             )
         self.log.info("Nothing to score (%s): %s", answer.action, answer.message)
@@ -206,7 +206,7 @@ class JudgeOperator(StepOperator):
         self.alerts = alerts
 
     def execute(self, context: Context) -> None:
-        judged = answered("judge", JudgeAnswer, super().execute(context))
+        judged = typed_answer("judge", JudgeAnswer, super().execute(context))
         emit(context["dag_run"].dag_id, judged)
         if judged.drift_paged and judged.verdict == Verdict.WARN:
             self.alerts.tell("drift", context, "\n".join(judged.reasons), self.links)
@@ -226,7 +226,7 @@ class PublishOperator(Traced, StepOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> None:
-        published = answered("publish", PublishAnswer, super().execute(context))
+        published = typed_answer("publish", PublishAnswer, super().execute(context))
         self.manifest = published.manifest
         event = context["outlet_events"][self.asset]
         # Where the scores lie is in the manifest.
@@ -271,9 +271,9 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
 
     def _explained(self, failure: AirflowException) -> AirflowException:
         """The job's own error, terminal or not, in place of "spark-submit failed"."""
-        left = Path((self.application_args or [""])[0]) / "error.json"
+        error_file = Path((self.application_args or [""])[0]) / "error.json"
         try:
-            error = dict(json.loads(left.read_text(encoding="utf-8")))
+            error = dict(json.loads(error_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
             return self._unstarted(failure)
         if error.get("type") == "InputChanged":  # the same plan would find the same

@@ -54,14 +54,14 @@ def members(stack: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
     Args:
         sessions: process ids of the stack's servers, each the leader of a session.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
             if os.getsid(process.pid) in sessions or process.environ().get(MARK) == stack:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def end(stack: str, servers: Collection[int] = ()) -> None:
@@ -74,10 +74,10 @@ def end(stack: str, servers: Collection[int] = ()) -> None:
     first = [process for process in everyone if process.pid in servers]
     _signal(first, signal.SIGTERM)
     psutil.wait_procs(first, _GRACE_S)
-    for what in (signal.SIGTERM, signal.SIGKILL):
-        left = {*members(stack, servers), *(p for p in everyone if p.is_running())}
-        _signal(left, what)
-        psutil.wait_procs(left, _GRACE_S / 2)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        remaining = {*members(stack, servers), *(p for p in everyone if p.is_running())}
+        _signal(remaining, number)
+        psutil.wait_procs(remaining, _GRACE_S / 2)
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

@@ -64,10 +64,10 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
             raise
 
     def poke(self, context: Context) -> bool:
-        asked = request(context, self.key_formats)
-        if asked.action != "score":
+        requested = request(context, self.key_formats)
+        if requested.action != "score":
             return True  # a decision waits for no data
-        outcome = self.command("ready", self.pipeline, "--date", asked.key)
+        outcome = self.command("ready", self.pipeline, "--date", requested.key)
         if outcome.code != NOT_READY:
             check("ready", outcome)
             return True

@@ -40,7 +40,9 @@ def timetable(schedule: Schedule, key_formats: Mapping[str, str]) -> CronPartiti
     )
 
 
-def bounds(schedule: Schedule, key_formats: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime | None]:
+def bounds(
+    schedule: Schedule, key_formats: Mapping[str, str]
+) -> tuple[dt.datetime, dt.datetime | None]:
     """(start_date, end_date) of the DAG: the first and the last moment a run may start."""
     zone = ZoneInfo(schedule.timezone)
     step = period(key_formats)

@@ -43,11 +43,11 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
     def __init__(self, pipeline: str, home: str, every: float) -> None:
         super().__init__()
         self.pipeline, self.home, self.every = pipeline, home, every
-        self._said = ""
+        self._last_error = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        said = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
-        return f"{type(self).__module__}.{type(self).__qualname__}", said
+        data = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", data
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         while True:
@@ -67,14 +67,14 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
         from nocturne.pipeline.model import version_now
 
         try:
-            found = version_now(load(self.pipeline, root=Path(self.home)))
+            version = version_now(load(self.pipeline, root=Path(self.home)))
         except Exception as error:  # what ends this trigger starts it anew at once, for ever
-            if str(error) != self._said:
+            if str(error) != self._last_error:
                 self.log.warning("%s: its model is not known now: %s", self.pipeline, error)
-            self._said = str(error)
+            self._last_error = str(error)
             return None
-        self._said = ""
-        return found
+        self._last_error = ""
+        return version
 
 
 class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
@@ -111,8 +111,8 @@ def last_night(loaded: Loaded) -> str | None:
     last = newest(loaded)
     if last is None:
         return None
-    night = partition(loaded.pipeline.input.partition, last)
-    running = next(statuses_of(loaded, [night])).state == "running"
+    latest = partition(loaded.pipeline.input.partition, last)
+    running = next(statuses_of(loaded, [latest])).state == "running"
     return last if running else newest(loaded, published=True)
 
 

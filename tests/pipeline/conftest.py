@@ -28,7 +28,7 @@ from nocturne.pipeline.tuning import Night
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
-from nocturne.trial import Asked
+from nocturne.trial import TrialRequest
 from nocturne.worker import split
 from once import made_once
 
@@ -97,7 +97,9 @@ def _try_once(folder: Path) -> None:
         store=folder / "models",
     )
     pq.write_table(sample(100), folder / "rows.parquet")
-    asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu", seconds=300)
+    asked = TrialRequest(
+        ref.ref, ref.declared, spec=True, firm=False, input_cast={}, device="cpu", seconds=300
+    )
     found = kept_or_new(asked, Night([folder / "rows.parquet"]), PipelineState(folder))
     assert found.rows > 1
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from nocturne.encoding import Encoding
 from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ConfigError, InputError, ModelError
-from nocturne.model.takes import Slot
+from nocturne.model.declared_inputs import Slot
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from pipeline.conftest import night_of

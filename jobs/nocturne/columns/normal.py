@@ -147,17 +147,17 @@ def unpacked_rows(text: str) -> pa.RecordBatch | None:
     return pa.ipc.open_stream(b64decode(text)).read_next_batch() if text else None
 
 
-def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    """The schema, where a column without a type has that of ``known``, as have times in
-    nanoseconds that ``known`` has in microseconds.
+def with_types(schema: pa.Schema, types: pa.Schema) -> pa.Schema:
+    """The schema, where a column without a type has that of ``types``, as have times in
+    nanoseconds that ``types`` has in microseconds.
     """
 
     def typed(field: pa.Field) -> pa.Field:
-        if field.name not in known.names:
+        if field.name not in types.names:
             return field
-        wanted = known.field(field.name)
-        finer = field.type == FINE and wanted.type == COARSE
-        return wanted if finer or pa.types.is_null(field.type) else field
+        planned = types.field(field.name)
+        finer = field.type == FINE and planned.type == COARSE
+        return planned if finer or pa.types.is_null(field.type) else field
 
     return pa.schema([typed(field) for field in schema])
 
@@ -202,24 +202,24 @@ def _mapped(type_: Any, of: Callable[[Any], Any]) -> Any:
     return of(type_)
 
 
-def normal(data: Any, known: pa.Schema | None = None) -> Any:
+def normal(data: Any, types: pa.Schema | None = None) -> Any:
     """A batch or a table with its columns in the types that they are computed with.
 
     Args:
-        known: types of columns that may come without one, as all their values are null, or in
+        types: types of columns that may come without one, as all their values are null, or in
             nanoseconds where other files have microseconds.
 
     Raises:
         pyarrow.ArrowInvalid: a time has digits that microseconds do not hold.
     """
-    schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
-    given = [field.type for field in data.schema]
-    wanted = [normal_type(field.type) for field in schema]
-    if given == wanted:
+    schema = data.schema if types is None or not len(types) else with_types(data.schema, types)
+    current = [field.type for field in data.schema]
+    targets = [normal_type(field.type) for field in schema]
+    if current == targets:
         return data
     columns = [
         column if column.type == type_ else _each(column, type_, _normal)
-        for column, type_ in zip(data.columns, wanted, strict=True)
+        for column, type_ in zip(data.columns, targets, strict=True)
     ]
     return type(data).from_arrays(columns, names=schema.names)
 
@@ -229,71 +229,71 @@ def restored(batch: Any, schema: pa.Schema) -> Any:
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         at = schema.get_field_index(name)
-        wanted = column.type if at < 0 else schema.field(at).type
-        if plain_type(column.type) != wanted:
-            column = _each(column, wanted, _restored)
+        target = column.type if at < 0 else schema.field(at).type
+        if plain_type(column.type) != target:
+            column = _each(column, target, _restored)
         columns.append(column)
     return type(batch).from_arrays(columns, names=batch.schema.names)
 
 
-def _each(column: Any, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> Any:
+def _each(column: Any, target: Any, make: Callable[[pa.Array, Any], pa.Array]) -> Any:
     """Of an array, or of each chunk of a chunked one."""
     if isinstance(column, pa.ChunkedArray):
-        return pa.chunked_array([make(chunk, wanted) for chunk in column.chunks], wanted)
-    return make(column, wanted)
+        return pa.chunked_array([make(chunk, target) for chunk in column.chunks], target)
+    return make(column, target)
 
 
-def _normal(column: pa.Array, wanted: Any) -> pa.Array:
+def _normal(column: pa.Array, target: Any) -> pa.Array:
     if isinstance(column.type, pa.BaseExtensionType):
-        return _normal(column.storage, wanted)
+        return _normal(column.storage, target)
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(
-            column.indices, _normal(column.dictionary, wanted.value_type)
+            column.indices, _normal(column.dictionary, target.value_type)
         )
     if _is_list_view(column.type):
-        return relisted(column, wanted, _normal)
-    if column.type == wanted:
+        return relisted(column, target, _normal)
+    if column.type == target:
         return column
     if pa.types.is_null(column.type):
-        return pa.nulls(len(column), wanted)
+        return pa.nulls(len(column), target)
     if _has_list_view(column.type):
-        return _within(column, wanted)
-    return column.cast(wanted)
+        return _within(column, target)
+    return column.cast(target)
 
 
-def _within(column: pa.Array, wanted: Any) -> pa.Array:
+def _within(column: pa.Array, target: Any) -> pa.Array:
     """A nested column with what is in it made normal: Arrow can't cast it if views are (25.0)."""
     gone = column.is_null()
-    if pa.types.is_struct(wanted):
-        fields = list(wanted)
+    if pa.types.is_struct(target):
+        fields = list(target)
         children = [_normal(column.field(i), f.type) for i, f in enumerate(fields)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=gone)
-    if pa.types.is_map(wanted):
+    if pa.types.is_map(target):
         offsets = pa.array(column.offsets.to_numpy())  # else a part of a column can't have a mask
-        keys = _normal(column.keys, wanted.key_type)
-        items = _normal(column.items, wanted.item_type)
-        return pa.MapArray.from_arrays(offsets, keys, items, type=wanted, mask=gone)
-    if pa.types.is_fixed_size_list(wanted):
-        size = wanted.list_size
+        keys = _normal(column.keys, target.key_type)
+        items = _normal(column.items, target.item_type)
+        return pa.MapArray.from_arrays(offsets, keys, items, type=target, mask=gone)
+    if pa.types.is_fixed_size_list(target):
+        size = target.list_size
         held = column.values.slice(column.offset * size, len(column) * size)
-        values = _normal(held, wanted.value_type)
-        return pa.FixedSizeListArray.from_arrays(values, type=wanted, mask=gone)
-    return relisted(column, wanted, _normal)
+        values = _normal(held, target.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=target, mask=gone)
+    return relisted(column, target, _normal)
 
 
-def relisted(column: pa.Array, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> pa.Array:
-    """Lists of any kind as ``wanted``, which are of any length; ``make`` gives their items' type.
+def relisted(column: pa.Array, target: Any, make: Callable[[pa.Array, Any], pa.Array]) -> pa.Array:
+    """Lists of any kind as ``target``, which are of any length; ``make`` gives their items' type.
 
     Arrow's own cast gives an array that is not valid of views, and also casts the items that are
     beside a part of a column (25.0).
     """
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    wide = np.int64 if pa.types.is_large_list(wanted) else np.int32
+    wide = np.int64 if pa.types.is_large_list(target) else np.int32
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(wide))
-    values = make(column.flatten(), wanted.value_type)
-    kind = pa.LargeListArray if pa.types.is_large_list(wanted) else pa.ListArray
+    values = make(column.flatten(), target.value_type)
+    kind = pa.LargeListArray if pa.types.is_large_list(target) else pa.ListArray
     gone = column.is_null() if column.null_count else None
-    return kind.from_arrays(offsets, values, type=wanted, mask=gone)
+    return kind.from_arrays(offsets, values, type=target, mask=gone)
 
 
 def _has_list_view(type_: Any) -> bool:
@@ -302,9 +302,9 @@ def _has_list_view(type_: Any) -> bool:
     return any(_has_list_view(type_.field(i).type) for i in range(type_.num_fields))
 
 
-def _restored(column: pa.Array, wanted: Any) -> pa.Array:
+def _restored(column: pa.Array, target: Any) -> pa.Array:
     column = plain(column)
-    if isinstance(wanted, pa.BaseExtensionType):
-        stored = _restored(column, wanted.storage_type)
-        return pa.ExtensionArray.from_storage(wanted, stored)
-    return column if column.type == wanted else column.cast(wanted)
+    if isinstance(target, pa.BaseExtensionType):
+        stored = _restored(column, target.storage_type)
+        return pa.ExtensionArray.from_storage(target, stored)
+    return column if column.type == target else column.cast(target)

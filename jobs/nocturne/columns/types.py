@@ -23,13 +23,13 @@ def is_number(type_: Any) -> bool:
     )
 
 
-def fits_integer(actual: Any, wanted: Any) -> bool:
+def fits_integer(actual: Any, target: Any) -> bool:
     """Whether both are integers, and the wanted type holds every value of the actual one."""
-    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
+    if not pa.types.is_integer(actual) or not pa.types.is_integer(target):
         return False
-    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
-        return bool(actual.bit_width <= wanted.bit_width)
-    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
+    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(target):
+        return bool(actual.bit_width <= target.bit_width)
+    return bool(pa.types.is_signed_integer(target) and actual.bit_width < target.bit_width)
 
 
 def zone_of(type_: Any) -> str:

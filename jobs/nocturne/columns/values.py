@@ -27,7 +27,7 @@ __all__ = [
     "instant",
     "kind",
     "missing",
-    "pythons",
+    "python_values",
     "scalars",
     "to_json",
 ]
@@ -116,13 +116,13 @@ def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
 def scalars(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     """Those of a suite's values that a column of ``type_`` can hold."""
     type_ = plain_type(type_)
-    found = []
+    accepted = []
     for value in values:
         try:
-            found.append(_scalar(value, type_))
+            accepted.append(_scalar(value, type_))
         except (TypeError, ValueError, pa.ArrowInvalid, OverflowError):
             continue
-    return pa.array([item.as_py() for item in found], type_)
+    return pa.array([item.as_py() for item in accepted], type_)
 
 
 class FarTime(datetime):
@@ -138,9 +138,9 @@ class FarTime(datetime):
     def of(cls, text: str) -> FarTime:
         near = datetime.min if text.startswith(("-", "0000")) else datetime.max
         zone = UTC if text.endswith(_UTC) else None
-        found = cls.combine(near.date(), near.time(), zone)
-        found._text = text
-        return found
+        time = cls.combine(near.date(), near.time(), zone)
+        time._text = text
+        return time
 
     def isoformat(self, *_: Any, **__: Any) -> str:
         return self._text
@@ -161,13 +161,13 @@ _WHOLE = re.compile(r"\.0+$")
 """Of a time without a fraction of a second."""
 
 
-def pythons(column: Any) -> list[Any]:
+def python_values(column: Any) -> list[Any]:
     """An array's, a column's or a table's values as Python has them; times may be a ``FarTime``."""
     try:
         return list(column.to_pylist())
     except OverflowError:
         if isinstance(column, (pa.RecordBatch, pa.Table)):
-            values = [pythons(one) for one in column.columns]
+            values = [python_values(part) for part in column.columns]
             names = column.schema.names
             return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
         return [_python(value) for value in column]

@@ -180,14 +180,14 @@ def pools(root: Path) -> set[str]:
         ConfigError: the file is no JSON object.
     """
     try:
-        problems = json.loads((root / POOLS).read_text(encoding="utf-8"))
+        listed = json.loads((root / POOLS).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        problems = {}
+        listed = {}
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{POOLS} can't be read as JSON: {error}") from None
-    if not isinstance(problems, dict):
+    if not isinstance(listed, dict):
         raise ConfigError(f"{POOLS}: expected an object, as `airflow pools export` writes it")
-    return {DEFAULT_POOL, *problems}
+    return {DEFAULT_POOL, *listed}
 
 
 def project_sections(root: Path, env: str | None = None) -> tuple[Registry, Spark]:

@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping
 from nocturne.errors import ConfigError
 from nocturne.records.partition import Partition
 
-__all__ = ["is_reversible", "from_path", "key_format", "later", "parse", "partition", "period", "span"]
+__all__ = [
+    "from_path",
+    "is_reversible",
+    "key_format",
+    "later",
+    "parse",
+    "partition",
+    "period",
+    "span",
+]
 
 _HOURLY = "%Y-%m-%dT%H"
 _DAILY = "%Y-%m-%d"
@@ -46,7 +55,9 @@ def parse(key_formats: Mapping[str, str], key: str) -> dt.datetime:
 def partition(key_formats: Mapping[str, str], key: str) -> Partition:
     """The partition of ``key``: every format is filled in."""
     moment = parse(key_formats, key)
-    return Partition(key, tuple((name, moment.strftime(text)) for name, text in key_formats.items()))
+    return Partition(
+        key, tuple((name, moment.strftime(text)) for name, text in key_formats.items())
+    )
 
 
 def is_reversible(key_formats: Mapping[str, str]) -> bool:

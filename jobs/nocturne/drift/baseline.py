@@ -80,16 +80,16 @@ def build_baseline(
 
 def _columns(partitions: Mapping[str, Profile], names: Sequence[str]) -> dict[str, ColumnBaseline]:
     """Each column, from the partitions that have it."""
-    found = {}
+    columns = {}
     for name in names:
         parts = {key: p.columns[name] for key, p in partitions.items() if name in p.columns}
         if parts:
-            found[name] = _column(name, parts)
-    return found
+            columns[name] = _column(name, parts)
+    return columns
 
 
 def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:
-    total = _added(name, list(parts.values()))
+    total = _sum_profiles(name, list(parts.values()))
     numeric = total.kind == "numeric"
     edges = quantile_edges(total) if numeric else ()
     values = () if numeric else frequent_values(total)
@@ -105,13 +105,13 @@ def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:
     )
 
 
-def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
+def _sum_profiles(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
     shapes = {(part.kind, part.center) for part in parts}
     if len(shapes) > 1:
-        found = " and ".join(f"{kind} around {center:g}" for kind, center in sorted(shapes))
+        shapes_seen = " and ".join(f"{kind} around {center:g}" for kind, center in sorted(shapes))
         raise ModelError(
-            f"column {name!r} was profiled as {found}; expected one kind and one centre in all "
-            "training partitions, so that their counts add up. Choose the centres once (the "
+            f"column {name!r} was profiled as {shapes_seen}; expected one kind and one centre in "
+            "all training partitions, so that their counts add up. Choose the centres once (the "
             "medians of the training data) and profile every partition with them",
             column=name,
         )
@@ -120,9 +120,9 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts.update(part.counts)
     other = sum(part.other for part in parts)
     if parts[0].kind == "category":
-        kept = Counter({value: counts[value] for value in most_frequent(counts, _KNOWN)})
-        other += counts.total() - kept.total()
-        counts = kept
+        frequent = Counter({value: counts[value] for value in most_frequent(counts, _KNOWN)})
+        other += counts.total() - frequent.total()
+        counts = frequent
     minima = [part.minimum for part in parts if part.minimum is not None]
     maxima = [part.maximum for part in parts if part.maximum is not None]
     return ColumnProfile(

@@ -30,12 +30,14 @@ def in_deviations(
     """
     if trained.profile is None:
         return None
-    one, other = trained.profile.counts, column.counts
-    if len(one) < 2 or not other:
+    trained_counts, counts = trained.profile.counts, column.counts
+    if len(trained_counts) < 2 or not counts:
         return None
-    ids = np.array(sorted({*map(int, one), *map(int, other)}), dtype=np.int64)
+    ids = np.array(sorted({*map(int, trained_counts), *map(int, counts)}), dtype=np.int64)
     ids = ids[np.argsort(rank(ids))]
-    then, now = (np.array([found.get(str(i), 0) for i in ids.tolist()]) for found in (one, other))
+    then, now = (
+        np.array([side.get(str(i), 0) for i in ids.tolist()]) for side in (trained_counts, counts)
+    )
     places = _places(ids, [trained.profile, column])
     places = places / (np.abs(places).max() or 1.0)  # squares would overflow
     deviation = math.sqrt(np.cov(places, fweights=then, ddof=0))

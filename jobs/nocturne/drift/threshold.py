@@ -70,27 +70,27 @@ def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
         if trained is not None and any(counts):
             groups[trained.weekday()].append(counts)
     weeks = [
-        np.array(found, dtype=np.int64) for found in groups.values() if len(found) >= _SAME_WEEKDAY
+        np.array(days, dtype=np.int64) for days in groups.values() if len(days) >= _SAME_WEEKDAY
     ]
     mine = groups[day.weekday()] if day is not None else []
     if len(mine) >= _SAME_WEEKDAY:
-        whole = np.array(mine, dtype=np.int64).sum(axis=0)
+        total = np.array(mine, dtype=np.int64).sum(axis=0)
         apart = [value for week in weeks for value in _leave_one_out(week, week.sum(axis=0))]
-        return Reference(tuple(map(int, whole)), tuple(apart), len(mine), weekday=True)
+        return Reference(tuple(map(int, total)), tuple(apart), len(mine), weekday=True)
     parts = np.array(list(column.partitions.values()), dtype=np.int64)
     apart = _leave_one_out(parts, np.array(column.counts, dtype=np.int64)) if len(parts) else []
     return Reference(column.counts, tuple(apart), len(parts))
 
 
-def _leave_one_out(parts: Counts, whole: Counts) -> list[float]:
+def _leave_one_out(parts: Counts, total: Counts) -> list[float]:
     """The PSI of each part [n, bins] against the whole [bins] without it.
 
     Compared with a whole that contains it, it would look too close. Empty where there is
     nothing to leave out.
     """
     rows = parts.sum(axis=1)
-    parts = parts[(rows > 0) & (rows < whole.sum())]
-    return [float(value) for value in psi_rows(whole - parts, parts)] if len(parts) else []
+    parts = parts[(rows > 0) & (rows < total.sum())]
+    return [float(value) for value in psi_rows(total - parts, parts)] if len(parts) else []
 
 
 def calibrated(values: Sequence[float]) -> float:

@@ -62,7 +62,7 @@ class Encoder(ABC):
         A row that is ``refused`` gets any value: it is not scored.
         """
 
-    def given_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
+    def input_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
         """The type that a column is cast to before it is encoded; None: as it is."""
         return None
 

@@ -36,7 +36,7 @@ class Frame(Encoder):
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return FRAME_TYPES[feature.type]
 
-    def given_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
+    def input_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return FRAME_TYPES[feature.type]
 
     def refused(self, column: pa.Array, tensor: TensorSpec, feature: Feature) -> Wrong:
@@ -60,26 +60,26 @@ class Frame(Encoder):
         return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _fits(actual: Any, wanted: Any) -> bool:
-    if is_list(wanted):
-        return is_list(actual) and _fits(plain_type(actual.value_type), wanted.value_type)
-    if pa.types.is_floating(wanted):
+def _fits(actual: Any, target: Any) -> bool:
+    if is_list(target):
+        return is_list(actual) and _fits(plain_type(actual.value_type), target.value_type)
+    if pa.types.is_floating(target):
         return is_number(actual)
-    if pa.types.is_integer(wanted):
-        return fits_integer(actual, wanted)
-    if pa.types.is_string(wanted):
+    if pa.types.is_integer(target):
+        return fits_integer(actual, target)
+    if pa.types.is_string(target):
         return is_text(actual)
-    if pa.types.is_binary(wanted):
+    if pa.types.is_binary(target):
         return bool(
             pa.types.is_large_binary(actual)
             or pa.types.is_binary(actual)
             or pa.types.is_fixed_size_binary(actual)
         )
-    if pa.types.is_timestamp(wanted):
+    if pa.types.is_timestamp(target):
         return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
             actual
         )
-    return bool(actual == wanted)
+    return bool(actual == target)
 
 
 def _wrong_lists(column: pa.Array, feature: Feature) -> Wrong:
@@ -109,12 +109,12 @@ def _with_another(column: pa.Array, bad: pa.Array) -> pa.Array:
 
 
 def _cast(column: pa.Array, feature: Feature) -> pa.Array:
-    wanted = FRAME_TYPES[feature.type]
+    target = FRAME_TYPES[feature.type]
     try:
-        return column if column.type == wanted else cast_column(column, wanted)
+        return column if column.type == target else cast_column(column, target)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"column {feature.column!r} is {column.type}, the model wants {wanted}, and a value "
+            f"column {feature.column!r} is {column.type}, the model wants {target}, and a value "
             f"would not survive: {said_by(error)}. Log the model with a signature of that type, or "
             "correct the data",
             column=feature.column,

@@ -87,10 +87,10 @@ class TensorSpec:
         """Called by pydantic when its adapter is made: reading one checks its encoder's name."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_after_validator_function(_known, handler(source))
+        return core_schema.no_info_after_validator_function(_check_encoder, handler(source))
 
 
-def _known(tensor: TensorSpec) -> TensorSpec:
+def _check_encoder(tensor: TensorSpec) -> TensorSpec:
     """Raises: ValueError where there is no such encoder."""
     from nocturne.encoders import ENCODERS  # which are made of this module
 

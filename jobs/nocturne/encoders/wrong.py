@@ -19,8 +19,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def null_reason(column: str, type_: str) -> str:
     """The reason where a null is no value of ``type_``."""
-    known = {"bool": "true or false", "boolean": "true or false", "str": "text"}
-    taken = "lists" if type_.startswith(ARRAY_OF) else known.get(type_, "whole numbers")
+    names = {"bool": "true or false", "boolean": "true or false", "str": "text"}
+    taken = "lists" if type_.startswith(ARRAY_OF) else names.get(type_, "whole numbers")
     return f"column {column}, and the model takes {taken} there (its signature says {type_})"
 
 
@@ -52,9 +52,9 @@ def with_null(column: pa.Array) -> pa.Array:
     return with_any(column, pc.list_flatten(column).is_null())
 
 
-def with_any(column: pa.Array, which: pa.Array) -> pa.Array:
-    """Whether a list has one of these in it [rows]; ``which``: of all lists' values."""
+def with_any(column: pa.Array, mask: pa.Array) -> pa.Array:
+    """Whether a list has one of these in it [rows]; ``mask``: of all lists' values."""
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    found = np.zeros(len(column), dtype=bool)
-    found[np.repeat(np.arange(len(column)), lengths)[which.to_numpy(zero_copy_only=False)]] = True
-    return pa.array(found)
+    rows = np.zeros(len(column), dtype=bool)
+    rows[np.repeat(np.arange(len(column)), lengths)[mask.to_numpy(zero_copy_only=False)]] = True
+    return pa.array(rows)

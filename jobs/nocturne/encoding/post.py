@@ -46,11 +46,13 @@ class Post:
         if self.length == "none" and length:
             return f"{name} gives one value a row, so it takes no length"
         if self.gives != "class" and labels:
-            named = " or ".join(other for other, post in POST.items() if post.gives == "class")
-            return f"labels belong to {named}, not to {name}"
+            class_posts = " or ".join(
+                other for other, post in POST.items() if post.gives == "class"
+            )
+            return f"labels belong to {class_posts}, not to {name}"
         if self.gives == "class" and type_ != ("string" if labels else "int64"):
-            wanted = "string, the labels'" if labels else "int64, an index"
-            return f"{name} has the type {type_}, expected {wanted}"
+            expected = "string, the labels'" if labels else "int64, an index"
+            return f"{name} has the type {type_}, expected {expected}"
         if self.gives == "floats" and type_ not in ("float32", "float64"):
             return f"{name} has the type {type_}, expected float32 or float64"
         return ""
@@ -74,11 +76,11 @@ def _softmax(values: Values, length: int, labels: Labels) -> Values:
 
 
 def _argmax(values: Values, length: int, labels: Labels) -> Values:
-    return _named(values.argmax(axis=1), labels)
+    return _labelled(values.argmax(axis=1), labels)
 
 
 def _top_k(values: Values, length: int, labels: Labels) -> Values:
-    return _named(_best(values, length), labels)
+    return _labelled(_best(values, length), labels)
 
 
 def _top_k_values(values: Values, length: int, labels: Labels) -> Values:
@@ -91,7 +93,7 @@ def _best(values: Values, k: int) -> Values:
     return np.asarray(np.argsort(-values, axis=1, kind="stable")[:, :k])
 
 
-def _named(index: Values, labels: Labels) -> Values:
+def _labelled(index: Values, labels: Labels) -> Values:
     return np.array(labels, dtype=object)[index] if labels else index
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nocturne.columns.normal import normal, restored
-from nocturne.columns.values import pythons
+from nocturne.columns.values import python_values
 from nocturne.errors import InputError
 from nocturne.pipeline.runs import scores_of
 from nocturne.profile import KEY_BYTES, key_hashes
@@ -93,7 +93,7 @@ def _examples(run: Run, doubles: pa.Table) -> tuple[str, ...]:
     if run.plan.sensitive.issuperset(run.plan.keys):
         return ()
     found = []
-    for row in pythons(doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
+    for row in python_values(doubles.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
         named = (f"{k}={'hidden' if k in run.plan.sensitive else row[k]}" for k in run.plan.keys)
         found.append(f"{', '.join(named)} ({row['count_all']} times)")
     return tuple(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne import drift, profile, quality, report, table
-from nocturne.columns.values import pythons
+from nocturne.columns.values import python_values
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.baselines import baseline_of
@@ -248,7 +248,7 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
                 continue
             columns = ["source_file", "source_row", "reason", *run.plan.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
-            found += pythons(batch)
+            found += python_values(batch)
     return found[:limit]
 
 

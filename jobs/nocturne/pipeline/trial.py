@@ -32,7 +32,7 @@ from nocturne.pipeline.tuning import Night, device_of, sample
 from nocturne.store.files import digest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
-from nocturne.trial import Answer, Asked, Trial
+from nocturne.trial import Trial, TrialAnswer, TrialRequest
 from nocturne.trial.process import as_file, ask
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ __all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried", "try_model", "wor
 
 log = logging.getLogger(__name__)
 
-Workers = Callable[[Asked, bytes], tuple[str, Answer]]
+Workers = Callable[[TrialRequest, bytes], tuple[str, TrialAnswer]]
 """Tries a model on rows where it will be scored: the host's name, and its answer."""
 
 TRIAL_SECONDS = 60.0
@@ -81,12 +81,12 @@ def tried(
             taken.
     """
     pipeline = loaded.pipeline
-    asked = Asked(
+    asked = TrialRequest(
         model=resolved.ref,
         encoding=encoding,
         spec=resolved.has_spec,
         firm=bool(pipeline.model.outputs),
-        told=dict(night.told),
+        input_cast=dict(night.told),
         device=device_of(pipeline.scoring.device),
         seconds=pipeline.model.trial_seconds,
     )
@@ -136,7 +136,7 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
     if is_local(master):
         return None
 
-    def ask_there(asked: Asked, rows: bytes) -> tuple[str, Answer]:
+    def ask_there(asked: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
         from nocturne.spark.trial import ask_worker
 
         name = f"{pipeline.name}: try the model"
@@ -147,7 +147,7 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
 
 
 def kept_or_new(
-    asked: Asked, night: Night, state: PipelineState, workers: Workers | None = None
+    asked: TrialRequest, night: Night, state: PipelineState, workers: Workers | None = None
 ) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
@@ -162,7 +162,7 @@ def kept_or_new(
     return trial
 
 
-def _kept(path: Path, asked: Asked) -> Trial | None:
+def _kept(path: Path, asked: TrialRequest) -> Trial | None:
     """What an earlier trial found; what is damaged is found out again."""
     try:
         found = find(Trial, path)
@@ -176,14 +176,14 @@ def _kept(path: Path, asked: Asked) -> Trial | None:
     return found
 
 
-def _possible(outputs: Sequence[OutputSpec], asked: Asked) -> bool:
+def _possible(outputs: Sequence[OutputSpec], asked: TrialRequest) -> bool:
     if asked.spec:
         return tuple(outputs) == asked.encoding.outputs
     return bool(outputs) and all(o.name and o.type != "any" and not o.problem() for o in outputs)
 
 
 def try_model(
-    asked: Asked, night: Night, *, rows: int = TRIAL_ROWS, workers: Workers | None = None
+    asked: TrialRequest, night: Night, *, rows: int = TRIAL_ROWS, workers: Workers | None = None
 ) -> Trial:
     """Call the model on some rows.
 
@@ -224,7 +224,7 @@ def try_model(
     )
 
 
-def _lacking(answer: Answer, device: str) -> str:
+def _lacking(answer: TrialAnswer, device: str) -> str:
     """What the workers lack, and what to do; "" if nothing."""
     if answer.missing:
         return (

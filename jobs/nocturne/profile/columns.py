@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nocturne.columns.normal import plain, plain_type
 from nocturne.columns.types import is_text
-from nocturne.columns.values import missing, pythons
+from nocturne.columns.values import missing, python_values
 from nocturne.profile.conditions import matches
 from nocturne.records.quality import Measured
 
@@ -98,7 +98,7 @@ class Column:
         """The least and the greatest present value; None if there is none."""
         present = self.present
         if not len(present) or not _is_number(present.type):
-            least, most = pythons(self.ends)
+            least, most = python_values(self.ends)
             return least, most
         values = self._numbers
         if len(present) == len(values):

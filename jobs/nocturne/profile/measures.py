@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.columns.normal import plain
-from nocturne.columns.values import instant, pythons, to_json
+from nocturne.columns.values import instant, python_values, to_json
 from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread
@@ -124,7 +124,7 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     if not unexpected:
         return counted
     at = np.flatnonzero(~expected.to_numpy(zero_copy_only=False))[:EXAMPLES]
-    shown = [[to_json(v) for v in pythons(plain(c.take(pa.array(at))))] for c in columns]
+    shown = [[to_json(v) for v in python_values(plain(c.take(pa.array(at))))] for c in columns]
     examples = shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
     return Measured(
         rows=counted.rows,
@@ -177,7 +177,7 @@ def _values(rows: Rows, running: RunningMeasure) -> Measured:
     counted = pc.value_counts(plain(column.present))
     values, counts = counted.field("values"), counted.field("counts")
     by_value: Counter[Any] = Counter()
-    for value, count in zip(pythons(values), counts.to_pylist(), strict=True):
+    for value, count in zip(python_values(values), counts.to_pylist(), strict=True):
         by_value[to_json(value)] += count  # to Arrow 0.0 and -0.0 are two
     return _capped(column.counted, by_value, False)
 

@@ -42,7 +42,7 @@ class Category:
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number"}
 _TYPES = dict.fromkeys(("integer", "long", "float", "double"), "number")
 
-Found = Iterator[tuple[int, Category]]
+Categories = Iterator[tuple[int, Category]]
 """Categories by the position of their column."""
 
 _AS_TEXT = (
@@ -51,7 +51,7 @@ _AS_TEXT = (
 )
 
 
-def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Found:
+def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Categories:
     """``pandas_categorical`` has no names: it is in the order of those columns of the training
     frame that were categories, ordered ones too, and whatever else was said to be categorical.
 
@@ -59,26 +59,26 @@ def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Found:
     takes no other, and the codes of n words are among 0 to n - 1.
     """
     booster = getattr(model, "booster_", model)
-    known = [Category(words) for words in booster.pandas_categorical or ()]
-    if not known:
+    categories = [Category(words) for words in booster.pandas_categorical or ()]
+    if not categories:
         return
     text = booster.model_to_string(num_iteration=1)
     [line] = [line for line in text.splitlines() if line.startswith("feature_infos=")]
-    seen = [_codes(info) for info in line.partition("=")[2].split(" ")]
-    ways = _ways(known, features, seen) if len(seen) == len(features) else []
+    codes = [_codes(info) for info in line.partition("=")[2].split(" ")]
+    ways = _ways(categories, features, codes) if len(codes) == len(features) else []
     if not ways:
         raise ModelError(
-            f"the model has {len(known)} pandas categories, which do not fit its {len(seen)} "
+            f"the model has {len(categories)} pandas categories, which do not fit its {len(codes)} "
             f"features and the {len(features)} columns of its signature, by type. {_AS_TEXT}"
         )
     if len(ways) > 1:
-        one, other = next(x for x in zip(*ways, strict=True) if x[0] != x[1])
+        first, second = next(x for x in zip(*ways, strict=True) if x[0] != x[1])
         raise ModelError(
-            f"the model has {len(known)} pandas categories, and one may be the column "
-            f"{features[one].column!r} or {features[other].column!r}: LightGBM keeps their order, "
-            f"no names. {_AS_TEXT}"
+            f"the model has {len(categories)} pandas categories, and one may be the column "
+            f"{features[first].column!r} or {features[second].column!r}: LightGBM keeps their "
+            f"order, no names. {_AS_TEXT}"
         )
-    yield from zip(ways[0], known, strict=True)
+    yield from zip(ways[0], categories, strict=True)
 
 
 def _codes(info: str) -> list[float]:
@@ -91,36 +91,41 @@ def _codes(info: str) -> list[float]:
 
 
 def _ways(
-    known: Sequence[Category], features: Sequence[Feature], seen: Sequence[Sequence[float]]
+    categories: Sequence[Category],
+    features: Sequence[Feature],
+    codes_seen: Sequence[Sequence[float]],
 ) -> list[tuple[int, ...]]:
     """The columns that the categories may be, in order; of several ways the first two."""
-    ways: list[list[tuple[int, ...]]] = [*([] for _ in known), [()]]  # for those from the i-th on
+    ways: list[list[tuple[int, ...]]] = [
+        *([] for _ in categories),
+        [()],
+    ]  # for those from the i-th on
     for place in reversed(range(len(features))):
-        feature, codes = features[place], seen[place]
-        for i, words in enumerate(known):
-            left = ways[i] if feature.type != "string" else []
+        feature, codes = features[place], codes_seen[place]
+        for i, words in enumerate(categories):
+            skipped = ways[i] if feature.type != "string" else []
             may = all(0 <= code < len(words.words) and code.is_integer() for code in codes)
             taken = ways[i + 1] if may and words.fits(feature) else []
-            ways[i] = [*((place, *way) for way in taken), *left][:2]
+            ways[i] = [*((place, *way) for way in taken), *skipped][:2]
         ways[-1] = ways[-1] if feature.type != "string" else []
     return ways[0]
 
 
-def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Found:
+def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Categories:
     """From 3.1 on the model has them, by column; of one logged with an older one nobody knows."""
-    whole = hasattr(model, "get_booster")
-    booster = model.get_booster() if whole else model
+    is_estimator = hasattr(model, "get_booster")
+    booster = model.get_booster() if is_estimator else model
     types = booster.feature_types or ()
     if "c" not in types:
         return
-    kept = (
+    word_lists = (
         [words for _, words in booster.get_categories(export_to_arrow=True).to_arrow()]
         if hasattr(booster, "get_categories")
         else [None] * len(types)
     )
-    for place, (type_, words) in enumerate(zip(types, kept, strict=True)):
+    for place, (type_, words) in enumerate(zip(types, word_lists, strict=True)):
         if words is not None:
-            category = Category(words.to_pylist(), coded=not whole)
+            category = Category(words.to_pylist(), coded=not is_estimator)
             if not category.fits(features[place]):
                 raise ModelError(
                     f"the column {features[place].column!r}, which the model's signature calls "
@@ -142,7 +147,7 @@ def _before(flavors: Flavors, version: str) -> bool:
         return True
 
 
-_LIBRARIES: dict[str, Callable[[Any, Sequence[Feature], Flavors], Found]] = {
+_LIBRARIES: dict[str, Callable[[Any, Sequence[Feature], Flavors], Categories]] = {
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
 }
@@ -159,5 +164,5 @@ def categories_of(model: Any, features: Sequence[Feature], flavors: Flavors) -> 
         ModelError: it can't be told which column a category is.
     """
     find = _LIBRARIES.get(type(model).__module__.partition(".")[0])
-    found = find(model, features, flavors) if find is not None else ()
-    return {features[place].column: category for place, category in found}
+    categories = find(model, features, flavors) if find is not None else ()
+    return {features[place].column: category for place, category in categories}

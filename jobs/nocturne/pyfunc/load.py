@@ -23,10 +23,10 @@ from nocturne.pyfunc.returned import arrays, several
 
 __all__ = ["PyfuncModel", "load"]
 
-Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
+ModelInput = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
 """What a model is called with: a frame, an array, or arrays by name."""
 
-Give = Callable[[Sequence[Any]], Given]
+MakeInput = Callable[[Sequence[Any]], ModelInput]
 """Makes that of encoded rows."""
 
 _NULLABLE: dict[Any, Any] = {
@@ -60,18 +60,18 @@ class PyfuncModel:
         self,
         model: mlflow.pyfunc.PyFuncModel,
         home: str,
-        given: Give,
+        make_input: MakeInput,
         params: dict[str, Any],
         outputs: Sequence[OutputSpec] = (),
         classes: Sequence[str] = (),
     ) -> None:
-        self.model, self.home, self.given, self.params = model, home, given, params
+        self.model, self.home, self.make_input, self.params = model, home, make_input, params
         self.outputs, self.classes = outputs, classes
         self.several: bool | None = None  # as soon as what was returned tells it
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
         with _own(self.home):
-            result = self.model.predict(self.given(encoded), params=self.params or None)
+            result = self.model.predict(self.make_input(encoded), params=self.params or None)
         rows = len(encoded[0])
         if self.several is None:
             self.several = several(result, rows)
@@ -86,11 +86,11 @@ def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
     _unchecked(model)
     first = encoding.inputs[0]
     if first.encoder == "frame":
-        known = categories_of(_raw(model), first.features, model.metadata.flavors)
-        given: Give = partial(_frame, bool(first.name), known)
+        categories = categories_of(_raw(model), first.features, model.metadata.flavors)
+        make_input: MakeInput = partial(_frame, bool(first.name), categories)
     else:
-        given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
-    return PyfuncModel(model, path, given, encoding.params, encoding.outputs, _classes(model))
+        make_input = partial(_arrays, [tensor.name for tensor in encoding.inputs])
+    return PyfuncModel(model, path, make_input, encoding.params, encoding.outputs, _classes(model))
 
 
 @contextmanager
@@ -128,11 +128,11 @@ def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
     model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
 
 
-def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
+def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> ModelInput:
     """Arrays by name, or the only one where it has none; the model may write into them."""
     copies = map(np.array, encoded)
-    made: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
-    return made[names[0]] if not names[0] else made
+    by_name: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
+    return by_name[names[0]] if not names[0] else by_name
 
 
 def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
@@ -155,8 +155,12 @@ def _series(column: pa.Array, category: Category | None) -> Any:
     series = column.to_pandas(types_mapper=lambda _: masked)
     if category is None:
         return series
-    made = series.astype(pd.CategoricalDtype(list(category.words)))
-    return made.cat.codes.astype(float).where(made.notna()) if category.coded else made
+    categorical = series.astype(pd.CategoricalDtype(list(category.words)))
+    return (
+        categorical.cat.codes.astype(float).where(categorical.notna())
+        if category.coded
+        else categorical
+    )
 
 
 def _own_list(row: NDArray[Any] | None, words: bool) -> NDArray[Any] | None:
@@ -173,5 +177,5 @@ def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
     classes = getattr(_raw(model), "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:  # several targets have a list
         return []
-    names = [f"{_PROBABILITIES[called]}_{one}" for one in classes]
+    names = [f"{_PROBABILITIES[called]}_{label}" for label in classes]
     return names if len(set(names)) == len(names) else []

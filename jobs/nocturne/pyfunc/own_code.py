@@ -63,9 +63,9 @@ def _put_aside(home: str) -> _Own:
 
 def _is_own(module: ModuleType | None, roots: tuple[str, ...]) -> bool:
     """By its file, or as a package without one by all of its folders; nothing lazy is woken."""
-    said = getattr(module, "__dict__", {})
-    file = said.get("__file__")
-    places = [file] if file else list(said.get("__path__") or ())
+    attributes = getattr(module, "__dict__", {})
+    file = attributes.get("__file__")
+    places = [file] if file else list(attributes.get("__path__") or ())
     return bool(places) and all(_below(place, roots) for place in places)
 
 

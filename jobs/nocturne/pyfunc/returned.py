@@ -53,8 +53,12 @@ def arrays(
     if isinstance(result, pd.DataFrame):
         return _frame(result, outputs, classes)
     if isinstance(result, Mapping):
-        found = {str(name): _column(values, rows) for name, values in result.items()}
-        return {name: found[name] for name in sorted(found, key=int)} if numbered(found) else found
+        columns = {str(name): _column(values, rows) for name, values in result.items()}
+        return (
+            {name: columns[name] for name in sorted(columns, key=int)}
+            if numbered(columns)
+            else columns
+        )
     if isinstance(result, _LISTS) and _several(result, rows, outputs, before):
         return {str(place): _column(values, rows) for place, values in enumerate(result)}
     return _matrix(_column(result, rows), outputs, classes)
@@ -114,17 +118,21 @@ def _several(
     Raises:
         ModelError: nothing tells.
     """
-    told = several(result, rows)
-    if told is not None:
-        return told
+    decided = several(result, rows)
+    if decided is not None:
+        return decided
     if any(o.source.isdigit() for o in outputs):
         return True
     if before is not None or rows == 1:
         return isinstance(result, tuple) if before is None else before
-    wanted = sum(bool(o.name) for o in outputs)
+    named_outputs = sum(bool(o.name) for o in outputs)
     pairs = all(isinstance(item, tuple) for item in result)
     lists = isinstance(result, list) and all(isinstance(item, list) for item in result)
-    if pairs or lists or (wanted != rows and (wanted == 1 or isinstance(result, list))):
+    if (
+        pairs
+        or lists
+        or (named_outputs != rows and (named_outputs == 1 or isinstance(result, list)))
+    ):
         return False
     raise ModelError(
         f"the model returned a {type(result).__name__} of {rows} items for {rows} rows, which may "
@@ -134,8 +142,8 @@ def _several(
 
 def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence[str]) -> Raw:
     labels = list(frame.columns)
-    whole = all(isinstance(label, (int, np.integer)) for label in labels)
-    places = whole and numbered([str(label) for label in labels])
+    numbered_labels = all(isinstance(label, (int, np.integer)) for label in labels)
+    places = numbered_labels and numbered([str(label) for label in labels])
     if places:
         frame = frame.sort_index(axis=1)
     columns = [_column(frame.iloc[:, place], len(frame)) for place in range(len(labels))]
@@ -157,10 +165,10 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
 
 def _side_by_side(columns: Sequence[Array]) -> Array:
     """[rows, columns]; as objects where an integer would be rounded beside floats."""
-    done = np.stack(columns, axis=1)
-    if done.dtype.kind == "f" and any(map(_inexact, columns)):
+    stacked = np.stack(columns, axis=1)
+    if stacked.dtype.kind == "f" and any(map(_inexact, columns)):
         return np.stack([column.astype(object) for column in columns], axis=1)
-    return done
+    return stacked
 
 
 def _inexact(column: Array) -> bool:
@@ -173,10 +181,10 @@ def _matrix(values: Array, outputs: Sequence[OutputSpec], classes: Sequence[str]
     width = values.shape[1] if values.ndim == 2 else 1
     if width > 1 and len(classes) == width:
         plain = [name.partition("probability_")[2] for name in classes]
-        said = {o.source or o.name for o in outputs} == {*plain}
-        return {n: values[:, place] for place, n in enumerate(plain if said else classes)}
-    asked = len(outputs) == width and not any(o.length for o in outputs)
-    if width > 1 and (asked or _mixed(values, outputs)):
+        uses_plain = {o.source or o.name for o in outputs} == {*plain}
+        return {n: values[:, place] for place, n in enumerate(plain if uses_plain else classes)}
+    is_wide = len(outputs) == width and not any(o.length for o in outputs)
+    if width > 1 and (is_wide or _mixed(values, outputs)):
         columns = [values[:, place] for place in range(width)]
         return [_listed(c.tolist()) if c.dtype == object else c for c in columns]
     return [values]
@@ -192,11 +200,11 @@ def _mixed(values: Array, outputs: Sequence[OutputSpec]) -> bool:
 def _kind(column: Array) -> str:
     """Of the first value that there is; of numbers one for all."""
     gone = absent(column)
-    there = column if gone is None else column[~gone]
-    if not len(there):
+    present = column if gone is None else column[~gone]
+    if not len(present):
         return ""
-    kinds = (kind for kind, types in _KINDS.items() if isinstance(there[0], types))
-    return next(kinds, type(there[0]).__name__)
+    kinds = (kind for kind, types in _KINDS.items() if isinstance(present[0], types))
+    return next(kinds, type(present[0]).__name__)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -225,9 +233,9 @@ def _column(values: Any, rows: int) -> Array:
         values[hidden] = None
     if np.ndim(values) == 0 if isinstance(values, np.ndarray) else not isinstance(values, _LISTS):
         if rows != 1:
-            said = str(values) if values is None else type(values).__name__
+            kind = str(values) if values is None else type(values).__name__
             raise ModelError(
-                f"the model returned one {said} for {rows} rows; expected a value a row: an array, "
+                f"the model returned one {kind} for {rows} rows; expected a value a row: an array, "
                 "a list, a frame, or a dict of these"
             )
         values = [values.item() if isinstance(values, np.ndarray) else values]
@@ -274,16 +282,16 @@ def _listed(items: list[Any]) -> Array:
 def _alike(items: list[Any]) -> Array:
     """Values of one type; as objects what NumPy would make of another: it has no such integers."""
     try:
-        found = np.asarray(items)
+        array = np.asarray(items)
     except OverflowError:
         return _objects(items)
-    whole = isinstance(items[0], int) and found.dtype.kind == "f"
-    return found if found.dtype.kind in "biufM" and not whole else _objects(items)
+    rounded = isinstance(items[0], int) and array.dtype.kind == "f"
+    return array if array.dtype.kind in "biufM" and not rounded else _objects(items)
 
 
 def _objects(items: list[Any]) -> Array:
     """Objects [rows], whatever they are."""
-    found = np.empty(len(items), dtype=object)
+    objects = np.empty(len(items), dtype=object)
     for place, item in enumerate(items):
-        found[place] = item
-    return found
+        objects[place] = item
+    return objects

@@ -128,14 +128,14 @@ class Application:
 
             self._context = SparkContext._active_spark_context
             if self._context is None:
-                made = self._started()
+                context = self._started()
                 with self._lock:
                     if self._given_up:
-                        made.stop()
+                        context.stop()
                         return
-                    self._context, self._ours = made, True
+                    self._context, self._ours = context, True
                 if machine.is_local(self._master):
-                    self._waking = Waking(made)
+                    self._waking = Waking(context)
         except BaseException as error:  # whoever asks for the context gets it
             self._error = error
 
@@ -143,9 +143,11 @@ class Application:
         """Why Spark did not start, in words."""
         if self._probing or not isinstance(error, Exception):
             return error
-        from nocturne.spark.probe import How, why
+        from nocturne.spark.probe import LaunchSettings, start_error
 
-        return why(error, How(self._master, dict(self._conf), self._conf_dir, self._lean))
+        return start_error(
+            error, LaunchSettings(self._master, dict(self._conf), self._conf_dir, self._lean)
+        )
 
     def _stop(self) -> None:
         context, self._context = self._context, None
@@ -167,8 +169,8 @@ class Application:
             os.environ.setdefault(name, value)
         if launch.making and self._probing:
             launch = launch.plain()
-        made, self._launch = launch.start(self._new)
-        return made
+        context, self._launch = launch.start(self._new)
+        return context
 
     def _new(self, settings: Mapping[str, str]) -> SparkContext:
         from pyspark import SparkConf, SparkContext

@@ -16,7 +16,7 @@ from nocturne.errors import NocturneError
 from nocturne.records.plan import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
-from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def score_runs(
         with _Watch(runs, progress):
             failed = _collect(spark, tasks, share)
         for run_dir, error_type, message in failed:
-            failures.setdefault(run_dir, raised(error_type, message))
+            failures.setdefault(run_dir, as_error(error_type, message))
     if progress:
         progress(*_count(runs))
     return failures
@@ -77,16 +77,16 @@ def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]
     Each task takes half of a core's share of the rows that are left: first few long tasks,
     which cost Spark little, at last short ones, with which all cores end at the same time.
     """
-    left = sum(split.rows for _, split in pending)
+    remaining = sum(split.rows for _, split in pending)
     tasks: list[list[Item]] = []
     room = 0.0
     for run, split in sorted(pending, key=lambda item: -item[1].rows):
         if room < split.rows / 2:
             tasks.append([])
-            room = left / (2 * cores)
+            room = remaining / (2 * cores)
         tasks[-1].append((run.uri, split.index))
         room -= split.rows
-        left -= split.rows
+        remaining -= split.rows
     return tasks
 
 
@@ -99,7 +99,7 @@ def _session() -> SparkSession:
 
 def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list[Failure]:
     advice = "What was scored stays; run the same command again to go on from there"
-    with telling("score the splits", advice):
+    with spark_errors("score the splits", advice):
         spark.setJobDescription(f"score {sum(map(len, tasks))} splits")
         work = partial(_work, share)
         failed: list[Failure] = spark.parallelize(tasks, len(tasks)).mapPartitions(work).collect()
@@ -125,15 +125,15 @@ def _score(run_dir: str, index: int, share: float) -> int:
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:
-    done = 0
+    rows_done = 0
     for run in runs:
         for split in run.plan.splits:
             if run.result_file(split).exists():
-                done += split.rows
+                rows_done += split.rows
             else:
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    done += int(run.progress_file(split).read_text() or 0)
-    return done, sum(run.plan.rows for run in runs)
+                    rows_done += int(run.progress_file(split).read_text() or 0)
+    return rows_done, sum(run.plan.rows for run in runs)
 
 
 class _Watch:

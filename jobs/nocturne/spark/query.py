@@ -27,7 +27,7 @@ from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
 from nocturne.source.spark_files import read_files, refuse_untyped
 from nocturne.spark.session import fault_of_data
-from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
         RetryableError: Spark failed.
         NocturneError: what a worker raised.
     """
-    frame = _fitting(_frame(spark, run), run)
+    frame = _needed_columns(_frame(spark, run), run)
     advice = "Run the same command again; the partition is scored anew"
-    with telling(f"score the query of {run.plan.pipeline}", advice):
+    with spark_errors(f"score the query of {run.plan.pipeline}", advice):
         try:
             rows = frame.mapInArrow(partial(_work, run.uri, share), _SCHEMA).collect()
         except Exception as error:
@@ -65,7 +65,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
             raise
     for row in rows:
         if row["error"]:
-            raise raised(row["error"], row["message"])
+            raise as_error(row["error"], row["message"])
     results = [load(SplitResult, row["result"], "a worker's result") for row in rows]
     if not results:
         raise InputError(
@@ -88,7 +88,7 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     try:
         files = _planned(run)
         frame = read_files(
-            spark, query.format, query.options, run.plan.input_dir, files, _given(run, files)
+            spark, query.format, query.options, run.plan.input_dir, files, _path_columns(run, files)
         )
         if query.sql is None:
             return frame
@@ -112,11 +112,11 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
         ) from error
 
 
-def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
+def _path_columns(run: Run, files: list[str]) -> pa.RecordBatch | None:
     """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
     assert run.plan.query is not None
-    none = pa.RecordBatch.from_pydict({})
-    return None if run.plan.query.sql is not None else of_plan(run.plan, files) or none
+    no_columns = pa.RecordBatch.from_pydict({})
+    return None if run.plan.query.sql is not None else of_plan(run.plan, files) or no_columns
 
 
 def _planned(run: Run, table: str = "") -> list[str]:
@@ -125,7 +125,7 @@ def _planned(run: Run, table: str = "") -> list[str]:
     return [path for name, _, path in split if name == table]
 
 
-def _fitting(frame: DataFrame, run: Run) -> DataFrame:
+def _needed_columns(frame: DataFrame, run: Run) -> DataFrame:
     """Only the columns that are needed, once they are known to fit the model."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -138,11 +138,11 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     problems += check_output(
         encoding, schema, needed, run.plan.keys if run.plan.unique_keys else ()
     )
-    wanted = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
+    names = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     problems += [
         f"column {name!r} has no type (void), since all its values are null; say one: "
         f"CAST(NULL AS STRING) AS {name}"
-        for name in wanted
+        for name in names
         if pa.types.is_null(schema.field(name).type)
     ]
     if problems:
@@ -152,9 +152,9 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
         )
-    found = frame.select(*(f"`{name}`" for name in wanted))
-    _refuse_untyped(found)
-    return found
+    selected = frame.select(*(f"`{name}`" for name in names))
+    _refuse_untyped(selected)
+    return selected
 
 
 def _refuse_untyped(frame: DataFrame) -> None:
@@ -192,10 +192,10 @@ def _check_rows(run: Run, results: list[SplitResult]) -> None:
         or run.plan.query.options
     ):
         return  # what is left out then, the YAML says
-    given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
-    if given != counted:
+    read, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
+    if read != counted:
         raise RetryableError(
-            f"Spark gave {given} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
+            f"Spark gave {read} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
             "was published. Run the same command again"
         )
 
@@ -207,15 +207,15 @@ def _work(
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is None:
         return
-    found, error, message = guarded(
+    result, error, message = guarded(
         lambda: dump(_score(run_dir, share, first, batches)), "the query's rows"
     )
-    columns = [pa.array([value], pa.string()) for value in (found, error, message)]
+    columns = [pa.array([value], pa.string()) for value in (result, error, message)]
     yield pa.RecordBatch.from_arrays(columns, names=["result", "error", "message"])
 
 
 def _score(
-    run_dir: str, share: float, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]
+    run_dir: str, share: float, first: pa.RecordBatch, following: Iterator[pa.RecordBatch]
 ) -> SplitResult:
     from pyspark import TaskContext
 
@@ -224,18 +224,18 @@ def _score(
     run = open_run(run_dir)
     task = TaskContext.get()
     split = replace(run.plan.splits[0], index=task.partitionId() if task else 0)
-    batches = map(normal, _sized(first, rest, run.plan.pinned.batch_rows))
+    batches = map(normal, _sized(first, following, run.plan.pinned.batch_rows))
     return score_batches(
         run, split, batches, first.schema, device_slot(run.plan.pinned.device, share)
     )
 
 
 def _sized(
-    first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], rows: int
+    first: pa.RecordBatch, following: Iterator[pa.RecordBatch], rows: int
 ) -> Iterator[pa.RecordBatch]:
     """Spark's small batches put together to ``rows`` rows, so that no micro-batch is padded."""
     held, count = [first], first.num_rows
-    for batch in rest:
+    for batch in following:
         held.append(batch)
         count += batch.num_rows
         while count >= rows:

@@ -61,7 +61,9 @@ def cause_of(error: BaseException) -> str:
 
 def fault_of_data(error: BaseException) -> str:
     """What Spark says of a value or a column that it can't take, and never will; "" if nothing."""
-    for said in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
-        if said["state"].startswith("22") or said["name"].endswith("COLUMN_DATA_TYPE_MISMATCH"):
-            return said[0]
+    for condition in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
+        if condition["state"].startswith("22") or condition["name"].endswith(
+            "COLUMN_DATA_TYPE_MISMATCH"
+        ):
+            return condition[0]
     return ""

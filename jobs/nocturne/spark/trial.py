@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.codec import dump, load
-from nocturne.spark.work import device_slot, guarded, raised, telling
-from nocturne.trial import Answer, Asked
+from nocturne.spark.work import as_error, device_slot, guarded, spark_errors
+from nocturne.trial import TrialAnswer, TrialRequest
 from nocturne.trial.process import ask
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_worker"]
 
-Told = tuple[str, str | None, str | None, str | None]
+Reply = tuple[str, str | None, str | None, str | None]
 """Host, the answer as JSON; else an error's type and its message."""
 
 
-def ask_worker(spark: SparkContext, asked: Asked, rows: bytes) -> tuple[str, Answer]:
+def ask_worker(spark: SparkContext, request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
     """The host of the worker that tried the model, and what came of it.
 
     Args:
@@ -34,21 +34,23 @@ def ask_worker(spark: SparkContext, asked: Asked, rows: bytes) -> tuple[str, Ans
         RetryableError: Spark itself failed.
         NocturneError: what kept the worker from trying it: no space for the rows, say.
     """
-    with telling("try the model", "Nothing was scored; run the same command again"):
-        spark.setJobDescription(f"try {asked.model.name} version {asked.model.version}")
+    with spark_errors("try the model", "Nothing was scored; run the same command again"):
+        spark.setJobDescription(f"try {request.model.name} version {request.model.version}")
         work = partial(_work, rows)
-        [told] = spark.parallelize([dump(asked)], 1).mapPartitions(work).collect()
-    host, answer, error, message = told
+        [reply] = spark.parallelize([dump(request)], 1).mapPartitions(work).collect()
+    host, answer, error, message = reply
     if error is not None:
-        raise raised(error, str(message))
-    return host, load(Answer, answer, f"the answer of {host}")
+        raise as_error(error, str(message))
+    return host, load(TrialAnswer, answer, f"the answer of {host}")
 
 
-def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Told]:
+def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Reply]:
     """In a Python worker: the answer of a process that finds the modules that this one finds."""
     host = socket.gethostname()
     for question in questions:
-        asked = load(Asked, question, "what the driver asks")
-        asked = replace(asked, device=device_slot(asked.device).device or asked.device)
-        answer, error, message = guarded(partial(ask, asked, rows, sys.path), f"a trial on {host}")
+        request = load(TrialRequest, question, "what the driver asks")
+        request = replace(request, device=device_slot(request.device).device or request.device)
+        answer, error, message = guarded(
+            partial(ask, request, rows, sys.path), f"a trial on {host}"
+        )
         yield host, None if answer is None else dump(answer), error, message

@@ -59,10 +59,10 @@ class Untried:
         sound = why.is_null()
         held = {o.name for o in self.outputs if _any(done.column(o.name).is_valid(), sound)}
         self._unseen -= held
-        said = {reason for reason in pc.unique(why).to_pylist() if reason}
+        problem = {reason for reason in pc.unique(why).to_pylist() if reason}
         for output in self.outputs:
             unfit = strange(output.name, "")
-            if output.name in self._unseen and any(reason.startswith(unfit) for reason in said):
+            if output.name in self._unseen and any(reason.startswith(unfit) for reason in problem):
                 raise self._unfit(output)
         self._kept.clear()
 
@@ -128,10 +128,10 @@ def _any(valid: pa.Array, sound: pa.Array) -> bool:
 
 
 def _argument(outputs: Sequence[OutputSpec]) -> str:
-    said = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
+    types = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
     return (
         "If that is what it is to return, say so (where it has an encoding spec, there) with "
-        f"score_udf's argument outputs={{{said}}}"
+        f"score_udf's argument outputs={{{types}}}"
     )
 
 
@@ -146,8 +146,8 @@ def _in_utc(raw: NamedOutputs, outputs: Sequence[OutputSpec]) -> NamedOutputs:
 def _utc(values: Any) -> Any:
     if values.dtype != object:
         return values
-    done = np.empty_like(values)
+    converted = np.empty_like(values)
     for place, value in np.ndenumerate(values):
         zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
-        done[place] = value.astimezone(dt.UTC).replace(tzinfo=None) if zoned else value
-    return done
+        converted[place] = value.astimezone(dt.UTC).replace(tzinfo=None) if zoned else value
+    return converted

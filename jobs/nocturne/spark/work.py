@@ -26,7 +26,7 @@ from nocturne.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from nocturne.worker.split import DeviceSlot
 
-__all__ = ["device_slot", "guarded", "open_run", "raised", "telling"]
+__all__ = ["as_error", "device_slot", "guarded", "open_run", "spark_errors"]
 
 T = TypeVar("T")
 
@@ -58,16 +58,16 @@ def device_slot(device: str, share: float = 1.0) -> DeviceSlot:
     from pyspark import TaskContext
 
     task = TaskContext.get()
-    given = task.resources().get("gpu") if task else None
-    if given:
-        return DeviceSlot(f"cuda:{given.addresses[0]}", share)
+    gpu = task.resources().get("gpu") if task else None
+    if gpu:
+        return DeviceSlot(f"cuda:{gpu.addresses[0]}", share)
     import torch
 
     count = max(1, torch.cuda.device_count())
     return DeviceSlot(f"cuda:{(task.partitionId() if task else 0) % count}", share)
 
 
-def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:
+def guarded(work: Callable[[], T], task: str) -> tuple[T | None, str | None, str | None]:
     """(value, None, None), or (None, the error's type, its message): errors cross as data.
 
     A value that Arrow can't take as another type is refused by it again, whenever it is tried.
@@ -79,16 +79,20 @@ def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str
         return None, type(failure).__name__, str(failure)
     except _REFUSALS as failure:
         traceback.print_tb(failure.__traceback__)  # its text quotes the value
-        said = f"{what}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
-        return None, "InputError", f"{said}was published; correct the data, or what the model gives"
+        start = f"{task}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
+        return (
+            None,
+            "InputError",
+            f"{start}was published; correct the data, or what the model gives",
+        )
     except Exception as failure:  # one bad split must not end the other nights' job
         traceback.print_exc()
-        return None, "RetryableError", f"{what}: {type(failure).__name__}: {failure}"
+        return None, "RetryableError", f"{task}: {type(failure).__name__}: {failure}"
 
 
 @contextmanager
-def telling(what: str, advice: str) -> Iterator[None]:
-    """On the driver, around a job: says why Spark's workers can't do ``what``.
+def spark_errors(action: str, advice: str) -> Iterator[None]:
+    """On the driver, around a job: says why Spark's workers can't do ``action``.
 
     Args:
         advice: what to do where it may pass.
@@ -103,11 +107,11 @@ def telling(what: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         if (trouble := explain(str(error), started=True)).why:
-            raise trouble.error(f"Spark's workers can't {what}") from error
-        raise RetryableError(f"Spark could not {what}: {cause_of(error)}. {advice}") from error
+            raise trouble.error(f"Spark's workers can't {action}") from error
+        raise RetryableError(f"Spark could not {action}: {cause_of(error)}. {advice}") from error
 
 
-def raised(error: str, message: str) -> NocturneError:
+def as_error(error: str, message: str) -> NocturneError:
     """On the driver: the error that a worker passed on."""
-    found: NocturneError = getattr(errors, error, RetryableError)(message)
-    return found
+    exception: NocturneError = getattr(errors, error, RetryableError)(message)
+    return exception

@@ -8,18 +8,28 @@ from nocturne.codec import Stored
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.records.plan import ModelRef
 
-__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]
+__all__ = [
+    "ANSWER",
+    "OUTPUT",
+    "READY",
+    "REQUEST",
+    "ROWS",
+    "UNWRITTEN",
+    "Trial",
+    "TrialAnswer",
+    "TrialRequest",
+]
 
-ASKED, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
+REQUEST, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
 """The files by which they meet; ``READY`` says that the model comes next."""
 UNWRITTEN = "unwritten"
 """What ``READY`` is called where the answer can't be written; the exit code is the ``errno``."""
-SAID = "said"
+OUTPUT = "said"
 """What the process prints."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialRequest:
     """A model to try.
 
     ``encoding`` has the outputs as they are declared: in its ``spec``; in the YAML, the user's
@@ -30,7 +40,7 @@ class Asked:
     encoding: Encoding
     spec: bool
     firm: bool
-    told: dict[str, str]
+    input_cast: dict[str, str]
     device: str
     seconds: float
 
@@ -51,7 +61,7 @@ class Trial(Stored):
 
 
 @dataclass(frozen=True)
-class Answer:
+class TrialAnswer:
     """A trial, or why there is none: a ``fault`` (``error`` is its type: not the
     model's if it is no ModelError), or a package that is
     ``missing``. ``elsewhere``: it was tried on the CPU, for want of the device that it is for.

@@ -45,7 +45,7 @@ from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
 from nocturne.model.requirements import lacks
 from nocturne.store.record_files import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, UNWRITTEN, Answer, Asked, Trial
+from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, TrialAnswer, TrialRequest
 from nocturne.worker.split import BACKENDS
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -62,7 +62,7 @@ def main(folder: Path, parent: int | None = None) -> None:
     """Ends the process, also where threads of the model would keep it."""
     _tie(os.getppid() if parent is None else parent)
     try:
-        asked = read(Asked, folder / ASKED)
+        request = read(TrialRequest, folder / REQUEST)
         _bound()
         with pa.ipc.open_file(folder / ROWS) as file:
             rows = file.read_all().combine_chunks().to_batches()[0]
@@ -70,8 +70,8 @@ def main(folder: Path, parent: int | None = None) -> None:
 
         torch.set_num_threads(1)
         (folder / READY).touch()
-        signal.alarm(int(asked.seconds) + 30)  # were the one who asks stopped
-        write(folder / ANSWER, _answer(asked, rows), durable=False)
+        signal.alarm(int(request.seconds) + 30)  # were the one who asks stopped
+        write(folder / ANSWER, _answer(request, rows), durable=False)
     except OSError as error:
         with suppress(OSError):
             (folder / READY).rename(folder / UNWRITTEN)
@@ -100,20 +100,20 @@ def _end_children() -> None:
     me = psutil.Process()
     until = time.monotonic() + _ENDING
     with suppress(psutil.Error):
-        while (found := _running(me)) and time.monotonic() < until:
-            for one in found:
+        while (running := _running(me)) and time.monotonic() < until:
+            for process in running:
                 with suppress(psutil.Error):
-                    one.kill()
-            psutil.wait_procs(found, _ENDING)
+                    process.kill()
+            psutil.wait_procs(running, _ENDING)
 
 
 def _running(me: psutil.Process) -> list[psutil.Process]:
-    found = []
-    for one in me.children(recursive=True):
+    running = []
+    for process in me.children(recursive=True):
         with suppress(psutil.Error):
-            if one.status() != psutil.STATUS_ZOMBIE:
-                found.append(one)
-    return found
+            if process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process)
+    return running
 
 
 def _bound() -> None:
@@ -123,52 +123,54 @@ def _bound() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _answer(asked: Asked, rows: pa.RecordBatch) -> Answer:
+def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
     """A GPU that this machine lacks is no fault of the model's: then it is tried on the CPU."""
     import torch
 
-    elsewhere = asked.device != "cpu" and not torch.cuda.is_available()
-    device = "cpu" if elsewhere else asked.device
+    elsewhere = request.device != "cpu" and not torch.cuda.is_available()
+    device = "cpu" if elsewhere else request.device
     try:
-        return _try(asked, rows, device, time.monotonic() + 0.8 * asked.seconds)
+        return _try(request, rows, device, time.monotonic() + 0.8 * request.seconds)
     except NocturneError as error:
-        return Answer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
+        return TrialAnswer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
     except Exception as error:
         if (failed := lacking(error)) is not None:
-            return Answer(missing=lacks(asked.model.path, failed))
+            return TrialAnswer(missing=lacks(request.model.path, failed))
         return _failed(f"it can't be loaded: {said_by(error)}", error, elsewhere=elsewhere)
 
 
-def _failed(fault: str, error: Exception, *, elsewhere: bool) -> Answer:
+def _failed(fault: str, error: Exception, *, elsewhere: bool) -> TrialAnswer:
     """It is the model's, unless the disk is full."""
     cause = cause_of(error)
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         fault += ". Free some space, then run the same command again"
-        return Answer(fault=fault, error="RetryableError", elsewhere=elsewhere)
-    return Answer(fault=fault, elsewhere=elsewhere)
+        return TrialAnswer(fault=fault, error="RetryableError", elsewhere=elsewhere)
+    return TrialAnswer(fault=fault, elsewhere=elsewhere)
 
 
-def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answer:
-    encoding = asked.encoding
-    seen, lost = cast_rows(rows, casts(encoding, rows.schema, asked.told))
-    if (why := refusal_reasons(seen, encoding)) is not None:
+def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float) -> TrialAnswer:
+    encoding = request.encoding
+    cast_batch, lost = cast_rows(rows, casts(encoding, rows.schema, request.input_cast))
+    if (why := refusal_reasons(cast_batch, encoding)) is not None:
         lost = pc.coalesce(lost, why)
-    seen = seen.filter(lost.is_null())
-    if not seen.num_rows:  # what scoring will find to be wrong with the data
-        return Answer(Trial(encoding.complete().outputs, 0))
-    load = BACKENDS[asked.model.backend]
-    model = load(asked.model.path, encoding, device=device, kernel="graph", precision="float32")
-    raw, raised = _called(model, encoding, seen, until)
+    cast_batch = cast_batch.filter(lost.is_null())
+    if not cast_batch.num_rows:  # what scoring will find to be wrong with the data
+        return TrialAnswer(Trial(encoding.complete().outputs, 0))
+    load = BACKENDS[request.model.backend]
+    model = load(request.model.path, encoding, device=device, kernel="graph", precision="float32")
+    raw, raised = _called(model, encoding, cast_batch, until)
     first = next((error for error in raised if error is not None), None)
     if raw is None:
         assert first is not None
         if (missing := lacking(first)) is not None:
             raise missing
-        why = said_by(first, _values(seen))
+        why = said_by(first, _values(cast_batch))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
-        return _failed(fault, first, elsewhere=device != asked.device)
+        return _failed(fault, first, elsewhere=device != request.device)
     outputs = (
-        encoding.outputs if asked.spec else settle_outputs(encoding.outputs, raw, firm=asked.firm)
+        encoding.outputs
+        if request.spec
+        else settle_outputs(encoding.outputs, raw, firm=request.firm)
     )
     if any(output.name == REASON for output in outputs):
         raise ModelError(
@@ -177,11 +179,11 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
         )
     reasons = {row: "" for row, error in enumerate(raised) if error is not None}
     failed = len(reasons)
-    done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
-    if asked.spec:
+    scored = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
+    if request.spec:
         check_outputs(outputs, raw)
-    cause = said_by(first, _values(seen)) if first else ""
-    return Answer(Trial(outputs, len(raised), failed, cause, _shown(done)))
+    cause = said_by(first, _values(cast_batch)) if first else ""
+    return TrialAnswer(Trial(outputs, len(raised), failed, cause, _shown(scored)))
 
 
 def _called(
@@ -220,28 +222,28 @@ def _called(
         began = time.monotonic()
         call(first, 1)
         once, first = time.monotonic() - began, first + 1
-    rest = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
-    if rest > 0 and call(first, rest) is not None and rest > 1:
-        for row in range(first, first + rest):
+    remaining = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
+    if remaining > 0 and call(first, remaining) is not None and remaining > 1:
+        for row in range(first, first + remaining):
             if time.monotonic() > until:
                 break
             call(row, 1)
-    found = concatenated(pieces)
-    return (list(found.values()) if found is not None and in_order else found), raised
+    by_name = concatenated(pieces)
+    return (list(by_name.values()) if by_name is not None and in_order else by_name), raised
 
 
 def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
     """Column -> its values, as far as Python has such."""
-    found: dict[str, list[object]] = {}
+    values: dict[str, list[object]] = {}
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
         with suppress(ValueError, OverflowError):
-            found[name] = column.to_pylist()
-    return found
+            values[name] = column.to_pylist()
+    return values
 
 
-def _shown(done: pa.RecordBatch) -> tuple[dict[str, str], ...]:
+def _shown(scored: pa.RecordBatch) -> tuple[dict[str, str], ...]:
     """The predictions of three rows that have some, in words."""
-    good = done.filter(done.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
+    good = scored.filter(scored.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
     return tuple({name: _word(value) for name, value in row.items()} for row in good.to_pylist())
 
 

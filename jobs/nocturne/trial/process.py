@@ -23,7 +23,16 @@ import pyarrow as pa
 
 from nocturne.hiding import said_by
 from nocturne.store.record_files import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked
+from nocturne.trial import (
+    ANSWER,
+    OUTPUT,
+    READY,
+    REQUEST,
+    ROWS,
+    UNWRITTEN,
+    TrialAnswer,
+    TrialRequest,
+)
 
 __all__ = ["as_file", "ask", "start"]
 
@@ -46,7 +55,7 @@ def as_file(rows: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue())
 
 
-def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
+def ask(request: TrialRequest, rows: bytes, path: Sequence[str] = ()) -> TrialAnswer:
     """Start the process, and wait; when this returns, nothing of it runs any more.
 
     Args:
@@ -59,29 +68,29 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
     }
     with tempfile.TemporaryDirectory(prefix="nocturne-trial-") as name:
         folder = Path(name)
-        write(folder / ASKED, asked, durable=False)
+        write(folder / REQUEST, request, durable=False)
         (folder / ROWS).write_bytes(rows)
         process = start(folder, environ)
         family = Family(process.pid)
         try:
-            fault = _watch(process, family, folder / READY, asked.seconds, _free())
+            fault = _watch(process, family, folder / READY, request.seconds, _free())
         finally:
             family.end()
             process.wait()
         if fault is None and (folder / ANSWER).exists():
-            return read(Answer, folder / ANSWER)
+            return read(TrialAnswer, folder / ANSWER)
         if fault is None and (folder / READY).exists():
-            return Answer(fault=_died(process.returncode, folder / SAID, rows))
-        return fault or _hindered(process.returncode, folder)
+            return TrialAnswer(fault=_died(process.returncode, folder / OUTPUT, rows))
+        return fault or _why_no_answer(process.returncode, folder)
 
 
 def start(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The process, which is asked what lies in ``folder``, and writes what it says there."""
-    with open(folder / SAID, "wb") as said:
+    with open(folder / OUTPUT, "wb") as output:
         return subprocess.Popen(
             [sys.executable, "-u", "-P", "-m", "nocturne.trial", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env=environ,
             start_new_session=True,  # so that what it starts ends with it
@@ -109,10 +118,10 @@ class Family:
         if first is None or not first.is_running():
             return 0
         with suppress(psutil.Error):
-            for one in (first, *first.children(recursive=True)):
-                self._seen.add(one)
+            for process in (first, *first.children(recursive=True)):
+                self._seen.add(process)
                 with suppress(psutil.Error):
-                    total += one.memory_info().rss
+                    total += process.memory_info().rss
         return total
 
     def end(self) -> None:
@@ -120,14 +129,14 @@ class Family:
         self.memory()
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
-        for one in self._seen:
+        for process in self._seen:
             with suppress(psutil.Error):
-                one.kill()  # not another that has its number by now
+                process.kill()  # not another that has its number by now
 
 
 def _watch(
     process: subprocess.Popen[bytes], family: Family, ready: Path, seconds: float, most: int
-) -> Answer | None:
+) -> TrialAnswer | None:
     """Why it must be ended; None if it has ended by itself.
 
     Args:
@@ -148,35 +157,35 @@ def _watch(
             return _large(used, most, begun)
 
 
-def _late(seconds: float, begun: bool) -> Answer:
+def _late(seconds: float, begun: bool) -> TrialAnswer:
     if not begun:
-        return _machines(f"was not there after {_START + seconds:g} seconds", lasting=False)
-    return Answer(
+        return _machine_fault(f"was not there after {_START + seconds:g} seconds", lasting=False)
+    return TrialAnswer(
         fault=f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
         "or for a row, say model.trial_seconds"
     )
 
 
-def _large(used: int, most: int, begun: bool) -> Answer:
+def _large(used: int, most: int, begun: bool) -> TrialAnswer:
     took = (
         f"took {used >> 20:,} MiB of memory, more than {_MEMORY:.0%} of what was free "
         f"({most >> 20:,} MiB)"
     )
     if not begun:
-        return _machines(took, lasting=False)
-    return Answer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
+        return _machine_fault(took, lasting=False)
+    return TrialAnswer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
 
 
-def _machines(what: str, *, lasting: bool) -> Answer:
+def _machine_fault(problem: str, *, lasting: bool) -> TrialAnswer:
     """What kept a process from being there for the model."""
     todo = (
         "Correct that (`nocturne doctor` checks what is installed)"
         if lasting
         else "Free some memory, or space for temporary files (TMPDIR)"
     )
-    return Answer(
-        fault=f"the process to try it in {what}. That is no fault of the model's. {todo}, then run "
-        "the same command again",
+    return TrialAnswer(
+        fault=f"the process to try it in {problem}. That is no fault of the model's. {todo}, then "
+        "run the same command again",
         error="MachineError" if lasting else "RetryableError",
     )
 
@@ -188,20 +197,20 @@ _SHORT = re.compile(
 """What may pass."""
 
 
-def _hindered(code: int, folder: Path) -> Answer:
+def _why_no_answer(code: int, folder: Path) -> TrialAnswer:
     """It ended, and not by the model: before it was loaded, or as the answer was to be written."""
     if (folder / UNWRITTEN).exists():
         why = os.strerror(code)  # what it wrote may be the model's words
-        return _machines(f"can't write its answer: {why}", lasting=not _SHORT.search(why))
-    text = _end_of(folder / SAID)
+        return _machine_fault(f"can't write its answer: {why}", lasting=not _SHORT.search(why))
+    text = _end_of(folder / OUTPUT)
     line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     full = code in (errno.ENOSPC, errno.EDQUOT)
     if full:
         line = os.strerror(code)
     last = f"; its last line was: {line[:_LINE]}" if line else ""
     lasting = code > 0 and not full and not _SHORT.search(text)
-    what = f"ended {_how(code)} before the model was loaded{last}"
-    return _machines(what, lasting=lasting)
+    problem = f"ended {_how(code)} before the model was loaded{last}"
+    return _machine_fault(problem, lasting=lasting)
 
 
 def _how(code: int) -> str:

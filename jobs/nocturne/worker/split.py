@@ -119,9 +119,15 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
         _limit_memory(device, slot.memory)
     spec = run.plan.encoding.to_json()
     kernel = pinned.kernel if precision is None else "graph"
-    wanted = precision or pinned.precision
+    model_precision = precision or pinned.precision
     return _model(
-        run.plan.model.backend, run.plan.model.path, spec, device, kernel, wanted, pinned.threads
+        run.plan.model.backend,
+        run.plan.model.path,
+        spec,
+        device,
+        kernel,
+        model_precision,
+        pinned.threads,
     )
 
 
@@ -148,12 +154,12 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
     path = Path(run.plan.input_dir) / planned.path
     check_unchanged(path, planned)
     source = open_parquet(path, checksums=run.plan.checksums)
-    encoding, known = run.plan.encoding, unpacked(run.plan.types)
-    given = of_plan(run.plan, [split.file])
-    schema = with_types(file_schema(source, given), known)
+    encoding, types = run.plan.encoding, unpacked(run.plan.types)
+    path_columns = of_plan(run.plan, [split.file])
+    schema = with_types(file_schema(source, path_columns), types)
     columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     batches = read_batches(
-        source, path, split.row_groups, columns, run.plan.pinned.batch_rows, known, given
+        source, path, split.row_groups, columns, run.plan.pinned.batch_rows, types, path_columns
     )
     result = score_batches(run, split, batches, schema, slot)
     check_unchanged(path, planned)
@@ -196,7 +202,7 @@ def score_batches(
 
     steps = run.plan.pinned.threads > 1 or run.plan.pinned.device != "cpu"
     read_ahead = prefetch(batches) if steps else batches
-    wanted = casts(encoding, schema, run.plan.cast)
+    model_casts = casts(encoding, schema, run.plan.cast)
     # What the precision is of a pyfunc model is its own affair, and a call may cost.
     reduced = run.plan.pinned.precision != "float32" and run.plan.model.backend != "pyfunc"
     inexact = reduced and split.index == 0
@@ -204,7 +210,7 @@ def score_batches(
         read_ahead,
         model,
         encoding,
-        wanted,
+        model_casts,
         micro_batch=run.plan.pinned.micro_batch,
         once=run.plan.costly,
     )
@@ -215,21 +221,25 @@ def score_batches(
         ) as staging,
         closing(prefetch(scored) if steps else scored) as triples,
     ):
-        for batch, seen, predictions in triples:
+        for batch, cast_batch, predictions in triples:
             if inexact and not precision:
-                precision = _precision_error(run, slot, encoding, seen, predictions)
-            why = _reasons(batch, predictions, run.plan.keys)
+                precision = _precision_error(run, slot, encoding, cast_batch, predictions)
+            reasons = _reasons(batch, predictions, run.plan.keys)
             outputs = _outputs(predictions, encoding)
             rows = Rows(batch)
-            whole = rows.with_columns(outputs)
-            profiler.update(whole if seen is batch else Rows(seen).with_columns(outputs))
+            with_outputs = rows.with_columns(outputs)
+            profiler.update(
+                with_outputs if cast_batch is batch else Rows(cast_batch).with_columns(outputs)
+            )
             read_measurer.update(rows)
-            scores = _joined(whole.batch, published, run.plan.model.version)
+            scores = _published(with_outputs.batch, published, run.plan.model.version)
             bad = None
-            if why.null_count < len(why):
-                scores = scores.filter(why.is_null())
-                shown = _without(batch, run.plan.sensitive)
-                bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
+            if reasons.null_count < len(reasons):
+                scores = scores.filter(reasons.is_null())
+                visible = _without(batch, run.plan.sensitive)
+                bad = _with_location(visible, reasons, split, staging.rows).filter(
+                    reasons.is_valid()
+                )
             scored_measurer.update(scores)
             if run.plan.unique_keys:
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
@@ -261,7 +271,11 @@ def score_batches(
 
 
 def _precision_error(
-    run: Run, slot: DeviceSlot, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
+    run: Run,
+    slot: DeviceSlot,
+    encoding: Encoding,
+    batch: pa.RecordBatch,
+    predictions: pa.RecordBatch,
 ) -> dict[str, float]:
     """The largest difference that the precision makes to a batch's predictions, by output.
 
@@ -272,11 +286,11 @@ def _precision_error(
     errors = {}
     for output in encoding.outputs:
         if output.type in ("float32", "float64"):
-            one, other = (
+            exact_values, values = (
                 pc.list_flatten(b.column(output.name)) if output.length else b.column(output.name)
-                for b in (expected, found)
+                for b in (expected, predictions)
             )
-            difference = pc.max(pc.abs(pc.subtract(one, other))).as_py()
+            difference = pc.max(pc.abs(pc.subtract(exact_values, values))).as_py()
             errors[output.name] = float(difference) if difference is not None else 0.0
     return errors
 
@@ -291,11 +305,11 @@ def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str
     return why
 
 
-def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
+def _published(batch: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
     columns = [
-        pa.repeat(pa.scalar(version, pa.int32()), whole.num_rows)
+        pa.repeat(pa.scalar(version, pa.int32()), batch.num_rows)
         if field.name == MODEL_VERSION
-        else whole.column(field.name)
+        else batch.column(field.name)
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(columns, names=schema.names)
@@ -320,16 +334,18 @@ def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
     return batch.drop_columns([name for name in batch.schema.names if name in hidden])
 
 
-def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) -> pa.RecordBatch:
+def _with_location(
+    batch: pa.RecordBatch, reasons: pa.Array, split: Split, before: int
+) -> pa.RecordBatch:
     """The rows with where they came from: file, row number in it (from 0), and the reason.
 
     Rows that Spark has read have no file and number; their keys name them, if not sensitive.
     """
-    count, first = len(why), split.first_row + before
-    known = bool(split.file)
-    file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
-    row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())
-    arrays: list[Any] = [file, row, why, *batch.columns]
+    count, first = len(reasons), split.first_row + before
+    has_file = bool(split.file)
+    file = pa.repeat(pa.scalar(split.file if has_file else None, pa.string()), count)
+    row = pa.array(np.arange(first, first + count)) if has_file else pa.nulls(count, pa.int64())
+    arrays: list[Any] = [file, row, reasons, *batch.columns]
     names = [*LOCATION, *map(quarantined_name, batch.schema.names)]
     return pa.RecordBatch.from_arrays(arrays, names=names)
 

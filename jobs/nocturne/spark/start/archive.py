@@ -49,7 +49,7 @@ class Archive:
         return None
 
     @property
-    def wanted(self) -> bool:
+    def is_missing(self) -> bool:
         """Whether nobody has made it yet, nor tried in vain."""
         return self.path is None and not self._failed.exists()
 

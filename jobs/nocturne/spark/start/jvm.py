@@ -56,8 +56,8 @@ class Launch:
         options = ""
         if self.archive is not None:
             options = self.archive.make() if self.making else self.archive.use()
-        given = self.conf.get(_OPTIONS, "")
-        joined = f"{options} {given}".strip()
+        configured = self.conf.get(_OPTIONS, "")
+        joined = f"{options} {configured}".strip()
         return {**self.conf, _OPTIONS: joined} if joined else self.conf
 
     def start(
@@ -79,9 +79,9 @@ class Launch:
             if self.archive is None:
                 raise
             plain = self.plain()
-            made = new(plain.settings())
+            context = new(plain.settings())
             self.archive.drop()  # it was the archive
-            return made, plain
+            return context, plain
 
     def end(self) -> None:
         """End the JVM if it makes the archive, which it leaves on its way out, and wait for it."""
@@ -123,21 +123,26 @@ def plan(
         options.append(f"-Dlog4j2.configurationFile={file}")
     else:
         environment = _conf_dir(conf_dir)
-    given = conf.get(_OPTIONS, "")
-    if lean and is_local(master) and not _chooses_compiler_or_collector(given):
+    configured = conf.get(_OPTIONS, "")
+    if lean and is_local(master) and not _chooses_compiler_or_collector(configured):
         options.append(_LEAN)
-    joined = " ".join([*options, given]).strip()
-    wanted = {**conf, _OPTIONS: joined} if joined else dict(conf)
+    joined = " ".join([*options, configured]).strip()
+    settings = {**conf, _OPTIONS: joined} if joined else dict(conf)
     if environment or any(_folders_on_class_path()):
-        return Launch(wanted, environment)
-    found = archive.find(java.find(), conf.get(_CLASS_PATH, ""))
-    making = found is not None and found.wanted
-    return Launch(wanted, environment, found if making or (found and found.path) else None, making)
+        return Launch(settings, environment)
+    class_archive = archive.find(java.find(), conf.get(_CLASS_PATH, ""))
+    making = class_archive is not None and class_archive.is_missing
+    return Launch(
+        settings,
+        environment,
+        class_archive if making or (class_archive and class_archive.path) else None,
+        making,
+    )
 
 
 def _conf_dir(conf_dir: Path | None) -> dict[str, str]:
-    there = conf_dir is not None and conf_dir.is_dir()
-    return {"SPARK_CONF_DIR": str(conf_dir)} if there else {}
+    exists = conf_dir is not None and conf_dir.is_dir()
+    return {"SPARK_CONF_DIR": str(conf_dir)} if exists else {}
 
 
 def _only_log(conf_dir: Path | None) -> bool:
@@ -147,10 +152,10 @@ def _only_log(conf_dir: Path | None) -> bool:
     return [p.name for p in conf_dir.iterdir()] == [_LOG]
 
 
-def _chooses_compiler_or_collector(given: str) -> bool:
+def _chooses_compiler_or_collector(configured: str) -> bool:
     """Two collectors are an error to the JVM, so ours must not meet another."""
-    said = [given, *(os.environ.get(name, "") for name in _OPTIONS_VARIABLES)]
-    return any(word in options for options in said for word in ("GC", "Tiered"))
+    all_options = [configured, *(os.environ.get(name, "") for name in _OPTIONS_VARIABLES)]
+    return any(word in options for options in all_options for word in ("GC", "Tiered"))
 
 
 def _folders_on_class_path() -> Iterator[str]:
@@ -158,9 +163,9 @@ def _folders_on_class_path() -> Iterator[str]:
     import pyspark
 
     home = os.environ.get("SPARK_HOME") or str(Path(pyspark.__file__).parent)
-    named = [os.environ.get("SPARK_CONF_DIR") or f"{home}/conf"]
-    named += [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
-    for name in named:
+    folders = [os.environ.get("SPARK_CONF_DIR") or f"{home}/conf"]
+    folders += [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    for name in folders:
         if name and Path(name).is_dir() and any(Path(name).iterdir()):
             yield name
     if os.environ.get("SPARK_DIST_CLASSPATH"):
