@@ -34,16 +34,16 @@ def judge(
     history: Mapping[str, Sequence[float]] = {},
     page_share: float = 0.3,
 ) -> DriftResult:
-    """Each column of ``profile`` that the baseline knows, judged against it.
+    """Compare each column of ``profile`` that is in the baseline.
 
-    Columns on one side only, and columns without rows, are named in the note: they can't
-    be compared, and that must not look like "no drift".
+    Columns on one side only, and columns without rows, are named in the note: they can't be
+    compared, and that must not look like "no drift".
 
     Args:
-        floor: no alarm at a PSI up to this.
-        day: the night's, to compare it with training days of its weekday.
+        floor: a PSI up to this never alarms.
+        day: the night's day, to compare the night with training days of the same weekday.
         history: column (or ``in_segment``) -> the PSI of earlier nights that count as ordinary.
-        page_share: from which share of the drifted features on a person should look.
+        page_share: from this share of drifted features on, a person should look.
 
     Raises:
         ModelError: the baseline is of another version.
@@ -100,7 +100,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Columns, worst first; those that can't be compared; and what was compared with."""
+    """Columns, worst first; columns that can't be compared; and the references."""
 
     columns: tuple[FeatureDrift, ...]
     skipped: list[str]
@@ -142,7 +142,7 @@ def in_segment(segment: str, column: str) -> str:
 
 
 def _share(compared: Sequence[FeatureDrift], importance: Mapping[str, float]) -> float:
-    """Of the features that drifted, weighted by importance; 0 to 1."""
+    """The share of the features that drifted, weighted by importance, from 0 to 1."""
     weights_known = [importance[f.column] for f in compared if f.column in importance]
     ordinary = sum(weights_known) / len(weights_known) if weights_known else 1.0
     weights = {f.column: importance.get(f.column, ordinary) for f in compared if not f.is_output}
@@ -204,7 +204,7 @@ def _feature(
 def _metrics(
     column: ColumnProfile, trained: ColumnBaseline, against: Reference, counts: Counts
 ) -> dict[str, float]:
-    """Every metric by name; 0 where it is not for such a column, or has no positions to go by."""
+    """Every metric by name; 0 if it is not for such a column, or needs positions and has none."""
     bins: tuple[Counts, ...] = (against.counts, counts)
     values = {}
     for name, metric in METRICS.items():

@@ -1,9 +1,9 @@
-"""Columns that a tree library was trained on as pandas categories: to a signature they are text
-or numbers.
+"""Finds the columns on which a tree library was trained as pandas categories; the signature has
+them as text or numbers.
 
-LightGBM and XGBoost know the words by their codes, in the order of the training data, and keep them
-in the model. A word that was not there in training is missing, as it is for the libraries. Which
-column has which words is certain, or the model is refused.
+LightGBM and XGBoost store the words in the model, in the order of their codes in training. A word
+that was not in the training data is missing, as it is for the libraries. If it is not certain
+which column has which words, the model is refused.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from nocturne.errors import ModelError
 __all__ = ["Category", "categories_of"]
 
 Flavors = Mapping[str, Mapping[str, Any]]
-"""What the MLmodel file says, by flavor."""
+"""Flavor -> its section in the MLmodel file."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """The words of a column, in the order of their codes; ``coded``: the model is given the codes.
+    """The words of a column, in the order of their codes; ``coded``: the model takes the codes.
 
-    MLflow makes of a frame the matrix of an XGBoost Booster without allowing for categories.
+    MLflow does not support categories when it converts a frame to the matrix of an XGBoost Booster.
     """
 
     words: Sequence[Any]
     coded: bool = False
 
     def fits(self, feature: Feature) -> bool:
-        """Whether such a column's values can be these words."""
+        """Whether the values of the column can be these words."""
         kinds = {_KINDS.get(type(word), "") for word in self.words}
         return not feature.type or kinds <= {_TYPES.get(feature.type, feature.type)}
 
@@ -52,11 +52,11 @@ _AS_TEXT = (
 
 
 def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Categories:
-    """``pandas_categorical`` has no names: it is in the order of those columns of the training
-    frame that were categories, ordered ones too, and whatever else was said to be categorical.
+    """``pandas_categorical`` has no names. Its order is that of the columns in the training frame
+    that were categories (ordered ones too), or were declared as categorical.
 
-    Taken is what alone agrees with the codes and the signature: text is a category, since LightGBM
-    takes no other, and the codes of n words are among 0 to n - 1.
+    The assignment must be the only one that agrees with the codes and the signature: text is a
+    category, since LightGBM takes no other text, and the codes of n words are among 0 to n - 1.
     """
     booster = getattr(model, "booster_", model)
     categories = [Category(words) for words in booster.pandas_categorical or ()]
@@ -82,7 +82,7 @@ def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Categories
 
 
 def _codes(info: str) -> list[float]:
-    """What LightGBM saw in a feature: its codes (-1 is missing), its least and most, or nothing."""
+    """What LightGBM stores of a feature: its codes (-1 is missing), its range, or nothing."""
     if info == "none":
         return []
     ends = info.startswith("[")
@@ -95,7 +95,7 @@ def _ways(
     features: Sequence[Feature],
     codes_seen: Sequence[Sequence[float]],
 ) -> list[tuple[int, ...]]:
-    """The columns that the categories may be, in order; of several ways the first two."""
+    """The columns that the categories may be, in order; of several ways only the first two."""
     ways: list[list[tuple[int, ...]]] = [
         *([] for _ in categories),
         [()],
@@ -112,7 +112,7 @@ def _ways(
 
 
 def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Categories:
-    """From 3.1 on the model has them, by column; of one logged with an older one nobody knows."""
+    """XGBoost keeps the categories by column in the model from 3.1 on; older models lack them."""
     is_estimator = hasattr(model, "get_booster")
     booster = model.get_booster() if is_estimator else model
     types = booster.feature_types or ()
@@ -140,7 +140,7 @@ def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Categ
 
 
 def _before(flavors: Flavors, version: str) -> bool:
-    """Whether the model was logged with an older XGBoost, or one that is not said."""
+    """Whether the model was logged with an older XGBoost, or with an unknown version."""
     try:
         return Version(str(flavors.get("xgboost", {}).get("xgb_version"))) < Version(version)
     except InvalidVersion:
@@ -154,14 +154,14 @@ _LIBRARIES: dict[str, Callable[[Any, Sequence[Feature], Flavors], Categories]] =
 
 
 def categories_of(model: Any, features: Sequence[Feature], flavors: Flavors) -> dict[str, Category]:
-    """Column -> its categories, of a library's own model.
+    """Column -> its categories, from the library's own model.
 
     Args:
-        features: in the order of the training data.
-        flavors: what the model was logged with.
+        features: the features in the order of the training data.
+        flavors: the flavors that the model was logged with.
 
     Raises:
-        ModelError: it can't be told which column a category is.
+        ModelError: the column of a category can't be determined.
     """
     find = _LIBRARIES.get(type(model).__module__.partition(".")[0])
     categories = find(model, features, flavors) if find is not None else ()

@@ -1,4 +1,4 @@
-"""What a pyfunc model returned, whatever it is, as arrays: by name where it has names."""
+"""Converts whatever a pyfunc model returned to arrays, by name if it has names."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def arrays(
     classes: Sequence[str] = (),
     before: bool | None = None,
 ) -> Raw:
-    """The outputs [rows] or [rows, n]: a dict where they have names, else in their order.
+    """The outputs [rows] or [rows, n]: a dict if they have names, else a list.
 
-    A frame and a dict name their outputs, as does a list of dicts. A tuple or list of arrays is
-    several outputs, unless it has one for each row. Columns of a frame that are numbered (0 to
-    n - 1, in any order) are the matrix that it was made of, if they have one type. A matrix is a
-    vector a row; where ``outputs`` asks for as many values as it has columns, or these are of
-    several kinds, it is those; and the columns of a classifier's probabilities are named by
-    ``classes``. A Series or frame whose index numbers the rows goes by it.
+    A frame, a dict and a list of dicts name their outputs. A tuple or list of arrays is several
+    outputs, unless it has one item for each row. If the columns of a frame are numbered (0 to
+    n - 1, in any order) and have the same type, the frame is a matrix. A matrix is a vector for
+    each row; but if ``outputs`` has one value for each column, or the columns are of several
+    kinds, the columns are the outputs. The columns of a classifier's probabilities are named by
+    ``classes``. If the index of a Series or frame numbers the rows, it gives their order.
 
     Args:
-        before: what ``several`` said of what the model returned for other rows.
+        before: the result of ``several`` for what the model returned for other rows.
 
     Raises:
-        ModelError: it is nothing that has a value a row, or can't be told apart.
+        ModelError: the result does not have a value for each row, or is ambiguous.
     """
     result = _plain(result)
     if isinstance(result, np.ndarray) and result.dtype.names:
@@ -65,7 +65,7 @@ def arrays(
 
 
 def _plain(value: Any) -> Any:
-    """Tensors and matrices as arrays, tables of Arrow and others as frames, in the rows' order."""
+    """Tensors and matrices become arrays; tables of Arrow and others become frames in row order."""
     if isinstance(value, np.matrix):
         return np.asarray(value)
     if isinstance(value, (pd.DataFrame, pd.Series)):
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
         return (value.float() if "float16" in str(value.dtype) else value).numpy()
     if hasattr(value, "to_arrow"):
         value = value.to_arrow()
-    if isinstance(value, _ARROW):  # else integers beside a null become floats
+    if isinstance(value, _ARROW):  # otherwise integers next to a null become floats
         return value.to_pandas(integer_object_nulls=True)
     for name in ("toarray", "to_pandas", "numpy"):
         if hasattr(value, name):
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 
 def _in_order(table: Any) -> Any:
-    """By an index that is the rows' numbers in another order; any other says nothing of them."""
+    """Sorts by an index that has the rows' numbers in another order; ignores any other index."""
     index = table.index
     if index.is_monotonic_increasing or not pd.api.types.is_integer_dtype(index.dtype):
         return table
@@ -94,9 +94,9 @@ def _in_order(table: Any) -> Any:
 
 
 def several(result: Any, rows: int) -> bool | None:
-    """Whether a list or tuple is one array an output, and not one a row.
+    """Whether a list or tuple has one array for each output, and not one for each row.
 
-    None: as many as rows can't be told from it.
+    None if it has as many items as there are rows, so that it can't be decided.
     """
     if not isinstance(result, _LISTS) or not all(_long(item, rows) for item in result):
         return False
@@ -112,11 +112,11 @@ def _long(item: Any, rows: int) -> bool:
 def _several(
     result: Sequence[Any], rows: int, outputs: Sequence[OutputSpec], before: bool | None
 ) -> bool:
-    """Where it can't be told from it, what a trial found counts (it had more rows, and kept the
-    outputs' places as their source), then what came for other rows.
+    """``several``; if that can't decide, the trial decides (it had more rows, and stored the
+    positions of the outputs as their source), then the result for other rows.
 
     Raises:
-        ModelError: nothing tells.
+        ModelError: nothing decides it.
     """
     decided = several(result, rows)
     if decided is not None:
@@ -164,7 +164,7 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
 
 
 def _side_by_side(columns: Sequence[Array]) -> Array:
-    """[rows, columns]; as objects where an integer would be rounded beside floats."""
+    """[rows, columns]; as objects if an integer would be rounded next to floats."""
     stacked = np.stack(columns, axis=1)
     if stacked.dtype.kind == "f" and any(map(_inexact, columns)):
         return np.stack([column.astype(object) for column in columns], axis=1)
@@ -172,7 +172,7 @@ def _side_by_side(columns: Sequence[Array]) -> Array:
 
 
 def _inexact(column: Array) -> bool:
-    """Whether it has integers that no float64 may hold."""
+    """Whether it has integers that float64 can't hold exactly."""
     most = 2**53
     return column.dtype.kind in "iu" and bool(((column > most) | (column < -most)).any())
 
@@ -191,14 +191,14 @@ def _matrix(values: Array, outputs: Sequence[OutputSpec], classes: Sequence[str]
 
 
 def _mixed(values: Array, outputs: Sequence[OutputSpec]) -> bool:
-    """Whether the columns of a matrix are of several kinds: then they are no vector's values."""
+    """Whether the columns of a matrix are of several kinds, so that a row is not a vector."""
     if values.dtype != object or any(o.length for o in outputs):
         return False
     return len({kind for column in values.T if (kind := _kind(column))}) > 1
 
 
 def _kind(column: Array) -> str:
-    """Of the first value that there is; of numbers one for all."""
+    """The kind of the first present value; all numbers are of one kind."""
     gone = absent(column)
     present = column if gone is None else column[~gone]
     if not len(present):
@@ -219,7 +219,7 @@ def _column(values: Any, rows: int) -> Array:
     """One output's values: [rows], [rows, n], or vectors as objects [rows].
 
     Raises:
-        ModelError: it has none a row.
+        ModelError: it does not have a value for each row.
     """
     values = _plain(values)
     if isinstance(values, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -242,12 +242,12 @@ def _column(values: Any, rows: int) -> Array:
     array = (
         _listed(list(values)) if isinstance(values, _LISTS) or values.dtype == object else values
     )
-    # Of one row some models give its values alone.
+    # For a single row, some models return its values without the dimension of rows.
     return array[None] if rows == 1 and array.ndim == 1 and len(array) > 1 else array
 
 
 def _series(series: pd.Series[Any]) -> Array:
-    """Without pandas' own types: null is None."""
+    """The values without pandas' own types; null becomes None."""
     if isinstance(series.dtype, np.dtype):
         return np.asarray(series.to_numpy())
     if isinstance(series.dtype, (pd.CategoricalDtype, pd.DatetimeTZDtype, pd.SparseDtype)):
@@ -259,7 +259,7 @@ def _series(series: pd.Series[Any]) -> Array:
 
 
 def _listed(items: list[Any]) -> Array:
-    """Values or vectors of one type as an array of it, others as objects."""
+    """Values or vectors of the same type as an array of that type, others as objects."""
     types = set(map(type, items))
     if len(types) == 1 and issubclass(next(iter(types)), (bool, int, float, np.generic)):
         return _alike(items)
@@ -280,7 +280,8 @@ def _listed(items: list[Any]) -> Array:
 
 
 def _alike(items: list[Any]) -> Array:
-    """Values of one type; as objects what NumPy would make of another: it has no such integers."""
+    """Values of one type as an array; as objects if NumPy would use another type, since it has no
+    such integers."""
     try:
         array = np.asarray(items)
     except OverflowError:
@@ -290,7 +291,7 @@ def _alike(items: list[Any]) -> Array:
 
 
 def _objects(items: list[Any]) -> Array:
-    """Objects [rows], whatever they are."""
+    """An array of objects [rows]."""
     objects = np.empty(len(items), dtype=object)
     for place, item in enumerate(items):
         objects[place] = item

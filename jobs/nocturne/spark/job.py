@@ -1,7 +1,7 @@
-"""The Spark job: some splits a task, no data rows in the JVM.
+"""The Spark job: each task scores some splits; no data rows go through the JVM.
 
-An RDD of split numbers and not a DataFrame: planning, and generating code for, the first query
-of a session takes seconds, here for a handful of numbers.
+It uses an RDD of split numbers and not a DataFrame: planning the first query of a session and
+generating its code takes seconds, which is too long for a few numbers.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Failure = tuple[str, str, str]
 def score_runs(
     spark: SparkContext, runs: Sequence[Run], progress: Progress | None = None
 ) -> dict[str, NocturneError]:
-    """Score every split of the runs that has no result yet, all in one job.
+    """Score every split of the runs that has no result yet, in a single job.
 
     Returns:
         run directory -> error, for the runs that can't be scored; the others are complete.
 
     Raises:
-        RetryableError: Spark itself failed (a worker was lost, memory); what was scored
-            stays and is not scored again.
+        RetryableError: Spark itself failed (for example, it lost a worker). Splits that were
+            scored stay and are not scored again.
     """
     pending = [
         (run, split)
@@ -74,8 +74,8 @@ def score_runs(
 def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
     """Guided self-scheduling (Polychronopoulos and Kuck, 1987), biggest splits first.
 
-    Each task takes half of a core's share of the rows that are left: first few long tasks,
-    which cost Spark little, at last short ones, with which all cores end at the same time.
+    Each task takes half of a core's share of the remaining rows. So the first tasks are few and
+    long, which costs Spark little; the last are short, so that all cores end at the same time.
     """
     remaining = sum(split.rows for _, split in pending)
     tasks: list[list[Item]] = []
@@ -91,7 +91,7 @@ def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]
 
 
 def _session() -> SparkSession:
-    """The SQL side of the context that is up, made when it is first wanted."""
+    """A session on the running context; it is created when it is first needed."""
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
@@ -107,7 +107,7 @@ def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list
 
 
 def _work(share: float, tasks: Iterable[list[Item]]) -> Iterator[Failure]:
-    """In a Python worker: the splits of its tasks; what can't be scored."""
+    """Runs in a Python worker: scores the splits of its tasks, and yields the failures."""
     for items in tasks:
         for run_dir, index in items:
             _, error, message = guarded(partial(_score, run_dir, index, share), f"split {index}")

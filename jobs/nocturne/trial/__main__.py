@@ -1,9 +1,9 @@
-"""The process in which a model is called for the first time; whatever it does, it does it to this.
+"""The process in which a model is called for the first time: a crash ends only this process.
 
     python -m nocturne.trial FOLDER PARENT
 
-FOLDER holds ``asked.json`` and ``rows.arrow``; the answer becomes ``answer.json`` there. PARENT is
-the process that asks: this one ends with it.
+FOLDER contains ``asked.json`` and ``rows.arrow``; the answer is written to ``answer.json`` in it.
+PARENT is the process that asks; this process ends when PARENT ends.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, Trial
 from nocturne.worker.split import BACKENDS
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-"""Of Linux's ``prctl``."""
+"""Options of Linux's ``prctl``."""
 _ENDING = 2.0
-"""Seconds for what the model started to end when it is killed."""
+"""Seconds that killed child processes of the model get to end."""
 _SLOW = 0.1
-"""Seconds for a row."""
+"""A row that takes longer than this many seconds is slow."""
 _SHOWN, _LONG = 3, 80
-"""Of so many rows the scores are shown, with so many characters each."""
+"""The number of rows whose scores are shown, and the most characters of a score."""
 
 
 def main(folder: Path, parent: int | None = None) -> None:
-    """Ends the process, also where threads of the model would keep it."""
+    """Answer, then end the process, even if threads of the model still run."""
     _tie(os.getppid() if parent is None else parent)
     try:
         request = read(TrialRequest, folder / REQUEST)
@@ -70,7 +70,7 @@ def main(folder: Path, parent: int | None = None) -> None:
 
         torch.set_num_threads(1)
         (folder / READY).touch()
-        signal.alarm(int(request.seconds) + 30)  # were the one who asks stopped
+        signal.alarm(int(request.seconds) + 30)  # in case the parent is stopped
         write(folder / ANSWER, _answer(request, rows), durable=False)
     except OSError as error:
         with suppress(OSError):
@@ -83,10 +83,10 @@ def main(folder: Path, parent: int | None = None) -> None:
 
 
 def _tie(parent: int) -> None:
-    """End with the process that asks, and be the parent of all that the model starts: so it can
-    be found, also what has a session of its own.
+    """End when the parent ends, and become the parent of all processes that the model starts, so
+    that they can be found even if they have a session of their own.
     """
-    with suppress(OSError, AttributeError):  # of Linux
+    with suppress(OSError, AttributeError):  # only Linux has these
         system = ctypes.CDLL(None)
         system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -95,8 +95,8 @@ def _tie(parent: int) -> None:
 
 
 def _end_children() -> None:
-    """Kill what the model started, until nothing of it starts more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the model's own may raise
+    """Kill the processes that the model started, until none is left."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a handler of the model may raise
     me = psutil.Process()
     until = time.monotonic() + _ENDING
     with suppress(psutil.Error):
@@ -117,14 +117,14 @@ def _running(me: psutil.Process) -> list[psutil.Process]:
 
 
 def _bound() -> None:
-    """Leaves no core, and is what Linux kills first when memory runs out."""
+    """Write no core dump, and be the first process that Linux kills if memory runs out."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
-    """A GPU that this machine lacks is no fault of the model's: then it is tried on the CPU."""
+    """Try the model; if this machine has no GPU for it, on the CPU."""
     import torch
 
     elsewhere = request.device != "cpu" and not torch.cuda.is_available()
@@ -140,7 +140,7 @@ def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
 
 
 def _failed(fault: str, error: Exception, *, elsewhere: bool) -> TrialAnswer:
-    """It is the model's, unless the disk is full."""
+    """The answer for a fault. The model is at fault, unless the disk is full."""
     cause = cause_of(error)
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         fault += ". Free some space, then run the same command again"
@@ -154,7 +154,7 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
     if (why := refusal_reasons(cast_batch, encoding)) is not None:
         lost = pc.coalesce(lost, why)
     cast_batch = cast_batch.filter(lost.is_null())
-    if not cast_batch.num_rows:  # what scoring will find to be wrong with the data
+    if not cast_batch.num_rows:  # scoring will report what is wrong with the data
         return TrialAnswer(Trial(encoding.complete().outputs, 0))
     load = BACKENDS[request.model.backend]
     model = load(request.model.path, encoding, device=device, kernel="graph", precision="float32")
@@ -189,11 +189,12 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
 def _called(
     model: Model, encoding: Encoding, rows: pa.RecordBatch, until: float
 ) -> tuple[Raw | None, list[Exception | None]]:
-    """What the model returns (None: it raised each time), and of each row tried what it raised.
+    """What the model returns (None if it always raised), and for each row what it raised.
 
-    First one row, which says how long a row takes (another where that was slow: it may have been
-    the start); then as many as half of the time is left for, at once, and where it raises on them,
-    one by one. Some models take seconds a row.
+    The first call has one row, to measure the time of a row (it is repeated with another row if
+    it was slow, since that may have been the start). The next call has as many rows as half of the
+    remaining time allows. If it raises, the rows are tried one by one. Some models take seconds
+    for a row.
     """
     raised: list[Exception | None] = []
     pieces: list[NamedOutputs | None] = []
@@ -233,7 +234,7 @@ def _called(
 
 
 def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
-    """Column -> its values, as far as Python has such."""
+    """Column -> its values; a column whose values Python can't represent is left out."""
     values: dict[str, list[object]] = {}
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
         with suppress(ValueError, OverflowError):
@@ -242,7 +243,7 @@ def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
 
 
 def _shown(scored: pa.RecordBatch) -> tuple[dict[str, str], ...]:
-    """The predictions of three rows that have some, in words."""
+    """The predictions of three rows that have predictions, as text."""
     good = scored.filter(scored.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
     return tuple({name: _word(value) for name, value in row.items()} for row in good.to_pylist())
 

@@ -1,14 +1,14 @@
-"""The worker's corridor: one split, from its row groups to a result file.
+"""The worker: scores one split, from its row groups to a result file.
 
-Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations
-are not imported. Scoring a split twice is harmless: each attempt writes files of its own,
-and the result file, created exclusively, says which attempt counts.
+Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations are not
+imported. Scoring a split twice is harmless: each attempt writes files of its own, and the result
+file, which is created exclusively, says which attempt counts.
 
-Reading, scoring (with encoding), and profiling with writing are three steps. Where the task
-has cores for it (``scoring.threads``), or a GPU computes beside the CPU, each runs in a thread
-of its own behind a queue of two batches; on a single core they take turns, since threads
-would only take the core from each other. A worker holds at most ``BATCHES`` batches at once,
-and what staging holds; how large the split is does not matter.
+Reading, scoring (with encoding), and profiling with writing are three steps. If the task has
+several cores (``scoring.threads``), or a GPU computes, each step runs in a thread of its own
+behind a queue of two batches. On a single core they take turns, since threads would only take the
+core from each other. A worker holds at most ``BATCHES`` batches in memory, and the rows that
+staging holds, however large the split is.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ BATCHES = 8
 
 @dataclass(frozen=True)
 class DeviceSlot:
-    """Where a task runs: the device that Spark gave it, and its share of that one's memory."""
+    """The device that Spark gave to a task, and the task's share of the device's memory."""
 
     device: str | None = None
     memory: float = 1.0
@@ -81,7 +81,7 @@ def _load_pyfunc(*args: Any, **settings: Any) -> Model:
 
 BACKENDS: dict[str, Callable[..., Model]] = {
     "torch": load_torch,
-    "torch_pickled": load_trusted,  # a pt2 with code in it, which was allowed
+    "torch_pickled": load_trusted,  # a pt2 file with code, which the pipeline allows
     "pyfunc": _load_pyfunc,
 }
 """Backend -> ``load(path, encoding, device=, kernel=, precision=)``."""
@@ -91,7 +91,7 @@ BACKENDS: dict[str, Callable[..., Model]] = {
 def _model(
     name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
 ) -> Model:
-    """Loaded once a process, whatever number of splits it scores."""
+    """Loads the model once in each process, however many splits it scores."""
     import torch
 
     torch.set_num_threads(threads)
@@ -111,7 +111,7 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
     """The run's pinned model, or the same in another ``precision`` to compare it with.
 
     Raises:
-        ModelError: it can't be loaded, or its device is not there.
+        ModelError: the model can't be loaded, or its device is not available.
     """
     pinned = run.plan.pinned
     device = slot.device or pinned.device
@@ -139,10 +139,10 @@ def _limit_memory(device: str, share: float) -> None:
 
 
 def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitResult:
-    """Score a split, unless its result is there already.
+    """Score a split, unless it has a result already.
 
     Raises:
-        InputChanged: the file is not the one that was planned (retryable: plan again).
+        InputChanged: the file has changed since it was planned (retryable: plan again).
         InputError: the file can't be decoded.
         ModelError: the model can't be loaded, or fails on every row.
         DeviceLost: the GPU failed (retryable, in a new process).
@@ -181,11 +181,11 @@ def score_batches(
     schema: pa.Schema,
     slot: DeviceSlot,
 ) -> SplitResult:
-    """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
+    """Score ``batches`` into the files of an attempt. The result counts once it is written.
 
     Args:
-        batches: with normal types (``nocturne.columns.normal``).
-        schema: as the source says the types, also of columns that are not read.
+        batches: batches with normal types (``nocturne.columns.normal``).
+        schema: the schema of the source, with the columns that are not read.
     """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
@@ -203,7 +203,7 @@ def score_batches(
     steps = run.plan.pinned.threads > 1 or run.plan.pinned.device != "cpu"
     read_ahead = prefetch(batches) if steps else batches
     model_casts = casts(encoding, schema, run.plan.cast)
-    # What the precision is of a pyfunc model is its own affair, and a call may cost.
+    # A pyfunc model decides on its own precision, and its calls may cost.
     reduced = run.plan.pinned.precision != "float32" and run.plan.model.backend != "pyfunc"
     inexact = reduced and split.index == 0
     scored = score_cast(
@@ -296,7 +296,7 @@ def _precision_error(
 
 
 def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
-    """Why each row is quarantined; null where it is not. A null key comes first."""
+    """Why each row is quarantined; null if it is not. A null key precedes other reasons."""
     why = predictions.column(REASON)
     for key in keys:
         column = batch.column(key)
@@ -316,7 +316,7 @@ def _published(batch: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.Rec
 
 
 def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
-    """The predictions by name, with null for a row that has none."""
+    """The predictions by name; null for a row without a prediction."""
     arrays, reason = {}, predictions.column(REASON)
     for output in encoding.outputs:
         values = predictions.column(output.name)
@@ -329,7 +329,7 @@ def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Ar
 def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
     """The batch without its sensitive columns.
 
-    Keys are left out too: who knows how they look finds them from a hash, by trying all.
+    Sensitive keys are left out too, and not hashed: a hash could be reversed by trying all keys.
     """
     return batch.drop_columns([name for name in batch.schema.names if name in hidden])
 
@@ -337,9 +337,9 @@ def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
 def _with_location(
     batch: pa.RecordBatch, reasons: pa.Array, split: Split, before: int
 ) -> pa.RecordBatch:
-    """The rows with where they came from: file, row number in it (from 0), and the reason.
+    """The rows with their source file, the row number in it (from 0), and the reason.
 
-    Rows that Spark has read have no file and number; their keys name them, if not sensitive.
+    Rows that Spark has read have no file and number; their keys identify them, unless sensitive.
     """
     count, first = len(reasons), split.first_row + before
     has_file = bool(split.file)
