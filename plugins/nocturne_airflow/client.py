@@ -1,4 +1,4 @@
-"""The little of Airflow's REST API that the demo and the tests need."""
+"""A client for the parts of Airflow's REST API that the demo and the tests need."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ENDED = ("success", "failed")
 
 
 class AirflowRefused(TerminalError):
-    """Airflow's API said no; ``status`` and ``detail`` are its own."""
+    """Airflow's API refused a request; ``status`` and ``detail`` are from its response."""
 
 
 class Airflow:
     """A logged-in client.
 
     Args:
-        url: of the API server, without a path.
+        url: the URL of the API server, without a path.
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
-        # No proxy of the shell's: the server is on this machine.
+        # Without the shell's proxy, since the server is on this machine.
         self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
         response = self._http.post("/auth/token", json={"username": user, "password": password})
         if response.status_code >= 400:
@@ -39,7 +39,7 @@ class Airflow:
         self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON that ``/api/v2<path>`` answers.
+        """The JSON response of ``/api/v2<path>``.
 
         Raises:
             AirflowRefused: with Airflow's own explanation.
@@ -61,7 +61,7 @@ class Airflow:
         """Wait until the DAG processor has found the DAG.
 
         Raises:
-            AirflowRefused: it did not come; shows Airflow's import errors.
+            AirflowRefused: the DAG was not found in time; the message has the import errors.
         """
         until = time.monotonic() + timeout
         while True:
@@ -107,7 +107,7 @@ class Airflow:
         return dict(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
-        """Task id -> state ("none" where it has not been looked at yet)."""
+        """Task id -> state ("none" if the task has no state yet)."""
         response = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
         return {t["task_id"]: t["state"] or "none" for t in response["task_instances"]}
 
@@ -166,7 +166,7 @@ class Airflow:
         )
 
     def import_errors(self) -> dict[str, str]:
-        """File name -> what is wrong with it."""
+        """File name -> its import error."""
         response = self.call("GET", "/importErrors")
         return {e["filename"]: e["stack_trace"] for e in response["import_errors"]}
 

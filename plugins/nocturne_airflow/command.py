@@ -46,7 +46,7 @@ def interpreter() -> str:
 
 
 def job_environment(home: Path) -> dict[str, str]:
-    """The environment of a step: ours, without Airflow's own settings and secrets."""
+    """The environment of a step: this one, without Airflow's settings and secrets."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "_AIRFLOW"))}
     return {**kept, "NOCTURNE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
@@ -92,7 +92,7 @@ class Command:
         return Outcome(code, "\n".join(messages), output or {})
 
     def end(self) -> None:
-        """End the step's whole process group: politely, then for good."""
+        """End the step's whole process group: with SIGTERM, then with SIGKILL."""
         process = self._process
         if process is None:
             return
@@ -111,7 +111,7 @@ class Command:
 
 
 class Commanding:
-    """An operator that runs steps; what runs ends with its task."""
+    """An operator that runs steps; a running step ends with its task."""
 
     home: str
     log: Any

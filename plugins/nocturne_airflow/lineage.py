@@ -1,7 +1,7 @@
-"""What a published partition was made of, as OpenLineage says it: no agent in Spark's JVM.
+"""The lineage of a published partition in OpenLineage's format, without an agent in Spark's JVM.
 
-Datasets are the tables (``file``, absolute path); which partition of them stands in the subset
-facets. https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
+Datasets are the tables (``file``, absolute path); the subset facets have the partition.
+https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Traced", "lineage"]
 
 
 class Traced:
-    """An operator that may bring a partition into force; ``manifest`` is the file of what it did.
+    """An operator that may publish a partition; ``manifest`` is the file of the manifest.
 
-    The OpenLineage provider, where it is installed and told a transport, asks it when it is done.
+    The OpenLineage provider, if it is installed and has a transport, calls it when the task ends.
     """
 
     manifest: str = ""
@@ -85,7 +85,7 @@ def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
 
 
 def _joined(plan: RunPlan) -> list[Any]:
-    """The other tables that the run's query names."""
+    """The other tables in the run's query."""
     from openlineage.client.event_v2 import InputDataset
 
     tables = plan.query.tables if plan.query else {}
@@ -130,7 +130,7 @@ def _condition(partition: Partition) -> Any:
 
 
 def _schema(file: Path) -> dict[str, Any]:
-    """Of a Parquet file; nothing for any other."""
+    """The schema of a Parquet file; empty for other files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from openlineage.client.facet_v2 import schema_dataset
@@ -172,9 +172,9 @@ def _facts(path: Path, manifest: Manifest, mlflow_run_id: str | None) -> dict[st
 
 
 def _run_facet(facts: dict[str, Any]) -> Any:
-    """Which model made the scores, and the manifest that proves it.
+    """The run facet with the model and the manifest.
 
-    Its class is made here: OpenLineage need not be installed.
+    Its class is created here, since OpenLineage may not be installed.
     """
     import attr
     from openlineage.client.facet_v2 import RunFacet

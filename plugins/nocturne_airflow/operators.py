@@ -65,7 +65,7 @@ def request(context: Context, key_formats: Mapping[str, str]) -> Request:
     """The checked request of this DAG run.
 
     Raises:
-        AirflowFailException: it can't be served; no retry.
+        AirflowFailException: the request is wrong; Airflow does not retry.
     """
     run = context["dag_run"]
     try:
@@ -75,11 +75,11 @@ def request(context: Context, key_formats: Mapping[str, str]) -> Request:
 
 
 def check(step: str, outcome: Outcome) -> dict[str, Any]:
-    """What the step answered, or its failure as Airflow tells it apart.
+    """The step's answer, or its failure as one of Airflow's exceptions.
 
     Raises:
         AirflowFailException: a person must act; Airflow does not retry.
-        AirflowException: trying again can help (exit code 75, or the process was killed).
+        AirflowException: a retry can help (exit code 75, or the process was killed).
     """
     if outcome.code == 0:
         return outcome.output
@@ -90,7 +90,7 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def typed_answer(step: str, kind: type[T], output: Mapping[str, Any]) -> T:
-    """What a step answered, as the type that both sides import.
+    """The answer of a step, as the type that both sides import.
 
     Raises:
         AirflowFailException: another version of Nocturne answered.
@@ -134,16 +134,16 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
 
 
 class PrepareOperator(Traced, StepOperator):
-    """Resolves and plans; returns the run directory. Or carries out a decision instead.
+    """Resolves and plans, and returns the run directory; or carries out a decision.
 
-    Where there is nothing to score (already published, a dry run, a missing partition that
-    may be missing) the tasks after it are skipped and the DAG run succeeds.
+    If there is nothing to score (already published, a dry run, a missing partition that may be
+    missing), the tasks after it are skipped and the DAG run succeeds.
     """
 
     def __init__(
         self, *, pipeline: str, key_formats: Mapping[str, str], asset: Asset, **kwargs: Any
     ) -> None:
-        # An alias: most runs publish later, and emit nothing here.
+        # An alias, since most runs publish later and emit nothing here.
         self.asset, self.decided = asset, AssetAlias(f"{asset.name} by decision")
         super().__init__(step="prepare", run_dir="", outlets=[self.decided], **kwargs)
         self.pipeline = pipeline
@@ -177,7 +177,7 @@ class PrepareOperator(Traced, StepOperator):
 
 
 def _versions(context: Context) -> dict[str, str]:
-    """What Airflow's side of a night is, for its manifest."""
+    """The versions of Airflow's side, for the manifest."""
     bundle = getattr(context["ti"], "bundle_instance", None)
     return {
         "airflow": version("apache-airflow"),
@@ -188,15 +188,15 @@ def _versions(context: Context) -> dict[str, str]:
 
 
 def _skipping(context: Context) -> DownstreamTasksSkipped:
-    """Raised, it ends the task well and leaves out all that come after it."""
+    """An exception that ends the task with success and skips all tasks after it."""
     after = sorted(context["ti"].task.get_flat_relative_ids(upstream=False))
     return DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call,unused-ignore]
 
 
 class JudgeOperator(StepOperator):
-    """Checks quality and drift; leaves the links to what came out, and its figures as metrics.
+    """Checks quality and drift; stores links to the results, and emits their figures as metrics.
 
-    Drift that pages is told here where the night goes on; the gate tells of one that it holds.
+    If drift pages and the night goes on, this sends the alert; if the night is held, the gate does.
     """
 
     operator_extra_links = (REPORT, DATA_DOCS, MLFLOW, SCORING)
@@ -213,10 +213,10 @@ class JudgeOperator(StepOperator):
 
 
 class PublishOperator(Traced, StepOperator):
-    """Publishes; tells those who wait for ``asset`` what there is now.
+    """Publishes, and emits an event of ``asset``.
 
-    The event's ``extra``: partition, manifest (its file), id, rows_published, rows_quarantined,
-    model_version and verdict. It has the partition's key, also where the run has none.
+    The event's ``extra`` has partition, manifest (its file), id, rows_published, rows_quarantined,
+    model_version and verdict. The event has the partition's key even if the run has none.
     """
 
     operator_extra_links = (MANIFEST, REPORT, DATA_DOCS, MLFLOW, SCORING)
@@ -229,16 +229,16 @@ class PublishOperator(Traced, StepOperator):
         published = typed_answer("publish", PublishAnswer, super().execute(context))
         self.manifest = published.manifest
         event = context["outlet_events"][self.asset]
-        # Where the scores lie is in the manifest.
+        # The location of the scores is in the manifest.
         event.extra = {name: value for name, value in vars(published).items() if name != "output"}
         event.add_partitions(published.partition)
 
 
 class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
-    """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
+    """Scores the run with Spark. Scored splits are skipped, so a retry continues.
 
-    spark-submit ends with 1 both for our errors and for Spark's own; which of the two it was
-    stands in the run directory.
+    spark-submit exits with 1 for our errors and for Spark's own; a file in the run directory says
+    which it was.
     """
 
     ui_color = "#f7ece4"
@@ -251,8 +251,8 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         self.link(context)
         need_run_dir((self.application_args or [""])[0])
         python = interpreter()
-        # No secret belongs in here: on YARN and Kubernetes these become arguments.
-        # A cluster's workers may have another interpreter than the driver: PYSPARK_PYTHON wins.
+        # They must not contain secrets: on YARN and Kubernetes these become arguments.
+        # Workers of a cluster may have another interpreter than the driver: PYSPARK_PYTHON wins.
         self.env_vars = {
             "NOCTURNE_HOME": self.home,
             "PYSPARK_DRIVER_PYTHON": python,
@@ -284,7 +284,7 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         return kind(f"score: {error.get('message')}")
 
     def _unstarted(self, failure: AirflowException) -> AirflowException:
-        """What spark-submit says of why the job did not come to say anything itself."""
+        """The failure of spark-submit if the job itself wrote no error."""
         trouble = explain(str(failure))
         if "SparkUserAppException" in str(failure) or not trouble.terminal:
             return failure  # the job began, or may begin another time
@@ -296,7 +296,7 @@ def need_run_dir(run_dir: str) -> str:
     """The run directory's path.
 
     Raises:
-        AirflowFailException: ``prepare`` handed none over.
+        AirflowFailException: ``prepare`` returned none.
     """
     if not run_dir:
         raise AirflowFailException(

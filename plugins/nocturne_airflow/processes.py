@@ -1,10 +1,9 @@
-"""Starts server processes and ends every one of them, with all that they started.
+"""Starts server processes, and ends them with all their child processes.
 
-A process group is not enough: our own steps open sessions of their own, and a parent that dies
-first leaves them to init. So every process of a stack inherits an environment variable with
-the stack's id. That alone is not enough either: Airflow's workers overwrite their environment
-when they set their title. Ending a stack ends whoever carries the id or is in the session of
-one of its servers.
+A process group is not enough: our own steps open sessions of their own, and if a parent dies
+first, init adopts them. So every process of a stack inherits an environment variable with the
+stack's id. That is not enough either: Airflow's workers overwrite their environment when they set
+their title. Ending a stack ends every process that has the id or is in the session of a server.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def start(
 
 
 def members(stack: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
-    """Every living process of the stack, this one excepted.
+    """Every running process of the stack, except this one.
 
     Args:
         sessions: process ids of the stack's servers, each the leader of a session.
@@ -65,10 +64,10 @@ def members(stack: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
 
 
 def end(stack: str, servers: Collection[int] = ()) -> None:
-    """End a stack: its servers politely, then whoever is left, then for good.
+    """End a stack: SIGTERM to its servers, then to all remaining processes, then SIGKILL.
 
-    The servers go first, since they end their own children in good order; idle workers of
-    the LocalExecutor ignore SIGTERM.
+    The servers are first, since they end their own children in order; idle workers of the
+    LocalExecutor ignore SIGTERM.
     """
     everyone = members(stack, servers)
     first = [process for process in everyone if process.pid in servers]

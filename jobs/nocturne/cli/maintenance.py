@@ -1,4 +1,4 @@
-"""After the night: decide on held scores, prove what is published, go back, clean up."""
+"""Commands for after the night: decide on held scores, verify, report, roll back, clean up."""
 
 from __future__ import annotations
 

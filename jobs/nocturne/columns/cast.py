@@ -1,4 +1,4 @@
-"""A column's values become those of another type."""
+"""Casts the values of a column to another type."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nocturne.columns.types import is_text
 __all__ = ["cast_column"]
 
 _EXACT = 15
-"""Decimal digits that every float64 tells apart: so many need no look whether they survived."""
+"""Every float64 keeps this many decimal digits, so shorter decimals need no check."""
 
 
 def cast_column(column: pa.Array, target: pa.DataType, zone: str = "") -> pa.Array:
-    """The column as another type. Text becomes numbers: space around it goes, empty is null.
+    """The column as another type. Text is stripped before it becomes a number; empty text is null.
 
-    Only floats may lose something: their precision. NaN is null where the type has none.
+    Only floats may lose precision. NaN becomes null if the type has no NaN.
 
     Args:
-        zone: of times with a time zone: whose clock is read.
+        zone: for times with a time zone, the zone whose clock is read.
 
     Raises:
         pyarrow.ArrowInvalid: a value would not survive.
@@ -47,12 +47,11 @@ def cast_column(column: pa.Array, target: pa.DataType, zone: str = "") -> pa.Arr
 
 
 def _floats(decimals: pa.Array) -> pa.Array:
-    """The float64 nearest to each decimal, by way of text: Arrow's own cast is often one off.
-
-    It makes 0.12572999999999998 of 0.12573 (25.0).
+    """The float64 nearest to each decimal. It is parsed from text, since Arrow's own cast is often
+    off by one: it turns 0.12573 into 0.12572999999999998 (25.0).
 
     Raises:
-        pyarrow.ArrowInvalid: one has more digits than a float64 tells apart.
+        pyarrow.ArrowInvalid: a decimal has more digits than a float64 keeps.
     """
     floats = decimals.cast(pa.string()).cast(pa.float64())
     if decimals.type.precision > _EXACT:

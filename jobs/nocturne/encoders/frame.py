@@ -1,6 +1,6 @@
-"""``frame``: the columns as they are, cast to ``type``: what a pyfunc model takes.
+"""``frame``: the columns cast to ``type``, as a frame for a pyfunc model.
 
-Without a tensor's name ("") they go by position.
+If the tensor has no name (""), the columns are passed by position.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Frame(Encoder):
             yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
-        """The columns that are there, cast to the types that the model's signature names.
+        """The columns of the batch, cast to the types in the model's signature.
 
-        A null that the model can't take is a zero here, or the list of another row: such a row is
+        A null that the model can't take becomes zero, or the list of another row. Such a row is
         ``refused``.
         """
         arrays, names = [], []
@@ -83,7 +83,7 @@ def _fits(actual: Any, target: Any) -> bool:
 
 
 def _wrong_lists(column: pa.Array, feature: Feature) -> Wrong:
-    """Rows without a list where the signature asks for one, or with a null among whole numbers."""
+    """Rows without a list that the signature requires, or with a null among whole numbers."""
     kind = feature.type.removeprefix(ARRAY_OF)
     if feature.required and column.null_count:
         yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
@@ -103,7 +103,7 @@ def _framed(column: pa.Array, feature: Feature) -> pa.Array:
 
 
 def _with_another(column: pa.Array, bad: pa.Array) -> pa.Array:
-    """A column whose bad rows, unless all are bad, have the value of the first that is not."""
+    """The column; bad rows get the value of the first row that is not bad, if there is one."""
     bad = bad.to_numpy(zero_copy_only=False)
     return column.take(pa.array(np.where(bad, np.argmin(bad), np.arange(len(bad)))))
 

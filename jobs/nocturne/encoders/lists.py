@@ -1,7 +1,7 @@
-"""``list``: one feature; ``length`` items a row, cut or padded with ``pad``, as is a null item.
+"""``list``: one feature with ``length`` items for each row. Longer lists are cut, shorter lists and
+null items are filled with ``pad``. Without a pad (None), a row with another length is not scored.
 
-Without a pad (None) a row whose list has not that many is not scored. ``mask``: one feature, a list
-too: 1 where ``list`` has an item, 0 where it has padding (a model's attention mask).
+``mask``: one feature, also a list: 1 for an item of ``list``, 0 for padding (an attention mask).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Which rows a model has no value for, and why: a null where it takes whole numbers, a list too
-short, a value that its tensor can't hold. The reasons name no value.
+"""Finds rows that a model can't take: a null for a whole number, a list that is too short, a value
+that its tensor can't hold. The reasons contain no values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nocturne.encoders.spec import ARRAY_OF
 __all__ = ["beyond", "far_reason", "null_reason", "with_any", "with_null"]
 
 _EXACT = 2**53
-"""Integers up to it are float64 without a loss."""
+"""Float64 holds integers up to this without a loss."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -30,8 +30,9 @@ def far_reason(column: str, dtype: str) -> str:
 
 
 def beyond(values: pa.Array, dtype: str) -> pa.Array | None:
-    """Which values a tensor of floats can't hold [n]; None if no one is: integers that are no
-    float64, floats that would be infinite. That digits of float32 are fewer is no loss here.
+    """A mask [n] of the values that a tensor of floats can't hold; None if there is none. These are
+    integers that float64 can't hold exactly, and floats that would be infinite. The fewer digits
+    of float32 do not count as a loss.
     """
     type_ = values.type
     if dtype == "float64" and type_ in (pa.int64(), pa.uint64()):
@@ -53,7 +54,7 @@ def with_null(column: pa.Array) -> pa.Array:
 
 
 def with_any(column: pa.Array, mask: pa.Array) -> pa.Array:
-    """Whether a list has one of these in it [rows]; ``mask``: of all lists' values."""
+    """Whether a list has a value in ``mask`` [rows]; the mask covers the items of all lists."""
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     rows = np.zeros(len(column), dtype=bool)
     rows[np.repeat(np.arange(len(column)), lengths)[mask.to_numpy(zero_copy_only=False)]] = True

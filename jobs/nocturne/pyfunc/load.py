@@ -43,14 +43,14 @@ _PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_prob
 class PyfuncModel:
     """A pyfunc model; ``nocturne.pyfunc.returned`` says what it may return.
 
-    What it does with a row may cost, and may depend on the others: it is given the rows that there
-    are, and no others.
+    A call may cost, and the result of a row may depend on the other rows. So the model is given
+    only real rows, without padding.
 
     Args:
-        home: the folder that it was loaded from, whose code is its own.
-        given: makes of encoded rows what the model takes.
-        params: what it is given with every batch.
-        outputs: the prediction columns that are made of it.
+        home: the folder that it was loaded from; the code in it belongs to the model.
+        make_input: converts encoded rows to the model's input.
+        params: parameters that are passed with every batch.
+        outputs: the prediction columns that are made from its result.
         classes: names of the columns of a classifier's probabilities.
     """
 

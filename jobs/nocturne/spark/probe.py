@@ -1,8 +1,8 @@
-"""Does Spark start here, as a run would start it, with a worker that has Nocturne?
+"""Tests whether Spark starts here in the same way as for a run, with a worker that has Nocturne.
 
-It is tried in a process of its own with a time limit: what a JVM that does not come up has to say
-goes to its standard error, and nowhere else. `nocturne doctor` asks, and a run whose Spark did
-not start.
+The test runs in a process of its own with a time limit, since a JVM that fails to start writes the
+cause only to its standard error. `nocturne doctor` uses it, and so does a run whose Spark did not
+start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ANSWER = "nocturne-probe "
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """How a run starts Spark: what an ``Application`` is made of."""
+    """How a run starts Spark: the arguments of an ``Application``."""
 
     master: str | None
     conf: dict[str, str]
@@ -53,7 +53,7 @@ class Started:
 
 
 def probe(how: LaunchSettings, limit_s: float = LIMIT_S) -> Started | Trouble:
-    """Start Spark and one worker, and end them; what stood in the way, if they did not start."""
+    """Start Spark and one worker, and end them. Returns the trouble if they did not start."""
     began = time.monotonic()
     request = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
     process = subprocess.Popen(
@@ -82,11 +82,11 @@ def probe(how: LaunchSettings, limit_s: float = LIMIT_S) -> Started | Trouble:
 
 
 def start_error(error: Exception, how: LaunchSettings) -> NocturneError:
-    """Why Spark did not start, as an error of ours.
+    """The error that explains why Spark did not start.
 
     Args:
-        error: what starting it raised. If that says nothing, since the JVM ended and had said
-            it elsewhere, it is tried again by ``probe``.
+        error: the error that starting Spark raised. If it does not show the cause, since the JVM
+            wrote it elsewhere, ``probe`` starts Spark again.
     """
     if isinstance(error, NocturneError):
         return error
@@ -124,14 +124,14 @@ def _start(how: LaunchSettings) -> Iterator[dict[str, str]]:
 
 
 def _imported(_: Iterable[int]) -> Iterator[str]:
-    """In a worker: its Python, once it has imported what a split needs."""
+    """Runs in a worker: its Python version, once it has imported what a split needs."""
     import nocturne.worker.split  # noqa: F401
 
     yield ".".join(map(str, sys.version_info[:3]))
 
 
 def main() -> None:
-    """The process that tries: its answer is a line of standard output, all else is the cause."""
+    """Starts Spark. One line of the output is the answer; the rest shows what went wrong."""
     request = json.load(sys.stdin)
     conf_dir = request.pop("conf_dir")
     for answer in _start(LaunchSettings(**request, conf_dir=Path(conf_dir) if conf_dir else None)):

@@ -1,9 +1,10 @@
-"""The other feeder: Spark reads and joins, the same engine scores under ``mapInArrow``.
+"""Scores a query: Spark reads and joins, and the same engine scores under ``mapInArrow``.
 
-Its contract is weaker than that of splits. There are no row groups, so a partition is resumed
-whole; quarantine names rows by their keys; what the SQL reads beside ``input`` and the declared
-tables is in no fingerprint. Which task attempt counts is Spark's decision: each writes files of
-its own and hands its result to the driver, which writes down those of the job that succeeded.
+The guarantees are weaker than those of splits. There are no row groups, so a partition is scored
+again as a whole; quarantine identifies rows by their keys; and tables that the SQL reads, apart
+from ``input`` and the declared tables, are in no fingerprint. Spark decides which task attempt
+counts: each attempt writes files of its own and returns its result to the driver, which stores the
+results of the successful job.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ _SCHEMA = "result string, error string, message string"
 
 
 def score_query(spark: SparkSession, run: Run, share: float) -> None:
-    """Score what the run's query gives.
+    """Score the rows of the run's query.
 
     Args:
-        share: of a GPU's memory that each task may take.
+        share: the share of a GPU's memory that each task may take.
 
     Raises:
-        InputError: the SQL is wrong, a value can't be read or computed, or what it gives does not
+        InputError: the SQL is wrong, a value can't be read or computed, or the result does not
             fit the model.
-        InputChanged: a file changed since planning.
+        InputChanged: a file has changed since planning.
         RetryableError: Spark failed.
-        NocturneError: what a worker raised.
+        NocturneError: a worker raised it.
     """
     frame = _needed_columns(_frame(spark, run), run)
     advice = "Run the same command again; the partition is scored anew"
@@ -78,7 +79,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
 
 
 def _frame(spark: SparkSession, run: Run) -> DataFrame:
-    """The partition, or the SQL over it; ``:ds`` and the like stand for partition values.
+    """The partition, or the SQL over it; parameters such as ``:ds`` are the partition's values.
 
     Raises:
         InputError: Spark can't read or analyse it.
@@ -113,24 +114,24 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
 
 
 def _path_columns(run: Run, files: list[str]) -> pa.RecordBatch | None:
-    """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
+    """The columns from the paths of the files. None leaves them to Spark, as for a query's view."""
     assert run.plan.query is not None
     no_columns = pa.RecordBatch.from_pydict({})
     return None if run.plan.query.sql is not None else of_plan(run.plan, files) or no_columns
 
 
 def _planned(run: Run, table: str = "") -> list[str]:
-    """Relative paths of the planned files: of the input, or of a table that the SQL names."""
+    """Relative paths of the planned files of the input, or of a table that the SQL names."""
     split = [file.path.rpartition(TABLE_MARK) for file in run.plan.files]
     return [path for name, _, path in split if name == table]
 
 
 def _needed_columns(frame: DataFrame, run: Run) -> DataFrame:
-    """Only the columns that are needed, once they are known to fit the model."""
+    """Checks that the columns fit the model, and selects the columns that are needed."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     encoding = run.plan.encoding
-    # The zone that the workers' batches come with: Spark keeps moments, and no zone of theirs.
+    # Batches in workers have the session's zone: Spark stores moments without their own zone.
     zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
     schema = to_arrow_schema(frame.schema, timezone=zone)
     needed = (*run.plan.keys, *run.plan.passthrough)
@@ -158,10 +159,10 @@ def _needed_columns(frame: DataFrame, run: Run) -> DataFrame:
 
 
 def _refuse_untyped(frame: DataFrame) -> None:
-    """As the plan does where there is no SQL, of the columns of files that Spark will read.
+    """Check the types of the columns of files that Spark will read. (Without SQL, the plan does.)
 
     Raises:
-        InputError: a file has no type for one of them.
+        InputError: a file has no type for a column.
     """
     leaves = frame._jdf.queryExecution().sparkPlan().collectLeaves()
     for leaf in (leaves.apply(number) for number in range(leaves.size())):
@@ -184,14 +185,14 @@ def _check_unchanged(run: Run) -> None:
 
 
 def _check_rows(run: Run, results: list[SplitResult]) -> None:
-    """Raises: RetryableError if Spark gave not the very rows that the files' footers count."""
+    """Raises: RetryableError if Spark did not return as many rows as the footers of the files."""
     assert run.plan.query is not None
     if (
         run.plan.query.sql is not None
         or run.plan.query.format != "parquet"
         or run.plan.query.options
     ):
-        return  # what is left out then, the YAML says
+        return  # the YAML may leave rows out
     read, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
     if read != counted:
         raise RetryableError(
@@ -203,7 +204,7 @@ def _check_rows(run: Run, results: list[SplitResult]) -> None:
 def _work(
     run_dir: str, share: float, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: the rows of one task, as one split."""
+    """Runs in a Python worker: scores the rows of a task as one split."""
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is None:
         return
@@ -233,7 +234,7 @@ def _score(
 def _sized(
     first: pa.RecordBatch, following: Iterator[pa.RecordBatch], rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Spark's small batches put together to ``rows`` rows, so that no micro-batch is padded."""
+    """Merges Spark's small batches to batches of ``rows`` rows, so that none needs padding."""
     held, count = [first], first.num_rows
     for batch in following:
         held.append(batch)

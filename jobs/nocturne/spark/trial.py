@@ -1,4 +1,4 @@
-"""A model is tried where it will be scored: by a Spark worker, in one task."""
+"""Tries a model where it will be scored: in a task of a Spark worker."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Reply = tuple[str, str | None, str | None, str | None]
 
 
 def ask_worker(spark: SparkContext, request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
-    """The host of the worker that tried the model, and what came of it.
+    """The host of the worker that tried the model, and its answer.
 
     Args:
         rows: an Arrow IPC file (``nocturne.trial.process``).
 
     Raises:
-        MachineError: Spark's workers can't do such a thing as they are.
+        MachineError: Spark's workers can't try a model in their environment.
         RetryableError: Spark itself failed.
-        NocturneError: what kept the worker from trying it: no space for the rows, say.
+        NocturneError: the worker could not start the trial, for example for lack of space.
     """
     with spark_errors("try the model", "Nothing was scored; run the same command again"):
         spark.setJobDescription(f"try {request.model.name} version {request.model.version}")
@@ -45,7 +45,7 @@ def ask_worker(spark: SparkContext, request: TrialRequest, rows: bytes) -> tuple
 
 
 def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Reply]:
-    """In a Python worker: the answer of a process that finds the modules that this one finds."""
+    """Runs in a Python worker: starts a trial process with the same module path."""
     host = socket.gethostname()
     for question in questions:
         request = load(TrialRequest, question, "what the driver asks")

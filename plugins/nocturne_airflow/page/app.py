@@ -85,7 +85,7 @@ def build() -> FastAPI:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    """What Nocturne says of its own configuration or files, as it is."""
+    """Nocturne's message about its configuration or files, unchanged."""
     return PlainTextResponse(f"nocturne: {error}", 500, headers=_HEADERS)
 
 
@@ -147,7 +147,7 @@ def _calendar(
 
 
 def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLResponse:
-    """One partition: its verdict, what may be done with it, its report and its history."""
+    """One partition: its verdict, the possible actions, its report and its history."""
     loaded = _pipeline(dag_id)
     partition = _partition(loaded, key)
     is_whole = not loaded.pipeline.input.partition
@@ -176,16 +176,16 @@ def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTML
 
 
 def _paused(dag_id: str, session: SessionDep) -> bool:
-    """Whether runs of the DAG have to wait."""
+    """Whether the DAG is paused, so that its runs wait."""
     dag = session.get(DagModel, dag_id)
     return dag is not None and bool(dag.is_paused)
 
 
 def _dag_runs(dag_id: str, key: str | None, session: SessionDep) -> list[Any]:
-    """The partition's runs, newest first; a run by hand names it as its key or as its day.
+    """The partition's runs, newest first. A run by hand has it as its key or as its day.
 
     Args:
-        key: None for a table that is scored whole: every run is of it.
+        key: None for a table that is scored as a whole: every run belongs to it.
     """
     newest_runs = session.scalars(
         select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(_RUNS)
@@ -220,7 +220,7 @@ def _load(name: str) -> Loaded:
 
 @lru_cache(maxsize=512)
 def _loaded(name: str, written: tuple[int, ...]) -> Loaded:
-    """Read once, and again when a layer was written anew."""
+    """The loaded pipeline; it is read again if a layer has changed."""
     return config.load(name)
 
 
@@ -254,9 +254,9 @@ def _moment(key_formats: Mapping[str, str], key: str | None) -> dt.datetime | No
 
 
 def _month(day: dt.datetime, months_later: int) -> dt.datetime | None:
-    """The first moment of the month that is ``months_later`` months from that of ``day``.
+    """The first moment of the month that is ``months_later`` months after that of ``day``.
 
-    None where there are no partitions: before the year 1000, after 9999.
+    None if there are no partitions: before the year 1000 and after 9999.
     """
     months = day.year * 12 + day.month - 1 + months_later
     year = months // 12
@@ -271,7 +271,7 @@ def _end(month: dt.datetime) -> dt.datetime:
 def _weeks(
     month: dt.datetime, by_day: Mapping[str, PartitionStatus], hourly: bool
 ) -> dict[str, Any]:
-    """A month as rows: weeks of days, or days of hours; None where there is no partition."""
+    """A month as rows: weeks of days, or days of hours; None if there is no partition."""
     rows: list[list[PartitionStatus | None]]
     if hourly:
         days = calendar.monthrange(month.year, month.month)[1]
@@ -308,7 +308,7 @@ def _templates() -> Environment:
 
 
 def _description(status: PartitionStatus) -> str:
-    """A partition for those who don't see its colour."""
+    """The description of a partition, for people who can't see its colour."""
     parts = [f"{status.key}: {status.shown}"]
     run = status.unfinished
     if status.state == "running" and run is not None and run.rows:

@@ -1,4 +1,4 @@
-"""One partition as the page tells it, from the files that it left."""
+"""The data of the page of a partition, read from its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _FAILED = 20
 
 @dataclass(frozen=True)
 class NightPage:
-    """A partition: how it stands, what was judged last, and every manifest that was in force."""
+    """A partition: its status, the last judgement, and every manifest that was in force.
+
+    ``restorable``: ids of earlier manifests whose files are kept, so that a rollback is possible.
+    """
 
     status: PartitionStatus
     run: str | None = None
@@ -59,7 +62,7 @@ class NightPage:
 
 
 def night_page(loaded: Loaded, partition: Partition) -> NightPage:
-    """What is known of a partition; a file that can't be read is left out, and named."""
+    """The page of a partition; a file that can't be read is left out and listed as damaged."""
     places = Places.of(loaded)
     output = places.output(partition)
     status = status_of(places, partition)
@@ -90,10 +93,10 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
 
 
 def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path | None:
-    """A file that the page may hand out: a run's report, its Data Docs, or a manifest.
+    """A file that the page may serve: a run's report, its Data Docs, or a manifest.
 
     Args:
-        run: the name of its directory; or ``manifests``.
+        run: the name of the run's directory, or ``manifests``.
     """
     state = Places.of(loaded).state.partition(partition)
     if run == "manifests":
@@ -102,7 +105,7 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
     folder = next((folder for folder in state.runs() if folder.name == run), None)
     if folder is None:
         return None
-    # What hides the values of sensitive columns.
+    # Only these hide the values of sensitive columns.
     allowed = [folder.data_docs, folder.report]
     try:
         path = (folder.path / part).resolve()
@@ -113,7 +116,7 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
 
 
 def _is_file(path: Path) -> bool:
-    """False also where the name is too long to be one."""
+    """Whether it is a file; False if the name is too long for one."""
     try:
         return path.is_file()
     except OSError:
