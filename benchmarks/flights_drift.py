@@ -27,10 +27,7 @@ from benchmarks.layout import ROOT
 from nocturne import config
 from nocturne.demo.flights import read_days
 from nocturne.demo.train import TRAINING
-from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import nights
-from nocturne.records.manifest import Judgement
-from nocturne.store.record_files import read
+from nocturne.pipeline.nights import PublishedNights
 
 SPAN = ("2013-04-01", "2013-12-31")
 PAGE = ROOT / "docs" / "drift.md"
@@ -66,23 +63,21 @@ def frame(home: Path) -> pd.DataFrame:
     late = labels.group_by("ds").aggregate([("late", "mean")])
     share = dict(zip(late["ds"].to_pylist(), late["late_mean"].to_pylist(), strict=True))
     rows: list[dict[str, Any]] = []
-    layout = Places.of(loaded)
-    for night in nights(loaded):
-        key = night.partition.key
+    for night in PublishedNights(loaded).all():
+        key, manifest, drift = night.key, night.manifest, night.judgement.drift
         if not SPAN[0] <= key <= SPAN[1]:
             continue
-        score = next(f for f in night.drift if f.column == OUTPUT)
-        judged = read(Judgement, layout.run(night.partition, night.run_key) / "judgement.json")
+        score = next(f for f in drift.columns if f.column == OUTPUT)
         rows.append(
             {
                 "day": key,
-                "paged": night.drift_paged,
-                "alarmed": [f.column for f in night.drift if f.alarmed and not f.is_output],
+                "paged": manifest.pages,
+                "alarmed": [f.column for f in drift.columns if f.alarmed and not f.is_output],
                 "score alarmed": score.alarmed,
-                "apart": [f"{f.column} where {s.name}" for s, f in judged.drift.only_in_segments],
+                "apart": [f"{f.column} where {s.name}" for s, f in drift.only_in_segments],
                 "psi": score.psi,
                 "level": score.threshold,
-                "mean": night.score_summary[OUTPUT]["mean"],
+                "mean": manifest.score_summary[OUTPUT]["mean"],
                 "late": share[key],
             }
         )

@@ -53,7 +53,7 @@ LIBRARY = """
 import logging, pathlib, sys, tempfile
 {configure}
 from nocturne.pipeline.progress import Progress
-from nocturne.pipeline.tuning import _kept
+from nocturne.pipeline.pinning import _kept
 
 Progress()(0, 10)
 Progress()(10, 10)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chaos.fuzz import mutated, odd_text
 from nocturne import config
 from nocturne.errors import Held
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, night_of, scored, shift
 
 __all__ = ["HELD", "ONCE", "TWICE", "Nights", "damage", "make_nights"]
@@ -55,7 +55,7 @@ def make_nights(loaded: config.Loaded) -> Nights:
     night_of(loaded, TWICE)
     strict = config.load("p", overrides={"quality.max_quarantined": 0.0, "drift.floor": 1.0})
     run = scored(strict, HELD, hold="look at it")
-    judge(run)
+    judge_run(run)
     with pytest.raises(Held):
         publish_run(run)
     return Nights(loaded.home)

@@ -30,9 +30,9 @@ from nocturne.operate.decisions import roll_back
 from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.failpoints import VARIABLE
@@ -80,7 +80,7 @@ def whole_night(
     if prepared.action == "score" and prepared.run is not None:
         score_here(prepared.run, throttle)
         prepared.run.results()
-        judge(prepared.run)
+        judge_run(prepared.run)
         publish_run(prepared.run)
 
 

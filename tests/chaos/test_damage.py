@@ -133,7 +133,7 @@ def test_what_a_run_says_of_itself_is_checked(
 
 def test_a_damaged_result_is_scored_again(nights: Nights) -> None:
     from nocturne import config
-    from nocturne.pipeline.judging import judge
+    from nocturne.pipeline.recording import judge_run
     from pipeline.conftest import scored
 
     loaded = config.load("p")
@@ -149,4 +149,4 @@ def test_a_damaged_result_is_scored_again(nights: Nights) -> None:
     run = scored(loaded, HELD)
     assert [json.loads(path.read_text())["sha256"] for path in results] == before
     assert len(keys) == len(results)
-    assert judge(run).verdict in ("ok", "warn")
+    assert judge_run(run).verdict in ("ok", "warn")

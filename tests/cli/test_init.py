@@ -647,7 +647,7 @@ def test_keys_of_the_folders_are_columns_that_a_model_may_take(run: Init, root: 
     day = config.partition(loaded.pipeline.input.partition, DAYS[0])
     planned = prepare(loaded, day, dry_run=True).run
     assert planned is not None
-    assert planned.path_keys == ("word",)
+    assert planned.plan.path_keys == ("word",)
     text = (root / "conf" / "expectations" / "sales_input.yaml").read_text()
     assert "{column: word, value_set: [a, b], mostly: 0.95}" in text
 

@@ -21,7 +21,8 @@ from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
 from nocturne.fitting import casts, check_columns, check_output
-from nocturne.pipeline.doubles import doubled
+from nocturne.pipeline.runs import scored_keys
+from nocturne.quality.duplicates import duplicates
 from nocturne.records.plan import Table
 from nocturne.records.quality import Measure
 from nocturne.source.reading import open_parquet, read_batches, read_schema
@@ -114,7 +115,7 @@ def test_keys_of_every_type_are_compared_or_refused(make_run: MakeRun, name: str
     run = run.changed(keys=("c",), passthrough=(), unique_keys=True)
     result = run_split(run, run.plan.splits[0])
     assert (result.rows_in, result.quarantined) == (ROWS, column.null_count)
-    twice = doubled(run, [result])
+    twice = duplicates(scored_keys(run, [result]), run.plan.keys)
     query = """SELECT count(*) FROM read_parquet(?) GROUP BY c
                HAVING count(*) > 1 AND c IS NOT NULL"""
     counts = duckdb.execute(query, [str(Path(run.plan.input_dir) / "p.parquet")]).fetchall()

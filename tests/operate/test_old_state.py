@@ -13,9 +13,9 @@ from nocturne.operate.decisions import approve_held, reject_held, roll_back
 from nocturne.operate.reports import report_of
 from nocturne.operate.status import statuses
 from nocturne.operate.verify import verify_partition
-from nocturne.pipeline.judging import judge_again
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import published, published_nights
+from nocturne.pipeline.recording import judge_again
 from nocturne.records.findings import Verdict
 from nocturne.records.partition import Partition
 from pipeline.conftest import make_project
@@ -88,7 +88,7 @@ def test_a_held_night_is_published_once_it_is_approved(old: Loaded) -> None:
     done = approve_held(old, partition(HELD), "ada")
     assert (done.approved_by, done.rows_published, done.rows_quarantined) == ("ada", 180, 20)
     assert not verify_partition(old, partition(HELD), replay=None).problems
-    assert [night.key for night in published_nights(old)] == [TWICE, HELD]
+    assert [night.key for night in PublishedNights(old).all()] == [TWICE, HELD]
 
 
 def test_a_held_night_can_be_judged_again_and_rejected(old: Loaded) -> None:
@@ -100,7 +100,7 @@ def test_a_held_night_can_be_judged_again_and_rejected(old: Loaded) -> None:
 
 
 def test_what_comes_after_is_judged_with_it_and_reported(old: Loaded) -> None:
-    assert published(old, partition(TWICE)).number == 2
+    assert PublishedNights(old).manifest(partition(TWICE)).number == 2
     path = report_of(old, [partition(TWICE), partition(HELD)], None)
     assert path.is_relative_to(old.home / "out" / "_nocturne")
     assert f"not published: {HELD}" in path.read_text()

@@ -21,8 +21,8 @@ from nocturne.codec import load
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.operate import outdated
 from nocturne.operate.decisions import roll_back
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import published
 from nocturne.records.manifest import Manifest
 from pipeline.conftest import DAYS, night_of
 
@@ -123,7 +123,9 @@ def test_a_night_of_before_versions_were_written_down_is_of_2_and_needs_its_inpu
     stored = json.loads(path.read_text())
     assert stored.pop("output_version") == 2
     path.write_text(json.dumps(stored))
-    assert load(Manifest, path.read_text()) == made == published(loaded, made.partition)
+    assert (
+        load(Manifest, path.read_text()) == made == PublishedNights(loaded).manifest(made.partition)
+    )
     folder = _input(loaded, DAYS[0]).parent
     away = folder.rename(folder.with_name("away"))
     assert _asked("--since", DAYS[0])[0] == 0

@@ -13,9 +13,9 @@ from nocturne.config import Loaded
 from nocturne.errors import Held
 from nocturne.operate.decisions import reject_held
 from nocturne.operate.status import newest, statuses, statuses_of
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.records.manifest import Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store import partition_state, record_files
@@ -37,7 +37,7 @@ def test_those_that_are_asked_for_stand_as_all_do(project: MakeProject, tmp_path
     holding = config.load("p", overrides={"quality.output_suite": "s.json"})
     for day in DAYS[1:3]:
         run = scored(holding, day)
-        judge(run)
+        judge_run(run)
         with pytest.raises(Held):
             publish_run(run)
     reject_held(holding, config.partition({"ds": "%Y-%m-%d"}, DAYS[2]), "ada", "no")

@@ -20,12 +20,12 @@ from nocturne.contract import log_torch_model
 from nocturne.model import registry as registry_room
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.trial import kept_or_new
-from nocturne.pipeline.tuning import Night
 from nocturne.records.manifest import Judgement, Manifest
+from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.trial import TrialRequest
@@ -51,8 +51,15 @@ def scored(loaded: config.Loaded, day: str, **options: Any) -> Run:
 def night_of(loaded: config.Loaded, day: str, **options: Any) -> Manifest:
     """A day that is planned, scored here, judged and published."""
     run = scored(loaded, day, **options)
-    judge(run)
+    judge_run(run)
     return publish_run(run)
+
+
+def run_of(loaded: config.Loaded, manifest: Manifest) -> Run:
+    """The run that a published night's manifest names."""
+    return Run.open(
+        Places.of(loaded).state.partition(manifest.partition).run(manifest.run_key).path
+    )
 
 
 def judgement_of(loaded: config.Loaded, manifest: Manifest) -> Judgement:
@@ -100,7 +107,7 @@ def _try_once(folder: Path) -> None:
     asked = TrialRequest(
         ref.ref, ref.declared, spec=True, firm=False, input_cast={}, device="cpu", seconds=300
     )
-    found = kept_or_new(asked, Night([folder / "rows.parquet"]), PipelineState(folder))
+    found = kept_or_new(asked, SampleFiles([folder / "rows.parquet"]), PipelineState(folder))
     assert found.rows > 1
 
 

@@ -18,9 +18,9 @@ from nocturne.model import registry
 from nocturne.operate.decisions import approve_held
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import open_run, prepare
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.scoring import score
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
@@ -110,7 +110,7 @@ def test_a_run_of_another_output_version_is_not_scored_further(
     """Its splits would not be scored alike. What is scored already may be published."""
     loaded = project()
     begun, held = _prepared(loaded), scored(loaded, DAYS[1], hold="somebody looks")
-    assert judge(held).verdict == "hold"
+    assert judge_run(held).verdict == "hold"
     monkeypatch.setattr(plan, "OUTPUT_VERSION", plan.OUTPUT_VERSION + 1)
     failures = score([begun, held])
     assert list(failures) == [begun.uri]

@@ -13,8 +13,8 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, Held
 from nocturne.operate.decisions import approve_held
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
@@ -24,7 +24,7 @@ MakeProject = Callable[..., Loaded]
 def test_the_scores_drift_is_on_drifts(project: MakeProject, tmp_path: Path, on_drift: str) -> None:
     project(drift__on_drift=on_drift)
     shift(tmp_path, DAYS[1])
-    judged = judge(scored(config.load("p"), DAYS[1]))
+    judged = judge_run(scored(config.load("p"), DAYS[1]))
     assert {"y", "score"} <= {c.column for c in judged.drift.alarmed}
     assert (judged.verdict, judged.verdict_of("drift")) == (on_drift, on_drift)
     assert judged.reasons[-1] == "a person should look: score drifted"
@@ -33,7 +33,7 @@ def test_the_scores_drift_is_on_drifts(project: MakeProject, tmp_path: Path, on_
 def test_a_single_feature_only_warns(project: MakeProject, tmp_path: Path) -> None:
     project(drift__on_drift="hold", drift__page_share=0.9)
     shift(tmp_path, DAYS[1], "x", 0.25)
-    judged = judge(scored(config.load("p"), DAYS[1]))
+    judged = judge_run(scored(config.load("p"), DAYS[1]))
     assert [c.column for c in judged.drift.alarmed] == ["x"]
     assert judged.verdict == "warn"
 
@@ -69,12 +69,12 @@ def test_drift_that_a_person_let_pass_is_ordinary_from_then_on(
     for day in DAYS[:2]:
         shift(tmp_path, day)
     run = scored(loaded, DAYS[0])
-    first = judge(run)
+    first = judge_run(run)
     with pytest.raises(Held):
         publish_run(run)
     accepted = approve_held(loaded, run.plan.partition, "ada")
 
-    judged = judge(scored(loaded, DAYS[1]))
+    judged = judge_run(scored(loaded, DAYS[1]))
     assert judged.drift.history == (f"{DAYS[0]}:{accepted.id}",)
     psi = {c.column: c.psi for c in first.drift.columns}
     for feature in judged.drift.columns:
@@ -100,7 +100,7 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     run = scored(loaded, DAYS[1])
     assert set(run.plan.segments) == {"word"}
     assert {"a", "b"} <= set(run.plan.segments["word"])
-    judged = judge(run)
+    judged = judge_run(run)
     whole = run.profile.columns["word"].counts
     assert {s.name: s.rows for s in judged.drift.segments} == {
         f"word={value}": whole[value] for value in run.plan.segments["word"]
@@ -125,7 +125,7 @@ def test_a_segment_that_drifted_alone_warns(project: MakeProject, tmp_path: Path
     report = (run.path / "report.html").read_text(encoding="utf-8")
     assert "By segment" in report
 
-    later = judge(scored(loaded, DAYS[2]))
+    later = judge_run(scored(loaded, DAYS[2]))
     assert later.drift.history == (f"{DAYS[0]}:{calm.id}", f"{DAYS[1]}:{manifest.id}"), (
         "as a whole the night was ordinary"
     )
@@ -157,6 +157,6 @@ def test_splits_that_did_not_count_segments_leave_them_out(project: MakeProject)
     """As splits do that were taken over from a night before drift.segments was set."""
     project()
     scored(config.load("p"), DAYS[0])
-    judged = judge(scored(config.load("p", overrides={"drift.segments": ["word"]}), DAYS[0]))
+    judged = judge_run(scored(config.load("p", overrides={"drift.segments": ["word"]}), DAYS[0]))
     assert judged.drift.segments == ()
     assert judged.drift.columns

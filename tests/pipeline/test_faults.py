@@ -16,11 +16,11 @@ from nocturne import config
 from nocturne.cli.init import init
 from nocturne.errors import InputError, ModelError, StateError
 from nocturne.operate.decisions import approve_held
+from nocturne.operate.packages import model_packages
 from nocturne.operate.status import statuses
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge
-from nocturne.pipeline.packages import model_packages
 from nocturne.pipeline.publishing import approve, publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.records.result import strange, strange_output
 from nocturne.spark.work import as_error, guarded
 from nocturne.store.run import Run
@@ -59,7 +59,7 @@ def _changed(loaded: config.Loaded, name: str, column: pa.Array) -> None:
 def _lost(loaded: config.Loaded) -> tuple[Run, str]:
     """A short night that is failed, as not one of its rows has a score; its run, and why."""
     run = scored(loaded, DAY)
-    judgement = judge(run)
+    judgement = judge_run(run)
     assert (judgement.verdict, judgement.quarantined, judgement.rows_out) == ("fail", 60, 0)
     [reason] = [said for said in judgement.reasons if "not one of 60 rows" in said]
     return run, reason
@@ -94,14 +94,14 @@ def test_a_night_on_which_the_model_raised_throughout_is_failed_and_not_to_be_ap
     mended.touch()  # what is installed was corrected: the rows are scored again
     again = scored(loaded, DAY)
     assert again.plan.run_key == run.plan.run_key
-    assert judge(again).rows_out == 60
+    assert judge_run(again).rows_out == 60
     assert publish_run(again).rows_published == 60
 
 
 def test_a_night_of_rows_that_are_bad_by_their_data_is_still_held(project: Project) -> None:
     loaded = project_of(project, _whole, output__keys=["word"], output__passthrough=[])
     _changed(loaded, "word", pa.nulls(600, pa.string()))
-    judgement = judge(scored(loaded, DAY))
+    judgement = judge_run(scored(loaded, DAY))
     assert (judgement.verdict, judgement.quarantined) == ("hold", 600)
 
 
@@ -112,7 +112,7 @@ def test_rows_with_null_keys_do_not_hide_that_the_model_raises(project: Project)
     loaded = project_of(project, broken)
     _short(loaded)
     _changed(loaded, "id", pa.array([None, *range(1, 60)], pa.int64()))
-    judgement = judge(scored(loaded, DAY))
+    judgement = judge_run(scored(loaded, DAY))
     assert judgement.verdict == "fail"
     assert "the model raised on 59 of them" in judgement.reasons[0]
 
@@ -155,7 +155,7 @@ def test_a_model_that_raises_on_some_rows_quarantines_them_as_ever(project: Proj
             raise RuntimeError("seventeen")
         return _whole(frame)
 
-    judgement = judge(scored(project_of(project, some), DAY))
+    judgement = judge_run(scored(project_of(project, some), DAY))
     assert (judgement.verdict, judgement.rows_out, judgement.quarantined) == ("ok", 594, 6)
 
 
@@ -176,7 +176,7 @@ def test_reasons_hold_no_value_of_the_row_and_are_few(project: Project) -> None:
     loaded = project_of(project, telling, quality__sensitive=["word"], quality__max_quarantined=0.9)
     _short(loaded)
     run = scored(loaded, DAY)
-    judge(run)
+    judge_run(run)
     reasons = {said: n for r in run.results() for said, n in r.reasons.items()}
     assert sum(n for r in run.results() for n in r.reasons.values()) > 10
     assert len(reasons) <= 4

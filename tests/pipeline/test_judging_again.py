@@ -20,15 +20,14 @@ from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge, judge_again
-from nocturne.pipeline.places import Places
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.runs import published as in_force
+from nocturne.pipeline.recording import judge_again, judge_run
 from nocturne.records.manifest import Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
-from pipeline.conftest import DAYS, judgement_of, night_of, scored
+from pipeline.conftest import DAYS, judgement_of, night_of, run_of, scored, shift
 
 MakeProject = Callable[..., Loaded]
 
@@ -61,7 +60,7 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
     _suite(tmp_path, 601)
     loaded = config.load("p")
     run = scored(loaded, DAYS[0])
-    assert judge(run).verdict == "hold"
+    assert judge_run(run).verdict == "hold"
     with pytest.raises(Held):
         publish_run(run)
     attempts = sorted(Path(run.path, "attempts").iterdir())
@@ -102,7 +101,7 @@ def test_a_failed_night_is_judged_again(project: MakeProject, tmp_path: Path) ->
     project(quality__input_suite="s.yaml")
     _suite(tmp_path, 601)
     run = scored(config.load("p"), DAYS[0])
-    judge(run)
+    judge_run(run)
     with pytest.raises(Held):
         publish_run(run)
     loaded = _again(tmp_path, quality__on_failure="fail")
@@ -127,7 +126,7 @@ def test_a_night_that_failed_while_it_was_scored_is_not_judged(project: MakeProj
     run = scored(loaded, DAYS[0])
     next(Path(run.path, "results").iterdir()).unlink()
     with pytest.raises(StateError, match="not scored yet"):
-        judge(run)
+        judge_run(run)
     with pytest.raises(StateError, match="is not published"):
         judge_again(loaded, run.plan.partition)
 
@@ -137,7 +136,7 @@ def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
 ) -> None:
     loaded = project()
     done = night_of(loaded, DAYS[0])
-    run = _run_of(loaded, done)
+    run = run_of(loaded, done)
     run.state.say(RunStatus.of(run.plan, "failed", "publish", "", now()))
     _, _, is_published = judge_again(loaded, run.plan.partition)
     assert is_published
@@ -154,13 +153,13 @@ def test_nights_are_compared_with_published_ones(project: MakeProject, tmp_path:
     for day in DAYS[:3]:
         night_of(loaded, day)
     spans = _again(tmp_path, drift__baseline={"first": DAYS[0], "last": DAYS[2]})
-    judged = judge(scored(spans, DAYS[3]))
+    judged = judge_run(scored(spans, DAYS[3]))
     assert judged.drift.reference == f"the 3 published nights from {DAYS[0]} to {DAYS[2]}"
     assert {f.column for f in judged.drift.columns} == {"x", "y", "word", "score"}
     assert max(f.psi for f in judged.drift.columns) < 0.3
 
     weeks = _again(tmp_path, drift__baseline={"weeks": 4})
-    judged = judge(scored(weeks, DAYS[4]))
+    judged = judge_run(scored(weeks, DAYS[4]))
     assert judged.drift.columns == ()
     assert judged.drift.reference == "the same weekday of 0 past weeks: there are none"
     assert judged.verdict == "ok"
@@ -223,21 +222,16 @@ def test_a_night_is_one_point_however_often_it_is_published(
     assert corrected["rows_in"] == {steps[0]: [600], steps[1]: [1200], steps[2]: [600]}
     assert all(len(v) == 1 for series in corrected.values() for v in series.values())
 
-    publish_run(_run_of(loaded, again))
+    publish_run(run_of(loaded, again))
     assert _monitoring(tmp_path) == corrected, "said twice, logged once"
     roll_back(loaded, again.partition, None, "ada")
     assert _monitoring(tmp_path)["rows_in"][steps[1]] == [600]
 
 
-def _run_of(loaded: Loaded, manifest: Manifest) -> Run:
-    state = Places.of(loaded).state.partition(manifest.partition)
-    return Run.open(state.stored(manifest.run).parent)
-
-
 def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: MakeProject) -> None:
     loaded = project()
     run = scored(loaded, DAYS[0], hold="model version 2 is new")
-    judgement = judge(run)
+    judgement = judge_run(run)
     assert (judgement.verdict, judgement.reasons) == ("hold", ("model version 2 is new",))
     assert {subject: judgement.verdict_of(subject) for subject in ("quality", "drift")} == {
         "quality": "ok",
@@ -247,7 +241,7 @@ def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: Mak
         publish_run(run)
     again = scored(loaded, DAYS[0])  # asked for without: the same run, and no reason to hold it
     assert again.plan.run_key == run.plan.run_key
-    assert judge(again).verdict == "ok"
+    assert judge_run(again).verdict == "ok"
 
 
 def test_what_asked_for_a_night_is_in_its_manifest(project: MakeProject) -> None:
@@ -273,7 +267,7 @@ def test_a_run_that_another_process_publishes_meanwhile_is_published_once(
     project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = scored(project(), DAYS[0])
-    judge(run)
+    judge_run(run)
     others: list[Manifest] = []
     really = table.staged
 
@@ -297,7 +291,7 @@ def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_aga
         patch.setattr(MlflowClient, "search_runs", None)
         done = night_of(loaded, DAYS[0])
         assert f"`nocturne judge p --date {DAYS[0]}` logs it once" in caplog.text
-    run = _run_of(loaded, done)
+    run = run_of(loaded, done)
     assert run.mlflow_run_id() is None
     asked = ["p", "--date", DAYS[0]] if again == "by date" else [run.uri]
     for _ in range(2):
@@ -305,7 +299,7 @@ def test_a_night_published_while_mlflow_was_away_is_logged_when_it_is_judged_aga
         assert answered.exit_code == 0, answered.output
     [logged] = _logged(Path(loaded.home))
     assert run.mlflow_run_id() == logged
-    assert in_force(loaded, done.partition) == done
+    assert PublishedNights(loaded).manifest(done.partition) == done
     assert verify_partition(loaded, done.partition).ok
 
 
@@ -319,3 +313,18 @@ def _logged(root: Path) -> list[str]:
         for r in client.search_runs([experiment.experiment_id])
         if "nocturne.monitoring" not in r.data.tags
     ]
+
+
+def test_a_run_that_was_replaced_keeps_the_judgement_that_its_manifest_names(
+    project: Callable[..., Loaded],
+) -> None:
+    loaded = project()
+    first = night_of(loaded, DAYS[0])
+    run = run_of(loaded, first)
+    judgement = run.judgement_file.read_bytes()
+    shift(loaded.home, DAYS[0])
+    night_of(loaded, DAYS[0])
+    assert judge_run(run).verdict == first.verdict
+    assert run.judgement_file.read_bytes() == judgement
+    roll_back(loaded, first.partition, None, "ada")
+    assert not verify_partition(loaded, first.partition).problems

@@ -17,7 +17,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, InputError
 from nocturne.pipeline.checks import check
-from nocturne.pipeline.judging import judge
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.runs import as_planned
 from nocturne.records.quality import QualityResult
 from nocturne.records.result import SplitResult
@@ -221,7 +221,7 @@ def test_a_doubled_key_holds_the_night(
         output__passthrough=[],
     )
     loaded = config.load("p")
-    assert judge(scored(loaded, DAY)).verdict != "hold"
+    assert judge_run(scored(loaded, DAY)).verdict != "hold"
 
     folder = tmp_path / "data" / f"ds={DAY}"
     table = pq.read_table(folder / "part-0.parquet", partitioning=None)
@@ -229,7 +229,7 @@ def test_a_doubled_key_holds_the_night(
     pq.write_table(again, folder / "part-1.parquet")
     run = scored(loaded, DAY)
     assert any("reused" in r.file for r in run.results()) is False
-    judged = judge(run)
+    judged = judge_run(run)
     first = again["id"][0].as_py()
     assert judged.verdict == "hold"
     [said] = [reason for reason in judged.reasons if "key" in reason]
@@ -264,7 +264,7 @@ def test_values_of_sensitive_columns_are_shown_nowhere(asked: MakeProject, tmp_p
     suite(tmp_path, "i.yaml", [*INPUT, *found])
 
     run = scored(config.load("p"), DAY)
-    judged = judge(run)
+    judged = judge_run(run)
     assert judged.quarantined == 3
     folder = run.path
     shown = [folder / "report.html", *(folder / "data_docs").rglob("*.html")]

@@ -15,8 +15,8 @@ from nocturne.config import Loaded
 from nocturne.contract import log_torch_model
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.decisions import roll_back
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, night_of, scored
 
 MakeProject = Callable[..., Loaded]
@@ -88,7 +88,7 @@ def test_a_run_whose_making_was_cut_short_is_made_again(
         night_of(loaded, day)
     _correct(tmp_path, DAYS[0])
     run = scored(loaded, DAYS[0])
-    judge(run)
+    judge_run(run)
     with pytest.MonkeyPatch.context() as patch:
         _failing(patch, request_, lambda _: True)
         publish_run(run)
@@ -121,7 +121,7 @@ def test_a_night_that_another_model_scored_anew_is_in_the_run_of_that_model_alon
         night_of(loaded, day)
     _next_version(tmp_path)
     run = scored(loaded, DAYS[0])
-    judge(run)
+    judge_run(run)
     with pytest.MonkeyPatch.context() as patch:
         _failing(patch, "delete_run", lambda _: True)
         publish_run(run)

@@ -28,10 +28,10 @@ from nocturne.errors import (
 from nocturne.operate.decisions import approve_held
 from nocturne.operate.status import statuses
 from nocturne.pipeline import open_run, prepare
-from nocturne.pipeline.judging import judge
 from nocturne.pipeline.night import NightOutcome, score_range
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import gate, publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.scoring import score
 from nocturne.store.files import file_blake3, file_digest
 from nocturne.store.run_folder import RunFolder
@@ -234,7 +234,7 @@ def test_a_run_that_must_not_be_scored_does_not_stop_the_others(project: Project
     assert second is not None
     failures = score([first.changed(output_version=1), second])
     assert list(failures) == [first.uri]
-    assert judge(second).verdict == "ok"
+    assert judge_run(second).verdict == "ok"
 
 
 def test_each_step_alone_gives_what_the_whole_gives(project: Project) -> None:
@@ -243,11 +243,11 @@ def test_each_step_alone_gives_what_the_whole_gives(project: Project) -> None:
     run = prepare(loaded, partition).run
     assert run is not None
     with pytest.raises(StateError, match="3 of 3 splits .* are not scored yet"):
-        judge(run)
+        judge_run(run)
     assert score([run], master=None) == {}
     with pytest.raises(StateError, match="judgement.json does not exist"):
         gate(run)
-    judge(run)
+    judge_run(run)
     manifest = publish_run(open_run(run.path))
     assert publish_run(run) == manifest, "a second publish changes nothing"
     [night] = _score(loaded, "2024-01-04")
@@ -349,7 +349,7 @@ def test_an_mlflow_that_dies_after_prepare_costs_no_scores(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     score([run], master=None)
-    assert judge(run).mlflow_run_id is None
+    assert judge_run(run).mlflow_run_id is None
     assert "Its scores are not affected" in caplog.text
     assert publish_run(run).rows_published == 600
 
@@ -363,7 +363,7 @@ def test_a_held_run_does_not_pass_the_gate(project: Project) -> None:
     run = prepare(loaded, partition).run
     assert run is not None
     score([run], master=None)
-    assert judge(run).verdict == "hold"
+    assert judge_run(run).verdict == "hold"
     with pytest.raises(Held, match="nothing was published"):
         publish_run(run)
     assert not table_of(run).location.exists()
@@ -411,7 +411,7 @@ def test_every_step_may_be_run_again_after_an_approval(project: Project) -> None
     manifest = approve_held(loaded, partition, "ada")
     [folder] = _runs(loaded, "2024-01-02")
     run = open_run(folder.path)
-    assert judge(run).verdict == "hold"
+    assert judge_run(run).verdict == "hold"
     assert gate(run).quarantined == 60
     assert publish_run(run) == manifest
     [found] = [s for s in statuses(loaded) if s.key == "2024-01-02"]
@@ -462,7 +462,7 @@ def test_a_superseded_run_leaves_the_winner_published(project: Project) -> None:
     late = prepare(loaded, partition).run
     assert late is not None
     score([late], master=None)
-    judge(late)
+    judge_run(late)
     pq.write_table(sample(50), loaded.path("data") / "ds=2024-01-01" / "part-0.parquet")
     assert _score(loaded, "2024-01-01")[0].outcome == "published"
     with pytest.raises(Superseded, match="Nothing was changed"):

@@ -19,7 +19,7 @@ from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, InputError
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.judging import judge
+from nocturne.pipeline.recording import judge_run
 from nocturne.source.parquet_files import cut
 from nocturne.store.run import Run
 from nocturne.table import published_manifest, table_of
@@ -57,7 +57,7 @@ def test_a_key_below_the_partition_is_feature_passthrough_and_segment_as_a_colum
 ) -> None:
     loaded = project(drift__segments=["word"])
     by_column = scored(loaded, DAY)
-    whole = judge(by_column).drift
+    whole = judge_run(by_column).drift
     night_of(loaded, DAY)
     expected = _out(tmp_path)
 
@@ -70,7 +70,7 @@ def test_a_key_below_the_partition_is_feature_passthrough_and_segment_as_a_colum
     assert pc.max(pc.abs(pc.subtract(found["score"], expected["score"]))).as_py() < 1e-6
     run = scored(loaded, DAY, force=True)
     assert run.plan.path_keys == ("word",)
-    again = judge(run).drift
+    again = judge_run(run).drift
     assert {s.name: s.rows for s in again.segments} == {s.name: s.rows for s in whole.segments}
     assert [c.psi for c in again.columns if c.column == "word"] == pytest.approx(
         [c.psi for c in whole.columns if c.column == "word"]
@@ -133,14 +133,14 @@ def test_an_expectation_reads_a_key_that_nothing_else_does(
     (folder / "part-0.parquet").unlink()
     run = scored(config.load("p"), DAY)
     assert run.plan.path_keys == ("ds", "region")
-    quality = judge(run).quality
+    quality = judge_run(run).quality
     assert [e.success for e in quality.expectations] == [False, True]
     assert "100 of 600 (16.67%) values unexpected, such as us" in quality.expectations[0].observed
     assert "region" not in night_columns(run)
 
 
 def night_columns(run: Run) -> list[str]:
-    judge(run)
+    judge_run(run)
     names: list[str] = pq.read_schema(next(run.path.glob("attempts/0*.parquet"))).names
     return names
 

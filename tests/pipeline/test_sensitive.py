@@ -12,7 +12,7 @@ import yaml
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError, InputError
-from nocturne.pipeline.judging import judge
+from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, scored
 
 DAY = DAYS[1]
@@ -42,7 +42,7 @@ def test_doubled_keys_that_are_sensitive_are_counted_and_not_named(
     again = table.filter([word == "a" for word in table["word"].to_pylist()]).slice(0, 2)
     pq.write_table(again, folder / "part-1.parquet")
     run = scored(config.load("p"), DAY)
-    judged = judge(run)
+    judged = judge_run(run)
     [reason] = [reason for reason in judged.reasons if "another row has too" in reason]
     assert said in f"{reason}."
     assert f"id={again['id'][0].as_py()}" not in reason

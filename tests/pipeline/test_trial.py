@@ -26,11 +26,11 @@ from nocturne.model.registry import Resolved
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare, trial
-from nocturne.pipeline.tuning import Night
 from nocturne.records.plan import ModelRef
+from nocturne.source.sample import SampleFiles
 from nocturne.trial import TrialAnswer, TrialRequest
 
-from .conftest import night_of, scored
+from .conftest import night_of, run_of, scored
 
 Stranger = Callable[..., config.Loaded]
 DAY = "2024-01-01"
@@ -111,7 +111,7 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     [kept] = (loaded.home / "out" / "_nocturne" / "s" / "trials").glob("s-1-*.json")
     assert json.loads(kept.read_bytes())["outputs"][0]["type"] == "float64"
     kept.write_text("{")
-    ref = Resolved(manifest.model)
+    ref = Resolved(run_of(loaded, manifest).plan.model)
     asked = TrialRequest(
         ref.ref, ref.declared, spec=False, firm=False, input_cast={}, device="cpu", seconds=9
     )
@@ -218,7 +218,7 @@ def test_a_partition_without_rows_tries_nothing(tmp_path: Path) -> None:
     asked = TrialRequest(
         ref, encoding, spec=False, firm=False, input_cast={}, device="cpu", seconds=60.0
     )
-    found = trial.try_model(asked, Night([]))
+    found = trial.try_model(asked, SampleFiles([]))
     assert (found.rows, found.outputs) == (0, (OutputSpec("prediction", type="float64"),))
 
 
@@ -237,7 +237,7 @@ def test_keys_of_runs_before_an_output_could_be_null_are_the_same() -> None:
             "type": "float32",
         }
     ]
-    assert Encoding.of(said) == ENCODING
+    assert Encoding.from_json(json.dumps(said)) == ENCODING
 
 
 def _helped(frame: pd.DataFrame) -> Any:

@@ -14,7 +14,7 @@ import yaml
 
 from nocturne import config
 from nocturne.errors import InputError
-from nocturne.pipeline.judging import judge
+from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, night_of, scored
 
 DAY = DAYS[1]
@@ -65,7 +65,7 @@ def test_a_night_of_odd_types_is_published_once_its_casts_are_said(
     assert published.schema.field("word").type == pa.string()
     assert published["word"].null_count == odd["word"].null_count + 19
     pq.write_table(odd.slice(0, 1), folder / "part-2.parquet")
-    judgement = judge(scored(told, DAY))
+    judgement = judge_run(scored(told, DAY))
     assert judgement.verdict == "hold"
     assert f"id={uuid.UUID(int=1)} (2 times)" in " ".join(judgement.reasons)
 
@@ -121,7 +121,7 @@ def test_times_beyond_the_years_that_python_has_are_scored_checked_and_shown(
     pq.write_table(pa.concat_tables([doubled, doubled.slice(0, 1)]), path, row_group_size=100)
 
     run = scored(config.load("p"), DAY)
-    judgement = judge(run)
+    judgement = judge_run(run)
     answers = judgement.quality.expectations
     assert [e.success for e in answers] == [True, False, True, True, False, True]
     assert answers[1].observed == "82269-12-29T00:00:00"
@@ -143,6 +143,6 @@ def test_a_footer_of_such_times_refuses_no_night(
     table = pq.read_table(path, partitioning=None)
     at = pa.array([FAR] * table.num_rows).cast(pa.timestamp("s")).cast(pa.timestamp("us"))
     pq.write_table(table.append_column("at", at), path)
-    judgement = judge(scored(config.load("p"), DAY))
+    judgement = judge_run(scored(config.load("p"), DAY))
     assert judgement.verdict == "ok"
     assert "10000-01-01" in judgement.quality.expectations[0].observed

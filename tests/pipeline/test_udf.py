@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,17 @@ from nocturne.spark import score_udf
 from nocturne.spark import udf as udf_module
 
 
+@pytest.fixture(scope="module")
+def own(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry of these tests, with the model "small", in which they register others."""
+    folder = tmp_path_factory.mktemp("registry")
+    shutil.copy(registry / "mlflow.db", folder)
+    return folder
+
+
 @pytest.fixture
-def uri(registry: Path) -> str:
-    return f"sqlite:///{registry / 'mlflow.db'}"
+def uri(own: Path) -> str:
+    return f"sqlite:///{own / 'mlflow.db'}"
 
 
 def _expected(table: pa.Table) -> list[float | None]:
@@ -71,14 +80,14 @@ def test_a_model_that_is_not_there_and_a_wrong_number_of_columns(spark, uri: str
 
 
 @pytest.fixture(scope="module")
-def hours(registry: Path) -> str:
+def hours(own: Path) -> str:
     """The registry's URI, with the model "hours" in it: what the clock of column "at" shows."""
 
     class Hours(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return model_input["at"].dt.hour.astype(float)
 
-    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    uri = f"sqlite:///{own / 'mlflow.db'}"
     mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "hours"))
     at = pd.DataFrame({"at": pd.to_datetime(["2026-01-01 03:00"])})
     signature = mlflow.models.infer_signature(at, pd.Series([3.0]))
@@ -128,14 +137,14 @@ def test_a_decimal_is_a_number_where_cast_says_so(spark, uri: str) -> None:  # t
         given.select(none).toArrow()
 
 
-def test_a_model_without_named_columns_takes_those_that_are_said(spark, registry: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_without_named_columns_takes_those_that_are_said(spark, own: Path) -> None:  # type: ignore[no-untyped-def]
     """And the params that its signature names."""
 
     class Weighted(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
             return model_input @ np.array(params["weights"])
 
-    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    uri = f"sqlite:///{own / 'mlflow.db'}"
     mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "weighted"))
     array = np.array([[1.0, 2.0], [3.0, 4.0]])
     signature = mlflow.models.infer_signature(array, array[:, 0], params={"weights": [1.0, 1.0]})
@@ -153,7 +162,7 @@ def test_a_model_without_named_columns_takes_those_that_are_said(spark, registry
 
 
 @pytest.fixture(scope="module")
-def odd(registry: Path) -> str:
+def odd(own: Path) -> str:
     """The registry's URI, with models in it whose signatures say nothing of what they give."""
 
     class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -175,7 +184,7 @@ def odd(registry: Path) -> str:
 
             return nocturne_has_none.score(model_input)
 
-    uri = f"sqlite:///{registry / 'mlflow.db'}"
+    uri = f"sqlite:///{own / 'mlflow.db'}"
     mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "odd"))
     signature = mlflow.models.infer_signature(pd.DataFrame({"a.`x`": [1.0]}))
     for kind in (Odd, LacksWhenLoaded, LacksLater):

@@ -32,11 +32,12 @@ from nocturne.errors import InputError
 from nocturne.fitting import casts, check_columns, check_output
 from nocturne.fitting.role_table import with_table
 from nocturne.fitting.roles import TARGETS, Cast
-from nocturne.pipeline.tuning import Night, pin
+from nocturne.pipeline.pinning import pin
 from nocturne.records.plan import Piece
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.parquet_files import cut
 from nocturne.source.reading import open_parquet, read_batches, read_schema
+from nocturne.source.sample import SampleFiles
 from nocturne.source.schemas import check_schema, given_types
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
@@ -562,7 +563,7 @@ def test_the_search_for_a_micro_batch_names_the_file_that_it_can_not_read(
             run.plan.model,
             ENCODING,
             PipelineState(tmp_path / "state"),
-            Night([path]),
+            SampleFiles([path]),
         )
 
 
@@ -578,7 +579,7 @@ def test_checksums_that_do_not_count_do_not_stop_the_search_either(
         run.plan.model,
         ENCODING,
         PipelineState(tmp_path / "state"),
-        Night([path], checksums=False),
+        SampleFiles([path], checksums=False),
     )
     assert list((tmp_path / "state" / "tuning").glob("*.json"))
 

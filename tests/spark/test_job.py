@@ -32,5 +32,5 @@ def test_tasks_get_shorter_towards_the_end(
 
     assert [len(task) for task in tasks] == sizes
     items = [item for task in tasks for item in task]
-    assert sorted(items) == [(run.path, index) for index in range(len(rows))]
-    assert items[:1] == [(run.path, rows.index(max(rows)))] if rows else True
+    assert sorted(items) == [(run.uri, index) for index in range(len(rows))]
+    assert items[:1] == [(run.uri, rows.index(max(rows)))] if rows else True

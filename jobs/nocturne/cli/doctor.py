@@ -16,7 +16,7 @@ from nocturne import config
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
-from nocturne.pipeline.packages import model_packages
+from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.scoring import how
 from nocturne.spark.probe import LaunchSettings, Started, probe

@@ -45,10 +45,10 @@ def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> N
 def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
     """Count the drift of a published night as ordinary from now on."""
     from nocturne.cli.answers import scores_answer
-    from nocturne.pipeline import ordinary
+    from nocturne.operate.decisions import accept as accept_drift
 
     loaded, partition = night(name, date)
-    manifest = ordinary.accept(loaded, partition, by or login())
+    manifest = accept_drift(loaded, partition, by or login())
     say(f"the drift of {name} {date} counts as ordinary for the nights that are judged from now on")
     answer(scores_answer(manifest, loaded), as_json)
 
@@ -87,16 +87,17 @@ def baseline(
     With --from and --to it is built as drift.baseline: {first: ..., last: ...} would build it.
     """
     from nocturne.errors import ConfigError, ModelError
-    from nocturne.pipeline.baselines import built, in_numbers
+    from nocturne.operate.baseline import in_numbers
+    from nocturne.pipeline.baselines import built
     from nocturne.pipeline.model import resolver
-    from nocturne.pipeline.runs import published_nights
+    from nocturne.pipeline.nights import PublishedNights
 
     loaded = load(name)
     check_keys(loaded, first, last)
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        shown = built(loaded, [n for n in published_nights(loaded) if first <= n.key <= last])
+        shown = built(loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last])
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:

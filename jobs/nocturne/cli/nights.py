@@ -77,10 +77,10 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
     The splits that they are in are scored again; all others are taken over as they are.
     """
     from nocturne.pipeline.night import score_range
-    from nocturne.pipeline.runs import published
+    from nocturne.pipeline.nights import PublishedNights
 
     loaded, partition = night(name, date)
-    loaded = load(name, published(loaded, partition).model.version)
+    loaded = load(name, PublishedNights(loaded).manifest(partition).model.version)
     done = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
     _tell(name, done, as_json)
 
@@ -164,12 +164,11 @@ def judge(
     """
     from nocturne.cli.answers import judge_answer
     from nocturne.pipeline import open_run
-    from nocturne.pipeline.judging import judge as judge_it
-    from nocturne.pipeline.judging import judge_again
+    from nocturne.pipeline.recording import judge_again, judge_run
 
     if date is None:
         judged = open_run(Path(run))
-        judgement = judge_it(judged)
+        judgement = judge_run(judged)
         say(f"verdict {judgement.verdict}")
     else:
         judged, judgement, published = judge_again(*night(run, date))

@@ -2,6 +2,13 @@
 
 from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
 from nocturne.drift.bins import segment_values
+from nocturne.drift.history import (
+    Nights,
+    calibration_history,
+    distances,
+    is_ordinary,
+    name_of,
+)
 from nocturne.drift.judge import in_segment, judge
 from nocturne.drift.metrics import METRICS
 from nocturne.drift.threshold import day_of, ordinary_psi
@@ -9,10 +16,15 @@ from nocturne.drift.threshold import day_of, ordinary_psi
 __all__ = [
     "BASELINE_VERSION",
     "METRICS",
+    "Nights",
     "build_baseline",
+    "calibration_history",
     "day_of",
+    "distances",
     "in_segment",
+    "is_ordinary",
     "judge",
+    "name_of",
     "ordinary_psi",
     "segment_values",
 ]

@@ -7,7 +7,8 @@
     refused     reasons for rows that contain a value that the model can't take
     program     a model's graph and the order of its arguments; ``pt2`` reads it from a file of
                 torch.export, ``exported`` lets torch do so
-    kernels     ways to run that graph; ``search`` measures which is fastest, and the micro-batch
+    kernels     ways to run that graph; ``search`` measures which is fastest, and the
+                micro-batch, as ``search_plan`` says
     torch_model, device_model, lane     running it on a CPU, on a GPU
     faults      turns a model's exceptions into the reason of a row, or into an error
     convert, column, outputs            outputs -> Arrow columns, with reasons for bad rows
@@ -25,6 +26,7 @@ from nocturne.engine.outputs import REASON, NamedOutputs, concatenated, outputs_
 from nocturne.engine.prefetch import prefetch
 from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
+from nocturne.engine.search_plan import SearchPlan, search_plan
 from nocturne.engine.settle import check_outputs, settle_outputs
 from nocturne.engine.torch_model import TorchModel
 
@@ -37,6 +39,7 @@ __all__ = [
     "DeviceModel",
     "Model",
     "NamedOutputs",
+    "SearchPlan",
     "TorchModel",
     "cast_rows",
     "check_outputs",
@@ -52,5 +55,6 @@ __all__ = [
     "score",
     "score_cast",
     "search",
+    "search_plan",
     "settle_outputs",
 ]

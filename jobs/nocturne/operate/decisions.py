@@ -8,17 +8,19 @@ from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import StateError
 from nocturne.pipeline.monitoring import monitor
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
-from nocturne.pipeline.runs import open_run, published
-from nocturne.records.manifest import Manifest
+from nocturne.pipeline.runs import open_run
+from nocturne.records.manifest import Accepted, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import manifest_id, now
+from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table import TablePartition
 
-__all__ = ["approve_held", "reject_held", "roll_back", "turn_down"]
+__all__ = ["accept", "approve_held", "reject_held", "roll_back", "turn_down"]
 
 
 def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
@@ -69,6 +71,23 @@ def _held(loaded: Loaded, partition: Partition) -> Run:
     return open_run(state.run(found.run_key).path)
 
 
+def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
+    """Count the drift of a published night as ordinary from now on.
+
+    Raises:
+        StateError: nothing is published there, or it did not drift.
+    """
+    night = PublishedNights(loaded).manifest(partition)
+    state = Places.of(loaded).state.partition(partition)
+    drift = state.judgement(night).drift
+    if not (drift.alarmed or drift.only_in_segments):
+        raise StateError(
+            f"{loaded.pipeline.name} {partition.key} did not drift: it counts as ordinary already"
+        )
+    write(state.accepted(night.id), Accepted(by, now(), night.id))
+    return night
+
+
 def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> Manifest:
     """Put the files of an earlier manifest in force again, atomically, as a new manifest.
 
@@ -82,7 +101,7 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
     """
     output = Places.of(loaded).output(partition)
     what = f"{loaded.pipeline.name} {partition.key}"
-    line, broken = output.state.known_lineage(published(loaded, partition))
+    line, broken = output.state.known_lineage(PublishedNights(loaded).manifest(partition))
     try:
         earlier = _earlier(what, line, to, output)
     except StateError as error:

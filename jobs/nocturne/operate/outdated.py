@@ -19,8 +19,8 @@ from nocturne.columns.normal import plain_type
 from nocturne.columns.types import zone_of
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import partitions_of
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile
@@ -55,7 +55,7 @@ class Standing:
 
 def standings(loaded: Loaded, since: str, until: str | None = None) -> Iterator[Standing]:
     """Every published night from ``since`` to ``until`` (both included), oldest first."""
-    for partition in partitions_of(loaded, since):
+    for partition in PublishedNights(loaded).partitions(since):
         if since <= partition.key and (until is None or partition.key <= until):
             try:
                 found = _standing(loaded, partition)

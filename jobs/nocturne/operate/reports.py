@@ -10,8 +10,8 @@ from urllib.parse import quote
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.errors import StateError
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import published_nights
 from nocturne.records.partition import Partition
 
 __all__ = ["report_of"]
@@ -27,7 +27,7 @@ def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None
         StateError: none of them is published.
     """
     keys = [partition.key for partition in partitions]
-    found = [night for night in published_nights(loaded) if night.key in set(keys)]
+    found = [night for night in PublishedNights(loaded).all() if night.key in set(keys)]
     name = loaded.pipeline.name
     if not found:
         raise StateError(

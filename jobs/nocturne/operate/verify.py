@@ -17,9 +17,9 @@ from nocturne.columns.normal import is_list
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
-from nocturne.pipeline.runs import published
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Split
@@ -84,7 +84,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         PublishError: the folder holds files that no manifest names.
     """
     places = Places.of(loaded)
-    output, manifest = places.output(partition), published(loaded, partition)
+    output, manifest = places.output(partition), PublishedNights(loaded).manifest(partition)
     run = Run.open(output.state.run(manifest.run_key).path)
     run = run.changed(input_dir=str(places.input(partition)))  # where it may have been moved to
     outputs = [output.name for output in run.plan.encoding.outputs]

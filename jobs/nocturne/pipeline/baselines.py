@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 from nocturne import drift, table
-from nocturne.config import Loaded, partition
+from nocturne.config import Loaded
 from nocturne.config.models import Span, Weeks
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import StateError
 from nocturne.model import registry
-from nocturne.pipeline.ordinary import calm, named
+from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import night_in_force, published_nights, settings_of
+from nocturne.pipeline.runs import settings_of
 from nocturne.records.drift import Baseline
 from nocturne.records.manifest import PublishedNight
 from nocturne.store.run import Run
 
-__all__ = ["baseline_of", "built", "in_numbers", "keys_before"]
+__all__ = ["baseline_of", "built", "keys_before"]
 
 
 def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[PublishedNight]]:
@@ -63,25 +61,21 @@ def _as_before(run: Run, loaded: Loaded) -> list[PublishedNight]:
     then = settings_of(Run.open(run.state.run(before.manifest.run_key).path))
     if then.drift.baseline != loaded.pipeline.drift.baseline:
         return []
-    return [found for name in names if (found := named(loaded, name))]
+    nights = PublishedNights(loaded)
+    return [night for name in names if (night := nights.named(name))]
 
 
 def _chosen(run: Run, loaded: Loaded, wanted: Span | Weeks) -> list[PublishedNight]:
     """What is published now of the nights that ``drift.baseline`` names, oldest first."""
-    own = run.plan.partition.key
+    own, nights = run.plan.partition.key, PublishedNights(loaded)
     if isinstance(wanted, Span):
         return [
             night
-            for night in published_nights(loaded)
+            for night in nights.all()
             if wanted.first <= night.key <= wanted.last and night.key != own
         ]
-    found, places = [], Places.of(loaded)
-    for key in keys_before(own, wanted.weeks):
-        with suppress(NocturneError):  # somebody touched it
-            one = partition(loaded.pipeline.input.partition, key)
-            if (night := night_in_force(places.output(one))) is not None:
-                found.append(night)
-    return [night for night in found if calm(loaded, night.manifest)]
+    past = (nights.of(key) for key in keys_before(own, wanted.weeks))
+    return [night for night in past if night and drift.is_ordinary(nights, night.manifest)]
 
 
 def keys_before(key: str, weeks: int) -> list[str]:
@@ -112,26 +106,3 @@ def built(loaded: Loaded, chosen: Sequence[PublishedNight]) -> Baseline:
         outputs |= dict.fromkeys(night.manifest.score_summary)
     known = {name for profile in profiles.values() for name in profile.columns}
     return drift.build_baseline(profiles, [name for name in outputs if name in known])
-
-
-def in_numbers(baseline: Baseline) -> list[dict[str, Any]]:
-    """A baseline column by column: rows, partitions, bins, and the PSI of ordinary days."""
-    found = []
-    for name, column in baseline.columns.items():
-        keys = sorted(column.partitions)
-        found.append(
-            {
-                "column": name,
-                "kind": column.kind,
-                "output": name in baseline.outputs,
-                "importance": baseline.importance.get(name),
-                "rows": sum(column.counts),
-                "nulls": column.counts[-1],
-                "bins": sum(count > 0 for count in column.counts),
-                "partitions": len(keys),
-                "first": keys[0] if keys else None,
-                "last": keys[-1] if keys else None,
-                "ordinary_psi": drift.ordinary_psi(column),
-            }
-        )
-    return found

@@ -7,8 +7,9 @@ import logging
 from nocturne import drift, report
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import logged_to, published_nights
+from nocturne.pipeline.runs import logged_to
 from nocturne.records.manifest import Manifest, PublishedNight
 
 __all__ = ["monitor"]
@@ -23,7 +24,7 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
         night = PublishedNight(manifest, state.judgement(manifest))
         report.log_to_monitoring(
             night,
-            lambda: published_nights(loaded),
+            PublishedNights(loaded).all,
             metrics=drift.METRICS,
             **logged_to(loaded),
         )

@@ -120,7 +120,7 @@ def _finish(
     progress = Progress()
     scoring = Background(todo, spark, progress)
     from nocturne.pipeline.checks import Checks
-    from nocturne.pipeline.judging import judge
+    from nocturne.pipeline.recording import judge_run
 
     done: dict[str, NightOutcome] = {}
     with closing(Checks(todo)) as check:
@@ -128,7 +128,7 @@ def _finish(
             try:
                 with watch("score"):
                     scoring.wait(run)
-                judgement = judge(run, watch, check)
+                judgement = judge_run(run, watch, check)
                 progress.clear()
                 say(
                     f"{run.plan.partition.key}: verdict {judgement.verdict}"

@@ -26,7 +26,6 @@ from nocturne.errors import (
 from nocturne.host.identity import AIRFLOWS, code
 from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
-from nocturne.pipeline.doubles import check_size
 from nocturne.pipeline.expectations import (
     check_sensitive,
     expected_columns,
@@ -35,11 +34,12 @@ from nocturne.pipeline.expectations import (
     suites_of,
 )
 from nocturne.pipeline.model import Resolve, resolver
+from nocturne.pipeline.pinning import pin
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.trial import tried
-from nocturne.pipeline.tuning import Night, pin
+from nocturne.quality.duplicates import check_size
 from nocturne.records.drift import Baseline
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -47,6 +47,7 @@ from nocturne.records.plan import Pinned, RunPlan, Split
 from nocturne.records.result import SplitResult
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.ready import check_ready
+from nocturne.source.sample import SampleFiles
 from nocturne.store.failpoints import reach
 from nocturne.store.files import digest
 from nocturne.store.partition_state import now
@@ -192,7 +193,7 @@ def _planned(
     declared = resolved.with_outputs(pipeline.model.outputs)
     needs = _needs(loaded, declared, expected_columns(suites))
     seen = source_of(loaded, partition, places).look(needs)
-    night = Night(
+    night = SampleFiles(
         seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
     )
     encoding = tried(loaded, resolved, declared, places.state, night, spark)

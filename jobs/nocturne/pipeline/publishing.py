@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from nocturne.errors import Held, InputError, ModelError
 from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
-from nocturne.pipeline.runs import as_planned, in_force
+from nocturne.pipeline.runs import as_planned, manifest_in_force
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
+from nocturne.records.result import SplitResult
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -78,7 +80,7 @@ def publish_run(run: Run) -> Manifest:
     """
     loaded, output = as_planned(run), table.table_of(run)
     keep = loaded.pipeline.output.keep
-    done = in_force(run)
+    done = manifest_in_force(run)
     if done is not None:
         table.settle(output, keep)
     else:
@@ -89,7 +91,7 @@ def publish_run(run: Run) -> Manifest:
             try:
                 outputs, quarantine = table.staged(run, results)
             except FileNotFoundError:
-                if in_force(run) is None:
+                if manifest_in_force(run) is None:
                     raise
                 return publish_run(run)  # another process published this very run, and tidied up
             plan, approval = run.plan, run.approval()
@@ -119,6 +121,7 @@ def publish_run(run: Run) -> Manifest:
                     score_summary=report.score_summary(run.profile, report.output_names(plan)),
                     seconds=judgement.seconds
                     | {"publish": round(time.perf_counter() - started, 3)},
+                    precision_error=_precision_error(results),
                     output_version=plan.output_version,
                 )
 
@@ -127,6 +130,11 @@ def publish_run(run: Run) -> Manifest:
     run.tidy()
     monitor(loaded, done)
     return done
+
+
+def _precision_error(results: Sequence[SplitResult]) -> dict[str, float]:
+    """Only the first split measures it."""
+    return next((r.precision_error for r in results if r.precision_error), {})
 
 
 def environment() -> dict[str, str]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nocturne.config import Pipeline
-from nocturne.pipeline.doubles import Doubled
 from nocturne.pipeline.faults import model_at_fault
+from nocturne.quality.duplicates import Duplicates
 from nocturne.records.drift import DriftResult
 from nocturne.records.findings import Finding, Verdict
 from nocturne.records.quality import QualityResult
@@ -30,7 +30,7 @@ class Evidence:
     settings: Pipeline
     results: Sequence[SplitResult]
     quality: QualityResult
-    duplicates: Doubled | None
+    duplicates: Duplicates | None
     drift: DriftResult
     hold: str = ""
 

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from nocturne import table
-from nocturne.config import Loaded, Pipeline, from_path, home
-from nocturne.config import partition as partition_of
-from nocturne.errors import NocturneError, StateError
+from nocturne.config import Loaded, Pipeline, home
+from nocturne.errors import StateError
 from nocturne.model.tracking import run_url, tracking_uri
-from nocturne.pipeline.places import Places
-from nocturne.records.manifest import Manifest, PublishedNight
-from nocturne.records.partition import Partition
+from nocturne.quality.duplicates import ScoredKeys
+from nocturne.records.manifest import Manifest
 from nocturne.records.plan import RunPlan
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
-from nocturne.table import TablePartition
 
 __all__ = [
     "as_planned",
-    "in_force",
     "logged_to",
+    "manifest_in_force",
     "mlflow_page",
     "open_run",
-    "partitions_of",
-    "published",
-    "published_nights",
+    "scored_keys",
     "scores_of",
     "settings_of",
     "write_settings",
@@ -96,70 +91,19 @@ def mlflow_page(loaded: Loaded, run_id: str | None) -> str | None:
     return run_url(logged_to(loaded)["tracking_uri"], run_id)
 
 
-def in_force(run: Run) -> Manifest | None:
+def manifest_in_force(run: Run) -> Manifest | None:
     """The run's manifest if it is what is published now: its steps then have nothing to do."""
     now = table.published_manifest(table.table_of(run))
     return now if now is not None and now.run_key == run.plan.run_key else None
 
 
-def published(loaded: Loaded, partition: Partition) -> Manifest:
-    """The manifest in force.
-
-    Raises:
-        StateError: nothing is published.
-        PublishError: the folder holds files that no manifest names.
-    """
-    output = Places.of(loaded).output(partition)
-    manifest = table.published_manifest(output)
-    if manifest is None:
-        name = loaded.pipeline.name
-        raise StateError(
-            f"{name} {partition.key} is not published: {output.location} is "
-            f"{'empty' if output.location.exists() else 'not there'}. See `nocturne status {name}`"
-        )
-    return manifest
-
-
-def partitions_of(loaded: Loaded, whole: str | None = None) -> list[Partition]:
-    """Partitions that have state, oldest first.
-
-    Args:
-        whole: the key under which an unpartitioned table counts; it is left out without one.
-    """
-    names = loaded.pipeline.input.partition
-    if not names:
-        return [] if whole is None else [partition_of(names, whole)]
-    found = [from_path(names, path) for path in Places.of(loaded).state.folders(list(names))]
-    return sorted((p for p in found if p), key=lambda p: p.key)
-
-
-def published_nights(
-    loaded: Loaded, before: str | None = None, last: int | None = None
-) -> list[PublishedNight]:
-    """Nights in force, oldest partition first; at most the ``last`` ones ``before`` a key.
-
-    A night that somebody touched is left out: `status` shows it, and it must not stop others.
-    """
-    places = Places.of(loaded)
-    partitions = [p for p in partitions_of(loaded) if before is None or p.key < before]
+def scored_keys(run: Run, results: Sequence[SplitResult]) -> list[ScoredKeys]:
+    """Where the keys of a run's scores are."""
     found = []
-    for partition in partitions[-last:] if last else partitions:
-        with suppress(NocturneError):
-            if (night := night_in_force(places.output(partition))) is not None:
-                found.append(night)
+    for result in results:
+        scores = scores_of(run, result)
+        found.append(ScoredKeys(scores, run.keys_file(scores), result.rows_out))
     return found
-
-
-def night_in_force(output: TablePartition) -> PublishedNight | None:
-    """What is published of a partition, with its judgement.
-
-    Raises:
-        PublishError, StateError: it can't be told.
-    """
-    manifest = table.published_manifest(output)
-    if manifest is None:
-        return None
-    return PublishedNight(manifest, output.state.judgement(manifest))
 
 
 def scores_of(run: Run, result: SplitResult) -> Path:

@@ -2,7 +2,7 @@
 
 What comes back fixes the names, types and lengths of the outputs, or is refused. Made once a model
 version and what is declared of it, and kept in the state (``trials/``), so that the outputs of a
-table don't change from night to night.
+table don't change from files to files.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, with_nulls
 from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.host.machine import is_local
 from nocturne.model.registry import Resolved
+from nocturne.pipeline.pinning import device_of
 from nocturne.pipeline.scoring import application
-from nocturne.pipeline.tuning import Night, device_of, sample
+from nocturne.source.sample import SampleFiles, sample
 from nocturne.store.files import digest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
@@ -62,7 +63,7 @@ def tried(
     resolved: Resolved,
     encoding: Encoding,
     state: PipelineState,
-    night: Night,
+    files: SampleFiles,
     spark: Application | None = None,
 ) -> Encoding:
     """The encoding that a run is planned with: its outputs are what the model was seen to give.
@@ -70,7 +71,7 @@ def tried(
     Args:
         encoding: as it is ``declared``.
         state: of the pipeline.
-        night: without files, or where the model's calls cost, nothing is tried, and what is
+        files: without files, or where the model's calls cost, nothing is tried, and what is
             declared counts.
         spark: see ``workers_of``.
 
@@ -86,14 +87,14 @@ def tried(
         encoding=encoding,
         spec=resolved.has_spec,
         firm=bool(pipeline.model.outputs),
-        input_cast=dict(night.told),
+        input_cast=dict(files.cast),
         device=device_of(pipeline.scoring.device),
         seconds=pipeline.model.trial_seconds,
     )
     if pipeline.model.calls == "costly":
-        night = replace(night, files=())
+        files = replace(files, files=())
         _require_outputs(encoding, resolved)
-    trial = kept_or_new(asked, night, state, workers_of(pipeline, spark))
+    trial = kept_or_new(asked, files, state, workers_of(pipeline, spark))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     output = pipeline.output
     check_names(outputs, [*output.keys, *output.passthrough, *pipeline.input.partition])
@@ -147,7 +148,7 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
 
 
 def kept_or_new(
-    asked: TrialRequest, night: Night, state: PipelineState, workers: Workers | None = None
+    asked: TrialRequest, files: SampleFiles, state: PipelineState, workers: Workers | None = None
 ) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
@@ -155,7 +156,7 @@ def kept_or_new(
     path = state.trial(f"{ref.name}-{ref.version}-{key[:12]}")
     if (kept := _kept(path, asked)) is not None:
         return kept
-    trial = try_model(asked, night, workers=workers)
+    trial = try_model(asked, files, workers=workers)
     if trial.rows:
         write(path, trial, exclusive=True)
         trial = _kept(path, asked) or trial  # of two at once the first one counts for both
@@ -183,12 +184,16 @@ def _possible(outputs: Sequence[OutputSpec], asked: TrialRequest) -> bool:
 
 
 def try_model(
-    asked: TrialRequest, night: Night, *, rows: int = TRIAL_ROWS, workers: Workers | None = None
+    asked: TrialRequest,
+    files: SampleFiles,
+    *,
+    rows: int = TRIAL_ROWS,
+    workers: Workers | None = None,
 ) -> Trial:
     """Call the model on some rows.
 
     Args:
-        night: where there is no file, or no row in them, nothing is tried, and what is declared
+        files: where there is no file, or no row in them, nothing is tried, and what is declared
             counts.
         rows: how many, at most.
         workers: other machines, which score it: theirs is the answer where it fails on this one,
@@ -203,7 +208,7 @@ def try_model(
     """
     what = f"model {asked.model.name} version {asked.model.version}"
     untried = Trial(asked.encoding.complete().outputs, 0)
-    batch = _first(night, asked.encoding)
+    batch = _first(files, asked.encoding)
     if batch is None:
         return untried
     file = as_file(_chosen(batch, rows))
@@ -236,9 +241,9 @@ def _lacking(answer: TrialAnswer, device: str) -> str:
     return ""
 
 
-def _first(night: Night, encoding: Encoding) -> pa.RecordBatch | None:
+def _first(files: SampleFiles, encoding: Encoding) -> pa.RecordBatch | None:
     try:
-        return sample(night, encoding, _AMONG)
+        return sample(files, encoding, _AMONG)
     except ModelError:
         return None
 

@@ -6,20 +6,17 @@
 
 from nocturne.profile.accumulate import TableProfiler
 from nocturne.profile.columns import Rows
-from nocturne.profile.keys import KEY_BYTES, key_hashes
 from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_measured
 from nocturne.profile.merge import merge
 from nocturne.profile.tally import compile_loops
 
 __all__ = [
     "EXAMPLES",
-    "KEY_BYTES",
     "MAX_DISTINCT",
     "Measurer",
     "Rows",
     "TableProfiler",
     "compile_loops",
-    "key_hashes",
     "merge",
     "merge_measured",
 ]

@@ -160,7 +160,6 @@ _COPIED = {
     "inputs",
     "mlflow_run_id",
     "pinned",
-    "precision_error",
     "quality_verdict",
     "reasons",
     "report",
@@ -190,7 +189,8 @@ class Manifest(Stored):
     ``id`` is the commit number and the run key. ``run`` and ``judgement`` name the files that say
     what the scores were made from, and what was found of them. ``restores``: after a rollback,
     the manifest whose files returned; ``approved_by`` then rolled it back. ``score_summary``: of
-    each numeric output. ``output_version`` is the run's.
+    each numeric output. ``precision_error``: the largest difference to float32, by output.
+    ``output_version`` is the run's.
     """
 
     VERSION: ClassVar[int] = 2
@@ -222,6 +222,7 @@ class Manifest(Stored):
     findings: tuple[Finding, ...]
     score_summary: dict[str, dict[str, float]]
     seconds: dict[str, float]
+    precision_error: dict[str, float] = field(default_factory=dict)
     restores: ManifestId | None = None
     output_version: int = 2
 

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.columns.key_hashes import key_hashes
 from nocturne.columns.normal import unpacked, with_types
 from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import (
@@ -41,7 +42,7 @@ from nocturne.engine import (
 from nocturne.errors import InputChanged, NocturneError
 from nocturne.fitting import casts, output_schema
 from nocturne.model.requirements import naming, unloadable
-from nocturne.profile import Measurer, Rows, TableProfiler, key_hashes
+from nocturne.profile import Measurer, Rows, TableProfiler
 from nocturne.records.plan import Split
 from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan

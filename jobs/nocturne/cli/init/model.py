@@ -21,7 +21,7 @@ from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.requirements import warning
 from nocturne.model.tracking import connect, reachable
 from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new
-from nocturne.pipeline.tuning import Night
+from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.trial import Trial, TrialRequest
 
@@ -110,7 +110,7 @@ def choose(
     return Chosen(name, alias, version, reason or "as given", resolved, pickled)
 
 
-def tried(chosen: Chosen, night: Night, state: PipelineState) -> Chosen:
+def tried(chosen: Chosen, night: SampleFiles, state: PipelineState) -> Chosen:
     """With what the model gave for some rows of a partition; kept in ``state``.
 
     Raises:
@@ -122,7 +122,7 @@ def tried(chosen: Chosen, night: Night, state: PipelineState) -> Chosen:
         encoding=resolved.declared,
         spec=resolved.has_spec,
         firm=False,
-        input_cast=dict(night.told),
+        input_cast=dict(night.cast),
         device="cpu",
         seconds=TRIAL_SECONDS,
     )

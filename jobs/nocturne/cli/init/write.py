@@ -19,7 +19,7 @@ from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.tuning import Night
+from nocturne.source.sample import SampleFiles
 from nocturne.store.files import write_atomic
 from nocturne.store.pipeline_state import PipelineState
 
@@ -109,8 +109,9 @@ def init(
             )
         told = check_data(chosen.encoding, sample.rows, folder)
         newest = table.partitions[-1]
-        night = Night(table.files(newest), told=told, given=given_by_paths(table, newest))
-        chosen = tried(chosen, night, PipelineState(trials or Path(store)))
+        from_paths = given_by_paths(table, newest)
+        files = SampleFiles(table.files(newest), cast=told, path_columns=from_paths)
+        chosen = tried(chosen, files, PipelineState(trials or Path(store)))
     for line in seen(chosen):
         say(line)
     made = [*(output.name for output in chosen.encoding.outputs), "model_version"]

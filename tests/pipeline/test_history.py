@@ -19,7 +19,7 @@ from nocturne.contract import log_torch_model
 from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
 from nocturne.pipeline.baselines import keys_before
-from nocturne.pipeline.judging import judge
+from nocturne.pipeline.recording import judge_run
 from nocturne.records.manifest import Manifest
 from pipeline.conftest import DAYS, judgement_of, night_of, scored, shift
 
@@ -42,11 +42,11 @@ def test_drift_of_a_published_night_is_ordinary_once_it_is_accepted(
     columns = judgement_of(loaded, night).drift.columns
     moved = {feature.column: feature.psi for feature in columns if feature.alarmed}
     assert set(moved) == set(night.drifted)
-    assert judge(scored(loaded, DAYS[1])).drift.history == ()
+    assert judge_run(scored(loaded, DAYS[1])).drift.history == ()
 
     answered = CliRunner().invoke(app, ["accept", "p", "--date", DAYS[0], "--by", "ada"])
     assert answered.exit_code == 0, answered.output
-    judged = judge(scored(loaded, DAYS[2]))
+    judged = judge_run(scored(loaded, DAYS[2]))
     assert judged.drift.history == (f"{DAYS[0]}:{night.id}",)
     now = {feature.column: feature.threshold for feature in judged.drift.columns}
     assert all(now[column] >= psi for column, psi in moved.items())
@@ -65,11 +65,11 @@ def test_a_night_that_is_rolled_back_to_is_not_accepted_by_that(
     night_of(loaded, DAYS[0], force=True)
     restored = roll_back(loaded, first.partition, None, "ada")
     assert restored.approved_by == "ada"
-    assert judge(scored(loaded, DAYS[1])).drift.history == ()
+    assert judge_run(scored(loaded, DAYS[1])).drift.history == ()
     note = scored(loaded, DAYS[0]).state.accepted(first.id)
     note.parent.mkdir()
     note.write_text("{}")
-    assert judge(scored(loaded, DAYS[2])).drift.history == (f"{DAYS[0]}:{restored.id}",)
+    assert judge_run(scored(loaded, DAYS[2])).drift.history == (f"{DAYS[0]}:{restored.id}",)
 
 
 def test_a_night_scored_again_is_compared_with_the_same_nights(
@@ -95,7 +95,7 @@ def test_past_weeks_are_found_by_their_date(project: MakeProject, tmp_path: Path
     shutil.copytree(data / f"ds={DAYS[1]}", data / f"ds={later}")
     for day in DAYS[:2]:
         night_of(loaded, day)
-    assert judge(scored(loaded, later)).drift.reference == "the same weekday of 1 past weeks"
+    assert judge_run(scored(loaded, later)).drift.reference == "the same weekday of 1 past weeks"
 
 
 @pytest.mark.parametrize("wanted", [{"first": DAYS[0], "last": DAYS[1]}, {"weeks": 2}])
@@ -120,7 +120,7 @@ def test_nights_of_another_model_are_not_compared_with(
         registered_model_name="small",
         alias="champion",
     )
-    judged = judge(scored(config.load("p"), later))
+    judged = judge_run(scored(config.load("p"), later))
     assert judged.drift.reference.startswith("the model's own training data: the ")
     assert judged.drift.reference.endswith(" were scored by another model")
     assert {feature.column for feature in judged.drift.columns} == {"x", "y", "word", "score"}

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nocturne.profile import key_hashes
+from nocturne.columns.key_hashes import key_hashes
 
 
 @pytest.mark.parametrize(

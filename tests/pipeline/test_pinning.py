@@ -14,7 +14,7 @@ import pytest
 from nocturne import config
 from nocturne.config import Loaded, partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.tuning import remember
+from nocturne.pipeline.pinning import remember
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.worker.split import run_split
@@ -111,14 +111,17 @@ def test_a_size_that_memory_allowed_is_what_the_next_run_starts_with(  # type: i
 def test_wide_rows_make_small_batches() -> None:
     from nocturne.config import Scoring
     from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-    from nocturne.pipeline.tuning import Night, pin
+    from nocturne.pipeline.pinning import pin
     from nocturne.records.plan import ModelRef
+    from nocturne.source.sample import SampleFiles
 
     spec = Encoding(
         (TensorSpec("ids", "int64", "list", (Feature("ids", length=4096),)),), (OutputSpec("p"),)
     )
     ref = ModelRef("m", 1, "version 1", "torch", "0" * 64, "/nowhere")
-    pinned = pin(Scoring(micro_batch=64), ref, spec, PipelineState(Path("/nowhere")), Night([]))
+    pinned = pin(
+        Scoring(micro_batch=64), ref, spec, PipelineState(Path("/nowhere")), SampleFiles([])
+    )
     assert pinned.batch_rows == 1024
     assert pinned.batch_rows * spec.row_bytes == 32 << 20
 

@@ -1,4 +1,4 @@
-"""Hashes of keys: equal keys have equal hashes, so duplicate keys are among duplicate hashes."""
+"""Hashes of keys: equal keys have equal hashes, so repeated keys are among repeated hashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["KEY_BYTES", "key_hashes"]
+__all__ = ["KEY_BYTES", "Hashes", "key_hashes"]
 
 KEY_BYTES = 8
 """Bytes that a row's key takes."""

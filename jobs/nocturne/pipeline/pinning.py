@@ -11,17 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from nocturne.config import Scoring
 from nocturne.encoding import Encoding
@@ -29,19 +24,17 @@ from nocturne.errors import ModelError, StateError
 from nocturne.fitting import casts
 from nocturne.records.plan import ModelRef, Pinned, Tuning
 from nocturne.records.result import SplitResult
-from nocturne.source.path_columns import of_file
-from nocturne.source.reading import file_schema, open_parquet, read_batches
+from nocturne.source.sample import SampleFiles, sample
 from nocturne.store.files import digest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
 
-__all__ = ["Night", "device_of", "pin", "remember", "sample"]
+__all__ = ["device_of", "pin", "remember"]
 
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 32 << 20
-_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 Wanted = tuple[str, int | str]
 """Kernel and micro-batch as the pipeline says them, "auto" or by hand."""
 
@@ -49,32 +42,8 @@ _KERNELS = ("graph", "onednn")
 _MOST = 1 << 24
 """Rows at once that a search may have found."""
 
-_PYFUNC = 1024, 1 << 16
-"""Where the search starts and ends for pyfunc, whose calls cost milliseconds."""
-_SEARCHED = 1 << 16
-"""Rows of the least night that a pyfunc model is searched on: a shorter one gains nothing, it makes
-64 calls of 1024 rows at most."""
 _COSTLY = 16
 """Rows of a call that costs: few, since all of them are bad where it raises."""
-
-
-@dataclass(frozen=True)
-class Night:
-    """What a sample of rows is taken from.
-
-    Attributes:
-        files: of the partition; none: there is no sample, and nothing is measured.
-        rows: theirs, as far as they are known.
-        told: ``input.cast``, column -> target.
-        checksums: compare pages with theirs (``input.checksums``).
-        given: columns of the files' paths, a row a file (``nocturne.source.path_columns``).
-    """
-
-    files: Sequence[Path]
-    rows: int = 0
-    told: Mapping[str, str] = field(default_factory=dict)
-    checksums: bool = True
-    given: pa.RecordBatch | None = None
 
 
 def pin(
@@ -82,7 +51,7 @@ def pin(
     model: ModelRef,
     encoding: Encoding,
     state: PipelineState,
-    night: Night,
+    files: SampleFiles,
     *,
     costly: bool = False,
 ) -> Pinned:
@@ -90,7 +59,7 @@ def pin(
 
     Args:
         state: of the pipeline.
-        night: for a sample of rows; a pyfunc model is given no more to search with than it has.
+        files: for a sample of rows; a pyfunc model is given no more to search with than it has.
         costly: the model's calls cost (``model.calls``): there is no search.
 
     Raises:
@@ -108,7 +77,7 @@ def pin(
     elif (kept := _kept(path)) is not None:
         tuning = kept
     else:
-        tuning = _tune(pinned, wanted, model, encoding, night)
+        tuning = _tune(pinned, wanted, model, encoding, files)
         if tuning.found:
             write(path, tuning, exclusive=True)
             tuning = _kept(path) or tuning  # of two at once the first one counts for both
@@ -159,88 +128,27 @@ def _name(model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -
 
 
 def _tune(
-    pinned: Pinned,
-    wanted: Wanted,
-    model: ModelRef,
-    encoding: Encoding,
-    night: Night,
+    pinned: Pinned, wanted: Wanted, model: ModelRef, encoding: Encoding, files: SampleFiles
 ) -> Tuning:
     """Search on a sample; where that can't be done, the start of a search, unmeasured."""
-    import torch
-
     from nocturne import engine
-
-    there = pinned.device == "cpu" or torch.cuda.is_available()
-    memory = torch.cuda.mem_get_info()[0] if there and pinned.device != "cpu" else None
-    start, largest = engine.first_sizes(encoding.row_bytes, pinned.device, memory)
-    pyfunc = model.backend == "pyfunc"
-    if pyfunc:
-        start, largest = _PYFUNC
-    kernel, micro_batch = wanted
-    if isinstance(micro_batch, int):
-        start = largest = micro_batch
-    kernels = _kernels(pinned, model) if kernel == "auto" else [kernel]
-    unmeasured = Tuning(kernels[0], start, found=False)
-    few = pyfunc and (night.rows < _SEARCHED or start == largest)
-    if not there or not night.files or few:
-        return unmeasured
-    torch.set_num_threads(pinned.threads)
-    alone = pinned.threads == 1 and pinned.device == "cpu" and model.backend == "torch"
-    try:
-        rows = sample(night, encoding, engine.SAMPLE_ROWS)
-        seen_as = casts(encoding, rows.schema, night.told)
-        seen, _ = engine.cast_rows(rows, seen_as, dict.fromkeys(seen_as, 0))
-        encoded = engine.encode(seen, encoding)
-        return engine.search(
-            partial(_load, pinned, model, encoding),
-            kernels,
-            encoded,
-            start=start,
-            largest=largest,
-            least=1 if pyfunc else 64 if pinned.device == "cpu" else max(64, start // 16),
-            rows=night.rows if pyfunc else None,
-            tolerance=_TOLERANCE[pinned.precision],
-            # Spark's JVM starts meanwhile; one thread's work is told apart from that.
-            clock=time.thread_time if alone else time.perf_counter,
-        )
-    except ModelError as error:  # perhaps a bad row in the sample; scoring will find it
-        log.warning("%s. Its micro-batch stays at %d rows", error, start)
-        return unmeasured
-
-
-def _kernels(pinned: Pinned, model: ModelRef) -> list[str]:
-    from nocturne import engine
-
-    if model.backend == "pyfunc" or pinned.device != "cpu":
-        return ["graph"]
-    return list(engine.KERNELS)
-
-
-def _load(pinned: Pinned, model: ModelRef, encoding: Encoding, kernel: str) -> Any:
     from nocturne.worker.split import BACKENDS
 
-    return BACKENDS[model.backend](
-        model.path, encoding, device=pinned.device, kernel=kernel, precision=pinned.precision
-    )
+    def load(kernel: str) -> engine.Model:
+        return BACKENDS[model.backend](
+            model.path, encoding, device=pinned.device, kernel=kernel, precision=pinned.precision
+        )
 
-
-def sample(night: Night, encoding: Encoding, rows: int) -> pa.RecordBatch:
-    """The first rows of a partition, with what the model reads.
-
-    Raises:
-        ModelError: there is none.
-        InputError: a file can't be read.
-    """
-    for number, path in enumerate(night.files):
-        own = of_file(night.given, number)
-        with open_parquet(path, checksums=night.checksums) as source:
-            there = file_schema(source, own).names
-            columns = [name for name in encoding.columns if name in there]
-            groups = range(source.num_row_groups)
-            for batch in read_batches(source, path, groups, columns, rows, given=own):
-                if batch.num_rows:
-                    return batch
-    raise ModelError("the partition has no row to try the model on")
+    plan = engine.search_plan(pinned, wanted, encoding, pyfunc=model.backend == "pyfunc")
+    if not plan.is_worthwhile(files.rows) or not files.files:
+        return plan.unmeasured
+    try:
+        rows = sample(files, encoding, engine.SAMPLE_ROWS)
+        cast = casts(encoding, rows.schema, files.cast)
+        return plan.search(load, rows, cast, files.rows)
+    except ModelError as error:  # perhaps a bad row in the sample; scoring will find it
+        log.warning("%s. Its micro-batch stays at %d rows", error, plan.start)
+        return plan.unmeasured
 
 
 def device_of(wanted: str) -> str:

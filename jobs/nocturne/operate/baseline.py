@@ -1,0 +1,33 @@
+"""What nights are compared with, column by column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nocturne import drift
+from nocturne.records.drift import Baseline
+
+__all__ = ["in_numbers"]
+
+
+def in_numbers(baseline: Baseline) -> list[dict[str, Any]]:
+    """A baseline column by column: rows, partitions, bins, and the PSI of ordinary days."""
+    found = []
+    for name, column in baseline.columns.items():
+        keys = sorted(column.partitions)
+        found.append(
+            {
+                "column": name,
+                "kind": column.kind,
+                "output": name in baseline.outputs,
+                "importance": baseline.importance.get(name),
+                "rows": sum(column.counts),
+                "nulls": column.counts[-1],
+                "bins": sum(count > 0 for count in column.counts),
+                "partitions": len(keys),
+                "first": keys[0] if keys else None,
+                "last": keys[-1] if keys else None,
+                "ordinary_psi": drift.ordinary_psi(column),
+            }
+        )
+    return found

@@ -1,0 +1,92 @@
+"""The published nights of a pipeline, by partition and by name."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from nocturne import config, table
+from nocturne.config import Loaded, from_path
+from nocturne.errors import NocturneError, StateError
+from nocturne.pipeline.places import Places
+from nocturne.records.manifest import Manifest, PublishedNight
+from nocturne.records.partition import Partition
+from nocturne.table import TablePartition
+
+__all__ = ["PublishedNights", "night_in_force"]
+
+
+class PublishedNights:
+    """What is in force in a pipeline's table; see ``nocturne.drift.history.Nights``."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded, self._places = loaded, Places.of(loaded)
+        self._names = loaded.pipeline.input.partition
+
+    def partitions(self, whole: str | None = None) -> list[Partition]:
+        """Partitions that have state, oldest first.
+
+        Args:
+            whole: the key under which an unpartitioned table counts; it is left out without one.
+        """
+        if not self._names:
+            return [] if whole is None else [config.partition(self._names, whole)]
+        paths = self._places.state.folders(list(self._names))
+        known = [p for path in paths if (p := from_path(self._names, path))]
+        return sorted(known, key=lambda partition: partition.key)
+
+    def manifest(self, partition: Partition) -> Manifest:
+        """The manifest in force of a partition.
+
+        Raises:
+            StateError: nothing is published.
+            PublishError: the folder holds files that no manifest names.
+        """
+        output = self._places.output(partition)
+        manifest = table.published_manifest(output)
+        if manifest is None:
+            name = self._loaded.pipeline.name
+            is_there = output.location.exists()
+            raise StateError(
+                f"{name} {partition.key} is not published: {output.location} is "
+                f"{'empty' if is_there else 'not there'}. See `nocturne status {name}`"
+            )
+        return manifest
+
+    def of(self, key: str) -> PublishedNight | None:
+        """What is in force of a partition key; None if nothing is, or somebody touched it."""
+        with suppress(NocturneError):
+            return night_in_force(self._places.output(config.partition(self._names, key)))
+        return None
+
+    def all(self, before: str | None = None, last: int | None = None) -> list[PublishedNight]:
+        """Nights in force, oldest partition first; at most the ``last`` ones ``before`` a key.
+
+        A night that somebody touched is left out: `status` shows it, and it must not stop others.
+        """
+        keys = [p.key for p in self.partitions() if before is None or p.key < before]
+        return [night for key in (keys[-last:] if last else keys) if (night := self.of(key))]
+
+    def named(self, name: str) -> PublishedNight | None:
+        """The night of ``key:manifest id``, in force or not; None if it is gone."""
+        key, _, id_ = name.rpartition(":")
+        state = self._places.state.partition(config.partition(self._names, key))
+        with suppress(NocturneError):
+            manifest = state.manifest(id_)
+            return PublishedNight(manifest, state.judgement(manifest))
+        return None
+
+    def is_accepted(self, manifest: Manifest) -> bool:
+        """Whether a person has accepted the drift of a published night."""
+        return self._places.state.partition(manifest.partition).accepted(manifest.id).exists()
+
+
+def night_in_force(output: TablePartition) -> PublishedNight | None:
+    """What is published of a partition, with its judgement.
+
+    Raises:
+        PublishError, StateError: it can't be told.
+    """
+    manifest = table.published_manifest(output)
+    if manifest is None:
+        return None
+    return PublishedNight(manifest, output.state.judgement(manifest))

@@ -1,0 +1,38 @@
+"""Every table format is one that the configuration offers, and says what the protocol asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from nocturne.config.models import Output
+from nocturne.records.partition import Partition
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.table import FORMATS
+
+DAY = Partition("2024-01-01", (("ds", "2024-01-01"),))
+
+
+def test_the_configuration_offers_these_formats() -> None:
+    assert set(get_args(Output.model_fields["format"].annotation)) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_table_has_nothing_in_force_and_can_be_published_into(
+    name: str, tmp_path: Path
+) -> None:
+    state = PipelineState.beside(tmp_path / "scores")
+    state.root.mkdir(parents=True)
+    table = FORMATS[name](state)
+    table.check()
+    assert list(table.partitions(["ds"])) == []
+    output = table.partition(state.partition(DAY))
+    output.state.folder.mkdir()
+    output.check()
+    assert output.in_force() is None
+    assert output.files() == {}
+    assert list(table.half_made([output])) == []
+    with output.exclusive():
+        assert output.in_force() is None
