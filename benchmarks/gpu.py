@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 import torch
 
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
-from nocturne.engine import ahead, encode, load_torch, score
+from nocturne.engine import encode, load_torch, prefetch, score
 from nocturne.source.reading import open_parquet, read_batches
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
@@ -165,7 +165,7 @@ class Bench:
             encode(batch, self.spec)
 
     def engine(self) -> np.ndarray[Any, Any]:
-        done = score(ahead(self.batches()), self.model, self.spec, micro_batch=self.size)
+        done = score(prefetch(self.batches()), self.model, self.spec, micro_batch=self.size)
         return np.concatenate([b.column("score").to_numpy(zero_copy_only=False) for b in done])
 
     def plain(self) -> None:

@@ -71,7 +71,7 @@ def _serve() -> None:
 
 def _try(folder: Path, where: str, environ: dict[str, str]) -> None:
     """What ``nocturne.trial.process.start`` makes of a new process, of this one."""
-    from nocturne.trial import SAID
+    from nocturne.trial import OUTPUT
     from nocturne.trial.__main__ import main
 
     os.setsid()
@@ -82,7 +82,7 @@ def _try(folder: Path, where: str, environ: dict[str, str]) -> None:
     sys.path[:] = [*(path for path in paths if path), *sys.path]
     for number, name, flags in (
         (0, os.devnull, os.O_RDONLY),
-        (1, folder / SAID, os.O_WRONLY | os.O_CREAT),
+        (1, folder / OUTPUT, os.O_WRONLY | os.O_CREAT),
     ):
         os.dup2(os.open(name, flags), number)
     os.dup2(1, 2)

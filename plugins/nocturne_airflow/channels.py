@@ -26,7 +26,7 @@ _STANDS: dict[Event, str] = {
 
 @dataclass(frozen=True)
 class Message:
-    """What is told about one night. ``links``: name -> address."""
+    """The message of an alert about a night. ``links``: name -> address."""
 
     event: Event
     pipeline: str
@@ -66,7 +66,7 @@ def _slack(rule: Slack, message: Message) -> BaseNotifier:
 
 
 def _slack_text(text: str) -> str:
-    """https://docs.slack.dev/messaging/formatting-message-text: the three that are markup."""
+    """Escapes markup: https://docs.slack.dev/messaging/formatting-message-text"""
     return html.escape(text, quote=False)
 
 
@@ -88,11 +88,11 @@ def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
 def _webhook(rule: Webhook, message: Message) -> BaseNotifier:
     from airflow.providers.http.notifications.http import HttpNotifier
 
-    said = {"subject": message.subject} | asdict(message)
+    body = {"subject": message.subject} | asdict(message)
     return HttpNotifier(
         http_conn_id=rule.connection,
         endpoint=rule.endpoint,
-        json=said,
+        json=body,
         extra_options={"timeout": _TIMEOUT_S},
     )
 
@@ -102,8 +102,8 @@ class Notifier:
     """How a channel sends.
 
     Args:
-        provider: of Airflow's, which has to be installed: apache-airflow-providers-<provider>.
-        make: the pipeline YAML's alert and a message -> what sends it once.
+        provider: the Airflow provider that must be installed: apache-airflow-providers-<provider>.
+        make: the alert of the pipeline YAML and a message -> a notifier that sends it once.
     """
 
     provider: str
@@ -116,4 +116,4 @@ NOTIFIERS = {
     "pagerduty": Notifier("pagerduty", _pagerduty),
     "webhook": Notifier("http", _webhook),
 }
-"""By the word that ``to`` of an alert says: the channels of ``nocturne.config.alerts``."""
+"""Value of ``to`` in an alert -> its notifier, for the channels of ``nocturne.config.alerts``."""

@@ -1,4 +1,4 @@
-"""The little of Airflow's REST API that the demo and the tests need."""
+"""A client for the parts of Airflow's REST API that the demo and the tests need."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ ENDED = ("success", "failed")
 
 
 class AirflowRefused(TerminalError):
-    """Airflow's API said no; ``status`` and ``detail`` are its own."""
+    """Airflow's API refused a request; ``status`` and ``detail`` are from its response."""
 
 
 class Airflow:
     """A logged-in client.
 
     Args:
-        url: of the API server, without a path.
+        url: the URL of the API server, without a path.
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
-        # No proxy of the shell's: the server is on this machine.
+        # Without the shell's proxy, since the server is on this machine.
         self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
-        answer = self._http.post("/auth/token", json={"username": user, "password": password})
-        if answer.status_code >= 400:
+        response = self._http.post("/auth/token", json={"username": user, "password": password})
+        if response.status_code >= 400:
             raise AirflowRefused(
                 f"Airflow at {url} did not accept the login of {user!r} (HTTP "
-                f"{answer.status_code}); the password is in var/airflow/passwords.json",
-                status=answer.status_code,
+                f"{response.status_code}); the password is in var/airflow/passwords.json",
+                status=response.status_code,
             )
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON that ``/api/v2<path>`` answers.
+        """The JSON response of ``/api/v2<path>``.
 
         Raises:
             AirflowRefused: with Airflow's own explanation.
         """
-        answer = self._http.request(method, f"/api/v2{path}", **options)
-        if answer.status_code >= 400:
+        response = self._http.request(method, f"/api/v2{path}", **options)
+        if response.status_code >= 400:
             try:
-                detail = answer.json().get("detail", answer.text)
+                detail = response.json().get("detail", response.text)
             except ValueError:
-                detail = answer.text
+                detail = response.text
             raise AirflowRefused(
-                f"Airflow refused {method} {path} (HTTP {answer.status_code}): {detail}",
-                status=answer.status_code,
+                f"Airflow refused {method} {path} (HTTP {response.status_code}): {detail}",
+                status=response.status_code,
                 detail=detail,
             )
-        return answer.json() if answer.content else None
+        return response.json() if response.content else None
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60) -> None:
         """Wait until the DAG processor has found the DAG.
 
         Raises:
-            AirflowRefused: it did not come; shows Airflow's import errors.
+            AirflowRefused: the DAG was not found in time; the message has the import errors.
         """
         until = time.monotonic() + timeout
         while True:
@@ -99,29 +99,29 @@ class Airflow:
     def runs(self, dag_id: str, run_type: str | None = None) -> list[dict[str, Any]]:
         """The DAG's newest hundred runs, oldest first."""
         query = {"limit": 100, "order_by": "-id"} | ({"run_type": run_type} if run_type else {})
-        found = self.call("GET", f"/dags/{dag_id}/dagRuns", params=query)
-        return list(reversed(found["dag_runs"]))
+        response = self.call("GET", f"/dags/{dag_id}/dagRuns", params=query)
+        return list(reversed(response["dag_runs"]))
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run as Airflow describes it."""
         return dict(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}"))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
-        """Task id -> state ("none" where it has not been looked at yet)."""
-        found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
-        return {t["task_id"]: t["state"] or "none" for t in found["task_instances"]}
+        """Task id -> state ("none" if the task has no state yet)."""
+        response = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
+        return {t["task_id"]: t["state"] or "none" for t in response["task_instances"]}
 
     def backfilling(self, dag_id: str) -> bool:
         """Whether a backfill counts as unfinished; Airflow notices its end half a minute late."""
-        found = self.call("GET", "/backfills", params={"dag_id": dag_id})
-        return any(b["completed_at"] is None for b in found["backfills"])
+        response = self.call("GET", "/backfills", params={"dag_id": dag_id})
+        return any(b["completed_at"] is None for b in response["backfills"])
 
     def abandon(self, dag_id: str) -> list[str]:
         """Mark every unfinished run of the DAG as failed; returns their run ids."""
-        left = [str(r["dag_run_id"]) for r in self.runs(dag_id) if r["state"] not in ENDED]
-        for run_id in left:
+        unfinished = [str(r["dag_run_id"]) for r in self.runs(dag_id) if r["state"] not in ENDED]
+        for run_id in unfinished:
             self.call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
-        return left
+        return unfinished
 
     def wait_for_run(
         self,
@@ -152,10 +152,10 @@ class Airflow:
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
         """The text of a task's log."""
-        found = self.call(
+        response = self.call(
             "GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         )
-        return "\n".join(_line(entry) for entry in found["content"])
+        return "\n".join(_line(entry) for entry in response["content"])
 
     def respond(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """Answer a task that waits for a person."""
@@ -166,9 +166,9 @@ class Airflow:
         )
 
     def import_errors(self) -> dict[str, str]:
-        """File name -> what is wrong with it."""
-        found = self.call("GET", "/importErrors")
-        return {e["filename"]: e["stack_trace"] for e in found["import_errors"]}
+        """File name -> its import error."""
+        response = self.call("GET", "/importErrors")
+        return {e["filename"]: e["stack_trace"] for e in response["import_errors"]}
 
 
 def _line(entry: Any) -> str:

@@ -33,7 +33,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended; ``message`` is the end of what it said on stderr."""
+    """How a step ended; ``message`` is the end of what it messages on stderr."""
 
     code: int
     message: str
@@ -46,7 +46,7 @@ def interpreter() -> str:
 
 
 def job_environment(home: Path) -> dict[str, str]:
-    """The environment of a step: ours, without Airflow's own settings and secrets."""
+    """The environment of a step: this one, without Airflow's settings and secrets."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "_AIRFLOW"))}
     return {**kept, "NOCTURNE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
@@ -76,42 +76,42 @@ class Command:
         )
         assert process.stdout is not None  # they are pipes
         assert process.stderr is not None
-        said: deque[str] = deque(maxlen=20)
-        reader = threading.Thread(target=self._follow, args=(process.stderr, said), daemon=True)
+        messages: deque[str] = deque(maxlen=20)
+        reader = threading.Thread(target=self._follow, args=(process.stderr, messages), daemon=True)
         reader.start()
-        answer = ""
+        last_line = ""
         for line in process.stdout:
-            if answer:
-                self.log.info("%s", answer)
-            answer = line.rstrip()
+            if last_line:
+                self.log.info("%s", last_line)
+            last_line = line.rstrip()
         code = process.wait()
         reader.join()
-        output = _object(answer)
-        if answer and output is None:
-            self.log.info("%s", answer)
-        return Outcome(code, "\n".join(said), output or {})
+        output = _object(last_line)
+        if last_line and output is None:
+            self.log.info("%s", last_line)
+        return Outcome(code, "\n".join(messages), output or {})
 
     def end(self) -> None:
-        """End the step's whole process group: politely, then for good."""
+        """End the step's whole process group: with SIGTERM, then with SIGKILL."""
         process = self._process
         if process is None:
             return
-        for what in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, what)
+                os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE_S)
 
-    def _follow(self, stream: IO[str], said: deque[str]) -> None:
+    def _follow(self, stream: IO[str], messages: deque[str]) -> None:
         for line in stream:
             text = line.rstrip()
             if text:
-                said.append(text)
+                messages.append(text)
                 self.log.info("%s", text)
 
 
 class Commanding:
-    """An operator that runs steps; what runs ends with its task."""
+    """An operator that runs steps; a running step ends with its task."""
 
     home: str
     log: Any

@@ -39,21 +39,21 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     """
     check_providers(loaded)
     pipeline, home = loaded.pipeline, str(loaded.home)
-    layout, schedule = pipeline.input.partition, pipeline.schedule
-    start, end = bounds(schedule, layout)
+    key_formats, schedule = pipeline.input.partition, pipeline.schedule
+    start, end = bounds(schedule, key_formats)
     scores = Asset(name=f"scores/{pipeline.name}")
     alerts = Alerts(pipeline.name, pipeline.alerts)
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
         doc_md=_manual(loaded),
-        schedule=timetable(schedule, layout),
+        schedule=timetable(schedule, key_formats),
         start_date=start,
         end_date=end,
         catchup=False,
         max_active_runs=schedule.max_active_runs,
         tags=sorted({"nocturne", *pipeline.tags}),
-        params=params(layout),
+        params=params(key_formats),
         deadline=_deadline(loaded),
         on_failure_callback=partial(alerts.failed, home),
         default_args={
@@ -68,7 +68,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         wait = ReadySensor(
             task_id="wait",
             pipeline=pipeline.name,
-            layout=layout,
+            key_formats=key_formats,
             home=home,
             skip_missing=pipeline.input.on_missing == "skip",
             timeout=timedelta(minutes=pipeline.input.ready.timeout_minutes),
@@ -77,7 +77,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         prepare = PrepareOperator(
             task_id="prepare",
             pipeline=pipeline.name,
-            layout=layout,
+            key_formats=key_formats,
             asset=scores,
             home=home,
             doc_md="Pins the model version and plans the splits.",
@@ -121,7 +121,7 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
     slo, zone = pipeline.slo, pipeline.schedule.timezone
     if slo.by is None and slo.within_minutes is None:
         return []
-    told = {
+    notified = {
         "pipeline": pipeline.name,
         "home": str(loaded.home),
         "due": in_words(slo, zone),
@@ -132,7 +132,7 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
             name="published",
             reference=Due(slo.by, slo.within_minutes, zone),
             interval=timedelta(0),
-            callback=AsyncCallback(late, told),
+            callback=AsyncCallback(late, notified),
         )
     ]
 

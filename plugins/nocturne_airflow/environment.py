@@ -65,7 +65,7 @@ def environment(
     ports = ports or Ports()
     code = code or code_root()
     home = airflow_home(root)
-    ours = secret_values(home)
+    own = secret_values(home)
     env = {
         k: v
         for k, v in os.environ.items()
@@ -96,7 +96,7 @@ def environment(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": ours["fernet_key"],
+        "AIRFLOW__CORE__FERNET_KEY": own["fernet_key"],
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{ports.airflow}/execution/",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple."
         "simple_auth_manager.SimpleAuthManager",
@@ -108,8 +108,8 @@ def environment(
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(ports.airflow),
         "AIRFLOW__API__BASE_URL": ports.airflow_url,
-        "AIRFLOW__API__SECRET_KEY": ours["api_secret"],
-        "AIRFLOW__API_AUTH__JWT_SECRET": ours["jwt_secret"],
+        "AIRFLOW__API__SECRET_KEY": own["api_secret"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": own["jwt_secret"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",

@@ -15,7 +15,7 @@ from nocturne.records.answers import GateAnswer
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome
 from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
-from nocturne_airflow.operators import HELD, RUN_DIR, answered, check, need_run_dir
+from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir, typed_answer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +78,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 f"gate: {outcome.message}\nA backfill does not wait for a person: decide on it "
                 f"with `nocturne approve` or `nocturne reject`, or from the page Scoring."
             )
-        held = answered("gate", GateAnswer, outcome.output)
+        held = typed_answer("gate", GateAnswer, outcome.output)
         self.subject = f"Publish {self.pipeline} {held.partition}?"
         links = {**self.links, **plots(held, self.links[REPORT.name])}
         self.body = question(held, links)
@@ -92,8 +92,8 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             check("gate", stands)  # fails where something newer was published
             self.log.info("It was approved meanwhile, from the command line.")
             return None
-        answered = HITLOperator.execute_complete(self, context, event)
-        user = answered["responded_by_user"]
+        response = HITLOperator.execute_complete(self, context, event)
+        user = response["responded_by_user"]
         if user is None:
             check("gate", self._gate("--reject", "--by", "airflow", "--why", NOBODY))
             raise AirflowFailException(
@@ -101,7 +101,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 "stays; its scores are kept until `nocturne gc`."
             )
         by = str(user["name"] or user["id"])
-        decided = "--approve" if answered["chosen_options"] == [self.APPROVE] else "--reject"
+        decided = "--approve" if response["chosen_options"] == [self.APPROVE] else "--reject"
         check("gate", self._gate(decided, "--by", by))
         return super().execute_complete(context, event)  # skips what follows a rejection
 

@@ -1,7 +1,7 @@
-"""What a published partition was made of, as OpenLineage says it: no agent in Spark's JVM.
+"""The lineage of a published partition in OpenLineage's format, without an agent in Spark's JVM.
 
-Datasets are the tables (``file``, absolute path); which partition of them stands in the subset
-facets. https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
+Datasets are the tables (``file``, absolute path); the subset facets have the partition.
+https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Traced", "lineage"]
 
 
 class Traced:
-    """An operator that may bring a partition into force; ``manifest`` is the file of what it did.
+    """An operator that may publish a partition; ``manifest`` is the file of the manifest.
 
-    The OpenLineage provider, where it is installed and told a transport, asks it when it is done.
+    The OpenLineage provider, if it is installed and has a transport, calls it when the task ends.
     """
 
     manifest: str = ""
@@ -34,7 +34,7 @@ class Traced:
         return lineage(Path(self.manifest)) if self.manifest else None
 
 
-def lineage(manifest: Path) -> OperatorLineage:
+def lineage(path: Path) -> OperatorLineage:
     """Input and output tables of published scores, with schemas, counts, checks and the model."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -43,17 +43,17 @@ def lineage(manifest: Path) -> OperatorLineage:
     from nocturne.store.run import Run
     from nocturne.table import table_of
 
-    made = read(Manifest, manifest)
-    run = Run.open(manifest.parents[1] / Path(made.run.path).parent)
+    manifest = read(Manifest, path)
+    run = Run.open(path.parents[1] / Path(manifest.run.path).parent)
     judgement = run.judgement()
     return OperatorLineage(
-        inputs=[_input(run, made, judgement), *_joined(run.plan)],
-        outputs=[_output(run.plan, made, judgement, table_of(run).location)],
-        run_facets={"nocturne": _run_facet(_facts(manifest, made, run.mlflow_run_id()))},
+        inputs=[_input(run, manifest, judgement), *_joined(run.plan)],
+        outputs=[_output(run.plan, manifest, judgement, table_of(run).location)],
+        run_facets={"nocturne": _run_facet(_facts(path, manifest, run.mlflow_run_id()))},
     )
 
 
-def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
+def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
     from openlineage.client.event_v2 import InputDataset
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
@@ -68,7 +68,7 @@ def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
             max=None if name in plan.sensitive else column.maximum,
         )
         for name, column in run.profile.columns.items()
-        if name not in made.score_summary
+        if name not in manifest.score_summary
     }
     return InputDataset(
         "file",
@@ -76,7 +76,7 @@ def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
         facets=_schema(folder / plan.files[0].path) if plan.files else {},
         inputFacets={
             "dataQualityMetrics": metrics.DataQualityMetricsInputDatasetFacet(
-                columns, made.rows_in, sum(f.size for f in plan.files), len(plan.files)
+                columns, manifest.rows_in, sum(f.size for f in plan.files), len(plan.files)
             ),
             "dataQualityAssertions": _assertions(judgement, "input"),
             "subset": subset.InputSubsetInputDatasetFacet(_condition(plan.partition)),
@@ -85,31 +85,31 @@ def _input(run: Run, made: Manifest, judgement: Judgement) -> Any:
 
 
 def _joined(plan: RunPlan) -> list[Any]:
-    """The other tables that the run's query names."""
+    """The other tables in the run's query."""
     from openlineage.client.event_v2 import InputDataset
 
     tables = plan.query.tables if plan.query else {}
     return [InputDataset("file", path) for _, path in sorted(tables.items())]
 
 
-def _output(plan: RunPlan, made: Manifest, judgement: Judgement, folder: Path) -> Any:
+def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, folder: Path) -> Any:
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import dataset_version_dataset as version
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 
-    size = sum(f.size for f in made.outputs)
+    size = sum(f.size for f in manifest.outputs)
     return OutputDataset(
         "file",
         str(_table(folder, plan.partition)),
         facets={
-            **(_schema(folder / made.outputs[0].path) if made.outputs else {}),
-            "version": version.DatasetVersionDatasetFacet(made.id),
+            **(_schema(folder / manifest.outputs[0].path) if manifest.outputs else {}),
+            "version": version.DatasetVersionDatasetFacet(manifest.id),
             "dataQualityAssertions": _assertions(judgement, "output"),
         },
         outputFacets={
             "outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(
-                made.rows_published, size, len(made.outputs)
+                manifest.rows_published, size, len(manifest.outputs)
             ),
             "subset": subset.OutputSubsetOutputDatasetFacet(_condition(plan.partition)),
         },
@@ -125,52 +125,56 @@ def _table(folder: Path, partition: Partition) -> Path:
 def _condition(partition: Partition) -> Any:
     from openlineage.client.facet_v2 import base_subset_dataset as subset
 
-    one = subset.Partition(dict(partition.keys), partition.key)
-    return subset.PartitionSubsetCondition([one])
+    subset_partition = subset.Partition(dict(partition.keys), partition.key)
+    return subset.PartitionSubsetCondition([subset_partition])
 
 
 def _schema(file: Path) -> dict[str, Any]:
-    """Of a Parquet file; nothing for any other."""
+    """The schema of a Parquet file; empty for other files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from openlineage.client.facet_v2 import schema_dataset
 
     try:
-        found = pq.read_schema(file)
+        schema = pq.read_schema(file)
     except (OSError, pa.ArrowInvalid):
         return {}
-    fields = [schema_dataset.SchemaDatasetFacetFields(f.name, str(f.type)) for f in found]
+    fields = [schema_dataset.SchemaDatasetFacetFields(f.name, str(f.type)) for f in schema]
     return {"schema": schema_dataset.SchemaDatasetFacet(fields)}
 
 
 def _assertions(judgement: Judgement, suite: str) -> Any:
     from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
 
-    asked: Iterable[Expectation] = judgement.quality.expectations
+    expectations: Iterable[Expectation] = judgement.quality.expectations
     return assertions.DataQualityAssertionsDatasetFacet(
-        [assertions.Assertion(e.type, e.success, e.column) for e in asked if e.suite == suite]
+        [
+            assertions.Assertion(e.type, e.success, e.column)
+            for e in expectations
+            if e.suite == suite
+        ]
     )
 
 
-def _facts(path: Path, made: Manifest, mlflow_run_id: str | None) -> dict[str, Any]:
+def _facts(path: Path, manifest: Manifest, mlflow_run_id: str | None) -> dict[str, Any]:
     return {
         "manifest": str(path),
-        "manifestId": made.id,
-        "partition": made.partition.key,
-        "model": made.model.name,
-        "modelVersion": made.model.version,
-        "modelSha256": made.model.sha256,
+        "manifestId": manifest.id,
+        "partition": manifest.partition.key,
+        "model": manifest.model.name,
+        "modelVersion": manifest.model.version,
+        "modelSha256": manifest.model.sha256,
         "mlflowRunId": mlflow_run_id,
-        "verdict": made.verdict,
-        "rowsQuarantined": made.rows_quarantined,
-        "approvedBy": made.approved_by,
+        "verdict": manifest.verdict,
+        "rowsQuarantined": manifest.rows_quarantined,
+        "approvedBy": manifest.approved_by,
     }
 
 
 def _run_facet(facts: dict[str, Any]) -> Any:
-    """Which model made the scores, and the manifest that proves it.
+    """The run facet with the model and the manifest.
 
-    Its class is made here: OpenLineage need not be installed.
+    Its class is created here, since OpenLineage may not be installed.
     """
     import attr
     from openlineage.client.facet_v2 import RunFacet

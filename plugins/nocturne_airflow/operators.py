@@ -48,9 +48,9 @@ __all__ = [
     "PublishOperator",
     "ScoreOperator",
     "StepOperator",
-    "answered",
     "check",
     "request",
+    "typed_answer",
 ]
 
 T = TypeVar("T")
@@ -63,25 +63,25 @@ _TERMINAL = {1, 2, HELD}  # 2 is a wrong command line: trying again gives the sa
 _SPARE_MESSAGE = "it said nothing; see the log above"
 
 
-def request(context: Context, layout: Mapping[str, str]) -> Request:
+def request(context: Context, key_formats: Mapping[str, str]) -> Request:
     """The checked request of this DAG run.
 
     Raises:
-        AirflowFailException: it can't be served; no retry.
+        AirflowFailException: the request is wrong; Airflow does not retry.
     """
     run = context["dag_run"]
     try:
-        return read(layout, run.partition_key, context["params"], run.conf)
+        return read(key_formats, run.partition_key, context["params"], run.conf)
     except ConfigError as error:
         raise AirflowFailException(str(error)) from None
 
 
 def check(step: str, outcome: Outcome) -> dict[str, Any]:
-    """What the step answered, or its failure as Airflow tells it apart.
+    """The step's answer, or its failure as one of Airflow's exceptions.
 
     Raises:
         AirflowFailException: a person must act; Airflow does not retry.
-        AirflowException: trying again can help (exit code 75, or the process was killed).
+        AirflowException: a retry can help (exit code 75, or the process was killed).
     """
     if outcome.code == 0:
         return outcome.output
@@ -91,14 +91,14 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
-def answered(step: str, kind: type[T], found: Mapping[str, Any]) -> T:
-    """What a step answered, as the type that both sides import.
+def typed_answer(step: str, kind: type[T], output: Mapping[str, Any]) -> T:
+    """The answer of a step, as the type that both sides import.
 
     Raises:
         AirflowFailException: another version of Nocturne answered.
     """
     try:
-        return read_answer(kind, found)
+        return read_answer(kind, output)
     except StateError as error:
         raise AirflowFailException(f"{step}: {error}") from None
 
@@ -126,9 +126,9 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
 
     def execute(self, context: Context) -> Any:
         self.link(context)
-        found = self.call(self.step, need_run_dir(self.run_dir), *self.options)
-        self.link(context, self.run_dir, found.get("id", ""), found.get("mlflow"))
-        return found
+        output = self.call(self.step, need_run_dir(self.run_dir), *self.options)
+        self.link(context, self.run_dir, output.get("id", ""), output.get("mlflow"))
+        return output
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run ``nocturne ARGUMENTS`` and return its answer."""
@@ -136,42 +136,42 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
 
 
 class PrepareOperator(Traced, StepOperator):
-    """Resolves and plans; returns the run directory. Or carries out a decision instead.
+    """Resolves and plans, and returns the run directory; or carries out a decision.
 
-    Where there is nothing to score (already published, a dry run, a missing partition that
-    may be missing) the tasks after it are skipped and the DAG run succeeds.
+    If there is nothing to score (already published, a dry run, a missing partition that may be
+    missing), the tasks after it are skipped and the DAG run succeeds.
     """
 
     def __init__(
-        self, *, pipeline: str, layout: Mapping[str, str], asset: Asset, **kwargs: Any
+        self, *, pipeline: str, key_formats: Mapping[str, str], asset: Asset, **kwargs: Any
     ) -> None:
-        # An alias: most runs publish later, and emit nothing here.
+        # An alias, since most runs publish later and emit nothing here.
         self.asset, self.decided = asset, AssetAlias(f"{asset.name} by decision")
         super().__init__(step="prepare", run_dir="", outlets=[self.decided], **kwargs)
         self.pipeline = pipeline
-        self.layout = dict(layout)
+        self.key_formats = dict(key_formats)
 
     def execute(self, context: Context) -> str:
         self.link(context)
-        asked = request(context, self.layout)
-        if asked.action != "score":
+        requested = request(context, self.key_formats)
+        if requested.action != "score":
             by = context["dag_run"].triggering_user_name or "airflow"
-            found = self.call(*asked.decision(self.pipeline, by))
-            if asked.action != "reject":
-                scores = answered(asked.action, ScoresAnswer, found)
+            output = self.call(*requested.decision(self.pipeline, by))
+            if requested.action != "reject":
+                scores = typed_answer(requested.action, ScoresAnswer, output)
                 self.manifest = scores.manifest
                 context["outlet_events"][self.decided].add(self.asset, extra=vars(scores))
             raise _skipping(context)
         caller = json.dumps(_versions(context))
-        found = self.call(
-            "prepare", self.pipeline, *asked.arguments(), "--caller", caller, "--json"
+        output = self.call(
+            "prepare", self.pipeline, *requested.arguments(), "--caller", caller, "--json"
         )
-        answer = answered("prepare", PrepareAnswer, found)
+        answer = typed_answer("prepare", PrepareAnswer, output)
         if answer.action == "score" and answer.run_dir:
             return answer.run_dir
         if answer.action not in ("nothing", "skip", "dry_run"):
             raise AirflowFailException(
-                f"prepare answered {found!r}; expected an action: score with a run_dir, "
+                f"prepare answered {output!r}; expected an action: score with a run_dir, "
                 "nothing, skip or dry_run. Is the nocturne of NOCTURNE_PYTHON the same version?"
             )
         self.log.info("Nothing to score (%s): %s", answer.action, answer.message)
@@ -179,7 +179,7 @@ class PrepareOperator(Traced, StepOperator):
 
 
 def _versions(context: Context) -> dict[str, str]:
-    """What Airflow's side of a night is, for its manifest."""
+    """The versions of Airflow's side, for the manifest."""
     bundle = getattr(context["ti"], "bundle_instance", None)
     return {
         "airflow": version("apache-airflow"),
@@ -190,15 +190,15 @@ def _versions(context: Context) -> dict[str, str]:
 
 
 def _skipping(context: Context) -> DownstreamTasksSkipped:
-    """Raised, it ends the task well and leaves out all that come after it."""
+    """An exception that ends the task with success and skips all tasks after it."""
     after = sorted(context["ti"].task.get_flat_relative_ids(upstream=False))
     return DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call,unused-ignore]
 
 
 class JudgeOperator(StepOperator):
-    """Checks quality and drift; leaves the links to what came out, and its figures as metrics.
+    """Checks quality and drift; stores links to the results, and emits their figures as metrics.
 
-    Drift that pages is told here where the night goes on; the gate tells of one that it holds.
+    If drift pages and the night goes on, this sends the alert; if the night is held, the gate does.
     """
 
     operator_extra_links = (REPORT, DATA_DOCS, MLFLOW, SCORING)
@@ -208,17 +208,17 @@ class JudgeOperator(StepOperator):
         self.alerts = alerts
 
     def execute(self, context: Context) -> None:
-        judged = answered("judge", JudgeAnswer, super().execute(context))
+        judged = typed_answer("judge", JudgeAnswer, super().execute(context))
         emit(context["dag_run"].dag_id, judged)
         if judged.drift_paged and judged.verdict == Verdict.WARN:
             self.alerts.tell("drift", context, "\n".join(judged.reasons), self.links)
 
 
 class PublishOperator(Traced, StepOperator):
-    """Publishes; tells those who wait for ``asset`` what there is now.
+    """Publishes, and emits an event of ``asset``.
 
-    The event's ``extra``: partition, manifest (its file), id, rows_published, rows_quarantined,
-    model_version and verdict. It has the partition's key, also where the run has none.
+    The event's ``extra`` has partition, manifest (its file), id, rows_published, rows_quarantined,
+    model_version and verdict. The event has the partition's key even if the run has none.
     """
 
     operator_extra_links = (MANIFEST, REPORT, DATA_DOCS, MLFLOW, SCORING)
@@ -228,19 +228,19 @@ class PublishOperator(Traced, StepOperator):
         self.asset = asset
 
     def execute(self, context: Context) -> None:
-        published = answered("publish", PublishAnswer, super().execute(context))
+        published = typed_answer("publish", PublishAnswer, super().execute(context))
         self.manifest = published.manifest
         event = context["outlet_events"][self.asset]
-        # Where the scores lie is in the manifest.
+        # The location of the scores is in the manifest.
         event.extra = {name: value for name, value in vars(published).items() if name != "output"}
         event.add_partitions(published.partition)
 
 
 class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ignore]
-    """Scores the run with Spark; done splits are skipped, so a retry goes on where it was.
+    """Scores the run with Spark. Scored splits are skipped, so a retry continues.
 
-    spark-submit ends with 1 both for our errors and for Spark's own; which of the two it was
-    stands in the run directory.
+    spark-submit exits with 1 for our errors and for Spark's own; a file in the run directory says
+    which it was.
     """
 
     ui_color = "#f7ece4"
@@ -253,8 +253,8 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         self.link(context)
         need_run_dir((self.application_args or [""])[0])
         python = interpreter()
-        # No secret belongs in here: on YARN and Kubernetes these become arguments.
-        # A cluster's workers may have another interpreter than the driver: PYSPARK_PYTHON wins.
+        # They must not contain secrets: on YARN and Kubernetes these become arguments.
+        # Workers of a cluster may have another interpreter than the driver: PYSPARK_PYTHON wins.
         self.env_vars = {
             "NOCTURNE_HOME": self.home,
             "PYSPARK_DRIVER_PYTHON": python,
@@ -279,9 +279,9 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
 
     def _explained(self, failure: AirflowException) -> AirflowException:
         """The job's own error, terminal or not, in place of "spark-submit failed"."""
-        left = self._run.error_file
+        error_file = self._run.error_file
         try:
-            error = dict(json.loads(left.read_text(encoding="utf-8")))
+            error = dict(json.loads(error_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
             return self._unstarted(failure)
         if error.get("type") == "InputChanged":  # the same plan would find the same
@@ -292,7 +292,7 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         return kind(f"score: {error.get('message')}")
 
     def _unstarted(self, failure: AirflowException) -> AirflowException:
-        """What spark-submit says of why the job did not come to say anything itself."""
+        """The failure of spark-submit if the job itself wrote no error."""
         trouble = explain(str(failure))
         if "SparkUserAppException" in str(failure) or not trouble.terminal:
             return failure  # the job began, or may begin another time
@@ -304,7 +304,7 @@ def need_run_dir(run_dir: str) -> str:
     """The run directory's path.
 
     Raises:
-        AirflowFailException: ``prepare`` handed none over.
+        AirflowFailException: ``prepare`` returned none.
     """
     if not run_dir:
         raise AirflowFailException(

@@ -1,10 +1,9 @@
-"""Starts server processes and ends every one of them, with all that they started.
+"""Starts server processes, and ends them with all their child processes.
 
-A process group is not enough: our own steps open sessions of their own, and a parent that dies
-first leaves them to init. So every process of a stack inherits an environment variable with
-the stack's id. That alone is not enough either: Airflow's workers overwrite their environment
-when they set their title. Ending a stack ends whoever carries the id or is in the session of
-one of its servers.
+A process group is not enough: our own steps open sessions of their own, and if a parent dies
+first, init adopts them. So every process of a stack inherits an environment variable with the
+stack's id. That is not enough either: Airflow's workers overwrite their environment when they set
+their title. Ending a stack ends every process that has the id or is in the session of a server.
 """
 
 from __future__ import annotations
@@ -49,35 +48,35 @@ def start(
 
 
 def members(stack: str, sessions: Collection[int] = ()) -> list[psutil.Process]:
-    """Every living process of the stack, this one excepted.
+    """Every running process of the stack, except this one.
 
     Args:
         sessions: process ids of the stack's servers, each the leader of a session.
     """
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
             if os.getsid(process.pid) in sessions or process.environ().get(MARK) == stack:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def end(stack: str, servers: Collection[int] = ()) -> None:
-    """End a stack: its servers politely, then whoever is left, then for good.
+    """End a stack: SIGTERM to its servers, then to all remaining processes, then SIGKILL.
 
-    The servers go first, since they end their own children in good order; idle workers of
-    the LocalExecutor ignore SIGTERM.
+    The servers are first, since they end their own children in order; idle workers of the
+    LocalExecutor ignore SIGTERM.
     """
     everyone = members(stack, servers)
     first = [process for process in everyone if process.pid in servers]
     _signal(first, signal.SIGTERM)
     psutil.wait_procs(first, _GRACE_S)
-    for what in (signal.SIGTERM, signal.SIGKILL):
-        left = {*members(stack, servers), *(p for p in everyone if p.is_running())}
-        _signal(left, what)
-        psutil.wait_procs(left, _GRACE_S / 2)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        remaining = {*members(stack, servers), *(p for p in everyone if p.is_running())}
+        _signal(remaining, number)
+        psutil.wait_procs(remaining, _GRACE_S / 2)
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

@@ -65,12 +65,12 @@ class Request:
         return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
 
 
-def params(layout: Mapping[str, str]) -> dict[str, Param]:
-    """The trigger form's fields for a table of this layout.
+def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
+    """The trigger form's fields for a table whose partitions have these key formats.
 
     They name no ``section``: Airflow shows such fields at once, named sections folded.
     """
-    hourly = "%H" in key_format(layout)
+    hourly = "%H" in key_format(key_formats)
     day: dict[str, Any] = {
         "title": "Hour" if hourly else "Day",
         "description": "The partition to score"
@@ -126,7 +126,7 @@ def params(layout: Mapping[str, str]) -> dict[str, Param]:
 
 
 def read(
-    layout: Mapping[str, str],
+    key_formats: Mapping[str, str],
     partition_key: str | None,
     values: Mapping[str, Any],
     conf: Mapping[str, Any] | None = None,
@@ -134,7 +134,7 @@ def read(
     """The request of a DAG run.
 
     Args:
-        layout: the pipeline's ``input.partition``.
+        key_formats: the pipeline's ``input.partition``.
         partition_key: of the DAG run; None for a manual run without one.
         values: the run's parameters, defaults filled in.
         conf: what the run was triggered with, to find unknown keys.
@@ -167,7 +167,7 @@ def read(
             day=day,
         )
     key = str(partition_key or day)
-    parse(layout, key)
+    parse(key_formats, key)
     version = values.get("model_version")
     action = values.get("action") or "score"
     without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}

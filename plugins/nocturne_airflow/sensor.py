@@ -43,7 +43,7 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
         self,
         *,
         pipeline: str,
-        layout: Mapping[str, str],
+        key_formats: Mapping[str, str],
         home: str,
         skip_missing: bool,
         timeout: timedelta,
@@ -51,7 +51,7 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
     ) -> None:
         super().__init__(mode="reschedule", timeout=timeout, poke_interval=60, **kwargs)
         self.pipeline = pipeline
-        self.layout = dict(layout)
+        self.key_formats = dict(key_formats)
         self.home = home
         self.skip_missing = skip_missing
 
@@ -64,10 +64,10 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
             raise
 
     def poke(self, context: Context) -> bool:
-        asked = request(context, self.layout)
-        if asked.action != "score":
+        requested = request(context, self.key_formats)
+        if requested.action != "score":
             return True  # a decision waits for no data
-        outcome = self.command("ready", self.pipeline, "--date", asked.key)
+        outcome = self.command("ready", self.pipeline, "--date", requested.key)
         if outcome.code != NOT_READY:
             check("ready", outcome)
             return True

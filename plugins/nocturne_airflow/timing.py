@@ -25,25 +25,27 @@ from nocturne.config.models import Schedule
 __all__ = ["bounds", "cron", "timetable"]
 
 
-def cron(layout: Mapping[str, str]) -> str:
+def cron(key_formats: Mapping[str, str]) -> str:
     """The cron expression of a daily or an hourly table."""
-    return "0 * * * *" if "%H" in key_format(layout) else "0 0 * * *"
+    return "0 * * * *" if "%H" in key_format(key_formats) else "0 0 * * *"
 
 
-def timetable(schedule: Schedule, layout: Mapping[str, str]) -> CronPartitionTimetable:
-    """One run a partition, whose key reads as in the layout."""
+def timetable(schedule: Schedule, key_formats: Mapping[str, str]) -> CronPartitionTimetable:
+    """One run for each partition, with the partition's key in the table's format."""
     return CronPartitionTimetable(
-        cron(layout),
+        cron(key_formats),
         timezone=schedule.timezone,
         run_offset=-1,
-        key_format=key_format(layout),
+        key_format=key_format(key_formats),
     )
 
 
-def bounds(schedule: Schedule, layout: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime | None]:
+def bounds(
+    schedule: Schedule, key_formats: Mapping[str, str]
+) -> tuple[dt.datetime, dt.datetime | None]:
     """(start_date, end_date) of the DAG: the first and the last moment a run may start."""
     zone = ZoneInfo(schedule.timezone)
-    step = period(layout)
+    step = period(key_formats)
     first = dt.datetime.combine(schedule.start_date, dt.time(), zone) + step
     if schedule.end_date is None:
         return first, None

@@ -1,6 +1,6 @@
-"""Watches the registry: when alias or tags mean a new version, the last night is scored again.
+"""Watches the registry: if alias or tags point to a new version, the last night is scored again.
 
-The version seen last is kept with the asset, in Airflow's database: a change that is made while
+The last version is stored with the asset in Airflow's database, so a change that is made while
 the triggerer is down is noticed when it is back.
 """
 
@@ -29,25 +29,25 @@ _STORED_WITHIN_S = 5.0
 
 
 class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
-    """Asks which version the pipeline's selector means; an event when it is another one.
+    """Polls the version that the pipeline's selector points to; sends an event if it changes.
 
-    The version that is found first is no news. Events come at least once: the one before an end
-    of the triggerer may come again, and scores nothing then.
+    The first version sends no event. Events are delivered at least once: the last event before the
+    triggerer ended may be repeated, and then scores nothing.
 
     Args:
         pipeline: its name.
         home: the project.
-        every: seconds between two questions.
+        every: seconds between two polls.
     """
 
     def __init__(self, pipeline: str, home: str, every: float) -> None:
         super().__init__()
         self.pipeline, self.home, self.every = pipeline, home, every
-        self._said = ""
+        self._last_error = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        said = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
-        return f"{type(self).__module__}.{type(self).__qualname__}", said
+        data = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", data
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         while True:
@@ -63,18 +63,18 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
             await asyncio.sleep(self.every)
 
     def _version(self) -> int | None:
-        """None, and a line in the log when that begins, where the registry gives no answer."""
+        """The version; None if the registry does not answer, which is logged once."""
         from nocturne.pipeline.model import version_now
 
         try:
-            found = version_now(load(self.pipeline, root=Path(self.home)))
-        except Exception as error:  # what ends this trigger starts it anew at once, for ever
-            if str(error) != self._said:
+            version = version_now(load(self.pipeline, root=Path(self.home)))
+        except Exception as error:  # a trigger that raises would be restarted at once, forever
+            if str(error) != self._last_error:
                 self.log.warning("%s: its model is not known now: %s", self.pipeline, error)
-            self._said = str(error)
+            self._last_error = str(error)
             return None
-        self._said = ""
-        return found
+        self._last_error = ""
+        return version
 
 
 class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
@@ -105,19 +105,19 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
 
 
 def last_night(loaded: Loaded) -> str | None:
-    """The newest partition that is published, or is being scored: it may have the old model."""
+    """The newest partition that is published or being scored, since it may have the old model."""
     from nocturne.operate.status import newest, statuses_of
 
     last = newest(loaded)
     if last is None:
         return None
-    night = partition(loaded.pipeline.input.partition, last)
-    running = next(statuses_of(loaded, [night])).state == "running"
+    latest = partition(loaded.pipeline.input.partition, last)
+    running = next(statuses_of(loaded, [latest])).state == "running"
     return last if running else newest(loaded, published=True)
 
 
 def _news(events: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """What the trigger said last; nothing in a run by hand."""
+    """The payload of the trigger's last event; empty in a run by hand."""
     said = [event.extra.get("payload", event.extra) for group in events.values() for event in group]
     return said[-1] if said else {}
 

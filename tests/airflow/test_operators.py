@@ -69,7 +69,7 @@ def prepare(home: Path) -> PrepareOperator:
     return PrepareOperator(
         task_id="prepare",
         pipeline="daily",
-        layout=DAILY,
+        key_formats=DAILY,
         home=str(home),
         asset=Asset(name="scores/daily"),
     )
@@ -79,7 +79,7 @@ def sensor(home: Path, *, skip: bool = False, timeout: float = 60) -> ReadySenso
     return ReadySensor(
         task_id="wait",
         pipeline="daily",
-        layout=DAILY,
+        key_formats=DAILY,
         home=str(home),
         skip_missing=skip,
         timeout=timedelta(seconds=timeout),

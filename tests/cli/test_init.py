@@ -169,7 +169,7 @@ def test_the_input_suite_passes_on_the_data_it_was_made_from(run: Init, root: Pa
     assert ("expect_column_values_to_be_between", "x") in asked
     files = sorted(folder.rglob("*.parquet"))
     for file in files:
-        on = {"input": quality.Asked(suite, files=(file,))}
+        on = {"input": quality.SuiteRequest(suite, files=(file,))}
         assert quality.evaluate(on, docs_dir=None, title="t").failed == ()
 
 

@@ -15,7 +15,7 @@ import pytest
 from nocturne.encoders import ENCODERS
 from nocturne.encoders.spec import Feature, TensorSpec
 from nocturne.encoding import Encoding
-from nocturne.engine.refused import refused
+from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, choices
 from nocturne.fitting import check_columns
 
@@ -122,7 +122,7 @@ class TestEveryEncoder:
         spec, _ = parts(EXAMPLES[name])
         given = batch(EXAMPLES[name])
         whole = ENCODERS[name].encode(given, spec)
-        lost = refused(given, Encoding((spec,), ()))
+        lost = refusal_reasons(given, Encoding((spec,), ()))
         for row in range(given.num_rows):
             if lost is None or not lost[row].is_valid:
                 one = ENCODERS[name].encode(given.slice(row, 1), spec)

@@ -122,7 +122,7 @@ def test_vectors_may_come_as_objects_and_be_null(nullable: bool) -> None:
 
 
 def test_rows_that_raised_stand_beside_any_kind_of_output() -> None:
-    from nocturne.engine import together
+    from nocturne.engine import concatenated
 
     pieces = [
         {"p": np.array(["a", "b"])},
@@ -130,6 +130,6 @@ def test_rows_that_raised_stand_beside_any_kind_of_output() -> None:
         {"p": _objects("c", None)},
         {"p": np.array([1.5])},
     ]
-    whole = together(pieces)
+    whole = concatenated(pieces)
     assert whole is not None
     assert whole["p"].tolist() == ["a", "b", "", "c", None, 1.5]

@@ -20,7 +20,7 @@ from nocturne.engine import REASON, DeviceModel, first_sizes, load_torch, score,
 from nocturne.engine.encode import encode
 from nocturne.records.plan import ModelRef
 from nocturne.store.run import Run
-from nocturne.worker.split import Place, run_split
+from nocturne.worker.split import DeviceSlot, run_split
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
@@ -41,7 +41,7 @@ def _column(run: Run, name: str) -> np.ndarray:
     found = []
     for split in run.plan.splits:
         result = run_split(
-            run, split, Place("cuda:0" if run.plan.pinned.device == "cuda" else None)
+            run, split, DeviceSlot("cuda:0" if run.plan.pinned.device == "cuda" else None)
         )
         assert result.quarantined == 0
         found.append(pq.read_table(run.path / "attempts" / result.file)[name].to_numpy())
@@ -58,15 +58,15 @@ def test_a_split_has_the_scores_that_a_cpu_gives_it(make_run: MakeRun) -> None:
 
 def test_two_attempts_of_a_split_are_equal_bytes(make_run: MakeRun) -> None:
     run = _on_gpu(make_run())
-    first = run_split(run, run.plan.splits[0], Place("cuda:0", 0.5))
+    first = run_split(run, run.plan.splits[0], DeviceSlot("cuda:0", 0.5))
     decided = run.result_file(run.plan.splits[0])
     decided.rename(decided.with_suffix(".away"))
-    assert run_split(run, run.plan.splits[0], Place("cuda:0", 0.5)).sha256 == first.sha256
+    assert run_split(run, run.plan.splits[0], DeviceSlot("cuda:0", 0.5)).sha256 == first.sha256
 
 
 def test_bfloat16_says_its_error(make_run: MakeRun) -> None:
     run = _on_gpu(make_run(), precision="bfloat16")
-    result = run_split(run, run.plan.splits[0], Place("cuda:0"))
+    result = run_split(run, run.plan.splits[0], DeviceSlot("cuda:0"))
     assert 0 < result.precision_error["score"] < 0.02
 
 

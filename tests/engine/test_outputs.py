@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ENCODING, sample
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.engine import REASON, score, settled, together
+from nocturne.engine import REASON, concatenated, score, settle_outputs
 from nocturne.errors import ModelError
 
 LOGITS = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0], [-1000.0, 0.0, 1000.0]], dtype=np.float32)
@@ -126,7 +126,7 @@ def test_a_spec_that_contradicts_itself_is_refused(output: OutputSpec, said: str
 def test_outputs_of_other_names_are_none_of_those_that_were_settled() -> None:
     first = {"p_a": LOGITS[:, 0], "p_b": LOGITS[:, 1]}
     for declared in ([], [OutputSpec("p_a", type="any"), OutputSpec("p_b", type="any")]):
-        outputs = settled(declared, first, firm=False)
+        outputs = settle_outputs(declared, first, firm=False)
         assert _scored(outputs, **first)["p_b"].to_pylist() == LOGITS[:, 1].tolist()
         for names in (("p_b", "p_c"), ("p_x", "p_y")):
             said = f"returned the outputs {', '.join(names)}; expected p_a, p_b"
@@ -144,9 +144,9 @@ def test_outputs_of_which_only_some_have_a_declared_name_are_refused() -> None:
 
 def test_pieces_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ModelError, match=r"shape \(2, 3\) for some rows.*'v', and \(2, 2\) for"):
-        together([{"v": LOGITS[:2]}, {"v": LOGITS[:2, :2]}])
+        concatenated([{"v": LOGITS[:2]}, {"v": LOGITS[:2, :2]}])
     with pytest.raises(ModelError, match="2 outputs for some rows, and 1 for others, of which 1"):
-        together([{"v": LOGITS, "Anna Smith": LOGITS}, {"v": LOGITS}])
+        concatenated([{"v": LOGITS, "Anna Smith": LOGITS}, {"v": LOGITS}])
 
 
 def test_a_vector_of_an_empty_batch_is_empty() -> None:

@@ -141,7 +141,7 @@ def _of(*names: str) -> Encoding:
 @pytest.mark.parametrize("load", [load_torch, load_trusted])
 def test_tensors_that_have_the_arguments_names_have_their_order(load: Any, tmp_path: Path) -> None:
     folder = _saved(Minus(), tmp_path, 2)
-    with pytest.raises(ModelError, match="arguments are x, y, and the tensors .* y, x, in this"):
+    with pytest.raises(ModelError, match="arguments are x, y, but the tensors .* y, x, in another"):
         load(folder, _of("y", "x"))
     for names in (("x", "y"), ("a", "b"), ("y", "b")):
         [found] = load(folder, _of(*names)).predict([NUMBERS[:, :3], 2 * NUMBERS[:, :3]])

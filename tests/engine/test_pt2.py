@@ -243,7 +243,7 @@ def test_a_precision_that_is_none_does_not_stay_on(
         monkeypatch.setattr(nocturne.model.pt2, "_check_program", lambda *_: None)
     way = ("graph_module", "graph", "nodes", at, "inputs", setting, "arg")
     try:
-        with pytest.raises(ModelError, match="settings that are none"):
+        with pytest.raises(ModelError, match="settings of wrong types"):
             _load(archive, _with(program, way, {"as_ints": [1]}))
         assert not torch.is_autocast_enabled("cpu")
     finally:

@@ -11,7 +11,7 @@ from conftest import ENCODING, Small, sample
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.encoding.post import POST
-from nocturne.engine import REASON, TorchModel, ahead, encode, load_torch, score
+from nocturne.engine import REASON, TorchModel, encode, load_torch, prefetch, score
 from nocturne.errors import InputError, ModelError
 from nocturne.fitting import check_columns
 
@@ -289,13 +289,13 @@ def test_an_encoding_survives_json_and_refuses_nonsense() -> None:
 
 
 def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
-    assert list(ahead(iter(range(100)), depth=3)) == list(range(100))
+    assert list(prefetch(iter(range(100)), depth=3)) == list(range(100))
 
     def failing():  # type: ignore[no-untyped-def]
         yield 1
         raise KeyError("gone")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert next(items) == 1
     with pytest.raises(KeyError, match="gone"):
         next(items)
@@ -310,7 +310,7 @@ def test_reading_ahead_never_holds_more_than_its_depth() -> None:
             made = i + 1
             yield i
 
-    stream = ahead(items(), depth=2)
+    stream = prefetch(items(), depth=2)
     next(stream)
     import time
 

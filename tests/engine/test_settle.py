@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nocturne.encoding import OutputSpec, output_of
-from nocturne.engine import required, settled
+from nocturne.engine import check_outputs, settle_outputs
 from nocturne.errors import ModelError
 
 HALF = np.array([0.0, 0.5, 1.0])
@@ -25,7 +25,7 @@ def _objects(*values: object) -> np.ndarray:
 
 def _settled(declared: list[tuple[str, str]], came: Any, *, firm: bool = False) -> list[tuple]:
     outputs = [OutputSpec(name, type=type_) for name, type_ in declared]  # type: ignore[arg-type]
-    return [(o.name, o.type, o.length, o.source) for o in settled(outputs, came, firm=firm)]
+    return [(o.name, o.type, o.length, o.source) for o in settle_outputs(outputs, came, firm=firm)]
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,16 @@ def test_the_users_word_is_not_widened(text: str, came: np.ndarray, said: str) -
     output = output_of("p", text)
     if said:
         with pytest.raises(ModelError, match=said):
-            settled([output], [came], firm=True)
+            settle_outputs([output], [came], firm=True)
         return
-    [found] = settled([output], [came], firm=True)
+    [found] = settle_outputs([output], [came], firm=True)
     assert found.words == text
 
 
 def test_an_encoding_spec_must_hold_what_comes_too() -> None:
     with pytest.raises(ModelError, match="is double for the output 'p', .* said to be long"):
-        required([OutputSpec("p", type="int64")], [HALF])
-    required([OutputSpec("p", "argmax", "int64")], [np.zeros((3, 2))])
+        check_outputs([OutputSpec("p", type="int64")], [HALF])
+    check_outputs([OutputSpec("p", "argmax", "int64")], [np.zeros((3, 2))])
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ SAID = """
 import json, os
 from nocturne import machine
 remarks = machine.remarks(os.environ)
-print(json.dumps([machine.local_environment(os.environ), {r.name: r.found for r in remarks}]))
+print(json.dumps([machine.local_environment(os.environ), {r.name: r.actual for r in remarks}]))
 """
 
 
@@ -52,7 +52,7 @@ def test_nothing_is_remarked_where_all_fits() -> None:
 def test_the_spark_of_another_version_is_not_used(tmp_path: Path) -> None:
     old = spark_home(tmp_path / "old", "3.5.1")
     [remark] = machine._fitting({"SPARK_HOME": str(old)}, sys.executable)
-    assert remark.found == f"{old} (Spark 3.5.1); pyspark here is {pyspark.__version__}"
+    assert remark.actual == f"{old} (Spark 3.5.1); pyspark here is {pyspark.__version__}"
     assert remark.variables == {"SPARK_HOME": str(OWN)}
     assert machine.local_environment({"SPARK_HOME": str(tmp_path)})["SPARK_HOME"] == str(OWN)
     same = spark_home(tmp_path / "same", pyspark.__version__)
@@ -67,7 +67,7 @@ def test_another_python_is_not_used_and_another_name_of_ours_is(tmp_path: Path) 
     other.symlink_to(Path(sys.executable).resolve())  # as of another virtual environment
     assert _names({"PYSPARK_PYTHON": str(other)}) == ["PYSPARK_PYTHON"]
     [remark] = machine._fitting({"PYSPARK_DRIVER_PYTHON": "jupyter", "PATH": ""}, sys.executable)
-    assert remark.found == "jupyter (there is no such program)"
+    assert remark.actual == "jupyter (there is no such program)"
     assert machine.local_environment({"PYSPARK_PYTHON": str(other)}) == OURS
 
 

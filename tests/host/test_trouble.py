@@ -9,7 +9,7 @@ import pytest
 
 from nocturne.errors import MachineError, RetryableError
 from nocturne.host.trouble import cause_of, explain
-from nocturne.spark.work import telling
+from nocturne.spark.work import spark_errors
 
 GATEWAY = """
 Traceback (most recent call last):
@@ -140,7 +140,7 @@ Caused by: java.io.IOException: error=2, No such file or directory
 def test_what_stands_in_sparks_way_is_said(name: str) -> None:
     text, said, why, terminal = SAID[name]
     found = explain(text + GATEWAY)
-    assert (found.said, found.why, found.terminal) == (said, why, terminal)
+    assert (found.message, found.why, found.terminal) == (said, why, terminal)
     error = found.error("Spark can't start")
     assert type(error) is (MachineError if terminal else RetryableError)
     assert error.exit_code == (1 if terminal else 75)
@@ -175,7 +175,7 @@ Caused by: java.io.EOFException
 def test_a_worker_that_crashed_is_said_without_a_stack() -> None:
     with (
         pytest.raises(RetryableError, match=r"ended: a crash in native code .* memory") as caught,
-        telling("score the splits", "Run it again"),
+        spark_errors("score the splits", "Run it again"),
     ):
         raise RuntimeError(CRASHED)
     said = str(caught.value)

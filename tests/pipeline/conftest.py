@@ -28,7 +28,7 @@ from nocturne.records.manifest import Judgement, Manifest
 from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
-from nocturne.trial import Asked
+from nocturne.trial import TrialRequest
 from nocturne.worker import split
 from once import made_once
 
@@ -102,7 +102,9 @@ def _try_once(folder: Path) -> None:
         store=folder / "models",
     )
     pq.write_table(sample(100), folder / "rows.parquet")
-    asked = Asked(ref.ref, ref.declared, spec=True, firm=False, told={}, device="cpu", seconds=300)
+    asked = TrialRequest(
+        ref.ref, ref.declared, spec=True, firm=False, input_cast={}, device="cpu", seconds=300
+    )
     found = kept_or_new(asked, SampleFiles([folder / "rows.parquet"]), PipelineState(folder))
     assert found.rows > 1
 

@@ -23,7 +23,7 @@ from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.recording import judge_run
 from nocturne.records.partition import Partition
 from nocturne.records.result import strange, strange_output
-from nocturne.spark.work import guarded, raised
+from nocturne.spark.work import as_error, guarded
 from nocturne.store.run import Run
 from nocturne.table import table_of
 from pipeline.conftest import DAYS, scored
@@ -259,7 +259,7 @@ def test_a_cast_that_fails_in_a_worker_is_terminal_and_says_no_value(
     cast: Callable[[], object],
 ) -> None:
     _, error, message = guarded(cast, "split 3")
-    failure = raised(str(error), str(message))
+    failure = as_error(str(error), str(message))
     assert failure.exit_code == 1
     assert "split 3: a value can't be taken as its column's type: Arrow" in str(failure)
     assert "came" not in str(failure)

@@ -28,7 +28,7 @@ from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare, trial
 from nocturne.records.plan import ModelRef
 from nocturne.source.sample import SampleFiles
-from nocturne.trial import Answer, Asked
+from nocturne.trial import TrialAnswer, TrialRequest
 
 from .conftest import night_of, run_of, scored
 
@@ -112,7 +112,9 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     assert json.loads(kept.read_bytes())["outputs"][0]["type"] == "float64"
     kept.write_text("{")
     ref = Resolved(run_of(loaded, manifest).plan.model)
-    asked = Asked(ref.ref, ref.declared, spec=False, firm=False, told={}, device="cpu", seconds=9)
+    asked = TrialRequest(
+        ref.ref, ref.declared, spec=False, firm=False, input_cast={}, device="cpu", seconds=9
+    )
     assert trial._kept(kept, asked) is None
     assert not kept.exists()
 
@@ -182,7 +184,9 @@ def test_an_encoding_spec_names_one_output_of_two_that_come(
     )
     assert info is not None
     ref = scored(loaded, DAY).plan.model
-    asked = Asked(ref, ENCODING, spec=True, firm=False, told={}, device="cpu", seconds=60.0)
+    asked = TrialRequest(
+        ref, ENCODING, spec=True, firm=False, input_cast={}, device="cpu", seconds=60.0
+    )
     from nocturne.trial.__main__ import _answer
 
     answer = _answer(asked, sample(20).combine_chunks().to_batches()[0])
@@ -211,7 +215,9 @@ def test_a_partition_without_rows_tries_nothing(tmp_path: Path) -> None:
     ref = ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, str(tmp_path))
     assert Resolved(ref).has_spec is False
     encoding = Encoding((), (OutputSpec("", type="any"),))
-    asked = Asked(ref, encoding, spec=False, firm=False, told={}, device="cpu", seconds=60.0)
+    asked = TrialRequest(
+        ref, encoding, spec=False, firm=False, input_cast={}, device="cpu", seconds=60.0
+    )
     found = trial.try_model(asked, SampleFiles([]))
     assert (found.rows, found.outputs) == (0, (OutputSpec("prediction", type="float64"),))
 
@@ -301,7 +307,7 @@ def test_on_a_local_master_what_is_declared_counts(
 
 def test_a_gpu_that_the_workers_lack_too_is_named() -> None:
     """The trial on the CPU failed there as well."""
-    answer = Answer(fault="it raises on each of the 64 rows", elsewhere=True)
+    answer = TrialAnswer(fault="it raises on each of the 64 rows", elsewhere=True)
     assert trial._lacking(answer, "cuda") == (
         "scoring.device is cuda, torch sees no GPU there, and on the CPU it raises on each of the "
         "64 rows"

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nocturne.demo.flights import source, tables
-from nocturne.quality import Asked, check_columns, evaluate, load_suite
+from nocturne.quality import SuiteRequest, check_columns, evaluate, load_suite
 
 SUITES = Path(__file__).parents[2] / "conf" / "expectations"
 
@@ -30,7 +30,10 @@ def test_the_input_suite_passes_on_real_days(tmp_path: Path, flights: pa.Table, 
     pq.write_table(flights.filter(pc.equal(flights["ds"], day)).drop_columns("ds"), path)
     suite = SUITES / "flight_delay_input.yaml"
     check_columns(suite, pq.read_schema(path).names)
-    assert evaluate({"input": Asked(suite, files=(path,))}, docs_dir=None, title=day).failed == ()
+    assert (
+        evaluate({"input": SuiteRequest(suite, files=(path,))}, docs_dir=None, title=day).failed
+        == ()
+    )
 
 
 def scores(probabilities: list[float]) -> pa.Table:
@@ -63,7 +66,7 @@ def test_the_output_suite_passes_good_scores_and_fails_broken_ones(
     path = tmp_path / "scores.parquet"
     pq.write_table(scores(probabilities), path)
     suite = SUITES / "flight_delay_output.yaml"
-    result = evaluate({"output": Asked(suite, files=(path,))}, docs_dir=None, title="demo")
+    result = evaluate({"output": SuiteRequest(suite, files=(path,))}, docs_dir=None, title="demo")
     assert [e.type for e in result.failed] == failed
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from nocturne.codec import dump, load
 from nocturne.errors import ConfigError
-from nocturne.quality import Asked, evaluate
+from nocturne.quality import SuiteRequest, evaluate
 from nocturne.records.quality import Expectation, QualityResult
 
 EVIL = "<script>alert(1)</script>"
@@ -43,7 +43,7 @@ def ask(
     listed = [{"type": t, "kwargs": kwargs} for t, kwargs in checks]
     path.write_text(yaml.safe_dump({"name": "demo", "expectations": listed}), encoding="utf-8")
     pq.write_table(table, tmp_path / "part.parquet")
-    asked = Asked(path, files=(tmp_path / "part.parquet",))
+    asked = SuiteRequest(path, files=(tmp_path / "part.parquet",))
     return evaluate({"input": asked}, docs_dir=docs, title="demo 2013-04-01")
 
 
@@ -196,7 +196,7 @@ def test_a_severity_other_than_critical_is_told(tmp_path: Path) -> None:
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
     result = evaluate(
-        {"output": Asked(path, files=(tmp_path / "part.parquet",))}, docs_dir=None, title="t"
+        {"output": SuiteRequest(path, files=(tmp_path / "part.parquet",))}, docs_dir=None, title="t"
     )
     assert result.expectations[0].detail == "Must have exactly 4 rows. Severity: info."
 
@@ -275,11 +275,13 @@ def test_an_expectation_without_an_answer_is_an_error_and_no_pass(
 def test_a_sentence_is_asked_for_once_however_many_nights_ask_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nocturne.quality import words
+    from nocturne.quality import expectation_records
 
-    asked, whole = [], words._rendered
-    monkeypatch.setattr(words, "_SENTENCES", {})
-    monkeypatch.setattr(words, "_rendered", lambda c: asked.append(c.type) or whole(c))
+    asked, whole = [], expectation_records._rendered
+    monkeypatch.setattr(expectation_records, "_SENTENCES", {})
+    monkeypatch.setattr(
+        expectation_records, "_rendered", lambda c: asked.append(c.type) or whole(c)
+    )
     type_ = "expect_column_values_to_be_between"
     said = [answer(tmp_path, type_, column="count", max_value=m).detail for m in (5, 5, 6)]
     assert said == [f"count values must be less than or equal to {m}." for m in (5, 5, 6)]
@@ -301,7 +303,7 @@ def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
         )
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    suites = {"input": Asked(path, files=(tmp_path / "part.parquet",))}
+    suites = {"input": SuiteRequest(path, files=(tmp_path / "part.parquet",))}
     for docs, names in ((None, ["check"]), (tmp_path / "docs", ["check", "docs"])):
         watch = Stopwatch()
         evaluate(suites, docs_dir=docs, title="t", watch=watch)
@@ -359,7 +361,7 @@ def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"name": IMAGE, "expectations": expectations}))
     pq.write_table(table, tmp_path / "part.parquet")
-    asked = {"input": Asked(suite, files=(tmp_path / "part.parquet",))}
+    asked = {"input": SuiteRequest(suite, files=(tmp_path / "part.parquet",))}
     result = evaluate(asked, docs_dir=tmp_path / "docs", title=IMAGE)
     assert len(result.expectations) == len(checks)
     pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "docs").rglob("*.html")]

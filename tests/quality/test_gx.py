@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from nocturne.quality import Asked, evaluate, gx, words
+from nocturne.quality import SuiteRequest, evaluate, expectation_records, gx
 from nocturne.records.quality import QualityResult
 
 SECRET = "topsecret"
@@ -36,7 +36,7 @@ def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityR
         encoding="utf-8",
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    asked = Asked(suite, files=(tmp_path / "part.parquet",), sensitive=("income", "name"))
+    asked = SuiteRequest(suite, files=(tmp_path / "part.parquet",), sensitive=("income", "name"))
     result = evaluate({"input": asked}, docs_dir=tmp_path / "docs", title="t")
     pages = (tmp_path / "docs").rglob("*.html")
     return result, "\n".join(page.read_text(encoding="utf-8") for page in pages)
@@ -129,5 +129,8 @@ def test_an_error_that_several_expectations_share_is_hidden_in_all_of_them() -> 
         results=[_raised("x", SECRET), _raised("name", SECRET), _raised("word", "no number")]
     )
     gx.hide(answers, frozenset({"name"}))
-    said = [list(words.raised(answer.exception_info)) for answer in answers.results]
+    said = [
+        list(expectation_records.exception_messages(answer.exception_info))
+        for answer in answers.results
+    ]
     assert said == [["the message is hidden: sensitive"]] * 2 + [["no number"]]

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from nocturne import profile, quality
-from nocturne.quality import Asked, Helper
+from nocturne.quality import Helper, SuiteRequest
 
 
-def _asked(folder: Path, columns: int) -> Asked:
+def _asked(folder: Path, columns: int) -> SuiteRequest:
     names = [f"a_feature_with_a_long_name_{i:03}" for i in range(columns)]
     schema = pa.schema([(name, pa.float64()) for name in names])
     rule = {"min_value": 0, "max_value": 1}
@@ -28,7 +28,9 @@ def _asked(folder: Path, columns: int) -> Asked:
     measurer = profile.Measurer(quality.measures_of(suite, schema))
     values = [pa.array([0.5, 2.0])] * columns
     measurer.update(pa.RecordBatch.from_arrays(values, names=names))
-    return Asked(suite, b64encode(schema.serialize().to_pybytes()).decode(), measurer.result())
+    return SuiteRequest(
+        suite, b64encode(schema.serialize().to_pybytes()).decode(), measurer.result()
+    )
 
 
 def test_questions_and_answers_larger_than_a_pipe_stop_neither_side(tmp_path: Path) -> None:

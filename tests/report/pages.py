@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.drift import METRICS
-from nocturne.report import html
+from nocturne.report import night_html
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -21,7 +21,7 @@ BROWSER = next(
 def html_of(night: Any, *, location: str = "/data/scores", **more: Any) -> str:
     """A night's report, as the pipeline makes it."""
     given = (night.plan, night.judgement, night.profile, night.baseline, night.history)
-    return html(*given, metrics=METRICS, location=Path(location), **more)
+    return night_html(*given, metrics=METRICS, location=Path(location), **more)
 
 
 class Page(HTMLParser):

@@ -23,9 +23,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nocturne.encoding import Encoding
-from nocturne.engine.refused import refused
+from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ConfigError, InputError, ModelError
-from nocturne.model.takes import Slot
+from nocturne.model.declared_inputs import Slot
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from pipeline.conftest import night_of
@@ -171,7 +171,7 @@ def test_a_value_that_a_tensor_of_floats_can_not_hold_is_not_rounded() -> None:
         for given in (column, pairs):
             slot = Slot("", dtype, (-1, 1) if given is column else (-1, 2))
             encoding = Encoding((slot.tensor(["a"], "m"),), ())
-            why = refused(pa.record_batch({"a": given}), encoding)
+            why = refusal_reasons(pa.record_batch({"a": given}), encoding)
             rows = [] if why is None else why.to_pylist()
             assert {row for row, said in enumerate(rows) if said} == bad
             assert set(rows) - {None} <= {

@@ -23,7 +23,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from nocturne.encoding import MODEL_VERSION, Encoding, Feature, TensorSpec
 from nocturne.model.registry import Resolved
 from nocturne.records.plan import ModelRef
-from nocturne.trial import Answer, Asked
+from nocturne.trial import TrialAnswer, TrialRequest
 
 FRAME = pd.DataFrame(np.random.default_rng(3).normal(size=(40, 3)), columns=["a", "b", "c"])
 ROWS = pa.Table.from_pandas(FRAME, preserve_index=False).combine_chunks().to_batches()[0]
@@ -31,14 +31,14 @@ TEXT = np.where(FRAME.a > 0, "came", "went")
 THREE = np.select([FRAME.a < -0.5, FRAME.a < 0.5], [0, 1], 2)
 
 
-def asked(folder: Path, **changes: Any) -> Asked:
+def asked(folder: Path, **changes: Any) -> TrialRequest:
     ref = ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, str(folder))
     resolved = Resolved(ref)
     said = {"spec": False, "firm": False, "told": {}, "device": "cpu", "seconds": 60.0}
-    return Asked(model=ref, encoding=resolved.declared, **{**said, **changes})
+    return TrialRequest(model=ref, encoding=resolved.declared, **{**said, **changes})
 
 
-def answer(folder: Path, rows: pa.RecordBatch = ROWS) -> Answer:
+def answer(folder: Path, rows: pa.RecordBatch = ROWS) -> TrialAnswer:
     from nocturne.trial.__main__ import _answer
 
     return _answer(asked(folder), rows)

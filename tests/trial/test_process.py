@@ -16,7 +16,16 @@ import pytest
 from nocturne.encoding import Encoding
 from nocturne.records.plan import ModelRef
 from nocturne.store.record_files import write
-from nocturne.trial import ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked, process
+from nocturne.trial import (
+    OUTPUT,
+    READY,
+    REQUEST,
+    ROWS,
+    UNWRITTEN,
+    TrialAnswer,
+    TrialRequest,
+    process,
+)
 from nocturne.trial.__main__ import _failed
 from nocturne.trial.process import Family, _died, _watch, as_file
 from waiting import gone, until
@@ -37,26 +46,26 @@ def python() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
         one.wait()
 
 
-ASKING = Asked(
+ASKING = TrialRequest(
     ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, "/nowhere"),
     Encoding((), ()),
     spec=False,
     firm=False,
-    told={},
+    input_cast={},
     device="cpu",
     seconds=60,
 )
 
 
-def _watched(started: Any, ready: Path, seconds: float, most: int) -> Answer | None:
+def _watched(started: Any, ready: Path, seconds: float, most: int) -> TrialAnswer | None:
     return _watch(started, Family(started.pid), ready, seconds, most)
 
 
-def _asked(monkeypatch: pytest.MonkeyPatch, line: str, seconds: float = 60.0) -> Answer:
+def _asked(monkeypatch: pytest.MonkeyPatch, line: str, seconds: float = 60.0) -> TrialAnswer:
     """What comes of a trial whose process runs a line of Python in its folder."""
 
     def start(folder: Path, environ: Any) -> subprocess.Popen[bytes]:
-        with open(folder / SAID, "wb") as said:
+        with open(folder / OUTPUT, "wb") as said:
             return subprocess.Popen(
                 [sys.executable, "-S", "-c", f"import os; {line}"],
                 cwd=folder,
@@ -132,7 +141,7 @@ def test_an_answer_that_can_not_be_written_is_no_fault_of_the_models(
 
 def test_the_disk_is_full_as_the_answer_is_written(tmp_path: Path) -> None:
     """``main`` itself, in a process whose files may not grow."""
-    write(tmp_path / ASKED, ASKING, durable=False)
+    write(tmp_path / REQUEST, ASKING, durable=False)
     (tmp_path / ROWS).write_bytes(as_file(pa.record_batch({"a": [1.0]})))
     code = (
         "import sys, errno, pathlib, nocturne.trial.__main__ as m\n"

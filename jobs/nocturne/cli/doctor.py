@@ -19,7 +19,7 @@ from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.scoring import how
-from nocturne.spark.probe import How, Started, probe
+from nocturne.spark.probe import LaunchSettings, Started, probe
 
 __all__ = ["Check", "check_all"]
 
@@ -71,7 +71,7 @@ def _machine() -> Iterator[Check]:
     local = all(machine.is_local(wanted.master) for wanted in _hows())
     for remark in machine.remarks(os.environ):
         instead = f"; {remark.instead}" if local and remark.instead else ""
-        yield Check(remark.name, bool(instead), remark.found + instead, remark.fix)
+        yield Check(remark.name, bool(instead), remark.actual + instead, remark.fix)
 
 
 def _spark_starts() -> Iterator[Check]:
@@ -87,11 +87,11 @@ def _spark_starts() -> Iterator[Check]:
             )
             yield Check(title, True, said, "")
         else:
-            said = f"{found.why} ({found.said})" if found.why else found.said
+            said = f"{found.why} ({found.message})" if found.why else found.message
             yield Check(title, False, said, found.for_doctor)
 
 
-def _hows() -> list[How]:
+def _hows() -> list[LaunchSettings]:
     """The ways in which the pipelines start Spark; without any, the project's own."""
     root = config.home()
     pipelines = []
@@ -101,7 +101,7 @@ def _hows() -> list[How]:
     found = [how(pipeline, pipeline.spark.master) for pipeline in pipelines]
     if not found:
         spark = config.project_sections(root)[1]
-        found = [How(spark.master, spark.conf, root / "conf" / "spark")]
+        found = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]
     return [one for n, one in enumerate(found) if one not in found[:n]]
 
 

@@ -18,7 +18,7 @@ Hashes = NDArray[np.uint64]
 
 
 def key_hashes(columns: Sequence[pa.Array]) -> Hashes:
-    """One hash a row [n] of its key, the values of ``columns`` [n] each."""
+    """The hashes [n] of the keys of rows, from ``columns`` of [n] values each."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = _mix(mixed + np.uint64(0x9E3779B97F4A7C15) ^ _column(column))
@@ -34,8 +34,8 @@ def _mix(x: Hashes) -> Hashes:
 
 def _column(column: pa.Array) -> Hashes:
     if pa.types.is_dictionary(column.type):
-        known = _column(column.dictionary)
-        return np.asarray(known[column.indices.to_numpy(zero_copy_only=False)])
+        hashes = _column(column.dictionary)
+        return np.asarray(hashes[column.indices.to_numpy(zero_copy_only=False)])
     type_ = column.type
     if pa.types.is_boolean(type_):
         column = column.cast(pa.int8())
@@ -52,21 +52,21 @@ def _column(column: pa.Array) -> Hashes:
 
 
 def _text(column: pa.Array) -> Hashes:
-    """Of bytes: a polynomial modulo 2**64, then mixed; of other types: of their text."""
+    """Hashes bytes by a polynomial modulo 2**64, then mixes; other types are hashed as text."""
     binary = column.cast(pa.string()) if not _is_bytes(column.type) else column
     binary = binary.cast(pa.large_binary())
     lengths = pc.binary_length(binary).to_numpy(zero_copy_only=False).astype(np.int64)
-    found = lengths.astype(np.uint64)
+    hashes = lengths.astype(np.uint64)
     if not lengths.any():
-        return _mix(found)
+        return _mix(hashes)
     _, offsets, data = binary.buffers()
     starts = np.frombuffer(offsets, dtype=np.int64)[binary.offset : binary.offset + len(binary) + 1]
     content = np.frombuffer(data, dtype=np.uint8)
     for position in range(int(lengths.max())):
-        there = np.flatnonzero(lengths > position)
-        byte = content[starts[there] + position].astype(np.uint64)
-        found[there] = found[there] * np.uint64(0x100000001B3) + byte
-    return _mix(found)
+        rows = np.flatnonzero(lengths > position)
+        byte = content[starts[rows] + position].astype(np.uint64)
+        hashes[rows] = hashes[rows] * np.uint64(0x100000001B3) + byte
+    return _mix(hashes)
 
 
 def _is_bytes(type_: pa.DataType) -> bool:

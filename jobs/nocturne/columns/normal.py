@@ -1,15 +1,15 @@
-"""One form for what Parquet files hold: the Arrow types that everything here computes with.
+"""Normal types: the Arrow types that everything here computes with.
 
-Files come with types that Arrow's own functions do not know, or compute with badly. They are made
-plain where rows are read, and wherever a schema is judged, by the same rules:
+Parquet files may have types that Arrow's own functions do not support, or support badly. These are
+converted when rows are read, and when a schema is checked, by the same rules:
 
     string_view, binary_view, list_view  ->  string, binary, list
     an extension type (uuid, json ...)   ->  its storage
     float16                              ->  float32, since arithmetic in float16 loses digits
 
-Nothing is lost: ``published_type`` says as what a column is written again, and ``restored`` makes
-it that. Times in INT96 are read in microseconds (``reading.open_parquet``): their nanoseconds would
-not hold the years after 2262.
+Nothing is lost: ``published_type`` is the type with which a column is written again, and
+``restored`` converts to it. Times in INT96 are read in microseconds (``reading.open_parquet``),
+since nanoseconds can't hold years after 2262.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = [
 
 
 FINE, COARSE = pa.timestamp("ns"), pa.timestamp("us")
-"""What times without zone are in; those in INT96 are read in the second."""
+"""The units of times without a zone; times in INT96 are read in the second."""
 
 
 class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
-    """A column whose Parquet type Arrow can read and not write: VARIANT, GEOMETRY, GEOGRAPHY."""
+    """A Parquet type that Arrow can read but not write: VARIANT, GEOMETRY, GEOGRAPHY."""
 
     def __init__(self, storage: pa.DataType, logical: str) -> None:
         self.logical = logical
@@ -67,17 +67,17 @@ class ParquetOnly(pa.ExtensionType):  # type: ignore[misc]
 
 
 def plain_type(type_: Any) -> Any:
-    """A column's Arrow type; of a dictionary that of its values."""
+    """The Arrow type; for a dictionary, the type of its values."""
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column; of a dictionary its values, row by row."""
+    """The column; a dictionary is decoded."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def is_list(type_: Any) -> bool:
-    """Whether it is a list of any length, of a fixed one, or a view of one."""
+    """Whether it is a list, a list of a fixed size, or a list view."""
     return bool(
         pa.types.is_list(type_)
         or pa.types.is_large_list(type_)
@@ -87,7 +87,7 @@ def is_list(type_: Any) -> bool:
 
 
 def is_nested(type_: Any) -> bool:
-    """Whether a value of it has values of its own."""
+    """Whether its values contain other values: lists, structs and maps."""
     return bool(is_list(type_) or pa.types.is_struct(type_) or pa.types.is_map(type_))
 
 
@@ -102,11 +102,11 @@ _PLAIN = {
         *("float32", "float64", "string", "binary", "date32", "timestamp[us]"),
     )
 }
-"""What most columns are, said at once: it is asked of every column of every batch."""
+"""The types of most columns, as a shortcut: every column of every batch is checked."""
 
 
 def normal_type(type_: Any) -> Any:
-    """The type that a column of ``type_`` is computed with; a dictionary stays one."""
+    """The normal type for ``type_``; a dictionary stays a dictionary."""
     return type_ if type_.id in _PLAIN else _mapped(type_, _computed)
 
 
@@ -118,7 +118,7 @@ def published_type(type_: Any) -> Any:
 
 
 def normal_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema with the types that its columns are computed with."""
+    """The schema with the normal types of its columns."""
     return pa.schema([field.with_type(normal_type(field.type)) for field in schema])
 
 
@@ -128,7 +128,7 @@ def packed(schema: pa.Schema) -> str:
 
 
 def unpacked(text: str) -> pa.Schema:
-    """What ``packed`` was given; of "" no column."""
+    """The schema that was given to ``packed``; "" is a schema without columns."""
     return pa.ipc.read_schema(pa.py_buffer(b64decode(text))) if text else pa.schema([])
 
 
@@ -143,21 +143,21 @@ def packed_rows(rows: pa.RecordBatch | None) -> str:
 
 
 def unpacked_rows(text: str) -> pa.RecordBatch | None:
-    """What ``packed_rows`` was given."""
+    """The batch that was given to ``packed_rows``."""
     return pa.ipc.open_stream(b64decode(text)).read_next_batch() if text else None
 
 
-def with_types(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    """The schema, where a column without a type has that of ``known``, as have times in
-    nanoseconds that ``known`` has in microseconds.
+def with_types(schema: pa.Schema, types: pa.Schema) -> pa.Schema:
+    """The schema; a column without a type gets its type from ``types``, and so do times in
+    nanoseconds that ``types`` has in microseconds.
     """
 
     def typed(field: pa.Field) -> pa.Field:
-        if field.name not in known.names:
+        if field.name not in types.names:
             return field
-        wanted = known.field(field.name)
-        finer = field.type == FINE and wanted.type == COARSE
-        return wanted if finer or pa.types.is_null(field.type) else field
+        planned = types.field(field.name)
+        finer = field.type == FINE and planned.type == COARSE
+        return planned if finer or pa.types.is_null(field.type) else field
 
     return pa.schema([typed(field) for field in schema])
 
@@ -181,7 +181,7 @@ def _written(type_: Any) -> Any:
 
 
 def _mapped(type_: Any, of: Callable[[Any], Any]) -> Any:
-    """``of`` the type and of the types within it."""
+    """The type with ``of`` applied to it and to the types within it."""
 
     def inner(field: pa.Field) -> pa.Field:
         return field.with_type(_mapped(field.type, of))
@@ -202,98 +202,98 @@ def _mapped(type_: Any, of: Callable[[Any], Any]) -> Any:
     return of(type_)
 
 
-def normal(data: Any, known: pa.Schema | None = None) -> Any:
-    """A batch or a table with its columns in the types that they are computed with.
+def normal(data: Any, types: pa.Schema | None = None) -> Any:
+    """A batch or a table with its columns in normal types.
 
     Args:
-        known: types of columns that may come without one, as all their values are null, or in
-            nanoseconds where other files have microseconds.
+        types: types for columns that may have none, since all their values are null, or that may
+            be in nanoseconds while other files have microseconds.
 
     Raises:
-        pyarrow.ArrowInvalid: a time has digits that microseconds do not hold.
+        pyarrow.ArrowInvalid: a time has digits beyond microseconds.
     """
-    schema = data.schema if known is None or not len(known) else with_types(data.schema, known)
-    given = [field.type for field in data.schema]
-    wanted = [normal_type(field.type) for field in schema]
-    if given == wanted:
+    schema = data.schema if types is None or not len(types) else with_types(data.schema, types)
+    current = [field.type for field in data.schema]
+    targets = [normal_type(field.type) for field in schema]
+    if current == targets:
         return data
     columns = [
         column if column.type == type_ else _each(column, type_, _normal)
-        for column, type_ in zip(data.columns, wanted, strict=True)
+        for column, type_ in zip(data.columns, targets, strict=True)
     ]
     return type(data).from_arrays(columns, names=schema.names)
 
 
 def restored(batch: Any, schema: pa.Schema) -> Any:
-    """A batch or a table with the columns of ``schema`` in the types of that again."""
+    """A batch or a table with the columns of ``schema`` converted back to its types."""
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         at = schema.get_field_index(name)
-        wanted = column.type if at < 0 else schema.field(at).type
-        if plain_type(column.type) != wanted:
-            column = _each(column, wanted, _restored)
+        target = column.type if at < 0 else schema.field(at).type
+        if plain_type(column.type) != target:
+            column = _each(column, target, _restored)
         columns.append(column)
     return type(batch).from_arrays(columns, names=batch.schema.names)
 
 
-def _each(column: Any, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> Any:
-    """Of an array, or of each chunk of a chunked one."""
+def _each(column: Any, target: Any, make: Callable[[pa.Array, Any], pa.Array]) -> Any:
+    """Applies ``make`` to an array, or to each chunk of a chunked array."""
     if isinstance(column, pa.ChunkedArray):
-        return pa.chunked_array([make(chunk, wanted) for chunk in column.chunks], wanted)
-    return make(column, wanted)
+        return pa.chunked_array([make(chunk, target) for chunk in column.chunks], target)
+    return make(column, target)
 
 
-def _normal(column: pa.Array, wanted: Any) -> pa.Array:
+def _normal(column: pa.Array, target: Any) -> pa.Array:
     if isinstance(column.type, pa.BaseExtensionType):
-        return _normal(column.storage, wanted)
+        return _normal(column.storage, target)
     if pa.types.is_dictionary(column.type):
         return pa.DictionaryArray.from_arrays(
-            column.indices, _normal(column.dictionary, wanted.value_type)
+            column.indices, _normal(column.dictionary, target.value_type)
         )
     if _is_list_view(column.type):
-        return relisted(column, wanted, _normal)
-    if column.type == wanted:
+        return relisted(column, target, _normal)
+    if column.type == target:
         return column
     if pa.types.is_null(column.type):
-        return pa.nulls(len(column), wanted)
+        return pa.nulls(len(column), target)
     if _has_list_view(column.type):
-        return _within(column, wanted)
-    return column.cast(wanted)
+        return _within(column, target)
+    return column.cast(target)
 
 
-def _within(column: pa.Array, wanted: Any) -> pa.Array:
-    """A nested column with what is in it made normal: Arrow can't cast it if views are (25.0)."""
+def _within(column: pa.Array, target: Any) -> pa.Array:
+    """A nested column with normal types inside: Arrow can't cast nested views (25.0)."""
     gone = column.is_null()
-    if pa.types.is_struct(wanted):
-        fields = list(wanted)
+    if pa.types.is_struct(target):
+        fields = list(target)
         children = [_normal(column.field(i), f.type) for i, f in enumerate(fields)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=gone)
-    if pa.types.is_map(wanted):
+    if pa.types.is_map(target):
         offsets = pa.array(column.offsets.to_numpy())  # else a part of a column can't have a mask
-        keys = _normal(column.keys, wanted.key_type)
-        items = _normal(column.items, wanted.item_type)
-        return pa.MapArray.from_arrays(offsets, keys, items, type=wanted, mask=gone)
-    if pa.types.is_fixed_size_list(wanted):
-        size = wanted.list_size
+        keys = _normal(column.keys, target.key_type)
+        items = _normal(column.items, target.item_type)
+        return pa.MapArray.from_arrays(offsets, keys, items, type=target, mask=gone)
+    if pa.types.is_fixed_size_list(target):
+        size = target.list_size
         held = column.values.slice(column.offset * size, len(column) * size)
-        values = _normal(held, wanted.value_type)
-        return pa.FixedSizeListArray.from_arrays(values, type=wanted, mask=gone)
-    return relisted(column, wanted, _normal)
+        values = _normal(held, target.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=target, mask=gone)
+    return relisted(column, target, _normal)
 
 
-def relisted(column: pa.Array, wanted: Any, make: Callable[[pa.Array, Any], pa.Array]) -> pa.Array:
-    """Lists of any kind as ``wanted``, which are of any length; ``make`` gives their items' type.
+def relisted(column: pa.Array, target: Any, make: Callable[[pa.Array, Any], pa.Array]) -> pa.Array:
+    """Lists of any kind as ``target``, a list of any length; ``make`` converts the items.
 
-    Arrow's own cast gives an array that is not valid of views, and also casts the items that are
-    beside a part of a column (25.0).
+    Arrow's own cast makes an invalid array from views, and for a slice of a column it also casts
+    the items outside of the slice (25.0).
     """
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    wide = np.int64 if pa.types.is_large_list(wanted) else np.int32
+    wide = np.int64 if pa.types.is_large_list(target) else np.int32
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(wide))
-    values = make(column.flatten(), wanted.value_type)
-    kind = pa.LargeListArray if pa.types.is_large_list(wanted) else pa.ListArray
+    values = make(column.flatten(), target.value_type)
+    kind = pa.LargeListArray if pa.types.is_large_list(target) else pa.ListArray
     gone = column.is_null() if column.null_count else None
-    return kind.from_arrays(offsets, values, type=wanted, mask=gone)
+    return kind.from_arrays(offsets, values, type=target, mask=gone)
 
 
 def _has_list_view(type_: Any) -> bool:
@@ -302,9 +302,9 @@ def _has_list_view(type_: Any) -> bool:
     return any(_has_list_view(type_.field(i).type) for i in range(type_.num_fields))
 
 
-def _restored(column: pa.Array, wanted: Any) -> pa.Array:
+def _restored(column: pa.Array, target: Any) -> pa.Array:
     column = plain(column)
-    if isinstance(wanted, pa.BaseExtensionType):
-        stored = _restored(column, wanted.storage_type)
-        return pa.ExtensionArray.from_storage(wanted, stored)
-    return column if column.type == wanted else column.cast(wanted)
+    if isinstance(target, pa.BaseExtensionType):
+        stored = _restored(column, target.storage_type)
+        return pa.ExtensionArray.from_storage(target, stored)
+    return column if column.type == target else column.cast(target)

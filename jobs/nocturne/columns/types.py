@@ -1,4 +1,4 @@
-"""Questions about a column's Arrow type."""
+"""Predicates on Arrow types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 __all__ = ["Kind", "fits_integer", "is_number", "is_text", "zone_of"]
 
 Kind = Literal["numeric", "category"]
-"""As what a column is counted."""
+"""How a column is counted in a profile."""
 
 
 def is_text(type_: pa.DataType) -> bool:
@@ -23,16 +23,16 @@ def is_number(type_: Any) -> bool:
     )
 
 
-def fits_integer(actual: Any, wanted: Any) -> bool:
-    """Whether both are integers, and the wanted type holds every value of the actual one."""
-    if not pa.types.is_integer(actual) or not pa.types.is_integer(wanted):
+def fits_integer(actual: Any, target: Any) -> bool:
+    """Whether both are integers, and the target type holds every value of the actual one."""
+    if not pa.types.is_integer(actual) or not pa.types.is_integer(target):
         return False
-    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(wanted):
-        return bool(actual.bit_width <= wanted.bit_width)
-    return bool(pa.types.is_signed_integer(wanted) and actual.bit_width < wanted.bit_width)
+    if pa.types.is_unsigned_integer(actual) == pa.types.is_unsigned_integer(target):
+        return bool(actual.bit_width <= target.bit_width)
+    return bool(pa.types.is_signed_integer(target) and actual.bit_width < target.bit_width)
 
 
 def zone_of(type_: Any) -> str:
-    """The zone that times are in; "" if they have none, or it is UTC."""
+    """The time zone of the type; "" if it has none, or it is UTC."""
     zone = getattr(type_, "tz", None) or ""
     return "" if zone.upper() in ("UTC", "ETC/UTC", "Z", "+00:00", "GMT") else zone

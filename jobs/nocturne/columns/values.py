@@ -1,4 +1,4 @@
-"""Values between a suite's JSON, Arrow's types, and the JSON that measurements are stored in."""
+"""Converts values between a suite's JSON, Arrow's types, and the JSON of stored measurements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "instant",
     "kind",
     "missing",
-    "pythons",
+    "python_values",
     "scalars",
     "to_json",
 ]
@@ -43,14 +43,14 @@ _COMPARISONS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], pa
     ">": (operator.gt, pc.greater),
     ">=": (operator.ge, pc.greater_equal),
 }
-"""Of two values, and of a column [n] and a scalar."""
+"""Operator -> comparison of two values, and of a column [n] with a scalar."""
 
 OPERATORS = (*_COMPARISONS, "IN", "NOT_IN")
-"""Of a row condition's comparison, as Great Expectations writes them."""
+"""The operators of a row condition's comparison, as Great Expectations writes them."""
 
 
 def kind(type_: pa.DataType) -> str:
-    """What a column holds, as far as expectations care; the type's own name for the rest."""
+    """The kind of a column's values for expectations; the name of the type if it has no kind."""
     type_ = plain_type(normal_type(type_))
     if pa.types.is_boolean(type_):
         return BOOLEANS
@@ -67,13 +67,14 @@ def missing(column: pa.Array) -> pa.Array:
 
 
 def compare(column: pa.Array, sign: str, value: Any) -> pa.Array:
-    """[n]: whether ``x sign value`` holds for each x of a column, the value being a suite's.
+    """[n]: whether ``x sign value`` holds for each x of a column. The value is from a suite.
 
-    Integers are compared exactly, also with fractions and with what their type can't hold; floats
-    with the value rounded to their width, as numpy does; booleans are 0 and 1; times ISO text.
+    Integers are compared exactly, also with fractions and with values that their type can't hold.
+    For floats the value is rounded to their width, as in numpy. Booleans are 0 and 1, and times
+    are ISO text.
 
     Raises:
-        TypeError, ValueError, pyarrow.ArrowInvalid: it can't be compared with the column.
+        TypeError, ValueError, pyarrow.ArrowInvalid: the value can't be compared with the column.
     """
     of_values, of_column = _COMPARISONS[sign]
     if pa.types.is_boolean(column.type):
@@ -82,7 +83,7 @@ def compare(column: pa.Array, sign: str, value: Any) -> pa.Array:
         least, most = _range(column.type)
         fraction = least <= value <= most and value != math.floor(value)
         if not least <= value <= most or (fraction and sign in ("==", "!=")):
-            same = pa.scalar(bool(of_values(least, value)))  # for all that are there
+            same = pa.scalar(bool(of_values(least, value)))  # for all values that are not null
             return pc.if_else(column.is_valid(), same, pa.scalar(None, pa.bool_()))
         value = math.floor(value) if sign in (">", "<=") else math.ceil(value)
     return of_column(column, _scalar(value, column.type))
@@ -97,7 +98,7 @@ def _range(type_: pa.DataType) -> tuple[int, int]:
 
 
 def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
-    """A suite's value as one of a column of ``type_``."""
+    """A value of a suite as a scalar of ``type_``."""
     if pa.types.is_timestamp(type_) and isinstance(value, str):
         value = datetime.fromisoformat(value)
         if (value.tzinfo is None) != (type_.tz is None):
@@ -114,22 +115,22 @@ def _scalar(value: Any, type_: pa.DataType) -> pa.Scalar:
 
 
 def scalars(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
-    """Those of a suite's values that a column of ``type_`` can hold."""
+    """The values of a suite that a column of ``type_`` can hold."""
     type_ = plain_type(type_)
-    found = []
+    accepted = []
     for value in values:
         try:
-            found.append(_scalar(value, type_))
+            accepted.append(_scalar(value, type_))
         except (TypeError, ValueError, pa.ArrowInvalid, OverflowError):
             continue
-    return pa.array([item.as_py() for item in found], type_)
+    return pa.array([item.as_py() for item in accepted], type_)
 
 
 class FarTime(datetime):
-    """A time or day beyond the years 1 to 9999, which Python's own can't be.
+    """A time or day outside of the years 1 to 9999, which Python's datetime can't represent.
 
-    It compares as the nearest that Python has, and is written as what it is (ISO 8601; one with a
-    zone in UTC).
+    It compares like the nearest datetime, and is written exactly (ISO 8601; in UTC if it has a
+    zone).
     """
 
     _text: str
@@ -138,9 +139,9 @@ class FarTime(datetime):
     def of(cls, text: str) -> FarTime:
         near = datetime.min if text.startswith(("-", "0000")) else datetime.max
         zone = UTC if text.endswith(_UTC) else None
-        found = cls.combine(near.date(), near.time(), zone)
-        found._text = text
-        return found
+        time = cls.combine(near.date(), near.time(), zone)
+        time._text = text
+        return time
 
     def isoformat(self, *_: Any, **__: Any) -> str:
         return self._text
@@ -156,18 +157,18 @@ class FarTime(datetime):
 
 _UTC = "+00:00"
 _FAR = re.compile(r"-|\d{5}|0000")
-"""How a time begins that is a ``FarTime``."""
+"""The beginning of the text of a ``FarTime``."""
 _WHOLE = re.compile(r"\.0+$")
-"""Of a time without a fraction of a second."""
+"""A fraction of a second that is zero."""
 
 
-def pythons(column: Any) -> list[Any]:
-    """An array's, a column's or a table's values as Python has them; times may be a ``FarTime``."""
+def python_values(column: Any) -> list[Any]:
+    """The values of an array, a column or a table as Python objects; times may be ``FarTime``."""
     try:
         return list(column.to_pylist())
     except OverflowError:
         if isinstance(column, (pa.RecordBatch, pa.Table)):
-            values = [pythons(one) for one in column.columns]
+            values = [python_values(part) for part in column.columns]
             names = column.schema.names
             return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
         return [_python(value) for value in column]
@@ -190,7 +191,7 @@ _UNITS: dict[pa.DataType, Literal["D", "ms"]] = {pa.date32(): "D", pa.date64(): 
 
 
 def instant(text: str) -> tuple[datetime, int, str]:
-    """What ``to_json`` made of a time, to be compared.
+    """A key to compare times as ``to_json`` writes them.
 
     Datetimes end at microseconds; below them the texts sort as the times do.
     """
@@ -201,7 +202,7 @@ def instant(text: str) -> tuple[datetime, int, str]:
 
 
 def to_json(value: Any) -> Any:
-    """A column's value as JSON holds it: times as ISO text, infinite floats as words."""
+    """A column's value for JSON: times become ISO text, infinite floats become words."""
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
@@ -210,7 +211,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, type_: str) -> Any:
-    """What ``to_json`` was given, of a column whose Arrow type is written ``type_``."""
+    """The value that was given to ``to_json``, for a column of the Arrow type ``type_``."""
     if isinstance(value, str) and type_.startswith("timestamp"):
         if _FAR.match(value):
             return FarTime.of(value)

@@ -17,11 +17,11 @@ __all__ = ["CHANNELS", "Alert", "Channel", "Email", "Event", "PagerDuty", "Slack
 Event = Literal["held", "failed", "late", "drift"]
 
 _UNSET: dict[str, object] = {"recipients": [], "sender": None, "endpoint": ""}
-"""Fields that every alert had, whatever its channel, in runs that are stored."""
+"""Fields that every alert has in stored runs of earlier versions, whatever its channel."""
 
 
 class Channel(Section):
-    """Whom Airflow tells what; none of it in a backfill, which somebody is watching."""
+    """Where Airflow sends which alerts. A backfill sends none, since somebody is watching it."""
 
     to: str
     connection: Annotated[str, StringConstraints(min_length=1)] = Field(
@@ -35,12 +35,12 @@ class Channel(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_is_unset(cls, given: Any) -> Any:
-        """Reads an alert that has the fields of other channels too, unset."""
-        if not isinstance(given, dict):
-            return given
+    def _drop_unset_fields(cls, fields: Any) -> Any:
+        """Reads an alert that also has the fields of other channels, if they are unset."""
+        if not isinstance(fields, dict):
+            return fields
         unset = {k: v for k, v in _UNSET.items() if k not in cls.model_fields}
-        return {k: v for k, v in given.items() if k not in unset or v != unset[k]}
+        return {k: v for k, v in fields.items() if k not in unset or v != unset[k]}
 
 
 class Email(Channel):
@@ -76,4 +76,4 @@ CHANNELS: dict[str, type[Channel]] = {
     get_args(channel.model_fields["to"].annotation)[0]: channel
     for channel in get_args(get_args(Alert)[0])
 }
-"""By the word that ``to`` says."""
+"""Value of ``to`` -> its class."""

@@ -78,14 +78,14 @@ def home() -> Path:
     Raises:
         ConfigError: neither is there.
     """
-    given = os.environ.get("NOCTURNE_HOME")
-    if given:
-        if not (Path(given) / "conf" / "base.yaml").is_file():
+    configured = os.environ.get("NOCTURNE_HOME")
+    if configured:
+        if not (Path(configured) / "conf" / "base.yaml").is_file():
             raise ConfigError(
-                f"NOCTURNE_HOME is {given}, which has no conf/base.yaml; set it to the folder "
+                f"NOCTURNE_HOME is {configured}, which has no conf/base.yaml; set it to the folder "
                 "that holds conf/"
             )
-        return Path(given).resolve()
+        return Path(configured).resolve()
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / "conf" / "base.yaml").is_file():
@@ -162,11 +162,11 @@ def load(
         pipeline = Pipeline.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, f"conf/pipelines/{name}.yaml")) from None
-    pool, there = pipeline.schedule.pool, pools(root)
-    if pool not in there:
+    pool, path = pipeline.schedule.pool, pools(root)
+    if pool not in path:
         origin = origins["schedule.pool"]
         raise ConfigError(
-            f"{origin}: schedule.pool: got {pool!r}, expected {choices(sorted(there))}; Airflow "
+            f"{origin}: schedule.pool: got {pool!r}, expected {choices(sorted(path))}; Airflow "
             f"would never start its task. Add the pool to {POOLS} and run `airflow pools import "
             f"{POOLS}`"
         )
@@ -180,14 +180,14 @@ def pools(root: Path) -> set[str]:
         ConfigError: the file is no JSON object.
     """
     try:
-        found = json.loads((root / POOLS).read_text(encoding="utf-8"))
+        listed = json.loads((root / POOLS).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        found = {}
+        listed = {}
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{POOLS} can't be read as JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(listed, dict):
         raise ConfigError(f"{POOLS}: expected an object, as `airflow pools export` writes it")
-    return {DEFAULT_POOL, *found}
+    return {DEFAULT_POOL, *listed}
 
 
 def project_sections(root: Path, env: str | None = None) -> tuple[Registry, Spark]:
@@ -296,8 +296,8 @@ def _said(problem: ErrorDetails) -> str:
     if problem["type"] == "union_tag_invalid":
         first, last = problem["ctx"]["expected_tags"].rsplit(", ", 1)
         return f"got {problem['ctx']['tag']!r}: Input should be {first} or {last}"
-    given = without_secret(repr(problem["input"]))
-    return f"got {given}: {problem['msg'].removeprefix('Value error, ')}"
+    value = without_secret(repr(problem["input"]))
+    return f"got {value}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _unknown(location: Sequence[str]) -> str:
@@ -319,6 +319,6 @@ def _valid_keys(location: Sequence[str]) -> list[str]:
             model = fields[part].annotation
         else:  # an item of a list, or the name of one of several models
             inner = get_args(model)
-            named = (m for m in inner if getattr(m, "__name__", "") == part)
-            model = next(named, inner[0] if inner else None)
+            names = (m for m in inner if getattr(m, "__name__", "") == part)
+            model = next(names, inner[0] if inner else None)
     return list(getattr(model, "model_fields", {}))

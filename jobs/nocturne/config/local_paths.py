@@ -1,6 +1,6 @@
-"""Which texts name a file or folder: paths on a local file system, and no URIs.
+"""Accepts paths on a local file system and refuses URIs.
 
-Python reads ``s3://lake/x`` as the relative path ``s3:/lake/x``, a folder that nobody made.
+Python reads ``s3://lake/x`` as the relative path ``s3:/lake/x``, a folder that does not exist.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def local_path(text: str) -> str:
 
 
 def check_local(key: str, text: str) -> None:
-    """Check what an option names.
+    """Check the path that an option names.
 
     Raises:
-        ConfigError: it has a scheme.
+        ConfigError: the path has a scheme.
     """
     try:
         local_path(text)

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path
-from nocturne.config.partitions import determines, period
+from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import Section
 
 __all__ = [
@@ -329,7 +329,7 @@ class Input(Section):
                     f"{key}: {text!r} is not a partition value; use letters, digits, '_', '-', "
                     "'.', and the codes %Y %m %d %H %M %S %j %U %u %V %G"
                 )
-        if value and not determines(value):
+        if value and not is_reversible(value):
             raise ValueError(
                 f"{value} does not lead back from a folder to its day (or hour): each needs a "
                 "folder of its own, e.g. {ds: '%Y-%m-%d'} or {year: '%Y', month: '%m', day: '%d'}"

@@ -125,8 +125,8 @@ def baseline(
             f"segments names {choices(unknown)}; expected categories of the training data "
             f"({choices(words)})"
         )
-    whole = _profile(table, dict.fromkeys(segments))
-    values = {name: segment_values(column) for name, column in whole.columns.items()}
+    overall = _profile(table, dict.fromkeys(segments))
+    values = {name: segment_values(column) for name, column in overall.columns.items()}
     profiles = {label: _profile(part, centers, values) for label, part in _by_label(table, labels)}
     outputs = [name for name in predictions.schema.names if name in kinds]
     return build_baseline(profiles, outputs, importance)
@@ -159,13 +159,13 @@ def _center(column: pa.ChunkedArray) -> float | int:
 def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
     """Which columns can be profiled, and whether as numbers, as a night does it."""
     features = () if encoding is None else encoding.features()
-    said = {feature.column: ENCODERS[tensor.encoder].kind for tensor, feature in features}
+    by_encoder = {feature.column: ENCODERS[tensor.encoder].kind for tensor, feature in features}
     kinds = {}
     for field in schema:
         type_ = plain_type(field.type)
         number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
         word = is_text(type_)
-        kind = said.get(field.name)
+        kind = by_encoder.get(field.name)
         if kind == "numeric" or (kind is None and number):
             kinds[field.name] = True
         elif kind == "category" or word or pa.types.is_boolean(type_):

@@ -48,8 +48,8 @@ def infer_encoding(
         inputs.append(TensorSpec("numbers", "float32", "numeric", numbers))
     if codes:
         inputs.append(TensorSpec("codes", "int64", "category", codes))
-    named = tuple(OutputSpec(o) if isinstance(o, str) else o for o in outputs)
-    return Encoding(tuple(inputs), named)
+    output_specs = tuple(OutputSpec(o) if isinstance(o, str) else o for o in outputs)
+    return Encoding(tuple(inputs), output_specs)
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -105,7 +105,7 @@ def log_torch_model(
                 "Its forward must take any number of rows (no shape taken from the example) and "
                 "return one value a row for each output of the encoding"
             ) from error
-    made = make_baseline(
+    built = make_baseline(
         data,
         predictions,
         partitions=partitions,
@@ -116,14 +116,14 @@ def log_torch_model(
     version = None
     if registered_model_name:
         version = register(
-            info, registered_model_name, alias=alias, tags=tags, encoding=encoding, baseline=made
+            info, registered_model_name, alias=alias, tags=tags, encoding=encoding, baseline=built
         )
     else:
-        _attach(info.model_id, {ENCODING_FILE: encoding.to_json(), BASELINE_FILE: dump(made)})
+        _attach(info.model_id, {ENCODING_FILE: encoding.to_json(), BASELINE_FILE: dump(built)})
     return LoggedTorchModel(
         model_id=info.model_id,
         model_uri=info.model_uri,
-        baseline=made,
+        baseline=built,
         name=registered_model_name,
         version=None if version is None else int(version.version),
     )

@@ -17,7 +17,7 @@ def use_project(experiment: str) -> mlflow.MlflowClient:
         ConfigError: there is no project here, or it names no MLflow.
     """
     root = config.home()
-    named = uris(config.project_sections(root)[0], root)
-    client = connect(named["tracking_uri"], named["registry_uri"])
+    addresses = uris(config.project_sections(root)[0], root)
+    client = connect(addresses["tracking_uri"], addresses["registry_uri"])
     mlflow.set_experiment(experiment_id=experiment_id(client, experiment))
     return client

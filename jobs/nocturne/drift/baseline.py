@@ -1,7 +1,7 @@
-"""Building a baseline from profiles of the training data, one a training partition.
+"""Builds a baseline from profiles of the training data, one for each training partition.
 
-The baseline keeps, for each column, the counts of the whole and of each partition: how
-much single training days differ from the rest is what an alarm is calibrated with. At 90
+The baseline keeps, for each column, the counts of all training data and of each partition. Alarms
+are calibrated by how much single training days differ from the rest. At 90
 training partitions, ``baseline.json`` takes about 23 kB a continuous column (half of it
 ``profile``, the fine counts that histograms are drawn from) and 14 kB a category of 16
 values; the 10,000 distinct values that a profile names at most add about 400 kB.
@@ -20,11 +20,11 @@ from nocturne.records.profile import ColumnProfile, Profile, mean_away
 __all__ = ["BASELINE_VERSION", "build_baseline"]
 
 BASELINE_VERSION = 1
-"""Raised whenever bins or counts change meaning."""
+"""It is increased whenever bins or counts change their meaning."""
 
 
 _KNOWN = 10_000
-"""Values of a category that a baseline names: as many as a profile."""
+"""The most values of a category that a baseline names, as many as a profile."""
 
 
 def build_baseline(
@@ -35,9 +35,9 @@ def build_baseline(
     """The baseline of a model from the profile of each partition that it was trained on.
 
     Args:
-        partitions: partition key -> profile. All must count a column around one centre.
-        outputs: which of the columns are predictions; they come last in ``columns``.
-        importance: how much a feature weighs where drift of many features counts.
+        partitions: partition key -> profile. All must count a column around the same centre.
+        outputs: the columns that are predictions; they come last in ``columns``.
+        importance: feature -> its weight in the share of drifted features.
 
     Raises:
         ModelError: there is no profile with rows, an output was not profiled, or the
@@ -80,16 +80,16 @@ def build_baseline(
 
 def _columns(partitions: Mapping[str, Profile], names: Sequence[str]) -> dict[str, ColumnBaseline]:
     """Each column, from the partitions that have it."""
-    found = {}
+    columns = {}
     for name in names:
         parts = {key: p.columns[name] for key, p in partitions.items() if name in p.columns}
         if parts:
-            found[name] = _column(name, parts)
-    return found
+            columns[name] = _column(name, parts)
+    return columns
 
 
 def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:
-    total = _added(name, list(parts.values()))
+    total = _sum_profiles(name, list(parts.values()))
     numeric = total.kind == "numeric"
     edges = quantile_edges(total) if numeric else ()
     values = () if numeric else frequent_values(total)
@@ -105,13 +105,13 @@ def _column(name: str, parts: Mapping[str, ColumnProfile]) -> ColumnBaseline:
     )
 
 
-def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
+def _sum_profiles(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
     shapes = {(part.kind, part.center) for part in parts}
     if len(shapes) > 1:
-        found = " and ".join(f"{kind} around {center:g}" for kind, center in sorted(shapes))
+        shapes_seen = " and ".join(f"{kind} around {center:g}" for kind, center in sorted(shapes))
         raise ModelError(
-            f"column {name!r} was profiled as {found}; expected one kind and one centre in all "
-            "training partitions, so that their counts add up. Choose the centres once (the "
+            f"column {name!r} was profiled as {shapes_seen}; expected one kind and one centre in "
+            "all training partitions, so that their counts add up. Choose the centres once (the "
             "medians of the training data) and profile every partition with them",
             column=name,
         )
@@ -120,9 +120,9 @@ def _added(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         counts.update(part.counts)
     other = sum(part.other for part in parts)
     if parts[0].kind == "category":
-        kept = Counter({value: counts[value] for value in most_frequent(counts, _KNOWN)})
-        other += counts.total() - kept.total()
-        counts = kept
+        frequent = Counter({value: counts[value] for value in most_frequent(counts, _KNOWN)})
+        other += counts.total() - frequent.total()
+        counts = frequent
     minima = [part.minimum for part in parts if part.minimum is not None]
     maxima = [part.maximum for part in parts if part.maximum is not None]
     return ColumnProfile(

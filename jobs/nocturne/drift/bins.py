@@ -1,8 +1,8 @@
 """The bins that drift compares, and a profile's counts in them.
 
-Numbers get ten bins of about equal counts in training, laid on bucket edges, so that the
-counts are exact, and one bin beyond either end of the training range: otherwise a column
-that was constant in training could never drift, and values out of range would hide in the
+Numbers get ten bins of about equal counts in training. The bins begin at bucket edges, so that
+the counts are exact. There is one more bin beyond each end of the training range: otherwise a
+column that was constant in training could never drift, and values out of range would hide in the
 outermost bins.
 """
 
@@ -33,7 +33,7 @@ def _by_rank(profile: ColumnProfile) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def quantile_edges(profile: ColumnProfile) -> tuple[int, ...]:
-    """Ranks at which a new bin starts: the training range's ends, and deciles between.
+    """Ranks at which a new bin starts: the ends of the training range, and deciles between them.
 
     A decile is snapped to the nearest boundary between two buckets that hold rows, so no
     bin inside the range is empty, and a value that holds most rows gets a bin of its own.
@@ -56,7 +56,7 @@ def frequent_values(profile: ColumnProfile) -> tuple[str, ...]:
 
 
 def segment_values(profile: ColumnProfile) -> tuple[str, ...]:
-    """The categories whose rows are profiled apart if asked for: the 20 most frequent."""
+    """The categories whose rows can be profiled separately: the 20 most frequent."""
     return most_frequent(profile.counts, _SEGMENTS)
 
 

@@ -34,16 +34,16 @@ def judge(
     history: Mapping[str, Sequence[float]] = {},
     page_share: float = 0.3,
 ) -> DriftResult:
-    """Each column of ``profile`` that the baseline knows, judged against it.
+    """Compare each column of ``profile`` that is in the baseline.
 
-    Columns on one side only, and columns without rows, are named in the note: they can't
-    be compared, and that must not look like "no drift".
+    Columns on one side only, and columns without rows, are named in the note: they can't be
+    compared, and that must not look like "no drift".
 
     Args:
-        floor: no alarm at a PSI up to this.
-        day: the night's, to compare it with training days of its weekday.
+        floor: a PSI up to this never alarms.
+        day: the night's day, to compare the night with training days of the same weekday.
         history: column (or ``in_segment``) -> the PSI of earlier nights that count as ordinary.
-        page_share: from which share of the drifted features on a person should look.
+        page_share: from this share of drifted features on, a person should look.
 
     Raises:
         ModelError: the baseline is of another version.
@@ -57,7 +57,7 @@ def judge(
             f"{BASELINE_VERSION}. Build it with this version of Nocturne and log the model again",
             version=baseline.version,
         )
-    whole = _compare(profile, baseline.columns, baseline.outputs, floor, day, history)
+    overall = _compare(profile, baseline.columns, baseline.outputs, floor, day, history)
     segments = [
         SegmentDrift(name, part.rows, compared.columns)
         for name, part in profile.segments.items()
@@ -76,7 +76,7 @@ def judge(
     notes = [
         _note("In the data but not in the baseline", profile.columns.keys() - baseline.columns),
         _note("In the baseline but not in the data", baseline.columns.keys() - profile.columns),
-        _note("Not comparable", whole.skipped),
+        _note("Not comparable", overall.skipped),
         _note("Segments without a baseline", profile.segments.keys() - baseline.segments),
         _note(
             "Too many distinct values in training to know them all, so rare known ones may count "
@@ -84,14 +84,14 @@ def judge(
             [name for name, c in baseline.columns.items() if c.profile and c.profile.other],
         ),
     ]
-    share = _share(whole.columns, baseline.importance)
-    scores = any(f.alarmed for f in whole.columns if f.is_output)
+    share = _share(overall.columns, baseline.importance)
+    scores = any(f.alarmed for f in overall.columns if f.is_output)
     return DriftResult(
-        columns=whole.columns,
+        columns=overall.columns,
         note=" ".join(note for note in notes if note),
         paged=scores or share >= page_share,
         share=share,
-        reference=_in_words(whole.references, day),
+        reference=_in_words(overall.references, day),
         segments=tuple(
             sorted(segments, key=lambda s: (-sum(c.alarmed for c in s.columns), s.name))
         ),
@@ -100,7 +100,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Columns, worst first; those that can't be compared; and what was compared with."""
+    """Columns, worst first; columns that can't be compared; and the references."""
 
     columns: tuple[FeatureDrift, ...]
     skipped: list[str]
@@ -115,7 +115,7 @@ def _compare(
     day: date | None,
     history: Mapping[str, Sequence[float]],
 ) -> _Compared:
-    found, skipped, references = [], [], []
+    compared, skipped, references = [], [], []
     for name, column in profile.columns.items():
         before = trained.get(name)
         if before is None:
@@ -129,9 +129,11 @@ def _compare(
         else:
             references.append(reference(before, day))
             earlier, is_output = history.get(name, ()), name in outputs
-            found.append(_feature(name, column, before, references[-1], is_output, floor, earlier))
-    found.sort(key=lambda f: (-f.excess, f.column))
-    return _Compared(tuple(found), skipped, references)
+            compared.append(
+                _feature(name, column, before, references[-1], is_output, floor, earlier)
+            )
+    compared.sort(key=lambda f: (-f.excess, f.column))
+    return _Compared(tuple(compared), skipped, references)
 
 
 def in_segment(segment: str, column: str) -> str:
@@ -139,14 +141,14 @@ def in_segment(segment: str, column: str) -> str:
     return f"{segment}: {column}"
 
 
-def _share(found: Sequence[FeatureDrift], importance: Mapping[str, float]) -> float:
-    """Of the features that drifted, weighted by importance; 0 to 1."""
-    known = [importance[f.column] for f in found if f.column in importance]
-    ordinary = sum(known) / len(known) if known else 1.0
-    weights = {f.column: importance.get(f.column, ordinary) for f in found if not f.is_output}
+def _share(compared: Sequence[FeatureDrift], importance: Mapping[str, float]) -> float:
+    """The share of the features that drifted, weighted by importance, from 0 to 1."""
+    weights_known = [importance[f.column] for f in compared if f.column in importance]
+    ordinary = sum(weights_known) / len(weights_known) if weights_known else 1.0
+    weights = {f.column: importance.get(f.column, ordinary) for f in compared if not f.is_output}
     total = sum(weights.values())
     return (
-        sum(weights[f.column] for f in found if f.alarmed and not f.is_output) / total
+        sum(weights[f.column] for f in compared if f.alarmed and not f.is_output) / total
         if total
         else 0.0
     )
@@ -159,9 +161,9 @@ def _in_words(references: Iterable[Reference], day: date | None) -> str:
     return f"the {max(by_weekday)} {day:%A}s of the training data"
 
 
-def _note(what: str, names: Iterable[str]) -> str:
+def _note(title: str, names: Iterable[str]) -> str:
     listed = list(names)
-    return f"{what}: {choices(listed)}." if listed else ""
+    return f"{title}: {choices(listed)}." if listed else ""
 
 
 def _feature(
@@ -202,14 +204,16 @@ def _feature(
 def _metrics(
     column: ColumnProfile, trained: ColumnBaseline, against: Reference, counts: Counts
 ) -> dict[str, float]:
-    """Every metric by name; 0 where it is not for such a column, or has no positions to go by."""
+    """Every metric by name; 0 if it is not for such a column, or needs positions and has none."""
     bins: tuple[Counts, ...] = (against.counts, counts)
-    found = {}
+    values = {}
     for name, metric in METRICS.items():
         fits = column.kind in metric.kinds
-        given = bins if not metric.positions else in_deviations(column, trained) if fits else None
-        found[name] = metric.measure(*given) if fits and given is not None else 0.0
-    return found
+        arguments = (
+            bins if not metric.positions else in_deviations(column, trained) if fits else None
+        )
+        values[name] = metric.measure(*arguments) if fits and arguments is not None else 0.0
+    return values
 
 
 def _new_values(column: ColumnProfile, reference: ColumnBaseline) -> dict[str, int]:

@@ -1,9 +1,9 @@
-"""How far two count vectors are apart: ``METRICS``, an entry a metric. To add one, add its entry.
+"""Metrics of how far two count vectors are apart. To add a metric, add its entry to ``METRICS``.
 
-Every metric takes two vectors of counts in the same bins, baseline first, and compares
-their proportions; one that needs to know where the bins lie takes their positions too. A
-p-value is not among them: at a million rows it can be tiny for two samples of one
-distribution; it says how many rows there were, not how much they moved.
+Every metric takes two vectors of counts in the same bins, baseline first, and compares their
+proportions. A metric that depends on the positions of the bins takes these too. No metric is a
+p-value: at a million rows it can be tiny for two samples of the same distribution, since it
+depends on the number of rows and not only on how much they moved.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def _wasserstein(baseline: Counts, current: Counts, positions: Counts) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(MetricText):
-    """A metric: its function, and what its number is.
+    """A metric: its function, and the texts that explain its number.
 
     Args:
         measure: counts of the baseline and of the night in the same bins -> the metric.
-        positions: the bins are fine ones, and ``measure`` takes their positions [n] as well, in
-            standard deviations of the baseline. Of numeric columns only; it is 0 for a constant
-            baseline, which has none.
+        positions: whether the bins are fine and ``measure`` also takes their positions [n], in
+            standard deviations of the baseline. Only for numeric columns; the metric is 0 if the
+            baseline is constant, since it has no deviation.
     """
 
     measure: Callable[..., float]

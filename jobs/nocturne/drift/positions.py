@@ -1,4 +1,4 @@
-"""Two profiles of a numeric column in one set of fine buckets, and where these lie."""
+"""Counts of two profiles of a numeric column in the same fine buckets, and their positions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from nocturne.records.profile import ColumnProfile
 __all__ = ["in_deviations"]
 
 _FARTHEST = 1e300
-"""A distance from the centre that lies further out counts as this."""
+"""A larger distance from the centre counts as this."""
 
 
 def in_deviations(
     column: ColumnProfile, trained: ColumnBaseline
 ) -> tuple[Counts, Counts, Counts] | None:
-    """Rows of the training data and of the night by bucket, and the buckets' positions [n], in
-    standard deviations of the training data; None where it has no profile, or no deviation.
+    """Rows of the training data and of the night by bucket, and the positions [n] of the buckets
+    in standard deviations of the training data. None if it has no profile, or no deviation.
 
-    Both are taken around the centre, from the same places of the buckets: of values that are large
-    beside their deviation, nothing cancels, and what a bucket's width adds to one it adds to both.
+    Both are relative to the centre, with the same positions of buckets. So no digits cancel if
+    values are large compared with their deviation, and the width of a bucket affects both equally.
     """
     if trained.profile is None:
         return None
-    one, other = trained.profile.counts, column.counts
-    if len(one) < 2 or not other:
+    trained_counts, counts = trained.profile.counts, column.counts
+    if len(trained_counts) < 2 or not counts:
         return None
-    ids = np.array(sorted({*map(int, one), *map(int, other)}), dtype=np.int64)
+    ids = np.array(sorted({*map(int, trained_counts), *map(int, counts)}), dtype=np.int64)
     ids = ids[np.argsort(rank(ids))]
-    then, now = (np.array([found.get(str(i), 0) for i in ids.tolist()]) for found in (one, other))
+    then, now = (
+        np.array([side.get(str(i), 0) for i in ids.tolist()]) for side in (trained_counts, counts)
+    )
     places = _places(ids, [trained.profile, column])
     places = places / (np.abs(places).max() or 1.0)  # squares would overflow
     deviation = math.sqrt(np.cov(places, fweights=then, ddof=0))
@@ -43,9 +45,9 @@ def in_deviations(
 
 
 def _places(ids: NDArray[np.int64], sides: Sequence[ColumnProfile]) -> NDArray[np.float64]:
-    """Where the rows of each bucket [n] are taken to lie, less the centre.
+    """The assumed position of the rows of each bucket [n], less the centre.
 
-    Not beyond the least and the greatest value of all: the outermost buckets have no end.
+    It is limited to the least and the greatest value, since the outermost buckets have no end.
     """
     least = min((s.minimum - s.center for s in sides if s.minimum is not None), default=-_FARTHEST)
     most = max((s.maximum - s.center for s in sides if s.maximum is not None), default=_FARTHEST)

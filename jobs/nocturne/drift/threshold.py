@@ -26,23 +26,24 @@ __all__ = ["Reference", "day_of", "ordinary_psi", "reference", "sampling_noise",
 
 _LEVEL = 0.99
 _ENOUGH = 100
-"""Partitions from which on a 99th percentile is one; with fewer it is the maximum."""
+"""With at least this many partitions the 99th percentile is used; with fewer the maximum."""
 
 _SAME_WEEKDAY = 4
-"""Training partitions of a weekday from which on nights of that weekday are compared with them."""
+"""A weekday needs this many training partitions for nights of that weekday to be compared with
+them."""
 
 Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a night is compared with.
+    """The training data that a night is compared with.
 
     Attributes:
         counts: rows in each bin [bins].
-        apart: the PSI of each training partition against the others of its kind.
-        partitions: how many partitions ``counts`` are of.
-        weekday: whether they are those of the night's weekday.
+        apart: the PSI of each training partition against the others of its group.
+        partitions: the number of partitions in ``counts``.
+        weekday: whether they are only the partitions of the night's weekday.
     """
 
     counts: tuple[int, ...]
@@ -52,7 +53,7 @@ class Reference:
 
 
 def day_of(key: str) -> date | None:
-    """The day of a partition that is written as one (``2013-04-01``, ``2013-04-01T05``)."""
+    """The day of a partition key such as ``2013-04-01`` or ``2013-04-01T05``."""
     try:
         return date.fromisoformat(key[:10])
     except ValueError:
@@ -62,7 +63,7 @@ def day_of(key: str) -> date | None:
 def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
     """The training partitions that a night of ``day`` is compared with.
 
-    Those of its weekday, if there are four or more with rows, else all of them.
+    These are the partitions of its weekday if four or more have rows, else all partitions.
     """
     groups: dict[int, list[tuple[int, ...]]] = defaultdict(list)
     for key, counts in column.partitions.items():
@@ -70,38 +71,38 @@ def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
         if trained is not None and any(counts):
             groups[trained.weekday()].append(counts)
     weeks = [
-        np.array(found, dtype=np.int64) for found in groups.values() if len(found) >= _SAME_WEEKDAY
+        np.array(days, dtype=np.int64) for days in groups.values() if len(days) >= _SAME_WEEKDAY
     ]
     mine = groups[day.weekday()] if day is not None else []
     if len(mine) >= _SAME_WEEKDAY:
-        whole = np.array(mine, dtype=np.int64).sum(axis=0)
+        total = np.array(mine, dtype=np.int64).sum(axis=0)
         apart = [value for week in weeks for value in _leave_one_out(week, week.sum(axis=0))]
-        return Reference(tuple(map(int, whole)), tuple(apart), len(mine), weekday=True)
+        return Reference(tuple(map(int, total)), tuple(apart), len(mine), weekday=True)
     parts = np.array(list(column.partitions.values()), dtype=np.int64)
     apart = _leave_one_out(parts, np.array(column.counts, dtype=np.int64)) if len(parts) else []
     return Reference(column.counts, tuple(apart), len(parts))
 
 
-def _leave_one_out(parts: Counts, whole: Counts) -> list[float]:
-    """The PSI of each part [n, bins] against the whole [bins] without it.
+def _leave_one_out(parts: Counts, total: Counts) -> list[float]:
+    """The PSI of each part [n, bins] against the total [bins] without that part.
 
-    Compared with a whole that contains it, it would look too close. Empty where there is
-    nothing to leave out.
+    Compared with a total that contains it, a part would look too close. The result is empty if
+    there is nothing to leave out.
     """
     rows = parts.sum(axis=1)
-    parts = parts[(rows > 0) & (rows < whole.sum())]
-    return [float(value) for value in psi_rows(whole - parts, parts)] if len(parts) else []
+    parts = parts[(rows > 0) & (rows < total.sum())]
+    return [float(value) for value in psi_rows(total - parts, parts)] if len(parts) else []
 
 
 def calibrated(values: Sequence[float]) -> float:
-    """What ordinary nights stay below: the 99th percentile of ``values``, or the highest."""
+    """The upper limit of ordinary nights: the 99th percentile of ``values``, or the maximum."""
     if len(values) >= _ENOUGH:
         return float(np.quantile(values, _LEVEL))
     return max(values, default=0.0)
 
 
 def ordinary_psi(column: ColumnBaseline) -> float:
-    """The PSI up to which training partitions lie from the others: see ``calibrated``."""
+    """The PSI that training partitions reach against the others: see ``calibrated``."""
     return calibrated(reference(column).apart)
 
 

@@ -1,8 +1,8 @@
-"""The encoders: how columns become the tensors that a model takes, by name in ``ENCODERS``.
+"""The encoders, by name in ``ENCODERS``: they convert columns to the tensors that a model takes.
 
-An encoder is one file: what it accepts, how its columns are profiled, what it checks of its spec,
-which rows it has no value for, and the computation (``nocturne.encoders.base``). To add one, write
-its file and its line here. Nothing here needs torch, so that a night is prepared without it.
+An encoder is one file: what it accepts, how its columns are profiled, what it checks in its spec,
+which rows it refuses, and the computation (``nocturne.encoders.base``). To add one, write its file
+and its line here. Nothing here needs torch, so that a night is prepared without it.
 """
 
 from nocturne.encoders.base import Encoded, Encoder

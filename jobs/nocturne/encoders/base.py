@@ -1,4 +1,4 @@
-"""What every encoder is asked, before a row is read and with a batch in hand."""
+"""The base class of encoders: what is asked before a row is read, and the work on a batch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Array = NDArray[np.generic]
 Encoded: TypeAlias = "Array | pa.RecordBatch"
 """One argument of the model: an array [rows, ...], or a frame."""
 Wrong = Iterable[tuple[pa.Array, str]]
-"""Of a column: which rows are wrong [rows], and why; the reason names no value."""
+"""For a column: masks of wrong rows [rows] with their reasons, which contain no values."""
 
 _WORDS = ("string", "bool", "boolean")
 _UNCOUNTED = ("binary", "datetime")
 
 
 class Encoder(ABC):
-    """How columns become a tensor. It holds no state; a subclass is one encoder.
+    """Converts columns to a tensor. It has no state; a subclass is one encoder.
 
-    What it is asked before a row is read (``accepts``, ``wants``, ``exact_type``, ``profiled``,
-    ``problem``) needs the spec and a type alone. ``type_`` is always a normal one
-    (``nocturne.columns.normal``), of a dictionary that of its values.
+    The methods that are called before a row is read (``accepts``, ``wants``, ``exact_type``,
+    ``profiled``, ``problem``) need only the spec and a type. ``type_`` is always a normal type
+    (``nocturne.columns.normal``); for a dictionary, the type of its values.
 
     Attributes:
-        kind: what its columns are counted as; None: as their type, or the signature's, says.
+        kind: how its columns are counted; None if their type, or the signature, decides.
         optional: whether a feature that is not ``required`` may be missing.
-        signed: whether its integers have a sign: a column of uint64 that no other encoder reads
-            is cast to int64.
+        signed: whether its integers are signed: then a column of uint64 is cast to int64, unless
+            another encoder reads it too.
     """
 
     kind: ClassVar[Kind | None] = None
@@ -45,37 +45,37 @@ class Encoder(ABC):
 
     @abstractmethod
     def accepts(self, tensor: TensorSpec, feature: Feature, type_: pa.DataType) -> bool:
-        """Whether it takes a column of such a type without a loss."""
+        """Whether it takes a column of this type without a loss."""
 
     @abstractmethod
     def wants(self, tensor: TensorSpec, feature: Feature) -> str:
-        """What it accepts, in words: ``a number (float32)``."""
+        """What it accepts, as text: ``a number (float32)``."""
 
     @abstractmethod
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
-        """The type in which the feature's values have no loss: what ``input.cast`` makes."""
+        """The type that holds the feature's values without a loss; ``input.cast`` casts to it."""
 
     @abstractmethod
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> Encoded:
-        """The tensor [rows, ...]: no loop over rows. It may share its memory with the batch.
+        """The tensor [rows, ...], without a loop over rows. It may share memory with the batch.
 
-        A row that is ``refused`` gets any value: it is not scored.
+        A row that is ``refused`` may get any value, since it is not scored.
         """
 
-    def given_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
-        """The type that a column is cast to before it is encoded; None: as it is."""
+    def input_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
+        """The type to which a column is cast before it is encoded; None for no cast."""
         return None
 
     def profiled(self, feature: Feature) -> Kind | None:
-        """What the feature's column is counted as; None: not at all."""
+        """How the feature's column is counted; None if it is not counted."""
         if feature.type in _UNCOUNTED or feature.type.startswith(ARRAY_OF):
             return None
         return "category" if self.kind == "category" or feature.type in _WORDS else "numeric"
 
     def problem(self, tensor: TensorSpec) -> str:
-        """What contradicts itself in a spec, in words; "" if nothing does."""
+        """The contradiction in a spec, as text; "" if there is none."""
         return ""
 
     def refused(self, column: pa.Array, tensor: TensorSpec, feature: Feature) -> Wrong:
-        """The rows of a column that the model has no value for."""
+        """The rows of a column that the model can't take."""
         return ()

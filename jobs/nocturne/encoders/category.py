@@ -28,8 +28,8 @@ class Category(Encoder):
 
     def problem(self, tensor: TensorSpec) -> str:
         lacking = [feature.column for feature in tensor.features if not feature.vocabulary]
-        said = "a category needs a vocabulary; log the model again with one"
-        return f"column {lacking[0]!r}: {said}" if lacking else ""
+        advice = "a category needs a vocabulary; log the model again with one"
+        return f"column {lacking[0]!r}: {advice}" if lacking else ""
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
         """[rows, features]"""
@@ -50,7 +50,8 @@ def _of_words(feature: Feature) -> bool:
 
 def _positions(column: pa.Array, feature: Feature) -> pa.Array:
     """Positions in the vocabulary [n]; null where there is none."""
-    known = pa.array(feature.vocabulary)
+    vocabulary = pa.array(feature.vocabulary)
     return pc.index_in(
-        column.cast(known.type) if column.type != known.type else column, value_set=known
+        column.cast(vocabulary.type) if column.type != vocabulary.type else column,
+        value_set=vocabulary,
     )

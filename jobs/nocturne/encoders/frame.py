@@ -1,6 +1,6 @@
-"""``frame``: the columns as they are, cast to ``type``: what a pyfunc model takes.
+"""``frame``: the columns cast to ``type``, as a frame for a pyfunc model.
 
-Without a tensor's name ("") they go by position.
+If the tensor has no name (""), the columns are passed by position.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Frame(Encoder):
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return FRAME_TYPES[feature.type]
 
-    def given_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
+    def input_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return FRAME_TYPES[feature.type]
 
     def refused(self, column: pa.Array, tensor: TensorSpec, feature: Feature) -> Wrong:
@@ -46,9 +46,9 @@ class Frame(Encoder):
             yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> pa.RecordBatch:
-        """The columns that are there, cast to the types that the model's signature names.
+        """The columns of the batch, cast to the types in the model's signature.
 
-        A null that the model can't take is a zero here, or the list of another row: such a row is
+        A null that the model can't take becomes zero, or the list of another row. Such a row is
         ``refused``.
         """
         arrays, names = [], []
@@ -60,30 +60,30 @@ class Frame(Encoder):
         return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _fits(actual: Any, wanted: Any) -> bool:
-    if is_list(wanted):
-        return is_list(actual) and _fits(plain_type(actual.value_type), wanted.value_type)
-    if pa.types.is_floating(wanted):
+def _fits(actual: Any, target: Any) -> bool:
+    if is_list(target):
+        return is_list(actual) and _fits(plain_type(actual.value_type), target.value_type)
+    if pa.types.is_floating(target):
         return is_number(actual)
-    if pa.types.is_integer(wanted):
-        return fits_integer(actual, wanted)
-    if pa.types.is_string(wanted):
+    if pa.types.is_integer(target):
+        return fits_integer(actual, target)
+    if pa.types.is_string(target):
         return is_text(actual)
-    if pa.types.is_binary(wanted):
+    if pa.types.is_binary(target):
         return bool(
             pa.types.is_large_binary(actual)
             or pa.types.is_binary(actual)
             or pa.types.is_fixed_size_binary(actual)
         )
-    if pa.types.is_timestamp(wanted):
+    if pa.types.is_timestamp(target):
         return bool(pa.types.is_timestamp(actual) or pa.types.is_date(actual)) and not zone_of(
             actual
         )
-    return bool(actual == wanted)
+    return bool(actual == target)
 
 
 def _wrong_lists(column: pa.Array, feature: Feature) -> Wrong:
-    """Rows without a list where the signature asks for one, or with a null among whole numbers."""
+    """Rows without a list that the signature requires, or with a null among whole numbers."""
     kind = feature.type.removeprefix(ARRAY_OF)
     if feature.required and column.null_count:
         yield column.is_null(), null_reason(f"{feature.column} is null", feature.type)
@@ -103,18 +103,18 @@ def _framed(column: pa.Array, feature: Feature) -> pa.Array:
 
 
 def _with_another(column: pa.Array, bad: pa.Array) -> pa.Array:
-    """A column whose bad rows, unless all are bad, have the value of the first that is not."""
+    """The column; bad rows get the value of the first row that is not bad, if there is one."""
     bad = bad.to_numpy(zero_copy_only=False)
     return column.take(pa.array(np.where(bad, np.argmin(bad), np.arange(len(bad)))))
 
 
 def _cast(column: pa.Array, feature: Feature) -> pa.Array:
-    wanted = FRAME_TYPES[feature.type]
+    target = FRAME_TYPES[feature.type]
     try:
-        return column if column.type == wanted else cast_column(column, wanted)
+        return column if column.type == target else cast_column(column, target)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"column {feature.column!r} is {column.type}, the model wants {wanted}, and a value "
+            f"column {feature.column!r} is {column.type}, the model wants {target}, and a value "
             f"would not survive: {said_by(error)}. Log the model with a signature of that type, or "
             "correct the data",
             column=feature.column,

@@ -1,7 +1,7 @@
-"""``list``: one feature; ``length`` items a row, cut or padded with ``pad``, as is a null item.
+"""``list``: one feature with ``length`` items for each row. Longer lists are cut, shorter lists and
+null items are filled with ``pad``. Without a pad (None), a row with another length is not scored.
 
-Without a pad (None) a row whose list has not that many is not scored. ``mask``: one feature, a list
-too: 1 where ``list`` has an item, 0 where it has padding (a model's attention mask).
+``mask``: one feature, also a list: 1 for an item of ``list``, 0 for padding (an attention mask).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class List(_OfLists):
         return fits_whole(tensor, item) if tensor.dtype in WHOLE else is_number(item)
 
     def wants(self, tensor: TensorSpec, feature: Feature) -> str:
-        whole = tensor.dtype in WHOLE
-        return f"a list of integers ({tensor.dtype})" if whole else "a list of numbers"
+        integers = tensor.dtype in WHOLE
+        return f"a list of integers ({tensor.dtype})" if integers else "a list of numbers"
 
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return pa.list_(pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64"))
@@ -61,17 +61,17 @@ class List(_OfLists):
         if feature.pad is not None:
             return
         column = plain(column)
-        other = pc.not_equal(pc.list_value_length(column), feature.length).fill_null(True)
-        if pc.any(other).as_py():
+        wrong_length = pc.not_equal(pc.list_value_length(column), feature.length).fill_null(True)
+        if pc.any(wrong_length).as_py():
             yield (
-                other,
+                wrong_length,
                 f"column {feature.column} is no list of {feature.length} values, which the model "
                 "takes there",
             )
         values = pc.list_flatten(column)
         if tensor.dtype in WHOLE and values.null_count:
-            said = f"{feature.column} has a null in its list"
-            yield with_null(column), null_reason(said, tensor.dtype)
+            problem = f"{feature.column} has a null in its list"
+            yield with_null(column), null_reason(problem, tensor.dtype)
         if (far := beyond(values, tensor.dtype)) is not None:
             yield with_any(column, far), far_reason(feature.column, tensor.dtype)
 

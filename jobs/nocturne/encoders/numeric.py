@@ -1,6 +1,6 @@
 """``numeric``: null and NaN become ``fill``, then (x - center) / scale.
 
-Without a fill (None) they stay NaN, and of integers they have no value: such a row is not scored.
+Without a fill (None) they stay NaN. Integers have no NaN, so such a row is not scored.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Arr
 
 
 def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array:
-    """The column's own memory where nothing is to be done to it."""
+    """The encoded column; it shares the column's memory if nothing changes."""
     # Python's floats: a whole number would take the column's width, and wrap in it.
     fill = np.nan if feature.fill is None else float(feature.fill)
     center, scale = float(feature.center), float(feature.scale)

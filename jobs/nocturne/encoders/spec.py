@@ -1,4 +1,4 @@
-"""What an encoder is told: the tensor that it makes, and the features that fill it."""
+"""The spec of an encoder: the tensor that it makes, and the features that fill it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Dtype = Literal[
 ]
 
 WHOLE = frozenset(name for name in get_args(Dtype) if name.startswith(("int", "uint", "bool")))
-"""Of tensors' dtypes those without a value for what is missing."""
+"""The dtypes of tensors that have no value for a missing one."""
 
 FRAME_TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
@@ -41,15 +41,15 @@ FRAME_TYPES: dict[str, pa.DataType] = {
     "binary": pa.binary(),
     "datetime": pa.timestamp("ns"),
 }
-"""Arrow types of the names that an MLflow signature uses."""
+"""Type name in an MLflow signature -> Arrow type."""
 
 ARRAY_OF = "array of "
-"""How a signature's type of lists begins."""
+"""The beginning of a list type in a signature."""
 
 FRAME_TYPES |= {f"{ARRAY_OF}{name}": pa.list_(type_) for name, type_ in FRAME_TYPES.items()}
 
 WHOLE_NUMBERS = ("long", "integer", "boolean")
-"""Types of a signature that know no null, in pandas as in MLflow."""
+"""Types in a signature that have no null, neither in pandas nor in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Feature:
 class TensorSpec:
     """One argument of the model: [rows, features], or [rows, length] for a list.
 
-    ``encoder``: a name of ``ENCODERS``. ``shape``, where it is given, is what a row is made:
+    ``encoder`` is a name in ``ENCODERS``. ``shape``, if it is not None, is the shape of a row:
     (28, 28), or () for [rows].
     """
 
@@ -87,10 +87,10 @@ class TensorSpec:
         """Called by pydantic when its adapter is made: reading one checks its encoder's name."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_after_validator_function(_known, handler(source))
+        return core_schema.no_info_after_validator_function(_check_encoder, handler(source))
 
 
-def _known(tensor: TensorSpec) -> TensorSpec:
+def _check_encoder(tensor: TensorSpec) -> TensorSpec:
     """Raises: ValueError where there is no such encoder."""
     from nocturne.encoders import ENCODERS  # which are made of this module
 

@@ -1,4 +1,4 @@
-"""``text``: words as they are; null is None, and of ``str`` it has no value, as of integers."""
+"""``text``: words as they are; null is None. With the dtype ``str`` a row with null is refused."""
 
 from __future__ import annotations
 

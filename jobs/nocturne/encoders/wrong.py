@@ -1,5 +1,5 @@
-"""Which rows a model has no value for, and why: a null where it takes whole numbers, a list too
-short, a value that its tensor can't hold. The reasons name no value.
+"""Finds rows that a model can't take: a null for a whole number, a list that is too short, a value
+that its tensor can't hold. The reasons contain no values.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from nocturne.encoders.spec import ARRAY_OF
 __all__ = ["beyond", "far_reason", "null_reason", "with_any", "with_null"]
 
 _EXACT = 2**53
-"""Integers up to it are float64 without a loss."""
+"""Float64 holds integers up to this without a loss."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def null_reason(column: str, type_: str) -> str:
     """The reason where a null is no value of ``type_``."""
-    known = {"bool": "true or false", "boolean": "true or false", "str": "text"}
-    taken = "lists" if type_.startswith(ARRAY_OF) else known.get(type_, "whole numbers")
+    names = {"bool": "true or false", "boolean": "true or false", "str": "text"}
+    taken = "lists" if type_.startswith(ARRAY_OF) else names.get(type_, "whole numbers")
     return f"column {column}, and the model takes {taken} there (its signature says {type_})"
 
 
@@ -30,8 +30,9 @@ def far_reason(column: str, dtype: str) -> str:
 
 
 def beyond(values: pa.Array, dtype: str) -> pa.Array | None:
-    """Which values a tensor of floats can't hold [n]; None if no one is: integers that are no
-    float64, floats that would be infinite. That digits of float32 are fewer is no loss here.
+    """A mask [n] of the values that a tensor of floats can't hold; None if there is none. These are
+    integers that float64 can't hold exactly, and floats that would be infinite. The fewer digits
+    of float32 do not count as a loss.
     """
     type_ = values.type
     if dtype == "float64" and type_ in (pa.int64(), pa.uint64()):
@@ -52,9 +53,9 @@ def with_null(column: pa.Array) -> pa.Array:
     return with_any(column, pc.list_flatten(column).is_null())
 
 
-def with_any(column: pa.Array, which: pa.Array) -> pa.Array:
-    """Whether a list has one of these in it [rows]; ``which``: of all lists' values."""
+def with_any(column: pa.Array, mask: pa.Array) -> pa.Array:
+    """Whether a list has a value in ``mask`` [rows]; the mask covers the items of all lists."""
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    found = np.zeros(len(column), dtype=bool)
-    found[np.repeat(np.arange(len(column)), lengths)[which.to_numpy(zero_copy_only=False)]] = True
-    return pa.array(found)
+    rows = np.zeros(len(column), dtype=bool)
+    rows[np.repeat(np.arange(len(column)), lengths)[mask.to_numpy(zero_copy_only=False)]] = True
+    return pa.array(rows)

@@ -136,10 +136,10 @@ class OutputSpec:
         """Called by pydantic when its adapter is made: reading one checks its post-processing."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_after_validator_function(_known, handler(source))
+        return core_schema.no_info_after_validator_function(_check_post, handler(source))
 
 
-def _known(output: OutputSpec) -> OutputSpec:
+def _check_post(output: OutputSpec) -> OutputSpec:
     """Raises: ValueError where there is no such post-processing."""
     if output.post not in POST:
         raise ValueError(f"post: got {output.post!r}, expected {choices(POST)}")
@@ -176,16 +176,16 @@ class Encoding:
 
     def to_json(self) -> str:
         """What fields that came later say by default is left out: it is part of run keys."""
-        said = asdict(self)
+        content = asdict(self)
         if not self.params:
-            del said["params"]
-        for tensor in said["inputs"]:
+            del content["params"]
+        for tensor in content["inputs"]:
             if tensor["shape"] is None:
                 del tensor["shape"]
-        for output in said["outputs"]:
+        for output in content["outputs"]:
             if not output["nullable"]:
                 del output["nullable"]
-        return dump(said)
+        return dump(content)
 
     def complete(self) -> Encoding:
         """With a name and a type for each output, also where the model's signature has none."""
@@ -223,13 +223,13 @@ def output_of(name: str, text: str) -> OutputSpec:
     Raises:
         ValueError: it says no type.
     """
-    found = _TYPE.fullmatch(text)
-    if found is None or found["word"] not in OUTPUT_WORDS:
+    match = _TYPE.fullmatch(text)
+    if match is None or match["word"] not in OUTPUT_WORDS:
         raise ValueError(
             f"{name}: {text!r} is no type; expected {', '.join(OUTPUT_WORDS)}, or for a vector the "
             "type of its values and how many, e.g. float[384]"
         )
-    return OutputSpec(name, type=OUTPUT_WORDS[found["word"]], length=int(found["length"] or 0))
+    return OutputSpec(name, type=OUTPUT_WORDS[match["word"]], length=int(match["length"] or 0))
 
 
 def with_nulls(

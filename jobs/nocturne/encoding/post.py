@@ -1,7 +1,7 @@
-"""Post-processing: what becomes of the model's raw output before it is a prediction column.
+"""Post-processing: converts the model's raw output to a prediction column.
 
-``POST`` is an entry a post-processing: what it takes and gives, what it checks of its spec, and
-the computation. To add one, add its entry. Nothing here needs torch.
+Each entry of ``POST`` is a post-processing: what it takes and returns, what it checks in its spec,
+and the computation. To add one, add its entry. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Post:
     Args:
         apply: raw values [rows] or [rows, classes], the output's length and its labels -> values
             [rows] or [rows, length].
-        classes: it takes [rows, classes], also where there is a single class: ``all`` are its
-            vector, so they are ``length``; or it picks ``some`` of them, ``length`` or more.
+        classes: if not empty, it takes [rows, classes], even for a single class. ``all``: the
+            result has all ``length`` classes; ``some``: it picks from ``length`` or more classes.
         length: whether the output is a vector: ``open`` (0 for one value a row), ``needed``, or
             ``none``.
-        gives: values of ``any`` type, of ``floats``, or a ``class``: its index, or its name in
-            ``labels``. Of a NaN among its classes it makes no class up.
+        gives: values of ``any`` type, ``floats``, or a ``class`` (its index, or its name in
+            ``labels``).
     """
 
     apply: Callable[[Values, int, Labels], Values]
@@ -40,17 +40,19 @@ class Post:
     gives: Literal["any", "floats", "class"] = "floats"
 
     def problem(self, name: str, type_: str, length: int, labels: Labels) -> str:
-        """What contradicts itself in an output's spec, in words; "" if nothing does."""
+        """The contradiction in an output's spec, as text; "" if there is none."""
         if self.length == "needed" and length < 1:
             return f"{name} needs a length of at least 1"
         if self.length == "none" and length:
             return f"{name} gives one value a row, so it takes no length"
         if self.gives != "class" and labels:
-            named = " or ".join(other for other, post in POST.items() if post.gives == "class")
-            return f"labels belong to {named}, not to {name}"
+            class_posts = " or ".join(
+                other for other, post in POST.items() if post.gives == "class"
+            )
+            return f"labels belong to {class_posts}, not to {name}"
         if self.gives == "class" and type_ != ("string" if labels else "int64"):
-            wanted = "string, the labels'" if labels else "int64, an index"
-            return f"{name} has the type {type_}, expected {wanted}"
+            expected = "string, the labels'" if labels else "int64, an index"
+            return f"{name} has the type {type_}, expected {expected}"
         if self.gives == "floats" and type_ not in ("float32", "float64"):
             return f"{name} has the type {type_}, expected float32 or float64"
         return ""
@@ -67,18 +69,18 @@ def _sigmoid(values: Values, length: int, labels: Labels) -> Values:
 
 
 def _softmax(values: Values, length: int, labels: Labels) -> Values:
-    """exp(x - max) / sum: the row's largest value is taken off first, so nothing overflows."""
+    """exp(x - max) / sum: the largest value of a row is subtracted first to avoid overflow."""
     with np.errstate(invalid="ignore"):
         shifted = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 def _argmax(values: Values, length: int, labels: Labels) -> Values:
-    return _named(values.argmax(axis=1), labels)
+    return _labelled(values.argmax(axis=1), labels)
 
 
 def _top_k(values: Values, length: int, labels: Labels) -> Values:
-    return _named(_best(values, length), labels)
+    return _labelled(_best(values, length), labels)
 
 
 def _top_k_values(values: Values, length: int, labels: Labels) -> Values:
@@ -87,11 +89,11 @@ def _top_k_values(values: Values, length: int, labels: Labels) -> Values:
 
 
 def _best(values: Values, k: int) -> Values:
-    """Positions of the k largest, best first; of equals the first one comes first."""
+    """Positions of the k largest values, best first; equal values keep their order."""
     return np.asarray(np.argsort(-values, axis=1, kind="stable")[:, :k])
 
 
-def _named(index: Values, labels: Labels) -> Values:
+def _labelled(index: Values, labels: Labels) -> Values:
     return np.array(labels, dtype=object)[index] if labels else index
 
 

@@ -2,32 +2,32 @@
 
 ``score`` takes RecordBatches and a model, and gives predictions. Its parts, one a file:
 
-    cast        values as the types that the model takes; what can't be is told apart
+    cast        casts values to the types that the model takes; a value that can't be gets a reason
     encode      columns -> arrays, one encoder a function
-    refused     rows that hold what a model has no value for
+    refused     reasons for rows that contain a value that the model can't take
     program     a model's graph and the order of its arguments; ``pt2`` reads it from a file of
                 torch.export, ``exported`` lets torch do so
     kernels     ways to run that graph; ``search`` measures which is fastest, and the
                 micro-batch, as ``search_plan`` says
     torch_model, device_model, lane     running it on a CPU, on a GPU
-    faults      what a model's exceptions come to: a row's reason, or the end
-    post, convert, column, outputs      outputs -> Arrow columns, with reasons for bad rows
-    settle                              what a trial of a model fixes of its outputs
-    ahead       a step in a thread of its own, behind a bounded queue
+    faults      turns a model's exceptions into the reason of a row, or into an error
+    convert, column, outputs            outputs -> Arrow columns, with reasons for bad rows
+    settle                              fixes the outputs of a model by a trial of it
+    prefetch    runs an iterator in a thread of its own, behind a bounded queue
 """
 
-from nocturne.engine.ahead import ahead
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
 from nocturne.engine.encode import encode
 from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
-from nocturne.engine.outputs import REASON, Named, named, predictions, together
+from nocturne.engine.outputs import REASON, NamedOutputs, concatenated, outputs_by_name, predictions
+from nocturne.engine.prefetch import prefetch
 from nocturne.engine.score import score, score_cast
 from nocturne.engine.search import SAMPLE_ROWS, first_sizes, search
 from nocturne.engine.search_plan import SearchPlan, search_plan
-from nocturne.engine.settle import required, settled
+from nocturne.engine.settle import check_outputs, settle_outputs
 from nocturne.engine.torch_model import TorchModel
 
 __all__ = [
@@ -38,23 +38,23 @@ __all__ = [
     "AsyncModel",
     "DeviceModel",
     "Model",
-    "Named",
+    "NamedOutputs",
     "SearchPlan",
     "TorchModel",
-    "ahead",
     "cast_rows",
+    "check_outputs",
+    "concatenated",
     "encode",
     "first_sizes",
     "load_torch",
     "load_trusted",
-    "named",
+    "outputs_by_name",
     "pick_device",
     "predictions",
-    "required",
+    "prefetch",
     "score",
     "score_cast",
     "search",
     "search_plan",
-    "settled",
-    "together",
+    "settle_outputs",
 ]

@@ -1,4 +1,4 @@
-"""A model's output becomes an Arrow column; what is no prediction gets a reason."""
+"""Converts a model's output to an Arrow column; a row without a prediction gets a reason."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nocturne.engine.model import Array
 from nocturne.errors import ModelError
 from nocturne.records.result import strange as strange_reason
 
-__all__ = ["Reasons", "arrow_column", "checked", "hole", "stacked"]
+__all__ = ["Reasons", "arrow_column", "checked", "placeholder", "stacked"]
 
 Reasons = dict[int, str]
 """Row of the batch -> why it has no prediction."""
 
 _NO_VALUE: Any = object()
-"""Stands for the values of a vector of another length: it is of no column's type."""
+"""Replaces the values of a vector that has another length; no column type accepts it."""
 
 
 def checked(values: Array, output: OutputSpec, count: int) -> Array:
     """The post-processed output, [rows] or [rows, length].
 
-    A row whose raw values hold a NaN stays without a value where the post-processing would
-    make one up (the index of a class).
+    A row whose raw values contain NaN gets no value if the post-processing picks a class: it
+    would pick one at random.
 
     Raises:
-        ModelError: the shape is not what the spec says.
+        ModelError: the shape is not the one in the spec.
     """
     post, flat = POST[output.post], values
     if not post.classes and not output.length and values.ndim == 2:
@@ -40,24 +40,24 @@ def checked(values: Array, output: OutputSpec, count: int) -> Array:
     if output.length and values.ndim == 1 and values.dtype == object:
         flat = stacked(values, output.length)
     _check_shape(flat, output, count)
-    done = post.apply(flat, output.length, output.labels)
+    processed = post.apply(flat, output.length, output.labels)
     if post.gives == "class" and np.issubdtype(flat.dtype, np.floating):
         lost = np.isnan(flat).any(axis=1)
         if lost.any():
-            done = np.array(done, dtype=object)
-            done[lost] = None
-    return done
+            processed = np.array(processed, dtype=object)
+            processed[lost] = None
+    return processed
 
 
 def stacked(values: Array, length: int) -> Array:
-    """[rows, length] of objects [rows] that are vectors, or null."""
-    done = np.full((len(values), length), None, dtype=object)
+    """Vectors or nulls, as objects [rows], become an array of objects [rows, length]."""
+    vectors = np.full((len(values), length), None, dtype=object)
     for row, value in enumerate(values):
         if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes)):
-            done[row] = list(value) if len(value) == length else [_NO_VALUE] * length
+            vectors[row] = list(value) if len(value) == length else [_NO_VALUE] * length
         elif not (value is None or value != value):
-            done[row] = [_NO_VALUE] * length
-    return done
+            vectors[row] = [_NO_VALUE] * length
+    return vectors
 
 
 def _check_shape(values: Array, output: OutputSpec, count: int) -> None:
@@ -71,56 +71,56 @@ def _check_shape(values: Array, output: OutputSpec, count: int) -> None:
             and values.shape[1] >= least
             and (exact is None or values.shape[1] == exact)
         )
-        wanted = f"({count}, {exact or f'{least} or more'}): one value a class"
+        expected = f"({count}, {exact or f'{least} or more'}): one value a class"
     elif output.length:
         fits = values.shape == (count, output.length)
-        wanted = f"({count}, {output.length})"
+        expected = f"({count}, {output.length})"
     else:
         fits = values.shape == (count,)
-        wanted = f"one value a row: ({count},) or ({count}, 1)"
+        expected = f"one value a row: ({count},) or ({count}, 1)"
     if not fits:
         raise ModelError(
-            f"output {output.name!r} has shape {tuple(values.shape)}, expected {wanted}"
+            f"output {output.name!r} has shape {tuple(values.shape)}, expected {expected}"
         )
 
 
-_HOLES = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "bool": np.bool_}
+_PLACEHOLDERS = {"float32": np.float32, "float64": np.float64, "int64": np.int64, "bool": np.bool_}
 
 
-def hole(output: OutputSpec, count: int) -> Array:
-    """What stands in for the predictions of rows that have none; their reasons tell them apart."""
+def placeholder(output: OutputSpec, count: int) -> Array:
+    """Values for rows that have no prediction; the reasons of the rows tell them apart."""
     shape = (count, output.length) if output.length else (count,)
-    if output.type in _HOLES:
-        return np.zeros(shape, dtype=_HOLES[output.type])
+    if output.type in _PLACEHOLDERS:
+        return np.zeros(shape, dtype=_PLACEHOLDERS[output.type])
     return np.full(shape, None, dtype=object)
 
 
 def arrow_column(values: Array, output: OutputSpec, reasons: Reasons) -> pa.Array:
-    """[rows] or [rows, length] as Arrow; rows whose value is none of the column's get a reason.
+    """[rows] or [rows, length] as Arrow; rows whose value does not fit the type get a reason.
 
-    Of a nullable output a null or NaN is a null (a vector's makes the vector one).
+    In a nullable output, null and NaN become null; a vector that contains one becomes null.
     """
     column, absent, strange = convert(values.reshape(-1), output.type)
     floats = values.dtype.kind == "f" and output.type in ("float32", "float64")
     missing = f"the prediction {output.name} is missing or not finite"
     if strange is not None:
         length = f"[{output.length}]" if output.length else ""
-        said = missing if floats else strange_reason(output.name, f"{output.type}{length}")
-        _say(strange, output, said, reasons)
+        reason = missing if floats else strange_reason(output.name, f"{output.type}{length}")
+        _add_reason(strange, output, reason, reasons)
     if absent is not None and not output.nullable:
-        _say(absent, output, missing, reasons)
+        _add_reason(absent, output, missing, reasons)
     if not output.length:
         return column
     null = None if absent is None or not output.nullable else pa.array(_rows(absent, output))
-    made = pa.FixedSizeListArray.from_arrays(column, output.length, mask=null)
-    return made.cast(output.arrow_type)
+    vectors = pa.FixedSizeListArray.from_arrays(column, output.length, mask=null)
+    return vectors.cast(output.arrow_type)
 
 
-def _say(which: NDArray[np.bool_], output: OutputSpec, said: str, reasons: Reasons) -> None:
-    for row in np.flatnonzero(_rows(which, output)):
-        reasons.setdefault(int(row), said)
+def _add_reason(mask: NDArray[np.bool_], output: OutputSpec, reason: str, reasons: Reasons) -> None:
+    for row in np.flatnonzero(_rows(mask, output)):
+        reasons.setdefault(int(row), reason)
 
 
-def _rows(which: NDArray[np.bool_], output: OutputSpec) -> NDArray[np.bool_]:
-    """The rows in which a value is meant."""
-    return np.asarray(which.reshape(-1, output.length).any(axis=1)) if output.length else which
+def _rows(mask: NDArray[np.bool_], output: OutputSpec) -> NDArray[np.bool_]:
+    """A mask of values as a mask of rows: a row is set if one of its values is."""
+    return np.asarray(mask.reshape(-1, output.length).any(axis=1)) if output.length else mask

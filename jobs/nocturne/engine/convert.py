@@ -1,7 +1,7 @@
-"""Values that a model returned as the type of their column: what it can't hold is told apart.
+"""Converts the values that a model returned to the type of their column, without losing any.
 
-A value is never cut, rounded to a whole number or parsed. Only floats lose something, their
-precision, where the column is float32.
+A value is never cut, rounded to a whole number or parsed: if the type can't hold it, a mask says
+so. Only floats lose precision, if the column is float32.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _INT64 = -(2**63), 2**63 - 1
 
 
 class Converted(NamedTuple):
-    """A column, null where a value is ``absent`` (null or NaN) or ``strange`` (not of the type).
+    """A column; it is null where a value is ``absent`` (null or NaN) or ``strange`` (not of the
+    type).
 
-    The masks are [values]; None: no value is.
+    The masks are [values], or None if no value is absent or strange.
     """
 
     column: pa.Array
@@ -37,18 +38,18 @@ class Converted(NamedTuple):
 def convert(values: Array, type_: OutputType) -> Converted:
     """Values [n] as a column of ``type_``."""
     gone = absent(values)
-    made, strange = _BY_KIND.get(values.dtype.kind, _none)(values, gone, type_)
+    converted, strange = _BY_KIND.get(values.dtype.kind, _none_of_type)(values, gone, type_)
     if gone is not None and strange is not None:
         strange &= ~gone
     if strange is not None and not strange.any():
         strange = None
     masks = [mask for mask in (gone, strange) if mask is not None]
     null = None if not masks else masks[0] if len(masks) == 1 else masks[0] | masks[1]
-    return Converted(_arrow(made, null, type_), gone, strange)
+    return Converted(_arrow(converted, null, type_), gone, strange)
 
 
 def absent(values: Array) -> Mask | None:
-    """Which of [n] are null or NaN; None if no one is."""
+    """A mask [n] of the values that are null or NaN; None if there is none."""
     kind = values.dtype.kind
     if kind == "O":
         plain = _are_texts(values)
@@ -63,29 +64,29 @@ def absent(values: Array) -> Mask | None:
 
 
 def _are_texts(values: Array) -> bool:
-    """Whether objects are str or None, as most are: then they need no look one by one."""
+    """Whether all objects are str or None. Most are; then none is examined by itself."""
     return set(map(type, values)) <= {str, type(None)}
 
 
 def _is_nan(value: Any) -> bool:
-    """NaN and NaT are not equal to themselves; of an array that can't be asked."""
+    """NaN and NaT are not equal to themselves. An array is not NaN: its comparison is an array."""
     different = value != value
     return isinstance(different, (bool, np.bool_)) and bool(different)
 
 
 def _arrow(values: Any, null: Mask | None, type_: OutputType) -> pa.Array:
-    wanted = OUTPUT_TYPES[type_]
+    arrow_type = OUTPUT_TYPES[type_]
     if (
         isinstance(values, np.ndarray)
         and values.dtype.kind == "M"
-        and pa.types.is_timestamp(wanted)
+        and pa.types.is_timestamp(arrow_type)
     ):
-        return pa.array(values, pa.timestamp(wanted.unit), mask=null).cast(wanted)
-    return pa.array(values, wanted, mask=null)
+        return pa.array(values, pa.timestamp(arrow_type.unit), mask=null).cast(arrow_type)
+    return pa.array(values, arrow_type, mask=null)
 
 
-def _none(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Array, Mask | None]:
-    """Not one of them is of the type."""
+def _none_of_type(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Array, Mask | None]:
+    """No value is of the type."""
     return _blank(len(values)), np.ones(len(values), dtype=bool)
 
 
@@ -105,18 +106,18 @@ def _numbers(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Array
                 return values == 1, (values != 0) & (values != 1)
             case "string":
                 return np.array([str(value) for value in values], dtype=object), None
-    return _none(values, gone, type_)
+    return _none_of_type(values, gone, type_)
 
 
 def _floats(values: Array, dtype: np.dtype[Any]) -> tuple[Array, Mask | None]:
-    """Infinite values are none, nor are integers that a float can't tell apart."""
-    done = values.astype(dtype, copy=False)
+    """Infinite values are strange, and so are integers that a float can't represent exactly."""
+    converted = values.astype(dtype, copy=False)
     if values.dtype.kind == "f":
-        finite = np.isfinite(done)
-        return done, None if finite.all() else ~finite
+        finite = np.isfinite(converted)
+        return converted, None if finite.all() else ~finite
     if values.dtype.kind == "b" or values.dtype.itemsize < dtype.itemsize:
-        return done, None
-    return done, done.astype(values.dtype) != values
+        return converted, None
+    return converted, converted.astype(values.dtype) != values
 
 
 def _integers(values: Array) -> tuple[Array, Mask | None]:
@@ -128,37 +129,37 @@ def _integers(values: Array) -> tuple[Array, Mask | None]:
 
 
 def _texts(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Any, Mask | None]:
-    return (values, None) if type_ == "string" else _none(values, gone, type_)
+    return (values, None) if type_ == "string" else _none_of_type(values, gone, type_)
 
 
 def _times(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Array, Mask | None]:
-    """Of NumPy, which have no zone."""
+    """NumPy's datetimes, which have no zone."""
     unit = {"date32": "D", "timestamp[us]": "us", "timestamp[ns]": "ns"}.get(type_)
     if unit is None:
-        return _none(values, gone, type_)
-    done = values.astype(f"datetime64[{unit}]")
-    return done, done.astype(values.dtype) != values
+        return _none_of_type(values, gone, type_)
+    converted = values.astype(f"datetime64[{unit}]")
+    return converted, converted.astype(values.dtype) != values
 
 
 def _objects(values: Array, gone: Mask | None, type_: OutputType) -> tuple[Any, Mask | None]:
-    """One by one: they may be of any type, each of another."""
+    """Converts one value after another, since each may be of another type."""
     if type_ == "string" and _are_texts(values):
         return values, None
-    one = _ONE[type_]
-    done, strange = _blank(len(values)), np.zeros(len(values), dtype=bool)
+    convert_one = _ONE[type_]
+    converted, strange = _blank(len(values)), np.zeros(len(values), dtype=bool)
     for row, value in enumerate(values):
         if gone is not None and gone[row]:
             continue
         try:
-            done[row] = one(value)
+            converted[row] = convert_one(value)
         except (ValueError, TypeError, OverflowError, AttributeError):
             strange[row] = True
     if type_.startswith("timestamp"):
         unit = "us" if "us" in type_ else "ns"
         return np.array(
-            [np.datetime64("NaT") if v is None else v for v in done], f"datetime64[{unit}]"
+            [np.datetime64("NaT") if v is None else v for v in converted], f"datetime64[{unit}]"
         ), strange
-    return done, strange
+    return converted, strange
 
 
 _Number = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -171,24 +172,24 @@ def _number(value: Any) -> Any:
 
 
 def _one_float(value: Any) -> float:
-    done = float(_number(value))
-    if done != value or done in (float("inf"), float("-inf")):
+    number = float(_number(value))
+    if number != value or number in (float("inf"), float("-inf")):
         raise ValueError
-    return done
+    return number
 
 
 def _one_single(value: Any) -> float:
-    done = float(np.float32(_number(value)))
-    if not np.isfinite(done) or (done != value and not isinstance(value, (float, np.floating))):
+    number = float(np.float32(_number(value)))
+    if not np.isfinite(number) or (number != value and not isinstance(value, (float, np.floating))):
         raise ValueError
-    return done
+    return number
 
 
 def _one_integer(value: Any) -> int:
-    done = int(_number(value))
-    if done != value or not _INT64[0] <= done <= _INT64[1]:
+    number = int(_number(value))
+    if number != value or not _INT64[0] <= number <= _INT64[1]:
         raise ValueError
-    return done
+    return number
 
 
 def _one_boolean(value: Any) -> bool:
@@ -214,23 +215,23 @@ def _one_date(value: Any) -> dt.date:
 
 
 def _one_time(unit: str, *, zoned: bool) -> Callable[[Any], np.datetime64]:
-    def one(value: Any) -> np.datetime64:
+    def convert_one(value: Any) -> np.datetime64:
         if not isinstance(value, dt.date) or (getattr(value, "tzinfo", None) is not None) != zoned:
             raise TypeError
         moment = _moment(value)
-        done: np.datetime64 = moment.astype(f"datetime64[{unit}]")
-        if done != moment:
+        rounded: np.datetime64 = moment.astype(f"datetime64[{unit}]")
+        if rounded != moment:
             raise ValueError
-        return done
+        return rounded
 
-    return one
+    return convert_one
 
 
 def _moment(value: dt.date) -> np.datetime64:
-    """With the digits that it has; of one with a zone in UTC."""
+    """The time with all its digits; a time with a zone is converted to UTC."""
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         value = value.astimezone(dt.UTC).replace(tzinfo=None)
-    if hasattr(value, "to_datetime64"):  # of pandas, whose times have nanoseconds
+    if hasattr(value, "to_datetime64"):  # pandas' times have nanoseconds
         exact: np.datetime64 = value.to_datetime64()
         return exact
     return np.datetime64(value)
@@ -259,4 +260,4 @@ _BY_KIND: dict[str, Callable[[Array, Mask | None, OutputType], tuple[Any, Mask |
     "M": _times,
     "O": _objects,
 }
-"""By the kind of the array's NumPy type; what is not here is of no column's type."""
+"""Kind of the array's NumPy type -> its conversion; no column type accepts other kinds."""

@@ -26,8 +26,8 @@ class DeviceModel:
     """Runs batches asynchronously (see ``nocturne.engine.model.AsyncModel``).
 
     Device memory is bounded by LANES x micro-batch x (inputs + activations + outputs). If it
-    runs out, the micro-batch is halved, for good, and the rows in question run again;
-    ``limit`` then says the size that was found, None if all went well.
+    runs out, the micro-batch is halved from then on and its rows run again; ``limit`` is the size
+    that was found, or None if memory never ran out.
     """
 
     def __init__(
@@ -127,10 +127,10 @@ class DeviceModel:
             torch.cuda.empty_cache()
 
     def _lost(self, error: Exception) -> DeviceLost | ModelError:
-        """A device that failed; or the model, where an operator's own check ended the kernel.
+        """The error for a device that failed, or for a model whose operator failed its own check.
 
-        The second is as if it had raised, but CUDA says neither in which row, nor goes on in this
-        process. Tried again it would end in the same way.
+        The second would be an exception on a CPU. CUDA does not say in which row it happened and
+        can't go on in this process; another attempt would end in the same way.
         """
         first = str(error).splitlines()[0]
         if "device-side assert" in first:

@@ -19,10 +19,10 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
 
     An array may share its memory with the batch: it is read, never written.
     """
-    made = [ENCODERS[tensor.encoder].encode(batch, tensor) for tensor in encoding.inputs]
+    arrays = [ENCODERS[tensor.encoder].encode(batch, tensor) for tensor in encoding.inputs]
     return [
         array if tensor.shape is None else array.reshape(batch.num_rows, *tensor.shape)
-        for array, tensor in zip(made, encoding.inputs, strict=True)
+        for array, tensor in zip(arrays, encoding.inputs, strict=True)
     ]
 
 

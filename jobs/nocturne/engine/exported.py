@@ -1,7 +1,7 @@
-"""A ``pt2`` file that torch's own loader reads, where the pipeline allows code to run.
+"""Reads a ``pt2`` file with torch's own loader, if the pipeline allows code to run.
 
-What ``nocturne.model.pt2`` does not take (weights that are pickled tensor subclasses, operators of
-other libraries, files of an old torch) may still be a model that its owner trusts.
+A file that ``nocturne.model.pt2`` refuses (weights that are pickled tensor subclasses, operators
+of other libraries, files of an old torch) may still be a model that its owner trusts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def load_exported(folder: str, device: str = "cpu") -> Program:
     """The ``pt2`` file of an MLflow model folder, by ``torch.export.load``, which may run code.
 
     Raises:
-        ModelError: there is none in it, torch can't read it, or it takes a fixed number of rows.
+        ModelError: the folder has no such file, torch can't read it, or the model takes a fixed
+            number of rows.
     """
     path = find_pt2(folder)
     try:

@@ -1,4 +1,4 @@
-"""What a model's exceptions come to: a reason for a row, or the end of the scoring."""
+"""Turns the exceptions of a model into the reason of a row, or into the end of the scoring."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nocturne.records.result import RAISED
 __all__ = ["Faults"]
 
 _KINDS = 20
-"""Different reasons of a split: they are counted by their text. What comes after is told by the
-exception's type alone."""
+"""The most different reasons in a split, since reasons are counted by their text. Later ones
+contain only the type of the exception."""
 _REFUSED = 5
-"""Calls, from the first, that a model whose calls cost may raise on."""
+"""A model whose calls cost is given up if it raises on this many first calls."""
 
 
 class Faults:
-    """Tells a row's fault from the model's, and says what the row's is without its values.
+    """Decides whether a row or the model is at fault, and gives reasons that contain no values.
 
     Args:
-        once: the model is given each row once, so that a call that raises is not made again with
-            less of them.
+        once: the model is given each row only once: a call that raises is not repeated with
+            fewer rows.
 
-    ``answered``: a call has not raised. ``raised``: how many have.
+    ``answered`` says whether a call has succeeded; ``raised`` is how many have raised.
     """
 
     def __init__(self, once: bool = False) -> None:
@@ -34,10 +34,10 @@ class Faults:
         self._kinds: set[str] = set()
 
     def final(self, error: Exception, rows: int) -> bool:
-        """Whether the rows of a call that raised are bad, all of them: else they are tried apart.
+        """Whether all rows of a call that raised are bad. If not, they are tried separately.
 
         Raises:
-            ImportError: the model lacks a package: no row is at fault.
+            ImportError: the model lacks a package, so no row is at fault.
         """
         if (failed := lacking(error)) is not None:
             raise failed
@@ -45,32 +45,32 @@ class Faults:
         return rows == 1 or self.once
 
     def refuses(self) -> bool:
-        """Whether a model whose calls cost has raised on the first few, and so may on each."""
+        """Whether a model whose calls cost has raised on each of its first calls."""
         return self.once and not self.answered and self.raised >= _REFUSED
 
-    def reason(self, error: Exception, given: Encoded) -> str:
-        """Why the rows that the model was given have no prediction."""
-        said = said_by(error, _values(given))
-        if said not in self._kinds and len(self._kinds) >= _KINDS:
-            said = said.partition(":")[0]
-        self._kinds.add(said)
-        whole = "; all rows of that call, as model.calls is costly" if self.once else ""
-        return f"{RAISED}{said}{whole}"
+    def reason(self, error: Exception, encoded: Encoded) -> str:
+        """Why the rows of a call have no prediction."""
+        message = said_by(error, _values(encoded))
+        if message not in self._kinds and len(self._kinds) >= _KINDS:
+            message = message.partition(":")[0]
+        self._kinds.add(message)
+        scope = "; all rows of that call, as model.calls is costly" if self.once else ""
+        return f"{RAISED}{message}{scope}"
 
 
-def _values(given: Encoded) -> dict[str, list[Any]]:
-    """Column -> its values; numbers of arrays are not needed, since no number is said."""
-    found: dict[str, list[Any]] = {}
-    for item in given:
+def _values(encoded: Encoded) -> dict[str, list[Any]]:
+    """Column -> its values. Arrays of numbers are left out, since reasons contain no numbers."""
+    values: dict[str, list[Any]] = {}
+    for item in encoded:
         if isinstance(item, pa.RecordBatch):
-            found |= {name: _listed(item.column(name)) for name in item.schema.names}
+            values |= {name: _listed(item.column(name)) for name in item.schema.names}
         elif item.dtype.kind in "OSU":
-            found["value"] = [*found.get("value", ()), *item.ravel().tolist()]
-    return found
+            values["value"] = [*values.get("value", ()), *item.ravel().tolist()]
+    return values
 
 
 def _listed(column: pa.Array) -> list[Any]:
-    """Values as Python's; of a column that can't be such, its text."""
+    """The values as Python objects; if a column can't be converted, its text."""
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):  # a time beyond Python's, bytes that are no text

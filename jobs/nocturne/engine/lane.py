@@ -33,8 +33,8 @@ class Streams:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.cuda = device.type == "cuda"
-        made: list[Any] = [_cuda.Stream(device) if self.cuda else None for _ in range(3)]
-        self.copy_in, self.compute, self.copy_out = made
+        streams: list[Any] = [_cuda.Stream(device) if self.cuda else None for _ in range(3)]
+        self.copy_in, self.compute, self.copy_out = streams
         self.pool: Any = torch.cuda.graph_pool_handle() if self.cuda else None
 
     def on(self, stream: Any) -> Any:

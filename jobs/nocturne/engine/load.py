@@ -1,4 +1,4 @@
-"""From an MLflow model folder to what the engine calls."""
+"""Loads an MLflow model folder as a model that the engine can call."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from nocturne.errors import ModelError, choices
 __all__ = ["load_torch", "load_trusted", "pick_device"]
 
 
-def pick_device(wanted: str) -> str:
+def pick_device(requested: str) -> str:
     """The device for ``auto | cpu | cuda | cuda:1``.
 
     Raises:
-        ModelError: cuda is asked for and torch sees none.
+        ModelError: CUDA is requested, but torch sees no CUDA device.
     """
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if requested.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(
-            f"scoring.device is {wanted}, but torch sees no CUDA device here; use auto or cpu, or "
-            "install a CUDA build of torch on the workers"
+            f"scoring.device is {requested}, but torch sees no CUDA device here; use auto or cpu, "
+            "or install a CUDA build of torch on the workers"
         )
-    if wanted == "auto":
+    if requested == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
+    return requested
 
 
 def load_torch(
@@ -50,11 +50,11 @@ def load_torch(
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         kernel: one of ``KERNELS``; on a GPU ``graph`` is the only one.
         precision: ``float32`` or ``bfloat16``.
-        read: makes the program of a folder, on a device.
+        read: loads the program from a folder onto a device.
 
     Raises:
-        ModelError: there is no pt2 file in it or one that is not taken (``nocturne.model.pt2``),
-            its inputs are not the spec's, or the kernel does not apply to it.
+        ModelError: the folder has no pt2 file or one that is refused (``nocturne.model.pt2``),
+            its inputs do not match the spec, or the kernel does not apply to it.
     """
     if kernel not in KERNELS:
         raise ModelError(f"no kernel {kernel!r}; there are {choices(KERNELS)}")
@@ -68,5 +68,5 @@ def load_torch(
 
 
 def load_trusted(path: str, encoding: Encoding, **settings: Any) -> TorchModel | DeviceModel:
-    """As ``load_torch``, by torch's own loader, which runs the code that is in the file."""
+    """Like ``load_torch``, with torch's own loader, which runs the code that is in the file."""
     return load_torch(path, encoding, read=load_exported, **settings)

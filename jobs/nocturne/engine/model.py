@@ -1,4 +1,4 @@
-"""What the engine calls: a model that takes encoded rows and returns one array an output."""
+"""The protocol of a model: it takes encoded rows and returns one array for each output."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ Raw = Sequence[Array] | Mapping[str, Array]
 
 
 class Model(Protocol):
-    """Takes the arguments of one micro-batch and gives its raw outputs.
+    """Takes the arguments of one micro-batch and returns its raw outputs.
 
-    One with a false ``padded`` is given the rows that there are; any other always as many as a
-    micro-batch has, so that a compiled graph always sees the same shape.
+    A model whose ``padded`` is false is given only real rows. Any other is always given a full
+    micro-batch, so that a compiled graph always sees the same shape.
     """
 
     def predict(self, encoded: Encoded) -> Raw: ...
 
 
 class AsyncModel(Model, Protocol):
-    """A model that works by itself once begun, as one on a GPU does."""
+    """A model that computes asynchronously, such as one on a GPU."""
 
     def begin(self, encoded: Encoded, size: int) -> Callable[[], Raw]:
-        """Start on a batch, in micro-batches of ``size`` rows; the result waits for the end.
-
-        What the result returns holds as many rows as the batch.
+        """Start on a batch, in micro-batches of ``size`` rows. Calling the result waits for the
+        end and returns the outputs of all rows of the batch.
         """
         ...

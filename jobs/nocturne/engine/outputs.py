@@ -1,4 +1,4 @@
-"""A model's raw outputs: put together, matched with the spec, made into the prediction columns."""
+"""Concatenates a model's raw outputs, matches them with the spec, makes the prediction columns."""
 
 from __future__ import annotations
 
@@ -8,49 +8,59 @@ import numpy as np
 import pyarrow as pa
 
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.engine.column import Reasons, arrow_column, checked, hole
+from nocturne.engine.column import Reasons, arrow_column, checked, placeholder
 from nocturne.engine.model import Array, Raw
 from nocturne.errors import ModelError, choices
 
-__all__ = ["REASON", "Named", "by_name", "cut", "named", "numbered", "predictions", "together"]
+__all__ = [
+    "REASON",
+    "NamedOutputs",
+    "by_name",
+    "concatenated",
+    "numbered",
+    "outputs_by_name",
+    "predictions",
+    "without_padding",
+]
 
 REASON = "_reason"
 """The engine's column that says why a row could not be scored; null where it could."""
 
-Named = dict[str, Array]
+NamedOutputs = dict[str, Array]
 """Raw outputs by name, or by position as text."""
 
 
-def named(raw: Raw) -> Named:
+def outputs_by_name(raw: Raw) -> NamedOutputs:
     return dict(raw) if isinstance(raw, Mapping) else {str(i): v for i, v in enumerate(raw)}
 
 
 def numbered(names: Collection[str]) -> bool:
-    """Whether they are the places 0 to n - 1, and not the model's own names."""
+    """Whether the names are the positions 0 to n - 1, and not names that the model gave."""
     return {*names} == {*map(str, range(len(names)))}
 
 
-def cut(values: Array, size: int, count: int) -> Array:
-    """Without the padding; what has another number of rows is left for the check of shapes."""
+def without_padding(values: Array, size: int, count: int) -> Array:
+    """The first ``count`` of ``size`` rows. An array of another length is returned as it is: the
+    check of shapes refuses it."""
     values = np.atleast_1d(values)
     return values[:count] if len(values) == size else values
 
 
-def together(pieces: Sequence[Named | None]) -> Named | None:
-    """One array an output; rows that raised (None, one each) are blank, as their reasons say."""
+def concatenated(pieces: Sequence[NamedOutputs | None]) -> NamedOutputs | None:
+    """One array for each output. A piece that is None is one row that raised: it becomes blank."""
     first = next((piece for piece in pieces if piece is not None), None)
     if first is None:
         return None
     blank = {name: _blank(values) for name, values in first.items()}
-    found = [piece if piece is not None else blank for piece in pieces]
-    for piece in found:
+    filled = [piece if piece is not None else blank for piece in pieces]
+    for piece in filled:
         if piece.keys() != first.keys():
             raise ModelError(
                 f"the model returned {len(first)} outputs for some rows, and {len(piece)} for "
                 f"others, of which {len(first.keys() & piece.keys())} have the same name; have it "
                 "return the same for all"
             )
-    return {name: _joined([piece[name] for piece in found], name) for name in first}
+    return {name: _concatenate([piece[name] for piece in filled], name) for name in first}
 
 
 def _blank(values: Array) -> Array:
@@ -59,21 +69,21 @@ def _blank(values: Array) -> Array:
     return np.zeros_like(values[:1])
 
 
-def _joined(arrays: list[Array], name: str) -> Array:
-    """Concatenated; as objects where NumPy would make the values of one type another's.
+def _concatenate(arrays: list[Array], name: str) -> Array:
+    """The concatenated arrays; as objects if NumPy would convert values to another type.
 
     Raises:
-        ModelError: their rows have different shapes.
+        ModelError: the rows of the arrays have different shapes.
     """
     if len(arrays) == 1:
         return arrays[0]
     if len({array.ndim for array in arrays}) > 1:
         return np.concatenate([_rows(array) for array in arrays])
-    other = next((array for array in arrays if array.shape[1:] != arrays[0].shape[1:]), None)
-    if other is not None:
+    different = next((array for array in arrays if array.shape[1:] != arrays[0].shape[1:]), None)
+    if different is not None:
         raise ModelError(
             f"the model returned the shape {arrays[0].shape} for some rows of the output {name!r}, "
-            f"and {other.shape} for others; have it return as many values for each row"
+            f"and {different.shape} for others; have it return as many values for each row"
         )
     if len({array.dtype.kind for array in arrays}) > 1:
         return np.concatenate([array.astype(object) for array in arrays])
@@ -81,7 +91,7 @@ def _joined(arrays: list[Array], name: str) -> Array:
 
 
 def _rows(array: Array) -> Array:
-    """[rows] of objects; a row of [rows, n] is an array of its own."""
+    """An array of objects [rows]; each row of [rows, n] becomes an array of its own."""
     rows = np.empty(len(array), dtype=object)
     for position, row in enumerate(array):
         rows[position] = row
@@ -91,51 +101,54 @@ def _rows(array: Array) -> Array:
 def predictions(
     raw: Raw | None, count: int, encoding: Encoding, reasons: Reasons
 ) -> pa.RecordBatch:
-    """The prediction columns and ``_reason``; None for ``raw``: every row has its reason already.
+    """The prediction columns and ``_reason``. ``raw`` is None if every row has a reason already.
 
     Raises:
-        ModelError: the outputs, or their shapes, are not those of the spec.
+        ModelError: the outputs, or their shapes, do not match the spec.
     """
     outputs = encoding.outputs
-    found = (
-        [hole(output, count) for output in outputs]
+    processed = (
+        [placeholder(output, count) for output in outputs]
         if raw is None
         else [
             checked(values, output, count)
-            for values, output in zip(_chosen(named(raw), outputs), outputs, strict=True)
+            for values, output in zip(_chosen(outputs_by_name(raw), outputs), outputs, strict=True)
         ]
     )
     columns = [
-        arrow_column(values, output, reasons) for values, output in zip(found, outputs, strict=True)
+        arrow_column(values, output, reasons)
+        for values, output in zip(processed, outputs, strict=True)
     ]
-    why = [reasons.get(row) for row in range(count)] if reasons else None
-    reason = pa.nulls(count, pa.string()) if why is None else pa.array(why, pa.string())
+    reason_list = [reasons.get(row) for row in range(count)] if reasons else None
+    reason = (
+        pa.nulls(count, pa.string()) if reason_list is None else pa.array(reason_list, pa.string())
+    )
     return pa.RecordBatch.from_arrays(
         [*columns, reason], names=[*(o.name for o in outputs), REASON]
     )
 
 
-def by_name(found: Named, outputs: Sequence[OutputSpec]) -> bool:
-    """Whether the model's outputs are taken by name, not in their order."""
-    return any(o.source for o in outputs) or {o.name for o in outputs} <= set(found)
+def by_name(raw: NamedOutputs, outputs: Sequence[OutputSpec]) -> bool:
+    """Whether the model's outputs are matched by name, and not by their order."""
+    return any(o.source for o in outputs) or {o.name for o in outputs} <= set(raw)
 
 
-def _chosen(found: Named, outputs: Sequence[OutputSpec]) -> list[Array]:
-    """For each output of the spec the model's output that it is made from."""
-    wanted = [output.source or output.name for output in outputs]
-    if not by_name(found, outputs):
-        if len(found) != len(wanted) or {*wanted} & found.keys():
+def _chosen(raw: NamedOutputs, outputs: Sequence[OutputSpec]) -> list[Array]:
+    """For each output of the spec, the model's output that it is made from."""
+    sources = [output.source or output.name for output in outputs]
+    if not by_name(raw, outputs):
+        if len(raw) != len(sources) or {*sources} & raw.keys():
             raise ModelError(
-                f"the model returned {len(found)} outputs, and {len(wanted)} are declared (in its "
-                f"encoding spec, its signature or model.outputs): {', '.join(wanted)}; it returned "
-                f"{choices(found)}"
+                f"the model returned {len(raw)} outputs, and {len(sources)} are declared (in its "
+                f"encoding spec, its signature or model.outputs): {', '.join(sources)}; it "
+                f"returned {choices(raw)}"
             )
-        return list(found.values())
-    lacking = [name for name in wanted if name not in found]
+        return list(raw.values())
+    lacking = [name for name in sources if name not in raw]
     if lacking:
         raise ModelError(
-            f"the model returned the outputs {choices(found)}; expected {choices(wanted)}, as its "
+            f"the model returned the outputs {choices(raw)}; expected {choices(sources)}, as its "
             "encoding spec says or as it returned when it was tried. Have it return the same for "
             "all rows, or correct the output's source in the spec"
         )
-    return [found[name] for name in wanted]
+    return [raw[name] for name in sources]

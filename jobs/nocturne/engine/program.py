@@ -19,9 +19,9 @@ __all__ = ["Program", "find_pt2", "require_open_rows"]
 class Program:
     """A flat graph with the names and the order of its arguments and outputs.
 
-    ``inputs`` has an entry an argument: its name if it is taken by keyword or from a dict,
-    else its position. ``outputs`` likewise: names if the module returns a dict. ``arguments``: as
-    the module calls them.
+    ``inputs`` has an entry for each argument: its name if it is passed by keyword or in a dict,
+    else its position. ``outputs`` has names if the module returns a dict, else positions.
+    ``arguments`` are the names that the module gives its arguments.
     """
 
     graph: GraphModule
@@ -31,7 +31,7 @@ class Program:
 
     @property
     def output_names(self) -> list[str] | None:
-        """Raises: ModelError if two have the same."""
+        """Raises: ModelError if two outputs have the same name."""
         names = [output for output in self.outputs if isinstance(output, str)]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ModelError(
@@ -41,13 +41,14 @@ class Program:
         return names if names and len(names) == len(self.outputs) else None
 
     def order(self, names: Sequence[str]) -> list[int]:
-        """Where each argument of the program stands among the tensors called ``names``.
+        """The position of each argument of the program among the tensors called ``names``.
 
-        Arguments by keyword take the tensor of their name, the others what is left, in order.
+        Keyword arguments take the tensor of their name; the others take the remaining tensors in
+        order.
 
         Raises:
-            ModelError: the spec has another number of tensors, or lacks a name, or it has the
-                arguments' names in another order: one of the two would be another's.
+            ModelError: the spec has another number of tensors, lacks a name, or has the names of
+                the arguments in another order.
         """
         if len(names) != len(self.inputs):
             raise ModelError(
@@ -60,36 +61,36 @@ class Program:
                 f"the model takes the named input {lacking[0]!r}, the encoding spec has "
                 f"{', '.join(names)}; give the tensor that name"
             )
-        rest = [name for name in names if name not in self.inputs]
-        theirs = [a for a, i in zip(self.arguments, self.inputs, strict=False) if a != i]
-        if sorted(rest) == sorted(theirs) and rest != theirs:
+        positional = [name for name in names if name not in self.inputs]
+        arguments = [a for a, i in zip(self.arguments, self.inputs, strict=False) if a != i]
+        if sorted(positional) == sorted(arguments) and positional != arguments:
             raise ModelError(
-                f"the module's arguments are {', '.join(theirs)}, and the tensors that are made "
-                f"for it {', '.join(rest)}, in this order, which is not theirs. Log the model with "
-                "a signature, or an encoding spec, that has them in their order"
+                f"the module's arguments are {', '.join(arguments)}, but the tensors that are made "
+                f"for it are {', '.join(positional)}, in another order. Log the model with a "
+                "signature, or an encoding spec, that has them in the order of the arguments"
             )
-        left = iter(names.index(name) for name in rest)
-        return [names.index(i) if isinstance(i, str) else next(left) for i in self.inputs]
+        positions = iter(names.index(name) for name in positional)
+        return [names.index(i) if isinstance(i, str) else next(positions) for i in self.inputs]
 
 
 def find_pt2(folder: str) -> Path:
     """The ``pt2`` file of an MLflow model folder.
 
     Raises:
-        ModelError: there is none in it.
+        ModelError: the folder has no such file.
     """
-    found = sorted(path for path in Path(folder).rglob("*.pt2") if path.is_file())
-    if not found:
+    paths = sorted(path for path in Path(folder).rglob("*.pt2") if path.is_file())
+    if not paths:
         raise ModelError(
             f"{folder} holds no .pt2 file; log the model with mlflow.pytorch.log_model(..., "
             "serialization_format='pt2') or nocturne.contract.log_torch_model",
             path=folder,
         )
-    return found[0]
+    return paths[0]
 
 
 def require_open_rows(name: str, rows: object) -> None:
-    """Raises: ModelError if an argument's first dimension was fixed when it was exported."""
+    """Raises: ModelError if the export fixed the first dimension of an argument."""
     if isinstance(rows, int):
         raise ModelError(
             f"the model was exported for exactly {rows} rows (input {name!r}); export it with the "

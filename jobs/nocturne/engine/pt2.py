@@ -72,43 +72,43 @@ def load_pt2(folder: str, device: str = "cpu") -> Program:
     """The ``pt2`` file of an MLflow model folder, on a device.
 
     Raises:
-        ModelError: there is none in it, it holds more than a graph of torch's operators with its
-            tensors, it is damaged, or it takes a fixed number of rows.
+        ModelError: the folder has no such file, the file is damaged or holds more than a graph of
+            torch's operators with its tensors, or the model takes a fixed number of rows.
     """
     path = find_pt2(folder)
     with open_pt2(path) as archive:
         module = archive.program["graph_module"]
         graph, signature = module["graph"], module["signature"]
-        made = _Graph(device)
+        builder = _Graph(device)
         weights, held = _weights(archive, device), dict[str, Node]()
         for value, spec in zip(graph["inputs"], signature["input_specs"], strict=True):
-            [(kind, said)] = spec.items()
+            [(kind, source)] = spec.items()
             name = value["as_tensor"]["name"]
             if kind == "user_input":
                 sizes = graph["tensor_values"][name]["sizes"]
                 require_open_rows(name, sizes[0].get("as_int") if sizes else None)
-                made.take(name)
+                builder.take(name)
             else:
-                held[said[f"{kind}_name"]] = made.hold(name, weights[said[f"{kind}_name"]])
-        made.run(graph["nodes"])
-        made.finish(_outputs(made, held, graph["outputs"], signature["output_specs"]))
+                held[source[f"{kind}_name"]] = builder.hold(name, weights[source[f"{kind}_name"]])
+        builder.run(graph["nodes"])
+        builder.finish(_outputs(builder, held, graph["outputs"], signature["output_specs"]))
         call = module["module_call_graph"][0]["signature"]
         inputs, outputs = (list(_leaves(json.loads(call[s])[1])) for s in ("in_spec", "out_spec"))
-        taken = len(made.arguments)
+        taken = len(builder.arguments)
         if len(inputs) != taken:
             raise ValueError(f"{taken} inputs in the graph, {len(inputs)} in its signature")
         return Program(
-            made.module(),
+            builder.module(),
             [position if name is None else name for position, name in enumerate(inputs)],
             [position if name is None else name for position, name in enumerate(outputs)],
-            made.arguments,
+            builder.arguments,
         )
 
 
 def _weights(archive: Archive, device: str) -> dict[str, torch.Tensor]:
-    """The tensors by name; what shares a storage in the file shares it here."""
+    """The tensors by name; tensors that share a storage in the file share it here too."""
     storages: dict[str, torch.Tensor] = {}
-    found = {}
+    tensors = {}
     for name, payload in [*archive.weights.items(), *archive.constants.items()]:
         if payload.entry not in storages:
             raw = archive.read(payload)
@@ -116,8 +116,8 @@ def _weights(archive: Archive, device: str) -> dict[str, torch.Tensor]:
             if raw:
                 storage.copy_(torch.frombuffer(bytearray(raw), dtype=torch.uint8))
             storages[payload.entry] = storage.to(device)
-        found[name] = _tensor(storages[payload.entry], payload)
-    return found
+        tensors[name] = _tensor(storages[payload.entry], payload)
+    return tensors
 
 
 def _tensor(storage: torch.Tensor, payload: Payload) -> torch.Tensor:
@@ -130,7 +130,7 @@ def _tensor(storage: torch.Tensor, payload: Payload) -> torch.Tensor:
 
 
 class _Graph:
-    """A torch.fx graph in the making; ``nodes`` has its values by their names in the file."""
+    """Builds a torch.fx graph; ``nodes`` has its values by their names in the file."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -144,9 +144,9 @@ class _Graph:
         self.arguments.append(name)
 
     def hold(self, name: str | None, value: torch.Tensor | GraphModule) -> Node:
-        kept = f"held_{len(self.held)}"
-        self.held[kept] = value
-        node = self.graph.create_node("get_attr", kept)
+        attribute = f"held_{len(self.held)}"
+        self.held[attribute] = value
+        node = self.graph.create_node("get_attr", attribute)
         if name is not None:
             self.nodes[name] = node
         return node
@@ -171,33 +171,33 @@ class _Graph:
                 kwargs = {_keyword(name): v for name, v, kind in values if kind == 2 and name}
             if target.endswith(".wrap_with_autocast"):
                 _check_autocast(*args)
-            made = self.graph.call_function(function, args, kwargs)
+            result = self.graph.call_function(function, args, kwargs)
             outputs = node["outputs"]
             alone = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
             if alone and not isinstance(_only(outputs[0])[1], list):
-                self._name(made, outputs[0])
+                self._name(result, outputs[0])
             elif alone:
-                self._items(made, [{"as_tensor": t} for t in outputs[0]["as_tensors"]])
+                self._items(result, [{"as_tensor": t} for t in outputs[0]["as_tensors"]])
             else:
-                self._items(made, outputs)
+                self._items(result, outputs)
 
-    def _items(self, made: Node, outputs: list[_Json]) -> None:
+    def _items(self, result: Node, outputs: list[_Json]) -> None:
         for position, output in enumerate(outputs):
             kind, value = _only(output)
             if kind == "as_none":
                 continue
-            item = self.graph.call_function(operator.getitem, (made, position))
+            item = self.graph.call_function(operator.getitem, (result, position))
             if isinstance(value, list):
                 self._items(item, [{kind[:-1]: part} for part in value])
             else:
                 self._name(item, output)
 
-    def _name(self, made: Node, output: _Json) -> None:
+    def _name(self, result: Node, output: _Json) -> None:
         kind, value = _only(output)
         if kind == "as_tensor":
-            self.nodes[value["name"]] = made
+            self.nodes[value["name"]] = result
         elif kind.startswith("as_sym_"):
-            self.nodes[value["as_name"]] = made
+            self.nodes[value["as_name"]] = result
         elif kind != "as_none":
             raise ValueError(f"a node's output of kind {kind}")
 
@@ -205,7 +205,7 @@ class _Graph:
         return {i["name"]: (self.value(i["arg"]), i.get("kind")) for i in inputs}
 
     def value(self, argument: _Json) -> Any:
-        """What an ``Argument`` of the schema stands for in the graph."""
+        """The value in the graph of an ``Argument`` of the schema."""
         kind, value = _only(argument)
         if kind in _PLAIN:
             return _plain(value)
@@ -242,39 +242,39 @@ class _Graph:
 
 def _inner(graph: _Json, device: str) -> GraphModule:
     """A graph that an operator of control flow calls."""
-    made = _Graph(device)
+    builder = _Graph(device)
     for value in graph["inputs"]:
-        kind, said = _only(value)
-        made.take(said["name"] if kind == "as_tensor" else said["as_name"])
-    made.run(graph["nodes"])
-    outputs = [made.value(value) for value in graph["outputs"]]
-    made.finish(outputs[0] if graph.get("is_single_tensor_return") else tuple(outputs))
-    return made.module()
+        kind, source = _only(value)
+        builder.take(source["name"] if kind == "as_tensor" else source["as_name"])
+    builder.run(graph["nodes"])
+    outputs = [builder.value(value) for value in graph["outputs"]]
+    builder.finish(outputs[0] if graph.get("is_single_tensor_return") else tuple(outputs))
+    return builder.module()
 
 
 def _outputs(
-    made: _Graph, held: Mapping[str, Node], values: list[_Json], specs: list[_Json]
+    builder: _Graph, held: Mapping[str, Node], values: list[_Json], specs: list[_Json]
 ) -> tuple[Any, ...]:
-    """What the module returns; what it writes into its buffers is copied there."""
+    """The values that the module returns; values for its buffers are copied into them."""
     returned = []
     for value, spec in zip(values, specs, strict=True):
-        kind, said = _only(spec)
+        kind, target = _only(spec)
         if kind == "user_output":
-            returned.append(made.value(value))
+            returned.append(builder.value(value))
         elif kind in ("buffer_mutation", "parameter_mutation"):
-            into = held[said[kind.replace("_mutation", "_name")]]
-            made.graph.call_function(torch.ops.aten.copy_.default, (into, made.value(value)))
+            into = held[target[kind.replace("_mutation", "_name")]]
+            builder.graph.call_function(torch.ops.aten.copy_.default, (into, builder.value(value)))
         elif kind != "user_input_mutation":  # nobody reads the inputs again
             raise ValueError(f"an output of kind {kind}")
     return tuple(returned)
 
 
 def _function(target: str) -> Callable[..., Any]:
-    """The operator of a name that ``nocturne.model.pt2`` has let through."""
+    """The operator of a name that ``nocturne.model.pt2`` has accepted."""
     space, _, name = target.partition(".")
     if target in SYMBOLIC:
-        found: Callable[..., Any] = getattr(_SPACES[space], name)
-        return found
+        function: Callable[..., Any] = getattr(_SPACES[space], name)
+        return function
     name = target.removeprefix("torch.ops.higher_order.")
     if name in CONTROL_FLOW:
         import_module("torch._higher_order_ops")  # registers them
@@ -295,23 +295,23 @@ def _function(target: str) -> Callable[..., Any]:
 
 
 def _check_autocast(*args: Any) -> None:
-    """Of its four settings the types: torch's ``autocast`` sets one after the other, and where one
-    is wrong those before it stay set, for all that the thread computes from then on.
+    """Checks the types of the four settings: torch's ``autocast`` sets one after the other. If one
+    is wrong, those before it stay set for everything that the thread computes later.
     """
     kinds = (str, torch.dtype | None, bool, bool | None)
     if len(args) < len(kinds) or not all(map(isinstance, args, kinds)):
-        raise ValueError("a region of another precision with settings that are none")
+        raise ValueError("a region of another precision with settings of wrong types")
 
 
 def _by_schema(
-    function: Any, given: Mapping[str, tuple[Any, int | None]]
+    function: Any, arguments: Mapping[str, tuple[Any, int | None]]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments by position as they were, else by keyword; kind 1 is positional, 2 keyword."""
+    """Arguments as they were passed: kind 1 is by position, 2 by keyword."""
     args, kwargs = [], {}
     for argument in function._schema.arguments:
-        if argument.name not in given:
+        if argument.name not in arguments:
             continue
-        value, kind = given[argument.name]
+        value, kind = arguments[argument.name]
         required = not argument.has_default_value() and not argument.kwarg_only
         if kind == 1 or (kind is None and required):
             args.append(value)
@@ -321,7 +321,7 @@ def _by_schema(
 
 
 def _leaves(spec: _Json, key: str | None = None) -> Iterator[str | None]:
-    """The key in its dict of each leaf of a ``TreeSpec``, None where it is in none."""
+    """The key of each leaf of a ``TreeSpec`` in its dict; None for a leaf that is in no dict."""
     if spec["type"] is None:
         yield key
         return
@@ -343,7 +343,7 @@ def _keyword(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A constant; its ``repr`` stands in the Python that torch.fx makes of the graph."""
+    """A constant; torch.fx writes its ``repr`` into the Python code of the graph."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     if not isinstance(value, (bool, int, str)):

@@ -1,4 +1,4 @@
-"""The engine: RecordBatch iterator in, predictions out, bad rows named with their reason."""
+"""The engine: takes RecordBatches, yields predictions and the reasons of rows without one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from nocturne.engine.column import Reasons
 from nocturne.engine.encode import Encoded, encode, rows
 from nocturne.engine.faults import Faults
 from nocturne.engine.model import Model, Raw
-from nocturne.engine.outputs import REASON, Named, cut, named, predictions, together
-from nocturne.engine.refused import refused
+from nocturne.engine.outputs import (
+    REASON,
+    NamedOutputs,
+    concatenated,
+    outputs_by_name,
+    predictions,
+    without_padding,
+)
+from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting.roles import Cast
 
 __all__ = ["REASON", "score", "score_cast"]
 
 _HOPELESS = 1000
-"""Rows, from the first, on all of which the model raises: then the model is at fault."""
+"""If the model raises on each of this many first rows, the model is wrong and not the rows."""
 
 
 def score(
@@ -34,19 +41,19 @@ def score(
     micro_batch: int = 1024,
     once: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """One RecordBatch of predictions for each batch, row by row in order.
+    """Yields one RecordBatch of predictions for each batch, with the same rows in the same order.
 
-    Its columns are ``encoding.outputs`` and ``_reason``: null, or why the row has no
-    prediction (it holds what the model can't take, the model raised on it, or a prediction is
-    missing or not finite). A model that can ``begin`` a batch is still at work on one while the
-    next is read and encoded.
+    Its columns are ``encoding.outputs`` and ``_reason``. The reason is null, or says why the row
+    has no prediction: it contains a value that the model can't take, the model raised on it, or a
+    prediction is missing or not finite. While a model that can ``begin`` a batch works on one,
+    the next is read and encoded.
 
     Args:
-        once: the model is given each row once: all rows of a call on which it raises are bad.
+        once: give each row to the model only once. If a call raises, all its rows are bad.
 
     Raises:
-        ModelError: the outputs are not those of the spec, or the model raised on each of the
-            first thousand rows; where it is given each row once, on each of the first five calls.
+        ModelError: the outputs do not match the spec, or the model raised on each of the first
+            thousand rows; with ``once``, on each of the first five calls.
         ImportError: the model lacks a package.
     """
     begin = getattr(model, "begin", None)
@@ -54,7 +61,10 @@ def score(
     faults = Faults(once)
 
     def finish(
-        encoded: Encoded, count: int, lost: pa.Array | None, begun: Callable[[], Raw] | None
+        encoded: Encoded,
+        count: int,
+        refused_reasons: pa.Array | None,
+        begun: Callable[[], Raw] | None,
     ) -> pa.RecordBatch:
         nonlocal raised, alive
         reasons: Reasons = {}
@@ -62,11 +72,11 @@ def score(
         if raw is None:
             before = 0 if alive else raised
             raw = _in_turn(encoded, count, model, micro_batch, reasons, faults, before)
-        done = predictions(raw, count, encoding, reasons)
+        scored = predictions(raw, count, encoding, reasons)
         if not alive:
-            alive = done.column(REASON).null_count > 0
+            alive = scored.column(REASON).null_count > 0
             raised += count
-        return _before(lost, done)
+        return _with_earlier_reasons(refused_reasons, scored)
 
     waiting: Callable[[], pa.RecordBatch] | None = None
     for batch in batches:
@@ -74,7 +84,7 @@ def score(
         begun = begin(encoded, micro_batch) if begin is not None and count else None
         if waiting is not None:
             yield waiting()
-        waiting = partial(finish, encoded, count, refused(batch, encoding), begun)
+        waiting = partial(finish, encoded, count, refusal_reasons(batch, encoding), begun)
         if begun is None:
             yield waiting()
             waiting = None
@@ -86,44 +96,44 @@ def score_cast(
     batches: Iterable[pa.RecordBatch],
     model: Model,
     encoding: Encoding,
-    wanted: Mapping[str, Cast],
+    columns: Mapping[str, Cast],
     *,
     micro_batch: int = 1024,
     once: bool = False,
 ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
     """``score`` of batches whose columns are cast first (``nocturne.fitting.casts``).
 
-    Yields each batch as it was read, as the model saw it, and its predictions, in order. A value
-    that can't be cast is the reason why its row has none.
+    Yields, in order, each batch as it was read, as the model saw it, and its predictions. A row
+    with a value that can't be cast has no prediction.
 
     Raises:
-        InputError: not one of the first thousand values of a column can be cast.
-        ModelError, ImportError: as ``score``.
+        InputError: none of the first thousand values of a column can be cast.
+        ModelError, ImportError: see ``score``.
     """
     waiting: deque[tuple[pa.RecordBatch, pa.RecordBatch, pa.Array | None]] = deque()
 
     def remembered() -> Iterator[pa.RecordBatch]:
-        failed = dict.fromkeys(wanted, 0)
+        failed = dict.fromkeys(columns, 0)
         for batch in batches:
-            seen, lost = cast_rows(batch, wanted, failed) if wanted else (batch, None)
-            waiting.append((batch, seen, lost))
-            yield seen
+            cast_batch, lost = cast_rows(batch, columns, failed) if columns else (batch, None)
+            waiting.append((batch, cast_batch, lost))
+            yield cast_batch
 
-    for done in score(remembered(), model, encoding, micro_batch=micro_batch, once=once):
-        batch, seen, lost = waiting.popleft()
-        yield batch, seen, _before(lost, done)
+    for scored in score(remembered(), model, encoding, micro_batch=micro_batch, once=once):
+        batch, cast_batch, lost = waiting.popleft()
+        yield batch, cast_batch, _with_earlier_reasons(lost, scored)
 
 
-def _before(lost: pa.Array | None, done: pa.RecordBatch) -> pa.RecordBatch:
-    """The predictions, where what was wrong with a row beforehand is its reason."""
-    if lost is None:
-        return done
-    why = pc.coalesce(lost, done.column(REASON))
-    return done.set_column(done.schema.get_field_index(REASON), REASON, why)
+def _with_earlier_reasons(earlier: pa.Array | None, scored: pa.RecordBatch) -> pa.RecordBatch:
+    """The predictions; an earlier reason of a row replaces the one from scoring."""
+    if earlier is None:
+        return scored
+    reasons = pc.coalesce(earlier, scored.column(REASON))
+    return scored.set_column(scored.schema.get_field_index(REASON), REASON, reasons)
 
 
 def _waited(begun: Callable[[], Raw] | None) -> Raw | None:
-    """The outputs of a batch that was begun; None if a row of it makes the model raise."""
+    """The outputs of a batch that was begun; None if the model raised on it."""
     if begun is None:
         return None
     try:
@@ -143,8 +153,8 @@ def _in_turn(
     faults: Faults,
     raised: int,
 ) -> Raw | None:
-    """The raw outputs of a batch, one micro-batch after another; None if no row has any."""
-    pieces: list[Named | None] = []
+    """The raw outputs of a batch, one micro-batch after another; None if no row has an output."""
+    pieces: list[NamedOutputs | None] = []
     for start in range(0, count, size):
         stop = min(start + size, count)
         pieces += _predict(encoded, model, start, stop, size, reasons, faults)
@@ -154,7 +164,7 @@ def _in_turn(
                 f"{reasons[start]}. Score a few rows of this partition in a notebook to see why; "
                 "nothing was published."
             )
-    return together(pieces)
+    return concatenated(pieces)
 
 
 def _predict(
@@ -165,24 +175,29 @@ def _predict(
     size: int,
     reasons: Reasons,
     faults: Faults,
-) -> list[Named | None]:
-    """Raw outputs of the rows ``start`` to ``stop``, in pieces; None for one that raises.
+) -> list[NamedOutputs | None]:
+    """Raw outputs of the rows ``start`` to ``stop``, in pieces; None for a row that raises.
 
-    A batch that raises is halved until the bad rows are alone: O(bad x log rows) calls.
+    If a call raises, its rows are halved until the bad rows are alone: O(bad x log rows) calls.
     """
     padded = getattr(model, "padded", True)
-    given = rows(encoded, start, stop, size if padded else stop - start)
+    encoded_rows = rows(encoded, start, stop, size if padded else stop - start)
     try:
-        raw = model.predict(given)
+        raw = model.predict(encoded_rows)
     except NocturneError:
         raise
     except Exception as error:
         if faults.final(error, stop - start):
-            reasons.update(dict.fromkeys(range(start, stop), faults.reason(error, given)))
+            reasons.update(dict.fromkeys(range(start, stop), faults.reason(error, encoded_rows)))
             return [None] * (stop - start)
         middle = (start + stop) // 2
-        left = _predict(encoded, model, start, middle, size, reasons, faults)
-        return left + _predict(encoded, model, middle, stop, size, reasons, faults)
+        first_half = _predict(encoded, model, start, middle, size, reasons, faults)
+        return first_half + _predict(encoded, model, middle, stop, size, reasons, faults)
     faults.answered = True
-    made = len(given[0])
-    return [{name: cut(values, made, stop - start) for name, values in named(raw).items()}]
+    row_count = len(encoded_rows[0])
+    return [
+        {
+            name: without_padding(values, row_count, stop - start)
+            for name, values in outputs_by_name(raw).items()
+        }
+    ]

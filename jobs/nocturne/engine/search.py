@@ -1,8 +1,8 @@
-"""The search for what is fastest: which kernel, and how many rows go through it at once.
+"""Searches for the fastest kernel and micro-batch (the number of rows in a call).
 
-It is bounded: by seconds, whatever a row takes, and where the model's calls may cost by rows. No
-call is made that is not expected to end in time, so a model is first given a few rows, then twice
-as many, until a micro-batch is reached at which the comparison starts.
+The search is limited in seconds and, if the model's calls may cost money, in rows. It makes no
+call that it does not expect to end in time. So it first gives the model a few rows, then more and
+more, until it reaches the micro-batch at which the comparison starts.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from nocturne.records.plan import Tuning
 __all__ = ["SAMPLE_ROWS", "first_sizes", "search"]
 
 SAMPLE_ROWS = 16_384
-"""Rows that a search is given, at most."""
+"""The most rows that a search is given."""
 
 SECONDS = 2.0
-"""That a search's calls may take, of all kernels together."""
+"""Seconds that all calls of a search may take, for all kernels together."""
 
 _SMALLEST, _LARGEST = 256, 1 << 18
 _ROUNDS, _FEW = 5, 2
 _RUN_SECONDS = 0.03
 _BETTER = 0.97
 _ACTIVATIONS = 16
-"""A row is taken to need this many times its input bytes while it is scored."""
+"""While it is scored, a row is assumed to need this many times the bytes of its input."""
 
 
 def first_sizes(row_bytes: int, device: str, memory: int | None = None) -> tuple[int, int]:
-    """Where the search starts and where it ends, in rows, both powers of two.
+    """The micro-batches at which the search starts and ends, in rows; both are powers of two.
 
-    On a CPU a micro-batch starts as what fits the core's second-level cache; on a GPU as a
-    64th of its memory, since there launches cost more than cache misses.
+    On a CPU the search starts with as many rows as fit the core's second-level cache; on a GPU
+    with a 64th of its memory, since launches cost more there than cache misses.
 
     Args:
         memory: bytes of the device, if known.
@@ -78,19 +78,19 @@ def search(
 ) -> Tuning:
     """The fastest kernel and micro-batch on a sample of rows.
 
-    From ``start`` the micro-batch is doubled, then halved, while that helps by 3% or more; one
-    size that does not help is looked past. A kernel counts only if its outputs agree with the
-    first kernel's within ``tolerance``, relative to the largest of them. Where ``start`` is too
-    slow to be tried, it stays.
+    The micro-batch is doubled from ``start``, then halved, while that helps by 3% or more; the
+    search goes past one size that does not help. A kernel counts only if its outputs agree with
+    the first kernel's within ``tolerance``, relative to the largest of them. If ``start`` is too
+    slow to be tried, it is the result.
 
     Args:
-        load: makes the model of a kernel; a ModelError means that it does not apply.
-        encoded: the sample; it is repeated where a micro-batch is longer.
+        load: loads the model with a kernel; a ModelError means that the kernel does not apply.
+        encoded: the sample; it is repeated if a micro-batch is longer.
         least: rows of the first call.
-        rows: that the model may be given, of all calls together; None: any number.
-        seconds: that its calls may take, of all kernels together.
-        clock: gives seconds. Those of this thread alone (``time.thread_time``), where all of
-            the work is done in it, don't count what else the machine does.
+        rows: the most rows that the model may be given in all calls; None for no limit.
+        seconds: the most seconds that all calls of all kernels may take.
+        clock: returns seconds. If all work is done in this thread, the seconds of the thread
+            (``time.thread_time``) do not count what else the machine does.
 
     Raises:
         ModelError: no kernel runs this model.
@@ -99,22 +99,22 @@ def search(
     best: tuple[float, str, int] | None = None
     expected: list[Array] | None = None
     problem: tuple[str, Exception] | None = None
-    left = _Left(seconds, rows)
+    budget = _Budget(seconds, rows)
     for number, kernel in enumerate(kernels):
-        left.share(len(kernels) - number)
-        said = ""
+        budget.share(len(kernels) - number)
+        hidden = ""
         try:
             model = load(kernel)
-            said = "its text may hold values of rows"
-            calls = _Calls(model, encoded, clock, left)
-            reached, found = calls.warm(min(least, start), start)
-            if expected is not None and not _agree(expected, found, tolerance):
+            hidden = "its text may hold values of rows"
+            calls = _Calls(model, encoded, clock, budget)
+            reached, outputs = calls.warm(min(least, start), start)
+            if expected is not None and not _agree(expected, outputs, tolerance):
                 continue
             took, size = _climb(calls, kernel, (reached, start, largest), times)
         except Exception as error:  # of the model, or of a row
-            problem = f"{type(error).__name__}: {said or error}", error
+            problem = f"{type(error).__name__}: {hidden or error}", error
             continue
-        expected = found if expected is None else expected
+        expected = outputs if expected is None else expected
         if best is None or took < best[0] * _BETTER:
             best = took, kernel, size
     if best is None:
@@ -128,22 +128,22 @@ def search(
 
 
 @dataclass
-class _Left:
-    """What the model may still be asked for: seconds of the wall, and rows if they count."""
+class _Budget:
+    """What remains of the search's limits: seconds of wall time, and rows if they are limited."""
 
     seconds: float
     rows: int | None
     floor: float = 0.0
-    """Seconds that are for the kernels to come."""
+    """Seconds that are reserved for the next kernels."""
     pace: float = 0.0
-    """Seconds a row, of the last call."""
+    """Seconds for a row in the last call."""
 
     def share(self, kernels: int) -> None:
-        """What is left is for so many kernels; the first of them begins."""
+        """Divide the remaining seconds among ``kernels`` kernels; the first of them begins."""
         self.floor, self.pace = self.seconds * (1 - 1 / kernels), 0.0
 
     def allows(self, rows: int) -> bool:
-        """Whether a call with so many rows is expected to stay within the bounds."""
+        """Whether a call with ``rows`` rows is expected to stay within the limits."""
         in_time = rows * self.pace <= self.seconds - self.floor
         return in_time and (self.rows is None or rows <= self.rows)
 
@@ -155,12 +155,12 @@ class _Left:
 
 
 class _Calls:
-    """Calls a model with rows of the sample, and tells their seconds."""
+    """Calls a model with rows of the sample and measures the seconds."""
 
     def __init__(
-        self, model: Model, encoded: Encoded, clock: Callable[[], float], left: _Left
+        self, model: Model, encoded: Encoded, clock: Callable[[], float], budget: _Budget
     ) -> None:
-        self.model, self.encoded, self.clock, self.left = model, encoded, clock, left
+        self.model, self.encoded, self.clock, self.budget = model, encoded, clock, budget
 
     @property
     def limited(self) -> bool:
@@ -168,31 +168,32 @@ class _Calls:
         return getattr(self.model, "limit", None) is not None
 
     def warm(self, least: int, start: int) -> tuple[int, list[Array]]:
-        """Calls with four times as many rows, up to ``start``, as far as the bounds allow.
+        """Calls the model with four times as many rows each time, up to ``start``, within the
+        limits.
 
         Returns:
             The rows of the last call, and its outputs.
         """
-        size, before = least, self.left.seconds
-        found = self._called(size)
-        if self.left.rows is None:
-            self.left.seconds = before  # a graph's first call makes what loading it left to make
-        if self.left.allows(size):
-            found = self._called(size)
-        while size < start and self.left.allows(min(4 * size, start)):
+        size, before = least, self.budget.seconds
+        outputs = self._called(size)
+        if self.budget.rows is None:
+            self.budget.seconds = before  # a graph's first call completes its loading
+        if self.budget.allows(size):
+            outputs = self._called(size)
+        while size < start and self.budget.allows(min(4 * size, start)):
             size = min(4 * size, start)
-            found = self._called(size)
-        return size, found
+            outputs = self._called(size)
+        return size, outputs
 
     def _called(self, size: int) -> list[Array]:
         sample, begun = _sized(self.encoded, size), time.perf_counter()
-        found = _arrays(self.model.predict(sample))
-        self.left.spend(size, time.perf_counter() - begun)
-        return found
+        outputs = _arrays(self.model.predict(sample))
+        self.budget.spend(size, time.perf_counter() - begun)
+        return outputs
 
     def measure(self, size: int) -> float:
-        """Seconds a row: the best of a few rounds, since whatever else runs only ever adds."""
-        few = self.left.rows is not None
+        """Seconds for a row: the best of a few rounds, since other work can only add to it."""
+        few = self.budget.rows is not None
         count = size if few else max(size, SAMPLE_ROWS // size * size)
         sample = _sized(self.encoded, count)
         once = self._timed(sample, size, size)
@@ -200,7 +201,7 @@ class _Calls:
             count = max(size, int(_RUN_SECONDS / max(once, 1e-9)) * size)
         best = once / size
         for number in range(_FEW if few else _ROUNDS):
-            if not self.left.allows(count):
+            if not self.budget.allows(count):
                 break
             took = self._timed(sample, count, size) / count
             best = took if number == 0 else min(best, took)  # the first call of a size warms up
@@ -210,22 +211,22 @@ class _Calls:
         wall, begun = time.perf_counter(), self.clock()
         _run(self.model, sample, count, size)
         took = self.clock() - begun
-        self.left.spend(count, time.perf_counter() - wall)
+        self.budget.spend(count, time.perf_counter() - wall)
         return took
 
 
 def _climb(
     calls: _Calls, kernel: str, sizes: tuple[int, int, int], times: dict[str, float]
 ) -> tuple[float, int]:
-    """(seconds a row, rows) of the best size that doubling, then halving, leads to.
+    """(seconds for a row, rows) of the best size that is found by doubling, then halving.
 
     Args:
-        sizes: that was reached; to start from; the largest.
+        sizes: the size that ``warm`` reached, the one to start from, and the largest.
     """
     reached, start, largest = sizes
-    if reached < start or not calls.left.allows(start):
-        times[f"{kernel}/{reached}"] = calls.left.pace
-        return calls.left.pace, start
+    if reached < start or not calls.budget.allows(start):
+        times[f"{kernel}/{reached}"] = calls.budget.pace
+        return calls.budget.pace, start
     up = [start << step for step in range(20) if start << step <= largest]
     down = [start >> step for step in range(20) if start >> step >= _SMALLEST]
     best = calls.measure(start), start
@@ -233,7 +234,7 @@ def _climb(
     for path in (up, down):
         worse = 0
         for size in path[1:]:
-            if not calls.left.allows(size):
+            if not calls.budget.allows(size):
                 break
             seconds = calls.measure(size)
             if calls.limited:
@@ -270,19 +271,21 @@ def _arrays(raw: Raw) -> list[Array]:
     return list(raw.values() if isinstance(raw, Mapping) else raw)
 
 
-def _agree(expected: list[Array], found: list[Array], tolerance: float) -> bool:
-    """Compares the rows that both have: the slower kernel may have been given less."""
-    expected, found = [np.atleast_1d(a) for a in expected], [np.atleast_1d(a) for a in found]
-    both = min((len(a) for a in (*expected, *found)), default=0)
-    expected, found = [a[:both] for a in expected], [a[:both] for a in found]
-    if [a.shape for a in expected] != [a.shape for a in found]:
+def _agree(expected: list[Array], outputs: list[Array], tolerance: float) -> bool:
+    """Compares the rows that both have, since the slower kernel may have been given fewer."""
+    expected, outputs = [np.atleast_1d(a) for a in expected], [np.atleast_1d(a) for a in outputs]
+    common = min((len(a) for a in (*expected, *outputs)), default=0)
+    expected, outputs = [a[:common] for a in expected], [a[:common] for a in outputs]
+    if [a.shape for a in expected] != [a.shape for a in outputs]:
         return False
-    for one, other in zip(expected, found, strict=True):
-        if one.dtype == object or not np.issubdtype(one.dtype, np.floating):
-            if not np.array_equal(one, other):
+    for first, second in zip(expected, outputs, strict=True):
+        if first.dtype == object or not np.issubdtype(first.dtype, np.floating):
+            if not np.array_equal(first, second):
                 return False
         else:
-            scale = float(np.nanmax(np.abs(one), initial=0.0))
-            if not np.allclose(one, other, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+            scale = float(np.nanmax(np.abs(first), initial=0.0))
+            if not np.allclose(
+                first, second, rtol=tolerance, atol=tolerance * scale, equal_nan=True
+            ):
                 return False
     return True

@@ -1,4 +1,4 @@
-"""What a trial of a model fixes: names, types and lengths of the outputs that it is scored with."""
+"""Fixes the names, types and lengths of the outputs by what a trial of the model returned."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from nocturne.encoding import OUTPUT_WORDS, OutputSpec, OutputType, named_output
 from nocturne.engine.column import stacked
 from nocturne.engine.convert import absent, convert
 from nocturne.engine.model import Array, Raw
-from nocturne.engine.outputs import by_name, named, numbered
+from nocturne.engine.outputs import by_name, numbered, outputs_by_name
 from nocturne.errors import ModelError, choices
 
-__all__ = ["required", "settled"]
+__all__ = ["check_outputs", "settle_outputs"]
 
 
-def settled(declared: Sequence[OutputSpec], came: Raw, *, firm: bool) -> tuple[OutputSpec, ...]:
-    """The outputs of a model that returned ``came`` for some rows.
+def settle_outputs(
+    declared: Sequence[OutputSpec], returned: Raw, *, firm: bool
+) -> tuple[OutputSpec, ...]:
+    """The outputs of a model that returned ``returned`` for some rows.
 
-    Types and lengths that are declared count as far as they hold what came: one that does not is
-    widened. What is not said is as it came. What is ``firm``, the user's word, is not widened.
+    A declared type or length that does not hold the returned values is widened, unless it is
+    ``firm``: then the user declared it. What is not declared is taken from the values.
 
     Raises:
-        ModelError: what came is not what is declared, or can't be published.
+        ModelError: the values do not match the declaration, or can't be published.
     """
-    outputs = _matched(declared, came)
+    outputs = _matched(declared, returned)
     if firm:
-        required(outputs, came)
-    return tuple(_widened(o, v, firm=firm) for o, v in _pairs(outputs, came))
+        check_outputs(outputs, returned)
+    return tuple(_widened(o, v, firm=firm) for o, v in _pairs(outputs, returned))
 
 
-def required(outputs: Sequence[OutputSpec], came: Raw) -> None:
-    """Check that the columns can hold what came, as far as it is not processed first.
+def check_outputs(outputs: Sequence[OutputSpec], returned: Raw) -> None:
+    """Check that the columns can hold the returned values, unless these are post-processed first.
 
     Raises:
-        ModelError: one can't.
+        ModelError: a column can't hold them.
     """
-    for output, values in _pairs(outputs, came):
+    for output, values in _pairs(outputs, returned):
         if output.post != "none":
             continue
         length, flat = _shape(output, values)
-        if length != output.length or not _allowed(output, _there(flat)):
+        if length != output.length or not _allowed(output, _present(flat)):
             own = _widened(replace(output, type="any", length=0), values, firm=False)
             raise ModelError(
                 f"the model returned what is {own.words} for the output {output.name!r}, which is "
@@ -51,47 +53,49 @@ def required(outputs: Sequence[OutputSpec], came: Raw) -> None:
             )
 
 
-def _matched(declared: Sequence[OutputSpec], came: Raw) -> tuple[OutputSpec, ...]:
-    """What is declared, each output with the one that it is made of as its source, where the
-    model names its outputs: so it stays the same one, whatever comes with it or for it.
+def _matched(declared: Sequence[OutputSpec], returned: Raw) -> tuple[OutputSpec, ...]:
+    """The declared outputs. If the model names its outputs, each gets the name as its source, so
+    that it is made from the same output in every batch.
 
     Raises:
-        ModelError: there are others.
+        ModelError: the model returned other outputs.
     """
-    found = named(came)
+    by_output = outputs_by_name(returned)
     if not any(output.name for output in declared):
-        said = (
-            declared if len(declared) == len(found) else [OutputSpec("", type="any")] * len(found)
+        specs = (
+            declared
+            if len(declared) == len(by_output)
+            else [OutputSpec("", type="any")] * len(by_output)
         )
-        own = [""] * len(found) if numbered(found) else list(found)
-        outputs = named_outputs([replace(o, name=n) for o, n in zip(said, own, strict=True)])
+        own = [""] * len(by_output) if numbered(by_output) else list(by_output)
+        outputs = named_outputs([replace(o, name=n) for o, n in zip(specs, own, strict=True)])
         if not outputs:
             raise ModelError("the model returned no output; expected a value a row")
-    elif by_name(found, declared):
-        lacking = [n for n in (o.source or o.name for o in declared) if n not in found]
+    elif by_name(by_output, declared):
+        lacking = [n for n in (o.source or o.name for o in declared) if n not in by_output]
         if lacking:
-            raise _other(declared, came)
-        kept = isinstance(came, Mapping)
-        return tuple(replace(o, source=o.source or o.name) if kept else o for o in declared)
-    elif len(declared) == len(found) and not {o.name for o in declared} & found.keys():
+            raise _mismatch(declared, returned)
+        is_named = isinstance(returned, Mapping)
+        return tuple(replace(o, source=o.source or o.name) if is_named else o for o in declared)
+    elif len(declared) == len(by_output) and not {o.name for o in declared} & by_output.keys():
         outputs = tuple(declared)
     else:
-        raise _other(declared, came)
-    if not isinstance(came, Mapping):
+        raise _mismatch(declared, returned)
+    if not isinstance(returned, Mapping):
         return outputs
-    return tuple(replace(o, source=name) for o, name in zip(outputs, found, strict=True))
+    return tuple(replace(o, source=name) for o, name in zip(outputs, by_output, strict=True))
 
 
-def _pairs(outputs: Sequence[OutputSpec], came: Raw) -> list[tuple[OutputSpec, Array]]:
-    """Each output with what it is made of."""
-    found = named(came)
-    if by_name(found, outputs):
-        return [(output, found[output.source or output.name]) for output in outputs]
-    return list(zip(outputs, found.values(), strict=True))
+def _pairs(outputs: Sequence[OutputSpec], returned: Raw) -> list[tuple[OutputSpec, Array]]:
+    """Each output with the values that it is made from."""
+    by_output = outputs_by_name(returned)
+    if by_name(by_output, outputs):
+        return [(output, by_output[output.source or output.name]) for output in outputs]
+    return list(zip(outputs, by_output.values(), strict=True))
 
 
-def _other(declared: Sequence[OutputSpec], came: Raw) -> ModelError:
-    own = settled((), came, firm=False)
+def _mismatch(declared: Sequence[OutputSpec], returned: Raw) -> ModelError:
+    own = settle_outputs((), returned, firm=False)
     says = ", ".join(f"{o.name}: {o.words}" for o in own)
     return ModelError(
         f"the model returned the outputs {choices(o.name for o in own)}; its signature or the YAML "
@@ -108,10 +112,10 @@ def _widened(output: OutputSpec, values: Array, *, firm: bool) -> OutputSpec:
 
 
 def _shape(output: OutputSpec, values: Array) -> tuple[int, Array]:
-    """The length of a vector, or 0, and all the values [n].
+    """The length of a row's vector (0 for a single value), and all values [n].
 
     Raises:
-        ModelError: a row has no vector of the same length, or more than that.
+        ModelError: the rows have vectors of different lengths, or more than a vector.
     """
     if values.ndim == 1 and values.dtype == object:
         lengths = {len(v) for v in values if isinstance(v, (list, tuple, np.ndarray))}
@@ -133,30 +137,30 @@ def _shape(output: OutputSpec, values: Array) -> tuple[int, Array]:
 
 
 def _type(output: OutputSpec, values: Array) -> OutputType:
-    """The declared type, if it holds the values, else their own.
+    """The declared type if it holds the values, else the narrowest type that does.
 
     Raises:
-        ModelError: no type holds them, or there is none, and none is declared.
+        ModelError: no type holds the values, or there are no values and no type is declared.
     """
-    there = _there(values)
-    if output.type != "any" and _holds(output.type, there):
+    present = _present(values)
+    if output.type != "any" and _holds(output.type, present):
         return output.type
-    if not len(there):
+    if not len(present):
         raise ModelError(
             f"the model returned only nulls, NaN or infinite values for the output {output.name!r},"
             f" so nothing says its type; say it in the YAML, model.outputs: {{{output.name}: "
             "double}"
         )
-    own = next((type_ for type_ in _own(there) if _holds(type_, there)), None)
+    own = next((type_ for type_ in _own(present) if _holds(type_, present)), None)
     if own is None:
-        kinds = {type(value).__name__ for value in there.tolist()}
+        kinds = {type(value).__name__ for value in present.tolist()}
         if kinds <= {"int", "float"}:
             raise ModelError(
                 f"the model returned integers for the output {output.name!r} that no column holds: "
                 "beyond 64 bits, or among floats and not exact in one (beyond 2**53); have it "
                 "return text, or floats"
             )
-        wanted = (
+        hint = (
             ". Where it returns several outputs, name those that are wanted in model.outputs"
             if "dict" in kinds
             else ""
@@ -164,26 +168,27 @@ def _type(output: OutputSpec, values: Array) -> OutputType:
         raise ModelError(
             f"the model returned values of the types {choices(kinds)} for the output "
             f"{output.name!r}, which no column holds; expected values of one type: "
-            f"{choices(OUTPUT_WORDS)}, or a vector{wanted}"
+            f"{choices(OUTPUT_WORDS)}, or a vector{hint}"
         )
     return own
 
 
 def _allowed(output: OutputSpec, values: Array) -> bool:
-    """``datetime`` says no unit and no zone; a declared float32 says that it rounds."""
+    """Whether the type accepts the values. ``datetime`` accepts every unit and zone; a float32
+    that is declared may round."""
     types = (*_TIMES, *_MOMENTS) if output.type.startswith("timestamp") else (output.type,)
     return any(convert(values, type_).strange is None for type_ in types)
 
 
-def _there(values: Array) -> Array:
-    """Without nulls and infinite values, which no type makes predictions of."""
+def _present(values: Array) -> Array:
+    """The values without nulls and infinite values, which are predictions in no type."""
     gone = absent(values)
-    there = values if gone is None else values[~gone]
-    return there[np.isfinite(there)] if there.dtype.kind == "f" else there
+    present = values if gone is None else values[~gone]
+    return present[np.isfinite(present)] if present.dtype.kind == "f" else present
 
 
 def _holds(type_: OutputType, values: Array) -> bool:
-    """A float32 holds no float64: other ones than those that came would be rounded by it."""
+    """Whether the type holds the values. A float32 holds no float64: it would round later ones."""
     if type_ == "float32" and (
         any(isinstance(value, float) for value in values)
         if values.dtype == object
@@ -198,7 +203,7 @@ _MOMENTS: tuple[OutputType, ...] = ("timestamp[us, UTC]", "timestamp[ns, UTC]")
 
 
 def _own(values: Array) -> tuple[OutputType, ...]:
-    """The types that may hold the values (no nulls), the narrowest first."""
+    """The types that may hold the values (without nulls), narrowest first."""
     kinds: dict[str, tuple[OutputType, ...]] = {
         "b": ("bool",),
         "i": ("int64",),

@@ -24,8 +24,8 @@ class TorchModel:
     """A callable of tensors (a module, or a built kernel) in inference mode on the CPU.
 
     Args:
-        order: which of the encoded tensors each argument is; None: as they come.
-        names: of the outputs, where the program returns a dict.
+        order: the position of each argument among the encoded tensors; None for their own order.
+        names: the names of the outputs, if the program returns a dict.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class TorchModel:
             result = self.run(
                 *(tensors if self.order is None else [tensors[i] for i in self.order])
             )
-            return named(result, self.names)
+            return arrays_of(result, self.names)
 
 
-def named(result: Any, names: Sequence[str] | None) -> Raw:
-    """What a module returned as arrays: by name for a dict, else in order."""
+def arrays_of(result: Any, names: Sequence[str] | None) -> Raw:
+    """What a module returned, as arrays: by name if it is a dict, else in order."""
     if isinstance(result, dict):
         return {str(name): to_numpy(tensor) for name, tensor in result.items()}
     several = result if isinstance(result, (tuple, list)) else (result,)
-    if other := {type(one).__name__ for one in several if not isinstance(one, torch.Tensor)}:
+    if others := {type(item).__name__ for item in several if not isinstance(item, torch.Tensor)}:
         raise ModelError(
-            f"the module returned {choices(other)} among its outputs; have it return tensors only"
+            f"the module returned {choices(others)} among its outputs; have it return tensors only"
         )
     arrays = [to_numpy(tensor) for tensor in several]
     return dict(zip(names, arrays, strict=True)) if names else arrays

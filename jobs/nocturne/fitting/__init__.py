@@ -22,15 +22,15 @@ __all__ = ["absent", "casts", "check_columns", "check_output", "output_schema", 
 
 def _parts(encoding: Encoding) -> dict[str, list[Part]]:
     """The features that read each column."""
-    found: dict[str, list[Part]] = {}
+    by_column: dict[str, list[Part]] = {}
     for tensor, feature in encoding.features():
-        found.setdefault(feature.column, []).append((tensor, feature))
-    return found
+        by_column.setdefault(feature.column, []).append((tensor, feature))
+    return by_column
 
 
-def _how(column: str, type_: Any, told: Mapping[str, str], cast_text: bool) -> str:
+def _how(column: str, type_: Any, input_cast: Mapping[str, str], cast_text: bool) -> str:
     text = cast_text and is_text(plain_type(normal_type(type_)))
-    return told.get(column, AS_TEXT if text else "")
+    return input_cast.get(column, AS_TEXT if text else "")
 
 
 def absent(schema: pa.Schema, column: str) -> str:
@@ -49,7 +49,7 @@ def absent(schema: pa.Schema, column: str) -> str:
 def check_columns(
     encoding: Encoding,
     schema: pa.Schema,
-    told: Mapping[str, str] = {},
+    input_cast: Mapping[str, str] = {},
     *,
     cast_text: bool = False,
 ) -> list[str]:
@@ -59,55 +59,55 @@ def check_columns(
     (unless ``cast_text``), or a number for a vocabulary of words, is.
 
     Args:
-        told: ``input.cast``, column -> target.
+        input_cast: ``input.cast``, column -> target.
     """
     parts = _parts(encoding)
     problems = [
         f"column {name!r} of input.cast is none that the model reads; take it out"
-        for name in told
+        for name in input_cast
         if name not in parts
     ]
-    for column, wanted in parts.items():
-        if said := absent(schema, column):
-            needed = any(f.required or not ENCODERS[t.encoder].optional for t, f in wanted)
+    for column, features in parts.items():
+        if problem := absent(schema, column):
+            needed = any(f.required or not ENCODERS[t.encoder].optional for t, f in features)
             if needed or column in schema.names:
-                problems.append(said)
+                problems.append(problem)
             continue
         type_ = schema.field(column).type
-        found = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
-        if isinstance(found, str):
-            problems.append(f"column {column!r} {found}")
+        fit = feature_cast(features, type_, _how(column, type_, input_cast, cast_text))
+        if isinstance(fit, str):
+            problems.append(f"column {column!r} {fit}")
     return problems
 
 
 def casts(
     encoding: Encoding,
     schema: pa.Schema,
-    told: Mapping[str, str] = {},
+    input_cast: Mapping[str, str] = {},
     *,
     cast_text: bool = True,
 ) -> dict[str, Cast]:
     """The columns of ``schema`` that are cast value by value, and to what."""
-    found: dict[str, Cast] = {}
-    for column, wanted in _parts(encoding).items():
+    by_column: dict[str, Cast] = {}
+    for column, features in _parts(encoding).items():
         if len(schema.get_all_field_indices(column)) != 1:
             continue
         type_ = schema.field(column).type
-        cast = feature_cast(wanted, type_, _how(column, type_, told, cast_text))
+        cast = feature_cast(features, type_, _how(column, type_, input_cast, cast_text))
         if isinstance(cast, Cast):
-            found[column] = cast
-    return found
+            by_column[column] = cast
+    return by_column
 
 
 def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
     """What ``input.cast`` could say of columns that the model does not take as they are."""
-    found: dict[str, str] = {}
-    for column, wanted in _parts(encoding).items():
+    by_column: dict[str, str] = {}
+    for column, features in _parts(encoding).items():
         if len(schema.get_all_field_indices(column)) == 1:
             type_ = schema.field(column).type
-            how = remedy(wanted, type_) if isinstance(feature_cast(wanted, type_), str) else ""
-            found |= {column: how} if how else {}
-    return found
+            how = remedy(features, type_) if isinstance(feature_cast(features, type_), str) else ""
+            by_column |= {column: how} if how else {}
+    return by_column
 
 
 def check_output(
@@ -126,9 +126,9 @@ def _output_problems(
 ) -> Iterator[str]:
     written = {MODEL_VERSION, *(output.name for output in encoding.outputs)}
     for name in columns:
-        if said := absent(schema, name):
-            there = name in schema.names
-            yield said if there else f"{said} (output.keys or output.passthrough)"
+        if problem := absent(schema, name):
+            is_duplicate = name in schema.names
+            yield problem if is_duplicate else f"{problem} (output.keys or output.passthrough)"
         elif why := publishing(schema.field(name).type, unique=name in unique):
             yield f"column {name!r} {why}"
         if name in written:
@@ -137,7 +137,9 @@ def _output_problems(
 
 def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
-    kept = [source.field(name) for name in columns]
-    fields = [pa.field(field.name, published_type(field.type), field.nullable) for field in kept]
+    source_fields = [source.field(name) for name in columns]
+    fields = [
+        pa.field(field.name, published_type(field.type), field.nullable) for field in source_fields
+    ]
     fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
     return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

@@ -49,14 +49,14 @@ def _feature(encoder: Any, dtype: Any, **values: Any) -> Callable[[pa.DataType],
     part = TensorSpec("t", dtype, encoder, ()), Feature("x", **values)
 
     def answer(type_: pa.DataType) -> str:
-        found = feature_cast([part], type_)
-        if not isinstance(found, str):
+        fit = feature_cast([part], type_)
+        if not isinstance(fit, str):
             return "yes"
-        told = re.search(r"\{x: (\w+)\}", found)
-        if told is None and "input.cast_text" not in found:
+        remedy = re.search(r"\{x: (\w+)\}", fit)
+        if remedy is None and "input.cast_text" not in fit:
             return "no"
-        clocks = ["local", "utc"] if "local" in found else [told[1] if told else ""]
-        return " or ".join(f"`cast: {how}`" for how in clocks) if told else "`cast_text`"
+        clocks = ["local", "utc"] if "local" in fit else [remedy[1] if remedy else ""]
+        return " or ".join(f"`cast: {how}`" for how in clocks) if remedy else "`cast_text`"
 
     return answer
 
@@ -108,14 +108,14 @@ def role_table() -> str:
 
 
 def _rows(head: list[str], rows: list[list[str]]) -> str:
-    whole = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in whole)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
 
 
 def with_table(text: str) -> str:
     """A page with the table as it is now between its two marks."""
-    before, rest = text.split(_START)
-    _, after = rest.split(_END)
+    before, following = text.split(_START)
+    _, after = following.split(_END)
     return f"{before}{_START}{role_table()}{_END}{after}"
 
 

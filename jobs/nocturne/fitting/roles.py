@@ -69,8 +69,8 @@ def _exact(part: Part) -> Any:
 
 def _whole(parts: Sequence[Part]) -> Any:
     """The integer type that the features want; int64 where they want none."""
-    wanted = [_exact(part) for part in parts]
-    types = {t.value_type if is_list(t) else t for t in wanted}
+    exact = [_exact(part) for part in parts]
+    types = {t.value_type if is_list(t) else t for t in exact}
     types = {t for t in types if pa.types.is_integer(t)}
     return types.pop() if len(types) == 1 else pa.int64()
 
@@ -81,11 +81,11 @@ def _vocabulary(parts: Sequence[Part]) -> Any:
     return types[0] if types else None
 
 
-def _named(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _any_of(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda type_: any(test(type_) for test in tests)
 
 
-_NUMERIC = _named(is_number, pa.types.is_decimal, is_text)
+_NUMERIC = _any_of(is_number, pa.types.is_decimal, is_text)
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,17 @@ TARGETS: dict[str, Target] = {
         "a whole number, of floats (NaN is null), decimals, uint64 or text; in lists too",
     ),
     "boolean": Target(
-        _named(pa.types.is_boolean, pa.types.is_integer, is_text),
+        _any_of(pa.types.is_boolean, pa.types.is_integer, is_text),
         lambda _: pa.bool_(),
         "0 and 1, or true and false in words",
     ),
     "category": Target(
-        _named(is_number, is_text),
+        _any_of(is_number, is_text),
         _vocabulary,
         "what the model's vocabulary holds, words or integers: 3.0 is 3",
     ),
     "text": Target(
-        _named(
+        _any_of(
             pa.types.is_integer,
             pa.types.is_boolean,
             is_text,
@@ -131,15 +131,15 @@ TARGETS: dict[str, Target] = {
 """What ``input.cast`` can name, beside the clocks: ``local``, ``utc``, or a time zone."""
 
 
-def _told(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
+def _configured_cast(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
     """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
     if is_list(type_) and how == "integer" and is_number(type_.value_type):
         make = pa.large_list if pa.types.is_large_list(type_) else pa.list_
         return Cast(make(_whole(parts)))
     if how in TARGETS:
         target = TARGETS[how]
-        made = target.makes(parts) if target.takes(type_) else None
-        return None if made is None else Cast(made)
+        type_made = target.makes(parts) if target.takes(type_) else None
+        return None if type_made is None else Cast(type_made)
     if not pa.types.is_timestamp(type_) or (type_.tz is None and how not in ("local", "utc")):
         return None
     clock = {"local": zone_of(type_) or "UTC", "utc": "UTC"}.get(how, how)
@@ -156,10 +156,10 @@ def feature_cast(parts: Sequence[Part], type_: Any, how: str = "") -> Cast | str
     Returns:
         None: the column as it is. A cast. Or, in words, why it is refused.
     """
-    found = _judged(parts, type_, how)
-    if isinstance(found, str) and how in ("", AS_TEXT):
-        return found + _advice(parts, type_)
-    return found
+    fit = _judged(parts, type_, how)
+    if isinstance(fit, str) and how in ("", AS_TEXT):
+        return fit + _advice(parts, type_)
+    return fit
 
 
 def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
@@ -167,31 +167,38 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
     actual = plain_type(normal_type(type_))
     if pa.types.is_null(actual):
         return Cast(_exact(parts[0]))
-    seen = actual
-    told: Cast | None = None
+    seen_type = actual
+    configured: Cast | None = None
     if how == AS_TEXT:
         numbers = {_number(*part) for part in parts}
-        wanted = numbers.pop() if len(numbers) == 1 else None
-        told = Cast(wanted) if wanted is not None and is_text(actual) else None
+        number = numbers.pop() if len(numbers) == 1 else None
+        configured = Cast(number) if number is not None and is_text(actual) else None
     elif how:
-        told = _told(actual, parts, how)
-        if told is None:
+        configured = _configured_cast(actual, parts, how)
+        if configured is None:
             return f"is {plain_type(type_)}, which can't be cast to {how} (input.cast)"
-    if told is not None:
-        seen = told.type
+    if configured is not None:
+        seen_type = configured.type
     for tensor, feature in parts:
         encoder = ENCODERS[tensor.encoder]
-        if not encoder.accepts(tensor, feature, seen):
-            made = f", cast to {seen} (input.cast)" if told is not None else ""
-            return f"is {plain_type(type_)}{made}, the model wants {encoder.wants(tensor, feature)}"
-    given = (ENCODERS[tensor.encoder].given_type(tensor, feature) for tensor, feature in parts)
-    final = next((type_ for type_ in given if type_ is not None), seen)
+        if not encoder.accepts(tensor, feature, seen_type):
+            after_cast = f", cast to {seen_type} (input.cast)" if configured is not None else ""
+            expected = encoder.wants(tensor, feature)
+            return f"is {plain_type(type_)}{after_cast}, the model wants {expected}"
+    input_types = (
+        ENCODERS[tensor.encoder].input_type(tensor, feature) for tensor, feature in parts
+    )
+    final = next((type_ for type_ in input_types if type_ is not None), seen_type)
     if pa.types.is_uint64(final) and all(ENCODERS[tensor.encoder].signed for tensor, _ in parts):
         final = pa.int64()
-    if told is None:
+    if configured is None:
         return None if final == actual else Cast(final)
-    by = None if told.type == final or pa.types.is_timestamp(told.type) else told.type
-    cast = Cast(final, told.zone, by)
+    by = (
+        None
+        if configured.type == final or pa.types.is_timestamp(configured.type)
+        else configured.type
+    )
+    cast = Cast(final, configured.zone, by)
     return None if cast == Cast(actual) else cast
 
 
@@ -222,8 +229,8 @@ def remedy(parts: Sequence[Part], type_: Any) -> str:
 
 def _number(tensor: TensorSpec, feature: Feature) -> Any:
     """What text is read as for a feature; None if it wants no number."""
-    wanted = _exact((tensor, feature))
-    return wanted if pa.types.is_integer(wanted) or pa.types.is_floating(wanted) else None
+    exact = _exact((tensor, feature))
+    return exact if pa.types.is_integer(exact) or pa.types.is_floating(exact) else None
 
 
 def publishing(type_: Any, *, unique: bool = False) -> str:

@@ -17,7 +17,7 @@ AIRFLOWS = "nocturne in airflow"
 def code() -> str:
     """Version and digest of this installation's Python files: ``0.1.0+1f2e3d4c``."""
     root = Path(__file__).parents[1]
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return f"{version('nocturne')}+{found.hexdigest()[:8]}"
+        hasher.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return f"{version('nocturne')}+{hasher.hexdigest()[:8]}"

@@ -35,7 +35,7 @@ def find() -> str | None:
 def version(java: str) -> int | None:
     """Its major version; None if it can't run, does not answer or lacks jdk.incubator.vector."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [java, "--list-modules"],
             capture_output=True,
             text=True,
@@ -44,10 +44,10 @@ def version(java: str) -> int | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r"^java\.base@(\d+)", done.stdout, re.MULTILINE)
-    if found is None or "jdk.incubator.vector" not in done.stdout:
+    match = re.search(r"^java\.base@(\d+)", result.stdout, re.MULTILINE)
+    if match is None or "jdk.incubator.vector" not in result.stdout:
         return None
-    return int(found.group(1))
+    return int(match.group(1))
 
 
 def fit(java: str | None) -> bool:
@@ -78,8 +78,8 @@ def main() -> int:
         java = find()
     if fit(java):
         return 0
-    said = f"found {java}, which is too old or lacks jdk.incubator.vector" if java else "no java"
-    print(f"nocturne: {said}. {ADVICE}", file=sys.stderr)
+    problem = f"found {java}, which is too old or lacks jdk.incubator.vector" if java else "no java"
+    print(f"nocturne: {problem}. {ADVICE}", file=sys.stderr)
     return 1
 
 

@@ -41,7 +41,7 @@ class Remark:
     """
 
     name: str
-    found: str
+    actual: str
     instead: str
     fix: str
     variables: dict[str, str] = field(default_factory=dict)
@@ -58,12 +58,12 @@ def local_environment(environ: Mapping[str, str], python: str = sys.executable) 
     Args:
         python: the interpreter that has Nocturne's jobs.
     """
-    made = dict.fromkeys(_PYTHONS, python)
+    variables = dict.fromkeys(_PYTHONS, python)
     if not environ.get("SPARK_LOCAL_HOSTNAME"):
-        made["SPARK_LOCAL_IP"] = environ.get("SPARK_LOCAL_IP") or "127.0.0.1"
+        variables["SPARK_LOCAL_IP"] = environ.get("SPARK_LOCAL_IP") or "127.0.0.1"
     for remark in _fitting(environ, python):
-        made |= remark.variables
-    return made
+        variables |= remark.variables
+    return variables
 
 
 def adapt(master: str | None) -> None:
@@ -99,19 +99,19 @@ def _fitting(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 
 def _spark_home(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
-    given = environ.get("SPARK_HOME")
-    if not given:
+    configured = environ.get("SPARK_HOME")
+    if not configured:
         return
     own = _own_spark(python)
-    if own is None or _same(Path(given), own):
+    if own is None or _same(Path(configured), own):
         return
-    theirs, ours = _spark_version(Path(given)), _spark_version(own)
-    if theirs == ours:
+    version, own_version = _spark_version(Path(configured)), _spark_version(own)
+    if version == own_version:
         return
-    what = f"Spark {theirs}" if theirs else "no Spark"
+    contents = f"Spark {version}" if version else "no Spark"
     yield Remark(
         "SPARK_HOME",
-        f"{given} ({what}); pyspark here is {ours}",
+        f"{configured} ({contents}); pyspark here is {own_version}",
         f"{own} is used",
         "unset SPARK_HOME",
         {"SPARK_HOME": str(own)},
@@ -120,13 +120,13 @@ def _spark_home(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 def _pythons(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
     for name in _PYTHONS:
-        given = environ.get(name)
-        found = shutil.which(given, path=environ.get("PATH")) if given else None
-        if not given or (found and _same_python(Path(found), Path(python))):
+        configured = environ.get(name)
+        program = shutil.which(configured, path=environ.get("PATH")) if configured else None
+        if not configured or (program and _same_python(Path(program), Path(python))):
             continue
         yield Remark(
             name,
-            f"{given} ({'another interpreter' if found else 'there is no such program'})",
+            f"{configured} ({'another interpreter' if program else 'there is no such program'})",
             f"{python} is used",
             f"unset {name}",
             {name: python},
@@ -148,11 +148,11 @@ def _user(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 
 def _locale(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
-    found = locale.getencoding()
-    if found.upper().replace("-", "") != "UTF8":
+    encoding = locale.getencoding()
+    if encoding.upper().replace("-", "") != "UTF8":
         yield Remark(
             "locale",
-            f"its encoding is {found}",
+            f"its encoding is {encoding}",
             f"Java and the workers run in {_UTF8}",
             f"export LC_ALL={_UTF8}",
             {"LC_ALL": _UTF8, "PYTHONUTF8": "1"},
@@ -203,11 +203,11 @@ def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
 
 
 def _names() -> Iterator[Remark]:
-    found = sys.getfilesystemencoding()
-    if found != "utf-8":
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
         yield Remark(
             "file names",
-            f"Python takes them for {found}",
+            f"Python takes them for {encoding}",
             "",
             f"export LC_ALL={_UTF8}, or PYTHONUTF8=1",
         )
@@ -225,8 +225,8 @@ def _made_up_name(environ: Mapping[str, str]) -> str:
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    given = environ.get("HOME", "")
-    return shlex.quote(given) if Path(given).is_absolute() else tempfile.gettempdir()
+    home = environ.get("HOME", "")
+    return shlex.quote(home) if Path(home).is_absolute() else tempfile.gettempdir()
 
 
 def _own_spark(python: str) -> Path | None:
@@ -237,25 +237,25 @@ def _own_spark(python: str) -> Path | None:
         origin = spec.origin if spec else None
     else:
         code = "import importlib.util as u; print(u.find_spec('pyspark').origin)"
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-        origin = done.stdout.strip() or None
+        result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        origin = result.stdout.strip() or None
     folder = Path(origin).parent if origin else None
     return folder if folder and (folder / "bin" / "spark-submit").is_file() else None
 
 
 def _spark_version(home: Path) -> str | None:
     for jar in (home / "jars").glob("spark-core_*.jar"):
-        if found := re.search(r"-(\d[\w.]*)\.jar$", jar.name):
-            return found[1]
+        if match := re.search(r"-(\d[\w.]*)\.jar$", jar.name):
+            return match[1]
     return None
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(first: Path, second: Path) -> bool:
     with suppress(OSError):
-        return one.samefile(other)
+        return first.samefile(second)
     return False
 
 
-def _same_python(one: Path, other: Path) -> bool:
+def _same_python(first: Path, second: Path) -> bool:
     """Whether they are one program of one environment: those of two may be links to one file."""
-    return _same(one, other) and _same(one.parent, other.parent)
+    return _same(first, second) and _same(first.parent, second.parent)

@@ -21,22 +21,22 @@ class Trouble:
     """What stands in Spark's way.
 
     Attributes:
-        said: Java's or Python's own word for it.
+        message: Java's or Python's own word for it.
         why: in ours; "" if we know no better.
         fix: what to do.
         terminal: it never works without that.
     """
 
-    said: str
+    message: str
     why: str = ""
     fix: str = ""
     terminal: bool = False
 
-    def error(self, what: str) -> NocturneError:
-        """As an error; ``what`` says what can't be done for it."""
+    def error(self, action: str) -> NocturneError:
+        """As an error; ``action`` says what can't be done for it."""
         kind = MachineError if self.terminal else RetryableError
-        why = f"{self.why} ({self.said})" if self.why else self.said
-        return kind(f"{what}: {why}. {self.advice}")
+        why = f"{self.why} ({self.message})" if self.why else self.message
+        return kind(f"{action}: {why}. {self.advice}")
 
     @property
     def advice(self) -> str:
@@ -183,14 +183,17 @@ def explain(text: str, *, started: bool = False) -> Trouble:
     Args:
         started: Spark is up, so only what its workers may lack is looked for.
     """
-    for known in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
-        found = re.search(known.words, text)
-        if found:
-            line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
-            said = found[0] if known.enough else _exception(text) or line.strip()
-            named = {k: v or "" for k, v in found.groupdict().items()}
+    for pattern in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
+        match = re.search(pattern.words, text)
+        if match:
+            line = text[text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
+            message = match[0] if pattern.enough else _exception(text) or line.strip()
+            groups = {k: v or "" for k, v in match.groupdict().items()}
             return Trouble(
-                said, known.why.format(**named), known.fix.format(**named), known.terminal
+                message,
+                pattern.why.format(**groups),
+                pattern.fix.format(**groups),
+                pattern.terminal,
             )
     return Trouble(cause_of(text))
 
@@ -212,17 +215,17 @@ _WRONG = re.compile(r"error|exception|not found|can't|cannot|failed", re.IGNOREC
 def cause_of(text: str) -> str:
     """The line that says it: Java's last "Caused by", else the last exception, else the end."""
     text = _GATEWAY.sub("", text)
-    if said := _exception(text):
-        return said
+    if message := _exception(text):
+        return message
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("at ", "..."))]
-    wrong = [line for line in told if _WRONG.search(line)]
-    return (wrong or told or ["it said nothing"])[-1]
+    lines_told = [line for line in lines if not line.startswith(("at ", "..."))]
+    wrong = [line for line in lines_told if _WRONG.search(line)]
+    return (wrong or lines_told or ["it said nothing"])[-1]
 
 
 def _exception(text: str) -> str:
     for pattern in (_CAUSED, _THROWN):
-        found = pattern.findall(_GATEWAY.sub("", text))
-        if told := [said for said in found if not said.endswith("call last):")]:
-            return str(told[-1]).strip()
+        matches = pattern.findall(_GATEWAY.sub("", text))
+        if messages := [message for message in matches if not message.endswith("call last):")]:
+            return str(messages[-1]).strip()
     return ""

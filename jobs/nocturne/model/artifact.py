@@ -63,15 +63,15 @@ def mlmodel(folder: Path, what: str) -> dict[str, Any]:
             f"{what} has no MLmodel file, so nothing says what it is. Were its files deleted from "
             "the artifact store? Log and register it again"
         ) from None
-    found = load_yaml(text, f"the MLmodel file of {what}", ModelError)
-    flavors = found.get("flavors")
+    metadata = load_yaml(text, f"the MLmodel file of {what}", ModelError)
+    flavors = metadata.get("flavors")
     sections = flavors.items() if isinstance(flavors, dict) else [(None, None)]
     if not all(isinstance(name, str) and isinstance(conf, dict) for name, conf in sections):
         raise ModelError(
             f"the MLmodel file of {what} has no `flavors:` with a section each; log the model "
             "again with mlflow.<flavor>.log_model"
         )
-    return found
+    return metadata
 
 
 def require_plain_files(folder: Path, what: str) -> None:
@@ -86,57 +86,59 @@ def require_plain_files(folder: Path, what: str) -> None:
     for parent, folders, files in os.walk(folder, onerror=_raise):
         for name in (*folders, *files):
             path = Path(parent, name)
-            shown = path.relative_to(folder)
+            relative = path.relative_to(folder)
             if path.is_symlink():
                 target = path.resolve()
                 if not target.is_relative_to(home) or not target.is_file():
                     raise ModelError(
-                        f"{what} has a link, {shown} -> {path.readlink()}, that leads out of its "
-                        "folder, to a folder or to nothing; register it with the file itself",
+                        f"{what} has a link, {relative} -> {path.readlink()}, that leads out of "
+                        "its folder, to a folder or to nothing; register it with the file itself",
                         path=str(path),
                     )
             elif not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
-                raise ModelError(f"{what}: {shown} is neither a file nor a folder", path=str(path))
+                raise ModelError(
+                    f"{what}: {relative} is neither a file nor a folder", path=str(path)
+                )
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def is_pt2(folder: Path, said: Mapping[str, Any]) -> bool:
+def is_pt2(folder: Path, metadata: Mapping[str, Any]) -> bool:
     """Whether it is a pytorch model saved as pt2, which runs without MLflow."""
-    return "pytorch" in said["flavors"] and bool(_pt2_files(folder))
+    return "pytorch" in metadata["flavors"] and bool(_pt2_files(folder))
 
 
 def _pt2_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.pt2") if path.is_file()]
 
 
-def code_in(folder: Path, said: Mapping[str, Any]) -> dict[str, str]:
+def code_in(folder: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
     """What may run code when the model is loaded, by file: why."""
-    flavors: Mapping[str, Mapping[str, Any]] = said["flavors"]
-    found = {}
+    flavors: Mapping[str, Mapping[str, Any]] = metadata["flavors"]
+    reasons = {}
     for name, conf in flavors.items():
         if conf.get("code"):
-            found["MLmodel"] = (
+            reasons["MLmodel"] = (
                 f"flavor {name} puts {conf['code']!r} on the path of Python's modules"
             )
-    if is_pt2(folder, said):
+    if is_pt2(folder, metadata):
         data = {path.relative_to(folder).as_posix() for path in _pt2_files(folder)}
         for name in sorted(data):
             try:
                 check_pt2(folder / name)
             except ModelError as error:
-                found[name] = str(error)
+                reasons[name] = str(error)
     else:
         data, why = _pyfunc(folder, flavors)
-        found |= why
+        reasons |= why
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        known = name in _METADATA | data | found.keys() or name.startswith(_NOTES)
-        if path.is_file() and not known:
-            found[name] = _kind(path)
-    return found
+        is_known = name in _METADATA | data | reasons.keys() or name.startswith(_NOTES)
+        if path.is_file() and not is_known:
+            reasons[name] = _kind(path)
+    return reasons
 
 
 def _pyfunc(
@@ -145,24 +147,24 @@ def _pyfunc(
     """The files of data that the loader of the python_function flavor reads, and what is wrong."""
     conf = flavors.get("python_function", {})
     loader, call = conf.get("loader_module"), str(conf.get("predict_fn", "predict"))
-    known = FORMATS.get(str(loader))
-    if known is None or known.flavor not in flavors:
+    file_format = FORMATS.get(str(loader))
+    if file_format is None or file_format.flavor not in flavors:
         return set(), {"MLmodel": f"its loader_module {loader!r} runs what it finds"}
     if call not in _PREDICT:
         return set(), {"MLmodel": f"its predict_fn is {call!r}"}
-    section = flavors[known.flavor]
+    section = flavors[file_format.flavor]
     # MLflow reads a second MLmodel beside the file where that is in another folder; and a flavor
     # may name its file in two places.
-    named = {str(c[key]) for c in (conf, section) for key in known.keys if c.get(key)}
-    name = next(iter(named), "")
-    if len(named) != 1 or "/" in name or not _is_file(folder / name) or name in _METADATA:
-        shown = " and ".join(one[:80] for one in sorted(named)) or "none"
-        return set(), {"MLmodel": f"it names {shown} as its data, expected one file beside it"}
-    why = known.check(folder / name, section)
+    data_files = {str(c[key]) for c in (conf, section) for key in file_format.keys if c.get(key)}
+    name = next(iter(data_files), "")
+    if len(data_files) != 1 or "/" in name or not _is_file(folder / name) or name in _METADATA:
+        listed = " and ".join(file[:80] for file in sorted(data_files)) or "none"
+        return set(), {"MLmodel": f"it names {listed} as its data, expected one file beside it"}
+    why = file_format.check(folder / name, section)
     if why:
         return set(), {name: why}
     data = {name}
-    if known.flavor == "onnx":
+    if file_format.flavor == "onnx":
         # Large tensors are in files beside the model, that it names. They are mapped as numbers.
         text = (folder / name).read_bytes()
         data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in text}

@@ -40,8 +40,8 @@ def _skops(path: Path, conf: _Conf) -> str | None:
     named there; none can be in a file whose types are all in ours.
     """
     if conf.get("serialization_format") != "skops":
-        said = conf.get("serialization_format", "pickle")
-        return f"its serialization_format is {said!r}, which is a pickle"
+        stated = conf.get("serialization_format", "pickle")
+        return f"its serialization_format is {stated!r}, which is a pickle"
     try:
         import skops.io  # type: ignore[import-untyped]
     except ImportError:
@@ -63,9 +63,9 @@ def _bound(path: Path) -> int:
 
 
 def _xgboost(path: Path, conf: _Conf) -> str | None:
-    named = str(conf.get("model_class", "xgboost.core.Booster"))
-    if named != "xgboost.core.Booster" and not named.startswith("xgboost.sklearn.XGB"):
-        return f"its model_class is {named}, expected one of XGBoost's (MLflow imports it)"
+    model_class = str(conf.get("model_class", "xgboost.core.Booster"))
+    if model_class != "xgboost.core.Booster" and not model_class.startswith("xgboost.sklearn.XGB"):
+        return f"its model_class is {model_class}, expected one of XGBoost's (MLflow imports it)"
     return _begins(path, b"{", "JSON or UBJSON as XGBoost writes it")
 
 
@@ -77,10 +77,10 @@ def _lightgbm(path: Path, conf: _Conf) -> str | None:
 
 def _catboost(path: Path, conf: _Conf) -> str | None:
     starts = {"cbm": b"CBM1", "json": b"{"}
-    said = str(conf.get("save_format"))
-    if said not in starts:
-        return f"its save_format is {said}, expected cbm or json"
-    return _begins(path, starts[said], f"CatBoost's {said}")
+    save_format = str(conf.get("save_format"))
+    if save_format not in starts:
+        return f"its save_format is {save_format}, expected cbm or json"
+    return _begins(path, starts[save_format], f"CatBoost's {save_format}")
 
 
 def _onnx(path: Path, conf: _Conf) -> str | None:

@@ -11,20 +11,20 @@ __all__ = ["checked_params"]
 
 
 def checked_params(
-    known: Sequence[Mapping[str, Any]], given: Mapping[str, Any], what: str
+    declared: Sequence[Mapping[str, Any]], params: Mapping[str, Any], what: str
 ) -> dict[str, Any]:
     """The params as they are given; MLflow adds the defaults of the others.
 
     Args:
-        known: the signature's, as MLflow writes them.
+        declared: the signature's, as MLflow writes them.
 
     Raises:
         ConfigError: the model has no such param, or it is of another type.
         ModelError: the signature's can't be read.
     """
-    if not given:
+    if not params:
         return {}
-    if not known:
+    if not declared:
         raise ConfigError(
             f"model.params: {what} takes no params, since its signature names none; take them out, "
             "or log it with infer_signature(..., params={NAME: DEFAULT})"
@@ -33,11 +33,11 @@ def checked_params(
     from mlflow.types.schema import ParamSpec
 
     try:
-        specs = {str(one["name"]): ParamSpec.from_json_dict(**one) for one in known}
+        specs = {str(one["name"]): ParamSpec.from_json_dict(**one) for one in declared}
     except Exception as error:
         raise ModelError(f"{what}: the params of its signature can't be read: {error}") from None
     has = ", ".join(_words(spec) for spec in specs.values())
-    for name, value in given.items():
+    for name, value in params.items():
         if name not in specs:
             near = did_you_mean(name, specs)
             raise ConfigError(f"model.params: got {name}{near}, {what} takes {has}")
@@ -48,7 +48,7 @@ def checked_params(
                 f"model.params: {name} is {value!r}, which is no {_type(specs[name])}; {what} "
                 f"takes {has}"
             ) from None
-    return dict(given)
+    return dict(params)
 
 
 def _words(spec: Any) -> str:

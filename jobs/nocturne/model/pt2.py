@@ -251,14 +251,14 @@ def _check_entries(file: zipfile.ZipFile, path: Path) -> str:
 
 def _payloads(file: zipfile.ZipFile, root: str, part: str, path: Path) -> dict[str, Payload]:
     config = json.loads(file.read(f"{root}data/{part}/model_{part}_config.json"))["config"]
-    found = {}
-    for name, said in config.items():
-        entry = said["path_name"]
-        if said["use_pickle"] or not re.fullmatch(rf"{_PARTS[part]}_\d+", entry):
+    payloads = {}
+    for name, entry_config in config.items():
+        entry = entry_config["path_name"]
+        if entry_config["use_pickle"] or not re.fullmatch(rf"{_PARTS[part]}_\d+", entry):
             raise _refused(path, f"a pickle in place of the tensor {name!r} ({part}/{entry})")
         file.getinfo(f"{root}data/{part}/{entry}")
-        found[name] = Payload(f"{root}data/{part}/{entry}", said["tensor_meta"])
-    return found
+        payloads[name] = Payload(f"{root}data/{part}/{entry}", entry_config["tensor_meta"])
+    return payloads
 
 
 def _check_program(program: Any, path: Path) -> None:
@@ -301,10 +301,10 @@ def is_argument(name: Any) -> bool:
 def _is_operator(target: str) -> bool:
     if target in SYMBOLIC or target.removeprefix("torch.ops.higher_order.") in CONTROL_FLOW:
         return True
-    found = _OPERATOR.fullmatch(target)
-    if found is None or found[2] in _REFUSED:
+    match = _OPERATOR.fullmatch(target)
+    if match is None or match[2] in _REFUSED:
         return False
-    return not found[2].startswith("_") or _INTERNAL.fullmatch(found[2]) is not None
+    return not match[2].startswith("_") or _INTERNAL.fullmatch(match[2]) is not None
 
 
 _FUNCTIONS = {"floor", "ceiling", "sqrt", "log", "exp", "sin", "cos", "tan", "true", "false"}
@@ -330,8 +330,8 @@ def _is_plain(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and not _is_tower(node)
     if isinstance(node, ast.Name):
-        known = node.id[:1].isupper() or node.id in _FUNCTIONS
-        return known or re.fullmatch(r"[a-z]+\d+", node.id) is not None
+        is_known = node.id[:1].isupper() or node.id in _FUNCTIONS
+        return is_known or re.fullmatch(r"[a-z]+\d+", node.id) is not None
     if isinstance(node, ast.Constant):
         value = node.value
         if isinstance(value, str):  # the name in Symbol('s77'), the digits in Float('0.5')

@@ -28,8 +28,8 @@ from nocturne.model.artifact import (
     mlmodel,
     require_plain_files,
 )
+from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.signature import encoding_of_signature, signature_of
-from nocturne.model.takes import Inputs, Takes
 from nocturne.model.tracking import connect, equal, reachable, without_secret
 from nocturne.records.drift import Baseline
 from nocturne.records.plan import ModelRef
@@ -74,25 +74,25 @@ class Resolved:
     @cached_property
     def declared(self) -> Encoding:
         """``encoding``, with no name or no type where none is said of an output."""
-        found = _find(self.ref.path, ENCODING_FILE)
+        spec_file = _find(self.ref.path, ENCODING_FILE)
         what = f"model {self.ref.name} version {self.ref.version}"
-        if found is not None and self.inputs:
+        if spec_file is not None and self.inputs:
             raise ConfigError(
                 f"model.inputs: {what} has an {ENCODING_FILE} that says it; take it out"
             )
-        if self.params and (found is not None or self.ref.backend != "pyfunc"):
+        if self.params and (spec_file is not None or self.ref.backend != "pyfunc"):
             raise ConfigError(f"model.params: {what} is a torch graph, which takes none")
-        if found is not None:
-            return Encoding.from_json(found.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
+        if spec_file is not None:
+            return Encoding.from_json(spec_file.read_bytes(), f"{self.ref.name}: {ENCODING_FILE}")
         return encoding_of_signature(self.ref, self.inputs, self.params)
 
-    def with_outputs(self, said: Mapping[str, str]) -> Encoding:
-        """``declared``, with the outputs that ``said`` names, in the words of ``model.outputs``.
+    def with_outputs(self, declared: Mapping[str, str]) -> Encoding:
+        """The declared encoding with these outputs: name -> type, as ``model.outputs`` has them.
 
         Raises:
             ConfigError: an encoding spec says them, or a word is no type.
         """
-        if not said:
+        if not declared:
             return self.declared
         if self.has_spec:
             raise ConfigError(
@@ -101,21 +101,21 @@ class Resolved:
                 "take model.outputs out, or log the model with other ones"
             )
         try:
-            outputs = tuple(output_of(name, text) for name, text in said.items())
+            outputs = tuple(output_of(name, text) for name, text in declared.items())
         except ValueError as error:
             raise ConfigError(f"model.outputs: {error}") from None
         return replace(self.declared, outputs=outputs)
 
     @cached_property
-    def takes(self) -> Takes | None:
+    def takes(self) -> DeclaredInputs | None:
         """What the MLflow signature says of the inputs; None where a spec says it."""
         return None if self.has_spec else signature_of(self.ref).takes
 
     @cached_property
     def baseline(self) -> Baseline | None:
         """The baseline logged with the model, if there is one."""
-        found = _find(self.ref.path, BASELINE_FILE)
-        return None if found is None else _baseline(str(found), found.stat().st_mtime_ns)
+        file = _find(self.ref.path, BASELINE_FILE)
+        return None if file is None else _baseline(str(file), file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
@@ -152,10 +152,10 @@ def resolve(
     registry = registry_uri or tracking_uri
     client = connect(tracking_uri, registry)
     with reachable(registry):
-        found = _select(client, name, alias, tags, version, registry)
+        model_version = _select(client, name, alias, tags, version, registry)
     with reachable(tracking_uri), disk_errors():
-        folder, sha256 = _pin(client, found, store)
-    ref = _ref(found, _words(alias, tags, version), folder, sha256, allow_pickle)
+        folder, sha256 = _pin(client, model_version, store)
+    ref = _ref(model_version, _words(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 
 
@@ -202,12 +202,12 @@ def _select(
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        known = [m.name for m in client.search_registered_models(max_results=100)]
+        models = [m.name for m in client.search_registered_models(max_results=100)]
         before, _, after = name.rpartition("@")
-        hint = f" (an alias is model.alias: {after})" if before in known else ""
+        hint = f" (an alias is model.alias: {after})" if before in models else ""
         raise ModelError(
             f"no model {name!r} in the registry at {without_secret(uri)}: it has "
-            f"{choices(known)}. Correct model.name{hint}, or register it with "
+            f"{choices(models)}. Correct model.name{hint}, or register it with "
             "mlflow.register_model",
             name=name,
         ) from None
@@ -232,15 +232,15 @@ def _select(
             name=name,
             version=version,
         )
-    wanted = dict(tags or {})
-    fitting = [v for v in versions if wanted.items() <= dict(v.tags).items()]
+    required = dict(tags or {})
+    fitting = [v for v in versions if required.items() <= dict(v.tags).items()]
     if not fitting:
         existing_tags = {f"{k}={t}" for v in versions for k, t in dict(v.tags).items()}
         raise ModelError(
-            f"no version of model {name!r} carries all of the {_words(None, wanted, None)}: "
+            f"no version of model {name!r} carries all of the {_words(None, required, None)}: "
             f"its versions carry {choices(existing_tags)}",
             name=name,
-            tags=wanted,
+            tags=required,
         )
     return max(fitting, key=lambda v: int(v.version))
 
@@ -250,24 +250,25 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
     return [v for v in client.search_model_versions(equal("name", name)) if v.name == name]
 
 
-def _pin(client: MlflowClient, found: ModelVersion, store: Path) -> tuple[Path, str]:
+def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tuple[Path, str]:
     """Copies the version's files below ``store``, under the hash of their content."""
     import mlflow.artifacts
 
-    what = _called(found)
-    if found.status != "READY":
+    what = _called(model_version)
+    if model_version.status != "READY":
         raise ModelError(
-            f"{what} is {found.status}, not READY; wait for its registration, or register it again"
+            f"{what} is {model_version.status}, not READY; wait for its registration, or register "
+            "it again"
         )
     store.mkdir(parents=True, exist_ok=True)
     download = store / f".download-{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        source = _local_source(client, found)
+        source = _local_source(client, model_version)
         if source is not None:
             require_plain_files(source, what)
         with _download_errors(what, download):
             mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{found.name}/{found.version}",
+                artifact_uri=f"models:/{model_version.name}/{model_version.version}",
                 dst_path=str(download),
                 tracking_uri=client.tracking_uri,
             )
@@ -292,11 +293,11 @@ def _pin(client: MlflowClient, found: ModelVersion, store: Path) -> tuple[Path, 
     return final, sha256
 
 
-def _local_source(client: MlflowClient, found: ModelVersion) -> Path | None:
+def _local_source(client: MlflowClient, model_version: ModelVersion) -> Path | None:
     """Where the artifact lies, if it is on this machine: MLflow's copy follows links."""
     from mlflow.utils.file_utils import local_file_uri_to_path
 
-    uri = client.get_model_version_download_uri(found.name, found.version)
+    uri = client.get_model_version_download_uri(model_version.name, model_version.version)
     if not uri.startswith(("file:", "/")):
         return None
     path = Path(local_file_uri_to_path(uri))
@@ -324,37 +325,37 @@ def _download_errors(what: str, into: Path) -> Iterator[None]:
 
 
 def _ref(
-    found: ModelVersion, selector: str, folder: Path, sha256: str, allow_pickle: bool
+    model_version: ModelVersion, selector: str, folder: Path, sha256: str, allow_pickle: bool
 ) -> ModelRef:
     """Raises: ModelError if it can't be scored, or holds code that is not allowed."""
-    what = _called(found)
-    said = mlmodel(folder, what)
+    what = _called(model_version)
+    metadata = mlmodel(folder, what)
     return ModelRef(
-        name=found.name,
-        version=int(found.version),
+        name=model_version.name,
+        version=int(model_version.version),
         selector=selector,
-        backend=_backend(folder, said, what, allow_pickle),
+        backend=_backend(folder, metadata, what, allow_pickle),
         sha256=sha256,
         path=str(folder),
-        run_id=found.run_id or None,
-        model_id=str(said["model_id"]) if said.get("model_id") else None,
-        flavors=tuple(sorted(said["flavors"])),
+        run_id=model_version.run_id or None,
+        model_id=str(metadata["model_id"]) if metadata.get("model_id") else None,
+        flavors=tuple(sorted(metadata["flavors"])),
     )
 
 
 def _backend(
-    folder: Path, said: Mapping[str, Any], what: str, allow_pickle: bool
+    folder: Path, metadata: Mapping[str, Any], what: str, allow_pickle: bool
 ) -> Literal["torch", "torch_pickled", "pyfunc"]:
     """What loads the model in a folder; asked again whenever a stored answer is to be used."""
-    flavors = said["flavors"]
-    native = is_pt2(folder, said)
+    flavors = metadata["flavors"]
+    native = is_pt2(folder, metadata)
     if not native and "python_function" not in flavors:
         raise ModelError(
             f"{what} has the flavors {choices(flavors)}: neither a pytorch model saved as pt2 nor "
             "a python_function. Log it again with nocturne.contract.log_torch_model, or with a "
             "flavor that has a pyfunc"
         )
-    code = code_in(folder, said)
+    code = code_in(folder, metadata)
     if code and not allow_pickle:
         files = "; ".join(f"{name}: {why}" for name, why in code.items())
         raise ModelError(
@@ -371,8 +372,8 @@ def _backend(
     return "pyfunc" if not native else "torch_pickled" if pickled else "torch"
 
 
-def _called(found: ModelVersion | ModelRef) -> str:
-    return f"model {found.name} version {found.version}"
+def _called(model: ModelVersion | ModelRef) -> str:
+    return f"model {model.name} version {model.version}"
 
 
 def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:

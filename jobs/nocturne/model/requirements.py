@@ -65,16 +65,16 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Unmet:
-    """A requirement that what is installed does not meet. ``found``: the version; "" for none."""
+    """A requirement that is not met. ``installed``: the installed version; "" if there is none."""
 
     name: str
-    wanted: str
-    found: str
+    requirement: str
+    installed: str
 
     def __str__(self) -> str:
-        if not self.found:
-            return f"{self.wanted} is not installed"
-        return f"{self.wanted} is asked, {self.name} {self.found} is installed"
+        if not self.installed:
+            return f"{self.requirement} is not installed"
+        return f"{self.requirement} is asked, {self.name} {self.installed} is installed"
 
 
 def unmet(folder: str | Path) -> tuple[Unmet, ...]:
@@ -93,12 +93,13 @@ def says(folder: str | Path) -> bool:
 
 def warning(folder: str | Path, what: str) -> str:
     """One sentence on what is unmet, for whoever prepares or writes a pipeline; "" for nothing."""
-    found = unmet(folder)
-    if not found:
+    differing = unmet(folder)
+    if not differing:
         return ""
     return (
-        f"WARNING: {what} was logged with other packages than are installed here: {_listed(found)}."
-        " If it fails, or its scores are not those of its training, install what it asks"
+        f"WARNING: {what} was logged with other packages than are installed here: "
+        f"{_listed(differing)}. If it fails, or its scores are not those of its training, install "
+        "what it asks"
     )
 
 
@@ -126,15 +127,15 @@ def naming(
 
 def lacks(folder: str | Path, error: ImportError) -> str:
     """A failed import in words, and what the requirements of the model in ``folder`` say of it."""
-    return _last(error) + _asked(Path(folder), error)
+    return _last(error) + _requirement_of(Path(folder), error)
 
 
 def unloadable(folder: str | Path, error: Exception) -> ModelError:
     """The error of a model that can't be loaded, with the requirements that may be why."""
     failed = lacking(error)
-    why = _asked(Path(folder), failed) if failed is not None else ""
-    if not why and (found := unmet(folder)):
-        why = f". What it was logged with is not what is installed: {_listed(found)}"
+    why = _requirement_of(Path(folder), failed) if failed is not None else ""
+    if not why and (differing := unmet(folder)):
+        why = f". What it was logged with is not what is installed: {_listed(differing)}"
     return ModelError(
         f"the model in {folder} can't be loaded: {type(error).__name__}: {error}{why}. Are the "
         "packages of its requirements.txt installed for Spark's workers?"
@@ -147,40 +148,40 @@ def _last(error: ImportError) -> str:
     return f"{type(error).__name__}: {lines[-1][:300].rstrip('.')}" if lines else "ImportError"
 
 
-def _listed(found: tuple[Unmet, ...]) -> str:
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(map(str, found[:_SHOWN])) + more
+def _listed(differing: tuple[Unmet, ...]) -> str:
+    more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return "; ".join(map(str, differing[:_SHOWN])) + more
 
 
-def _asked(folder: Path, error: ImportError) -> str:
+def _requirement_of(folder: Path, error: ImportError) -> str:
     """What the requirements say of the module that could not be imported."""
     top = str(error.name or "").partition(".")[0]
     package = canonicalize_name(_MODULES.get(top, top))
-    absent = tuple(one for one in unmet(folder) if not one.found)
+    absent = tuple(one for one in unmet(folder) if not one.installed)
     named = [one for one in absent if canonicalize_name(one.name) == package]
     file = "requirements.txt" if _text(folder / "requirements.txt") is not None else "conda.yaml"
     if named:
         return f". Its {file} asks for it: {named[0]}"
     asked = [r for r in _requirements(folder) if canonicalize_name(r.name) == package]
     if asked:
-        return f". Its {file} asks for {_said(asked[0])}, which does not give it"
+        return f". Its {file} asks for {_without_url(asked[0])}, which does not give it"
     if absent:
         return f". Of its {file} {_listed(absent)}"
     return ". Its requirements.txt does not name it: log the model with extra_pip_requirements"
 
 
 def _packages(folder: Path) -> Iterator[Unmet]:
-    for wanted in _requirements(folder):
-        found = _installed(wanted.name)
-        if found is None:
-            yield Unmet(wanted.name, _said(wanted), "")
-        elif _other_major(wanted, found):
-            yield Unmet(wanted.name, _said(wanted), found)
+    for requirement in _requirements(folder):
+        installed = _installed(requirement.name)
+        if installed is None:
+            yield Unmet(requirement.name, _without_url(requirement), "")
+        elif _other_major(requirement, installed):
+            yield Unmet(requirement.name, _without_url(requirement), installed)
 
 
-def _said(wanted: Requirement) -> str:
+def _without_url(requirement: Requirement) -> str:
     """Without its URL, which may hold a token."""
-    return f"{wanted.name}{wanted.specifier}"
+    return f"{requirement.name}{requirement.specifier}"
 
 
 def _installed(name: str) -> str | None:
@@ -190,23 +191,23 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _other_major(wanted: Requirement, found: str) -> bool:
+def _other_major(requirement: Requirement, installed: str) -> bool:
     """Whether a version is not what is asked, and differs in more than minor things.
 
     Of versions below 1 the second number counts as the major one.
     """
     try:
-        version = Version(found)
-        if wanted.specifier.contains(version, prereleases=True):
+        version = Version(installed)
+        if requirement.specifier.contains(version, prereleases=True):
             return False
         pinned = [
-            Version(one.version.removesuffix(".*"))
-            for one in wanted.specifier
-            if one.operator in ("==", "===", "~=")
+            Version(specifier.version.removesuffix(".*"))
+            for specifier in requirement.specifier
+            if specifier.operator in ("==", "===", "~=")
         ]
     except InvalidVersion:
         return False
-    return all(_major(one) != _major(version) for one in pinned)
+    return all(_major(specifier) != _major(version) for specifier in pinned)
 
 
 def _major(version: Version) -> tuple[int, int]:
@@ -215,19 +216,19 @@ def _major(version: Version) -> tuple[int, int]:
 
 def _requirements(folder: Path) -> list[Requirement]:
     """The lines that name a package for this platform, each once."""
-    found: dict[str, Requirement] = {}
+    by_name: dict[str, Requirement] = {}
     for line in _lines(folder) or ():
         text = _COMMENT.sub("", line).strip()
         if not 0 < len(text) <= _LINE or text.startswith("-"):
             continue
         try:
-            wanted = Requirement(text)
-            applies = wanted.marker is None or wanted.marker.evaluate()
+            requirement = Requirement(text)
+            applies = requirement.marker is None or requirement.marker.evaluate()
         except _NO_REQUIREMENT:
             continue  # a path, a URL, or nothing that pip would take
         if applies:
-            found.setdefault(canonicalize_name(wanted.name), wanted)
-    return list(found.values())
+            by_name.setdefault(canonicalize_name(requirement.name), requirement)
+    return list(by_name.values())
 
 
 def _lines(folder: Path) -> list[str] | None:
@@ -264,22 +265,24 @@ def _text(path: Path) -> str | None:
 
 def _python(folder: Path) -> Iterator[Unmet]:
     """Python, if the model was logged with another minor version: pickles of code need the same."""
-    wanted, here = _logged_python(folder), Version(platform.python_version().rstrip("+"))
-    if wanted is None:
+    logged, here = _logged_python(folder), Version(platform.python_version().rstrip("+"))
+    if logged is None:
         return
-    said, allowed = wanted
+    text, allowed = logged
     patches = (f"{here.major}.{here.minor}.{patch}" for patch in (0, here.micro, 99))
     if not any(allowed.contains(patch) for patch in patches):
-        yield Unmet("Python", f"Python {said}", str(here))
+        yield Unmet("Python", f"Python {text}", str(here))
 
 
 def _logged_python(folder: Path) -> tuple[str, SpecifierSet] | None:
     """As it is said, and what versions that means."""
-    said: Any = _mapping(folder / "python_env.yaml").get("python")
-    if said is None:
-        found = (_CONDA_PYTHON.fullmatch(one) for one in _conda(folder) if isinstance(one, str))
-        said = next((match["rest"] for match in found if match), None)
-    text = str(said).strip()[:_LINE] if said is not None else ""
+    stated: Any = _mapping(folder / "python_env.yaml").get("python")
+    if stated is None:
+        matches = (
+            _CONDA_PYTHON.fullmatch(line) for line in _conda(folder) if isinstance(line, str)
+        )
+        stated = next((match["rest"] for match in matches if match), None)
+    text = str(stated).strip()[:_LINE] if stated is not None else ""
     try:
         if exact := _EXACTLY.fullmatch(text):
             version = Version(exact["version"])

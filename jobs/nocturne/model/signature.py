@@ -11,8 +11,8 @@ from typing import Any
 from nocturne.encoding import OUTPUT_WORDS, Encoding, OutputSpec, OutputType
 from nocturne.errors import ModelError
 from nocturne.model.artifact import mlmodel
+from nocturne.model.declared_inputs import DeclaredInputs, Inputs, tensors
 from nocturne.model.params import checked_params
-from nocturne.model.takes import Inputs, Takes, tensors
 from nocturne.records.plan import ModelRef
 
 __all__ = ["Signature", "encoding_of_signature", "signature_of"]
@@ -26,7 +26,7 @@ class Signature:
     """A model's signature; what it leaves open is empty."""
 
     what: str
-    takes: Takes
+    takes: DeclaredInputs
     outputs: tuple[Column, ...]
     params: tuple[Column, ...]
 
@@ -37,8 +37,8 @@ class Signature:
             ModelError: nothing says what the model takes, or it can't be given that.
             ConfigError: the YAML says what the signature doesn't take.
         """
-        given = checked_params(self.params, params, self.what)
-        return Encoding(tensors(self.takes, inputs, self.what), _outputs(self.outputs), given)
+        checked = checked_params(self.params, params, self.what)
+        return Encoding(tensors(self.takes, inputs, self.what), _outputs(self.outputs), checked)
 
 
 def encoding_of_signature(
@@ -55,21 +55,21 @@ def encoding_of_signature(
 def signature_of(ref: ModelRef) -> Signature:
     """Raises: ModelError if it can't be read."""
     what = f"model {ref.name} version {ref.version}"
-    said = mlmodel(Path(ref.path), what)
+    metadata = mlmodel(Path(ref.path), what)
     try:
-        signature = said.get("signature") or {}
+        signature = metadata.get("signature") or {}
         inputs, outputs, params = (
             json.loads(signature.get(part) or "[]") for part in ("inputs", "outputs", "params")
         )
-        if said.get("is_signature_from_type_hint"):
+        if metadata.get("is_signature_from_type_hint"):
             inputs = _fields(inputs)
-        inputs = _said(_unnumbered(inputs), "inputs")
-        torch = "pytorch" in said["flavors"]
+        inputs = _checked_columns(_unnumbered(inputs), "inputs")
+        torch = "pytorch" in metadata["flavors"]
         return Signature(
             what,
-            Takes.of(inputs, "float32" if torch else "float64"),
-            tuple(_said(outputs, "outputs")),
-            tuple(_said(params, "params")),
+            DeclaredInputs.of(inputs, "float32" if torch else "float64"),
+            tuple(_checked_columns(outputs, "outputs")),
+            tuple(_checked_columns(params, "params")),
         )
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ModelError(
@@ -107,7 +107,7 @@ def _name(column: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _said(columns: Any, which: str) -> list[dict[str, Any]]:
+def _checked_columns(columns: Any, which: str) -> list[dict[str, Any]]:
     """Raises: ValueError if they are no list of columns as MLflow writes them."""
     if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
         raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
@@ -132,7 +132,7 @@ def _output_type(output: Mapping[str, Any]) -> OutputType:
         name = str(output["tensor-spec"]["dtype"])
     if name == "array" and isinstance(output.get("items"), dict):
         name = output["items"].get("type")
-    known: dict[str, OutputType] = {
+    types: dict[str, OutputType] = {
         **OUTPUT_WORDS,
         "int32": "int64",
         "int64": "int64",
@@ -141,7 +141,7 @@ def _output_type(output: Mapping[str, Any]) -> OutputType:
         "bool": "bool",
         "str": "string",
     }
-    return known.get(str(name), "any")
+    return types.get(str(name), "any")
 
 
 def _output_length(output: Mapping[str, Any]) -> int:

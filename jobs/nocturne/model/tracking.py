@@ -214,9 +214,9 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     uri = client.tracking_uri
     location = None
     if uri.startswith(_SQLITE):
@@ -225,7 +225,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:
-        found = client.get_experiment_by_name(name)  # another run made it meanwhile
-        if found is None:
+        experiment = client.get_experiment_by_name(name)  # another run made it meanwhile
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)

@@ -42,4 +42,4 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
             yield title, True, f"not compared: {error}", ""
             continue
         said = "; ".join(map(str, found)) or same
-        yield title, all(one.found for one in found), f"{what}: {said}", _FIX
+        yield title, all(one.installed for one in found), f"{what}: {said}", _FIX

@@ -110,7 +110,7 @@ def question(run: Run, loaded: Loaded) -> dict[str, Any]:
 
 def _asked(
     run: Run, pipeline: Pipeline, results: Sequence[SplitResult], side: str, suite: Path
-) -> quality.Asked:
+) -> quality.SuiteRequest:
     hidden = tuple(sorted(run.plan.sensitive))
     if side not in run.plan.tables:
         inputs = [f.path for f in run.plan.files if TABLE_MARK not in f.path]
@@ -122,15 +122,15 @@ def _asked(
         files = tuple(folder / path for path in inputs) if side == "input" else tuple(outputs)
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
-        return quality.Asked(
-            suite, files=files, sensitive=hidden, spark=spark, given=packed_rows(given)
+        return quality.SuiteRequest(
+            suite, files=files, sensitive=hidden, spark=spark, path_columns=packed_rows(given)
         )
     stored = run.plan.tables[side].schema
     schema = unpacked(stored)
     quality.check_columns(suite, schema.names)
     measures = quality.measures_of(suite, schema)
     parts = [_counted(run, result, side, measures) for result in results]
-    return quality.Asked(suite, stored, profile.merge_measured(parts), sensitive=hidden)
+    return quality.SuiteRequest(suite, stored, profile.merge_measured(parts), sensitive=hidden)
 
 
 def _counted(

@@ -22,7 +22,7 @@ def monitor(loaded: Loaded, manifest: Manifest) -> None:
     try:
         state = Places.of(loaded).state.partition(manifest.partition)
         night = PublishedNight(manifest, state.judgement(manifest))
-        report.watch(
+        report.log_to_monitoring(
             night,
             PublishedNights(loaded).all,
             metrics=drift.METRICS,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne import drift, quality, report, table
-from nocturne.columns.values import pythons
+from nocturne.columns.values import python_values
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
 from nocturne.pipeline.checks import check, question
@@ -68,7 +68,7 @@ def judge_run(
         found = judge(run, loaded, check, own=mine, waited=waited)
         remember(run, loaded.pipeline.scoring, found.results)
         with mine("report"):
-            page = report.html(
+            page = report.night_html(
                 run.plan,
                 found.judgement,
                 found.profile,
@@ -210,5 +210,5 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
                 continue
             columns = ["source_file", "source_row", "reason", *run.plan.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
-            found += pythons(batch)
+            found += python_values(batch)
     return found[:limit]

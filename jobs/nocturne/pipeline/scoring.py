@@ -22,7 +22,7 @@ from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
-    from nocturne.spark.probe import How
+    from nocturne.spark.probe import LaunchSettings
 
 __all__ = ["Bar", "Claims", "application", "how", "score", "submitted"]
 
@@ -65,12 +65,12 @@ def application(pipeline: Pipeline, name: str, master: str | None) -> Applicatio
     )
 
 
-def how(pipeline: Pipeline, master: str | None) -> How:
+def how(pipeline: Pipeline, master: str | None) -> LaunchSettings:
     """How the pipeline's runs start Spark, on ``master``."""
-    from nocturne.spark.probe import How
+    from nocturne.spark.probe import LaunchSettings
 
     lean = pipeline.scoring.reader != "spark"
-    return How(master, pipeline.spark_conf, home() / "conf" / "spark", lean)
+    return LaunchSettings(master, pipeline.spark_conf, home() / "conf" / "spark", lean)
 
 
 def score(

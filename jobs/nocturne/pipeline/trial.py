@@ -33,7 +33,7 @@ from nocturne.source.sample import SampleFiles, sample
 from nocturne.store.files import digest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
-from nocturne.trial import Answer, Asked, Trial
+from nocturne.trial import Trial, TrialAnswer, TrialRequest
 from nocturne.trial.process import as_file, ask
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ __all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried", "try_model", "wor
 
 log = logging.getLogger(__name__)
 
-Workers = Callable[[Asked, bytes], tuple[str, Answer]]
+Workers = Callable[[TrialRequest, bytes], tuple[str, TrialAnswer]]
 """Tries a model on rows where it will be scored: the host's name, and its answer."""
 
 TRIAL_SECONDS = 60.0
@@ -82,12 +82,12 @@ def tried(
             taken.
     """
     pipeline = loaded.pipeline
-    asked = Asked(
+    asked = TrialRequest(
         model=resolved.ref,
         encoding=encoding,
         spec=resolved.has_spec,
         firm=bool(pipeline.model.outputs),
-        told=dict(files.cast),
+        input_cast=dict(files.cast),
         device=device_of(pipeline.scoring.device),
         seconds=pipeline.model.trial_seconds,
     )
@@ -137,7 +137,7 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
     if is_local(master):
         return None
 
-    def ask_there(asked: Asked, rows: bytes) -> tuple[str, Answer]:
+    def ask_there(asked: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
         from nocturne.spark.trial import ask_worker
 
         name = f"{pipeline.name}: try the model"
@@ -148,7 +148,7 @@ def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers 
 
 
 def kept_or_new(
-    asked: Asked, files: SampleFiles, state: PipelineState, workers: Workers | None = None
+    asked: TrialRequest, files: SampleFiles, state: PipelineState, workers: Workers | None = None
 ) -> Trial:
     """A trial, or what an earlier one found."""
     ref = asked.model
@@ -163,7 +163,7 @@ def kept_or_new(
     return trial
 
 
-def _kept(path: Path, asked: Asked) -> Trial | None:
+def _kept(path: Path, asked: TrialRequest) -> Trial | None:
     """What an earlier trial found; what is damaged is found out again."""
     try:
         found = find(Trial, path)
@@ -177,14 +177,18 @@ def _kept(path: Path, asked: Asked) -> Trial | None:
     return found
 
 
-def _possible(outputs: Sequence[OutputSpec], asked: Asked) -> bool:
+def _possible(outputs: Sequence[OutputSpec], asked: TrialRequest) -> bool:
     if asked.spec:
         return tuple(outputs) == asked.encoding.outputs
     return bool(outputs) and all(o.name and o.type != "any" and not o.problem() for o in outputs)
 
 
 def try_model(
-    asked: Asked, files: SampleFiles, *, rows: int = TRIAL_ROWS, workers: Workers | None = None
+    asked: TrialRequest,
+    files: SampleFiles,
+    *,
+    rows: int = TRIAL_ROWS,
+    workers: Workers | None = None,
 ) -> Trial:
     """Call the model on some rows.
 
@@ -225,7 +229,7 @@ def try_model(
     )
 
 
-def _lacking(answer: Answer, device: str) -> str:
+def _lacking(answer: TrialAnswer, device: str) -> str:
     """What the workers lack, and what to do; "" if nothing."""
     if answer.missing:
         return (

@@ -1,7 +1,7 @@
 """The profile room: mergeable one-pass statistics of features and predictions.
 
-``TableProfiler`` counts what drift compares, ``Measurer`` what expectations ask; ``key_hashes``
-tells keys apart.
+``TableProfiler`` counts what drift compares, ``Measurer`` counts what expectations need, and
+``key_hashes`` hashes keys, so that duplicates can be found.
 """
 
 from nocturne.profile.accumulate import TableProfiler

@@ -1,4 +1,4 @@
-"""Accumulators: what a worker counts, batch by batch, while it scores."""
+"""Accumulators: a worker counts with them, batch by batch, while it scores."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MAX_VALUES = 10_000
 """Distinct values of a category that are counted by name; the rest count as "other"."""
 
 _HELD = 10 * MAX_VALUES
-"""Distinct values in memory at most, beside those of a batch."""
+"""The most distinct values in memory, apart from those of a batch."""
 
 _IDS = np.array([str(bucket) for bucket in range(BUCKETS)], dtype=object)
 
 
 class NumericProfiler:
-    """Counts by bucket around ``center``, nulls, NaN (infinite values too), mean and extremes."""
+    """Counts by bucket around ``center``, nulls, NaN and infinite values, mean and extremes."""
 
     def __init__(self, center: float | int) -> None:
         self.center = center
@@ -44,8 +44,8 @@ class NumericProfiler:
     def update(self, column: Column) -> None:
         values, center = column.around(self.center)
         finite, away = tally(values, center, self.counts)
-        if not math.isfinite(away):  # too large to be added up before they are divided
-            with np.errstate(over="ignore"):  # of the largest floats alone: see ``bounded``
+        if not math.isfinite(away):  # the sum overflows, so divide first
+            with np.errstate(over="ignore"):  # only the largest floats overflow: see ``bounded``
                 away = float(np.sum(values[np.isfinite(values)] / finite - center / finite))
         self.rows += len(column.array)
         self.null += column.array.null_count
@@ -53,8 +53,8 @@ class NumericProfiler:
         if finite:
             self.away = mean_of_both(self.finite, self.away, finite, away)
             self.finite += finite
-            whole = finite == len(values)
-            low, high = column.bounds if whole else _bounds(values[np.isfinite(values)])
+            all_finite = finite == len(values)
+            low, high = column.bounds if all_finite else _bounds(values[np.isfinite(values)])
             self.minimum = min(self.minimum, _number(low))
             self.maximum = max(self.maximum, _number(high))
 
@@ -78,18 +78,19 @@ def _bounds(values: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def _number(value: Any) -> float | int:
-    """An integer stays one: float64 does not hold all of 64 bits."""
+    """An integer stays an integer, since float64 does not hold all integers of 64 bits."""
     return value if isinstance(value, int) else float(value)
 
 
 def bounded(value: float) -> float:
-    """A distance stops at the largest float; JSON has no infinity."""
+    """The value, or the largest float in place of infinity, which JSON does not have."""
     largest = sys.float_info.max
     return max(-largest, min(largest, value))
 
 
 class CategoryProfiler:
-    """Counts by value; of very many values the most frequent, and about how many there are."""
+    """Counts by value; if there are very many values, only the most frequent and an estimate of
+    their number."""
 
     def __init__(self) -> None:
         self.rows = self.null = self.other = 0
@@ -102,64 +103,65 @@ class CategoryProfiler:
         words = column.present
         if pa.types.is_dictionary(words.type):  # four times as fast as to hash the indices
             values = words.dictionary
-            found = np.bincount(words.indices, minlength=len(values)).tolist()
+            value_counts = np.bincount(words.indices, minlength=len(values)).tolist()
         else:
             values, counts = pc.value_counts(words).flatten()
-            found = counts.to_pylist()
-        known = self.counts
-        for value, count in zip(map(str, values.to_pylist()), found, strict=True):
+            value_counts = counts.to_pylist()
+        totals = self.counts
+        for value, count in zip(map(str, values.to_pylist()), value_counts, strict=True):
             if count:
-                known[value] = known.get(value, 0) + count
+                totals[value] = totals.get(value, 0) + count
         if len(self.counts) > _HELD:
             self._drop()
 
     def _drop(self) -> None:
-        """Keep the most frequent values; of those that are equally frequent, the first ones.
+        """Keep the most frequent values; of equally frequent values, the first ones.
 
-        One that comes again is counted from then on.
+        A dropped value that occurs again is counted from then on.
         """
         counts = np.fromiter(self.counts.values(), np.int64, len(self.counts))
         least = int(np.partition(counts, -MAX_VALUES)[-MAX_VALUES])
-        kept, dropped = Counter[str](), list[str]()
+        frequent, dropped = Counter[str](), list[str]()
         room = MAX_VALUES - int((counts > least).sum())
         for value, count in self.counts.items():
             if count > least or (count == least and room > 0):
-                kept[value] = count
+                frequent[value] = count
                 room -= count == least
             else:
                 dropped.append(value)
-        self.other += int(counts.sum()) - kept.total()
+        self.other += int(counts.sum()) - frequent.total()
         self.sketch = union([self.sketch], dropped)
-        self.counts = kept
+        self.counts = frequent
 
     def result(self) -> ColumnProfile:
-        kept, other = cap(self.counts)
+        counts, other = most_frequent(self.counts)
         other += self.other
         sketch = union([self.sketch], self.counts) if other else ""
         return ColumnProfile(
             kind="category",
             rows=self.rows,
             null=self.null,
-            counts=kept,
+            counts=counts,
             other=other,
             distinct=estimate(sketch) if sketch else None,
             sketch=sketch,
         )
 
 
-def cap(counts: Counter[str] | dict[str, int]) -> tuple[dict[str, int], int]:
-    """The MAX_VALUES most frequent (ties by name) in name order, and the rows of the rest."""
+def most_frequent(counts: Counter[str] | dict[str, int]) -> tuple[dict[str, int], int]:
+    """The MAX_VALUES most frequent (ties by name) in name order, and the rows of all others."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    kept = dict(sorted(ordered[:MAX_VALUES]))
-    return kept, sum(count for _, count in ordered[MAX_VALUES:])
+    frequent = dict(sorted(ordered[:MAX_VALUES]))
+    return frequent, sum(count for _, count in ordered[MAX_VALUES:])
 
 
 class TableProfiler:
-    """Profiles the columns named in ``centers``: a centre for numbers, None for categories.
+    """Profiles the columns in ``centers``: column -> centre of a numeric column, None for a
+    category.
 
     Args:
-        segments: column -> values whose rows are profiled apart too. Each takes 128 kB a numeric
-            column, and its rows are counted twice.
+        segments: column -> values whose rows are also profiled separately. Each takes 128 kB for
+            each numeric column, and its rows are counted twice.
     """
 
     def __init__(
@@ -178,7 +180,7 @@ class TableProfiler:
         }
 
     def update(self, batch: pa.RecordBatch | Rows) -> None:
-        """Count a batch; columns that it lacks are left out."""
+        """Count a batch; columns that are not in it are left out."""
         rows = Rows.of(batch)
         self.rows += len(rows)
         for name, profiler in self.columns.items():

@@ -1,4 +1,4 @@
-"""A batch's columns as profile and expectations see them: what several ask is worked out once."""
+"""The columns of a batch for profile and expectations; values that several need are cached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nocturne.columns.normal import plain, plain_type
 from nocturne.columns.types import is_text
-from nocturne.columns.values import missing, pythons
+from nocturne.columns.values import missing, python_values
 from nocturne.profile.conditions import matches
 from nocturne.records.quality import Measured
 
@@ -25,7 +25,7 @@ _EXACT = 1 << 53
 
 
 class Rows:
-    """A batch, and the parts of it that conditions leave."""
+    """A batch, and its parts for which conditions hold."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
@@ -37,21 +37,21 @@ class Rows:
 
     @staticmethod
     def of(rows: pa.RecordBatch | Rows) -> Rows:
-        """Of a batch, or as they are."""
+        """A batch as ``Rows``; ``Rows`` are returned as they are."""
         return rows if isinstance(rows, Rows) else Rows(rows)
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
-    def beside(self, more: Mapping[str, pa.Array]) -> Rows:
-        """The rows with ``more`` columns, or others of the same name; the rest is shared."""
+    def with_columns(self, more: Mapping[str, pa.Array]) -> Rows:
+        """The rows with ``more`` columns added or replaced; the other columns are shared."""
         arrays = {name: column.array for name, column in self.columns.items()} | dict(more)
-        whole = Rows(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
-        whole.columns |= {n: column for n, column in self.columns.items() if n not in more}
-        return whole
+        rows = Rows(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
+        rows.columns |= {n: column for n, column in self.columns.items() if n not in more}
+        return rows
 
     def by_value(self, name: str, values: Collection[str]) -> Iterator[tuple[str, Rows]]:
-        """The rows with each of ``values`` (as text) in column ``name``, if there are any."""
+        """For each of ``values`` (as text), the rows that have it in column ``name``, if any."""
         array = self.columns[name].array
         words = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         for index, word in enumerate(words.dictionary.to_pylist()):
@@ -59,7 +59,7 @@ class Rows:
                 yield str(word), Rows(self.batch.filter(pc.equal(words.indices, index)))
 
     def where(self, condition: Mapping[str, Any] | None) -> Rows:
-        """The rows for which ``condition`` holds; all of them without one."""
+        """The rows for which ``condition`` holds; all rows if it is None."""
         if condition is None:
             return self
         key = json.dumps(condition, sort_keys=True, default=str)
@@ -69,7 +69,7 @@ class Rows:
 
 
 class Column:
-    """One column [n]. As in Great Expectations' pandas engine, NaN is missing like null."""
+    """A column [n]. As in Great Expectations' pandas engine, NaN is missing, like null."""
 
     def __init__(self, array: pa.Array) -> None:
         words = pa.types.is_dictionary(array.type) and is_text(array.type.value_type)
@@ -77,7 +77,7 @@ class Column:
 
     @cached_property
     def counted(self) -> Measured:
-        """Rows, missing ones and type: what every measure of the column starts from."""
+        """Rows, missing values and type: every measure of the column starts from these."""
         return Measured(rows=len(self.array), missing=self.missing, type=type_of(self.array))
 
     @cached_property
@@ -88,7 +88,7 @@ class Column:
     @cached_property
     def present(self) -> pa.Array:
         """The values that are not missing, in order."""
-        array = self._known
+        array = self._not_null
         if pa.types.is_floating(array.type) and len(array) and self._least != self._least:
             array = array.filter(pc.invert(pc.is_nan(array)))
         return array
@@ -98,7 +98,7 @@ class Column:
         """The least and the greatest present value; None if there is none."""
         present = self.present
         if not len(present) or not _is_number(present.type):
-            least, most = pythons(self.ends)
+            least, most = python_values(self.ends)
             return least, most
         values = self._numbers
         if len(present) == len(values):
@@ -110,36 +110,36 @@ class Column:
     def ends(self) -> pa.Array:
         """The least and the greatest present value [2]; null if there is none.
 
-        Of numbers it takes twenty times as long as ``bounds``.
+        For numbers this takes twenty times as long as ``bounds``.
         """
-        found = pc.min_max(self.present)
-        return pa.array([found["min"], found["max"]], self.present.type)
+        extremes = pc.min_max(self.present)
+        return pa.array([extremes["min"], extremes["max"]], self.present.type)
 
     @cached_property
     def floats(self) -> NDArray[np.floating]:
-        """The numbers that are not null [m], NaN among them: float32 as they are, else float64."""
-        return floats(self._known)
+        """The numbers that are not null [m], with NaN; float32 stays, others become float64."""
+        return floats(self._not_null)
 
     def around(self, center: float | int) -> tuple[NDArray[np.floating], float]:
         """``floats`` and the centre to count them around.
 
-        A centre that is an integer is subtracted exactly from integers that float64 can't hold:
-        what is given then are the distances [m], around 0.
+        If the centre is an integer and float64 can't hold the integers, the centre is subtracted
+        exactly: the result is then the distances [m], to be counted around 0.
         """
-        if isinstance(center, int) and pa.types.is_integer(self._known.type) and self._is_wide:
+        if isinstance(center, int) and pa.types.is_integer(self._not_null.type) and self._is_wide:
             return distances(self._numbers, center), 0.0
         return self.floats, float(center)
 
     @property
     def spreading(self) -> NDArray[np.floating]:
-        """The present numbers [m], as ``floats`` or less the least: moved, and no less exact."""
-        if pa.types.is_integer(self._known.type) and self._is_wide:
+        """The present numbers [m]; integers that float64 can't hold are moved by the least."""
+        if pa.types.is_integer(self._not_null.type) and self._is_wide:
             return distances(self._numbers, self.bounds[0])
         return floats(self.present)
 
     @property
     def _is_wide(self) -> bool:
-        """Whether some of the integers can't be told apart in float64."""
+        """Whether float64 can't hold some of the integers exactly."""
         least, most = self.bounds
         return least is not None and max(-least, most) > _EXACT
 
@@ -149,17 +149,17 @@ class Column:
         return missing(self.array)
 
     @cached_property
-    def _known(self) -> pa.Array:
+    def _not_null(self) -> pa.Array:
         return self.array.drop_null() if self.array.null_count else self.array
 
     @cached_property
     def _numbers(self) -> NDArray[Any]:
-        """What is not null [m], NaN among it."""
-        return np.asarray(self._known.to_numpy(zero_copy_only=False))
+        """The values that are not null [m], with NaN."""
+        return np.asarray(self._not_null.to_numpy(zero_copy_only=False))
 
     @cached_property
     def _least(self) -> Any:
-        """Of what is not null, not empty: NaN if there is one."""
+        """The least value that is not null (there must be one); NaN if there is a NaN."""
         return self._numbers.min().item()
 
 
@@ -171,14 +171,14 @@ def distances(integers: NDArray[np.integer], center: int) -> NDArray[np.float64]
 
 
 def floats(numbers: pa.Array) -> NDArray[np.floating]:
-    """Of numbers [n] without null: float32 as they are, all else as float64."""
+    """Numbers [n] without nulls; float32 stays, all other types become float64."""
     if numbers.type != pa.float32():
         numbers = numbers.cast(pa.float64(), safe=False)
     return np.asarray(numbers.to_numpy())
 
 
 def type_of(array: pa.Array) -> str:
-    """The type of the values, whether or not they are in a dictionary."""
+    """The type of the values, also if they are in a dictionary."""
     return str(plain_type(array.type))
 
 

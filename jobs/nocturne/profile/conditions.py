@@ -1,4 +1,4 @@
-"""Great Expectations' row conditions, as its pandas engine reads them."""
+"""Evaluates Great Expectations' row conditions in the same way as its pandas engine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TRUE_FOR_NULL = ("!=", "NOT_IN")
 def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:
     """[rows]: whether ``condition`` holds.
 
-    A missing value satisfies no comparison but "is not this one": pandas answers so for floats,
-    text and times. (For an integer column with nulls it answers "no" to that too.)
+    A missing value satisfies only the comparisons != and NOT_IN, as in pandas for floats, text and
+    times. (In an integer column with nulls, it satisfies none.)
     """
     if condition["type"] in ("and", "or"):
         parts = [matches(batch, part) for part in condition["conditions"]]
@@ -31,14 +31,14 @@ def matches(batch: pa.RecordBatch, condition: Mapping[str, Any]) -> pa.Array:
     if condition["type"] == "nullity":
         return gone if condition["is_null"] else pc.invert(gone)
     operator = condition["operator"]
-    found = _compared(column, operator, condition["parameter"]).fill_null(False)
+    compared = _compared(column, operator, condition["parameter"]).fill_null(False)
     masked = pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     counts = operator in _TRUE_FOR_NULL and not masked
-    return pc.if_else(gone, counts, found)
+    return pc.if_else(gone, counts, compared)
 
 
 def _compared(column: pa.Array, operator: str, parameter: Any) -> pa.Array:
     if operator not in ("IN", "NOT_IN"):
         return compare(column, operator, parameter)
-    found = pc.is_in(column, scalars(parameter, column.type))
-    return found if operator == "IN" else pc.invert(found)
+    is_in = pc.is_in(column, scalars(parameter, column.type))
+    return is_in if operator == "IN" else pc.invert(is_in)

@@ -1,4 +1,4 @@
-"""About how many values a column has: HyperLogLog sketches of Apache DataSketches, as text.
+"""Estimates the number of distinct values with HyperLogLog sketches of Apache DataSketches.
 
 Union and estimate are those of Flajolet, Fusy, Gandouet and Meunier (2007) with the library's
 corrections: 95% of estimates are within 3.3% of the number.
@@ -22,21 +22,21 @@ _LG_K = 12
 
 
 def union(sketches: Iterable[str], values: Iterable[str] = ()) -> str:
-    """The sketch, as base64, of all that ``sketches`` ("" for none) have seen and of ``values``."""
+    """The sketch, as base64, of ``values`` and all values in ``sketches`` ("" is an empty one)."""
     from datasketches import hll_union, tgt_hll_type
 
-    found = hll_union(_LG_K)
+    merged = hll_union(_LG_K)
     for sketch in filter(None, sketches):
-        found.update(_sketch(sketch))
+        merged.update(_sketch(sketch))
     for value in values:
-        found.update(value)
-    return b64encode(found.get_result(tgt_hll_type.HLL_4).serialize_compact()).decode()
+        merged.update(value)
+    return b64encode(merged.get_result(tgt_hll_type.HLL_4).serialize_compact()).decode()
 
 
 def estimate(sketch: str) -> int:
-    """About how many different values ``sketch`` has seen."""
-    found: float = _sketch(sketch).get_estimate()
-    return round(found)
+    """An estimate of the number of distinct values in ``sketch``."""
+    number: float = _sketch(sketch).get_estimate()
+    return round(number)
 
 
 def _sketch(text: str) -> hll_sketch:
@@ -44,7 +44,7 @@ def _sketch(text: str) -> hll_sketch:
 
     try:
         return hll_sketch.deserialize(b64decode(text))
-    except Exception as error:  # the library tells its kinds apart by text only
+    except Exception as error:  # the library has no type for this error
         raise StateError(
             f"a sketch of distinct values ({text[:20]}...) can't be read: {error}. The result that "
             "holds it is damaged; score the partition again"

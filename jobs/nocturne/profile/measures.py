@@ -1,7 +1,7 @@
-"""What expectations want to know of a table, counted while it is scored, and merged.
+"""Counts what expectations need of a table while it is scored, and merges the counts.
 
-A *measure* says what to count, ``Measured`` what came out for some rows; ``merge`` adds those of
-several parts of a table, in order. Counting does not know of Great Expectations.
+A *measure* says what to count, and ``Measured`` is its result for some rows; ``merge_measured``
+adds the results of several parts of a table, in order. Nothing here uses Great Expectations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.columns.normal import plain
-from nocturne.columns.values import instant, pythons, to_json
+from nocturne.columns.values import instant, python_values, to_json
 from nocturne.profile.columns import Rows, floats, type_of
 from nocturne.profile.rules import COLUMN_RULES, ROW_RULES, within
 from nocturne.profile.tally import spread
@@ -25,46 +25,46 @@ from nocturne.records.quality import Measure, Measured
 __all__ = ["EXAMPLES", "MAX_DISTINCT", "Measurer", "merge_measured"]
 
 EXAMPLES = 5
-"""Unexpected values that are kept of a rule."""
+"""The most unexpected values that are kept for a rule."""
 
 MAX_DISTINCT = 10_000
-"""Distinct values of a column that are told apart; with more, there is no answer."""
+"""The most distinct values of a column that are counted; with more, there is no result."""
 
 
 class Measurer:
     """Counts the measures of a table, batch by batch."""
 
     def __init__(self, measures: Sequence[Measure]) -> None:
-        self._running = {measure.key: Running(measure) for measure in measures}
+        self._running = {measure.key: RunningMeasure(measure) for measure in measures}
 
     def update(self, batch: pa.RecordBatch | Rows) -> None:
-        """Count a batch, which has all columns of the measures."""
+        """Count a batch; it must have all columns of the measures."""
         rows = Rows.of(batch)
         for running in self._running.values():
             running.update(rows)
 
     def result(self) -> dict[str, Measured]:
         """By the measure's key; empty if there was no batch."""
-        found = {key: running.result() for key, running in self._running.items()}
-        return {key: one for key, one in found.items() if one is not None}
+        results = {key: running.result() for key, running in self._running.items()}
+        return {key: result for key, result in results.items() if result is not None}
 
 
-class Running:
-    """One measure's answer so far. Most batches of most measures add to two numbers only."""
+class RunningMeasure:
+    """The result of a measure so far. Most batches only add to the rows and missing values."""
 
     def __init__(self, measure: Measure) -> None:
         self.measure = measure
         self._count = KINDS[measure.kind]
         self._rows = self._missing = 0
         self._type: str | None = None
-        self._found: Measured | None = None
+        self._counted: Measured | None = None
         self._words: tuple[pa.Array, pa.Array] | None = None
 
     def update(self, rows: Rows) -> None:
         rows = rows.where(self.measure.condition)
-        found = self._count(rows, self)
-        if found is not None:
-            self._found = found if self._found is None else _add(self._found, found)
+        counted = self._count(rows, self)
+        if counted is not None:
+            self._counted = counted if self._counted is None else _add(self._counted, counted)
             return
         column = rows.columns[self.measure.columns[0]] if self.measure.columns else None
         self._rows += len(rows)
@@ -74,23 +74,23 @@ class Running:
 
     def result(self) -> Measured | None:
         if self._type is None:
-            return self._found
+            return self._counted
         plain = Measured(rows=self._rows, missing=self._missing, type=self._type)
-        return plain if self._found is None else _add(plain, self._found)
+        return plain if self._counted is None else _add(plain, self._counted)
 
     def words(self, dictionary: pa.Array) -> pa.Array:
-        """Which words of a dictionary are as expected; batches mostly have the same one."""
+        """Which words of a dictionary are as expected; most batches have the same dictionary."""
         if self._words is None or not self._words[0].equals(dictionary):
             judged = COLUMN_RULES[self.measure.rule](dictionary, self.measure.args)
             self._words = dictionary, judged
         return self._words[1]
 
 
-def _plain(rows: Rows, running: Running) -> None:
-    """All measures count rows and the missing values of their first column: these no more."""
+def _plain(rows: Rows, running: RunningMeasure) -> None:
+    """Counts nothing more: every measure counts rows and missing values of its first column."""
 
 
-def _column_rule(rows: Rows, running: Running) -> Measured | None:
+def _column_rule(rows: Rows, running: RunningMeasure) -> Measured | None:
     measure = running.measure
     column = rows.columns[measure.columns[0]]
     if measure.rule == "column_values.between" and within(column, measure.args):
@@ -105,7 +105,7 @@ def _column_rule(rows: Rows, running: Running) -> Measured | None:
     return _judged(column.counted, expected, [values])
 
 
-def _row_rule(rows: Rows, running: Running) -> Measured:
+def _row_rule(rows: Rows, running: RunningMeasure) -> Measured:
     measure = running.measure
     columns = [rows.columns[name] for name in measure.columns]
     gone = [column.is_missing for column in columns]
@@ -124,7 +124,7 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     if not unexpected:
         return counted
     at = np.flatnonzero(~expected.to_numpy(zero_copy_only=False))[:EXAMPLES]
-    shown = [[to_json(v) for v in pythons(plain(c.take(pa.array(at))))] for c in columns]
+    shown = [[to_json(v) for v in python_values(plain(c.take(pa.array(at))))] for c in columns]
     examples = shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
     return Measured(
         rows=counted.rows,
@@ -135,7 +135,7 @@ def _judged(counted: Measured, expected: pa.Array, columns: Sequence[pa.Array]) 
     )
 
 
-def _moments(rows: Rows, running: Running) -> Measured | None:
+def _moments(rows: Rows, running: RunningMeasure) -> Measured | None:
     """Sum, and sum of squares around the mean (in float64), least and greatest value."""
     column = rows.columns[running.measure.columns[0]]
     counted = column.counted
@@ -151,20 +151,20 @@ def _moments(rows: Rows, running: Running) -> Measured | None:
     else:
         values = column.spreading
     total, squares = spread(values)
-    whole = _whole_sum(present, column.bounds) if pa.types.is_integer(present.type) else total
+    exact_total = _whole_sum(present, column.bounds) if pa.types.is_integer(present.type) else total
     return Measured(
         **{
             **vars(counted),
             "minimum": low,
             "maximum": high,
-            "total": to_json(whole),
+            "total": to_json(exact_total),
             "squares": to_json(squares),
         }
     )
 
 
 def _whole_sum(integers: pa.Array, bounds: tuple[int, int]) -> int:
-    """The exact sum [n] -> 1; in halves where 64 bits might not hold it."""
+    """The exact sum [n] -> 1; it is computed in halves if 64 bits might not hold it."""
     if max(map(abs, bounds)) * len(integers) < 1 << 63:
         return int(pc.sum(integers).as_py())
     values = integers.to_numpy()
@@ -172,14 +172,14 @@ def _whole_sum(integers: pa.Array, bounds: tuple[int, int]) -> int:
     return (int((values >> values.dtype.type(32)).sum()) << 32) + int(low.sum())
 
 
-def _values(rows: Rows, running: Running) -> Measured:
+def _values(rows: Rows, running: RunningMeasure) -> Measured:
     column = rows.columns[running.measure.columns[0]]
-    found = pc.value_counts(plain(column.present))
-    values, counts = found.field("values"), found.field("counts")
-    known: Counter[Any] = Counter()
-    for value, count in zip(pythons(values), counts.to_pylist(), strict=True):
-        known[to_json(value)] += count  # to Arrow 0.0 and -0.0 are two
-    return _capped(column.counted, known, False)
+    counted = pc.value_counts(plain(column.present))
+    values, counts = counted.field("values"), counted.field("counts")
+    by_value: Counter[Any] = Counter()
+    for value, count in zip(python_values(values), counts.to_pylist(), strict=True):
+        by_value[to_json(value)] += count  # to Arrow 0.0 and -0.0 are two
+    return _capped(column.counted, by_value, False)
 
 
 def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
@@ -188,7 +188,7 @@ def _capped(counted: Measured, values: Counter[Any], beyond: bool) -> Measured:
     return Measured(**{**vars(counted), "values": listed, "beyond": beyond})
 
 
-KINDS: dict[str, Callable[[Rows, Running], Measured | None]] = {
+KINDS: dict[str, Callable[[Rows, RunningMeasure], Measured | None]] = {
     "rows": _plain,
     "missing": _plain,
     "column_rule": _column_rule,
@@ -196,51 +196,51 @@ KINDS: dict[str, Callable[[Rows, Running], Measured | None]] = {
     "moments": _moments,
     "values": _values,
 }
-"""How a measure is counted in a batch, by its kind. None: there is no more to say than rows and
-missing values."""
+"""Kind of a measure -> how it is counted in a batch. The function returns None if there is nothing
+to count except rows and missing values."""
 
 
 def merge_measured(parts: Sequence[Mapping[str, Measured]]) -> dict[str, Measured]:
-    """One answer a measure for all rows, of the measures that every part has counted."""
+    """The result of each measure for all rows, for the measures that every part has counted."""
     filled = [part for part in parts if part]
     keys = [key for key in (filled[0] if filled else ()) if all(key in part for part in filled)]
     return {key: reduce(_add, [part[key] for part in filled]) for key in keys}
 
 
-def _add(one: Measured, other: Measured) -> Measured:
+def _add(first: Measured, second: Measured) -> Measured:
     """Counts add exactly; moments as Chan, Golub and LeVeque (1979) merge them."""
-    n, m = (part.rows - part.missing for part in (one, other))
-    total, squares = one.total, one.squares
-    if one.total is None or other.total is None:
+    n, m = (part.rows - part.missing for part in (first, second))
+    total, squares = first.total, first.squares
+    if first.total is None or second.total is None:
         total, squares = (
-            (one.total, one.squares) if other.total is None else (other.total, other.squares)
+            (first.total, first.squares) if second.total is None else (second.total, second.squares)
         )
     else:
-        away = _apart(one.total, n, other.total, m)
-        total = to_json(_number(one.total) + _number(other.total))
+        away = _apart(first.total, n, second.total, m)
+        total = to_json(_number(first.total) + _number(second.total))
         squares = to_json(
-            _number(one.squares) + _number(other.squares) + away * away * n * m / (n + m)
+            _number(first.squares) + _number(second.squares) + away * away * n * m / (n + m)
         )
     counted = Measured(
-        rows=one.rows + other.rows,
-        missing=one.missing + other.missing,
-        unexpected=one.unexpected + other.unexpected,
-        examples=(*one.examples, *other.examples)[:EXAMPLES],
+        rows=first.rows + second.rows,
+        missing=first.missing + second.missing,
+        unexpected=first.unexpected + second.unexpected,
+        examples=(*first.examples, *second.examples)[:EXAMPLES],
         total=total,
         squares=squares,
-        minimum=_extreme(min, one, other, "minimum"),
-        maximum=_extreme(max, one, other, "maximum"),
-        type=one.type or other.type,
+        minimum=_extreme(min, first, second, "minimum"),
+        maximum=_extreme(max, first, second, "maximum"),
+        type=first.type or second.type,
     )
-    if one.values or other.values or one.beyond or other.beyond:
-        both = Counter(dict(one.values))
-        both.update(dict(other.values))
-        return _capped(counted, both, one.beyond or other.beyond)
+    if first.values or second.values or first.beyond or second.beyond:
+        both = Counter(dict(first.values))
+        both.update(dict(second.values))
+        return _capped(counted, both, first.beyond or second.beyond)
     return counted
 
 
 def _apart(total: Any, n: int, other: Any, m: int) -> float:
-    """How far two means are apart; of integers exactly, then rounded."""
+    """The difference of two means; for integers it is exact before it is rounded."""
     if isinstance(total, int) and isinstance(other, int):
         return (total * m - other * n) / (n * m)
     return float(total) / n - float(other) / m
@@ -251,7 +251,8 @@ def _number(value: Any) -> Any:
 
 
 def _extreme(choose: Callable[..., Any], one: Measured, other: Measured, name: str) -> Any:
-    """Times are ISO text: compared as instants, as an hour comes twice when clocks go back."""
+    """The least or greatest of two. Times are ISO text and are compared as instants: an hour
+    occurs twice when clocks go back."""
     first, second = getattr(one, name), getattr(other, name)
     if first is None or second is None:
         return second if first is None else first

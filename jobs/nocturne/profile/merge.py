@@ -1,11 +1,11 @@
-"""Merging profiles: counts add exactly, means in the order given."""
+"""Merges profiles: counts add exactly; means are added in the order of the profiles."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from nocturne.profile.accumulate import cap
+from nocturne.profile.accumulate import most_frequent
 from nocturne.profile.distinct import estimate, union
 from nocturne.records.profile import ColumnProfile, Profile, mean_away
 
@@ -17,9 +17,9 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
     for part in parts:
         counts.update(part.counts)
     other = sum(p.other for p in parts)
-    kept, sketch = dict(counts), ""
+    named, sketch = dict(counts), ""
     if parts[0].kind == "category":
-        kept, beyond = cap(counts)
+        named, beyond = most_frequent(counts)
         other += beyond
         if other:
             sketch = union((p.sketch for p in parts), counts)
@@ -28,7 +28,7 @@ def _merge_column(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         rows=sum(p.rows for p in parts),
         null=sum(p.null for p in parts),
         nan=sum(p.nan for p in parts),
-        counts=kept,
+        counts=named,
         other=other,
         center=parts[0].center,
         away=mean_away(parts),

@@ -1,7 +1,7 @@
-"""What each row is checked for: a function a rule, from columns to "is it as expected?".
+"""The rules that rows are checked by: each is a function from columns to "is it as expected?".
 
-A rule has the name that Great Expectations gives to its metric. It sees only rows on which it
-has a say: without missing values for a single column, as ``ignore_row_if`` says for several.
+A rule has the name of its metric in Great Expectations. It is given only the rows that it applies
+to: for a single column those without missing values, for several as ``ignore_row_if`` says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Args = Mapping[str, Any]
 
 
 def _between(values: pa.Array, args: Args) -> pa.Array:
-    """Bounds of floats are taken as they are written, also where the column is narrower."""
+    """Bounds of floats are used as they are written, even if the column is narrower."""
     if pa.types.is_floating(values.type):
         values = values.cast(pa.float64())
     masks = []
@@ -36,7 +36,7 @@ def _between(values: pa.Array, args: Args) -> pa.Array:
 
 
 def within(column: Column, args: Args) -> bool:
-    """Whether the least and the greatest value say already that all lie between the bounds."""
+    """Whether all values lie between the bounds, judged by the least and the greatest value."""
     if not pa.types.is_primitive(column.array.type):
         return False
     least, greatest = column.bounds
@@ -81,13 +81,13 @@ COLUMN_RULES: dict[str, Callable[[pa.Array, Args], pa.Array]] = {
     "column_values.value_length.between": _length,
     "column_values.value_length.equals": _length,
 }
-"""Values [n] of one column, none missing -> [n]: as expected?"""
+"""Values [n] of one column, none missing -> [n], whether they are as expected."""
 
 
 def _comparable(columns: Sequence[pa.Array]) -> Sequence[pa.Array]:
-    """Numbers of different types in one that holds them all; Arrow's choice fails on some.
+    """Numbers of different types in one type that holds them all; Arrow's choice fails on some.
 
-    Integers beyond 2**53 are rounded beside floats, as in pandas.
+    Next to floats, integers beyond 2**53 are rounded, as in pandas.
     """
     types = {c.type for c in columns}
     if len(types) == 1 or not all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types):
@@ -114,15 +114,15 @@ def _pair_in_set(columns: Sequence[pa.Array], args: Args) -> pa.Array:
     for pair in args["value_pairs_set"]:
         fits = []
         for column, gone, value in zip(columns, absent, pair, strict=True):
-            known = scalars([value], column.type)
-            same = pc.is_in(column, known) if len(known) else pa.repeat(False, len(column))
+            expected = scalars([value], column.type)
+            same = pc.is_in(column, expected) if len(expected) else pa.repeat(False, len(column))
             fits.append(gone if value is None else pc.and_(same, pc.invert(gone)))
         masks.append(pc.and_(*fits))
     return reduce(pc.or_, masks)
 
 
 def _sum(columns: Sequence[pa.Array], args: Args) -> pa.Array:
-    """Added as pandas does: in the type that holds all of them, integers in 64 bits."""
+    """Adds as pandas does: in the type that holds all of them, integers in 64 bits."""
     common = np.result_type(*(c.type.to_pandas_dtype() for c in columns))
     widest = {"i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
     type_ = pa.from_numpy_dtype(widest.get(common.kind, common))
@@ -134,10 +134,10 @@ def _unique(columns: Sequence[pa.Array], args: Args) -> pa.Array:
     """Missing values count as values that are equal to each other."""
     different = []
     columns = _comparable(columns)
-    for position, one in enumerate(columns):
-        for other in columns[position + 1 :]:
-            gone = [missing(c) for c in (one, other)]
-            same = pc.or_(pc.and_(*gone), pc.fill_null(pc.equal(one, other), False))
+    for position, first in enumerate(columns):
+        for second in columns[position + 1 :]:
+            gone = [missing(c) for c in (first, second)]
+            same = pc.or_(pc.and_(*gone), pc.fill_null(pc.equal(first, second), False))
             different.append(pc.invert(same))
     return reduce(pc.and_, different)
 
@@ -149,4 +149,4 @@ ROW_RULES: dict[str, Callable[[Sequence[pa.Array], Args], pa.Array]] = {
     "multicolumn_sum.equal": _sum,
     "select_column_values.unique.within_record": _unique,
 }
-"""Several columns, [n] values each -> [n]: as expected? Null counts as "no"."""
+"""Several columns of [n] values -> [n], whether they are as expected; null counts as "no"."""

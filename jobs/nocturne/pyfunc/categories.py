@@ -1,9 +1,9 @@
-"""Columns that a tree library was trained on as pandas categories: to a signature they are text
-or numbers.
+"""Finds the columns on which a tree library was trained as pandas categories; the signature has
+them as text or numbers.
 
-LightGBM and XGBoost know the words by their codes, in the order of the training data, and keep them
-in the model. A word that was not there in training is missing, as it is for the libraries. Which
-column has which words is certain, or the model is refused.
+LightGBM and XGBoost store the words in the model, in the order of their codes in training. A word
+that was not in the training data is missing, as it is for the libraries. If it is not certain
+which column has which words, the model is refused.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from nocturne.errors import ModelError
 __all__ = ["Category", "categories_of"]
 
 Flavors = Mapping[str, Mapping[str, Any]]
-"""What the MLmodel file says, by flavor."""
+"""Flavor -> its section in the MLmodel file."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """The words of a column, in the order of their codes; ``coded``: the model is given the codes.
+    """The words of a column, in the order of their codes; ``coded``: the model takes the codes.
 
-    MLflow makes of a frame the matrix of an XGBoost Booster without allowing for categories.
+    MLflow does not support categories when it converts a frame to the matrix of an XGBoost Booster.
     """
 
     words: Sequence[Any]
     coded: bool = False
 
     def fits(self, feature: Feature) -> bool:
-        """Whether such a column's values can be these words."""
+        """Whether the values of the column can be these words."""
         kinds = {_KINDS.get(type(word), "") for word in self.words}
         return not feature.type or kinds <= {_TYPES.get(feature.type, feature.type)}
 
@@ -42,7 +42,7 @@ class Category:
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number"}
 _TYPES = dict.fromkeys(("integer", "long", "float", "double"), "number")
 
-Found = Iterator[tuple[int, Category]]
+Categories = Iterator[tuple[int, Category]]
 """Categories by the position of their column."""
 
 _AS_TEXT = (
@@ -51,38 +51,38 @@ _AS_TEXT = (
 )
 
 
-def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Found:
-    """``pandas_categorical`` has no names: it is in the order of those columns of the training
-    frame that were categories, ordered ones too, and whatever else was said to be categorical.
+def _lightgbm(model: Any, features: Sequence[Feature], _: Flavors) -> Categories:
+    """``pandas_categorical`` has no names. Its order is that of the columns in the training frame
+    that were categories (ordered ones too), or were declared as categorical.
 
-    Taken is what alone agrees with the codes and the signature: text is a category, since LightGBM
-    takes no other, and the codes of n words are among 0 to n - 1.
+    The assignment must be the only one that agrees with the codes and the signature: text is a
+    category, since LightGBM takes no other text, and the codes of n words are among 0 to n - 1.
     """
     booster = getattr(model, "booster_", model)
-    known = [Category(words) for words in booster.pandas_categorical or ()]
-    if not known:
+    categories = [Category(words) for words in booster.pandas_categorical or ()]
+    if not categories:
         return
     text = booster.model_to_string(num_iteration=1)
     [line] = [line for line in text.splitlines() if line.startswith("feature_infos=")]
-    seen = [_codes(info) for info in line.partition("=")[2].split(" ")]
-    ways = _ways(known, features, seen) if len(seen) == len(features) else []
+    codes = [_codes(info) for info in line.partition("=")[2].split(" ")]
+    ways = _ways(categories, features, codes) if len(codes) == len(features) else []
     if not ways:
         raise ModelError(
-            f"the model has {len(known)} pandas categories, which do not fit its {len(seen)} "
+            f"the model has {len(categories)} pandas categories, which do not fit its {len(codes)} "
             f"features and the {len(features)} columns of its signature, by type. {_AS_TEXT}"
         )
     if len(ways) > 1:
-        one, other = next(x for x in zip(*ways, strict=True) if x[0] != x[1])
+        first, second = next(x for x in zip(*ways, strict=True) if x[0] != x[1])
         raise ModelError(
-            f"the model has {len(known)} pandas categories, and one may be the column "
-            f"{features[one].column!r} or {features[other].column!r}: LightGBM keeps their order, "
-            f"no names. {_AS_TEXT}"
+            f"the model has {len(categories)} pandas categories, and one may be the column "
+            f"{features[first].column!r} or {features[second].column!r}: LightGBM keeps their "
+            f"order, no names. {_AS_TEXT}"
         )
-    yield from zip(ways[0], known, strict=True)
+    yield from zip(ways[0], categories, strict=True)
 
 
 def _codes(info: str) -> list[float]:
-    """What LightGBM saw in a feature: its codes (-1 is missing), its least and most, or nothing."""
+    """What LightGBM stores of a feature: its codes (-1 is missing), its range, or nothing."""
     if info == "none":
         return []
     ends = info.startswith("[")
@@ -91,36 +91,41 @@ def _codes(info: str) -> list[float]:
 
 
 def _ways(
-    known: Sequence[Category], features: Sequence[Feature], seen: Sequence[Sequence[float]]
+    categories: Sequence[Category],
+    features: Sequence[Feature],
+    codes_seen: Sequence[Sequence[float]],
 ) -> list[tuple[int, ...]]:
-    """The columns that the categories may be, in order; of several ways the first two."""
-    ways: list[list[tuple[int, ...]]] = [*([] for _ in known), [()]]  # for those from the i-th on
+    """The columns that the categories may be, in order; of several ways only the first two."""
+    ways: list[list[tuple[int, ...]]] = [
+        *([] for _ in categories),
+        [()],
+    ]  # for those from the i-th on
     for place in reversed(range(len(features))):
-        feature, codes = features[place], seen[place]
-        for i, words in enumerate(known):
-            left = ways[i] if feature.type != "string" else []
+        feature, codes = features[place], codes_seen[place]
+        for i, words in enumerate(categories):
+            skipped = ways[i] if feature.type != "string" else []
             may = all(0 <= code < len(words.words) and code.is_integer() for code in codes)
             taken = ways[i + 1] if may and words.fits(feature) else []
-            ways[i] = [*((place, *way) for way in taken), *left][:2]
+            ways[i] = [*((place, *way) for way in taken), *skipped][:2]
         ways[-1] = ways[-1] if feature.type != "string" else []
     return ways[0]
 
 
-def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Found:
-    """From 3.1 on the model has them, by column; of one logged with an older one nobody knows."""
-    whole = hasattr(model, "get_booster")
-    booster = model.get_booster() if whole else model
+def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Categories:
+    """XGBoost keeps the categories by column in the model from 3.1 on; older models lack them."""
+    is_estimator = hasattr(model, "get_booster")
+    booster = model.get_booster() if is_estimator else model
     types = booster.feature_types or ()
     if "c" not in types:
         return
-    kept = (
+    word_lists = (
         [words for _, words in booster.get_categories(export_to_arrow=True).to_arrow()]
         if hasattr(booster, "get_categories")
         else [None] * len(types)
     )
-    for place, (type_, words) in enumerate(zip(types, kept, strict=True)):
+    for place, (type_, words) in enumerate(zip(types, word_lists, strict=True)):
         if words is not None:
-            category = Category(words.to_pylist(), coded=not whole)
+            category = Category(words.to_pylist(), coded=not is_estimator)
             if not category.fits(features[place]):
                 raise ModelError(
                     f"the column {features[place].column!r}, which the model's signature calls "
@@ -135,29 +140,29 @@ def _xgboost(model: Any, features: Sequence[Feature], flavors: Flavors) -> Found
 
 
 def _before(flavors: Flavors, version: str) -> bool:
-    """Whether the model was logged with an older XGBoost, or one that is not said."""
+    """Whether the model was logged with an older XGBoost, or with an unknown version."""
     try:
         return Version(str(flavors.get("xgboost", {}).get("xgb_version"))) < Version(version)
     except InvalidVersion:
         return True
 
 
-_LIBRARIES: dict[str, Callable[[Any, Sequence[Feature], Flavors], Found]] = {
+_LIBRARIES: dict[str, Callable[[Any, Sequence[Feature], Flavors], Categories]] = {
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
 }
 
 
 def categories_of(model: Any, features: Sequence[Feature], flavors: Flavors) -> dict[str, Category]:
-    """Column -> its categories, of a library's own model.
+    """Column -> its categories, from the library's own model.
 
     Args:
-        features: in the order of the training data.
-        flavors: what the model was logged with.
+        features: the features in the order of the training data.
+        flavors: the flavors that the model was logged with.
 
     Raises:
-        ModelError: it can't be told which column a category is.
+        ModelError: the column of a category can't be determined.
     """
     find = _LIBRARIES.get(type(model).__module__.partition(".")[0])
-    found = find(model, features, flavors) if find is not None else ()
-    return {features[place].column: category for place, category in found}
+    categories = find(model, features, flavors) if find is not None else ()
+    return {features[place].column: category for place, category in categories}

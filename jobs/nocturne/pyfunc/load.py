@@ -1,4 +1,4 @@
-"""Any MLflow flavor in the engine, through ``mlflow.pyfunc``; loaded only where it is used."""
+"""Runs any MLflow flavor in the engine, through ``mlflow.pyfunc``; imported only if needed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from nocturne.pyfunc.returned import arrays, several
 
 __all__ = ["PyfuncModel", "load"]
 
-Given = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
-"""What a model is called with: a frame, an array, or arrays by name."""
+ModelInput = pd.DataFrame | NDArray[Any] | dict[str, NDArray[Any]]
+"""The input of a model: a frame, an array, or arrays by name."""
 
-Give = Callable[[Sequence[Any]], Given]
-"""Makes that of encoded rows."""
+MakeInput = Callable[[Sequence[Any]], ModelInput]
+"""Converts encoded rows to the input of a model."""
 
 _NULLABLE: dict[Any, Any] = {
     pa.int32(): pd.Int32Dtype(),
@@ -37,20 +37,20 @@ _NULLABLE: dict[Any, Any] = {
 
 
 _PROBABILITIES = {"predict_proba": "probability", "predict_log_proba": "log_probability"}
-"""What MLflow calls of a classifier -> how its columns are named, with the class behind."""
+"""The method of a classifier that MLflow calls -> the prefix of its columns, before the class."""
 
 
 class PyfuncModel:
     """A pyfunc model; ``nocturne.pyfunc.returned`` says what it may return.
 
-    What it does with a row may cost, and may depend on the others: it is given the rows that there
-    are, and no others.
+    A call may cost, and the result of a row may depend on the other rows. So the model is given
+    only real rows, without padding.
 
     Args:
-        home: the folder that it was loaded from, whose code is its own.
-        given: makes of encoded rows what the model takes.
-        params: what it is given with every batch.
-        outputs: the prediction columns that are made of it.
+        home: the folder that it was loaded from; the code in it belongs to the model.
+        make_input: converts encoded rows to the model's input.
+        params: parameters that are passed with every batch.
+        outputs: the prediction columns that are made from its result.
         classes: names of the columns of a classifier's probabilities.
     """
 
@@ -60,18 +60,18 @@ class PyfuncModel:
         self,
         model: mlflow.pyfunc.PyFuncModel,
         home: str,
-        given: Give,
+        make_input: MakeInput,
         params: dict[str, Any],
         outputs: Sequence[OutputSpec] = (),
         classes: Sequence[str] = (),
     ) -> None:
-        self.model, self.home, self.given, self.params = model, home, given, params
+        self.model, self.home, self.make_input, self.params = model, home, make_input, params
         self.outputs, self.classes = outputs, classes
-        self.several: bool | None = None  # as soon as what was returned tells it
+        self.several: bool | None = None  # known once a result shows it
 
     def predict(self, encoded: Sequence[Any]) -> Raw:
         with _own(self.home):
-            result = self.model.predict(self.given(encoded), params=self.params or None)
+            result = self.model.predict(self.make_input(encoded), params=self.params or None)
         rows = len(encoded[0])
         if self.several is None:
             self.several = several(result, rows)
@@ -79,26 +79,26 @@ class PyfuncModel:
 
 
 def load(path: str, encoding: Encoding, **_options: str) -> PyfuncModel:
-    """The pyfunc model in the folder ``path``; device and precision are the flavor's own affair."""
+    """The pyfunc model in the folder ``path``; device and precision are up to the flavor."""
     logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)
     with _own(path):
         model = mlflow.pyfunc.load_model(path)
     _unchecked(model)
     first = encoding.inputs[0]
     if first.encoder == "frame":
-        known = categories_of(_raw(model), first.features, model.metadata.flavors)
-        given: Give = partial(_frame, bool(first.name), known)
+        categories = categories_of(_raw(model), first.features, model.metadata.flavors)
+        make_input: MakeInput = partial(_frame, bool(first.name), categories)
     else:
-        given = partial(_arrays, [tensor.name for tensor in encoding.inputs])
-    return PyfuncModel(model, path, given, encoding.params, encoding.outputs, _classes(model))
+        make_input = partial(_arrays, [tensor.name for tensor in encoding.inputs])
+    return PyfuncModel(model, path, make_input, encoding.params, encoding.outputs, _classes(model))
 
 
 @contextmanager
 def _own(home: str) -> Iterator[None]:
-    """Around what a model does: it has its own code, and where it ends the process it has failed.
+    """Runs a model with its own code, and turns an attempt to exit the process into an error.
 
     Raises:
-        RuntimeError: it has tried to.
+        RuntimeError: the model called ``sys.exit``.
     """
     enter(home)
     try:
@@ -108,18 +108,18 @@ def _own(home: str) -> Iterator[None]:
 
 
 def _raw(model: mlflow.pyfunc.PyFuncModel) -> Any:
-    """The library's own model; None where the flavor does not give it."""
+    """The library's own model; None if the flavor does not provide it."""
     with suppress(NotImplementedError):
         return model.get_raw_model()
     return None
 
 
 def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
-    """Let MLflow not hold each batch against the signature, which it fits as it is made from it.
+    """Keep MLflow from checking each batch against the signature: it fits, as it is made from it.
 
-    It would copy every column once more, refuse a missing value in optional integers, and
-    categories, which are text to a signature, and make text of one in a list of words. Params are
-    still held against it. What MLflow makes of a frame by type hints or an example stays its own.
+    MLflow would copy every column again. It would refuse a missing value in optional integers, and
+    categories, which are text in a signature; and it would turn a null in a list of words into
+    text. Params are still checked. Conversions by type hints or by an example are left alone.
     """
     signature = model.metadata.signature
     hints = ("_is_signature_from_type_hint", "_is_type_hint_from_example")
@@ -128,15 +128,15 @@ def _unchecked(model: mlflow.pyfunc.PyFuncModel) -> None:
     model.metadata.signature = ModelSignature(params=signature.params) if signature.params else None
 
 
-def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> Given:
-    """Arrays by name, or the only one where it has none; the model may write into them."""
+def _arrays(names: Sequence[str], encoded: Sequence[Any]) -> ModelInput:
+    """Arrays by name, or the only array if it has no name; the model may write into them."""
     copies = map(np.array, encoded)
-    made: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
-    return made[names[0]] if not names[0] else made
+    by_name: dict[str, NDArray[Any]] = dict(zip(names, copies, strict=True))
+    return by_name[names[0]] if not names[0] else by_name
 
 
 def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[Any]) -> pd.DataFrame:
-    """A frame that the model may write into; without names its columns are 0, 1, 2 ..."""
+    """A frame that the model may write into; if unnamed, its columns are 0, 1, 2 ..."""
     [batch] = encoded
     columns: dict[Any, Any] = {}
     for place, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
@@ -145,8 +145,8 @@ def _frame(named: bool, categories: Mapping[str, Category], encoded: Sequence[An
 
 
 def _series(column: pa.Array, category: Category | None) -> Any:
-    """Integers and booleans with nulls stay what they are (pandas' masked types); a list is an
-    array, of words one of NumPy's text, as MLflow makes it, unless there is a null among them.
+    """Integers and booleans with nulls keep their type (pandas' masked types). A list becomes an
+    array; a list of words becomes an array of NumPy's text, as in MLflow, unless it has a null.
     """
     if pa.types.is_list(column.type):
         words = pa.types.is_string(column.type.value_type)
@@ -155,8 +155,12 @@ def _series(column: pa.Array, category: Category | None) -> Any:
     series = column.to_pandas(types_mapper=lambda _: masked)
     if category is None:
         return series
-    made = series.astype(pd.CategoricalDtype(list(category.words)))
-    return made.cat.codes.astype(float).where(made.notna()) if category.coded else made
+    categorical = series.astype(pd.CategoricalDtype(list(category.words)))
+    return (
+        categorical.cat.codes.astype(float).where(categorical.notna())
+        if category.coded
+        else categorical
+    )
 
 
 def _own_list(row: NDArray[Any] | None, words: bool) -> NDArray[Any] | None:
@@ -166,12 +170,12 @@ def _own_list(row: NDArray[Any] | None, words: bool) -> NDArray[Any] | None:
 
 
 def _classes(model: mlflow.pyfunc.PyFuncModel) -> list[str]:
-    """The names of what ``predict_proba`` gives, a class each; none for other models."""
+    """The names of the columns that ``predict_proba`` returns, one for each class; else none."""
     called = model.metadata.flavors["python_function"].get("predict_fn")
     if called not in _PROBABILITIES:
         return []
     classes = getattr(_raw(model), "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:  # several targets have a list
         return []
-    names = [f"{_PROBABILITIES[called]}_{one}" for one in classes]
+    names = [f"{_PROBABILITIES[called]}_{label}" for label in classes]
     return names if len(set(names)) == len(names) else []

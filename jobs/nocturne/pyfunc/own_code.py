@@ -1,8 +1,8 @@
-"""Code that a model brings with it (MLflow's ``code_paths``), where a process has several models.
+"""Separates the code that models bring (MLflow's ``code_paths``) if a process has several models.
 
-MLflow puts a model's code folder on ``sys.path`` and leaves it there, and what was imported stays
-in ``sys.modules``: a second model that brings a module of the same name would run the first one's.
-So a model's modules, and its entries of the path, are there only while it is the one called.
+MLflow puts a model's code folder on ``sys.path`` and leaves it there, and imported modules stay in
+``sys.modules``: a second model with a module of the same name would run the module of the first.
+So the modules and path entries of a model are present only while this model is called.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["enter"]
 
 @dataclass
 class _Own:
-    """What belongs to a model's folder, while another model is called."""
+    """The path entries and modules of a model, kept while another model is called."""
 
     path: list[str] = field(default_factory=list)
     modules: dict[str, ModuleType] = field(default_factory=dict)
@@ -28,9 +28,9 @@ _aside: dict[str, _Own] = {}
 
 
 def enter(home: str) -> None:
-    """Have the code below a model's folder on the path and imported, and that of no other model.
+    """Put the code in a model's folder on the path, and take the code of other models off.
 
-    To be called before the model is loaded and before each call of it, which may import, too.
+    Call it before the model is loaded and before each call of the model, which may also import.
     """
     global _here
     if home == _here:
@@ -62,10 +62,11 @@ def _put_aside(home: str) -> _Own:
 
 
 def _is_own(module: ModuleType | None, roots: tuple[str, ...]) -> bool:
-    """By its file, or as a package without one by all of its folders; nothing lazy is woken."""
-    said = getattr(module, "__dict__", {})
-    file = said.get("__file__")
-    places = [file] if file else list(said.get("__path__") or ())
+    """Decided by the module's file, or for a package without a file by its folders. It reads
+    ``__dict__``, so that no lazy module is loaded."""
+    attributes = getattr(module, "__dict__", {})
+    file = attributes.get("__file__")
+    places = [file] if file else list(attributes.get("__path__") or ())
     return bool(places) and all(_below(place, roots) for place in places)
 
 
@@ -74,5 +75,5 @@ def _below(place: object, roots: tuple[str, ...]) -> bool:
 
 
 def _parent(name: str) -> ModuleType | None:
-    """The package of a module, where it is one that several models share."""
+    """The package of a module, if it is imported; several models may share it."""
     return sys.modules.get(name.rpartition(".")[0])

@@ -1,4 +1,4 @@
-"""What a pyfunc model returned, whatever it is, as arrays: by name where it has names."""
+"""Converts whatever a pyfunc model returned to arrays, by name if it has names."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def arrays(
     classes: Sequence[str] = (),
     before: bool | None = None,
 ) -> Raw:
-    """The outputs [rows] or [rows, n]: a dict where they have names, else in their order.
+    """The outputs [rows] or [rows, n]: a dict if they have names, else a list.
 
-    A frame and a dict name their outputs, as does a list of dicts. A tuple or list of arrays is
-    several outputs, unless it has one for each row. Columns of a frame that are numbered (0 to
-    n - 1, in any order) are the matrix that it was made of, if they have one type. A matrix is a
-    vector a row; where ``outputs`` asks for as many values as it has columns, or these are of
-    several kinds, it is those; and the columns of a classifier's probabilities are named by
-    ``classes``. A Series or frame whose index numbers the rows goes by it.
+    A frame, a dict and a list of dicts name their outputs. A tuple or list of arrays is several
+    outputs, unless it has one item for each row. If the columns of a frame are numbered (0 to
+    n - 1, in any order) and have the same type, the frame is a matrix. A matrix is a vector for
+    each row; but if ``outputs`` has one value for each column, or the columns are of several
+    kinds, the columns are the outputs. The columns of a classifier's probabilities are named by
+    ``classes``. If the index of a Series or frame numbers the rows, it gives their order.
 
     Args:
-        before: what ``several`` said of what the model returned for other rows.
+        before: the result of ``several`` for what the model returned for other rows.
 
     Raises:
-        ModelError: it is nothing that has a value a row, or can't be told apart.
+        ModelError: the result does not have a value for each row, or is ambiguous.
     """
     result = _plain(result)
     if isinstance(result, np.ndarray) and result.dtype.names:
@@ -53,15 +53,19 @@ def arrays(
     if isinstance(result, pd.DataFrame):
         return _frame(result, outputs, classes)
     if isinstance(result, Mapping):
-        found = {str(name): _column(values, rows) for name, values in result.items()}
-        return {name: found[name] for name in sorted(found, key=int)} if numbered(found) else found
+        columns = {str(name): _column(values, rows) for name, values in result.items()}
+        return (
+            {name: columns[name] for name in sorted(columns, key=int)}
+            if numbered(columns)
+            else columns
+        )
     if isinstance(result, _LISTS) and _several(result, rows, outputs, before):
         return {str(place): _column(values, rows) for place, values in enumerate(result)}
     return _matrix(_column(result, rows), outputs, classes)
 
 
 def _plain(value: Any) -> Any:
-    """Tensors and matrices as arrays, tables of Arrow and others as frames, in the rows' order."""
+    """Tensors and matrices become arrays; tables of Arrow and others become frames in row order."""
     if isinstance(value, np.matrix):
         return np.asarray(value)
     if isinstance(value, (pd.DataFrame, pd.Series)):
@@ -71,7 +75,7 @@ def _plain(value: Any) -> Any:
         return (value.float() if "float16" in str(value.dtype) else value).numpy()
     if hasattr(value, "to_arrow"):
         value = value.to_arrow()
-    if isinstance(value, _ARROW):  # else integers beside a null become floats
+    if isinstance(value, _ARROW):  # otherwise integers next to a null become floats
         return value.to_pandas(integer_object_nulls=True)
     for name in ("toarray", "to_pandas", "numpy"):
         if hasattr(value, name):
@@ -80,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 
 def _in_order(table: Any) -> Any:
-    """By an index that is the rows' numbers in another order; any other says nothing of them."""
+    """Sorts by an index that has the rows' numbers in another order; ignores any other index."""
     index = table.index
     if index.is_monotonic_increasing or not pd.api.types.is_integer_dtype(index.dtype):
         return table
@@ -90,9 +94,9 @@ def _in_order(table: Any) -> Any:
 
 
 def several(result: Any, rows: int) -> bool | None:
-    """Whether a list or tuple is one array an output, and not one a row.
+    """Whether a list or tuple has one array for each output, and not one for each row.
 
-    None: as many as rows can't be told from it.
+    None if it has as many items as there are rows, so that it can't be decided.
     """
     if not isinstance(result, _LISTS) or not all(_long(item, rows) for item in result):
         return False
@@ -108,23 +112,27 @@ def _long(item: Any, rows: int) -> bool:
 def _several(
     result: Sequence[Any], rows: int, outputs: Sequence[OutputSpec], before: bool | None
 ) -> bool:
-    """Where it can't be told from it, what a trial found counts (it had more rows, and kept the
-    outputs' places as their source), then what came for other rows.
+    """``several``; if that can't decide, the trial decides (it had more rows, and stored the
+    positions of the outputs as their source), then the result for other rows.
 
     Raises:
-        ModelError: nothing tells.
+        ModelError: nothing decides it.
     """
-    told = several(result, rows)
-    if told is not None:
-        return told
+    decided = several(result, rows)
+    if decided is not None:
+        return decided
     if any(o.source.isdigit() for o in outputs):
         return True
     if before is not None or rows == 1:
         return isinstance(result, tuple) if before is None else before
-    wanted = sum(bool(o.name) for o in outputs)
+    named_outputs = sum(bool(o.name) for o in outputs)
     pairs = all(isinstance(item, tuple) for item in result)
     lists = isinstance(result, list) and all(isinstance(item, list) for item in result)
-    if pairs or lists or (wanted != rows and (wanted == 1 or isinstance(result, list))):
+    if (
+        pairs
+        or lists
+        or (named_outputs != rows and (named_outputs == 1 or isinstance(result, list)))
+    ):
         return False
     raise ModelError(
         f"the model returned a {type(result).__name__} of {rows} items for {rows} rows, which may "
@@ -134,8 +142,8 @@ def _several(
 
 def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence[str]) -> Raw:
     labels = list(frame.columns)
-    whole = all(isinstance(label, (int, np.integer)) for label in labels)
-    places = whole and numbered([str(label) for label in labels])
+    numbered_labels = all(isinstance(label, (int, np.integer)) for label in labels)
+    places = numbered_labels and numbered([str(label) for label in labels])
     if places:
         frame = frame.sort_index(axis=1)
     columns = [_column(frame.iloc[:, place], len(frame)) for place in range(len(labels))]
@@ -156,15 +164,15 @@ def _frame(frame: pd.DataFrame, outputs: Sequence[OutputSpec], classes: Sequence
 
 
 def _side_by_side(columns: Sequence[Array]) -> Array:
-    """[rows, columns]; as objects where an integer would be rounded beside floats."""
-    done = np.stack(columns, axis=1)
-    if done.dtype.kind == "f" and any(map(_inexact, columns)):
+    """[rows, columns]; as objects if an integer would be rounded next to floats."""
+    stacked = np.stack(columns, axis=1)
+    if stacked.dtype.kind == "f" and any(map(_inexact, columns)):
         return np.stack([column.astype(object) for column in columns], axis=1)
-    return done
+    return stacked
 
 
 def _inexact(column: Array) -> bool:
-    """Whether it has integers that no float64 may hold."""
+    """Whether it has integers that float64 can't hold exactly."""
     most = 2**53
     return column.dtype.kind in "iu" and bool(((column > most) | (column < -most)).any())
 
@@ -173,30 +181,30 @@ def _matrix(values: Array, outputs: Sequence[OutputSpec], classes: Sequence[str]
     width = values.shape[1] if values.ndim == 2 else 1
     if width > 1 and len(classes) == width:
         plain = [name.partition("probability_")[2] for name in classes]
-        said = {o.source or o.name for o in outputs} == {*plain}
-        return {n: values[:, place] for place, n in enumerate(plain if said else classes)}
-    asked = len(outputs) == width and not any(o.length for o in outputs)
-    if width > 1 and (asked or _mixed(values, outputs)):
+        uses_plain = {o.source or o.name for o in outputs} == {*plain}
+        return {n: values[:, place] for place, n in enumerate(plain if uses_plain else classes)}
+    is_wide = len(outputs) == width and not any(o.length for o in outputs)
+    if width > 1 and (is_wide or _mixed(values, outputs)):
         columns = [values[:, place] for place in range(width)]
         return [_listed(c.tolist()) if c.dtype == object else c for c in columns]
     return [values]
 
 
 def _mixed(values: Array, outputs: Sequence[OutputSpec]) -> bool:
-    """Whether the columns of a matrix are of several kinds: then they are no vector's values."""
+    """Whether the columns of a matrix are of several kinds, so that a row is not a vector."""
     if values.dtype != object or any(o.length for o in outputs):
         return False
     return len({kind for column in values.T if (kind := _kind(column))}) > 1
 
 
 def _kind(column: Array) -> str:
-    """Of the first value that there is; of numbers one for all."""
+    """The kind of the first present value; all numbers are of one kind."""
     gone = absent(column)
-    there = column if gone is None else column[~gone]
-    if not len(there):
+    present = column if gone is None else column[~gone]
+    if not len(present):
         return ""
-    kinds = (kind for kind, types in _KINDS.items() if isinstance(there[0], types))
-    return next(kinds, type(there[0]).__name__)
+    kinds = (kind for kind, types in _KINDS.items() if isinstance(present[0], types))
+    return next(kinds, type(present[0]).__name__)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -211,7 +219,7 @@ def _column(values: Any, rows: int) -> Array:
     """One output's values: [rows], [rows, n], or vectors as objects [rows].
 
     Raises:
-        ModelError: it has none a row.
+        ModelError: it does not have a value for each row.
     """
     values = _plain(values)
     if isinstance(values, (pd.Index, pd.api.extensions.ExtensionArray)):
@@ -225,21 +233,21 @@ def _column(values: Any, rows: int) -> Array:
         values[hidden] = None
     if np.ndim(values) == 0 if isinstance(values, np.ndarray) else not isinstance(values, _LISTS):
         if rows != 1:
-            said = str(values) if values is None else type(values).__name__
+            kind = str(values) if values is None else type(values).__name__
             raise ModelError(
-                f"the model returned one {said} for {rows} rows; expected a value a row: an array, "
+                f"the model returned one {kind} for {rows} rows; expected a value a row: an array, "
                 "a list, a frame, or a dict of these"
             )
         values = [values.item() if isinstance(values, np.ndarray) else values]
     array = (
         _listed(list(values)) if isinstance(values, _LISTS) or values.dtype == object else values
     )
-    # Of one row some models give its values alone.
+    # For a single row, some models return its values without the dimension of rows.
     return array[None] if rows == 1 and array.ndim == 1 and len(array) > 1 else array
 
 
 def _series(series: pd.Series[Any]) -> Array:
-    """Without pandas' own types: null is None."""
+    """The values without pandas' own types; null becomes None."""
     if isinstance(series.dtype, np.dtype):
         return np.asarray(series.to_numpy())
     if isinstance(series.dtype, (pd.CategoricalDtype, pd.DatetimeTZDtype, pd.SparseDtype)):
@@ -251,7 +259,7 @@ def _series(series: pd.Series[Any]) -> Array:
 
 
 def _listed(items: list[Any]) -> Array:
-    """Values or vectors of one type as an array of it, others as objects."""
+    """Values or vectors of the same type as an array of that type, others as objects."""
     types = set(map(type, items))
     if len(types) == 1 and issubclass(next(iter(types)), (bool, int, float, np.generic)):
         return _alike(items)
@@ -272,18 +280,19 @@ def _listed(items: list[Any]) -> Array:
 
 
 def _alike(items: list[Any]) -> Array:
-    """Values of one type; as objects what NumPy would make of another: it has no such integers."""
+    """Values of one type as an array; as objects if NumPy would use another type, since it has no
+    such integers."""
     try:
-        found = np.asarray(items)
+        array = np.asarray(items)
     except OverflowError:
         return _objects(items)
-    whole = isinstance(items[0], int) and found.dtype.kind == "f"
-    return found if found.dtype.kind in "biufM" and not whole else _objects(items)
+    rounded = isinstance(items[0], int) and array.dtype.kind == "f"
+    return array if array.dtype.kind in "biufM" and not rounded else _objects(items)
 
 
 def _objects(items: list[Any]) -> Array:
-    """Objects [rows], whatever they are."""
-    found = np.empty(len(items), dtype=object)
+    """An array of objects [rows]."""
+    objects = np.empty(len(items), dtype=object)
     for place, item in enumerate(items):
-        found[place] = item
-    return found
+        objects[place] = item
+    return objects

@@ -1,7 +1,7 @@
 """``python -m nocturne.quality``: evaluates suites for another process, see ``helper``.
 
-Questions come on standard input and answers go to standard output, a line of JSON each, in
-order; it ends with its input.
+It reads questions from standard input and writes answers to standard output in the same order,
+one line of JSON each. It ends when its input ends.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from nocturne.quality.helper import Question
 from nocturne.stopwatch import Stopwatch
 
 _NICE = 10
-"""What is scored or started meanwhile goes first; on an idle machine this costs nothing."""
+"""Scoring and starting Spark have priority over this; on an idle machine it costs nothing."""
 
 
 def main(questions: IO[str], answers: IO[str]) -> None:
     """Answer until there are no more questions."""
     with gx.quiet():
-        gx.context(None)  # the import, before it is waited for
+        gx.context(None)  # imports the library before somebody waits for it
     for line in questions:
-        print(json.dumps(_answer(load(Question, line, "a question"))), file=answers, flush=True)
+        print(json.dumps(_evaluate(load(Question, line, "a question"))), file=answers, flush=True)
 
 
-def _answer(question: Question) -> dict[str, Any]:
+def _evaluate(question: Question) -> dict[str, Any]:
     docs_dir, watch = Path(question.docs_dir), Stopwatch()
     try:
         result = evaluate(question.suites, docs_dir=docs_dir, title=question.title, watch=watch)
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     with suppress(OSError):
         os.nice(_NICE)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as private, suppress(KeyboardInterrupt):
-        os.dup2(2, 1)  # what libraries print is no answer
+        os.dup2(2, 1)  # a library that prints must not write between the answers
         main(sys.stdin, private)

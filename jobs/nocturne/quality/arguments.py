@@ -27,27 +27,27 @@ _WORDS = {
 
 
 def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with ``kwargs``, in words that start with the argument's name."""
+    """The problems of ``kwargs``; each message starts with the name of the argument."""
     yield from _parameters(kwargs)
     schema = argument_schema(type_)
     if schema is None:
         if not isinstance(kwargs.get("column"), str):
             yield "column: missing; it names the column to check"
         return
-    known = schema["properties"]
-    for name in sorted(set(kwargs) - set(known)):
-        near = did_you_mean(name, known)
-        yield f"{name}: unknown argument{near}; expected some of {choices(known, 20)}"
+    properties = schema["properties"]
+    for name in sorted(set(kwargs) - set(properties)):
+        near = did_you_mean(name, properties)
+        yield f"{name}: unknown argument{near}; expected some of {choices(properties, 20)}"
     for name in schema.get("required", ()):
         if name not in kwargs:
             yield f"{name}: missing; {type_} needs it"
     if (
-        "min_value" in known
+        "min_value" in properties
         and type_.endswith("_between")
         and all(kwargs.get(name) is None for name in ("min_value", "max_value"))
     ):
         yield "min_value and max_value: both missing; give at least one"
-    for name in known:
+    for name in properties:
         if kwargs.get(name) is not None:
             yield from _value(name, kwargs[name], schema)
     yield from _condition(kwargs.get("row_condition"))
@@ -56,14 +56,14 @@ def problems(type_: str, kwargs: Mapping[str, Any]) -> Iterator[str]:
 def _value(name: str, value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
     from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
-    wanted = _LOOSE.get(
+    expected = _LOOSE.get(
         name, {k: v for k, v in schema["properties"][name].items() if k != "multipleOf"}
     )
-    validator = Draft7Validator({**wanted, "definitions": schema.get("definitions", {})})
-    wants_date = isinstance(value, str) and "'date'" in str(wanted.get("anyOf"))
+    validator = Draft7Validator({**expected, "definitions": schema.get("definitions", {})})
+    wants_date = isinstance(value, str) and "'date'" in str(expected.get("anyOf"))
     valid = name == "row_condition" or validator.is_valid(value)  # conditions: see _condition
     if not valid or (wants_date and not _is_date(str(value))):
-        yield f"{name}: got {value!r}, expected {_describe(wanted)}"
+        yield f"{name}: got {value!r}, expected {_describe(expected)}"
     for pattern in [value] if name == "regex" else value if name == "regex_list" else ():
         try:
             re.compile(pattern)
@@ -99,7 +99,7 @@ def _is_date(text: str) -> bool:
 
 
 def _parameters(value: Any, path: str = "") -> Iterator[str]:
-    """Suite parameters, wherever they are: a night has no values for them."""
+    """Finds suite parameters at any depth; a night has no values for them."""
     if isinstance(value, Mapping):
         if "$PARAMETER" in value:
             yield f"{path}: a suite parameter ($PARAMETER) gets no value here; write the value"
@@ -112,7 +112,7 @@ def _parameters(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _condition(condition: Any) -> Iterator[str]:
-    """Only conditions that name their column: a free expression is code run on the data."""
+    """Accepts only conditions that name their column: a free expression would run as code."""
     if condition is None:
         return
     kinds = ("comparison", "nullity", "and", "or")
@@ -140,19 +140,21 @@ def _condition(condition: Any) -> Iterator[str]:
 
 
 def _comparison(condition: Mapping[str, Any]) -> Iterator[str]:
-    operator, given = condition.get("operator"), condition.get("parameter")
+    operator, parameter = condition.get("operator"), condition.get("parameter")
     if operator not in OPERATORS:
         yield f"row_condition: got operator {operator!r}, expected one of {choices(OPERATORS)}"
     elif operator in ("IN", "NOT_IN"):
-        numbers = isinstance(given, list) and all(type(v) in (int, float) for v in given)
-        if not numbers and not (isinstance(given, list) and all(type(v) is str for v in given)):
+        numbers = isinstance(parameter, list) and all(type(v) in (int, float) for v in parameter)
+        if not numbers and not (
+            isinstance(parameter, list) and all(type(v) is str for v in parameter)
+        ):
             yield (
-                f"row_condition: got parameter {given!r} for {operator}, expected a list of "
+                f"row_condition: got parameter {parameter!r} for {operator}, expected a list of "
                 "numbers or a list of texts"
             )
-    elif not isinstance(given, (bool, int, float, str)):
+    elif not isinstance(parameter, (bool, int, float, str)):
         yield (
-            f"row_condition: got parameter {given!r} for {operator}, expected a number, a text, "
-            "true or false (for missing values use {type: nullity, column: {name: x}, "
+            f"row_condition: got parameter {parameter!r} for {operator}, expected a number, a "
+            "text, true or false (for missing values use {type: nullity, column: {name: x}, "
             "is_null: true})"
         )

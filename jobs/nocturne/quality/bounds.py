@@ -1,4 +1,4 @@
-"""Dates in a suite as moments, where the column they bound holds timestamps."""
+"""Converts dates in a suite to moments if their column holds timestamps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["with_moments"]
 def with_moments(expectation: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
     """The expectation with ``min_value`` and ``max_value`` made comparable with its column.
 
-    pandas compares a timestamp neither with a date nor, if it has a time zone, with a moment
-    that has none. So a date becomes its midnight, and a moment without a zone is one in the
-    column's own zone.
+    pandas can't compare a timestamp with a date, nor a timestamp with a zone with a moment
+    without one. So a date becomes its midnight, and a moment without a zone gets the column's
+    zone.
     """
     kwargs = dict(expectation["kwargs"])
     position = schema.get_field_index(str(kwargs.get("column")))

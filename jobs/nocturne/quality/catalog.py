@@ -1,7 +1,7 @@
-"""Which expectations exist and what arguments they take, without importing Great Expectations.
+"""Lists the expectations and their arguments without importing Great Expectations.
 
-Its import takes 4 to 8 seconds. The package carries a JSON schema of every expectation and
-an index of them; reading those takes milliseconds.
+The import takes 4 to 8 seconds. The package contains a JSON schema of every expectation and an
+index of them; reading these takes milliseconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHARED = frozenset(
         "windows",
     )
 )
-"""Properties of every expectation that are no arguments of a check."""
+"""Properties of every expectation that are not arguments of a check."""
 
 
 @cache
@@ -60,7 +60,7 @@ def known_types() -> list[str]:
 
 
 def unsupported(type_: str) -> bool:
-    """Whether a known expectation needs a database: it can't run on the night's files."""
+    """Whether a known expectation needs a database, so that it can't run on files."""
     known = _index()["expectations"].get(type_)
     return known is not None and "Pandas" not in known["supported_data_sources"]
 

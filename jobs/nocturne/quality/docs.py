@@ -1,4 +1,4 @@
-"""Great Expectations' Data Docs of a night, whole or not at all."""
+"""Writes the Data Docs of Great Expectations for a night, completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     )
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-__all__ = ["Answered", "add", "place", "scratch"]
+__all__ = ["Validated", "add", "place", "scratch"]
 
-Answered = tuple["ExpectationSuite", "ExpectationSuiteValidationResult"]
+Validated = tuple["ExpectationSuite", "ExpectationSuiteValidationResult"]
 
 _LONGEST = 1000
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def scratch(docs_dir: Path) -> Path:
-    """A folder beside ``docs_dir`` to make the site in."""
+    """A folder next to ``docs_dir`` in which the site is built."""
     docs_dir.parent.mkdir(parents=True, exist_ok=True)
     return docs_dir.with_name(f".{docs_dir.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
@@ -42,9 +42,9 @@ def add(
     suite: ExpectationSuite,
     answers: ExpectationSuiteValidationResult,
 ) -> None:
-    """Put a suite and its answers where the site's pages are made from.
+    """Add a suite and its results to the stores that the site's pages are built from.
 
-    The answers are changed on the way: see ``_harmless``.
+    The results are changed: see ``_harmless``.
     """
     from great_expectations import ExpectationSuite as Suite
     from great_expectations.core import RunIdentifier
@@ -56,12 +56,12 @@ def add(
         ExpectationConfiguration as Asked,
     )
 
-    for answer in answers.results:
-        answer.success = bool(answer.success)
-        answer.result = _harmless(answer.result)
-        answer.exception_info = _harmless(answer.exception_info)
-        if answer.expectation_config is not None:
-            answer.expectation_config = Asked(**_told(answer.expectation_config))
+    for result in answers.results:
+        result.success = bool(result.success)
+        result.result = _harmless(result.result)
+        result.exception_info = _harmless(result.exception_info)
+        if result.expectation_config is not None:
+            result.expectation_config = Asked(**_for_pages(result.expectation_config))
     answers.success = bool(answers.success)
     run = RunIdentifier(
         run_name=re.sub(r"[^\w-]+", "_", title, flags=re.ASCII), run_time=datetime.now(UTC)
@@ -74,12 +74,12 @@ def add(
         batch_identifier=suite.name,
     )
     gx.validation_results_store.set(identifier, answers)
-    described = [_told(c) for c in suite.expectation_configurations]
+    described = [_for_pages(c) for c in suite.expectation_configurations]
     gx.suites.add(Suite(name=suite.name, expectations=described))
 
 
 def place(gx: AbstractDataContext, made_in: Path, docs_dir: Path) -> Path:
-    """Make the pages in the scratch folder, then put it in the place of ``docs_dir``.
+    """Build the pages in the scratch folder, then replace ``docs_dir`` with it.
 
     Returns:
         The index page.
@@ -97,7 +97,7 @@ def place(gx: AbstractDataContext, made_in: Path, docs_dir: Path) -> Path:
     return docs_dir / "index.html"
 
 
-class _Kept(BytecodeCache):
+class _TemplateCache(BytecodeCache):
     """Compiled templates, in memory."""
 
     codes: ClassVar[dict[str, bytes]] = {}
@@ -116,22 +116,24 @@ def _templates_compiled_once() -> Iterator[None]:
     compiles the templates anew: most of the time that a night's docs take."""
     from great_expectations.render.view import view
 
-    made = view.Environment
-    view.Environment = partial(made, bytecode_cache=_Kept())
+    environment = view.Environment
+    view.Environment = partial(environment, bytecode_cache=_TemplateCache())
     try:
         yield
     finally:
-        view.Environment = made
+        view.Environment = environment
 
 
-def _told(asked: ExpectationConfiguration) -> dict[str, Any]:
-    """An expectation as pages may show it: names of columns, arguments and notes are harmless."""
-    told = _harmless({k: v for k, v in asked.to_json_dict().items() if k != "rendered_content"})
-    return dict(told)
+def _for_pages(expectation: ExpectationConfiguration) -> dict[str, Any]:
+    """An expectation for the pages, with its column names, arguments and notes made harmless."""
+    shown = _harmless(
+        {k: v for k, v in expectation.to_json_dict().items() if k != "rendered_content"}
+    )
+    return dict(shown)
 
 
 def _harmless(value: Any) -> Any:
-    """JSON that can't hurt the page: texts cut, and nothing in them that starts a tag.
+    """JSON that can't harm the page: long texts are cut, and no text can start a tag.
 
     Great Expectations 1.24 escapes most arguments, but neither unexpected values nor names of
     columns where they are headings. An escaped "<" would show as ``&lt;`` where it does escape, so

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from nocturne.columns.key_hashes import KEY_BYTES, Hashes, key_hashes
 from nocturne.columns.normal import normal, restored
-from nocturne.columns.values import pythons
+from nocturne.columns.values import python_values
 from nocturne.errors import InputError
 
 __all__ = ["Duplicates", "ScoredKeys", "check_size", "duplicates"]
@@ -98,7 +98,7 @@ def _examples(proved: pa.Table, keys: Sequence[str], sensitive: Collection[str])
     if set(sensitive).issuperset(keys):
         return ()
     examples = []
-    for row in pythons(proved.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
+    for row in python_values(proved.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
         named = (f"{k}={'hidden' if k in sensitive else row[k]}" for k in keys)
         examples.append(f"{', '.join(named)} ({row['count_all']} times)")
     return tuple(examples)

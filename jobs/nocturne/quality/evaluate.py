@@ -1,4 +1,4 @@
-"""Has Great Expectations evaluate the suites of a night, on what was counted or on the files."""
+"""Lets Great Expectations evaluate the suites of a night, from counts or from the files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from nocturne.columns.normal import unpacked, unpacked_rows
 from nocturne.errors import ConfigError
-from nocturne.quality import docs, gx, words
+from nocturne.quality import docs, gx
 from nocturne.quality.bounds import with_moments
+from nocturne.quality.expectation_records import expectation_record
 from nocturne.quality.frames import read_frame
 from nocturne.quality.reads import NAMES_ONLY, columns
 from nocturne.quality.suites import Suite, load_suite
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
         AbstractDataContext,
     )
 
-__all__ = ["Asked", "evaluate"]
+__all__ = ["SuiteRequest", "evaluate"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A suite, and the table that it is about.
+class SuiteRequest:
+    """A suite, and the table to evaluate it on.
 
     Attributes:
         suite: the suite's file.
-        schema: the table's, as base64 of its IPC form, if it was measured; else empty.
-        measured: the answers, by the measure's key.
-        files: of a table that was not measured; they are read.
-        spark: settings of the session that reads them; without them pandas does.
-        given: columns of the files' paths, a row a file, as ``normal.packed_rows`` has it.
-        sensitive: columns whose values are not shown.
+        schema: if the table was measured, the base64 of its schema's IPC form; else empty.
+        measured: the measured values, by the key of the measure.
+        files: if the table was not measured, the files to read.
+        spark: settings of the session that reads the files; if empty, pandas reads them.
+        path_columns: columns from the paths of the files, one row for each file, as
+            ``normal.packed_rows`` makes them.
+        sensitive: columns whose values must not be shown.
     """
 
     suite: Path
@@ -45,79 +47,83 @@ class Asked:
     files: tuple[Path, ...] = ()
     sensitive: tuple[str, ...] = ()
     spark: dict[str, str] = field(default_factory=dict)
-    given: str = ""
+    path_columns: str = ""
 
 
 def evaluate(
-    suites: Mapping[str, Asked],
+    suites: Mapping[str, SuiteRequest],
     *,
     docs_dir: Path | None,
     title: str,
     watch: Stopwatch | None = None,
 ) -> QualityResult:
-    """The answers of each suite about its table, and Data Docs of them.
+    """Evaluate each suite on its table, and write Data Docs.
 
     Args:
         suites: "input" or "output" -> the suite and its table.
-        docs_dir: where Data Docs are written, replacing what is there; None for none.
+        docs_dir: the folder to write Data Docs into; it is replaced. None writes no Data Docs.
         title: names the run in Data Docs, e.g. "flight_delay 2013-04-01".
-        watch: is told the seconds of "check" and of "docs".
+        watch: records the seconds of "check" and of "docs".
 
     Returns:
-        One record an expectation, in the order of the suites. An expectation that can't be
-        evaluated has failed, and says why.
+        One record for each expectation, in the order of the suites. An expectation that can't be
+        evaluated has failed, and its record says why.
 
     Raises:
         ConfigError: a suite is wrong.
         InputError: a file can't be read.
     """
     watch = watch or Stopwatch()
-    loaded = {side: (load_suite(asked.suite), asked) for side, asked in suites.items()}
+    loaded = {side: (load_suite(request.suite), request) for side, request in suites.items()}
     if not loaded:
         return QualityResult()
     records: list[Expectation] = []
-    answers: list[docs.Answered] = []
-    made_in = docs.scratch(docs_dir) if docs_dir else None
+    answers: list[docs.Validated] = []
+    scratch_dir = docs.scratch(docs_dir) if docs_dir else None
     with gx.quiet():
         with watch("check"):
-            context = gx.context(made_in)
-            for side, (suite, asked) in loaded.items():
-                answers.append(_ask(context, side, suite, asked))
-                records += _records(side, suite, asked.suite, answers[-1])
-        if docs_dir is None or made_in is None:
+            context = gx.context(scratch_dir)
+            for side, (suite, request) in loaded.items():
+                answers.append(_validate(context, side, suite, request))
+                records += _records(side, suite, request.suite, answers[-1])
+        if docs_dir is None or scratch_dir is None:
             return QualityResult(tuple(records))
         with watch("docs"):
-            for answered in answers:
-                docs.add(context, title, *answered)
-            index = docs.place(context, made_in, docs_dir)
+            for validated in answers:
+                docs.add(context, title, *validated)
+            index = docs.place(context, scratch_dir, docs_dir)
     return QualityResult(tuple(records), index.relative_to(docs_dir.parent).as_posix())
 
 
-def _ask(context: AbstractDataContext, side: str, suite: Suite, asked: Asked) -> docs.Answered:
+def _validate(
+    context: AbstractDataContext, side: str, suite: Suite, request: SuiteRequest
+) -> docs.Validated:
     expectations = suite["expectations"]
-    if asked.schema:
+    if request.schema:
         from nocturne.quality.measured import add_batch
 
-        schema = unpacked(asked.schema)
-        batch = add_batch(context, side, asked.measured, schema.names)
+        schema = unpacked(request.schema)
+        batch = add_batch(context, side, request.measured, schema.names)
     else:
         by_name = any(e["type"] in NAMES_ONLY for e in expectations)
-        wanted, given = columns(suite), unpacked_rows(asked.given)
-        if asked.spark:
+        names, path_columns = columns(suite), unpacked_rows(request.path_columns)
+        if request.spark:
             from nocturne.quality.spark_scan import scan_batch, scan_frame
 
-            rows, schema = scan_frame(asked.files, wanted, asked.spark, given, all_names=by_name)
+            rows, schema = scan_frame(
+                request.files, names, request.spark, path_columns, all_names=by_name
+            )
             batch = scan_batch(context, side, rows)
         else:
-            frame, schema = read_frame(asked.files, wanted, given, all_names=by_name)
+            frame, schema = read_frame(request.files, names, path_columns, all_names=by_name)
             batch = gx.frame_batch(context, side, frame)
-    built = gx.build(side, asked.suite, [with_moments(e, schema) for e in expectations])
+    built = gx.build(side, request.suite, [with_moments(e, schema) for e in expectations])
     answered = gx.validate(batch, built)
-    gx.hide(answered, frozenset(asked.sensitive))
+    gx.hide(answered, frozenset(request.sensitive))
     return built, answered
 
 
-def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> list[Expectation]:
+def _records(side: str, suite: Suite, path: Path, answered: docs.Validated) -> list[Expectation]:
     answers = answered[1].results
     by_key = {str(r.expectation_config.id): r for r in answers if r.expectation_config}
     expected = {gx.key(i): e for i, e in enumerate(suite["expectations"])}
@@ -126,4 +132,4 @@ def _records(side: str, suite: Suite, path: Path, answered: docs.Answered) -> li
             f"{path}: Great Expectations answered {len(by_key)} of {len(expected)} expectations; "
             "expected an answer to each. Is version 1.24 installed?"
         )
-    return [words.record(side, expectation, by_key[k]) for k, expectation in expected.items()]
+    return [expectation_record(side, expectation, by_key[k]) for k, expectation in expected.items()]

@@ -1,7 +1,7 @@
-"""What Parquet footers already say of a suite: they refuse a night early, and never pass one.
+"""Checks a suite against Parquet footers: they can fail a night early, but never pass one.
 
-A footer's null count does not see NaN, and its statistics may be absent: so an expectation is
-answered here only where it has failed for certain.
+A footer's null count does not include NaN, and its statistics may be absent. So an expectation is
+decided here only if it has certainly failed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _Footers = Sequence[pq.FileMetaData]
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A column, over all row groups: null values at least, and the extremes if all say them."""
+class _ColumnStatistics:
+    """A column over all row groups: rows, a lower bound of its nulls, and its extremes if every
+    row group has them."""
 
     rows: int
     nulls: int
@@ -33,31 +34,31 @@ class _Known:
 def failed_for_certain(
     suite: Path, files: Sequence[Path], sensitive: Collection[str] = ()
 ) -> list[str]:
-    """Which expectations of the suite fail whatever the rows are, in words.
+    """The expectations of the suite that fail whatever the rows are, with the reason.
 
     Args:
         suite: the suite's file.
         files: the Parquet files of its table.
-        sensitive: columns whose values are not said.
+        sensitive: columns whose values must not be shown.
     """
     footers = [pq.read_metadata(path) for path in files]
-    found = []
+    failures = []
     for expectation in load_suite(suite)["expectations"]:
         kwargs = expectation["kwargs"]
         check = _CHECKS.get(expectation["type"])
         if check is None or kwargs.get("row_condition") is not None:
             continue
-        if said := check(footers, kwargs, kwargs.get("column") in sensitive):
-            where = f" on {kwargs['column']}" if "column" in kwargs else ""
-            found.append(f"{expectation['type']}{where}: {said}")
-    return found
+        if problem := check(footers, kwargs, kwargs.get("column") in sensitive):
+            place = f" on {kwargs['column']}" if "column" in kwargs else ""
+            failures.append(f"{expectation['type']}{place}: {problem}")
+    return failures
 
 
-def _known(footers: _Footers, column: str) -> _Known | None:
+def _statistics(footers: _Footers, column: str) -> _ColumnStatistics | None:
     rows = nulls = 0
     least: list[Any] = []
     most: list[Any] = []
-    whole = True
+    complete = True
     for chunk in _chunks(footers, column):
         if chunk is None:
             return None
@@ -66,7 +67,9 @@ def _known(footers: _Footers, column: str) -> _Known | None:
         if statistics is not None and statistics.has_null_count:
             nulls += statistics.null_count
         if statistics is None or not statistics.has_min_max:
-            whole = whole and statistics is not None and statistics.null_count == chunk.num_values
+            complete = (
+                complete and statistics is not None and statistics.null_count == chunk.num_values
+            )
             continue
         try:
             least.append(statistics.min)
@@ -74,13 +77,13 @@ def _known(footers: _Footers, column: str) -> _Known | None:
         except OverflowError:  # a time that Python can't hold, and times are not compared here
             least.append(None)
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in least + most)
-    if not whole or not least or not numbers:
-        return _Known(rows, nulls, None, None)
-    return _Known(rows, nulls, min(least), max(most))
+    if not complete or not least or not numbers:
+        return _ColumnStatistics(rows, nulls, None, None)
+    return _ColumnStatistics(rows, nulls, min(least), max(most))
 
 
 def _chunks(footers: _Footers, column: str) -> Iterator[Any]:
-    """The column's chunk in each row group; None where it is no flat column."""
+    """The column's chunk in each row group; None if the column is not flat."""
     for footer in footers:
         names = [footer.schema.column(i).path for i in range(footer.num_columns)]
         at = names.index(column) if column in names else -1
@@ -100,41 +103,41 @@ def _rows(footers: _Footers, kwargs: Mapping[str, Any], _hidden: bool) -> str:
 
 
 def _not_null(footers: _Footers, kwargs: Mapping[str, Any], _hidden: bool) -> str:
-    known = _known(footers, kwargs["column"])
-    if known is None or not known.rows:
+    column = _statistics(footers, kwargs["column"])
+    if column is None or not column.rows:
         return ""
-    if 1 - known.nulls / known.rows < kwargs.get("mostly", 1):
-        return f"{known.nulls} of {known.rows} values are null"
+    if 1 - column.nulls / column.rows < kwargs.get("mostly", 1):
+        return f"{column.nulls} of {column.rows} values are null"
     return ""
 
 
 def _between(footers: _Footers, kwargs: Mapping[str, Any], hidden: bool) -> str:
-    """Any value outside fails it, unless some may be (``mostly``)."""
-    known = _known(footers, kwargs["column"])
-    if known is None or known.least is None or kwargs.get("mostly", 1) < 1:
+    """A single value outside the bounds fails it, unless ``mostly`` allows some."""
+    column = _statistics(footers, kwargs["column"])
+    if column is None or column.least is None or kwargs.get("mostly", 1) < 1:
         return ""
-    return _beyond(known.most, kwargs, hidden) or _beyond(known.least, kwargs, hidden)
+    return _beyond(column.most, kwargs, hidden) or _beyond(column.least, kwargs, hidden)
 
 
 def _maximum(footers: _Footers, kwargs: Mapping[str, Any], hidden: bool) -> str:
-    known = _known(footers, kwargs["column"])
-    return _beyond(known.most, kwargs, hidden) if known and known.most is not None else ""
+    column = _statistics(footers, kwargs["column"])
+    return _beyond(column.most, kwargs, hidden) if column and column.most is not None else ""
 
 
 def _minimum(footers: _Footers, kwargs: Mapping[str, Any], hidden: bool) -> str:
-    known = _known(footers, kwargs["column"])
-    return _beyond(known.least, kwargs, hidden) if known and known.least is not None else ""
+    column = _statistics(footers, kwargs["column"])
+    return _beyond(column.least, kwargs, hidden) if column and column.least is not None else ""
 
 
 def _beyond(value: Any, kwargs: Mapping[str, Any], hidden: bool) -> str:
     """Whether a value lies outside the bounds, by more than a float32 may be off."""
-    said = "" if hidden else f"{value:g}, "
+    shown = "" if hidden else f"{value:g}, "
     least, most = kwargs.get("min_value"), kwargs.get("max_value")
     slack = abs(value) * 1e-6
     if isinstance(least, (int, float)) and value < least - slack:
-        return f"a value is {said}below {least:g}"
+        return f"a value is {shown}below {least:g}"
     if isinstance(most, (int, float)) and value > most + slack:
-        return f"a value is {said}above {most:g}"
+        return f"a value is {shown}above {most:g}"
     return ""
 
 

@@ -22,31 +22,33 @@ __all__ = ["read_frame", "readable"]
 
 def read_frame(
     files: Sequence[Path],
-    wanted: Collection[str],
-    given: pa.RecordBatch | None = None,
+    columns: Collection[str],
+    path_columns: pa.RecordBatch | None = None,
     *,
     all_names: bool = False,
 ) -> tuple[pd.DataFrame, pa.Schema]:
-    """The ``wanted`` columns of all files, in the table's order, and their Arrow types.
+    """The ``columns`` of all files, in the table's order, and their Arrow types.
 
     Args:
-        given: columns of the files' paths, a row a file.
-        all_names: also make a column for every other name of the table, without reading it
-            (one byte a row), for expectations on which columns there are.
+        path_columns: columns from the paths of the files, one row for each file.
+        all_names: also make a column for every other name of the table without reading it (one
+            byte for each row), for expectations about the names of the columns.
 
     Raises:
         InputError: a file is missing or no Parquet file.
     """
-    tables = [_read(path, wanted, of_file(given, number)) for number, path in enumerate(files)]
+    tables = [
+        _read(path, columns, of_file(path_columns, number)) for number, path in enumerate(files)
+    ]
     table = pa.concat_tables([t for t, _ in tables], promote_options="permissive")
-    names = list(dict.fromkeys(name for _, there in tables for name in there))
+    names = list(dict.fromkeys(name for _, file_names in tables for name in file_names))
     rows = sum(t.num_rows for t, _ in tables)
     return _frame(table, names if all_names else table.column_names, rows), table.schema
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raises: InputError if what is done with ``path`` finds it missing, or no Parquet file."""
+    """Raises: InputError if ``path`` turns out to be missing, or not a Parquet file."""
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:
@@ -58,18 +60,20 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _read(
-    path: Path, wanted: Collection[str], given: pa.RecordBatch | None
+    path: Path, columns: Collection[str], path_columns: pa.RecordBatch | None
 ) -> tuple[pa.Table, list[str]]:
     # Not pq.read_table: it would add the folder's `ds=...` as a column.
     with readable(path), pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
-        there = list(file.schema_arrow.names)
-        table = normal(file.read(columns=[name for name in there if name in wanted]))
-    if given is not None:
-        there += given.schema.names
-        for name in given.schema.names:
-            if name in wanted:
-                table = table.append_column(name, pa.repeat(given.column(name)[0], table.num_rows))
-    return table, there
+        names = list(file.schema_arrow.names)
+        table = normal(file.read(columns=[name for name in names if name in columns]))
+    if path_columns is not None:
+        names += path_columns.schema.names
+        for name in path_columns.schema.names:
+            if name in columns:
+                table = table.append_column(
+                    name, pa.repeat(path_columns.column(name)[0], table.num_rows)
+                )
+    return table, names
 
 
 def _frame(table: pa.Table, names: Sequence[str], rows: int) -> pd.DataFrame:
@@ -85,7 +89,7 @@ def _frame(table: pa.Table, names: Sequence[str], rows: int) -> pd.DataFrame:
 
 
 def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
-    """As pandas converts it, except for integers and booleans with nulls.
+    """Converts a column as pandas does, except integers and booleans with nulls.
 
     Those would become floats (wrong beyond 2**53) and objects; they get pandas' masked
     types instead. Columns without nulls keep numpy's types, which are three times as fast.

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from nocturne.errors import ConfigError
+from nocturne.quality.expectation_records import exception_messages
 from nocturne.quality.reads import columns_of
-from nocturne.quality.words import raised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +42,10 @@ _SITE = "nocturne"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Great Expectations without analytics, its 200 lines of INFO, or its own deprecations."""
+    """Runs Great Expectations without analytics, its 200 lines of INFO and its deprecations."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    # A table cell of Data Docs that it can't fill is logged with a traceback of 30 lines.
+    # It logs a traceback of 30 lines for each cell of Data Docs that it can't fill.
     logging.getLogger("great_expectations.render").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,16 +80,16 @@ def context(docs_dir: Path | None) -> AbstractDataContext:
 
 
 def key(index: int) -> str:
-    """The id of a suite's expectation: results come in another order than they are asked for."""
+    """The id of a suite's expectation. Results have ids because they come in another order."""
     return str(UUID(int=index))
 
 
 def build(name: str, path: Path, expectations: Sequence[Mapping[str, Any]]) -> ExpectationSuite:
-    """The suite as Great Expectations has it, each expectation with its ``key``.
+    """The suite as an object of Great Expectations; each expectation has its ``key`` as id.
 
     Raises:
-        ConfigError: Great Expectations refuses an expectation (alone it would drop it and
-            report success).
+        ConfigError: Great Expectations refuses an expectation. (By itself it would drop the
+            expectation and report success.)
     """
     import great_expectations
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
@@ -115,10 +115,10 @@ def frame_batch(gx: AbstractDataContext, name: str, frame: pd.DataFrame) -> Batc
 
 
 def validate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidationResult:
-    """The suite's answers for the batch, with at most SHOWN unexpected values each.
+    """Validate the suite on the batch; a result has at most SHOWN unexpected values.
 
-    What Great Expectations raises for one expectation is that expectation's failure: most of
-    it is caught there; a few raise through, and then each expectation is asked alone.
+    An expectation that raises has failed. Great Expectations catches most exceptions itself; for
+    the few that it does not, each expectation is validated alone.
     """
     form = {"result_format": "BASIC", "partial_unexpected_count": SHOWN}
     try:
@@ -127,20 +127,20 @@ def validate(batch: Batch, suite: ExpectationSuite) -> ExpectationSuiteValidatio
         return _one_by_one(batch, suite, form)
 
 
-def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) -> None:
-    """Take what was observed of the values of ``columns`` out of the answers; counts stay.
+def hide(validated: ExpectationSuiteValidationResult, columns: frozenset[str]) -> None:
+    """Remove observed values of ``columns`` from the results; counts stay.
 
-    An error's message quotes values too, and what was computed in one go shares it: it is taken
-    out wherever it is said, if an expectation that reads such a column says it.
+    The message of an error quotes values too, and metrics that are computed together share it. So
+    if an expectation that reads such a column has a message, it is removed from all results.
     """
-    said = {
+    hidden = {
         message
-        for answer in answered.results
-        if columns & _read(answer)
-        for message in raised(answer.exception_info or {})
+        for answer in validated.results
+        if columns & _columns_read(answer)
+        for message in exception_messages(answer.exception_info or {})
     }
-    for answer in answered.results:
-        if said & set(raised(answer.exception_info or {})):
+    for answer in validated.results:
+        if hidden & set(exception_messages(answer.exception_info or {})):
             answer.exception_info = {
                 "raised_exception": True,
                 "exception_message": "the message is hidden: sensitive",
@@ -162,8 +162,8 @@ def hide(answered: ExpectationSuiteValidationResult, columns: frozenset[str]) ->
                 result[name] = []
 
 
-def _read(answer: ExpectationValidationResult) -> set[str]:
-    configuration = answer.expectation_config
+def _columns_read(result: ExpectationValidationResult) -> set[str]:
+    configuration = result.expectation_config
     if configuration is None:
         return set()
     return set(columns_of({"type": configuration.type, "kwargs": configuration.kwargs}))
@@ -182,10 +182,10 @@ def _one_by_one(
         try:
             results.append(batch.validate(configuration.to_domain_obj(), result_format=form))
         except Exception as error:  # as above
-            said = {"raised_exception": True, "exception_message": str(error)}
+            info = {"raised_exception": True, "exception_message": str(error)}
             results.append(
                 ExpectationValidationResult(
-                    success=False, expectation_config=configuration, exception_info=said
+                    success=False, expectation_config=configuration, exception_info=info
                 )
             )
     passed = sum(bool(result.success) for result in results)

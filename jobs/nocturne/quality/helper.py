@@ -1,7 +1,7 @@
 """A process that evaluates suites for the driver (``__main__`` is its other side).
 
-Importing Great Expectations takes seconds and holds the interpreter, which the driver needs
-to start Spark; and with a second process nights are checked while others are judged.
+Importing Great Expectations takes seconds and blocks the interpreter, which the driver needs to
+start Spark. A second process also checks some nights while the driver judges others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queue import SimpleQueue
 
 from nocturne import errors
 from nocturne.codec import dump, load
-from nocturne.quality.evaluate import Asked
+from nocturne.quality.evaluate import SuiteRequest
 from nocturne.records.quality import QualityResult
 
 __all__ = ["Helper", "Question"]
@@ -29,18 +29,18 @@ _END = b""
 
 @dataclass(frozen=True)
 class Question:
-    """What the process is asked: the arguments of ``evaluate``."""
+    """A question to the process: the arguments of ``evaluate``."""
 
-    suites: dict[str, Asked]
+    suites: dict[str, SuiteRequest]
     docs_dir: str
     title: str
 
 
 class Helper:
-    """The process, from the side of the one that asks; ``OSError`` from a call: it died.
+    """The client of the process. A call raises ``OSError`` if the process has died.
 
-    A thread hands over one question after the other and waits for the answer to each: were both
-    sides to write at once, full pipes would stop both.
+    A thread sends one question after the other and waits for the answer to each: if both sides
+    wrote at once, full pipes would block both.
     """
 
     def __init__(self) -> None:
@@ -68,28 +68,28 @@ class Helper:
                 self._answers.put(answer)
         self._answers.put(_END)
 
-    def ask(self, suites: Mapping[str, Asked], docs_dir: Path, title: str) -> None:
-        """Begin; the answers come in the order of the questions."""
+    def ask(self, suites: Mapping[str, SuiteRequest], docs_dir: Path, title: str) -> None:
+        """Send a question; the answers come in the order of the questions."""
         question = Question(dict(suites), str(docs_dir), title)
         self._questions.put(dump(question).replace("\n", " ").encode() + b"\n")
 
     def answer(self) -> tuple[QualityResult, dict[str, float]]:
-        """The next answer, and the seconds that it took there by name.
+        """The next answer, and the seconds of its steps by name.
 
         Raises:
-            NocturneError: what evaluating raised.
+            NocturneError: the error that the evaluation raised.
         """
         line = _END if self._over else self._answers.get()
         if line == _END:
             self._over = True
             raise OSError(f"the process that checks quality ended ({self._process.wait()})")
-        said = json.loads(line)
-        if "error" in said:
-            raise getattr(errors, said["error"])(said["message"])
-        return load(QualityResult, json.dumps(said["result"]), "a check"), said["seconds"]
+        reply = json.loads(line)
+        if "error" in reply:
+            raise getattr(errors, reply["error"])(reply["message"])
+        return load(QualityResult, json.dumps(reply["result"]), "a check"), reply["seconds"]
 
     def close(self) -> None:
-        """End it, at once: between answers it holds nothing, and tidying up takes it a second."""
+        """Kill the process: it holds nothing between answers, and a clean end takes a second."""
         self._process.kill()
         self._questions.put(_END)
         self._carrier.join()

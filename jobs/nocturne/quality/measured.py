@@ -1,7 +1,7 @@
-"""Great Expectations on what was measured while scoring: an engine that looks answers up.
+"""An engine of Great Expectations that looks up the values that were measured while scoring.
 
-Its extension points are used as they are meant: an ``ExecutionEngine`` with a ``MetricProvider``
-for each metric, a ``Datasource`` and a ``DataAsset``. Importing this module imports the library.
+It uses the library's extension points: an ``ExecutionEngine`` with a ``MetricProvider`` for each
+metric, a ``Datasource`` and a ``DataAsset``. Importing this module imports the library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Answers = Mapping[str, Measured]
 
 
 class MeasuredEngine(ExecutionEngine):  # type: ignore[misc]
-    """Has no data, only answers."""
+    """An engine without data; it has only measured values."""
 
     def get_batch_data_and_markers(self, batch_spec: Any) -> tuple[Any, BatchMarkers]:
         data = _Answers(self, *batch_spec["batch_data"])
@@ -56,8 +56,8 @@ class _Answers(BatchData):  # type: ignore[misc]
         self.answers, self.names = answers, list(names)
 
 
-class Found:
-    """One metric that Great Expectations asks for, and the answers that it is made from."""
+class MetricRequest:
+    """A metric that Great Expectations requests, and the measured values to compute it from."""
 
     def __init__(self, data: _Answers, name: str, domain: Any, value: Any) -> None:
         self.data, self.name = data, name
@@ -79,75 +79,75 @@ class Found:
             condition=self.condition,
             ignore=self.ignore if kind == "row_rule" else "",
         )
-        found = self.data.answers.get(measure.key)
-        if found is None:
+        measured = self.data.answers.get(measure.key)
+        if measured is None:
             raise StateError(f"{self.name} of {', '.join(self.columns)} was not measured")
-        if found.beyond:
+        if measured.beyond:
             raise StateError(
                 f"{', '.join(self.columns)} has more distinct values than are told apart while "
                 "scoring; quality.scan: spark (or pandas) counts them all"
             )
-        return found
+        return measured
 
     def values(self) -> dict[Any, int]:
-        found = self.of("values")
-        return {from_json(value, found.type): count for value, count in found.values}
+        measured = self.of("values")
+        return {from_json(value, measured.type): count for value, count in measured.values}
 
 
-def _plain(found: Measured, name: str) -> Any:
-    """As wide as the column: a float32 is compared with a bound as numpy does it."""
-    value = from_json(getattr(found, name), found.type)
-    return np.float32(value) if found.type == "float" and value is not None else value
+def _plain(measured: Measured, name: str) -> Any:
+    """The value in the column's precision: a float32 is compared with a bound as in numpy."""
+    value = from_json(getattr(measured, name), measured.type)
+    return np.float32(value) if measured.type == "float" and value is not None else value
 
 
-def _total(found: Measured) -> Any:
-    """0 for no rows, as pandas sums them."""
-    return float(found.total) if isinstance(found.total, str) else found.total or 0
+def _total(measured: Measured) -> Any:
+    """The sum; 0 for no rows, as in pandas."""
+    return float(measured.total) if isinstance(measured.total, str) else measured.total or 0
 
 
-def _mean(found: Measured) -> Any:
-    """Between the least and the greatest value, whatever is rounded: that of a constant is it."""
-    count = found.rows - found.missing
-    mean = _total(found) / count if count else float("nan")
+def _mean(measured: Measured) -> Any:
+    """The mean, kept between the least and the greatest value in spite of rounding."""
+    count = measured.rows - measured.missing
+    mean = _total(measured) / count if count else float("nan")
     if not math.isfinite(mean):
         return mean
-    least, most = (from_json(end, found.type) for end in (found.minimum, found.maximum))
+    least, most = (from_json(end, measured.type) for end in (measured.minimum, measured.maximum))
     return min(max(mean, least), most)
 
 
-def _deviation(found: Measured) -> Any:
-    """Of a sample: divided by n - 1."""
-    count = found.rows - found.missing
-    return (float(found.squares or 0) / (count - 1)) ** 0.5 if count > 1 else float("nan")
+def _deviation(measured: Measured) -> Any:
+    """The standard deviation of a sample: divided by n - 1."""
+    count = measured.rows - measured.missing
+    return (float(measured.squares or 0) / (count - 1)) ** 0.5 if count > 1 else float("nan")
 
 
-def _not_in_set(asked: Found) -> list[Any]:
-    return sorted(asked.values().keys() - set(asked.value_set))
+def _not_in_set(metric: MetricRequest) -> list[Any]:
+    return sorted(metric.values().keys() - set(metric.value_set))
 
 
-def _missing_from(asked: Found) -> list[Any]:
-    there = asked.values()
-    return [value for value in asked.value_set if value not in there]
+def _missing_from(metric: MetricRequest) -> list[Any]:
+    values = metric.values()
+    return [value for value in metric.value_set if value not in values]
 
 
-def _unique_share(asked: Found) -> float:
-    found = asked.of("values")
-    count = found.rows - found.missing
-    return len(found.values) / count if count else 0
+def _unique_share(metric: MetricRequest) -> float:
+    measured = metric.of("values")
+    count = measured.rows - measured.missing
+    return len(measured.values) / count if count else 0
 
 
-def _present_share(asked: Found) -> float:
-    found = asked.of("missing")
-    return (found.rows - found.missing) / found.rows if found.rows else 0
+def _present_share(metric: MetricRequest) -> float:
+    measured = metric.of("missing")
+    return (measured.rows - measured.missing) / measured.rows if measured.rows else 0
 
 
-def _most_common(asked: Found) -> list[Any]:
-    values = asked.values()
+def _most_common(metric: MetricRequest) -> list[Any]:
+    values = metric.values()
     most = max(values.values(), default=0)
     return sorted(value for value, count in values.items() if count == most)
 
 
-_METRICS: dict[str, Callable[[Found], Any]] = {
+_METRICS: dict[str, Callable[[MetricRequest], Any]] = {
     "table.row_count": lambda asked: asked.of("rows").rows,
     "table.columns": lambda asked: asked.data.names,
     "table.column_count": lambda asked: len(asked.data.names),
@@ -171,11 +171,11 @@ _METRICS: dict[str, Callable[[Found], Any]] = {
 }
 
 
-def _rule_metrics() -> dict[str, Callable[[Found], Any]]:
-    found: dict[str, Callable[[Found], Any]] = {}
+def _rule_metrics() -> dict[str, Callable[[MetricRequest], Any]]:
+    metrics: dict[str, Callable[[MetricRequest], Any]] = {}
 
     def add(kind: str, rule: str) -> None:
-        def examples(asked: Found) -> list[Any]:
+        def examples(asked: MetricRequest) -> list[Any]:
             counted = asked.of(kind, rule)
             if kind == "row_rule" and rule.startswith("column_pair"):
                 return [tuple(row) for row in counted.examples]
@@ -183,22 +183,22 @@ def _rule_metrics() -> dict[str, Callable[[Found], Any]]:
                 return [dict(zip(asked.columns, row, strict=True)) for row in counted.examples]
             return [from_json(value, counted.type) for value in counted.examples]
 
-        def left(asked: Found) -> int:
+        def left(asked: MetricRequest) -> int:
             counted = asked.of(kind, rule)
             return counted.rows - counted.missing
 
-        found[f"{rule}.unexpected_count"] = lambda asked: asked.of(kind, rule).unexpected
-        found[f"{rule}.unexpected_values"] = examples
+        metrics[f"{rule}.unexpected_count"] = lambda asked: asked.of(kind, rule).unexpected
+        metrics[f"{rule}.unexpected_values"] = examples
         if kind == "row_rule":
-            found[f"{rule}.filtered_row_count"] = left
+            metrics[f"{rule}.filtered_row_count"] = left
 
     for way in EXPECTATIONS.values():
         if way.rule:
             add(way.kinds[-1], way.rule)
-    return found
+    return metrics
 
 
-def _register(name: str, answer: Callable[[Found], Any]) -> None:
+def _register(name: str, compute: Callable[[MetricRequest], Any]) -> None:
     keys = get_metric_kwargs(name)
 
     def measured(
@@ -209,7 +209,7 @@ def _register(name: str, answer: Callable[[Found], Any]) -> None:
         **_: Any,
     ) -> Any:
         data = execution_engine.batch_manager.active_batch_data
-        return answer(Found(data, name, metric_domain_kwargs, metric_value_kwargs))
+        return compute(MetricRequest(data, name, metric_domain_kwargs, metric_value_kwargs))
 
     type(
         f"Measured_{name}",
@@ -223,12 +223,12 @@ def _register(name: str, answer: Callable[[Found], Any]) -> None:
     )
 
 
-for _name, _answer in {**_METRICS, **_rule_metrics()}.items():
-    _register(_name, _answer)
+for _name, _compute in {**_METRICS, **_rule_metrics()}.items():
+    _register(_name, _compute)
 
 
 class MeasuredAsset(DataAsset):  # type: ignore[misc]
-    """A table of which the answers are known."""
+    """A table whose measured values are known."""
 
     type: Literal["measured_table"] = "measured_table"
 

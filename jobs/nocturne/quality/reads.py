@@ -21,8 +21,8 @@ NAMES_ONLY = frozenset(
         "expect_table_columns_to_match_set",
     )
 )
-"""Expectations on which columns there are: they read no values, and a column that they name
-may be missing (that is their answer)."""
+"""Expectations about the names of columns: they read no values, and a column that they name may
+be missing (then they fail)."""
 
 
 def columns_of(expectation: Mapping[str, Any]) -> Iterator[str]:
@@ -38,7 +38,7 @@ def columns_of(expectation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def columns(suite: Suite) -> set[str]:
-    """The columns whose values the suite reads; no others are read from the files."""
+    """The columns whose values the suite reads; only these are read from the files."""
     return {name for e in suite["expectations"] for name in columns_of(e)}
 
 
@@ -48,20 +48,21 @@ def check_columns(path: Path, names: Iterable[str]) -> None:
     Raises:
         ConfigError: the suite is wrong, or reads columns that the table lacks.
     """
-    there = list(names)
+    available = list(names)
     missing: dict[str, str] = {}
     for index, expectation in enumerate(load_suite(path)["expectations"]):
         for name in columns_of(expectation):
-            if name not in there:
+            if name not in available:
                 missing.setdefault(name, f"expectations[{index}], {expectation['type']}")
     if not missing:
         return
-    said = [
-        f"{name!r} of {where}{did_you_mean(name, there)}" for name, where in sorted(missing.items())
+    listed = [
+        f"{name!r} of {place}{did_you_mean(name, available)}"
+        for name, place in sorted(missing.items())
     ]
     raise ConfigError(
-        f"{path}: the suite reads columns that the table lacks: {', '.join(said)}. The table has "
-        f"{choices(there, 40)}",
+        f"{path}: the suite reads columns that the table lacks: {', '.join(listed)}. The table has "
+        f"{choices(available, 40)}",
         path=str(path),
         missing=sorted(missing),
     )

@@ -1,4 +1,4 @@
-"""Parquet files as the Spark frame that Great Expectations checks: a second scan, on a cluster."""
+"""Reads Parquet files as a Spark frame for Great Expectations: a second scan, on a cluster."""
 
 from __future__ import annotations
 
@@ -31,46 +31,46 @@ _SETTINGS = {
 
 def scan_frame(
     files: Sequence[Path],
-    wanted: Collection[str],
+    columns: Collection[str],
     conf: Mapping[str, str],
-    given: pa.RecordBatch | None = None,
+    path_columns: pa.RecordBatch | None = None,
     *,
     all_names: bool = False,
 ) -> tuple[DataFrame, pa.Schema]:
-    """The ``wanted`` columns of all files, lazily, and their Arrow types. NaN is made null.
+    """The ``columns`` of all files, lazily, and their Arrow types. NaN becomes null.
 
     Args:
-        conf: ``spark.master`` and other settings, for a session where none runs yet; it ends
+        conf: ``spark.master`` and other settings, used if no session runs yet. The session ends
             with this process.
-        given: columns of the files' paths, a row a file.
-        all_names: also a column, without content, for every other name of the table.
+        path_columns: columns from the paths of the files, one row for each file.
+        all_names: also make an empty column for every other name of the table.
 
     Raises:
         InputError: a file is missing or no Parquet file.
     """
     from pyspark.sql import functions as f
 
-    given = given if given is not None else pa.RecordBatch.from_pydict({})
-    schema = pa.schema([*_schema(files), *given.schema])
+    path_columns = path_columns if path_columns is not None else pa.RecordBatch.from_pydict({})
+    schema = pa.schema([*_schema(files), *path_columns.schema])
     spark = _session(conf)
 
     def load(how: Mapping[str, str]) -> DataFrame:
         options = {"mergeSchema": "true", **how}
         return spark.read.options(**options).parquet(*map(as_pattern, files))
 
-    frame = with_keys(load, files, given)
+    frame = with_keys(load, files, path_columns)
 
-    def one(name: str) -> Column:
+    def select(name: str) -> Column:
         quoted = "`" + name.replace("`", "``") + "`"
-        if name not in wanted:
+        if name not in columns:
             return f.lit(False).alias(name)
         if pa.types.is_floating(schema.field(name).type):
             return f.when(~f.isnan(quoted), f.col(quoted)).alias(name)
         return f.col(quoted)
 
-    names = [name for name in schema.names if all_names or name in wanted]
-    read = pa.schema([schema.field(name) for name in schema.names if name in wanted])
-    return frame.select(*map(one, names)), read
+    names = [name for name in schema.names if all_names or name in columns]
+    read = pa.schema([schema.field(name) for name in schema.names if name in columns])
+    return frame.select(*map(select, names)), read
 
 
 def scan_batch(gx: AbstractDataContext, name: str, frame: DataFrame) -> Batch:
@@ -81,11 +81,11 @@ def scan_batch(gx: AbstractDataContext, name: str, frame: DataFrame) -> Batch:
 
 
 def _schema(files: Sequence[Path]) -> pa.Schema:
-    found = []
+    schemas = []
     for path in files:
         with readable(path):
-            found.append(pq.read_schema(path).remove_metadata())
-    return pa.unify_schemas(found, promote_options="permissive")
+            schemas.append(pq.read_schema(path).remove_metadata())
+    return pa.unify_schemas(schemas, promote_options="permissive")
 
 
 def _session(conf: Mapping[str, str]) -> SparkSession:

@@ -1,4 +1,4 @@
-"""Loads a Great Expectations 1.x suite from YAML or JSON and checks all that can be checked."""
+"""Loads a Great Expectations 1.x suite from YAML or JSON, and checks it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _KEYS = (
 _KEPT = ("type", "kwargs", "meta", "notes", "description", "severity")
 _SEVERITIES = ("critical", "info", "warning")
 _RUNTIME = ("batch_id", "catch_exceptions", "result_format")
-"""What GX's own tools may leave in ``kwargs``; how a night is run is not the suite's matter."""
+"""Arguments that GX's own tools may leave in ``kwargs``; they don't belong to a suite."""
 
 
 def load_suite(path: Path) -> Suite:
-    """The suite in ``path``, its dates as ISO text.
+    """The suite in ``path``, with its dates as ISO text.
 
     Raises:
-        ConfigError: it can't be read, or something in it is wrong; names the file and, for
-            each problem, where it is, what came and what was expected.
+        ConfigError: the file can't be read, or its content is wrong. The message has the file
+            and, for each problem, its place, what was found and what was expected.
     """
     try:
         stat = path.stat()
@@ -57,7 +57,7 @@ def load_suite(path: Path) -> Suite:
 
 @lru_cache(maxsize=32)
 def _loaded(path: Path, written: int, size: int) -> Suite:
-    """Read once a process, and again when the file was written anew."""
+    """Reads a file once in each process, and again if it has changed."""
     return _load(path)
 
 
@@ -67,21 +67,23 @@ def _load(path: Path) -> Suite:
         raise ConfigError(
             f"{path}: got {_kind(content)}, expected a suite: `name:` and `expectations:`"
         )
-    found = list(_suite_problems(content))
+    problems_found = list(_suite_problems(content))
     checks = content.get("expectations")
     expectations: list[dict[str, Any]] = []
     if isinstance(checks, list):
         for index, check in enumerate(checks):
             line = f" (line {lines[index]})" if index < len(lines) else ""
-            where = f"expectations[{index}]{line}"
+            place = f"expectations[{index}]{line}"
             wrong = list(_expectation_problems(check))
-            found += [f"{where}: {problem}" for problem in wrong]
+            problems_found += [f"{place}: {problem}" for problem in wrong]
             if not wrong:
                 kwargs = {k: v for k, v in check["kwargs"].items() if k not in _RUNTIME}
                 kept = {k: check[k] for k in _KEPT if check.get(k) is not None}
                 expectations.append({**kept, "kwargs": kwargs})
-    if found:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in found), path=str(path))
+    if problems_found:
+        raise ConfigError(
+            "\n".join(f"{path}: {problem}" for problem in problems_found), path=str(path)
+        )
     return {"name": content["name"], "expectations": expectations}
 
 
@@ -95,7 +97,7 @@ def _read(path: Path) -> tuple[Any, list[int]]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_once), []
+            return json.loads(text, object_pairs_hook=_without_duplicates), []
         content = _plain(load_yaml(text, str(path)))
         return content, _lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except FileNotFoundError:
@@ -109,17 +111,17 @@ def _read(path: Path) -> tuple[Any, list[int]]:
         raise ConfigError(f"{path} is not valid {kind}: {error}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are there once."""
-    found = dict(pairs)
-    for key in found:
-        if sum(key == other for other, _ in pairs) > 1:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ValueError if a key occurs twice."""
+    mapping = dict(pairs)
+    for key in mapping:
+        if sum(key == name for name, _ in pairs) > 1:
             raise ValueError(f"the key {key!r} is there twice; keep one of them")
-    return found
+    return mapping
 
 
 def _plain(value: Any) -> Any:
-    """YAML reads dates as dates; Great Expectations' JSON wants text."""
+    """YAML has dates, but the JSON of Great Expectations needs them as text."""
     if isinstance(value, dict):
         return {str(key): _plain(below) for key, below in value.items()}
     if isinstance(value, list):
@@ -173,15 +175,15 @@ def _expectation_problems(check: Any) -> Iterator[str]:
     elif not isinstance(kwargs, Mapping):
         yield f"kwargs: got {kwargs!r}, expected a mapping with the arguments of {type_}"
     else:
-        given = {k: v for k, v in kwargs.items() if k not in _RUNTIME}
-        yield from (f"{type_}: kwargs.{problem}" for problem in problems(str(type_), given))
+        arguments = {k: v for k, v in kwargs.items() if k not in _RUNTIME}
+        yield from (f"{type_}: kwargs.{problem}" for problem in problems(str(type_), arguments))
 
 
-def _unknown_keys(content: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[str]:
+def _unknown_keys(content: Mapping[str, Any], valid: tuple[str, ...]) -> Iterator[str]:
     for key in content:
-        if key not in known:
-            near = did_you_mean(key, known)
-            yield f"{key}: unknown key{near}; expected some of {choices(known)}"
+        if key not in valid:
+            near = did_you_mean(key, valid)
+            yield f"{key}: unknown key{near}; expected some of {choices(valid)}"
 
 
 def _kind(content: Any) -> str:

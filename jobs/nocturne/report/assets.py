@@ -1,4 +1,4 @@
-"""The one script of the page: Vega, Vega-Lite and Vega-Embed, and how charts are drawn."""
+"""The page's script (Vega, Vega-Lite, Vega-Embed and the code that draws charts) and style."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GIVEN_OUT = "window.vegaEmbed = vegaEmbed;"
 
 @functools.cache
 def script() -> str:
-    """The page's JavaScript, whole: it loads nothing."""
+    """The page's complete JavaScript; it loads nothing."""
     # In a function, since the bundle's top level would define hundreds of globals.
     bundle = f"(function(){{{cache.text(_bundle_name(), _bundle)}}})();"
     own = (_HERE / "page.js").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def script() -> str:
 
 
 def _bundle() -> str:
-    """Vega as one script: a second or two of bundling, the same for every night."""
+    """Vega as one script. Bundling takes a second or two, and is the same for every night."""
     import vl_convert
 
     return str(vl_convert.javascript_bundle(_GIVEN_OUT))

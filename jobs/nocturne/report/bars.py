@@ -71,7 +71,7 @@ def numeric_bars(histogram: Histogram, height: int) -> Spec:
 
 
 def _format(histogram: Histogram) -> str:
-    """How an axis writes its values: plainly (2013, not 2,013) unless that gets long."""
+    """The format of an axis: plain numbers (2013, not 2,013) unless they get long."""
     largest = max(abs(histogram.bins[0].low), abs(histogram.bins[-1].high))
     if largest >= 1e5:
         return "~s"
@@ -79,7 +79,7 @@ def _format(histogram: Histogram) -> str:
 
 
 def category_bars(histogram: Histogram, height: int) -> Spec:
-    """One row a value: baseline as a wide pale bar, this partition as a narrow one on it."""
+    """A row for each value: the baseline as a wide pale bar, this partition as a narrow one."""
     names = labels([b.label for b in histogram.bins])
     rows = [
         {"l": label, "c": short(b.current), "b": short(b.baseline)}

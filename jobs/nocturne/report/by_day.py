@@ -10,13 +10,13 @@ from nocturne.report.vega import FIT, Spec, labels, number, short, tips
 __all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
 
 HEAT_LEVELS = (0.25, 0.5, 1.0, 1.5, 2.0)
-"""Steps of the heat map's colours, in multiples of the alarm level."""
+"""Steps of the heat map's colours, as multiples of the alarm level."""
 
 _LINED = 100
-"""Days up to which cells have lines between them; more would leave nothing of the cells."""
+"""Up to this many days, cells have lines between them; with more, lines would hide the cells."""
 
 _ROOM = {"left": 5, "top": 5, "right": 28, "bottom": 5}
-"""Around a chart: to the right, half of a day's label."""
+"""Padding around a chart; on the right there is room for half of a day's label."""
 
 
 def _days_axis(domain: Sequence[str]) -> Spec:
@@ -26,7 +26,7 @@ def _days_axis(domain: Sequence[str]) -> Spec:
 
 
 def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]) -> Spec:
-    """Every feature's PSI over its alarm level, a column a day; alarms carry a dot."""
+    """Every feature's PSI over its alarm level, one column for each day; alarms have a dot."""
     names = dict(zip(features, labels(features), strict=True))
     rows = [
         {
@@ -72,7 +72,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
 def scores_by_day(
     output: str, days: Sequence[Day], domain: Sequence[str], reference: Sequence[float] = ()
 ) -> Spec:
-    """The score's median in bands of half and of nine tenths of its rows; this day emphasised.
+    """The score's median in bands of half and of nine tenths of its rows; this day stands out.
 
     Args:
         reference: the baseline's 5%, median and 95%, drawn as dashed lines.
@@ -128,7 +128,7 @@ def scores_by_day(
 
 
 def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
-    """Rows in, a bar a day; this day emphasised."""
+    """Rows in, one bar for each day; this day stands out."""
     rows = [
         {
             "d": day.key,

@@ -1,4 +1,4 @@
-"""The days that the report's charts show: what manifests recorded, and this night."""
+"""The days that the report's charts show: published nights from manifests, and this night."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
 from nocturne.report.summary import score_summary
 
-__all__ = ["Day", "axis", "days", "output_names", "past"]
+__all__ = ["Day", "axis_keys", "charted_days", "output_names", "published_day"]
 
 _SHOWN = 90
 
@@ -36,22 +36,22 @@ def output_names(plan: RunPlan) -> list[str]:
     return [output.name for output in plan.encoding.outputs]
 
 
-def days(
+def charted_days(
     plan: RunPlan, judgement: Judgement, profile: Profile, history: Sequence[PublishedNight]
 ) -> list[Day]:
-    """Up to 90 partitions by key: this night, the ones before it, and later ones if few.
+    """Up to 90 partitions by key: this night, those before it, and later ones if there is room.
 
-    Of a partition that was published more than once the newest manifest counts; this
-    night stands for its own partition.
+    If a partition was published more than once, its newest manifest counts. This night replaces
+    the published one of its own partition.
     """
     newest: dict[str, PublishedNight] = {}
-    for night in sorted(history, key=lambda night: night.manifest.number):
-        newest[night.key] = night
+    for published in sorted(history, key=lambda published: published.manifest.number):
+        newest[published.key] = published
     current = plan.partition.key
     newest.pop(current, None)
     earlier = sorted(key for key in newest if key < current)[-(_SHOWN - 1) :]
     later = sorted(key for key in newest if key > current)[: _SHOWN - 1 - len(earlier)]
-    now = Day(
+    current_day = Day(
         key=current,
         model=plan.model.version,
         verdict=judgement.verdict,
@@ -61,10 +61,14 @@ def days(
         scores=score_summary(profile, output_names(plan)),
         is_current=True,
     )
-    return [*(past(newest[k]) for k in earlier), now, *(past(newest[k]) for k in later)]
+    return [
+        *(published_day(newest[k]) for k in earlier),
+        current_day,
+        *(published_day(newest[k]) for k in later),
+    ]
 
 
-def past(night: PublishedNight) -> Day:
+def published_day(night: PublishedNight) -> Day:
     """A published partition in the charts."""
     manifest = night.manifest
     return Day(
@@ -78,9 +82,9 @@ def past(night: PublishedNight) -> Day:
     )
 
 
-def axis(shown: Sequence[Day]) -> list[str]:
-    """The keys along a chart's axis; for days of a calendar also those that are missing."""
-    keys = [day.key for day in shown]
+def axis_keys(charted_days: Sequence[Day]) -> list[str]:
+    """The keys along a chart's axis; if they are calendar days, missing days are included."""
+    keys = [day.key for day in charted_days]
     try:
         dates = [dt.date.fromisoformat(key) for key in keys]
     except ValueError:

@@ -1,8 +1,8 @@
-"""Bins to look at: a column's fine counts gathered into a few even ones.
+"""Histograms for the report: a column's fine counts are gathered into a few even bins.
 
-The bins that drift compares have equal counts, which hides the shape; a reader wants equal
-widths. Both sides are drawn over the same range, which leaves out half a percent at either
-end, so that one outlier does not squeeze everything else into a single bar.
+The bins that drift compares have equal counts, which hides the shape, so these have equal widths.
+Both sides are drawn over the same range, without half a percent at either end, so that one
+outlier does not squeeze everything else into a single bar.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TAIL = 0.005
 
 @dataclass(frozen=True)
 class Bin:
-    """A bar: its range or value, and the fraction of rows on either side that have one."""
+    """A bar: its range or value, and the fraction of rows in it on each side."""
 
     label: str
     low: float
@@ -37,7 +37,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars in order; ``outside`` is the fraction of current rows that are in none of them."""
+    """Bars in order; ``outside`` is the fraction of current rows that are in no bar."""
 
     bins: tuple[Bin, ...]
     outside: float = 0.0
@@ -65,9 +65,9 @@ def numeric_histogram(current: ColumnProfile, baseline: ColumnProfile | None) ->
 
 
 def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
-    """The values most frequent on either side; ``outside`` are the rows of all others.
+    """The most frequent values of each side; ``outside`` are the rows of all other values.
 
-    The two most frequent new ones are always among them: they are what a reader looks for.
+    The two most frequent new values are always included, since a reader looks for them.
     """
     now, total = current.counts, max(sum(current.counts.values()) + current.other, 1)
     then = {} if baseline is None else baseline.counts
@@ -85,13 +85,13 @@ def category_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -
 
 
 def _edges(sides: list[ColumnProfile]) -> NDArray[np.float64]:
-    whole = all(_is_whole(side) for side in sides)
+    integral = all(_is_whole(side) for side in sides)
     ends = [_ends(side, 0.0) for side in sides]
-    if not whole or max(e[1] for e in ends) - min(e[0] for e in ends) >= _BINS:
+    if not integral or max(e[1] for e in ends) - min(e[0] for e in ends) >= _BINS:
         ends = [_ends(side, _TAIL) for side in sides]
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
-    if whole:
-        # Bins of whole steps around whole numbers: others would hold now two, now three.
+    if integral:
+        # Steps are whole numbers: otherwise some bins would hold two numbers and some three.
         first, last = np.round(low), np.round(high)
         step = max(1.0, float(np.ceil((last - first + 1) / _BINS)))
         count = int((last - first) // step) + 1
@@ -101,7 +101,7 @@ def _edges(sides: list[ColumnProfile]) -> NDArray[np.float64]:
 
 
 def _ends(column: ColumnProfile, tail: float) -> tuple[float, float]:
-    """Where the column starts and ends, less the fraction ``tail`` of its rows on each side."""
+    """The ends of the column, without the fraction ``tail`` of its rows on each side."""
     low, high, rows = intervals(column)
     upto = np.cumsum(rows)
     first = int(np.searchsorted(upto, tail * upto[-1], side="right"))
@@ -117,13 +117,13 @@ def _is_whole(column: ColumnProfile) -> bool:
     """
     low, high, _ = intervals(column)
     nearest = np.where(low >= column.center, low, high)
-    if np.abs(nearest).max() >= 2**52:  # all floats are, and a half between them is none
+    if np.abs(nearest).max() >= 2**52:  # all floats are whole numbers there
         return False
     return bool(np.all(np.abs(nearest - np.round(nearest)) < 1e-9 * np.maximum(1, abs(nearest))))
 
 
 def _shares(column: ColumnProfile, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fraction of the counted rows in each bin, a bucket's rows spread evenly over it."""
+    """Fraction of the counted rows in each bin; a bucket's rows are spread evenly over it."""
     if not column.counts:
         return np.zeros(len(edges) - 1)
     low, high, rows = intervals(column)

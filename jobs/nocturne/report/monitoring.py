@@ -1,12 +1,13 @@
 """The monitoring run: a chart over all nights of a model version, in MLflow.
 
-One run a pipeline and model version holds a point a night (step: days since 1970, time: the
-partition's midnight). MLflow's metrics are append-only, so a night that changed would get a
-second point. Then the run is made anew from the manifests, and the old one goes to the trash.
+Each pipeline and model version has one run, with one point for each night (step: days since 1970,
+time: the partition's midnight). MLflow's metrics are append-only, so a night that changed would
+get a second point. Then the run is created again from the manifests, and the old run goes to the
+trash.
 
-A tag a night says what is there: that its points were begun, then its manifest's id. A night that
-was begun and no more may have points, so the run is made anew too; so is one that is not FINISHED,
-and that of another model which still has the night.
+A tag for each night says which points the run has: first that they were begun, then the id of
+the manifest. The run is also created again if a night was only begun, since it may have points;
+if the run is not FINISHED; and if it belongs to another model but still has the night.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.entities import Run as MlflowRun
 
-__all__ = ["night_points", "watch"]
+__all__ = ["log_to_monitoring", "night_points"]
 
-_BATCH, _TAGS = 900, 90  # of the thousand points or hundred tags that MLflow takes at once
+_BATCH, _TAGS = 900, 90  # MLflow takes at most a thousand points or a hundred tags at once
 _NAMES = ("nocturne.monitoring", "nocturne.model", "nocturne.model_version")
 _Put = Callable[[str, Sequence[PublishedNight]], None]
 """Puts nights into the run of an id."""
 
 
-def watch(
+def log_to_monitoring(
     night: PublishedNight,
     published: Callable[[], Iterable[PublishedNight]],
     *,
@@ -42,22 +43,22 @@ def watch(
     tracking_uri: str,
     experiment: str,
 ) -> str:
-    """Put a published night into the monitoring run of its model alone; returns the run's id.
+    """Put a published night into the monitoring run of its model only; returns the run's id.
 
     Args:
-        night: the one that was published.
-        published: gives the nights in force of all partitions; asked only if the run has to
-            be made anew.
-        metrics: what the numbers of a column's drift are; those that are ``monitored`` are put.
+        night: the published night.
+        published: returns the nights in force of all partitions; called only if the run must be
+            created again.
+        metrics: the drift metrics by name; those that are ``monitored`` are logged.
 
     Raises:
         RegistryUnavailable: the MLflow server did not answer.
     """
     with reachable(tracking_uri):
         client = connect(tracking_uri)
-        where = experiment_id(client, experiment)
+        mlflow_experiment = experiment_id(client, experiment)
         runs = client.search_runs(
-            [where], f"tags.`nocturne.monitoring` = '{night.manifest.pipeline}'"
+            [mlflow_experiment], f"tags.`nocturne.monitoring` = '{night.manifest.pipeline}'"
         )
         of: dict[tuple[str, ...], list[MlflowRun]] = {_identity(night): []}
         for run in runs:
@@ -68,31 +69,31 @@ def watch(
 
         put = partial(_put, client, [name for name, m in metrics.items() if m.monitored])
         mine = of.pop(_identity(night))
-        run_id = _added(client, mine, night, put) or _remade(
-            client, where, _identity(night), mine, nights, put
+        run_id = _add_to_run(client, mine, night, put) or _recreate_run(
+            client, mlflow_experiment, _identity(night), mine, nights, put
         )
-        for model, theirs in of.items():
-            if any(_tag(night) in run.data.tags for run in theirs):
-                _remade(client, where, model, theirs, nights, put)
+        for model, others in of.items():
+            if any(_tag(night) in run.data.tags for run in others):
+                _recreate_run(client, mlflow_experiment, model, others, nights, put)
         return run_id
 
 
-def _added(
-    client: MlflowClient, found: Sequence[MlflowRun], night: PublishedNight, put: _Put
+def _add_to_run(
+    client: MlflowClient, runs: Sequence[MlflowRun], night: PublishedNight, put: _Put
 ) -> str | None:
-    """The run that has the night; None if it has to be made anew."""
-    if len(found) != 1 or found[0].info.status != "FINISHED":
+    """Adds the night to the run and returns its id; None if the run must be created again."""
+    if len(runs) != 1 or runs[0].info.status != "FINISHED":
         return None
-    run_id, tag = str(found[0].info.run_id), _tag(night)
-    there = found[0].data.tags.get(tag)
-    if there is None:
+    run_id, tag = str(runs[0].info.run_id), _tag(night)
+    tag_value = runs[0].data.tags.get(tag)
+    if tag_value is None:
         client.set_tag(run_id, tag, "begun")
         put(run_id, [night])
-    return run_id if there in (None, night.manifest.id) else None
+    return run_id if tag_value in (None, night.manifest.id) else None
 
 
 def _identity(night: PublishedNight) -> tuple[str, ...]:
-    """Whose run has the night: the values of the tags ``_NAMES``."""
+    """The values of the tags ``_NAMES`` of the run that the night belongs to."""
     manifest = night.manifest
     return manifest.pipeline, manifest.model.name, str(manifest.model.version)
 
@@ -101,25 +102,25 @@ def _tag(night: PublishedNight) -> str:
     return f"nocturne.night.{night.key}"
 
 
-def _remade(
+def _recreate_run(
     client: MlflowClient,
-    where: str,
+    experiment: str,
     model: tuple[str, ...],
     old: Iterable[MlflowRun],
     nights: Callable[[], Iterable[PublishedNight]],
     put: _Put,
 ) -> str:
-    """One run of a model's nights in the place of the ``old`` ones."""
+    """Replaces the ``old`` runs with one run of the model's nights."""
     name, tags = f"monitoring {model[1]} version {model[2]}", dict(zip(_NAMES, model, strict=True))
-    # Before the nights are asked for: who publishes one after that finds this run unfinished.
-    made = str(client.create_run(where, tags=tags, run_name=name).info.run_id)
+    # Created before the nights are listed: whoever publishes one later finds it unfinished.
+    run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
     by_key = {night.key: night for night in nights()}
     belong = [night for night in by_key.values() if _identity(night) == model]
-    put(made, belong)
-    client.set_terminated(made, "FINISHED")
-    for gone in [run.info.run_id for run in old] + [made] * (not belong):
+    put(run_id, belong)
+    client.set_terminated(run_id, "FINISHED")
+    for gone in [run.info.run_id for run in old] + [run_id] * (not belong):
         client.delete_run(gone)
-    return made
+    return run_id
 
 
 def _put(
@@ -138,7 +139,7 @@ def _put(
 
 
 def night_points(night: PublishedNight, metrics: Collection[str]) -> list[Metric]:
-    """Every number of the night, as points of the monitoring run; of drift the ``metrics``."""
+    """Every number of the night as a point of the monitoring run; of drift only ``metrics``."""
     from mlflow.entities import Metric
 
     manifest, drift = night.manifest, night.judgement.drift

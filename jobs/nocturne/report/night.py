@@ -1,9 +1,9 @@
-"""The night as an MLflow run: found again by its run key, so that logging twice adds nothing.
+"""Logs the night as an MLflow run, which is found by its run key: logging twice adds nothing.
 
-MLflow's metrics are append-only: an identical point is kept once, a changed one is added
-beside the old, and which of them is "latest" is left open. So a night that was already
-logged is completed if it agrees, and replaced by a new run if it does not; timings, which
-differ each time, stay as they were first measured.
+MLflow's metrics are append-only: it keeps an identical point once and adds a changed point to the
+old one, and does not define which is "latest". So if a night was already logged, its run is
+completed if its numbers agree, and replaced by a new run if they do not. Timings differ each
+time; they stay as they were measured first.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
 from nocturne.report.days import output_names
+from nocturne.report.formatting import cut
+from nocturne.report.overview import rows_per_second
 from nocturne.report.summary import score_summary
-from nocturne.report.words import cut, rows_per_second
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["log_night", "metric_name", "metrics", "step_of", "tags"]
 
 DRIFT_RATES = ("threshold", "null_rate", "new_rate")
-"""What MLflow gets of a column's drift, beside its metrics."""
+"""Numbers of a column's drift that are logged in addition to its metrics."""
 
 _NAME = 250
-_BATCH = 900  # of the thousand things that MLflow takes at once, with room for the tags
+_BATCH = 900  # MLflow takes at most a thousand items at once; this leaves room for the tags
 _TAG = 5000
 
 
@@ -52,8 +53,8 @@ def log_night(
     """Log the night to ``experiment``; returns the id of its MLflow run.
 
     Args:
-        profile: of the whole night.
-        artifacts: files and folders, each stored under its own name.
+        profile: the profile of the whole night.
+        artifacts: files and folders; each is stored under its own name.
 
     Raises:
         StateError: an artifact is missing, or two have the same name.
@@ -62,11 +63,13 @@ def log_night(
     _check(artifacts)
     with reachable(tracking_uri):
         client = connect(tracking_uri)
-        where = experiment_id(client, experiment)
-        wanted = metrics(plan, judgement, profile)
-        logged = _agreeing(client, where, plan, wanted) or _created(client, where, plan)
+        mlflow_experiment = experiment_id(client, experiment)
+        numbers = metrics(plan, judgement, profile)
+        logged = _run_that_agrees(client, mlflow_experiment, plan, numbers) or _create_run(
+            client, mlflow_experiment, plan
+        )
         run_id = str(logged.info.run_id)
-        _log_batch(client, logged, wanted, tags(plan, judgement), step_of(plan.partition.key))
+        _log_batch(client, logged, numbers, tags(plan, judgement), step_of(plan.partition.key))
         for path in artifacts:
             if path.is_dir():
                 client.log_artifacts(run_id, str(path), path.name)
@@ -99,7 +102,7 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
 
 
 def tags(plan: RunPlan, judgement: Judgement) -> dict[str, str]:
-    """What the night is searched by."""
+    """The tags by which the night can be searched."""
     return {
         **_identity(plan),
         "nocturne.model": plan.model.name,
@@ -152,17 +155,19 @@ def _check(artifacts: Sequence[Path]) -> None:
         )
 
 
-def _agreeing(
-    client: MlflowClient, where: str, plan: RunPlan, wanted: Mapping[str, float]
+def _run_that_agrees(
+    client: MlflowClient, mlflow_experiment: str, plan: RunPlan, numbers: Mapping[str, float]
 ) -> MlflowRun | None:
-    """The night's run if what it holds is still true; one that is not goes to MLflow's trash."""
+    """The night's run if its numbers are still true; a run that disagrees goes to the trash."""
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(plan).items())
-    for found in client.search_runs([where], query, order_by=["attributes.start_time ASC"]):
-        logged = found.data.metrics
-        compared = [name for name in logged if name in wanted and not _is_timing(name)]
-        if all(math.isclose(wanted[name], logged[name], rel_tol=1e-12) for name in compared):
-            return found
-        client.delete_run(found.info.run_id)
+    for run in client.search_runs(
+        [mlflow_experiment], query, order_by=["attributes.start_time ASC"]
+    ):
+        logged = run.data.metrics
+        compared = [name for name in logged if name in numbers and not _is_timing(name)]
+        if all(math.isclose(numbers[name], logged[name], rel_tol=1e-12) for name in compared):
+            return run
+        client.delete_run(run.info.run_id)
     return None
 
 
@@ -170,9 +175,12 @@ def _is_timing(name: str) -> bool:
     return name == "rows_per_second" or name.startswith("seconds.")
 
 
-def _created(client: MlflowClient, where: str, plan: RunPlan) -> MlflowRun:
+def _create_run(client: MlflowClient, mlflow_experiment: str, plan: RunPlan) -> MlflowRun:
     return client.create_run(
-        where, start_time=_started(plan), tags=_identity(plan), run_name=plan.partition.key
+        mlflow_experiment,
+        start_time=_started(plan),
+        tags=_identity(plan),
+        run_name=plan.partition.key,
     )
 
 
@@ -187,26 +195,26 @@ def _started(plan: RunPlan) -> int:
 def _log_batch(
     client: MlflowClient,
     logged: MlflowRun,
-    wanted: Mapping[str, float],
+    numbers: Mapping[str, float],
     tagged: Mapping[str, str],
     step: int,
 ) -> None:
-    """All in one request, unless there are very many numbers."""
+    """Logs everything in one request, unless there are very many numbers."""
     from mlflow.entities import Metric, RunTag
 
     points = [
         Metric(name, value, logged.info.start_time, step)
-        for name, value in wanted.items()
+        for name, value in numbers.items()
         if name not in logged.data.metrics
     ]
-    named = [RunTag(name, value) for name, value in tagged.items()]
+    run_tags = [RunTag(name, value) for name, value in tagged.items()]
     for first in range(0, max(1, len(points)), _BATCH):
-        some = points[first : first + _BATCH]
-        client.log_batch(logged.info.run_id, metrics=some, tags=() if first else named)
+        batch = points[first : first + _BATCH]
+        client.log_batch(logged.info.run_id, metrics=batch, tags=() if first else run_tags)
 
 
 def step_of(key: str) -> int:
-    """Days (hours, for hourly partitions) since 1970, so that nights line up on an axis."""
+    """Days (or hours, for hourly partitions) since 1970, so that nights line up on an axis."""
     try:
         moment = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)
     except ValueError:

@@ -1,8 +1,8 @@
-"""The HTML report of a night: one file that needs no network, the verdict first.
+"""The HTML report of a night: one file that needs no network, with the verdict first.
 
-What comes from data reaches the page through Jinja's autoescape, or as JSON in a data block
-with ``<`` escaped; and the page's Content-Security-Policy lets run the one script whose
-hash it names, so that even a slip could not run a feature named ``<script>``.
+Values from data reach the page through Jinja's autoescape, or as JSON in a data block with ``<``
+escaped. The page's Content-Security-Policy allows only the script whose hash it contains, so that
+even a mistake here could not run a feature named ``<script>``.
 """
 
 from __future__ import annotations
@@ -23,21 +23,13 @@ from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
 from nocturne.report import assets
 from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by_day
-from nocturne.report.cards import Card, cards
-from nocturne.report.days import Day, axis, days, output_names
+from nocturne.report.column_cards import ColumnCard, column_cards
+from nocturne.report.days import Day, axis_keys, charted_days, output_names
+from nocturne.report.formatting import cut, figure, percent
+from nocturne.report.overview import facts, headline, quality_line, reasons, tiles
 from nocturne.report.summary import quantiles
-from nocturne.report.words import (
-    cut,
-    facts,
-    figure,
-    headline,
-    percent,
-    quality_line,
-    reasons,
-    tiles,
-)
 
-__all__ = ["heat_legend", "html", "rendered"]
+__all__ = ["heat_legend", "night_html", "rendered"]
 
 _FEATURES = 30
 _DRIFT_ROWS = 100
@@ -47,7 +39,7 @@ _EXAMPLES = 20
 _REASONS = 50
 
 
-def html(
+def night_html(
     plan: RunPlan,
     judgement: Judgement,
     profile: Profile,
@@ -62,30 +54,30 @@ def html(
     """The report as the text of an HTML file, under 2 MB whatever the number of features.
 
     Args:
-        profile: of the whole night.
-        baseline: what the histograms are compared with; None draws the night alone.
+        profile: the profile of the whole night.
+        baseline: the histograms are compared with it; None draws the night alone.
         history: published nights of this pipeline, in any order.
-        metrics: what the numbers of a column's drift are.
-        location: where the scores are published.
+        metrics: the drift metrics by name.
+        location: the folder where the scores are published.
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
     """
     specs: list[dict[str, Any]] = []
-    shown = days(plan, judgement, profile, history)
+    charted = charted_days(plan, judgement, profile, history)
     outputs = [name for name in output_names(plan) if name in profile.columns]
     ranked = [f.column for f in judgement.drift.columns]
-    others = [name for name in profile.columns if name not in ranked]
+    undrifted = [name for name in profile.columns if name not in ranked]
     hidden = {*outputs, *plan.sensitive}
-    features = [name for name in (*ranked, *others) if name not in hidden]
-    output_cards = cards(outputs[:_OUTPUTS], judgement, profile, baseline, specs, height=190)
-    numeric = [c for c in output_cards if any(c.column in day.scores for day in shown)]
-    scores = [_score(card, baseline, shown, specs) for card in numeric]
-    if len(shown) > 1:
-        specs.append({"id": "rows", "spec": rows_by_day(shown, axis(shown))})
+    features = [name for name in (*ranked, *undrifted) if name not in hidden]
+    output_cards = column_cards(outputs[:_OUTPUTS], judgement, profile, baseline, specs, height=190)
+    numeric = [c for c in output_cards if any(c.column in day.scores for day in charted)]
+    scores = [_score(card, baseline, charted, specs) for card in numeric]
+    if len(charted) > 1:
+        specs.append({"id": "rows", "spec": rows_by_day(charted, axis_keys(charted))})
         if ranked:
-            heat = heat_map(ranked[:_FEATURES], shown, axis(shown))
+            heat = heat_map(ranked[:_FEATURES], charted, axis_keys(charted))
             specs.append({"id": "heat", "spec": heat})
-    feature_cards = cards(features[:_FEATURES], judgement, profile, baseline, specs)
+    feature_cards = column_cards(features[:_FEATURES], judgement, profile, baseline, specs)
     failed = judgement.quality.failed
     held = [e for e in judgement.quality.expectations if e.success]
     examples = list(quarantine_examples)[:_EXAMPLES]
@@ -110,7 +102,7 @@ def html(
         examples=examples,
         example_columns=list(dict.fromkeys(name for row in examples for name in row))[:12],
         scores=scores,
-        day_count=len(shown),
+        day_count=len(charted),
         has_baseline=baseline is not None,
         heat_legend=heat_legend(),
         drift_rows=judgement.drift.columns[:_DRIFT_ROWS],
@@ -137,7 +129,7 @@ def rendered(template: str, specs: Sequence[Mapping[str, Any]], **values: Any) -
 
 
 def _docs_link(judgement: Judgement) -> str | None:
-    """Data Docs as seen from the report, which lies in the run directory."""
+    """The link to Data Docs, relative to the report in the run directory."""
     docs = judgement.quality.data_docs
     return quote(docs) if docs else None
 
@@ -162,15 +154,15 @@ def _json(specs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _score(
-    card: Card, baseline: Baseline | None, shown: Sequence[Day], specs: list[dict[str, Any]]
+    card: ColumnCard, baseline: Baseline | None, charted: Sequence[Day], specs: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A numeric output over days, beside its histogram."""
-    known = baseline.columns.get(card.column) if baseline else None
+    """A numeric output over days, with its histogram."""
+    trained = baseline.columns.get(card.column) if baseline else None
     reference: list[float] = []
-    if known and known.profile and known.kind == "numeric" and known.profile.counts:
-        reference = [float(q) for q in quantiles(known.profile, (0.05, 0.5, 0.95))]
+    if trained and trained.profile and trained.kind == "numeric" and trained.profile.counts:
+        reference = [float(q) for q in quantiles(trained.profile, (0.05, 0.5, 0.95))]
     place = f"days-{card.id}"
-    spec = scores_by_day(card.column, shown, axis(shown), reference)
+    spec = scores_by_day(card.column, charted, axis_keys(charted), reference)
     specs.append({"id": place, "spec": spec})
     return {"name": card.name, "id": place, "reference": bool(reference), "card": card}
 
@@ -185,7 +177,7 @@ def _quarantine_line(judgement: Judgement) -> str:
 
 
 def heat_legend() -> list[str]:
-    """What the heat map's colours mean."""
+    """The meaning of the heat map's colours."""
     levels = [f"{level:g}" for level in HEAT_LEVELS]
     between = [f"{a} to {b}" for a, b in pairwise(levels)]
     return [f"below {levels[0]}", *between, f"{levels[-1]} and more"]

@@ -1,4 +1,4 @@
-"""The HTML report of a range of published nights: what stood out, in one file."""
+"""The HTML report of a range of published nights, in one file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import PublishedNight
 from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
-from nocturne.report.days import axis, past
+from nocturne.report.days import axis_keys, published_day
+from nocturne.report.overview import Tile
 from nocturne.report.page import heat_legend, rendered
-from nocturne.report.words import Tile
 
 __all__ = ["span_html"]
 
@@ -28,22 +28,22 @@ def span_html(
     """The report as the text of an HTML file.
 
     Args:
-        nights: published ones, oldest partition first; at least one.
+        nights: published nights, oldest partition first; at least one.
         missing: partitions of the range that are not published.
-        links: partition -> where its own report lies, as seen from this one.
+        links: partition -> the path of its own report, relative to this one.
     """
-    shown = [past(night) for night in nights]
-    days = axis(shown)
+    charted = [published_day(night) for night in nights]
+    days = axis_keys(charted)
     columns = _columns(nights)
     outputs = list(dict.fromkeys(name for night in nights for name in night.manifest.score_summary))
-    specs: list[dict[str, Any]] = [{"id": "rows", "spec": rows_by_day(shown, days)}]
+    specs: list[dict[str, Any]] = [{"id": "rows", "spec": rows_by_day(charted, days)}]
     scores = []
     for number, name in enumerate(outputs[:_OUTPUTS]):
-        specs.append({"id": f"score-{number}", "spec": scores_by_day(name, shown, days)})
+        specs.append({"id": f"score-{number}", "spec": scores_by_day(name, charted, days)})
         scores.append({"name": name, "id": f"score-{number}"})
     if columns:
         names = [column["name"] for column in columns[:_COLUMNS]]
-        specs.append({"id": "heat", "spec": heat_map(names, shown, days)})
+        specs.append({"id": "heat", "spec": heat_map(names, charted, days)})
     return rendered(
         "span.html",
         specs,
@@ -64,13 +64,13 @@ def span_html(
 
 def _headline(nights: Sequence[PublishedNight]) -> str:
     counts = Counter[str](night.manifest.verdict for night in nights)
-    said = {
+    outcomes = {
         "ok": "without a remark",
         "warn": "with a warning",
         "hold": "approved by a person",
         "fail": "failed",
     }
-    parts = [f"{counts[verdict]} {said[verdict]}" for verdict in Verdict if counts[verdict]]
+    parts = [f"{counts[verdict]} {outcomes[verdict]}" for verdict in Verdict if counts[verdict]]
     return f"{_nights(len(nights))} published: {', '.join(parts)}"
 
 
@@ -100,7 +100,7 @@ def _listed(names: Sequence[str], limit: int = 8) -> str:
 
 def _tiles(nights: Sequence[PublishedNight], missing: Sequence[str]) -> list[Tile]:
     rows, lost = (
-        sum(getattr(n.manifest, f"rows_{what}") for n in nights) for what in ("in", "quarantined")
+        sum(getattr(n.manifest, f"rows_{kind}") for n in nights) for kind in ("in", "quarantined")
     )
     drifted = sum(night.manifest.verdict_of("drift") != Verdict.OK for night in nights)
     return [
@@ -113,11 +113,11 @@ def _tiles(nights: Sequence[PublishedNight], missing: Sequence[str]) -> list[Til
 
 
 def _columns(nights: Sequence[PublishedNight]) -> list[dict[str, Any]]:
-    """Every column that drift was measured of, most often alarmed first."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every column for which drift was measured, most often alarmed first."""
+    by_name: dict[str, dict[str, Any]] = {}
     for night in nights:
         for feature in night.judgement.drift.columns:
-            one = found.setdefault(
+            entry = by_name.setdefault(
                 feature.column,
                 {
                     "name": feature.column,
@@ -128,11 +128,11 @@ def _columns(nights: Sequence[PublishedNight]) -> list[dict[str, Any]]:
                     "worst_night": "",
                 },
             )
-            one["nights"] += 1
-            one["alarmed"] += feature.alarmed
-            if feature.excess > one["worst"]:
-                one["worst"], one["worst_night"] = feature.excess, night.key
-    return sorted(found.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
+            entry["nights"] += 1
+            entry["alarmed"] += feature.alarmed
+            if feature.excess > entry["worst"]:
+                entry["worst"], entry["worst_night"] = feature.excess, night.key
+    return sorted(by_name.values(), key=lambda c: (-c["alarmed"], -c["worst"], c["name"]))
 
 
 def _night(night: PublishedNight, link: str | None) -> dict[str, Any]:

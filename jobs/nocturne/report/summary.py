@@ -1,4 +1,4 @@
-"""Quantiles and mean of a column from its bucket counts: how the scores of a day lay.
+"""Computes quantiles and mean of a column from its bucket counts: the scores of a day.
 
 A value read from a bucket is off by at most the bucket's width, 3% of its distance from
 the column's centre, and for the scores of a night usually far less.
@@ -19,7 +19,7 @@ __all__ = ["intervals", "quantiles", "score_summary"]
 Vector = NDArray[np.float64]
 
 _FARTHEST = 1e300
-"""What lies further out, such as the largest float as a mark, counts as this."""
+"""A value that lies further out, such as the largest float as a marker, counts as this."""
 
 _QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
@@ -27,8 +27,8 @@ _QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 def intervals(column: ColumnProfile) -> tuple[Vector, Vector, Vector]:
     """(low, high, rows) [n] of the buckets that hold rows, in value order.
 
-    Bounds are cut to the column's minimum and maximum, so that the outermost buckets claim
-    no value that was not there, and to what still has a difference.
+    Bounds are cut to the column's minimum and maximum, so that the outermost buckets include only
+    values that occurred, and to values between which floats still have differences.
     """
     ids = np.array([int(key) for key in column.counts], dtype=np.int64)
     rows = np.array(list(column.counts.values()), dtype=np.float64)
@@ -41,9 +41,9 @@ def intervals(column: ColumnProfile) -> tuple[Vector, Vector, Vector]:
 
 
 def quantiles(column: ColumnProfile, at: Sequence[float]) -> Vector:
-    """Values below which the fractions ``at`` of the counted rows lie; at least one is counted.
+    """Values below which the fractions ``at`` of the counted rows lie; there must be a row.
 
-    Rows are taken as spread evenly over their bucket.
+    Rows are assumed to be spread evenly over their bucket.
     """
     low, high, rows = intervals(column)
     upto = np.cumsum(rows)

@@ -27,13 +27,13 @@ def short(value: float | None) -> float | None:
 
 def labels(texts: Sequence[str]) -> list[str]:
     """The texts cut to what an axis can show, and still different from one another."""
-    found: list[str] = []
+    shortened: list[str] = []
     for text in texts:
         label = text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
-        while label in found:
+        while label in shortened:
             label += "'"
-        found.append(label)
-    return found
+        shortened.append(label)
+    return shortened
 
 
 def number(field: str, **more: Any) -> Spec:

@@ -1,4 +1,4 @@
-"""The score room: splits through Spark's workers (``job``, ``session``, ``query``).
+"""The Spark room: scores splits in Spark's workers (``job``, ``session``, ``query``).
 
 ``score_udf`` is the engine for notebooks and other people's jobs.
 """

@@ -1,7 +1,7 @@
-"""A Spark application that comes up in the background while its caller still prepares.
+"""A Spark application that starts in the background.
 
-Starting a JVM, a Spark context and the Python workers' daemon takes seconds in which the
-driver has other things to do: it asks the registry and plans the splits meanwhile.
+Starting a JVM, a Spark context and the daemon of the Python workers takes seconds. Meanwhile the
+driver asks the registry and plans the splits.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _LOCAL = {"spark.executorEnv.PYTHONSAFEPATH": "1"}
 
 
 class Application:
-    """A Spark context of our own, or the one that runs already, which is used and left.
+    """A new Spark context, or the one that runs already, which is not stopped at the end.
 
-    A bare context, not a session: scoring needs no SQL, whose start takes as long again.
-    ``nocturne.spark.session`` adds it where it is wanted.
+    It is a context and not a session: scoring needs no SQL, and starting SQL takes as long again.
+    ``nocturne.spark.session`` adds a session.
 
     Args:
         name: shown in Spark's UI.
@@ -43,8 +43,7 @@ class Application:
         conf: extra ``spark.*`` settings; they win over ours.
         conf_dir: Spark's configuration folder (logging), unless SPARK_CONF_DIR is set.
         lean: Spark carries no rows, so a small JVM will do.
-        probing: it is tried whether it starts, and no more: nobody waits for an archive, and what
-            stood against it is raised as it is.
+        probing: only test whether Spark starts: make no archive, and raise the error unchanged.
     """
 
     def __init__(
@@ -79,8 +78,8 @@ class Application:
         """The context, once it is up.
 
         Raises:
-            MachineError: it never can be, as this machine or its environment is.
-            RetryableError: Spark failed to start, and may start another time.
+            MachineError: Spark can't start on this machine or in its environment.
+            RetryableError: Spark failed to start, but may start another time.
         """
         self.start()
         assert self._thread is not None
@@ -92,14 +91,14 @@ class Application:
         return self._context
 
     def finish(self) -> None:
-        """Begin to end what ``start`` began, and return at once."""
+        """Begin to stop the context, and return at once."""
         with self._lock:
             if self._end is None and self._context is not None:
                 self._end = threading.Thread(target=self._stop, name="spark-end", daemon=True)
                 self._end.start()
 
     def stop(self) -> None:
-        """End what ``start`` began; one that is not up yet is not waited for, and ends itself."""
+        """Stop the context. One that is still starting is not waited for; it stops itself."""
         with self._lock:
             self._given_up = True
         self.finish()
@@ -116,8 +115,8 @@ class Application:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None and self._context is not None:
-            self._launch = None  # nor is this the time to wait for an archive
-            with suppress(Exception):  # the caller gave up: so must the job, and without a word
+            self._launch = None  # do not wait for an archive
+            with suppress(Exception):  # the caller gave up, so the job is cancelled silently
                 self._context.setLogLevel("OFF")
                 self._context.cancelAllJobs()
         self.stop()
@@ -128,24 +127,26 @@ class Application:
 
             self._context = SparkContext._active_spark_context
             if self._context is None:
-                made = self._started()
+                context = self._started()
                 with self._lock:
                     if self._given_up:
-                        made.stop()
+                        context.stop()
                         return
-                    self._context, self._ours = made, True
+                    self._context, self._ours = context, True
                 if machine.is_local(self._master):
-                    self._waking = Waking(made)
-        except BaseException as error:  # whoever asks for the context gets it
+                    self._waking = Waking(context)
+        except BaseException as error:  # ``context`` raises it
             self._error = error
 
     def _explained(self, error: BaseException) -> BaseException:
-        """Why Spark did not start, in words."""
+        """The error that explains why Spark did not start."""
         if self._probing or not isinstance(error, Exception):
             return error
-        from nocturne.spark.probe import How, why
+        from nocturne.spark.probe import LaunchSettings, start_error
 
-        return why(error, How(self._master, dict(self._conf), self._conf_dir, self._lean))
+        return start_error(
+            error, LaunchSettings(self._master, dict(self._conf), self._conf_dir, self._lean)
+        )
 
     def _stop(self) -> None:
         context, self._context = self._context, None
@@ -167,8 +168,8 @@ class Application:
             os.environ.setdefault(name, value)
         if launch.making and self._probing:
             launch = launch.plain()
-        made, self._launch = launch.start(self._new)
-        return made
+        context, self._launch = launch.start(self._new)
+        return context
 
     def _new(self, settings: Mapping[str, str]) -> SparkContext:
         from pyspark import SparkConf, SparkContext

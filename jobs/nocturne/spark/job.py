@@ -1,7 +1,7 @@
-"""The Spark job: some splits a task, no data rows in the JVM.
+"""The Spark job: each task scores some splits; no data rows go through the JVM.
 
-An RDD of split numbers and not a DataFrame: planning, and generating code for, the first query
-of a session takes seconds, here for a handful of numbers.
+It uses an RDD of split numbers and not a DataFrame: planning the first query of a session and
+generating its code takes seconds, which is too long for a few numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nocturne.errors import NocturneError
 from nocturne.records.plan import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
-from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ Failure = tuple[str, str, str]
 def score_runs(
     spark: SparkContext, runs: Sequence[Run], progress: Progress | None = None
 ) -> dict[str, NocturneError]:
-    """Score every split of the runs that has no result yet, all in one job.
+    """Score every split of the runs that has no result yet, in a single job.
 
     Returns:
         run directory -> error, for the runs that can't be scored; the others are complete.
 
     Raises:
-        RetryableError: Spark itself failed (a worker was lost, memory); what was scored
-            stays and is not scored again.
+        RetryableError: Spark itself failed (for example, it lost a worker). Splits that were
+            scored stay and are not scored again.
     """
     pending = [
         (run, split)
@@ -65,7 +65,7 @@ def score_runs(
         with _Watch(runs, progress):
             failed = _collect(spark, tasks, share)
         for run_dir, error_type, message in failed:
-            failures.setdefault(run_dir, raised(error_type, message))
+            failures.setdefault(run_dir, as_error(error_type, message))
     if progress:
         progress(*_count(runs))
     return failures
@@ -74,24 +74,24 @@ def score_runs(
 def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
     """Guided self-scheduling (Polychronopoulos and Kuck, 1987), biggest splits first.
 
-    Each task takes half of a core's share of the rows that are left: first few long tasks,
-    which cost Spark little, at last short ones, with which all cores end at the same time.
+    Each task takes half of a core's share of the remaining rows. So the first tasks are few and
+    long, which costs Spark little; the last are short, so that all cores end at the same time.
     """
-    left = sum(split.rows for _, split in pending)
+    remaining = sum(split.rows for _, split in pending)
     tasks: list[list[Item]] = []
     room = 0.0
     for run, split in sorted(pending, key=lambda item: -item[1].rows):
         if room < split.rows / 2:
             tasks.append([])
-            room = left / (2 * cores)
+            room = remaining / (2 * cores)
         tasks[-1].append((run.uri, split.index))
         room -= split.rows
-        left -= split.rows
+        remaining -= split.rows
     return tasks
 
 
 def _session() -> SparkSession:
-    """The SQL side of the context that is up, made when it is first wanted."""
+    """A session on the running context; it is created when it is first needed."""
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
@@ -99,7 +99,7 @@ def _session() -> SparkSession:
 
 def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list[Failure]:
     advice = "What was scored stays; run the same command again to go on from there"
-    with telling("score the splits", advice):
+    with spark_errors("score the splits", advice):
         spark.setJobDescription(f"score {sum(map(len, tasks))} splits")
         work = partial(_work, share)
         failed: list[Failure] = spark.parallelize(tasks, len(tasks)).mapPartitions(work).collect()
@@ -107,7 +107,7 @@ def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list
 
 
 def _work(share: float, tasks: Iterable[list[Item]]) -> Iterator[Failure]:
-    """In a Python worker: the splits of its tasks; what can't be scored."""
+    """Runs in a Python worker: scores the splits of its tasks, and yields the failures."""
     for items in tasks:
         for run_dir, index in items:
             _, error, message = guarded(partial(_score, run_dir, index, share), f"split {index}")
@@ -125,15 +125,15 @@ def _score(run_dir: str, index: int, share: float) -> int:
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:
-    done = 0
+    rows_done = 0
     for run in runs:
         for split in run.plan.splits:
             if run.result_file(split).exists():
-                done += split.rows
+                rows_done += split.rows
             else:
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    done += int(run.progress_file(split).read_text() or 0)
-    return done, sum(run.plan.rows for run in runs)
+                    rows_done += int(run.progress_file(split).read_text() or 0)
+    return rows_done, sum(run.plan.rows for run in runs)
 
 
 class _Watch:

@@ -1,8 +1,8 @@
-"""Does Spark start here, as a run would start it, with a worker that has Nocturne?
+"""Tests whether Spark starts here in the same way as for a run, with a worker that has Nocturne.
 
-It is tried in a process of its own with a time limit: what a JVM that does not come up has to say
-goes to its standard error, and nowhere else. `nocturne doctor` asks, and a run whose Spark did
-not start.
+The test runs in a process of its own with a time limit, since a JVM that fails to start writes the
+cause only to its standard error. `nocturne doctor` uses it, and so does a run whose Spark did not
+start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nocturne.errors import NocturneError, RetryableError
 from nocturne.host.trouble import Trouble, explain
 from nocturne.spark.application import Application
 
-__all__ = ["How", "Started", "probe", "why"]
+__all__ = ["LaunchSettings", "Started", "probe", "start_error"]
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ _ANSWER = "nocturne-probe "
 
 
 @dataclass(frozen=True)
-class How:
-    """How a run starts Spark: what an ``Application`` is made of."""
+class LaunchSettings:
+    """How a run starts Spark: the arguments of an ``Application``."""
 
     master: str | None
     conf: dict[str, str]
@@ -52,10 +52,10 @@ class Started:
     seconds: float
 
 
-def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
-    """Start Spark and one worker, and end them; what stood in the way, if they did not start."""
+def probe(how: LaunchSettings, limit_s: float = LIMIT_S) -> Started | Trouble:
+    """Start Spark and one worker, and end them. Returns the trouble if they did not start."""
     began = time.monotonic()
-    asked = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
+    request = json.dumps({**asdict(how), "conf_dir": str(how.conf_dir) if how.conf_dir else None})
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "nocturne.spark.probe"],
         stdin=subprocess.PIPE,
@@ -64,47 +64,47 @@ def probe(how: How, limit_s: float = LIMIT_S) -> Started | Trouble:
         start_new_session=True,
     )
     try:
-        out, late = process.communicate(asked.encode(), limit_s)[0], False
+        out, late = process.communicate(request.encode(), limit_s)[0], False
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         out, late = process.communicate()[0], True
-    said = out.decode("utf-8", "replace")
-    for line in said.splitlines():
+    output = out.decode("utf-8", "replace")
+    for line in output.splitlines():
         if line.startswith(_ANSWER):
             return Started(
                 **json.loads(line.removeprefix(_ANSWER)), seconds=time.monotonic() - began
             )
-    found = explain(said)
-    if found.why or not late:
-        return found
-    return Trouble(f"it did not start within {limit_s:.0f} s; the last it said: {found.said}")
+    trouble = explain(output)
+    if trouble.why or not late:
+        return trouble
+    return Trouble(f"it did not start within {limit_s:.0f} s; the last it said: {trouble.message}")
 
 
-def why(error: Exception, how: How) -> NocturneError:
-    """Why Spark did not start, as an error of ours.
+def start_error(error: Exception, how: LaunchSettings) -> NocturneError:
+    """The error that explains why Spark did not start.
 
     Args:
-        error: what starting it raised. If that says nothing, since the JVM ended and had said
-            it elsewhere, it is tried again by ``probe``.
+        error: the error that starting Spark raised. If it does not show the cause, since the JVM
+            wrote it elsewhere, ``probe`` starts Spark again.
     """
     if isinstance(error, NocturneError):
         return error
-    what = "Spark can't start"
-    told = explain(str(error))
-    if told.why or how.master is None:
-        return told.error(what)
+    failure = "Spark can't start"
+    trouble = explain(str(error))
+    if trouble.why or how.master is None:
+        return trouble.error(failure)
     log.warning("Spark did not start; trying it once more to see why")
-    found = probe(how)
-    if isinstance(found, Trouble):
-        return found.error(what)
+    result = probe(how)
+    if isinstance(result, Trouble):
+        return result.error(failure)
     return RetryableError(
         "Spark did not start, but did when it was tried once more: memory or processes may have "
         "been short. Run the same command again"
     )
 
 
-def _start(how: How) -> Iterator[dict[str, str]]:
+def _start(how: LaunchSettings) -> Iterator[dict[str, str]]:
     name = "nocturne doctor"
     with Application(
         name, how.master, how.conf, how.conf_dir, lean=how.lean, probing=True
@@ -124,17 +124,17 @@ def _start(how: How) -> Iterator[dict[str, str]]:
 
 
 def _imported(_: Iterable[int]) -> Iterator[str]:
-    """In a worker: its Python, once it has imported what a split needs."""
+    """Runs in a worker: its Python version, once it has imported what a split needs."""
     import nocturne.worker.split  # noqa: F401
 
     yield ".".join(map(str, sys.version_info[:3]))
 
 
 def main() -> None:
-    """The process that tries: its answer is a line of standard output, all else is the cause."""
-    asked = json.load(sys.stdin)
-    conf_dir = asked.pop("conf_dir")
-    for answer in _start(How(**asked, conf_dir=Path(conf_dir) if conf_dir else None)):
+    """Starts Spark. One line of the output is the answer; the rest shows what went wrong."""
+    request = json.load(sys.stdin)
+    conf_dir = request.pop("conf_dir")
+    for answer in _start(LaunchSettings(**request, conf_dir=Path(conf_dir) if conf_dir else None)):
         print(_ANSWER + json.dumps(answer), flush=True)
 
 

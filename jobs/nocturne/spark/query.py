@@ -1,9 +1,10 @@
-"""The other feeder: Spark reads and joins, the same engine scores under ``mapInArrow``.
+"""Scores a query: Spark reads and joins, and the same engine scores under ``mapInArrow``.
 
-Its contract is weaker than that of splits. There are no row groups, so a partition is resumed
-whole; quarantine names rows by their keys; what the SQL reads beside ``input`` and the declared
-tables is in no fingerprint. Which task attempt counts is Spark's decision: each writes files of
-its own and hands its result to the driver, which writes down those of the job that succeeded.
+The guarantees are weaker than those of splits. There are no row groups, so a partition is scored
+again as a whole; quarantine identifies rows by their keys; and tables that the SQL reads, apart
+from ``input`` and the declared tables, are in no fingerprint. Spark decides which task attempt
+counts: each attempt writes files of its own and returns its result to the driver, which stores the
+results of the successful job.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
 from nocturne.source.spark_files import read_files, refuse_untyped
 from nocturne.spark.session import fault_of_data
-from nocturne.spark.work import device_slot, guarded, open_run, raised, telling
+from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
@@ -39,21 +40,21 @@ _SCHEMA = "result string, error string, message string"
 
 
 def score_query(spark: SparkSession, run: Run, share: float) -> None:
-    """Score what the run's query gives.
+    """Score the rows of the run's query.
 
     Args:
-        share: of a GPU's memory that each task may take.
+        share: the share of a GPU's memory that each task may take.
 
     Raises:
-        InputError: the SQL is wrong, a value can't be read or computed, or what it gives does not
+        InputError: the SQL is wrong, a value can't be read or computed, or the result does not
             fit the model.
-        InputChanged: a file changed since planning.
+        InputChanged: a file has changed since planning.
         RetryableError: Spark failed.
-        NocturneError: what a worker raised.
+        NocturneError: a worker raised it.
     """
-    frame = _fitting(_frame(spark, run), run)
+    frame = _needed_columns(_frame(spark, run), run)
     advice = "Run the same command again; the partition is scored anew"
-    with telling(f"score the query of {run.plan.pipeline}", advice):
+    with spark_errors(f"score the query of {run.plan.pipeline}", advice):
         try:
             rows = frame.mapInArrow(partial(_work, run.uri, share), _SCHEMA).collect()
         except Exception as error:
@@ -65,7 +66,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
             raise
     for row in rows:
         if row["error"]:
-            raise raised(row["error"], row["message"])
+            raise as_error(row["error"], row["message"])
     results = [load(SplitResult, row["result"], "a worker's result") for row in rows]
     if not results:
         raise InputError(
@@ -78,7 +79,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
 
 
 def _frame(spark: SparkSession, run: Run) -> DataFrame:
-    """The partition, or the SQL over it; ``:ds`` and the like stand for partition values.
+    """The partition, or the SQL over it; parameters such as ``:ds`` are the partition's values.
 
     Raises:
         InputError: Spark can't read or analyse it.
@@ -87,7 +88,7 @@ def _frame(spark: SparkSession, run: Run) -> DataFrame:
     try:
         files = _planned(run)
         frame = read_files(
-            spark, query.format, query.options, run.plan.input_dir, files, _given(run, files)
+            spark, query.format, query.options, run.plan.input_dir, files, _path_columns(run, files)
         )
         if query.sql is None:
             return frame
@@ -116,24 +117,24 @@ def _query(run: Run) -> Query:
     return run.plan.query
 
 
-def _given(run: Run, files: list[str]) -> pa.RecordBatch | None:
-    """The columns of the files' paths; None leaves them to Spark, as the view of a query has it."""
-    none = pa.RecordBatch.from_pydict({})
-    return None if _query(run).sql is not None else of_plan(run.plan, files) or none
+def _path_columns(run: Run, files: list[str]) -> pa.RecordBatch | None:
+    """The columns from the paths of the files. None leaves them to Spark, as for a query's view."""
+    no_columns = pa.RecordBatch.from_pydict({})
+    return None if _query(run).sql is not None else of_plan(run.plan, files) or no_columns
 
 
 def _planned(run: Run, table: str = "") -> list[str]:
-    """Relative paths of the planned files: of the input, or of a table that the SQL names."""
+    """Relative paths of the planned files of the input, or of a table that the SQL names."""
     split = [file.path.rpartition(TABLE_MARK) for file in run.plan.files]
     return [path for name, _, path in split if name == table]
 
 
-def _fitting(frame: DataFrame, run: Run) -> DataFrame:
-    """Only the columns that are needed, once they are known to fit the model."""
+def _needed_columns(frame: DataFrame, run: Run) -> DataFrame:
+    """Checks that the columns fit the model, and selects the columns that are needed."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     encoding = run.plan.encoding
-    # The zone that the workers' batches come with: Spark keeps moments, and no zone of theirs.
+    # Batches in workers have the session's zone: Spark stores moments without their own zone.
     zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
     schema = to_arrow_schema(frame.schema, timezone=zone)
     needed = (*run.plan.keys, *run.plan.passthrough)
@@ -141,11 +142,11 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
     problems += check_output(
         encoding, schema, needed, run.plan.keys if run.plan.unique_keys else ()
     )
-    wanted = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
+    names = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     problems += [
         f"column {name!r} has no type (void), since all its values are null; say one: "
         f"CAST(NULL AS STRING) AS {name}"
-        for name in wanted
+        for name in names
         if pa.types.is_null(schema.field(name).type)
     ]
     if problems:
@@ -155,16 +156,16 @@ def _fitting(frame: DataFrame, run: Run) -> DataFrame:
             + f"\nIt has the columns {', '.join(schema.names)}. Correct input.sql or the data",
             problems=problems,
         )
-    found = frame.select(*(f"`{name}`" for name in wanted))
-    _refuse_untyped(found)
-    return found
+    selected = frame.select(*(f"`{name}`" for name in names))
+    _refuse_untyped(selected)
+    return selected
 
 
 def _refuse_untyped(frame: DataFrame) -> None:
-    """As the plan does where there is no SQL, of the columns of files that Spark will read.
+    """Check the types of the columns of files that Spark will read. (Without SQL, the plan does.)
 
     Raises:
-        InputError: a file has no type for one of them.
+        InputError: a file has no type for a column.
     """
     leaves = frame._jdf.queryExecution().sparkPlan().collectLeaves()
     for leaf in (leaves.apply(number) for number in range(leaves.size())):
@@ -185,14 +186,14 @@ def _check_unchanged(run: Run) -> None:
 
 
 def _check_rows(run: Run, results: list[SplitResult]) -> None:
-    """Raises: RetryableError if Spark gave not the very rows that the files' footers count."""
+    """Raises: RetryableError if Spark did not return as many rows as the footers of the files."""
     query = _query(run)
     if query.sql is not None or query.format != "parquet" or query.options:
-        return  # what is left out then, the YAML says
-    given, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
-    if given != counted:
+        return  # the YAML may leave rows out
+    read, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
+    if read != counted:
         raise RetryableError(
-            f"Spark gave {given} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
+            f"Spark gave {read} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
             "was published. Run the same command again"
         )
 
@@ -200,19 +201,19 @@ def _check_rows(run: Run, results: list[SplitResult]) -> None:
 def _work(
     run_dir: str, share: float, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: the rows of one task, as one split."""
+    """Runs in a Python worker: scores the rows of a task as one split."""
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is None:
         return
-    found, error, message = guarded(
+    result, error, message = guarded(
         lambda: dump(_score(run_dir, share, first, batches)), "the query's rows"
     )
-    columns = [pa.array([value], pa.string()) for value in (found, error, message)]
+    columns = [pa.array([value], pa.string()) for value in (result, error, message)]
     yield pa.RecordBatch.from_arrays(columns, names=["result", "error", "message"])
 
 
 def _score(
-    run_dir: str, share: float, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]
+    run_dir: str, share: float, first: pa.RecordBatch, following: Iterator[pa.RecordBatch]
 ) -> SplitResult:
     from pyspark import TaskContext
 
@@ -221,18 +222,18 @@ def _score(
     run = open_run(run_dir)
     task = TaskContext.get()
     split = replace(run.plan.splits[0], index=task.partitionId() if task else 0)
-    batches = map(normal, _sized(first, rest, run.plan.pinned.batch_rows))
+    batches = map(normal, _sized(first, following, run.plan.pinned.batch_rows))
     return score_batches(
         run, split, batches, first.schema, device_slot(run.plan.pinned.device, share)
     )
 
 
 def _sized(
-    first: pa.RecordBatch, rest: Iterator[pa.RecordBatch], rows: int
+    first: pa.RecordBatch, following: Iterator[pa.RecordBatch], rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Spark's small batches put together to ``rows`` rows, so that no micro-batch is padded."""
+    """Merges Spark's small batches to batches of ``rows`` rows, so that none needs padding."""
     held, count = [first], first.num_rows
-    for batch in rest:
+    for batch in following:
         held.append(batch)
         count += batch.num_rows
         while count >= rows:

@@ -1,4 +1,4 @@
-"""A Spark session on an application: for what needs SQL, and for notebooks and tests."""
+"""A Spark session on an application, for SQL, notebooks and tests."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["cause_of", "fault_of_data", "gpu_share", "session"]
 
 _CONDITION = re.compile(r"\[(?P<name>[A-Z0-9_.]+)\] .*? SQLSTATE: (?P<state>\w{5})")
-"""How Spark's errors begin; the state's class 22 is standard SQL's data exceptions."""
+"""The beginning of Spark's errors; class 22 of the state is data exceptions in standard SQL."""
 
 
 @contextmanager
 def session(
     app: str, master: str | None, conf: Mapping[str, str], conf_dir: Path | None = None
 ) -> Iterator[SparkSession]:
-    """A Spark session that is stopped at the end; one that runs already is used and left.
+    """A Spark session that is stopped at the end, unless it was running already.
 
     Args:
         master: None under spark-submit, which has set it.
@@ -53,15 +53,17 @@ def gpu_share(spark: SparkContext) -> float:
 
 
 def cause_of(error: BaseException) -> str:
-    """The line of Spark's long messages that says what went wrong."""
+    """The line that shows the cause in one of Spark's long messages."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     cause = next((x for x in reversed(lines) if "Error" in x or "Exception" in x), lines[0])
     return cause.strip()
 
 
 def fault_of_data(error: BaseException) -> str:
-    """What Spark says of a value or a column that it can't take, and never will; "" if nothing."""
-    for said in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
-        if said["state"].startswith("22") or said["name"].endswith("COLUMN_DATA_TYPE_MISMATCH"):
-            return said[0]
+    """Spark's message about a value or a column that it can never take; "" if there is none."""
+    for condition in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
+        if condition["state"].startswith("22") or condition["name"].endswith(
+            "COLUMN_DATA_TYPE_MISMATCH"
+        ):
+            return condition[0]
     return ""

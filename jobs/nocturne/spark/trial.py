@@ -1,4 +1,4 @@
-"""A model is tried where it will be scored: by a Spark worker, in one task."""
+"""Tries a model where it will be scored: in a task of a Spark worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.codec import dump, load
-from nocturne.spark.work import device_slot, guarded, raised, telling
-from nocturne.trial import Answer, Asked
+from nocturne.spark.work import as_error, device_slot, guarded, spark_errors
+from nocturne.trial import TrialAnswer, TrialRequest
 from nocturne.trial.process import ask
 
 if TYPE_CHECKING:
@@ -19,36 +19,38 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_worker"]
 
-Told = tuple[str, str | None, str | None, str | None]
+Reply = tuple[str, str | None, str | None, str | None]
 """Host, the answer as JSON; else an error's type and its message."""
 
 
-def ask_worker(spark: SparkContext, asked: Asked, rows: bytes) -> tuple[str, Answer]:
-    """The host of the worker that tried the model, and what came of it.
+def ask_worker(spark: SparkContext, request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
+    """The host of the worker that tried the model, and its answer.
 
     Args:
         rows: an Arrow IPC file (``nocturne.trial.process``).
 
     Raises:
-        MachineError: Spark's workers can't do such a thing as they are.
+        MachineError: Spark's workers can't try a model in their environment.
         RetryableError: Spark itself failed.
-        NocturneError: what kept the worker from trying it: no space for the rows, say.
+        NocturneError: the worker could not start the trial, for example for lack of space.
     """
-    with telling("try the model", "Nothing was scored; run the same command again"):
-        spark.setJobDescription(f"try {asked.model.name} version {asked.model.version}")
+    with spark_errors("try the model", "Nothing was scored; run the same command again"):
+        spark.setJobDescription(f"try {request.model.name} version {request.model.version}")
         work = partial(_work, rows)
-        [told] = spark.parallelize([dump(asked)], 1).mapPartitions(work).collect()
-    host, answer, error, message = told
+        [reply] = spark.parallelize([dump(request)], 1).mapPartitions(work).collect()
+    host, answer, error, message = reply
     if error is not None:
-        raise raised(error, str(message))
-    return host, load(Answer, answer, f"the answer of {host}")
+        raise as_error(error, str(message))
+    return host, load(TrialAnswer, answer, f"the answer of {host}")
 
 
-def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Told]:
-    """In a Python worker: the answer of a process that finds the modules that this one finds."""
+def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Reply]:
+    """Runs in a Python worker: starts a trial process with the same module path."""
     host = socket.gethostname()
     for question in questions:
-        asked = load(Asked, question, "what the driver asks")
-        asked = replace(asked, device=device_slot(asked.device).device or asked.device)
-        answer, error, message = guarded(partial(ask, asked, rows, sys.path), f"a trial on {host}")
+        request = load(TrialRequest, question, "what the driver asks")
+        request = replace(request, device=device_slot(request.device).device or request.device)
+        answer, error, message = guarded(
+            partial(ask, request, rows, sys.path), f"a trial on {host}"
+        )
         yield host, None if answer is None else dump(answer), error, message

@@ -21,9 +21,9 @@ from nocturne.columns.normal import normal
 from nocturne.encoding import Encoding, with_nulls
 from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
 from nocturne.fitting import casts, check_columns
+from nocturne.model.declared_inputs import Inputs
 from nocturne.model.registry import resolve
 from nocturne.model.requirements import naming, unloadable
-from nocturne.model.takes import Inputs
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession

@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.encoding import OutputSpec
-from nocturne.engine import REASON, AsyncModel, Model, Named, named, settled, together
+from nocturne.engine import (
+    REASON,
+    AsyncModel,
+    Model,
+    NamedOutputs,
+    concatenated,
+    outputs_by_name,
+    settle_outputs,
+)
 from nocturne.engine.outputs import by_name
 from nocturne.errors import ModelError
 from nocturne.records.result import strange
@@ -34,10 +42,10 @@ class Untried:
         self.model, self.outputs = model, outputs
         self.padded = getattr(model, "padded", True)
         self._unseen = {output.name for output in outputs}
-        self._kept: list[Named] = []
+        self._kept: list[NamedOutputs] = []
 
-    def predict(self, encoded: Any) -> Named:
-        return self._keep(named(self.model.predict(encoded)))
+    def predict(self, encoded: Any) -> NamedOutputs:
+        return self._keep(outputs_by_name(self.model.predict(encoded)))
 
     def check(self, done: pa.RecordBatch) -> None:
         """Hold the predictions of a batch, the last that was scored, against the columns.
@@ -51,18 +59,18 @@ class Untried:
         sound = why.is_null()
         held = {o.name for o in self.outputs if _any(done.column(o.name).is_valid(), sound)}
         self._unseen -= held
-        said = {reason for reason in pc.unique(why).to_pylist() if reason}
+        problem = {reason for reason in pc.unique(why).to_pylist() if reason}
         for output in self.outputs:
             unfit = strange(output.name, "")
-            if output.name in self._unseen and any(reason.startswith(unfit) for reason in said):
+            if output.name in self._unseen and any(reason.startswith(unfit) for reason in problem):
                 raise self._unfit(output)
         self._kept.clear()
 
     def explained(self, error: ModelError) -> ModelError:
         """The error, with what to write where there are other outputs than those that are said."""
         try:
-            came = together(self._kept)
-            own = settled((), came, firm=False) if came else ()
+            came = concatenated(self._kept)
+            own = settle_outputs((), came, firm=False) if came else ()
         except ModelError:  # what it returns has no one form
             return error
         wanted = {o.source or o.name for o in self.outputs}
@@ -74,15 +82,15 @@ class Untried:
                 return error
         return ModelError(f"{error}. {_argument(own)}", **error.values)
 
-    def _keep(self, raw: Named) -> Named:
+    def _keep(self, raw: NamedOutputs) -> NamedOutputs:
         raw = _in_utc(raw, self.outputs)
         if self._unseen:
             self._kept.append(raw)
         return raw
 
     def _unfit(self, output: OutputSpec) -> ModelError:
-        came = together(self._kept) or {}
-        found = settled(self.outputs, came, firm=False)
+        came = concatenated(self._kept) or {}
+        found = settle_outputs(self.outputs, came, firm=False)
         [own] = [o for o in found if o.name == output.name]
         start = (
             f"the model returned what is {own.words} for the output {output.name!r}, which is said "
@@ -105,9 +113,9 @@ class _Begun(Untried):
 
     model: AsyncModel
 
-    def begin(self, encoded: Any, size: int) -> Callable[[], Named]:
+    def begin(self, encoded: Any, size: int) -> Callable[[], NamedOutputs]:
         begun = self.model.begin(encoded, size)
-        return lambda: self._keep(named(begun()))
+        return lambda: self._keep(outputs_by_name(begun()))
 
 
 def untried(model: Any, outputs: Sequence[OutputSpec]) -> Untried:
@@ -120,14 +128,14 @@ def _any(valid: pa.Array, sound: pa.Array) -> bool:
 
 
 def _argument(outputs: Sequence[OutputSpec]) -> str:
-    said = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
+    types = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
     return (
         "If that is what it is to return, say so (where it has an encoding spec, there) with "
-        f"score_udf's argument outputs={{{said}}}"
+        f"score_udf's argument outputs={{{types}}}"
     )
 
 
-def _in_utc(raw: Named, outputs: Sequence[OutputSpec]) -> Named:
+def _in_utc(raw: NamedOutputs, outputs: Sequence[OutputSpec]) -> NamedOutputs:
     if not any(output.type == "timestamp[us]" for output in outputs):
         return raw
     names = [o.source or o.name for o in outputs] if by_name(raw, outputs) else list(raw)
@@ -138,8 +146,8 @@ def _in_utc(raw: Named, outputs: Sequence[OutputSpec]) -> Named:
 def _utc(values: Any) -> Any:
     if values.dtype != object:
         return values
-    done = np.empty_like(values)
+    converted = np.empty_like(values)
     for place, value in np.ndenumerate(values):
         zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
-        done[place] = value.astimezone(dt.UTC).replace(tzinfo=None) if zoned else value
-    return done
+        converted[place] = value.astimezone(dt.UTC).replace(tzinfo=None) if zoned else value
+    return converted

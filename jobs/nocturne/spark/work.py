@@ -1,7 +1,7 @@
-"""What every task does in a Python worker: open its run, know its place, pass errors on.
+"""Functions of every task in a Python worker: open the run, find the device, pass errors on.
 
-The engine is imported by the functions, in the worker: the driver, which imports this too,
-needs no torch.
+The functions import the engine in the worker: the driver imports this module too, and needs no
+torch.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from nocturne.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from nocturne.worker.split import DeviceSlot
 
-__all__ = ["device_slot", "guarded", "open_run", "raised", "telling"]
+__all__ = ["as_error", "device_slot", "guarded", "open_run", "spark_errors"]
 
 T = TypeVar("T")
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
-"""What Arrow raises where a cast loses a value or there is none; not what a disk or memory does."""
+"""Arrow raises these if a cast loses a value or does not exist, but not for disks or memory."""
 
 
 def open_run(run_dir: str) -> Run:
-    """The run, read once a process, and again when it was planned anew."""
+    """The run; it is read once in each process, and again if it has been planned again."""
     return _run(run_dir, RunFolder(Path(run_dir)).plan_file.stat().st_mtime_ns)
 
 
@@ -45,11 +45,11 @@ def _run(run_dir: str, written: int) -> Run:
 
 
 def device_slot(device: str, share: float = 1.0) -> DeviceSlot:
-    """The GPU that Spark gave this task, or one by turns where Spark was told of none.
+    """The GPU that Spark gave to this task; if Spark knows of no GPU, tasks take them in turns.
 
     Args:
-        device: that is wanted; on the CPU any place will do.
-        share: of a GPU's memory that each task may take.
+        device: the device of the run.
+        share: the share of a GPU's memory that each task may take.
     """
     from nocturne.worker.split import DeviceSlot
 
@@ -58,19 +58,19 @@ def device_slot(device: str, share: float = 1.0) -> DeviceSlot:
     from pyspark import TaskContext
 
     task = TaskContext.get()
-    given = task.resources().get("gpu") if task else None
-    if given:
-        return DeviceSlot(f"cuda:{given.addresses[0]}", share)
+    gpu = task.resources().get("gpu") if task else None
+    if gpu:
+        return DeviceSlot(f"cuda:{gpu.addresses[0]}", share)
     import torch
 
     count = max(1, torch.cuda.device_count())
     return DeviceSlot(f"cuda:{(task.partitionId() if task else 0) % count}", share)
 
 
-def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str | None]:
-    """(value, None, None), or (None, the error's type, its message): errors cross as data.
+def guarded(work: Callable[[], T], task: str) -> tuple[T | None, str | None, str | None]:
+    """(value, None, None), or (None, the error's type, its message): errors are passed as data.
 
-    A value that Arrow can't take as another type is refused by it again, whenever it is tried.
+    If Arrow can't convert a value, it is an InputError: another attempt would fail in the same way.
     """
     try:
         with disk_errors():
@@ -79,23 +79,27 @@ def guarded(work: Callable[[], T], what: str) -> tuple[T | None, str | None, str
         return None, type(failure).__name__, str(failure)
     except _REFUSALS as failure:
         traceback.print_tb(failure.__traceback__)  # its text quotes the value
-        said = f"{what}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
-        return None, "InputError", f"{said}was published; correct the data, or what the model gives"
+        start = f"{task}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
+        return (
+            None,
+            "InputError",
+            f"{start}was published; correct the data, or what the model gives",
+        )
     except Exception as failure:  # one bad split must not end the other nights' job
         traceback.print_exc()
-        return None, "RetryableError", f"{what}: {type(failure).__name__}: {failure}"
+        return None, "RetryableError", f"{task}: {type(failure).__name__}: {failure}"
 
 
 @contextmanager
-def telling(what: str, advice: str) -> Iterator[None]:
-    """On the driver, around a job: says why Spark's workers can't do ``what``.
+def spark_errors(action: str, advice: str) -> Iterator[None]:
+    """On the driver, around a job: explains why Spark's workers can't do ``action``.
 
     Args:
-        advice: what to do where it may pass.
+        advice: what to do if the failure may pass.
 
     Raises:
-        MachineError: they never can, as they are.
-        RetryableError: Spark itself failed, or a worker ended (a crash, memory).
+        MachineError: the workers can't do it in their environment.
+        RetryableError: Spark itself failed, or a worker ended (a crash, or out of memory).
     """
     try:
         yield
@@ -103,11 +107,11 @@ def telling(what: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         if (trouble := explain(str(error), started=True)).why:
-            raise trouble.error(f"Spark's workers can't {what}") from error
-        raise RetryableError(f"Spark could not {what}: {cause_of(error)}. {advice}") from error
+            raise trouble.error(f"Spark's workers can't {action}") from error
+        raise RetryableError(f"Spark could not {action}: {cause_of(error)}. {advice}") from error
 
 
-def raised(error: str, message: str) -> NocturneError:
-    """On the driver: the error that a worker passed on."""
-    found: NocturneError = getattr(errors, error, RetryableError)(message)
-    return found
+def as_error(error: str, message: str) -> NocturneError:
+    """On the driver: the error from the type and message that a worker passed on."""
+    exception: NocturneError = getattr(errors, error, RetryableError)(message)
+    return exception

@@ -1,4 +1,4 @@
-"""What is asked of the process that tries a model (``__main__``), and what it answers."""
+"""The request to the process that tries a model (``__main__``), and its answer."""
 
 from __future__ import annotations
 
@@ -8,39 +8,50 @@ from nocturne.codec import Stored
 from nocturne.encoding import Encoding, OutputSpec
 from nocturne.records.plan import ModelRef
 
-__all__ = ["ANSWER", "ASKED", "READY", "ROWS", "SAID", "UNWRITTEN", "Answer", "Asked", "Trial"]
+__all__ = [
+    "ANSWER",
+    "OUTPUT",
+    "READY",
+    "REQUEST",
+    "ROWS",
+    "UNWRITTEN",
+    "Trial",
+    "TrialAnswer",
+    "TrialRequest",
+]
 
-ASKED, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
-"""The files by which they meet; ``READY`` says that the model comes next."""
+REQUEST, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
+"""The files that both sides read and write; ``READY`` says that the model is loaded next."""
 UNWRITTEN = "unwritten"
-"""What ``READY`` is called where the answer can't be written; the exit code is the ``errno``."""
-SAID = "said"
-"""What the process prints."""
+"""``READY`` is renamed to this if the answer can't be written; the exit code is the ``errno``."""
+OUTPUT = "said"
+"""The file with everything that the process prints."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialRequest:
     """A model to try.
 
-    ``encoding`` has the outputs as they are declared: in its ``spec``; in the YAML, the user's
-    word (``firm``); or as far as its signature says. All of it has to take less than ``seconds``.
+    ``encoding`` has the declared outputs: from the model's ``spec``, from the YAML (``firm``, the
+    user declared them), or from the signature as far as it has them. ``input_cast`` is the
+    pipeline's ``input.cast``. The trial must take less than ``seconds``.
     """
 
     model: ModelRef
     encoding: Encoding
     spec: bool
     firm: bool
-    told: dict[str, str]
+    input_cast: dict[str, str]
     device: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class Trial(Stored):
-    """What came of trying a model: the ``outputs`` that it is scored with.
+    """The result of trying a model: the ``outputs`` that it is scored with.
 
-    On ``raised`` of the ``rows`` it raised, first of all ``cause``. ``scores``: of three others, in
-    words.
+    The model raised on ``raised`` of the ``rows``; ``cause`` is the first exception. ``scores`` are
+    the predictions of three other rows, as text.
     """
 
     outputs: tuple[OutputSpec, ...]
@@ -51,10 +62,11 @@ class Trial(Stored):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A trial, or why there is none: a ``fault`` (``error`` is its type: not the
-    model's if it is no ModelError), or a package that is
-    ``missing``. ``elsewhere``: it was tried on the CPU, for want of the device that it is for.
+class TrialAnswer:
+    """A trial, or the reason why there is none: a ``fault``, or a package that is ``missing``.
+
+    ``error`` is the type of the fault; if it is not ModelError, the model is not at fault.
+    ``elsewhere`` says that the model was tried on the CPU, since its device is not available.
     """
 
     trial: Trial | None = None

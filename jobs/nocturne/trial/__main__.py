@@ -1,9 +1,9 @@
-"""The process in which a model is called for the first time; whatever it does, it does it to this.
+"""The process in which a model is called for the first time: a crash ends only this process.
 
     python -m nocturne.trial FOLDER PARENT
 
-FOLDER holds ``asked.json`` and ``rows.arrow``; the answer becomes ``answer.json`` there. PARENT is
-the process that asks: this one ends with it.
+FOLDER contains ``asked.json`` and ``rows.arrow``; the answer is written to ``answer.json`` in it.
+PARENT is the process that asks; this process ends when PARENT ends.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ import pyarrow.compute as pc
 from nocturne.encoding import Encoding
 from nocturne.engine import (
     REASON,
-    Named,
+    NamedOutputs,
     cast_rows,
+    check_outputs,
+    concatenated,
     encode,
-    named,
+    outputs_by_name,
     predictions,
-    required,
-    settled,
-    together,
+    settle_outputs,
 )
 from nocturne.engine.model import Model, Raw
-from nocturne.engine.refused import refused
+from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
 from nocturne.hiding import cause_of, lacking, said_by
 from nocturne.model.requirements import lacks
 from nocturne.store.record_files import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, UNWRITTEN, Answer, Asked, Trial
+from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, TrialAnswer, TrialRequest
 from nocturne.worker.split import BACKENDS
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-"""Of Linux's ``prctl``."""
+"""Options of Linux's ``prctl``."""
 _ENDING = 2.0
-"""Seconds for what the model started to end when it is killed."""
+"""Seconds that killed child processes of the model get to end."""
 _SLOW = 0.1
-"""Seconds for a row."""
+"""A row that takes longer than this many seconds is slow."""
 _SHOWN, _LONG = 3, 80
-"""Of so many rows the scores are shown, with so many characters each."""
+"""The number of rows whose scores are shown, and the most characters of a score."""
 
 
 def main(folder: Path, parent: int | None = None) -> None:
-    """Ends the process, also where threads of the model would keep it."""
+    """Answer, then end the process, even if threads of the model still run."""
     _tie(os.getppid() if parent is None else parent)
     try:
-        asked = read(Asked, folder / ASKED)
+        request = read(TrialRequest, folder / REQUEST)
         _bound()
         with pa.ipc.open_file(folder / ROWS) as file:
             rows = file.read_all().combine_chunks().to_batches()[0]
@@ -70,8 +70,8 @@ def main(folder: Path, parent: int | None = None) -> None:
 
         torch.set_num_threads(1)
         (folder / READY).touch()
-        signal.alarm(int(asked.seconds) + 30)  # were the one who asks stopped
-        write(folder / ANSWER, _answer(asked, rows), durable=False)
+        signal.alarm(int(request.seconds) + 30)  # in case the parent is stopped
+        write(folder / ANSWER, _answer(request, rows), durable=False)
     except OSError as error:
         with suppress(OSError):
             (folder / READY).rename(folder / UNWRITTEN)
@@ -83,10 +83,10 @@ def main(folder: Path, parent: int | None = None) -> None:
 
 
 def _tie(parent: int) -> None:
-    """End with the process that asks, and be the parent of all that the model starts: so it can
-    be found, also what has a session of its own.
+    """End when the parent ends, and become the parent of all processes that the model starts, so
+    that they can be found even if they have a session of their own.
     """
-    with suppress(OSError, AttributeError):  # of Linux
+    with suppress(OSError, AttributeError):  # only Linux has these
         system = ctypes.CDLL(None)
         system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         system.prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -95,79 +95,83 @@ def _tie(parent: int) -> None:
 
 
 def _end_children() -> None:
-    """Kill what the model started, until nothing of it starts more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the model's own may raise
+    """Kill the processes that the model started, until none is left."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a handler of the model may raise
     me = psutil.Process()
     until = time.monotonic() + _ENDING
     with suppress(psutil.Error):
-        while (found := _running(me)) and time.monotonic() < until:
-            for one in found:
+        while (running := _running(me)) and time.monotonic() < until:
+            for process in running:
                 with suppress(psutil.Error):
-                    one.kill()
-            psutil.wait_procs(found, _ENDING)
+                    process.kill()
+            psutil.wait_procs(running, _ENDING)
 
 
 def _running(me: psutil.Process) -> list[psutil.Process]:
-    found = []
-    for one in me.children(recursive=True):
+    running = []
+    for process in me.children(recursive=True):
         with suppress(psutil.Error):
-            if one.status() != psutil.STATUS_ZOMBIE:
-                found.append(one)
-    return found
+            if process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process)
+    return running
 
 
 def _bound() -> None:
-    """Leaves no core, and is what Linux kills first when memory runs out."""
+    """Write no core dump, and be the first process that Linux kills if memory runs out."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _answer(asked: Asked, rows: pa.RecordBatch) -> Answer:
-    """A GPU that this machine lacks is no fault of the model's: then it is tried on the CPU."""
+def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
+    """Try the model; if this machine has no GPU for it, on the CPU."""
     import torch
 
-    elsewhere = asked.device != "cpu" and not torch.cuda.is_available()
-    device = "cpu" if elsewhere else asked.device
+    elsewhere = request.device != "cpu" and not torch.cuda.is_available()
+    device = "cpu" if elsewhere else request.device
     try:
-        return _try(asked, rows, device, time.monotonic() + 0.8 * asked.seconds)
+        return _try(request, rows, device, time.monotonic() + 0.8 * request.seconds)
     except NocturneError as error:
-        return Answer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
+        return TrialAnswer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
     except Exception as error:
         if (failed := lacking(error)) is not None:
-            return Answer(missing=lacks(asked.model.path, failed))
+            return TrialAnswer(missing=lacks(request.model.path, failed))
         return _failed(f"it can't be loaded: {said_by(error)}", error, elsewhere=elsewhere)
 
 
-def _failed(fault: str, error: Exception, *, elsewhere: bool) -> Answer:
-    """It is the model's, unless the disk is full."""
+def _failed(fault: str, error: Exception, *, elsewhere: bool) -> TrialAnswer:
+    """The answer for a fault. The model is at fault, unless the disk is full."""
     cause = cause_of(error)
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         fault += ". Free some space, then run the same command again"
-        return Answer(fault=fault, error="RetryableError", elsewhere=elsewhere)
-    return Answer(fault=fault, elsewhere=elsewhere)
+        return TrialAnswer(fault=fault, error="RetryableError", elsewhere=elsewhere)
+    return TrialAnswer(fault=fault, elsewhere=elsewhere)
 
 
-def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answer:
-    encoding = asked.encoding
-    seen, lost = cast_rows(rows, casts(encoding, rows.schema, asked.told))
-    if (why := refused(seen, encoding)) is not None:
+def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float) -> TrialAnswer:
+    encoding = request.encoding
+    cast_batch, lost = cast_rows(rows, casts(encoding, rows.schema, request.input_cast))
+    if (why := refusal_reasons(cast_batch, encoding)) is not None:
         lost = pc.coalesce(lost, why)
-    seen = seen.filter(lost.is_null())
-    if not seen.num_rows:  # what scoring will find to be wrong with the data
-        return Answer(Trial(encoding.complete().outputs, 0))
-    load = BACKENDS[asked.model.backend]
-    model = load(asked.model.path, encoding, device=device, kernel="graph", precision="float32")
-    raw, raised = _called(model, encoding, seen, until)
+    cast_batch = cast_batch.filter(lost.is_null())
+    if not cast_batch.num_rows:  # scoring will report what is wrong with the data
+        return TrialAnswer(Trial(encoding.complete().outputs, 0))
+    load = BACKENDS[request.model.backend]
+    model = load(request.model.path, encoding, device=device, kernel="graph", precision="float32")
+    raw, raised = _called(model, encoding, cast_batch, until)
     first = next((error for error in raised if error is not None), None)
     if raw is None:
         assert first is not None
         if (missing := lacking(first)) is not None:
             raise missing
-        why = said_by(first, _values(seen))
+        why = said_by(first, _values(cast_batch))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
-        return _failed(fault, first, elsewhere=device != asked.device)
-    outputs = encoding.outputs if asked.spec else settled(encoding.outputs, raw, firm=asked.firm)
+        return _failed(fault, first, elsewhere=device != request.device)
+    outputs = (
+        encoding.outputs
+        if request.spec
+        else settle_outputs(encoding.outputs, raw, firm=request.firm)
+    )
     if any(output.name == REASON for output in outputs):
         raise ModelError(
             f"the model predicts {REASON}, which is the name of a column that Nocturne makes. Say "
@@ -175,24 +179,25 @@ def _try(asked: Asked, rows: pa.RecordBatch, device: str, until: float) -> Answe
         )
     reasons = {row: "" for row, error in enumerate(raised) if error is not None}
     failed = len(reasons)
-    done = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
-    if asked.spec:
-        required(outputs, raw)
-    cause = said_by(first, _values(seen)) if first else ""
-    return Answer(Trial(outputs, len(raised), failed, cause, _shown(done)))
+    scored = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
+    if request.spec:
+        check_outputs(outputs, raw)
+    cause = said_by(first, _values(cast_batch)) if first else ""
+    return TrialAnswer(Trial(outputs, len(raised), failed, cause, _shown(scored)))
 
 
 def _called(
     model: Model, encoding: Encoding, rows: pa.RecordBatch, until: float
 ) -> tuple[Raw | None, list[Exception | None]]:
-    """What the model returns (None: it raised each time), and of each row tried what it raised.
+    """What the model returns (None if it always raised), and for each row what it raised.
 
-    First one row, which says how long a row takes (another where that was slow: it may have been
-    the start); then as many as half of the time is left for, at once, and where it raises on them,
-    one by one. Some models take seconds a row.
+    The first call has one row, to measure the time of a row (it is repeated with another row if
+    it was slow, since that may have been the start). The next call has as many rows as half of the
+    remaining time allows. If it raises, the rows are tried one by one. Some models take seconds
+    for a row.
     """
     raised: list[Exception | None] = []
-    pieces: list[Named | None] = []
+    pieces: list[NamedOutputs | None] = []
     in_order = True
 
     def call(start: int, count: int) -> Exception | None:
@@ -207,7 +212,9 @@ def _called(
                 raised.append(error)
             return error
         in_order = not isinstance(raw, Mapping)
-        pieces.append({name: np.atleast_1d(values) for name, values in named(raw).items()})
+        pieces.append(
+            {name: np.atleast_1d(values) for name, values in outputs_by_name(raw).items()}
+        )
         raised.extend([None] * count)
         return None
 
@@ -216,28 +223,28 @@ def _called(
         began = time.monotonic()
         call(first, 1)
         once, first = time.monotonic() - began, first + 1
-    rest = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
-    if rest > 0 and call(first, rest) is not None and rest > 1:
-        for row in range(first, first + rest):
+    remaining = min(rows.num_rows - first, int((until - time.monotonic()) / 2 / max(once, 1e-6)))
+    if remaining > 0 and call(first, remaining) is not None and remaining > 1:
+        for row in range(first, first + remaining):
             if time.monotonic() > until:
                 break
             call(row, 1)
-    found = together(pieces)
-    return (list(found.values()) if found is not None and in_order else found), raised
+    by_name = concatenated(pieces)
+    return (list(by_name.values()) if by_name is not None and in_order else by_name), raised
 
 
 def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
-    """Column -> its values, as far as Python has such."""
-    found: dict[str, list[object]] = {}
+    """Column -> its values; a column whose values Python can't represent is left out."""
+    values: dict[str, list[object]] = {}
     for name, column in zip(rows.schema.names, rows.columns, strict=True):
         with suppress(ValueError, OverflowError):
-            found[name] = column.to_pylist()
-    return found
+            values[name] = column.to_pylist()
+    return values
 
 
-def _shown(done: pa.RecordBatch) -> tuple[dict[str, str], ...]:
-    """The predictions of three rows that have some, in words."""
-    good = done.filter(done.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
+def _shown(scored: pa.RecordBatch) -> tuple[dict[str, str], ...]:
+    """The predictions of three rows that have predictions, as text."""
+    good = scored.filter(scored.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
     return tuple({name: _word(value) for name, value in row.items()} for row in good.to_pylist())
 
 

@@ -1,7 +1,7 @@
-"""The process in which a model is tried: started, watched for its time and memory, and ended.
+"""Starts the process in which a model is tried, watches its time and memory, and ends it.
 
-On the driver's machine, or in a Spark task on another. What keeps it from coming as far as the
-model (its imports, memory, a full disk) is the machine's fault, not the model's.
+It runs on the driver's machine, or in a Spark task on another. If the process fails before it
+loads the model (its imports, memory, a full disk), the machine is at fault and not the model.
 """
 
 from __future__ import annotations
@@ -23,19 +23,28 @@ import pyarrow as pa
 
 from nocturne.hiding import said_by
 from nocturne.store.record_files import read, write
-from nocturne.trial import ANSWER, ASKED, READY, ROWS, SAID, UNWRITTEN, Answer, Asked
+from nocturne.trial import (
+    ANSWER,
+    OUTPUT,
+    READY,
+    REQUEST,
+    ROWS,
+    UNWRITTEN,
+    TrialAnswer,
+    TrialRequest,
+)
 
 __all__ = ["as_file", "ask", "start"]
 
 _MEMORY = 0.8
-"""A part of the memory that is free: what a trial may take. It is looked at, not limited by the
-system (``RLIMIT_AS``): torch, CUDA and Arrow map many times what they use."""
+"""The fraction of the free memory that a trial may take. It is polled, not limited by the system
+(``RLIMIT_AS``), since torch, CUDA and Arrow map many times what they use."""
 _LOOK = 0.05
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 _LINE = 300
-"""Characters of the last line that is shown."""
+"""The most characters that are shown of the last line."""
 _START = 240.0
-"""Seconds for Python, torch and Arrow to be there: that is no fault of the model's."""
+"""Seconds for starting Python and importing torch and Arrow, before the model's time begins."""
 
 
 def as_file(rows: pa.RecordBatch) -> bytes:
@@ -46,12 +55,12 @@ def as_file(rows: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue())
 
 
-def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
-    """Start the process, and wait; when this returns, nothing of it runs any more.
+def ask(request: TrialRequest, rows: bytes, path: Sequence[str] = ()) -> TrialAnswer:
+    """Start the process and wait for its answer. On return, all its processes have ended.
 
     Args:
-        rows: as ``as_file`` makes them.
-        path: where its Python looks for modules before all else.
+        rows: an Arrow IPC file, from ``as_file``.
+        path: the first folders in which its Python looks for modules.
     """
     environ = {
         **os.environ,
@@ -59,42 +68,42 @@ def ask(asked: Asked, rows: bytes, path: Sequence[str] = ()) -> Answer:
     }
     with tempfile.TemporaryDirectory(prefix="nocturne-trial-") as name:
         folder = Path(name)
-        write(folder / ASKED, asked, durable=False)
+        write(folder / REQUEST, request, durable=False)
         (folder / ROWS).write_bytes(rows)
         process = start(folder, environ)
         family = Family(process.pid)
         try:
-            fault = _watch(process, family, folder / READY, asked.seconds, _free())
+            fault = _watch(process, family, folder / READY, request.seconds, _free())
         finally:
             family.end()
             process.wait()
         if fault is None and (folder / ANSWER).exists():
-            return read(Answer, folder / ANSWER)
+            return read(TrialAnswer, folder / ANSWER)
         if fault is None and (folder / READY).exists():
-            return Answer(fault=_died(process.returncode, folder / SAID, rows))
-        return fault or _hindered(process.returncode, folder)
+            return TrialAnswer(fault=_died(process.returncode, folder / OUTPUT, rows))
+        return fault or _why_no_answer(process.returncode, folder)
 
 
 def start(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The process, which is asked what lies in ``folder``, and writes what it says there."""
-    with open(folder / SAID, "wb") as said:
+    """Start the process for the request in ``folder``; its output is written to a file there."""
+    with open(folder / OUTPUT, "wb") as output:
         return subprocess.Popen(
             [sys.executable, "-u", "-P", "-m", "nocturne.trial", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env=environ,
-            start_new_session=True,  # so that what it starts ends with it
+            start_new_session=True,  # so that its child processes end with it
         )
 
 
 def _free() -> int:
-    """The bytes that a trial may take."""
+    """The bytes of memory that a trial may take."""
     return int(_MEMORY * psutil.virtual_memory().available)
 
 
 class Family:
-    """A process and all that it was seen to start, also in sessions of their own."""
+    """A process and all child processes seen so far, also those with their own sessions."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -104,34 +113,34 @@ class Family:
         self._seen: set[psutil.Process] = set()
 
     def memory(self) -> int:
-        """Bytes that it and its children hold; they are remembered."""
+        """The bytes of memory that the process and its children use; remembers the children."""
         total, first = 0, self._first
         if first is None or not first.is_running():
             return 0
         with suppress(psutil.Error):
-            for one in (first, *first.children(recursive=True)):
-                self._seen.add(one)
+            for process in (first, *first.children(recursive=True)):
+                self._seen.add(process)
                 with suppress(psutil.Error):
-                    total += one.memory_info().rss
+                    total += process.memory_info().rss
         return total
 
     def end(self) -> None:
-        """Kill what still runs of them."""
+        """Kill all that still run."""
         self.memory()
         with suppress(ProcessLookupError):
             os.killpg(self._pid, signal.SIGKILL)
-        for one in self._seen:
+        for process in self._seen:
             with suppress(psutil.Error):
-                one.kill()  # not another that has its number by now
+                process.kill()  # psutil never kills another process that has the same id
 
 
 def _watch(
     process: subprocess.Popen[bytes], family: Family, ready: Path, seconds: float, most: int
-) -> Answer | None:
-    """Why it must be ended; None if it has ended by itself.
+) -> TrialAnswer | None:
+    """Why the process must be ended; None if it has ended by itself.
 
     Args:
-        ready: is there as soon as the process has begun with the model.
+        ready: a file that exists once the process has begun to load the model.
     """
     until, begun = time.monotonic() + _START + seconds, False
     while True:
@@ -148,35 +157,35 @@ def _watch(
             return _large(used, most, begun)
 
 
-def _late(seconds: float, begun: bool) -> Answer:
+def _late(seconds: float, begun: bool) -> TrialAnswer:
     if not begun:
-        return _machines(f"was not there after {_START + seconds:g} seconds", lasting=False)
-    return Answer(
+        return _machine_fault(f"was not there after {_START + seconds:g} seconds", lasting=False)
+    return TrialAnswer(
         fault=f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
         "or for a row, say model.trial_seconds"
     )
 
 
-def _large(used: int, most: int, begun: bool) -> Answer:
+def _large(used: int, most: int, begun: bool) -> TrialAnswer:
     took = (
         f"took {used >> 20:,} MiB of memory, more than {_MEMORY:.0%} of what was free "
         f"({most >> 20:,} MiB)"
     )
     if not begun:
-        return _machines(took, lasting=False)
-    return Answer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
+        return _machine_fault(took, lasting=False)
+    return TrialAnswer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
 
 
-def _machines(what: str, *, lasting: bool) -> Answer:
-    """What kept a process from being there for the model."""
+def _machine_fault(problem: str, *, lasting: bool) -> TrialAnswer:
+    """The answer if the machine is at fault: the process failed before the model was loaded."""
     todo = (
         "Correct that (`nocturne doctor` checks what is installed)"
         if lasting
         else "Free some memory, or space for temporary files (TMPDIR)"
     )
-    return Answer(
-        fault=f"the process to try it in {what}. That is no fault of the model's. {todo}, then run "
-        "the same command again",
+    return TrialAnswer(
+        fault=f"the process to try it in {problem}. That is no fault of the model's. {todo}, then "
+        "run the same command again",
         error="MachineError" if lasting else "RetryableError",
     )
 
@@ -185,23 +194,23 @@ _SHORT = re.compile(
     r"No space left on device|Disk quota exceeded|Cannot allocate memory|MemoryError"
     r"|can't start new thread|Resource temporarily unavailable|Too many open files"
 )
-"""What may pass."""
+"""Errors that may pass."""
 
 
-def _hindered(code: int, folder: Path) -> Answer:
-    """It ended, and not by the model: before it was loaded, or as the answer was to be written."""
+def _why_no_answer(code: int, folder: Path) -> TrialAnswer:
+    """The answer if the process ended before it loaded the model, or could not write its answer."""
     if (folder / UNWRITTEN).exists():
         why = os.strerror(code)  # what it wrote may be the model's words
-        return _machines(f"can't write its answer: {why}", lasting=not _SHORT.search(why))
-    text = _end_of(folder / SAID)
+        return _machine_fault(f"can't write its answer: {why}", lasting=not _SHORT.search(why))
+    text = _end_of(folder / OUTPUT)
     line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     full = code in (errno.ENOSPC, errno.EDQUOT)
     if full:
         line = os.strerror(code)
     last = f"; its last line was: {line[:_LINE]}" if line else ""
     lasting = code > 0 and not full and not _SHORT.search(text)
-    what = f"ended {_how(code)} before the model was loaded{last}"
-    return _machines(what, lasting=lasting)
+    problem = f"ended {_how(code)} before the model was loaded{last}"
+    return _machine_fault(problem, lasting=lasting)
 
 
 def _how(code: int) -> str:
@@ -209,7 +218,7 @@ def _how(code: int) -> str:
 
 
 def _end_of(output: Path) -> str:
-    """Of what the process wrote, which may be much."""
+    """The end of the process's output, which may be long."""
     with open(output, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
         return file.read().decode("utf-8", "replace")
@@ -218,7 +227,7 @@ def _end_of(output: Path) -> str:
 def _died(code: int, output: Path, rows: bytes) -> str:
     """How the process ended, and the last line that it wrote, without values of the rows."""
     line, text = "", _end_of(output)
-    with suppress(ValueError, OverflowError):  # of what Python can't hold
+    with suppress(ValueError, OverflowError):  # values that Python can't represent
         values = pa.ipc.open_file(rows).read_all().to_pydict()
         line = said_by(RuntimeError(text), values).partition(": ")[2]
     last = f"; its last line was: {line}" if line else ""

@@ -1,14 +1,14 @@
-"""The worker's corridor: one split, from its row groups to a result file.
+"""The worker: scores one split, from its row groups to a result file.
 
-Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations
-are not imported. Scoring a split twice is harmless: each attempt writes files of its own,
-and the result file, created exclusively, says which attempt counts.
+Engine, profile, quarantine and staging meet here; Spark, MLflow and Great Expectations are not
+imported. Scoring a split twice is harmless: each attempt writes files of its own, and the result
+file, which is created exclusively, says which attempt counts.
 
-Reading, scoring (with encoding), and profiling with writing are three steps. Where the task
-has cores for it (``scoring.threads``), or a GPU computes beside the CPU, each runs in a thread
-of its own behind a queue of two batches; on a single core they take turns, since threads
-would only take the core from each other. A worker holds at most ``BATCHES`` batches at once,
-and what staging holds; how large the split is does not matter.
+Reading, scoring (with encoding), and profiling with writing are three steps. If the task has
+several cores (``scoring.threads``), or a GPU computes, each step runs in a thread of its own
+behind a queue of two batches. On a single core they take turns, since threads would only take the
+core from each other. A worker holds at most ``BATCHES`` batches in memory, and the rows that
+staging holds, however large the split is.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import (
     REASON,
     Model,
-    ahead,
     load_torch,
     load_trusted,
     pick_device,
+    prefetch,
     score,
     score_cast,
 )
@@ -68,7 +68,7 @@ BATCHES = 8
 
 @dataclass(frozen=True)
 class DeviceSlot:
-    """Where a task runs: the device that Spark gave it, and its share of that one's memory."""
+    """The device that Spark gave to a task, and the task's share of the device's memory."""
 
     device: str | None = None
     memory: float = 1.0
@@ -82,7 +82,7 @@ def _load_pyfunc(*args: Any, **settings: Any) -> Model:
 
 BACKENDS: dict[str, Callable[..., Model]] = {
     "torch": load_torch,
-    "torch_pickled": load_trusted,  # a pt2 with code in it, which was allowed
+    "torch_pickled": load_trusted,  # a pt2 file with code, which the pipeline allows
     "pyfunc": _load_pyfunc,
 }
 """Backend -> ``load(path, encoding, device=, kernel=, precision=)``."""
@@ -92,7 +92,7 @@ BACKENDS: dict[str, Callable[..., Model]] = {
 def _model(
     name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
 ) -> Model:
-    """Loaded once a process, whatever number of splits it scores."""
+    """Loads the model once in each process, however many splits it scores."""
     import torch
 
     torch.set_num_threads(threads)
@@ -112,7 +112,7 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
     """The run's pinned model, or the same in another ``precision`` to compare it with.
 
     Raises:
-        ModelError: it can't be loaded, or its device is not there.
+        ModelError: the model can't be loaded, or its device is not available.
     """
     pinned = run.plan.pinned
     device = slot.device or pinned.device
@@ -120,9 +120,15 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
         _limit_memory(device, slot.memory)
     spec = run.plan.encoding.to_json()
     kernel = pinned.kernel if precision is None else "graph"
-    wanted = precision or pinned.precision
+    model_precision = precision or pinned.precision
     return _model(
-        run.plan.model.backend, run.plan.model.path, spec, device, kernel, wanted, pinned.threads
+        run.plan.model.backend,
+        run.plan.model.path,
+        spec,
+        device,
+        kernel,
+        model_precision,
+        pinned.threads,
     )
 
 
@@ -134,10 +140,10 @@ def _limit_memory(device: str, share: float) -> None:
 
 
 def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitResult:
-    """Score a split, unless its result is there already.
+    """Score a split, unless it has a result already.
 
     Raises:
-        InputChanged: the file is not the one that was planned (retryable: plan again).
+        InputChanged: the file has changed since it was planned (retryable: plan again).
         InputError: the file can't be decoded.
         ModelError: the model can't be loaded, or fails on every row.
         DeviceLost: the GPU failed (retryable, in a new process).
@@ -149,12 +155,12 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
     path = Path(run.plan.input_dir) / planned.path
     check_unchanged(path, planned)
     source = open_parquet(path, checksums=run.plan.checksums)
-    encoding, known = run.plan.encoding, unpacked(run.plan.types)
-    given = of_plan(run.plan, [split.file])
-    schema = with_types(file_schema(source, given), known)
+    encoding, types = run.plan.encoding, unpacked(run.plan.types)
+    path_columns = of_plan(run.plan, [split.file])
+    schema = with_types(file_schema(source, path_columns), types)
     columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
     batches = read_batches(
-        source, path, split.row_groups, columns, run.plan.pinned.batch_rows, known, given
+        source, path, split.row_groups, columns, run.plan.pinned.batch_rows, types, path_columns
     )
     result = score_batches(run, split, batches, schema, slot)
     check_unchanged(path, planned)
@@ -176,11 +182,11 @@ def score_batches(
     schema: pa.Schema,
     slot: DeviceSlot,
 ) -> SplitResult:
-    """Score what ``batches`` gives to files of an attempt; the result counts once it is written.
+    """Score ``batches`` into the files of an attempt. The result counts once it is written.
 
     Args:
-        batches: with normal types (``nocturne.columns.normal``).
-        schema: as the source says the types, also of columns that are not read.
+        batches: batches with normal types (``nocturne.columns.normal``).
+        schema: the schema of the source, with the columns that are not read.
     """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
@@ -196,16 +202,16 @@ def score_batches(
     reach("split.begun")
 
     steps = run.plan.pinned.threads > 1 or run.plan.pinned.device != "cpu"
-    read_ahead = ahead(batches) if steps else batches
-    wanted = casts(encoding, schema, run.plan.cast)
-    # What the precision is of a pyfunc model is its own affair, and a call may cost.
+    read_ahead = prefetch(batches) if steps else batches
+    model_casts = casts(encoding, schema, run.plan.cast)
+    # A pyfunc model decides on its own precision, and its calls may cost.
     reduced = run.plan.pinned.precision != "float32" and run.plan.model.backend != "pyfunc"
     inexact = reduced and split.index == 0
     scored = score_cast(
         read_ahead,
         model,
         encoding,
-        wanted,
+        model_casts,
         micro_batch=run.plan.pinned.micro_batch,
         once=run.plan.costly,
     )
@@ -214,23 +220,27 @@ def score_batches(
         Staging(
             run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
         ) as staging,
-        closing(ahead(scored) if steps else scored) as triples,
+        closing(prefetch(scored) if steps else scored) as triples,
     ):
-        for batch, seen, predictions in triples:
+        for batch, cast_batch, predictions in triples:
             if inexact and not precision:
-                precision = _precision_error(run, slot, encoding, seen, predictions)
-            why = _reasons(batch, predictions, run.plan.keys)
+                precision = _precision_error(run, slot, encoding, cast_batch, predictions)
+            reasons = _reasons(batch, predictions, run.plan.keys)
             outputs = _outputs(predictions, encoding)
             rows = Rows(batch)
-            whole = rows.beside(outputs)
-            profiler.update(whole if seen is batch else Rows(seen).beside(outputs))
+            with_outputs = rows.with_columns(outputs)
+            profiler.update(
+                with_outputs if cast_batch is batch else Rows(cast_batch).with_columns(outputs)
+            )
             read_measurer.update(rows)
-            scores = _joined(whole.batch, published, run.plan.model.version)
+            scores = _published(with_outputs.batch, published, run.plan.model.version)
             bad = None
-            if why.null_count < len(why):
-                scores = scores.filter(why.is_null())
-                shown = _without(batch, run.plan.sensitive)
-                bad = _located(shown, why, split, staging.rows).filter(why.is_valid())
+            if reasons.null_count < len(reasons):
+                scores = scores.filter(reasons.is_null())
+                visible = _without(batch, run.plan.sensitive)
+                bad = _with_location(visible, reasons, split, staging.rows).filter(
+                    reasons.is_valid()
+                )
             scored_measurer.update(scores)
             if run.plan.unique_keys:
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
@@ -262,7 +272,11 @@ def score_batches(
 
 
 def _precision_error(
-    run: Run, slot: DeviceSlot, encoding: Encoding, batch: pa.RecordBatch, found: pa.RecordBatch
+    run: Run,
+    slot: DeviceSlot,
+    encoding: Encoding,
+    batch: pa.RecordBatch,
+    predictions: pa.RecordBatch,
 ) -> dict[str, float]:
     """The largest difference that the precision makes to a batch's predictions, by output.
 
@@ -273,17 +287,17 @@ def _precision_error(
     errors = {}
     for output in encoding.outputs:
         if output.type in ("float32", "float64"):
-            one, other = (
+            exact_values, values = (
                 pc.list_flatten(b.column(output.name)) if output.length else b.column(output.name)
-                for b in (expected, found)
+                for b in (expected, predictions)
             )
-            difference = pc.max(pc.abs(pc.subtract(one, other))).as_py()
+            difference = pc.max(pc.abs(pc.subtract(exact_values, values))).as_py()
             errors[output.name] = float(difference) if difference is not None else 0.0
     return errors
 
 
 def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
-    """Why each row is quarantined; null where it is not. A null key comes first."""
+    """Why each row is quarantined; null if it is not. A null key precedes other reasons."""
     why = predictions.column(REASON)
     for key in keys:
         column = batch.column(key)
@@ -292,18 +306,18 @@ def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str
     return why
 
 
-def _joined(whole: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
+def _published(batch: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
     columns = [
-        pa.repeat(pa.scalar(version, pa.int32()), whole.num_rows)
+        pa.repeat(pa.scalar(version, pa.int32()), batch.num_rows)
         if field.name == MODEL_VERSION
-        else whole.column(field.name)
+        else batch.column(field.name)
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(columns, names=schema.names)
 
 
 def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
-    """The predictions by name, with null for a row that has none."""
+    """The predictions by name; null for a row without a prediction."""
     arrays, reason = {}, predictions.column(REASON)
     for output in encoding.outputs:
         values = predictions.column(output.name)
@@ -316,21 +330,23 @@ def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Ar
 def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
     """The batch without its sensitive columns.
 
-    Keys are left out too: who knows how they look finds them from a hash, by trying all.
+    Sensitive keys are left out too, and not hashed: a hash could be reversed by trying all keys.
     """
     return batch.drop_columns([name for name in batch.schema.names if name in hidden])
 
 
-def _located(batch: pa.RecordBatch, why: pa.Array, split: Split, before: int) -> pa.RecordBatch:
-    """The rows with where they came from: file, row number in it (from 0), and the reason.
+def _with_location(
+    batch: pa.RecordBatch, reasons: pa.Array, split: Split, before: int
+) -> pa.RecordBatch:
+    """The rows with their source file, the row number in it (from 0), and the reason.
 
-    Rows that Spark has read have no file and number; their keys name them, if not sensitive.
+    Rows that Spark has read have no file and number; their keys identify them, unless sensitive.
     """
-    count, first = len(why), split.first_row + before
-    known = bool(split.file)
-    file = pa.repeat(pa.scalar(split.file if known else None, pa.string()), count)
-    row = pa.array(np.arange(first, first + count)) if known else pa.nulls(count, pa.int64())
-    arrays: list[Any] = [file, row, why, *batch.columns]
+    count, first = len(reasons), split.first_row + before
+    has_file = bool(split.file)
+    file = pa.repeat(pa.scalar(split.file if has_file else None, pa.string()), count)
+    row = pa.array(np.arange(first, first + count)) if has_file else pa.nulls(count, pa.int64())
+    arrays: list[Any] = [file, row, reasons, *batch.columns]
     names = [*LOCATION, *map(quarantined_name, batch.schema.names)]
     return pa.RecordBatch.from_arrays(arrays, names=names)
 

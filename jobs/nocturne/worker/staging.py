@@ -1,4 +1,4 @@
-"""Staging: the good rows of a split to one Parquet file, the bad ones to another."""
+"""Staging: writes the good rows of a split to one Parquet file and the bad rows to another."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nocturne.columns.normal import plain, published_type, restored
 __all__ = ["LOCATION", "Staging", "quarantined_name"]
 
 LOCATION = ("source_file", "source_row", "reason")
-"""The columns that say where a quarantined row came from, and why it is one."""
+"""The columns that say where a quarantined row came from, and why it is quarantined."""
 
 _GROUP_ROWS = 1 << 20
 _GROUP_BYTES = 64 << 20
-"""A row group is written when it has so many rows or bytes: what staging holds in memory."""
+"""Staging holds up to this many rows or bytes in memory, then it writes a row group."""
 
 
 def quarantined_name(column: str) -> str:
@@ -29,15 +29,15 @@ def quarantined_name(column: str) -> str:
 
 
 class Staging:
-    """Two files of one attempt; the one for quarantine is made with its first row.
+    """The two files of an attempt; the quarantine file is created with its first row.
 
-    Used as a context: the files are whole and on disk after it.
+    It is a context manager: after the ``with`` block, the files are complete and on disk.
     """
 
     def __init__(
         self, target: Path, quarantine: Path, schema: pa.Schema, source: pa.Schema
     ) -> None:
-        """``schema`` is what is published, ``source`` the types that the input has."""
+        """``schema`` is the published schema, ``source`` the schema of the input."""
         self.target, self.quarantine = target, quarantine
         shown = [pa.field(quarantined_name(f.name), published_type(f.type)) for f in source]
         self._shown = pa.schema({f.name: f for f in shown}.values())
@@ -53,8 +53,8 @@ class Staging:
         """Keep a batch.
 
         Args:
-            scored: the rows that are published, of the schema.
-            bad: those that are quarantined, as quarantine shows them: with their ``reason``.
+            scored: the rows to publish, with the published schema.
+            bad: the rows to quarantine, with their ``reason``.
         """
         self.rows += scored.num_rows
         if bad is not None:
@@ -79,8 +79,8 @@ class Staging:
         self._held, self._held_rows, self._held_bytes = [], 0, 0
 
     def _writer(self, schema: pa.Schema) -> pq.ParquetWriter:
-        """Words that came as dictionaries are written so; the file's schema says plain words."""
-        # Dictionaries pay for words that repeat; on keys and scores they only cost time.
+        """Text from dictionaries is written as dictionaries; the file's schema says plain text."""
+        # Dictionaries pay off for text that repeats; for keys and scores they only cost time.
         words = [f.name for f in self._schema if pa.types.is_string(f.type)]
         writer = pq.ParquetWriter(
             self.target, schema, use_dictionary=[*words, schema.names[-1]], store_schema=False
@@ -110,5 +110,5 @@ class Staging:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Without dictionaries."""
+    """The batch without dictionaries."""
     return pa.RecordBatch.from_arrays([plain(c) for c in batch.columns], names=batch.schema.names)

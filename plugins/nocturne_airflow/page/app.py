@@ -36,7 +36,7 @@ from nocturne.drift import METRICS
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.operate.status import PartitionStatus, newest, statuses_of
 from nocturne.records.partition import Partition
-from nocturne_airflow.page.night import document, night
+from nocturne_airflow.page.night import document, night_page
 
 __all__ = ["build"]
 
@@ -85,7 +85,7 @@ def build() -> FastAPI:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    """What Nocturne says of its own configuration or files, as it is."""
+    """Nocturne's message about its configuration or files, unchanged."""
     return PlainTextResponse(f"nocturne: {error}", 500, headers=_HEADERS)
 
 
@@ -95,14 +95,14 @@ def _pipelines(request: Request, user: GetUserDep, page: int = 1) -> HTMLRespons
     names = [name for name in config.names(config.home()) if name in allowed]
     pages = max(1, -(-len(names) // _PIPELINES))
     page = min(max(1, page), pages)
-    shown = []
+    listed = []
     for name in names[(page - 1) * _PIPELINES : page * _PIPELINES]:
         try:
-            shown.append({"name": name, "strip": _newest(_load(name)), "problem": ""})
+            listed.append({"name": name, "strip": _newest(_load(name)), "problem": ""})
         except NocturneError as error:
-            shown.append({"name": name, "strip": [], "problem": str(error)})
+            listed.append({"name": name, "strip": [], "problem": str(error)})
     return _html(
-        request, "pipelines.html", pipelines=shown, page=page, pages=pages, count=len(names)
+        request, "pipelines.html", pipelines=listed, page=page, pages=pages, count=len(names)
     )
 
 
@@ -111,8 +111,8 @@ def _calendar(
 ) -> HTMLResponse:
     """A year of a daily pipeline, a month of an hourly one."""
     loaded = _pipeline(dag_id)
-    layout = loaded.pipeline.input.partition
-    if not layout:
+    key_formats = loaded.pipeline.input.partition
+    if not key_formats:
         return _html(
             request,
             "calendar.html",
@@ -121,13 +121,13 @@ def _calendar(
             whole=_newest(loaded),
             paused=_paused(dag_id, session),
         )
-    hourly = config.period(layout) < dt.timedelta(days=1)
-    last = _moment(layout, until or newest(loaded)) or dt.datetime.now()
+    hourly = config.period(key_formats) < dt.timedelta(days=1)
+    last = _moment(key_formats, until or newest(loaded)) or dt.datetime.now()
     months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
     first, end = months[0], _end(months[-1])
-    form = key_format(layout)
-    span = config.span(layout, first.strftime(form), end.strftime(form))
-    found = {status.key: status for status in statuses_of(loaded, span)}
+    form = key_format(key_formats)
+    span = config.span(key_formats, first.strftime(form), end.strftime(form))
+    statuses = {status.key: status for status in statuses_of(loaded, span)}
     before, after = _month(first, -1), _month(end, len(months))
     now = dt.datetime.now() + dt.timedelta(days=1)
     if (_month(end, 1) or dt.datetime.max) > now:
@@ -137,9 +137,9 @@ def _calendar(
         "calendar.html",
         loaded=loaded,
         paused=_paused(dag_id, session),
-        months=[_weeks(month, found, hourly) for month in months],
+        months=[_weeks(month, statuses, hourly) for month in months],
         whole=[],
-        counts=_counts(found.values()),
+        counts=_counts(statuses.values()),
         until=end.date(),
         before=before.strftime(form) if before else None,
         after=after.strftime(form) if after else None,
@@ -147,11 +147,11 @@ def _calendar(
 
 
 def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLResponse:
-    """One partition: its verdict, what may be done with it, its report and its history."""
+    """One partition: its verdict, the possible actions, its report and its history."""
     loaded = _pipeline(dag_id)
     partition = _partition(loaded, key)
-    whole = not loaded.pipeline.input.partition
-    runs = _dag_runs(dag_id, None if whole else key, session)
+    is_whole = not loaded.pipeline.input.partition
+    runs = _dag_runs(dag_id, None if is_whole else key, session)
     waiting = session.scalars(
         select(TaskInstance.run_id).where(
             TaskInstance.dag_id == dag_id,
@@ -165,9 +165,9 @@ def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTML
         "night.html",
         loaded=loaded,
         key=key,
-        whole=whole,
-        day=dt.datetime.now(dt.UTC).date().isoformat() if whole else key,
-        night=night(loaded, partition),
+        whole=is_whole,
+        day=dt.datetime.now(dt.UTC).date().isoformat() if is_whole else key,
+        night=night_page(loaded, partition),
         metrics=METRICS,
         runs=runs[:10],
         waiting=waiting,
@@ -176,23 +176,23 @@ def _night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTML
 
 
 def _paused(dag_id: str, session: SessionDep) -> bool:
-    """Whether runs of the DAG have to wait."""
-    found = session.get(DagModel, dag_id)
-    return found is not None and bool(found.is_paused)
+    """Whether the DAG is paused, so that its runs wait."""
+    dag = session.get(DagModel, dag_id)
+    return dag is not None and bool(dag.is_paused)
 
 
 def _dag_runs(dag_id: str, key: str | None, session: SessionDep) -> list[Any]:
-    """The partition's runs, newest first; a run by hand names it as its key or as its day.
+    """The partition's runs, newest first. A run by hand has it as its key or as its day.
 
     Args:
-        key: None for a table that is scored whole: every run is of it.
+        key: None for a table that is scored as a whole: every run belongs to it.
     """
-    found = session.scalars(
+    newest_runs = session.scalars(
         select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(_RUNS)
     )
     return [
         run
-        for run in found
+        for run in newest_runs
         if key is None or key in (run.partition_key, dict(run.conf or {}).get("day"))
     ]
 
@@ -220,45 +220,45 @@ def _load(name: str) -> Loaded:
 
 @lru_cache(maxsize=512)
 def _loaded(name: str, written: tuple[int, ...]) -> Loaded:
-    """Read once, and again when a layer was written anew."""
+    """The loaded pipeline; it is read again if a layer has changed."""
     return config.load(name)
 
 
 def _partition(loaded: Loaded, key: str) -> Partition:
-    layout = loaded.pipeline.input.partition
-    if not layout:
+    key_formats = loaded.pipeline.input.partition
+    if not key_formats:
         return Partition("all")
     try:
-        return config.partition(layout, key)
+        return config.partition(key_formats, key)
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
 
 
 def _newest(loaded: Loaded) -> list[PartitionStatus]:
-    layout, last = loaded.pipeline.input.partition, newest(loaded)
-    if not layout:
+    key_formats, last = loaded.pipeline.input.partition, newest(loaded)
+    if not key_formats:
         return list(statuses_of(loaded, [Partition("all")]))
-    moment = _moment(layout, last)
+    moment = _moment(key_formats, last)
     if moment is None:
         return []
-    earlier = (config.later(layout, moment, -back) for back in range(_STRIP - 1, -1, -1))
-    keys = [day.strftime(key_format(layout)) for day in earlier if day is not None]
-    return list(statuses_of(loaded, config.span(layout, keys[0], last)))
+    earlier = (config.later(key_formats, moment, -back) for back in range(_STRIP - 1, -1, -1))
+    keys = [day.strftime(key_format(key_formats)) for day in earlier if day is not None]
+    return list(statuses_of(loaded, config.span(key_formats, keys[0], last)))
 
 
-def _moment(layout: Mapping[str, str], key: str | None) -> dt.datetime | None:
+def _moment(key_formats: Mapping[str, str], key: str | None) -> dt.datetime | None:
     try:
-        return config.parse(layout, key) if key else None
+        return config.parse(key_formats, key) if key else None
     except ConfigError as error:
         raise HTTPException(400, str(error)) from None
 
 
-def _month(day: dt.datetime, ahead: int) -> dt.datetime | None:
-    """The first moment of the month that is ``ahead`` months from that of ``day``.
+def _month(day: dt.datetime, months_later: int) -> dt.datetime | None:
+    """The first moment of the month that is ``months_later`` months after that of ``day``.
 
-    None where there are no partitions: before the year 1000, after 9999.
+    None if there are no partitions: before the year 1000 and after 9999.
     """
-    months = day.year * 12 + day.month - 1 + ahead
+    months = day.year * 12 + day.month - 1 + months_later
     year = months // 12
     return dt.datetime(year, months % 12 + 1, 1) if 1000 <= year <= 9999 else None
 
@@ -269,46 +269,46 @@ def _end(month: dt.datetime) -> dt.datetime:
 
 
 def _weeks(
-    month: dt.datetime, found: Mapping[str, PartitionStatus], hourly: bool
+    month: dt.datetime, by_day: Mapping[str, PartitionStatus], hourly: bool
 ) -> dict[str, Any]:
-    """A month as rows: weeks of days, or days of hours; None where there is no partition."""
+    """A month as rows: weeks of days, or days of hours; None if there is no partition."""
     rows: list[list[PartitionStatus | None]]
     if hourly:
         days = calendar.monthrange(month.year, month.month)[1]
         rows = [
-            [found.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
+            [by_day.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
             for day in range(1, days + 1)
         ]
         heads = [f"{hour:02d}" for hour in range(24)]
     else:
         weeks = calendar.Calendar().monthdayscalendar(month.year, month.month)
-        rows = [[found.get(f"{month:%Y-%m}-{day:02d}") for day in week] for week in weeks]
+        rows = [[by_day.get(f"{month:%Y-%m}-{day:02d}") for day in week] for week in weeks]
         heads = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
     return {"title": f"{month:%B %Y}", "heads": heads, "rows": rows}
 
 
-def _counts(found: Any) -> dict[str, int]:
+def _counts(statuses: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for status in found:
+    for status in statuses:
         counts[status.shown] = counts.get(status.shown, 0) + 1
     return counts
 
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["words"] = _words
-    return made
+    environment.globals["words"] = _description
+    return environment
 
 
-def _words(status: PartitionStatus) -> str:
-    """A partition for those who don't see its colour."""
+def _description(status: PartitionStatus) -> str:
+    """The description of a partition, for people who can't see its colour."""
     parts = [f"{status.key}: {status.shown}"]
     run = status.unfinished
     if status.state == "running" and run is not None and run.rows:

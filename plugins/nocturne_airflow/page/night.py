@@ -1,4 +1,4 @@
-"""One partition as the page tells it, from the files that it left."""
+"""The data of the page of a partition, read from its files."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.quality import Expectation
 
-__all__ = ["Night", "document", "night"]
+__all__ = ["NightPage", "document", "night_page"]
 
 _WORST = 5
 _FAILED = 20
 
 
 @dataclass(frozen=True)
-class Night:
-    """A partition: how it stands, what was judged last, and every manifest that was in force."""
+class NightPage:
+    """A partition: its status, the last judgement, and every manifest that was in force.
+
+    ``restorable``: ids of earlier manifests whose files are kept, so that a rollback is possible.
+    """
 
     status: PartitionStatus
     run: str | None = None
-    judged: Judgement | None = None
+    judgement: Judgement | None = None
     manifests: list[Manifest] = field(default_factory=list)
-    kept: frozenset[str] = frozenset()
+    restorable: frozenset[str] = frozenset()
     mlflow: str | None = None
     has_report: bool = False
     has_docs: bool = False
@@ -37,52 +40,52 @@ class Night:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        return self.judged.reasons if self.judged else ()
+        return self.judgement.reasons if self.judgement else ()
 
     @property
     def worst(self) -> tuple[FeatureDrift, ...]:
         """The columns that drifted most."""
-        return self.judged.drift.columns[:_WORST] if self.judged else ()
+        return self.judgement.drift.columns[:_WORST] if self.judgement else ()
 
     @property
     def expectations(self) -> tuple[Expectation, ...]:
-        return self.judged.quality.expectations if self.judged else ()
+        return self.judgement.quality.expectations if self.judgement else ()
 
     @property
     def failed(self) -> tuple[Expectation, ...]:
-        return self.judged.quality.failed[:_FAILED] if self.judged else ()
+        return self.judgement.quality.failed[:_FAILED] if self.judgement else ()
 
     @property
     def rows_per_second(self) -> float | None:
-        seconds = self.judged.seconds.get("score", 0) if self.judged else 0
-        return self.judged.rows_in / seconds if self.judged and seconds else None
+        seconds = self.judgement.seconds.get("score", 0) if self.judgement else 0
+        return self.judgement.rows_in / seconds if self.judgement and seconds else None
 
 
-def night(loaded: Loaded, partition: Partition) -> Night:
-    """What is known of a partition; a file that can't be read is left out, and named."""
+def night_page(loaded: Loaded, partition: Partition) -> NightPage:
+    """The page of a partition; a file that can't be read is left out and listed as damaged."""
     places = Places.of(loaded)
     output = places.output(partition)
     status = status_of(places, partition)
-    line, broken = output.state.known_lineage(status.manifest)
+    manifests, broken = output.state.known_lineage(status.manifest)
     damaged = [str(broken)] if broken else []
-    kept = frozenset(m.id for m in line[1:] if output.kept(m))
+    restorable = frozenset(m.id for m in manifests[1:] if output.kept(m))
     run = status.run
     if run is None:
-        return Night(status, manifests=line, kept=kept, damaged=tuple(damaged))
-    judged, mlflow = None, None
+        return NightPage(status, manifests=manifests, restorable=restorable, damaged=tuple(damaged))
+    judgement, mlflow_run = None, None
     try:
         if run.is_judged:
-            judged = run.judgement()
-            mlflow = run.mlflow_run_id()
+            judgement = run.judgement()
+            mlflow_run = run.mlflow_run_id()
     except NocturneError as error:
         damaged.append(str(error))
-    return Night(
+    return NightPage(
         status,
         run=run.name,
-        judged=judged,
-        manifests=line,
-        kept=kept,
-        mlflow=_mlflow(loaded, mlflow),
+        judgement=judgement,
+        manifests=manifests,
+        restorable=restorable,
+        mlflow=_mlflow(loaded, mlflow_run),
         has_report=_is_file(run.report),
         has_docs=_is_file(run.data_docs / "index.html"),
         damaged=tuple(damaged),
@@ -90,30 +93,30 @@ def night(loaded: Loaded, partition: Partition) -> Night:
 
 
 def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path | None:
-    """A file that the page may hand out: a run's report, its Data Docs, or a manifest.
+    """A file that the page may serve: a run's report, its Data Docs, or a manifest.
 
     Args:
-        run: the name of its directory; or ``manifests``.
+        run: the name of the run's directory, or ``manifests``.
     """
     state = Places.of(loaded).state.partition(partition)
     if run == "manifests":
-        found = state.manifest_file(Path(part).stem)
-        return found if _is_file(found) and found.name == Path(part).name else None
-    folder = next((one for one in state.runs() if one.name == run), None)
+        manifest = state.manifest_file(Path(part).stem)
+        return manifest if _is_file(manifest) and manifest.name == Path(part).name else None
+    folder = next((folder for folder in state.runs() if folder.name == run), None)
     if folder is None:
         return None
-    # What hides the values of sensitive columns.
+    # Only these hide the values of sensitive columns.
     allowed = [folder.data_docs, folder.report]
     try:
         path = (folder.path / part).resolve()
-        inside = any(path == one.resolve() or one.resolve() in path.parents for one in allowed)
+        inside = any(path == a.resolve() or a.resolve() in path.parents for a in allowed)
     except (OSError, ValueError, RuntimeError):  # a null byte, links in a circle
         return None
     return path if inside and _is_file(path) else None
 
 
 def _is_file(path: Path) -> bool:
-    """False also where the name is too long to be one."""
+    """Whether it is a file; False if the name is too long for one."""
     try:
         return path.is_file()
     except OSError:

@@ -30,11 +30,11 @@ def _draft(found: Archive, content: bytes = b"classes") -> Path:
 def test_what_a_jvm_left_is_used_from_then_on(kept: Path) -> None:
     found = archive.find(java.find())
     assert found is not None
-    assert (found.wanted, found.path, found.use()) == (True, None, "")
+    assert (found.is_missing, found.path, found.use()) == (True, None, "")
     draft = _draft(found)
     assert found.keep(0)
     assert not draft.exists()
-    assert not found.wanted
+    assert not found.is_missing
     assert found.path is not None
     assert f"-XX:SharedArchiveFile={found.path}" in found.use()
     assert archive.find(java.find()) == found
@@ -49,7 +49,7 @@ def test_one_that_was_cut_short_is_not_used_since_a_jvm_crashes_on_it(kept: Path
     found.path.write_bytes(b"cla")
     assert found.path is None
     assert found.use() == ""
-    assert found.wanted
+    assert found.is_missing
 
 
 @pytest.mark.parametrize(("content", "exit_code"), [(b"", 0), (b"half", 1), (None, 0)])
@@ -61,7 +61,7 @@ def test_one_that_could_not_be_made_is_not_tried_again(
     if content is not None:
         _draft(found, content)
     assert not found.keep(exit_code)
-    assert (found.path, found.wanted) == (None, False)
+    assert (found.path, found.is_missing) == (None, False)
     assert [p.suffix for p in kept.iterdir()] == [".failed"]
 
 
@@ -71,7 +71,7 @@ def test_one_that_no_jvm_starts_with_is_dropped(kept: Path) -> None:
     _draft(found)
     found.keep(0)
     found.drop()
-    assert (found.path, found.wanted) == (None, False)
+    assert (found.path, found.is_missing) == (None, False)
 
 
 def test_drafts_of_killed_processes_are_tidied_away(kept: Path) -> None:

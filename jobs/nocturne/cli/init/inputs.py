@@ -11,13 +11,17 @@ from nocturne.columns.types import is_text
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, ModelError, choices, did_you_mean
 from nocturne.fitting import check_columns
-from nocturne.model.takes import Inputs, Slot, Takes, tensors
+from nocturne.model.declared_inputs import DeclaredInputs, Inputs, Slot, tensors
 
 __all__ = ["find_inputs"]
 
 
 def find_inputs(
-    takes: Takes, rows: pa.Table, features: Sequence[str], left_out: Collection[str], what: str
+    takes: DeclaredInputs,
+    rows: pa.Table,
+    features: Sequence[str],
+    left_out: Collection[str],
+    what: str,
 ) -> Inputs | None:
     """``model.inputs`` for a table; None where the signature names the columns itself.
 
@@ -71,7 +75,7 @@ def _check_names(features: Sequence[str], there: Sequence[str]) -> None:
 
 
 def _dealt(
-    takes: Takes, columns: Sequence[str], schema: pa.Schema, asked: bool, what: str
+    takes: DeclaredInputs, columns: Sequence[str], schema: pa.Schema, asked: bool, what: str
 ) -> list[list[str]] | None:
     """The columns of each slot, in order; None if they are not as many, or don't fit.
 
@@ -98,7 +102,7 @@ def _alone(slot: Slot, column: str, schema: pa.Schema, what: str) -> bool:
 
 def _fits(slot: Slot, columns: Sequence[str], schema: pa.Schema, what: str) -> bool:
     try:
-        made = tensors(Takes(slots=(slot,)), columns, what) if columns else ()
+        made = tensors(DeclaredInputs(slots=(slot,)), columns, what) if columns else ()
     except ConfigError:
         return False
     return bool(made) and not check_columns(Encoding(made, ()), schema)

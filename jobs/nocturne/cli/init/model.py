@@ -17,18 +17,18 @@ from nocturne.errors import InputError, ModelError, choices, did_you_mean
 from nocturne.fitting import casts, check_columns, remedies
 from nocturne.fitting.roles import Cast
 from nocturne.model import registry
+from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.requirements import warning
-from nocturne.model.takes import Inputs, Takes
 from nocturne.model.tracking import connect, reachable
 from nocturne.pipeline.trial import TRIAL_SECONDS, kept_or_new
 from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.trial import Asked, Trial
+from nocturne.trial import Trial, TrialRequest
 
 __all__ = ["Chosen", "check_data", "choose", "seen", "tried"]
 
 
-FindInputs = Callable[[Takes, str], Inputs | None]
+FindInputs = Callable[[DeclaredInputs, str], Inputs | None]
 """What fills a model of that name, ``model.inputs``; None if its signature names the columns."""
 
 
@@ -117,12 +117,12 @@ def tried(chosen: Chosen, night: SampleFiles, state: PipelineState) -> Chosen:
         ModelError: see ``nocturne.pipeline.trial``.
     """
     resolved = chosen.resolved
-    asked = Asked(
+    asked = TrialRequest(
         model=resolved.ref,
         encoding=resolved.declared,
         spec=resolved.has_spec,
         firm=False,
-        told=dict(night.cast),
+        input_cast=dict(night.cast),
         device="cpu",
         seconds=TRIAL_SECONDS,
     )

@@ -17,7 +17,7 @@ from nocturne.cli.init.table import inspect
 from nocturne.config.local_paths import check_local
 from nocturne.config.models import NAME
 from nocturne.errors import ConfigError, choices, did_you_mean
-from nocturne.model.takes import Inputs, Takes
+from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.pipeline.places import Places
 from nocturne.source.sample import SampleFiles
 from nocturne.store.files import write_atomic
@@ -88,7 +88,7 @@ def init(
     sample = take(table)
     given = _checked(keys, sample) if keys else None
 
-    def inputs(takes: Takes, what: str) -> Inputs | None:
+    def inputs(takes: DeclaredInputs, what: str) -> Inputs | None:
         guessed = not takes.named and not features
         keys = given or (find_keys(table, sample, ()) if guessed else ())
         left_out = {*keys, *table.layout}

@@ -1,8 +1,8 @@
-"""What makes Spark start fast, behind one door: seconds where it takes tens of them.
+"""Makes Spark start in a few seconds instead of tens of seconds.
 
-``plan`` says how the JVM is started: lean, and from a class-data archive that the first one leaves
-(``jvm``, ``archive``). ``WORKERS`` has the workers' daemon import what they need before it forks
-(``daemon``), and ``Waking`` gives it a task before there is work (``workers``).
+``plan`` decides how the JVM is started: with few options, and from a class-data archive that the
+first JVM wrote (``jvm``, ``archive``). ``WORKERS`` lets the daemon of the workers import what they
+need before it forks (``daemon``), and ``Waking`` starts the daemon early (``workers``).
 """
 
 from nocturne.spark.start.jvm import Launch, plan

@@ -1,11 +1,11 @@
 """The JVM's class-data archive: Spark's classes, parsed and verified once for this environment.
 
-A JVM that maps it has a Spark context in half the time. It fits one JVM and one set of jars,
-so both are in its name, and its size is too: a JVM crashes on one that was cut short. Any
-other misfit the JVM notices itself, and starts as if there were none.
+A JVM that maps the archive creates a Spark context in half the time. The archive fits one JVM and
+one set of jars, so its name contains both. The name also contains its size, since a JVM crashes on
+a truncated archive. The JVM detects any other mismatch and then starts without the archive.
 
-The first application makes it when its JVM ends (``-XX:ArchiveClassesAtExit``, JDK 13 and
-newer), once everything else is done: some seconds, once for an environment.
+The first application writes the archive when its JVM ends (``-XX:ArchiveClassesAtExit``, JDK 13
+and newer). That takes some seconds, once for each environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nocturne.store.files import digest
 
 __all__ = ["Archive", "find"]
 
-# The JVM tells, in hundreds of lines, what it leaves out of an archive and why it takes none.
+# Otherwise the JVM logs hundreds of lines about what it leaves out of an archive.
 _QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off -Xlog:class+path=off"
 
 _OLD_S = 3600.0
@@ -31,17 +31,17 @@ _OLD_S = 3600.0
 
 @dataclass(frozen=True)
 class Archive:
-    """The archive of one JVM and one set of jars, made or still to make.
+    """The archive of one JVM and one set of jars; it may not exist yet.
 
     Attributes:
-        stem: its path up to the size.
+        stem: its path without the size.
     """
 
     stem: Path
 
     @property
     def path(self) -> Path | None:
-        """The file, if it is there and whole."""
+        """The file, if it exists and is complete."""
         for path in self.stem.parent.glob(f"{self.stem.name}-*.jsa"):
             size = re.search(r"-(\d+)\.jsa$", path.name)
             if size and path.stat().st_size == int(size[1]) > 0:
@@ -49,20 +49,20 @@ class Archive:
         return None
 
     @property
-    def wanted(self) -> bool:
-        """Whether nobody has made it yet, nor tried in vain."""
+    def is_missing(self) -> bool:
+        """Whether it does not exist and no attempt to make it has failed."""
         return self.path is None and not self._failed.exists()
 
     def use(self) -> str:
-        """JVM options to start with it; none if it is not made."""
+        """JVM options to start with the archive; "" if it does not exist."""
         return f"-XX:SharedArchiveFile={shlex.quote(str(self.path))} {_QUIET}" if self.path else ""
 
     def make(self) -> str:
-        """JVM options to make it when the JVM ends; ``keep`` is for afterwards."""
+        """JVM options to write the archive when the JVM ends; call ``keep`` afterwards."""
         return f"-XX:ArchiveClassesAtExit={shlex.quote(str(self._draft))} {_QUIET}"
 
     def keep(self, exit_code: int) -> bool:
-        """Puts what the ended JVM left in its place; if that was nothing, it is not tried again."""
+        """Rename the file of the ended JVM; if there is none, making it is not tried again."""
         try:
             size = self._draft.stat().st_size if self._draft.exists() and exit_code == 0 else 0
             if not size:
@@ -76,7 +76,7 @@ class Archive:
             self._tidy()
 
     def drop(self) -> None:
-        """Forget it: a JVM could not start with it."""
+        """Remove the archive, since a JVM could not start with it."""
         with suppress(OSError):
             self._failed.touch()
             if self.path:
@@ -99,10 +99,10 @@ class Archive:
 
 
 def find(java: str | None, class_path: str = "") -> Archive | None:
-    """The archive for this java and the installed pyspark; None where it can't be kept.
+    """The archive for this java and the installed pyspark; None if there is no place for it.
 
     Args:
-        class_path: what comes before Spark's own.
+        class_path: the class path before Spark's own.
     """
     key = _key(java, class_path) if java else None
     folder = cache.folder()
@@ -119,5 +119,5 @@ def _key(java: str, class_path: str) -> str | None:
         jars = sorted((p.name, p.stat().st_size) for p in (home / "jars").glob("*.jar"))
     except OSError:
         return None
-    # An environment that was copied has the same jars in another place: no JVM takes it there.
+    # The key has the path: a JVM refuses the archive for the same jars in another place.
     return digest(jvm, str(home), str(home.resolve()), jars, class_path)[:16]

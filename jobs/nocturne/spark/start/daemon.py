@@ -10,17 +10,17 @@ import gc
 from importlib import import_module
 
 _LATE = ("pydantic", "pyspark.worker")
-"""Imported by functions, so by every worker anew."""
+"""Modules that functions import, so that otherwise every worker would import them."""
 
 _MALLOC = {-3: 64 << 20, -1: 256 << 20, -2: 16 << 20}
 """M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of glibc's malloc.h, in bytes."""
 
 
 def keep_freed_memory() -> None:
-    """Freed batches stay with the process, for the next ones.
+    """Keep the memory of freed batches in the process for the next batches.
 
-    Given back to the system and taken again, each page of them costs a fault: a tenth of the
-    time of a split. Without glibc nothing is changed.
+    If it were returned to the system, each page would cost a fault when it is used again: a tenth
+    of the time of a split. Without glibc this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""How the driver's JVM is started, where our command line starts it: lean, and from an archive."""
+"""Decides how the command line starts the driver's JVM: lean, and from a class-data archive."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _LEAN = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 @dataclass(frozen=True)
 class Launch:
-    """What a JVM is started with.
+    """How a JVM is started.
 
     Attributes:
         conf: ``spark.*`` settings.
-        environment: variables that it and the workers need.
-        archive: the class-data archive to make or to use, if one may be.
-        making: whether this JVM makes it.
+        environment: variables for the JVM and the workers.
+        archive: the class-data archive to make or to use, if there is one.
+        making: whether this JVM makes the archive.
     """
 
     conf: dict[str, str]
@@ -52,24 +52,24 @@ class Launch:
         return Launch(self.conf, self.environment)
 
     def settings(self) -> dict[str, str]:
-        """All of ``spark.*``, the archive's options included."""
+        """All ``spark.*`` settings, with the options for the archive."""
         options = ""
         if self.archive is not None:
             options = self.archive.make() if self.making else self.archive.use()
-        given = self.conf.get(_OPTIONS, "")
-        joined = f"{options} {given}".strip()
+        configured = self.conf.get(_OPTIONS, "")
+        joined = f"{options} {configured}".strip()
         return {**self.conf, _OPTIONS: joined} if joined else self.conf
 
     def start(
         self, new: Callable[[Mapping[str, str]], SparkContext]
     ) -> tuple[SparkContext, Launch]:
-        """A new context; an archive that the JVM can't start with is forgotten.
+        """Start a new context; an archive with which the JVM can't start is removed.
 
         Args:
-            new: makes it with these settings.
+            new: creates the context with the given settings.
 
         Returns:
-            The context, and what it was started with.
+            The context, and how it was started.
         """
         from pyspark.errors import PySparkRuntimeError
 
@@ -79,12 +79,12 @@ class Launch:
             if self.archive is None:
                 raise
             plain = self.plain()
-            made = new(plain.settings())
-            self.archive.drop()  # it was the archive
-            return made, plain
+            context = new(plain.settings())
+            self.archive.drop()  # without it the JVM starts, so the archive was at fault
+            return context, plain
 
     def end(self) -> None:
-        """End the JVM if it makes the archive, which it leaves on its way out, and wait for it."""
+        """If the JVM makes the archive, end the JVM and wait: it writes the archive at its end."""
         from pyspark import SparkContext
 
         gateway = SparkContext._gateway
@@ -106,51 +106,56 @@ class Launch:
 def plan(
     master: str | None, conf: Mapping[str, str], conf_dir: Path | None, *, lean: bool = True
 ) -> Launch:
-    """How to start the JVM.
+    """Decide how to start the JVM.
 
     Args:
         master: None under spark-submit: the JVM runs already, and only ``conf`` counts.
-        conf: extra settings; options in them come after ours, so that theirs win.
+        conf: extra settings; their options come after ours and win.
         conf_dir: Spark's configuration folder, unless SPARK_CONF_DIR is set.
-        lean: the JVM carries no rows.
+        lean: whether no rows go through the JVM.
     """
     if master is None:
         return Launch(dict(conf), _conf_dir(conf_dir))
     options, environment = [], {}
     if _only_log(conf_dir) and "SPARK_CONF_DIR" not in os.environ:
-        # Not as SPARK_CONF_DIR: that is on the class path, and a folder there bars the archive.
+        # Not as SPARK_CONF_DIR: it is on the class path, and no archive works with a folder there.
         file = shlex.quote(str(Path(str(conf_dir)) / _LOG))
         options.append(f"-Dlog4j2.configurationFile={file}")
     else:
         environment = _conf_dir(conf_dir)
-    given = conf.get(_OPTIONS, "")
-    if lean and is_local(master) and not _chooses_compiler_or_collector(given):
+    configured = conf.get(_OPTIONS, "")
+    if lean and is_local(master) and not _chooses_compiler_or_collector(configured):
         options.append(_LEAN)
-    joined = " ".join([*options, given]).strip()
-    wanted = {**conf, _OPTIONS: joined} if joined else dict(conf)
+    joined = " ".join([*options, configured]).strip()
+    settings = {**conf, _OPTIONS: joined} if joined else dict(conf)
     if environment or any(_folders_on_class_path()):
-        return Launch(wanted, environment)
-    found = archive.find(java.find(), conf.get(_CLASS_PATH, ""))
-    making = found is not None and found.wanted
-    return Launch(wanted, environment, found if making or (found and found.path) else None, making)
+        return Launch(settings, environment)
+    class_archive = archive.find(java.find(), conf.get(_CLASS_PATH, ""))
+    making = class_archive is not None and class_archive.is_missing
+    return Launch(
+        settings,
+        environment,
+        class_archive if making or (class_archive and class_archive.path) else None,
+        making,
+    )
 
 
 def _conf_dir(conf_dir: Path | None) -> dict[str, str]:
-    there = conf_dir is not None and conf_dir.is_dir()
-    return {"SPARK_CONF_DIR": str(conf_dir)} if there else {}
+    exists = conf_dir is not None and conf_dir.is_dir()
+    return {"SPARK_CONF_DIR": str(conf_dir)} if exists else {}
 
 
 def _only_log(conf_dir: Path | None) -> bool:
-    """Whether the folder says how to log and nothing else."""
+    """Whether the folder contains only the configuration of logging."""
     if conf_dir is None or not conf_dir.is_dir():
         return False
     return [p.name for p in conf_dir.iterdir()] == [_LOG]
 
 
-def _chooses_compiler_or_collector(given: str) -> bool:
-    """Two collectors are an error to the JVM, so ours must not meet another."""
-    said = [given, *(os.environ.get(name, "") for name in _OPTIONS_VARIABLES)]
-    return any(word in options for options in said for word in ("GC", "Tiered"))
+def _chooses_compiler_or_collector(configured: str) -> bool:
+    """Whether the options choose a compiler or collector: the JVM refuses a second collector."""
+    all_options = [configured, *(os.environ.get(name, "") for name in _OPTIONS_VARIABLES)]
+    return any(word in options for options in all_options for word in ("GC", "Tiered"))
 
 
 def _folders_on_class_path() -> Iterator[str]:
@@ -158,9 +163,9 @@ def _folders_on_class_path() -> Iterator[str]:
     import pyspark
 
     home = os.environ.get("SPARK_HOME") or str(Path(pyspark.__file__).parent)
-    named = [os.environ.get("SPARK_CONF_DIR") or f"{home}/conf"]
-    named += [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
-    for name in named:
+    folders = [os.environ.get("SPARK_CONF_DIR") or f"{home}/conf"]
+    folders += [os.environ.get(name, "") for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    for name in folders:
         if name and Path(name).is_dir() and any(Path(name).iterdir()):
             yield name
     if os.environ.get("SPARK_DIST_CLASSPATH"):

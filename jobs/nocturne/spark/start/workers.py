@@ -1,4 +1,4 @@
-"""Spark's Python workers, up before there is work for them."""
+"""Starts Spark's Python workers before there is work for them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WORKERS = {
     "spark.python.daemon.module": "nocturne.spark.start.daemon",
     "spark.python.worker.reuse": "true",
 }
-"""Spark's settings: workers are forked from ``daemon``, and stay."""
+"""Spark's settings: workers are forked from ``daemon``, and are reused."""
 
 _LIMIT_S = 30.0
 
 
 class Waking:
-    """Spark starts the workers' daemon with the first task; so it gets one before there is work."""
+    """Runs an empty task, since Spark starts the daemon of the workers with the first task."""
 
     def __init__(self, context: SparkContext) -> None:
         self._context = context
@@ -35,9 +35,9 @@ class Waking:
             self._context.parallelize([0], 1).foreachPartition(_nothing)
 
     def end(self) -> None:
-        """Cut it short, if it is still at work."""
+        """Cancel the task if it still runs."""
         if self._thread.is_alive():
-            self._context.setLogLevel("OFF")  # what is cut short is no news
+            self._context.setLogLevel("OFF")  # do not log the cancellation
             self._context.cancelAllJobs()
             self._thread.join(_LIMIT_S)
 

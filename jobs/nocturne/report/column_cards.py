@@ -1,4 +1,4 @@
-"""One card a column: its histogram against the baseline, and the facts in a line above it."""
+"""A card for each column: its histogram against the baseline, and a line of facts above it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from nocturne.records.drift import Baseline, FeatureDrift
 from nocturne.records.manifest import Judgement
 from nocturne.records.profile import ColumnProfile, Profile
 from nocturne.report.bars import category_bars, numeric_bars
+from nocturne.report.formatting import cut, figure, percent
 from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
-from nocturne.report.words import cut, figure, percent
 
-__all__ = ["Card", "cards"]
+__all__ = ["ColumnCard", "column_cards"]
 
 _ROUNDING = 1e-9
 _CUT_TAILS = 0.02
-"""Plots leave out about 1% of the rows by design; from here on the reader is told."""
+"""Plots leave out about 1% of the rows by design; from this fraction on, the card says so."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """What the page shows of a column; ``id`` is its chart's place."""
+class ColumnCard:
+    """The card of a column; ``id`` is the id of the element that its chart is drawn into."""
 
     id: str
     column: str
@@ -31,21 +31,21 @@ class Card:
     alarmed: bool
 
 
-def cards(
+def column_cards(
     names: Sequence[str],
     judgement: Judgement,
     profile: Profile,
     baseline: Baseline | None,
     specs: list[dict[str, Any]],
     height: int = 120,
-) -> list[Card]:
-    """The cards of columns; the charts that fill them are added to ``specs``."""
+) -> list[ColumnCard]:
+    """The cards of columns; their charts are added to ``specs``."""
     drift = {feature.column: feature for feature in judgement.drift.columns}
-    found = []
+    cards = []
     for name in names:
         column = profile.columns[name]
-        known = baseline.columns.get(name) if baseline else None
-        reference = known.profile if known and known.kind == column.kind else None
+        trained = baseline.columns.get(name) if baseline else None
+        reference = trained.profile if trained and trained.kind == column.kind else None
         histogram = _histogram(column, reference)
         place = f"c{len(specs)}"
         if histogram.bins:
@@ -53,8 +53,10 @@ def cards(
             specs.append({"id": place, "spec": draw(histogram, height)})
         feature = drift.get(name)
         text = " · ".join(_facts(column, feature, histogram))
-        found.append(Card(place, name, cut(name), text, feature is not None and feature.alarmed))
-    return found
+        cards.append(
+            ColumnCard(place, name, cut(name), text, feature is not None and feature.alarmed)
+        )
+    return cards
 
 
 def _histogram(column: ColumnProfile, reference: ColumnProfile | None) -> Histogram:

@@ -1,4 +1,4 @@
-"""What the report says in words and figures."""
+"""The summary at the top of a night's report: headline, reasons, figures and facts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from nocturne.records.plan import RunPlan
 
 __all__ = [
     "Tile",
-    "cut",
     "facts",
-    "figure",
     "headline",
-    "percent",
     "quality_line",
     "reasons",
     "rows_per_second",
@@ -38,40 +35,22 @@ class Tile(NamedTuple):
     mood: str = ""
 
 
-def cut(text: object, limit: int = 80) -> str:
-    """The text at most ``limit`` characters long, and encodable."""
-    whole = str(text).encode("utf-8", "replace").decode()
-    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
-
-
-def figure(value: float) -> str:
-    """Three digits after the point, or three significant ones if it is smaller."""
-    return f"{value:.3f}" if abs(value) >= 0.001 or not value else f"{value:.2g}"
-
-
-def percent(share: float) -> str:
-    """A fraction in percent; what is not zero never reads as 0%."""
-    if not share:
-        return "0%"
-    return "<0.1%" if share < 0.001 else f"{share:.1%}"
-
-
 def headline(judgement: Judgement) -> str:
     """The verdict in a line."""
     return HEADLINES[judgement.verdict]
 
 
 def reasons(judgement: Judgement) -> list[str]:
-    """Why, in the judgement's own words; for a night without any, what was found in order."""
+    """The judgement's reasons; if it has none, what was checked."""
     if judgement.reasons:
         return list(judgement.reasons)
     expectations, columns = len(judgement.quality.expectations), judgement.drift.columns
-    found = [f"{expectations} expectations checked, {len(judgement.quality.failed)} failed"]
+    lines = [f"{expectations} expectations checked, {len(judgement.quality.failed)} failed"]
     if columns:
         alarmed = len(judgement.drift.alarmed)
-        found.append(f"{len(columns)} columns compared with training, {alarmed} drifted")
-    found.append(f"{judgement.quarantined:,} of {judgement.rows_in:,} rows quarantined")
-    return found
+        lines.append(f"{len(columns)} columns compared with training, {alarmed} drifted")
+    lines.append(f"{judgement.quarantined:,} of {judgement.rows_in:,} rows quarantined")
+    return lines
 
 
 def rows_per_second(judgement: Judgement) -> float | None:
@@ -81,7 +60,7 @@ def rows_per_second(judgement: Judgement) -> float | None:
 
 
 def tiles(judgement: Judgement) -> list[Tile]:
-    """The night in figures."""
+    """The figures of the night."""
     speed = rows_per_second(judgement)
     failed, alarmed = len(judgement.quality.failed), len(judgement.drift.alarmed)
     checked, compared = len(judgement.quality.expectations), len(judgement.drift.columns)
@@ -96,9 +75,9 @@ def tiles(judgement: Judgement) -> list[Tile]:
 
 
 def facts(plan: RunPlan, judgement: Judgement, location: Path) -> list[tuple[str, str]]:
-    """The run's identity, name by value; ``location`` is where it is published."""
+    """The run's identity as (name, value); ``location`` is the folder where it is published."""
     model = plan.model
-    found = [
+    pairs = [
         ("Pipeline", plan.pipeline),
         ("Partition", plan.partition.path or plan.partition.key),
         ("Model", f"{model.name} version {model.version} ({model.selector}, {model.backend})"),
@@ -115,8 +94,8 @@ def facts(plan: RunPlan, judgement: Judgement, location: Path) -> list[tuple[str
             f"{step} {seconds:.{1 if seconds >= 1 else 2}f} s"
             for step, seconds in judgement.seconds.items()
         )
-        found.append(("Time", steps))
-    return found
+        pairs.append(("Time", steps))
+    return pairs
 
 
 def _count(things: Sized, name: str) -> str:

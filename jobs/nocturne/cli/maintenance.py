@@ -1,4 +1,4 @@
-"""After the night: decide on held scores, prove what is published, go back, clean up."""
+"""Commands for after the night: decide on held scores, verify, report, roll back, clean up."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def baseline(
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        found = built(loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last])
+        shown = built(loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last])
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:
@@ -105,8 +105,8 @@ def baseline(
                 f"model {resolved.ref.name} version {resolved.ref.version} has no baseline; log "
                 "one with nocturne.contract.register, or name nights with --from and --to"
             )
-        found = resolved.baseline
-    rows = in_numbers(found)
+        shown = resolved.baseline
+    rows = in_numbers(shown)
     if as_json:
         answer(rows, True)
     else:
@@ -167,23 +167,24 @@ def verify(
     if date is None:
         _outdated(loaded, str(since), to, as_json)
         return
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for partition in config.span(loaded.pipeline.input.partition, date, to):
         try:
             verified = verify_partition(loaded, partition, (splits or None) if replay else 0)
         except NocturneError as error:
-            found.append({"partition": partition.key, "ok": False, "message": str(error)})
+            results.append({"partition": partition.key, "ok": False, "message": str(error)})
             say(f"{partition.key}: {error}")
             continue
-        found.append(verified.as_json())
-        what = f"{verified.files} files, {verified.rows} rows, manifest {verified.manifest}"
-        say(f"{partition.key}: {'ok' if verified.ok else 'NOT as published'}, {what}")
+        results.append(verified.as_json())
+        contents = f"{verified.files} files, {verified.rows} rows, manifest {verified.manifest}"
+        say(f"{partition.key}: {'ok' if verified.ok else 'NOT as published'}, {contents}")
         for problem in verified.problems:
             say(f"  {problem.file or 'the partition'}: {problem.problem}")
-        for one in verified.replayed:
-            say(f"  {one.file}: replay {one.outcome}{': ' + one.detail if one.detail else ''}")
-    answer(found, as_json)
-    if not all(one["ok"] for one in found):
+        for split in verified.replayed:
+            detail = f": {split.detail}" if split.detail else ""
+            say(f"  {split.file}: replay {split.outcome}{detail}")
+    answer(results, as_json)
+    if not all(result["ok"] for result in results):
         raise typer.Exit(1)
 
 
@@ -191,15 +192,15 @@ def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) 
     """The commands go to standard output, one a line; why, to standard error."""
     from nocturne.operate.outdated import rescore_advice
 
-    found = list(rescore_advice(loaded, since, to))
-    again = [one for one in found if not one.ok]
-    for one in again:
-        for reason in one.reasons:
-            say(f"{one.partition}: {reason}")
-        if one.command and not as_json:
-            print(one.command)
-    say(f"{len(again)} of {len(found)} published nights are to be scored again, or looked at")
-    answer([one.as_json() for one in found], as_json)
+    nights = list(rescore_advice(loaded, since, to))
+    again = [outdated for outdated in nights if not outdated.ok]
+    for outdated in again:
+        for reason in outdated.reasons:
+            say(f"{outdated.partition}: {reason}")
+        if outdated.command and not as_json:
+            print(outdated.command)
+    say(f"{len(again)} of {len(nights)} published nights are to be scored again, or looked at")
+    answer([outdated.as_json() for outdated in nights], as_json)
     if again:
         raise typer.Exit(1)
 
@@ -245,14 +246,18 @@ def gc(
     """
     from nocturne.operate.gc import collect
 
-    found, left = collect(load(name), older_than * 3600, yes)
-    for garbage in found:
+    garbage_found, problems = collect(load(name), older_than * 3600, yes)
+    for garbage in garbage_found:
         say(f"{garbage.bytes:>14,}  {garbage.path}  ({garbage.why})")
-    size = sum(garbage.bytes for garbage in found) / 1e6
+    size = sum(garbage.bytes for garbage in garbage_found) / 1e6
     verb = "removed" if yes else "would be removed; --yes removes it"
-    say(f"{len(found)} files and folders, {size:,.1f} MB: {verb}" if found else "no garbage")
-    for problem in left:
+    say(
+        f"{len(garbage_found)} files and folders, {size:,.1f} MB: {verb}"
+        if garbage_found
+        else "no garbage"
+    )
+    for problem in problems:
         say(f"nocturne: {problem}")
-    answer([{"path": str(g.path), "bytes": g.bytes, "why": g.why} for g in found], as_json)
-    if left:
+    answer([{"path": str(g.path), "bytes": g.bytes, "why": g.why} for g in garbage_found], as_json)
+    if problems:
         raise typer.Exit(1)

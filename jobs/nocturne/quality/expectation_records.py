@@ -1,4 +1,4 @@
-"""What Great Expectations answered, in a few plain words."""
+"""Turns the results of Great Expectations into records with a short text."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-__all__ = ["raised", "record"]
+__all__ = ["exception_messages", "expectation_record"]
 
 _SHORT = 40
 _LONG = 300
 _MOST = 10_000
 
 
-def record(
-    suite: str, expectation: Mapping[str, Any], answer: ExpectationValidationResult
+def expectation_record(
+    suite: str, expectation: Mapping[str, Any], result: ExpectationValidationResult
 ) -> Expectation:
-    """The expectation with what was observed and what was asked."""
-    message = next(raised(answer.exception_info or {}), None)
-    detail = _sentence(answer) or _arguments(expectation["kwargs"])
+    """The record of an expectation: its result, what was observed and what was expected."""
+    message = next(exception_messages(result.exception_info or {}), None)
+    detail = _sentence(result) or _arguments(expectation["kwargs"])
     if message is not None:
         detail = f"could not be evaluated: {_cut(message, 200)} (asked: {detail})"
     if expectation.get("severity", "critical") != "critical":
@@ -34,45 +34,45 @@ def record(
         suite=suite,
         type=expectation["type"],
         column=_column(expectation["kwargs"]),
-        success=bool(answer.success),
-        observed="not evaluated" if message is not None else _observed(answer.result or {}),
+        success=bool(result.success),
+        observed="not evaluated" if message is not None else _observed(result.result or {}),
         detail=_cut(detail, _LONG),
     )
 
 
 def _column(kwargs: Mapping[str, Any]) -> str | None:
-    named = [kwargs[n] for n in ("column", "column_A", "column_B") if n in kwargs]
-    named += kwargs.get("column_list") or []
-    return ", ".join(map(str, named)) or None
+    names = [kwargs[n] for n in ("column", "column_A", "column_B") if n in kwargs]
+    names += kwargs.get("column_list") or []
+    return ", ".join(map(str, names)) or None
 
 
-def raised(info: Mapping[str, Any]) -> Iterator[str]:
-    """Messages of exceptions: one in ``info`` itself, or one for each metric that failed."""
+def exception_messages(info: Mapping[str, Any]) -> Iterator[str]:
+    """The messages of exceptions: one in ``info`` itself, or one for each metric that failed."""
     if info.get("raised_exception"):
         yield str(info.get("exception_message") or "no reason given")
     for below in info.values():
         if isinstance(below, Mapping):
-            yield from raised(below)
+            yield from exception_messages(below)
 
 
 _SENTENCES: dict[str, str | None] = {}
-"""By what was asked: Great Expectations takes 10 ms for each, and every night asks the same."""
+"""Expectation as JSON -> its sentence: Great Expectations takes 10 ms for each, every night."""
 
 
-def _sentence(answer: ExpectationValidationResult) -> str | None:
-    """What was asked as Great Expectations says it; tables and graphs have no sentence."""
-    configuration = answer.expectation_config
+def _sentence(result: ExpectationValidationResult) -> str | None:
+    """The sentence of Great Expectations for the expectation; tables and graphs have none."""
+    configuration = result.expectation_config
     if configuration is None:
         return None
     kwargs = {name: v for name, v in configuration.kwargs.items() if name != "batch_id"}
-    asked = json.dumps(
+    key = json.dumps(
         [configuration.type, configuration.description, kwargs], sort_keys=True, default=str
     )
-    if asked not in _SENTENCES:
+    if key not in _SENTENCES:
         if len(_SENTENCES) > _MOST:
             _SENTENCES.clear()
-        _SENTENCES[asked] = _rendered(configuration)
-    return _SENTENCES[asked]
+        _SENTENCES[key] = _rendered(configuration)
+    return _SENTENCES[key]
 
 
 def _rendered(configuration: ExpectationConfiguration) -> str | None:
@@ -85,13 +85,13 @@ def _rendered(configuration: ExpectationConfiguration) -> str | None:
     for content in contents:
         if content.name == "atomic.prescriptive.summary" and content.value.template:
             params = content.value.params or {}
-            shown = {n: _show(p["value"]) for n, p in params.items() if "value" in p}
-            return Template(content.value.template).safe_substitute(shown)
+            texts = {n: _text(p["value"]) for n, p in params.items() if "value" in p}
+            return Template(content.value.template).safe_substitute(texts)
     return None
 
 
 def _arguments(kwargs: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_show(value)}" for name, value in kwargs.items())
+    return ", ".join(f"{name}={_text(value)}" for name, value in kwargs.items())
 
 
 def _observed(result: Mapping[str, Any]) -> str:
@@ -99,27 +99,27 @@ def _observed(result: Mapping[str, Any]) -> str:
     unexpected, rows = result.get("unexpected_count"), result.get("element_count")
     if unexpected is not None:
         nulls = result.get("missing_count") or 0
-        said = f"{unexpected:,}"
+        text = f"{unexpected:,}"
         if rows is not None:
-            said += f" of {rows - nulls:,}"
+            text += f" of {rows - nulls:,}"
             if unexpected and rows > nulls:
-                said += f" ({unexpected / (rows - nulls):.2%})"
-        said += " values unexpected"
+                text += f" ({unexpected / (rows - nulls):.2%})"
+        text += " values unexpected"
         examples = list(result.get("partial_unexpected_list") or [])
         if examples and not all(_null(e) for e in examples):
-            said += f", such as {', '.join(dict.fromkeys(map(_show, examples)))}"
-        return f"{said}; {nulls:,} null" if nulls else said
+            text += f", such as {', '.join(dict.fromkeys(map(_text, examples)))}"
+        return f"{text}; {nulls:,} null" if nulls else text
     mismatched = (result.get("details") or {}).get("mismatched") or {}
     if isinstance(mismatched, Mapping) and mismatched:
-        return "; ".join(f"{name}: {_show(v)}" for name, v in mismatched.items() if v)
-    if mismatched:  # columns that are not where they were expected, one by one
-        return _cut("; ".join(map(_show, mismatched)), _LONG)
+        return "; ".join(f"{name}: {_text(v)}" for name, v in mismatched.items() if v)
+    if mismatched:  # a list of columns that are not at their expected position
+        return _cut("; ".join(map(_text, mismatched)), _LONG)
     if "observed_value" not in result:
         return ""
     observed = result["observed_value"]
     if isinstance(observed, Mapping) and "values" in observed:
         observed = observed["values"]
-    return "nothing to measure" if _null(observed) else _cut(_show(observed), _LONG // 2)
+    return "nothing to measure" if _null(observed) else _cut(_text(observed), _LONG // 2)
 
 
 def _null(value: Any) -> bool:
@@ -131,7 +131,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _show(value: Any) -> str:
+def _text(value: Any) -> str:
     if hasattr(value, "item"):  # numpy's scalars
         value = value.item()
     if isinstance(value, bool) or value is None:
@@ -141,10 +141,10 @@ def _show(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if _is_list(value):
-        shown = ", ".join(_show(v) for v in value[:5])
+        shown = ", ".join(_text(v) for v in value[:5])
         return f"{shown}, and {len(value) - 5} more" if len(value) > 5 else shown
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_show(below)}" for name, below in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_text(below)}" for name, below in value.items()) + "}"
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     return _cut(str(value), _SHORT)

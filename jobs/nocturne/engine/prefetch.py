@@ -1,4 +1,4 @@
-"""Reading ahead: an iterator that runs in a thread of its own, a few items in front."""
+"""Runs an iterator in a thread of its own, a few items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import threading
 from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["ahead"]
+__all__ = ["prefetch"]
 
 T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """The same items in the same order; at most ``depth`` wait in memory.
+def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T]:
+    """Yields the same items in the same order; at most ``depth`` of them wait in memory.
 
-    An error of ``items`` is raised here, where its item would have come. Closing this
-    iterator ends the thread.
+    If ``items`` raises, this raises the same error in place of the item. Closing this iterator
+    ends the thread.
     """
     waiting: queue.Queue[Any] = queue.Queue(depth)
     closed = threading.Event()

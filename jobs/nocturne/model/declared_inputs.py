@@ -20,7 +20,7 @@ from typing import Any, cast
 from nocturne.encoding import FRAME_TYPES, WHOLE, Dtype, Feature, TensorSpec
 from nocturne.errors import ConfigError, ModelError, choices
 
-__all__ = ["Inputs", "Slot", "Takes", "tensors"]
+__all__ = ["DeclaredInputs", "Inputs", "Slot", "tensors"]
 
 Inputs = Sequence[str] | Mapping[str, Sequence[str] | str]
 """``model.inputs`` of a pipeline."""
@@ -53,13 +53,13 @@ class Slot:
         """
         if not self.shape:
             return 1, False
-        rest = self.shape[1:]
-        if self.shape[0] != -1 or rest.count(-1) > 1:
+        row_shape = self.shape[1:]
+        if self.shape[0] != -1 or row_shape.count(-1) > 1:
             raise ModelError(
                 f"{what}: its signature has a tensor of shape {list(self.shape)}; expected "
                 "[-1, ...], any number of rows of one shape. Log it with such a signature"
             )
-        return prod(n for n in rest if n != -1), -1 in rest
+        return prod(n for n in row_shape if n != -1), -1 in row_shape
 
     def tensor(self, columns: Sequence[str], what: str) -> TensorSpec:
         """Filled with columns by position, or with one column of lists.
@@ -89,7 +89,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Takes:
+class DeclaredInputs:
     """What a signature says of a model's inputs: ``named`` columns, or ``slots`` to be filled.
 
     Without a signature there is neither; a matrix is then of ``dtype``.
@@ -104,7 +104,7 @@ class Takes:
         return bool(self.slots) and bool(self.slots[0].shape)
 
     @staticmethod
-    def of(columns: Sequence[Mapping[str, Any]], dtype: str) -> Takes:
+    def of(columns: Sequence[Mapping[str, Any]], dtype: str) -> DeclaredInputs:
         """Of the signature's inputs, as MLflow writes them.
 
         Raises:
@@ -115,8 +115,8 @@ class Takes:
         if len(tensors) > 1:
             raise ValueError("its inputs are columns and tensors, expected one of the two")
         if slots and tensors == {False} and all(slot.name for slot in slots):
-            return Takes(named=slots, dtype=dtype)
-        return Takes(slots=slots, dtype=dtype)
+            return DeclaredInputs(named=slots, dtype=dtype)
+        return DeclaredInputs(slots=slots, dtype=dtype)
 
     def words(self) -> str:
         """What it is short of, for messages."""
@@ -140,7 +140,7 @@ def _slot(column: Mapping[str, Any]) -> Slot:
     return Slot(name, str(type_), required=bool(column.get("required", True)))
 
 
-def tensors(takes: Takes, inputs: Inputs | None, what: str) -> tuple[TensorSpec, ...]:
+def tensors(takes: DeclaredInputs, inputs: Inputs | None, what: str) -> tuple[TensorSpec, ...]:
     """The tensors, or the one frame, that a model takes.
 
     Args:

@@ -1,0 +1,23 @@
+"""Formats texts and numbers for the report."""
+
+from __future__ import annotations
+
+__all__ = ["cut", "figure", "percent"]
+
+
+def cut(text: object, limit: int = 80) -> str:
+    """The text, cut to ``limit`` characters, with characters that can't be encoded replaced."""
+    string = str(text).encode("utf-8", "replace").decode()
+    return string if len(string) <= limit else string[: limit - 1] + "…"
+
+
+def figure(value: float) -> str:
+    """Three digits after the point, or three significant ones if it is smaller."""
+    return f"{value:.3f}" if abs(value) >= 0.001 or not value else f"{value:.2g}"
+
+
+def percent(share: float) -> str:
+    """A fraction in percent; a fraction above zero is never shown as 0%."""
+    if not share:
+        return "0%"
+    return "<0.1%" if share < 0.001 else f"{share:.1%}"
