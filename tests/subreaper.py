@@ -20,7 +20,7 @@ import psutil
 
 __all__ = ["go_on_below"]
 
-_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a shell's background job ignores SIGINT
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -28,13 +28,13 @@ def go_on_below() -> None:
     """Returns in a child of this process. The process itself waits, and never returns."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    heard = [number for number in _STOP if signal.getsignal(number) != signal.SIG_IGN]
     child = os.fork()
     if child:
-        _watch(child)
+        _watch(child, heard)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    for number in _STOP:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    for number in heard:
+        signal.signal(number, _interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
 
 
@@ -45,7 +45,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _watch(child: int) -> NoReturn:
+def _watch(child: int, heard: list[signal.Signals]) -> NoReturn:
     asked = 0
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ def _watch(child: int) -> NoReturn:
         with suppress(ProcessLookupError):
             os.kill(child, number if asked == 1 else signal.SIGKILL)
 
-    for number in _STOP:
+    for number in heard:
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
     ended = 0
