@@ -42,7 +42,7 @@ class KeyedPieces:
             wanted.output.passthrough,
             salt,
             wanted.input.cast,
-            self.seen.borrowed,
+            self.seen.inferred_types,
         )
 
 

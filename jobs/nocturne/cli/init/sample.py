@@ -13,10 +13,10 @@ from nocturne.cli.init.table import Table
 from nocturne.columns.normal import plain, plain_type
 from nocturne.errors import InputError, choices
 from nocturne.records.partition import Partition
-from nocturne.source.path_columns import keys_of, of_file, path_columns, unheld
+from nocturne.source.path_columns import columns_of_paths, keys_of, not_in_files, of_file
 from nocturne.source.reading import file_schema, open_parquet, read_batches, read_schema
 
-__all__ = ["Sample", "distinct_values", "given_by_paths", "take"]
+__all__ = ["Sample", "columns_by_paths", "distinct_values", "take"]
 
 _ROWS = 50_000
 """At most so many of a partition."""
@@ -59,10 +59,12 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
     Raises:
         InputError: a file is no Parquet file, or there is no row.
     """
-    count = len(table.partitions)
-    wanted = min(partitions, count)
-    places = {round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)} | {count - 1}
-    chosen = [table.partitions[place] for place in sorted(places)]
+    available = len(table.partitions)
+    count = min(partitions, available)
+    positions = {round(i * (available - 1) / max(count - 1, 1)) for i in range(count)} | {
+        available - 1
+    }
+    chosen = [table.partitions[position] for position in sorted(positions)]
     parts = {partition.key: _head(table, partition, columns) for partition in chosen}
     schema = parts[chosen[-1].key].schema  # the newest says how the table looks now
     parts = {key: part for key, part in parts.items() if part.schema == schema and len(part)}
@@ -74,12 +76,12 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
         )
     numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
     rows = pa.concat_tables(parts.values())
-    given = given_by_paths(table, chosen[-1], columns)
-    constants = frozenset(table.layout).intersection(given.schema.names if given else ())
+    from_paths = columns_by_paths(table, chosen[-1], columns)
+    constants = frozenset(table.layout).intersection(from_paths.schema.names if from_paths else ())
     return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
 
 
-def given_by_paths(
+def columns_by_paths(
     table: Table, partition: Partition, columns: Collection[str] | None = None
 ) -> pa.RecordBatch | None:
     """The keys of the files' paths that are columns, of ``columns``; a row a file."""
@@ -89,31 +91,31 @@ def given_by_paths(
     keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
     keys = [key for key in keys if keys.count(key) == 1]
     if keys:
-        keys = unheld(keys, (name for path in files for name in read_schema(path).names))
-    return path_columns(partition, table.layout, below, keys)
+        keys = not_in_files(keys, (name for path in files for name in read_schema(path).names))
+    return columns_of_paths(partition, table.layout, below, keys)
 
 
 def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
     """Of the files that have the types of the first one with rows."""
     files = table.files(partition)
-    given = given_by_paths(table, partition, columns)
+    all_path_columns = columns_by_paths(table, partition, columns)
     batches: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
-    left = _ROWS
+    remaining = _ROWS
     for number, path in enumerate(files):
-        own = of_file(given, number)
+        path_columns = of_file(all_path_columns, number)
         with open_parquet(path) as file:
-            there = file_schema(file, own).names
-            _check_names(path, there)
-            names = [n for n in there if columns is None or n in columns]
+            names_in_file = file_schema(file, path_columns).names
+            _check_names(path, names_in_file)
+            names = [n for n in names_in_file if columns is None or n in columns]
             groups = range(file.num_row_groups)
-            for batch in read_batches(file, path, groups, names, _BATCH, given=own):
+            for batch in read_batches(file, path, groups, names, _BATCH, path_columns=path_columns):
                 batch = _words(batch)
                 schema = schema or batch.schema
-                if left <= 0 or batch.schema != schema:
+                if remaining <= 0 or batch.schema != schema:
                     break
-                batches.append(batch.slice(0, left))
-                left -= batch.num_rows
+                batches.append(batch.slice(0, remaining))
+                remaining -= batch.num_rows
     return pa.Table.from_batches(batches, schema or pa.schema([]))
 
 
@@ -125,11 +127,11 @@ def _words(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
+    duplicates = {name for name in names if names.count(name) > 1}
+    if duplicates:
         raise InputError(
-            f"{path} has more than one column of the name {choices(doubled)}; expected each once. "
-            "Have it written with different names",
+            f"{path} has more than one column of the name {choices(duplicates)}; expected each "
+            "once. Have it written with different names",
             path=str(path),
         )
 

@@ -11,7 +11,7 @@ from nocturne.cli.init.inputs import find_inputs
 from nocturne.cli.init.keys import find_keys
 from nocturne.cli.init.model import check_data, choose, seen, tried
 from nocturne.cli.init.pipeline import pipeline_text
-from nocturne.cli.init.sample import Sample, given_by_paths, take
+from nocturne.cli.init.sample import Sample, columns_by_paths, take
 from nocturne.cli.init.suites import input_suite, output_suite
 from nocturne.cli.init.table import inspect
 from nocturne.config.local_paths import check_local
@@ -109,7 +109,7 @@ def init(
             )
         told = check_data(chosen.encoding, sample.rows, folder)
         newest = table.partitions[-1]
-        from_paths = given_by_paths(table, newest)
+        from_paths = columns_by_paths(table, newest)
         files = SampleFiles(table.files(newest), cast=told, path_columns=from_paths)
         chosen = tried(chosen, files, PipelineState(trials or Path(store)))
     for line in seen(chosen):
