@@ -1,4 +1,4 @@
-"""The table room: what a pipeline publishes into, exactly once, with a manifest."""
+"""The table room: publishes runs into tables, exactly once, with a manifest."""
 
 from collections.abc import Callable
 
@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": FolderTable}
-"""``output.format`` -> the table whose state this is."""
+"""``output.format`` -> the class of such tables; it takes the pipeline's state."""
 
 
 def table_of(run: Run) -> TablePartition:
-    """The partition that a run is published into."""
+    """The partition into which a run is published."""
     return FORMATS[run.plan.format](PipelineState(run.state.root)).partition(run.state)
