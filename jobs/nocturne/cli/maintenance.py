@@ -87,7 +87,7 @@ def baseline(
     With --from and --to it is built as drift.baseline: {first: ..., last: ...} would build it.
     """
     from nocturne.errors import ConfigError, ModelError
-    from nocturne.operate.baseline import in_numbers
+    from nocturne.operate.baseline import baseline_rows
     from nocturne.pipeline.baselines import built
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.nights import PublishedNights
@@ -106,7 +106,7 @@ def baseline(
                 "one with nocturne.contract.register, or name nights with --from and --to"
             )
         shown = resolved.baseline
-    rows = in_numbers(shown)
+    rows = baseline_rows(shown)
     if as_json:
         answer(rows, True)
     else:

@@ -200,7 +200,7 @@ def gate(
 ) -> None:
     """Let a judged run pass, or say why not: exit code 3 if it is held."""
     from nocturne.cli.answers import gate_answer
-    from nocturne.operate.decisions import turn_down
+    from nocturne.operate.decisions import reject_run
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import approve as let_pass
     from nocturne.pipeline.publishing import gate as check
@@ -209,7 +209,7 @@ def gate(
         raise ConfigError("--approve and --reject exclude each other")
     run = open_run(run_dir)
     if reject:
-        turn_down(run, by or login(), why)
+        reject_run(run, by or login(), why)
         say(f"rejected; what was published of {run.plan.partition.key} before stays")
         return
     if approve:
