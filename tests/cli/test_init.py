@@ -22,7 +22,7 @@ from conftest import ENCODING, Small
 from nocturne import config, quality
 from nocturne.cli.init import init
 from nocturne.cli.init.keys import is_key
-from nocturne.cli.init.model import choose, seen
+from nocturne.cli.init.model import choose, summary
 from nocturne.cli.init.pipeline import _outputs
 from nocturne.cli.init.sample import take
 from nocturne.cli.init.table import inspect
@@ -309,7 +309,8 @@ def test_outputs_that_the_signature_does_not_say_are_written(
         "otherwise, or nothing"
     ]
     assert (
-        "raised on 2 of 64 rows, which a night would quarantine: ValueError: no" in seen(given)[-1]
+        "raised on 2 of 64 rows, which a night would quarantine: ValueError: no"
+        in summary(given)[-1]
     )
     assert _outputs(chosen) == []
     assert config.load(written.stem, root=root).pipeline.model.outputs == {}

@@ -1,4 +1,4 @@
-"""Commands for after the night: decide on held scores, verify, report, roll back, clean up."""
+"""Commands for scored nights: decide on held scores, verify, report, roll back, clean up."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def baseline(
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        shown = built(loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last])
+        compared_with = built(
+            loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last]
+        )
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:
@@ -105,8 +107,8 @@ def baseline(
                 f"model {resolved.ref.name} version {resolved.ref.version} has no baseline; log "
                 "one with nocturne.contract.register, or name nights with --from and --to"
             )
-        shown = resolved.baseline
-    rows = baseline_rows(shown)
+        compared_with = resolved.baseline
+    rows = baseline_rows(compared_with)
     if as_json:
         answer(rows, True)
     else:
@@ -189,19 +191,19 @@ def verify(
 
 
 def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) -> None:
-    """The commands go to standard output, one a line; why, to standard error."""
+    """Print the commands on standard output, one a line, and the reasons on standard error."""
     from nocturne.operate.outdated import rescore_advice
 
     nights = list(rescore_advice(loaded, since, to))
-    again = [outdated for outdated in nights if not outdated.ok]
-    for outdated in again:
+    to_rescore = [outdated for outdated in nights if not outdated.ok]
+    for outdated in to_rescore:
         for reason in outdated.reasons:
             say(f"{outdated.partition}: {reason}")
         if outdated.command and not as_json:
             print(outdated.command)
-    say(f"{len(again)} of {len(nights)} published nights are to be scored again, or looked at")
+    say(f"{len(to_rescore)} of {len(nights)} published nights are to be scored again, or looked at")
     answer([outdated.as_json() for outdated in nights], as_json)
-    if again:
+    if to_rescore:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Scoring a partition or a range, its single steps, and how the partitions stand."""
+"""Commands that score a partition or a range, its single steps, and the status of partitions."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def score(
     nights = list(config.span(loaded.pipeline.input.partition, date, to))
     watch = Stopwatch()
     with watch("in all"):
-        done = score_range(
+        outcomes = score_range(
             loaded, nights, force=force, dry_run=dry_run, hold=hold, say=say, watch=watch
         )
     say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
-    _tell(name, done, as_json)
+    _print_outcomes(name, outcomes, as_json)
 
 
 @app.command()
@@ -81,20 +81,20 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
 
     loaded, partition = night(name, date)
     loaded = load(name, PublishedNights(loaded).manifest(partition).model.version)
-    done = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
-    _tell(name, done, as_json)
+    outcomes = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
+    _print_outcomes(name, outcomes, as_json)
 
 
-def _tell(name: str, done: Sequence[NightOutcome], as_json: bool) -> None:
+def _print_outcomes(name: str, outcomes: Sequence[NightOutcome], as_json: bool) -> None:
     if as_json:
         from nocturne.cli.answers import night_answer
 
-        answer([night_answer(night) for night in done], True)
+        answer([night_answer(outcome) for outcome in outcomes], True)
     else:
         from nocturne.cli.tables import nights_table
 
-        nights_table(name, done)
-    code = max((night.exit_code for night in done), default=0)
+        nights_table(name, outcomes)
+    code = max((outcome.exit_code for outcome in outcomes), default=0)
     if code:
         raise typer.Exit(code)
 
@@ -142,12 +142,12 @@ def prepare(
 
 def _versions(caller: str) -> dict[str, str]:
     try:
-        found = json.loads(caller)
+        versions = json.loads(caller)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        versions = None
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise ConfigError(f"--caller: got {caller[:60]!r}, expected a JSON object of texts")
-    return found
+    return versions
 
 
 @app.command()
@@ -230,12 +230,12 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    said = publish_answer(run, manifest)
+    published = publish_answer(run, manifest)
     say(
-        f"published {said.rows_published} rows, {said.rows_quarantined} quarantined, as "
-        f"{said.output}\nmanifest {said.manifest}"
+        f"published {published.rows_published} rows, {published.rows_quarantined} quarantined, as "
+        f"{published.output}\nmanifest {published.manifest}"
     )
-    answer(said, as_json)
+    answer(published, as_json)
 
 
 @app.command()
@@ -252,7 +252,7 @@ def status(
 
     loaded = load(name)
     check_keys(loaded, first, last)
-    rows = [partition_answer(one) for one in statuses(loaded, first, last)]
+    rows = [partition_answer(row) for row in statuses(loaded, first, last)]
     if as_json:
         answer(rows, True)
     else:
