@@ -1,7 +1,7 @@
-"""What a model returns in a query, held against the outputs that it was said to have.
+"""Compares what a model returns in a query with its declared outputs.
 
-A pipeline tries its model first; a query has no row when its types are fixed. So the first batches
-are looked at: columns of nulls, of which nothing says why, are no answer.
+A pipeline tries its model first, but the types of a query are fixed before it has a row. So the
+first batches are checked: the query must not return columns of nulls without a reason.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from nocturne.engine.outputs import by_name
 from nocturne.errors import ModelError
 from nocturne.records.result import strange
 
-__all__ = ["Untried", "untried"]
+__all__ = ["CheckedModel", "with_checked_outputs"]
 
 
-class Untried:
-    """A model that keeps what it returned until each output had a value that its column holds.
+class CheckedModel:
+    """A model that keeps its results until each output had a value that fits its column.
 
-    Times with a zone are put in UTC for a column of times without one: Spark's have no other.
+    Times with a zone are converted to UTC for columns without a zone, as Spark needs it.
     """
 
     def __init__(self, model: Model, outputs: Sequence[OutputSpec]) -> None:
@@ -47,40 +47,47 @@ class Untried:
     def predict(self, encoded: Any) -> NamedOutputs:
         return self._keep(outputs_by_name(self.model.predict(encoded)))
 
-    def check(self, done: pa.RecordBatch) -> None:
-        """Hold the predictions of a batch, the last that was scored, against the columns.
+    def check(self, predictions: pa.RecordBatch) -> None:
+        """Compare the predictions of the last scored batch with the declared types.
 
         Raises:
-            ModelError: not one value of an output, of all so far, fits its type.
+            ModelError: no value of an output so far fits its type.
         """
         if not self._unseen:
             return
-        why = done.column(REASON)
-        sound = why.is_null()
-        held = {o.name for o in self.outputs if _any(done.column(o.name).is_valid(), sound)}
-        self._unseen -= held
-        problem = {reason for reason in pc.unique(why).to_pylist() if reason}
+        reasons = predictions.column(REASON)
+        valid = reasons.is_null()
+        filled = {
+            o.name for o in self.outputs if _any_true(predictions.column(o.name).is_valid(), valid)
+        }
+        self._unseen -= filled
+        distinct_reasons = {reason for reason in pc.unique(reasons).to_pylist() if reason}
         for output in self.outputs:
-            unfit = strange(output.name, "")
-            if output.name in self._unseen and any(reason.startswith(unfit) for reason in problem):
+            prefix = strange(output.name, "")
+            if output.name in self._unseen and any(
+                reason.startswith(prefix) for reason in distinct_reasons
+            ):
                 raise self._unfit(output)
         self._kept.clear()
 
     def explained(self, error: ModelError) -> ModelError:
-        """The error, with what to write where there are other outputs than those that are said."""
+        """The error, with advice if the model returns other outputs than it declares."""
         try:
-            came = concatenated(self._kept)
-            own = settle_outputs((), came, firm=False) if came else ()
-        except ModelError:  # what it returns has no one form
+            returned = concatenated(self._kept)
+            settled = settle_outputs((), returned, firm=False) if returned else ()
+        except ModelError:  # the results have different forms
             return error
-        wanted = {o.source or o.name for o in self.outputs}
-        if not came or wanted <= came.keys():
+        declared = {o.source or o.name for o in self.outputs}
+        if not returned or declared <= returned.keys():
             return error
-        if len(own) == len(self.outputs) and not wanted & came.keys():  # by their position
-            own = tuple(replace(o, name=s.name) for o, s in zip(own, self.outputs, strict=True))
-            if [o.length for o in own] == [o.length for o in self.outputs]:
+        by_position = len(settled) == len(self.outputs) and not declared & returned.keys()
+        if by_position:
+            settled = tuple(
+                replace(o, name=s.name) for o, s in zip(settled, self.outputs, strict=True)
+            )
+            if [o.length for o in settled] == [o.length for o in self.outputs]:
                 return error
-        return ModelError(f"{error}. {_argument(own)}", **error.values)
+        return ModelError(f"{error}. {_advice(settled)}", **error.values)
 
     def _keep(self, raw: NamedOutputs) -> NamedOutputs:
         raw = _in_utc(raw, self.outputs)
@@ -89,49 +96,49 @@ class Untried:
         return raw
 
     def _unfit(self, output: OutputSpec) -> ModelError:
-        came = concatenated(self._kept) or {}
-        found = settle_outputs(self.outputs, came, firm=False)
-        [own] = [o for o in found if o.name == output.name]
+        returned = concatenated(self._kept) or {}
+        settled = settle_outputs(self.outputs, returned, firm=False)
+        [actual] = [o for o in settled if o.name == output.name]
         start = (
-            f"the model returned what is {own.words} for the output {output.name!r}, which is said "
-            f"to be {output.words}: not one of the first rows fits"
+            f"the model returned what is {actual.words} for the output {output.name!r}, which is "
+            f"said to be {output.words}: not one of the first rows fits"
         )
-        if own.words == output.words:
+        if actual.words == output.words:
             return ModelError(
-                f"{start}, as it has digits beyond microseconds, which Spark has not. Have the "
-                "model cut them, or return text"
+                f"{start}, since it has digits beyond microseconds, which Spark does not support. "
+                "Have the model cut them off, or return text"
             )
         changed = [
-            replace(o, type=own.type, length=own.length) if o.name == own.name else o
+            replace(o, type=actual.type, length=actual.length) if o.name == actual.name else o
             for o in self.outputs
         ]
-        return ModelError(f"{start}. {_argument(changed)}")
+        return ModelError(f"{start}. {_advice(changed)}")
 
 
-class _Begun(Untried):
-    """One that works by itself once begun."""
+class _CheckedAsyncModel(CheckedModel):
+    """The same for a model that computes in the background."""
 
     model: AsyncModel
 
     def begin(self, encoded: Any, size: int) -> Callable[[], NamedOutputs]:
-        begun = self.model.begin(encoded, size)
-        return lambda: self._keep(outputs_by_name(begun()))
+        result = self.model.begin(encoded, size)
+        return lambda: self._keep(outputs_by_name(result()))
 
 
-def untried(model: Any, outputs: Sequence[OutputSpec]) -> Untried:
-    """``model``, with its outputs looked at."""
-    return (_Begun if hasattr(model, "begin") else Untried)(model, outputs)
+def with_checked_outputs(model: Any, outputs: Sequence[OutputSpec]) -> CheckedModel:
+    """The model with a check of its outputs."""
+    return (_CheckedAsyncModel if hasattr(model, "begin") else CheckedModel)(model, outputs)
 
 
-def _any(valid: pa.Array, sound: pa.Array) -> bool:
+def _any_true(valid: pa.Array, sound: pa.Array) -> bool:
     return bool(pc.any(pc.and_(valid, sound)).as_py())
 
 
-def _argument(outputs: Sequence[OutputSpec]) -> str:
+def _advice(outputs: Sequence[OutputSpec]) -> str:
     types = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
     return (
-        "If that is what it is to return, say so (where it has an encoding spec, there) with "
-        f"score_udf's argument outputs={{{types}}}"
+        "If it should return this, declare it with score_udf's argument "
+        f"outputs={{{types}}}, or in the encoding spec if the model has one"
     )
 
 
@@ -147,7 +154,7 @@ def _utc(values: Any) -> Any:
     if values.dtype != object:
         return values
     converted = np.empty_like(values)
-    for place, value in np.ndenumerate(values):
-        zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
-        converted[place] = value.astimezone(dt.UTC).replace(tzinfo=None) if zoned else value
+    for position, value in np.ndenumerate(values):
+        has_zone = isinstance(value, dt.datetime) and value.tzinfo is not None
+        converted[position] = value.astimezone(dt.UTC).replace(tzinfo=None) if has_zone else value
     return converted
