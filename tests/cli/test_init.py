@@ -393,7 +393,7 @@ def broken(root: Path, case: str) -> None:
 
 
 DATA_ERRORS = {
-    "missing": "is no folder; expected one that holds a Parquet table. .* has conf, daten",
+    "missing": "is not a folder; expected one that holds a Parquet table. .* has conf, daten",
     "empty": "is empty; expected Parquet files in it, or in folders such as ds=2013-04-01/",
     "csv": "sales.csv .*is not a readable Parquet file: .*CSV and JSON can be converted",
     "no rows": "has no row in all; expected data to learn the columns from",

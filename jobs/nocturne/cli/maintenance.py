@@ -30,7 +30,7 @@ app = typer.Typer()
 @app.command()
 @clean_errors
 def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
-    """Publish the held scores of a partition all the same."""
+    """Publish the held scores of a partition."""
     from nocturne.cli.answers import scores_answer
     from nocturne.operate.decisions import approve_held
 
@@ -68,7 +68,7 @@ def reject(
     loaded, partition = night(name, date)
     run = reject_held(loaded, partition, by or login(), why)
     say(
-        f"{name} {date} is rejected; what was published before stays. Its scores remain in "
+        f"{name} {date} is rejected; the scores published before stay. Its scores remain in "
         f"{run.path} until `nocturne gc {name} --yes`"
     )
     answer({"partition": date, "run_dir": run.uri}, as_json)
@@ -152,9 +152,9 @@ def verify(
 ) -> None:
     """Prove that what is published is what the manifest says: files, hashes, counts, schema.
 
-    Exit code 1 if it is not, or if nothing is published. With --since: which published nights
-    would come out otherwise today, why, and the command that scores each again; exit code 1 if
-    there is one.
+    Exit code 1 if it is not, or if nothing is published. With --since: list the published nights
+    whose scores would differ today, the reasons, and the commands that score them again; exit
+    code 1 if there is one.
     """
     from nocturne.errors import ConfigError, NocturneError
     from nocturne.operate.verify import verify_partition
@@ -201,7 +201,7 @@ def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) 
             say(f"{outdated.partition}: {reason}")
         if outdated.command and not as_json:
             print(outdated.command)
-    say(f"{len(to_rescore)} of {len(nights)} published nights are to be scored again, or looked at")
+    say(f"{len(to_rescore)} of {len(nights)} published nights should be scored again or checked")
     answer([outdated.as_json() for outdated in nights], as_json)
     if to_rescore:
         raise typer.Exit(1)
@@ -243,8 +243,8 @@ def gc(
 ) -> None:
     """List, or remove, files of the state that nothing needs any more.
 
-    Never what a manifest in force, a kept version, or a held or running night needs. Exit code 1
-    if something was left alone, because a file of it is damaged or can't be removed.
+    Files that a manifest in force, a kept version, or a held or running night needs always stay.
+    Exit code 1 if something was left alone, because a file is damaged or can't be removed.
     """
     from nocturne.operate.gc import collect
 

@@ -159,8 +159,9 @@ def judge(
 ) -> None:
     """Check quality and drift of a scored run; write its report.
 
-    With --date: of a held, failed or published night, by suites and thresholds as they are now,
-    without scoring. What is not published gets the new verdict; what is stays as it is.
+    With --date: judge a held, failed or published night again, with the current suites and
+    thresholds and without scoring. An unpublished night gets the new verdict; a published night
+    does not change.
     """
     from nocturne.cli.answers import judge_answer
     from nocturne.pipeline import open_run
@@ -175,7 +176,7 @@ def judge(
         say(
             f"{run} {date}: verdict {judgement.verdict}"
             + (
-                ", if it were judged now; it is published and stays as it is"
+                " if it were judged now; it is published and does not change"
                 if published
                 else f"; to publish it: nocturne publish {judged.uri}"
                 if judgement.verdict.publishes
@@ -192,13 +193,13 @@ def judge(
 @clean_errors
 def gate(
     run_dir: RunDir,
-    approve: Annotated[bool, typer.Option("--approve", help="Let it pass though held.")] = False,
-    reject: Annotated[bool, typer.Option("--reject", help="Decide that it won't pass.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="Let a held run pass.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Decide that it does not pass.")] = False,
     by: By = None,
     why: Annotated[str, typer.Option(help="Kept with a rejection.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    """Let a judged run pass, or say why it can't: exit code 3 if it is held."""
     from nocturne.cli.answers import gate_answer
     from nocturne.operate.decisions import reject_run
     from nocturne.pipeline import open_run
@@ -210,7 +211,7 @@ def gate(
     run = open_run(run_dir)
     if reject:
         reject_run(run, by or login(), why)
-        say(f"rejected; what was published of {run.plan.partition.key} before stays")
+        say(f"rejected; the published scores of {run.plan.partition.key} stay")
         return
     if approve:
         let_pass(run, by or login())

@@ -56,7 +56,9 @@ def reject_run(run: Run, by: str, why: str = "") -> None:
     reject(run, by, why)
     message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan
-    run.state.say(RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows))
+    run.state.write_status(
+        RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
+    )
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:
@@ -139,5 +141,5 @@ def _earlier(
     if not matching:
         raise StateError(f"{title} has no manifest {to!r}. {available}; in force is {current.id}")
     if matching[0].run_key == current.run_key:
-        raise StateError(f"{title}: manifest {matching[0].id} is what is in force now. {available}")
+        raise StateError(f"{title}: manifest {matching[0].id} is in force already. {available}")
     return matching[0]

@@ -33,13 +33,13 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
     """
     places = Places.of(loaded)
     keep = loaded.pipeline.output.keep
-    found: list[Garbage] = []
+    garbage: list[Garbage] = []
     problems: list[str] = []
 
     def take(name: str, find: Callable[[], list[Garbage]]) -> None:
         try:
             with disk_errors():
-                found.extend(find())
+                garbage.extend(find())
         except (NocturneError, OSError) as error:
             problems.append(f"{name} is left alone: {error}")
 
@@ -51,7 +51,7 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
     take(temporary, lambda: _removed(table.scratch(places.state.root, seconds), remove))
     beside_table = partial(table.half_made, places.table, list(outputs.values()), seconds)
     take(temporary, lambda: _removed(beside_table(), remove))
-    return found, problems
+    return garbage, problems
 
 
 def _removed(found: list[Garbage], remove: bool) -> list[Garbage]:
@@ -73,7 +73,7 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
             busy = [status.run_key] if status and status.state in ("held", "running") else []
             found = _removed(table.garbage(output, now, keep, busy, seconds), remove)
             if remove and now is not None:
-                state.say_done(now.run_key)
+                state.clear_status(now.run_key)
     except Superseded:  # it is being published, so none of its garbage is old enough
         return []
     return found

@@ -141,7 +141,7 @@ def prepare(
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
-                places.state.partition(partition).say_refused(str(error))
+                places.state.partition(partition).write_planning_failed(str(error))
         raise
 
 
@@ -290,7 +290,7 @@ def _decided(
     if current is not None and standing.same and not standing.lost and not wanted:
         if not order.dry_run:
             table.settle(output, loaded.pipeline.output.keep)
-            output.state.say_done(current.run_key)
+            output.state.clear_status(current.run_key)
         said = f"{what}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", said, run, current)
     output.check()

@@ -123,7 +123,9 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         passes = judgement.verdict.publishes
         said = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
         stands = replace(found, state="held", message=said, at=now())
-        state.say(replace(stands, state="failed") if judgement.verdict == "fail" else stands)
+        state.write_status(
+            replace(stands, state="failed") if judgement.verdict == "fail" else stands
+        )
         return waiting, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)

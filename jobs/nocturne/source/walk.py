@@ -67,7 +67,7 @@ def present(folder: Path) -> bool:
             return False
         raise InputError(f"{printable(folder)} {_access_problem(folder, error)}") from None
     if not stat.S_ISDIR(mode):
-        raise InputError(f"{printable(folder)} is no folder; expected one that holds data files")
+        raise InputError(f"{printable(folder)} is not a folder; expected one that holds data files")
     return True
 
 
@@ -160,7 +160,7 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         raise NotReady(
             f"{printable(folder)} is still being written: it has "
             f"{', '.join(map(printable, waiting[:5]))}{', ...' if len(waiting) > 5 else ''}; run "
-            "this again when its writer is done, or remove what a broken off writer left"
+            "this again when its writer is done, or remove what an interrupted writer left"
         )
     return files, folders
 

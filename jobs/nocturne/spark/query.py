@@ -53,7 +53,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
         NocturneError: a worker raised it.
     """
     frame = _needed_columns(_frame(spark, run), run)
-    advice = "Run the same command again; the partition is scored anew"
+    advice = "Run the same command again; the partition is scored again as a whole"
     with spark_errors(f"score the query of {run.plan.pipeline}", advice):
         try:
             rows = frame.mapInArrow(partial(_work, run.uri, share), _SCHEMA).collect()

@@ -129,14 +129,14 @@ class PartitionState:
             StateError: the manifest is missing or damaged, or is a copy of another.
         """
         path = self.manifest_file(id_)
-        found = read(Manifest, path)
-        if found.id != id_ or found.id != manifest_id(found.number, found.run_key):
+        manifest = read(Manifest, path)
+        if manifest.id != id_ or manifest.id != manifest_id(manifest.number, manifest.run_key):
             raise StateError(
-                f"{path} says that it is manifest {found.id}, number {found.number} of the run "
-                f"{found.run_key[:16]}: it was copied, renamed or edited. {Manifest.mend}",
+                f"{path} says that it is manifest {manifest.id}, number {manifest.number} of the "
+                f"run {manifest.run_key[:16]}: it was copied, renamed or edited. {Manifest.mend}",
                 source=str(path),
             )
-        return found
+        return manifest
 
     def history(self) -> list[Manifest]:
         """Every manifest that was written for the partition, oldest first."""
@@ -183,7 +183,7 @@ class PartitionState:
         """The path of a file that a manifest names."""
         return self.folder / file.path
 
-    def refer(self, path: Path) -> StoredFile:
+    def reference(self, path: Path) -> StoredFile:
         """The reference to a file of the state, for a manifest."""
         return StoredFile(path.relative_to(self.folder).as_posix(), file_digest(path))
 
@@ -201,7 +201,7 @@ class PartitionState:
     def _status(self) -> Path:
         return self.folder / "current.json"
 
-    def say(self, status: RunStatus) -> None:
+    def write_status(self, status: RunStatus) -> None:
         """Store the status of the last run."""
         raise_format(self.root)
         write(self._status, status, durable=False)
@@ -229,7 +229,7 @@ class PartitionState:
             return replace(status, state="failed", message=message)
         return status
 
-    def say_refused(self, message: str) -> None:
+    def write_planning_failed(self, message: str) -> None:
         """Store that planning failed, so that `status` does not call the night missing.
 
         A held night stays held, since a person has not decided on it yet.
@@ -238,9 +238,9 @@ class PartitionState:
             status = self.status()
             if status is not None and status.state == "held":
                 return
-        self.say(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
+        self.write_status(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
 
-    def say_done(self, run_key: str) -> None:
+    def clear_status(self, run_key: str) -> None:
         """Remove the status of a finished run: the published manifest has the rest.
 
         The status of another run stays.
@@ -257,7 +257,7 @@ class PartitionState:
         """Mark the partition as running this step, and as held or failed if the step raises."""
 
         def say(state: RunState, message: str) -> None:
-            self.say(RunStatus.of(plan, state, name, message, now()))
+            self.write_status(RunStatus.of(plan, state, name, message, now()))
 
         try:
             with disk_errors():
@@ -267,7 +267,7 @@ class PartitionState:
             say("held", str(held))
             raise
         except Superseded:
-            self.say_done(plan.run_key)  # the night of the other process is fine
+            self.clear_status(plan.run_key)  # the night of the other process is fine
             raise
         except Exception as error:
             is_ours = isinstance(error, NocturneError)

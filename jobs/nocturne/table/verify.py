@@ -51,7 +51,7 @@ def _stored(table: TablePartition, stored: StoredFile) -> list[str]:
     if not path.is_file():
         return ["is missing"]
     if stored.sha256 and file_digest(path) != stored.sha256:
-        return ["is not what it was when the scores were published (sha256 differs)"]
+        return ["has changed since the scores were published (sha256 differs)"]
     return []
 
 

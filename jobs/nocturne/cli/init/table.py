@@ -82,7 +82,7 @@ def inspect(path: Path) -> Table:
         parent = path.parent
         siblings = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
         raise InputError(
-            f"{path} is no folder; expected one that holds a Parquet table. {parent} has "
+            f"{path} is not a folder; expected one that holds a Parquet table. {parent} has "
             f"{choices(siblings)}",
             path=str(path),
         )
