@@ -240,7 +240,7 @@ def test_a_refused_exchange_leaves_no_manifest(
     def refuse(*_: object) -> None:
         raise PublishError("no exchange here")
 
-    monkeypatch.setattr(sys.modules["nocturne.table.folders"], "exchange", refuse)
+    monkeypatch.setattr(sys.modules["nocturne.table_formats.folders"], "exchange", refuse)
     with pytest.raises(PublishError):
         _publish(again)
     assert [m.id for m in again.state.history()] == [first.id]

@@ -25,7 +25,8 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Split
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
-from nocturne.table import Problem, TablePartition
+from nocturne.table import Problem
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Replayed", "Verified", "verify_partition"]
 

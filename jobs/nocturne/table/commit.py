@@ -18,7 +18,7 @@ from nocturne.store.files import file_digest, sync_folder
 from nocturne.store.format import raise_format
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
-from nocturne.table.protocol import TablePartition, file_name, has_bytes
+from nocturne.table_formats.protocol import TablePartition, file_name, has_bytes
 
 __all__ = ["check_base", "commit", "is_intact", "published_manifest", "restore", "settle", "staged"]
 

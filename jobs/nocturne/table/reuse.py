@@ -13,7 +13,7 @@ from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
-from nocturne.table.protocol import TablePartition, has_bytes
+from nocturne.table_formats.protocol import TablePartition, has_bytes
 
 __all__ = ["reuse"]
 

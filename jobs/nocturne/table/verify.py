@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from nocturne.records.manifest import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
-from nocturne.table.protocol import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Problem", "verify"]
 
