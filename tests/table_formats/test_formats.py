@@ -16,9 +16,9 @@ DAY = Partition("2024-01-01", (("ds", "2024-01-01"),))
 
 
 def test_the_configuration_offers_these_formats() -> None:
-    assert [Output(path="x", format=name).format for name in FORMATS] == list(FORMATS)
+    assert [Output(path="x", keys=["id"], format=name).format for name in FORMATS] == list(FORMATS)
     with pytest.raises(ValidationError, match=" or ".join(map(repr, FORMATS))):
-        Output(path="x", format="none")
+        Output(path="x", keys=["id"], format="none")
 
 
 @pytest.mark.parametrize("name", FORMATS)

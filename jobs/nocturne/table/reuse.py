@@ -45,7 +45,7 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
             continue
         bad = quarantined.get(split.key)
         if bad is not None:
-            source = table.state.quarantine(current.run_key) / bad.path
+            source = table.state.quarantine_file(current.run_key, bad.path)
             if not _link(source, run.attempt(f"quarantine-{name}"), bad):
                 continue
         reach("prepare.linked")
