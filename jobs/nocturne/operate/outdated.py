@@ -110,7 +110,9 @@ def _files(run: Run) -> Iterator[str]:
     changed = [
         name for name in current if name in scored and not _same(current[name], scored[name])
     ]
-    removed = [name for name in scored if name not in current and (folder / name).exists()]
+    removed = [
+        name for name in scored if name not in current and run.plan.input_file(name).exists()
+    ]
     for names, description in (
         (new, "in the input and not scored"),
         (changed, "changed since it was scored"),
@@ -140,7 +142,7 @@ def _changed_readings(manifest: Manifest, run: Run) -> Iterator[str]:
     names_by_reason: dict[str, list[str]] = {}
     unreadable = []
     for name in _scored_files(run):
-        path = Path(run.plan.input_dir) / name
+        path = run.plan.input_file(name)
         try:
             footer = pq.read_metadata(path)
         except (OSError, pa.ArrowException):

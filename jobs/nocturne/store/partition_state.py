@@ -87,6 +87,10 @@ class PartitionState:
         """The folder of the rows that a published run quarantined."""
         return self.folder / "quarantine" / run_key[:16]
 
+    def quarantine_file(self, run_key: str, name: str) -> Path:
+        """A file of quarantined rows of a run."""
+        return self.quarantine(run_key) / name
+
     def quarantines(self) -> list[Path]:
         """The folders of quarantined rows, of all runs."""
         return children(self.folder / "quarantine")
