@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["cause_of", "lacking", "said_by"]
+__all__ = ["cause_of", "failed_import", "redacted"]
 
 Values = Mapping[str, Iterable[Any]]
 """Column -> its values, of the rows that an exception is about."""
@@ -64,7 +64,7 @@ def cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def lacking(error: BaseException) -> ImportError | None:
+def failed_import(error: BaseException) -> ImportError | None:
     """The failed import that an exception is, or was raised ``from``."""
     found: BaseException | None = cause_of(error)
     while found is not None and not isinstance(found, ImportError):
@@ -72,7 +72,7 @@ def lacking(error: BaseException) -> ImportError | None:
     return found
 
 
-def said_by(error: BaseException, values: Values | None = None) -> str:
+def redacted(error: BaseException, values: Values | None = None) -> str:
     """Type and last line of an exception: ``ValueError: could not convert to float: <city>``.
 
     Args:

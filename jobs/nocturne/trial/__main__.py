@@ -42,8 +42,8 @@ from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
-from nocturne.hiding import cause_of, lacking, said_by
-from nocturne.model.requirements import lacks
+from nocturne.hiding import cause_of, failed_import, redacted
+from nocturne.model.requirements import describe_import_error
 from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, TrialAnswer, TrialRequest
 from nocturne.worker.split import BACKENDS
@@ -134,9 +134,9 @@ def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
     except NocturneError as error:
         return TrialAnswer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
     except Exception as error:
-        if (failed := lacking(error)) is not None:
-            return TrialAnswer(missing=lacks(request.model.path, failed))
-        return _failed(f"it can't be loaded: {said_by(error)}", error, elsewhere=elsewhere)
+        if (failed := failed_import(error)) is not None:
+            return TrialAnswer(missing=describe_import_error(request.model.path, failed))
+        return _failed(f"it can't be loaded: {redacted(error)}", error, elsewhere=elsewhere)
 
 
 def _failed(fault: str, error: Exception, *, elsewhere: bool) -> TrialAnswer:
@@ -162,9 +162,9 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
     first = next((error for error in raised if error is not None), None)
     if raw is None:
         assert first is not None
-        if (missing := lacking(first)) is not None:
+        if (missing := failed_import(first)) is not None:
             raise missing
-        why = said_by(first, _values(cast_batch))
+        why = redacted(first, _values(cast_batch))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
         return _failed(fault, first, elsewhere=device != request.device)
     outputs = (
@@ -182,7 +182,7 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
     scored = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
     if request.spec:
         check_outputs(outputs, raw)
-    cause = said_by(first, _values(cast_batch)) if first else ""
+    cause = redacted(first, _values(cast_batch)) if first else ""
     return TrialAnswer(Trial(outputs, len(raised), failed, cause, _shown(scored)))
 
 

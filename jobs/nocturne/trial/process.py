@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from nocturne.hiding import said_by
+from nocturne.hiding import redacted
 from nocturne.store.record_files import read, write
 from nocturne.trial import (
     ANSWER,
@@ -229,7 +229,7 @@ def _died(code: int, output: Path, rows: bytes) -> str:
     line, text = "", _end_of(output)
     with suppress(ValueError, OverflowError):  # values that Python can't represent
         values = pa.ipc.open_file(rows).read_all().to_pydict()
-        line = said_by(RuntimeError(text), values).partition(": ")[2]
+        line = redacted(RuntimeError(text), values).partition(": ")[2]
     last = f"; its last line was: {line}" if line else ""
     return (
         f"its process ended {_how(code)} before it answered{last}. Load it in a notebook and "

@@ -41,7 +41,7 @@ from nocturne.engine import (
 )
 from nocturne.errors import InputChanged, NocturneError
 from nocturne.fitting import casts, output_schema
-from nocturne.model.requirements import naming, unloadable
+from nocturne.model.requirements import import_errors, load_error
 from nocturne.profile import Measurer, Rows, TableProfiler
 from nocturne.records.plan import Split
 from nocturne.records.result import SplitResult
@@ -105,7 +105,7 @@ def _model(
     except NocturneError:
         raise
     except Exception as error:
-        raise unloadable(path, error) from error
+        raise load_error(path, error) from error
 
 
 def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Model:
@@ -216,7 +216,7 @@ def score_batches(
         once=run.plan.costly,
     )
     with (
-        naming(run.plan.model.path),
+        import_errors(run.plan.model.path),
         Staging(
             run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
         ) as staging,

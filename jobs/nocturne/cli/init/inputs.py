@@ -38,7 +38,7 @@ def find_inputs(
         ConfigError: a feature is no column, or they are not as many as the model takes.
         ModelError: it can't be told which columns are meant.
     """
-    if takes.named:
+    if takes.columns:
         return None
     _check_names(features, rows.schema.names)
     if not takes.slots and features:
@@ -56,8 +56,8 @@ def find_inputs(
         there = f"got {len(columns)}" if features else f"the table has {len(columns)} that fit"
         shown = f": {there} ({choices(columns, 20)})" if columns else ""
         raise ModelError(
-            f"{what} {takes.words()}, and nothing says which columns it takes{shown}. Name them "
-            "with --feature COLUMN, once for each, in the order of the training data"
+            f"{what} {takes.shortcoming()}, and nothing says which columns it takes{shown}. Name "
+            "them with --feature COLUMN, once for each, in the order of the training data"
         )
     if takes.tensors and len(slots) > 1:
         return {slot.name: names for slot, names in zip(slots, dealt, strict=True)}

@@ -105,7 +105,7 @@ def choose(
     what = f"model {name} version {resolved.ref.version}"
     if said := warning(resolved.ref.path, what):
         print(f"nocturne: {said}", file=sys.stderr)
-    if (takes := resolved.takes) is not None:
+    if (takes := resolved.declared_inputs) is not None:
         resolved = registry.Resolved(resolved.ref, find_inputs(takes, what))
     return Chosen(name, alias, version, reason or "as given", resolved, pickled)
 

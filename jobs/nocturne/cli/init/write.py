@@ -89,7 +89,7 @@ def init(
     given = _checked(keys, sample) if keys else None
 
     def inputs(takes: DeclaredInputs, what: str) -> Inputs | None:
-        guessed = not takes.named and not features
+        guessed = not takes.columns and not features
         keys = given or (find_keys(table, sample, ()) if guessed else ())
         left_out = {*keys, *table.layout}
         return find_inputs(takes, sample.rows, features, left_out, what)
