@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError, StateError
-from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
 from nocturne.records.answers import (
@@ -183,7 +183,7 @@ def _versions(context: Context) -> dict[str, str]:
     bundle = getattr(context["ti"], "bundle_instance", None)
     return {
         "airflow": version("apache-airflow"),
-        AIRFLOWS: code(),
+        AIRFLOW_CODE: code(),
         "bundle": str(getattr(bundle, "name", "")),
         "bundle_version": str(getattr(bundle, "version", "") or ""),
     }

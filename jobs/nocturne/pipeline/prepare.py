@@ -20,7 +20,7 @@ from nocturne.errors import (
     TerminalError,
     disk_errors,
 )
-from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.requirements import warning
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
@@ -151,7 +151,7 @@ def _skew(loaded: Loaded, caller: Mapping[str, str]) -> str:
     Raises:
         ConfigError: it is not, and schedule.on_skew is fail.
     """
-    theirs = caller.get(AIRFLOWS, code())
+    theirs = caller.get(AIRFLOW_CODE, code())
     if theirs == code():
         return ""
     said = (
