@@ -161,8 +161,8 @@ def _late(seconds: float, begun: bool) -> TrialAnswer:
     if not begun:
         return _machine_fault(f"was not there after {_START + seconds:g} seconds", lasting=False)
     return TrialAnswer(
-        fault=f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
-        "or for a row, say model.trial_seconds"
+        fault=f"it has not answered after {seconds:g} seconds. If it needs longer to load or "
+        "to score a row, raise model.trial_seconds"
     )
 
 
@@ -173,7 +173,9 @@ def _large(used: int, most: int, begun: bool) -> TrialAnswer:
     )
     if not begun:
         return _machine_fault(took, lasting=False)
-    return TrialAnswer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
+    return TrialAnswer(
+        fault=f"it {took}; score it on a machine with more memory, or log a smaller model"
+    )
 
 
 def _machine_fault(problem: str, *, lasting: bool) -> TrialAnswer:
