@@ -159,14 +159,14 @@ def _of_disk(error: OSError) -> NocturneError | None:
     where = error.filename or "the disk of output.path, or of the temporary files"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RetryableError(
-            f"no space left ({where}): {error.strerror or error}. Nothing was published, what was "
-            "scored stays. Free some (`nocturne gc` lists what is not needed) and run the same "
-            "command again"
+            f"no space left ({where}): {error.strerror or error}. Nothing was published; what was "
+            "scored is kept. Free some space (`nocturne gc` lists what is not needed) and run the "
+            "same command again"
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return PublishError(
-            f"{where} can't be written or read: {error.strerror or error}. What is published is as "
-            "it was. The user that runs Nocturne needs to write output.path and the _nocturne "
+            f"{where} can't be written or read: {error.strerror or error}. What is published is "
+            "unchanged. The user that runs Nocturne needs to write output.path and the _nocturne "
             "folder beside it"
         )
     return None

@@ -199,7 +199,7 @@ def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
                 "",
                 "make it a writable folder"
                 + (
-                    "; Java writes there whatever TMPDIR says"
+                    "; Java writes there even if TMPDIR is set"
                     if folder == java_folder
                     else ", or unset TMPDIR"
                 ),

@@ -28,7 +28,7 @@ Inputs = Sequence[str] | Mapping[str, Sequence[str] | str]
 _TEXT = ("object", "str")
 """Dtypes of arrays of text."""
 
-_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one"
+_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one of these"
 
 
 @dataclass(frozen=True)
