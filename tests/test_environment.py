@@ -76,6 +76,5 @@ def test_a_trial_and_local_workers_do_so_too(
     started = SparkConf(False)
     monkeypatch.setattr("pyspark.SparkConf", lambda: started)
     monkeypatch.setattr("pyspark.SparkContext", mock.MagicMock())
-    launch = mock.Mock(settings=dict)
-    Application("x", "local[1]", {})._new(launch)
+    Application("x", "local[1]", {})._new({})
     assert started.get("spark.executorEnv.PYTHONSAFEPATH") == "1"

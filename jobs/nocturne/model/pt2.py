@@ -245,7 +245,7 @@ def _check_entries(file: zipfile.ZipFile, path: Path) -> str:
     if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
         raise _refused(path, "entries that are compressed or encrypted")
     if len(set(names)) < len(names) or sum(e.file_size for e in entries) > path.stat().st_size:
-        raise _refused(path, "entries that occur twice or overlap")
+        raise _refused(path, "entries that are there twice or overlap")
     return root
 
 
