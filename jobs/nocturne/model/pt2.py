@@ -357,7 +357,7 @@ def _is_plain(node: ast.AST) -> bool:
 
 
 def _is_tower(node: ast.Call) -> bool:
-    """Whether it is a power of a power, or has an exponent above 999: 9**9**9 never ends."""
+    """Whether it is a power of a power, or has a number above 999: 9**9**9 never ends."""
 
     def powers(tree: ast.AST) -> list[ast.Call]:
         calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call))
