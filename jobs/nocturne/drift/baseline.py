@@ -2,9 +2,9 @@
 
 The baseline has, for each column, the counts of all training data and of each partition. Alarms are
 calibrated by how much single training days differ from the rest. At 90 training partitions,
-``baseline.json`` takes about 23 kB a continuous column (half of it ``profile``, the fine counts
-that histograms are drawn from) and 14 kB a category of 16 values; the 10,000 distinct values that a
-profile names at most add about 400 kB.
+``baseline.json`` takes about 23 kB for each continuous column (half of it ``profile``, the fine
+counts that histograms are drawn from) and 14 kB for a category of 16 values; the 10,000 distinct
+values that a profile names at most add about 400 kB.
 """
 
 from __future__ import annotations

@@ -112,9 +112,8 @@ def sampling_noise(counts: Sequence[int], current: Sequence[int]) -> float:
     It is distributed as (1/n + 1/m) chi-square with B - 1 degrees of freedom, for n and m
     rows in B bins (those that hold a row on either side).
     """
-    from scipy.special import (
-        chdtri,
-    )  # takes a fifth of a second; planning and scoring don't need it
+    # The import takes a fifth of a second; planning and scoring don't need it.
+    from scipy.special import chdtri
 
     pair = np.array([counts, current], dtype=np.int64)
     bins = int((pair.sum(axis=0) > 0).sum())

@@ -146,12 +146,12 @@ def _check(artifacts: Sequence[Path]) -> None:
                 path=str(path),
             )
     names = [path.name for path in artifacts]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise StateError(
-            f"two artifacts are named {duplicates[0]!r}, and one would replace the other in MLflow; "
+            f"two artifacts are named {repeated[0]!r}, and one would replace the other in MLflow; "
             "rename one of them",
-            name=duplicates[0],
+            name=repeated[0],
         )
 
 
