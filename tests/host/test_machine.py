@@ -21,7 +21,7 @@ OURS = {
 }
 SAID = """
 import json, os
-from nocturne import machine
+from nocturne.host import machine
 remarks = machine.remarks(os.environ)
 print(json.dumps([machine.local_environment(os.environ), {r.name: r.actual for r in remarks}]))
 """
