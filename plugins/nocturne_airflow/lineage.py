@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nocturne.records.plan import RunPlan
     from nocturne.records.quality import Expectation
     from nocturne.store.run import Run
+    from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Traced", "lineage"]
 
@@ -48,7 +49,7 @@ def lineage(path: Path) -> OperatorLineage:
     judgement = run.judgement()
     return OperatorLineage(
         inputs=[_input(run, manifest, judgement), *_joined(run.plan)],
-        outputs=[_output(run.plan, manifest, judgement, table_of(run).location)],
+        outputs=[_output(run.plan, manifest, judgement, table_of(run))],
         run_facets={"nocturne": _run_facet(_facts(path, manifest, run.mlflow_run_id()))},
     )
 
@@ -59,7 +60,6 @@ def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
     from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
 
     plan = run.plan
-    folder = Path(plan.input_dir)
     columns = {
         name: metrics.ColumnMetrics(
             nullCount=column.null + column.nan,
@@ -72,8 +72,8 @@ def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
     }
     return InputDataset(
         "file",
-        str(_table(folder, plan.partition)),
-        facets=_schema(folder / plan.files[0].path) if plan.files else {},
+        str(_table(Path(plan.input_dir), plan.partition)),
+        facets=_schema(plan.input_file(plan.files[0].path)) if plan.files else {},
         inputFacets={
             "dataQualityMetrics": metrics.DataQualityMetricsInputDatasetFacet(
                 columns, manifest.rows_in, sum(f.size for f in plan.files), len(plan.files)
@@ -92,7 +92,7 @@ def _joined(plan: RunPlan) -> list[Any]:
     return [InputDataset("file", path) for _, path in sorted(tables.items())]
 
 
-def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, folder: Path) -> Any:
+def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, table: TablePartition) -> Any:
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import dataset_version_dataset as version
@@ -101,9 +101,9 @@ def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, folder: Pat
     size = sum(f.size for f in manifest.outputs)
     return OutputDataset(
         "file",
-        str(_table(folder, plan.partition)),
+        str(_table(table.location, plan.partition)),
         facets={
-            **(_schema(folder / manifest.outputs[0].path) if manifest.outputs else {}),
+            **(_schema(table.file(manifest.outputs[0].path)) if manifest.outputs else {}),
             "version": version.DatasetVersionDatasetFacet(manifest.id),
             "dataQualityAssertions": _assertions(judgement, "output"),
         },

@@ -37,7 +37,8 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.failpoints import VARIABLE
 from nocturne.store.run import Run
-from nocturne.table import TablePartition, published_manifest
+from nocturne.table import published_manifest
+from nocturne.table_formats.protocol import TablePartition
 from nocturne.worker.split import run_split
 
 DAY = "2024-01-02"

@@ -189,7 +189,7 @@ def test_quarantined_rows_are_kept_with_the_manifest(make_run: MakeRun) -> None:
     run = make_run({"p.parquet": rows.set_column(0, "id", pa.array(ids, pa.int64()))})
     manifest = _publish(run)
     [file] = manifest.quarantine
-    kept = run.state.quarantine(run.plan.run_key) / file.path
+    kept = run.state.quarantine_file(run.plan.run_key, file.path)
     assert file_digest(kept) == file.sha256
     assert pq.read_table(kept)["reason"].to_pylist() == ["the key id is null"]
     assert _ids(run) == ids[1:]
@@ -240,7 +240,7 @@ def test_a_refused_exchange_leaves_no_manifest(
     def refuse(*_: object) -> None:
         raise PublishError("no exchange here")
 
-    monkeypatch.setattr(sys.modules["nocturne.table.folders"], "exchange", refuse)
+    monkeypatch.setattr(sys.modules["nocturne.table_formats.folders"], "exchange", refuse)
     with pytest.raises(PublishError):
         _publish(again)
     assert [m.id for m in again.state.history()] == [first.id]

@@ -15,12 +15,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import Section
+from nocturne.table_formats import FORMATS
 
 __all__ = [
     "Drift",
@@ -57,6 +58,15 @@ _KEY = re.compile(r"\{(\w*)\}")
 _FORMAT = re.compile(r"(%[YmdHMSjUuVG]|[A-Za-z0-9_.\-])+")
 
 
+def _table_format(name: str) -> str:
+    if name not in FORMATS:
+        raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, FORMATS))})
+    return name
+
+
+TableFormat = Annotated[
+    str, AfterValidator(_table_format), Field(json_schema_extra={"enum": list(FORMATS)})
+]
 Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))]
 """There is a day after it, which the schedule needs."""
 
@@ -350,7 +360,7 @@ class Output(Section):
         description="Predictions that may be null: a row without one of them is published all the "
         "same. Default: all but the model's first output; without that a row is quarantined.",
     )
-    format: Literal["parquet"] = Field("parquet", description="Table format.")
+    format: TableFormat = Field("parquet", description="Table format.")
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
     )

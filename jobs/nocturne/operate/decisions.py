@@ -18,7 +18,7 @@ from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
-from nocturne.table import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["accept", "approve_held", "reject_held", "roll_back", "turn_down"]
 

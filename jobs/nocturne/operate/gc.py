@@ -14,7 +14,8 @@ from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
 from nocturne.records.plan import RunPlan
 from nocturne.store.record_files import read
-from nocturne.table import Garbage, TablePartition
+from nocturne.table import Garbage
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["collect"]
 

@@ -108,7 +108,7 @@ def _files(run: Run) -> Iterator[str]:
     then = _scored(run)
     new = [name for name in now if name not in then]
     changed = [name for name in now if name in then and not _same(now[name], then[name])]
-    left = [name for name in then if name not in now and (folder / name).exists()]
+    left = [name for name in then if name not in now and run.plan.input_file(name).exists()]
     for names, said in (
         (new, "in the input and not scored"),
         (changed, "changed since it was scored"),
@@ -138,7 +138,7 @@ def _since(manifest: Manifest, run: Run) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     gone = []
     for name in _scored(run):
-        path = Path(run.plan.input_dir) / name
+        path = run.plan.input_file(name)
         try:
             footer = pq.read_metadata(path)
         except (OSError, pa.ArrowException):

@@ -23,7 +23,7 @@ from nocturne.records.status import RunStatus
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
-from nocturne.table import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["PartitionStatus", "known_partitions", "newest", "status_of", "statuses", "statuses_of"]
 

@@ -25,7 +25,8 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Split
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
-from nocturne.table import Problem, TablePartition
+from nocturne.table import Problem
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Replayed", "Verified", "verify_partition"]
 
@@ -136,7 +137,7 @@ def _one(
     planned = next((f for f in run.plan.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:
         return Replayed(file.path, "impossible", "its run.json does not name it: it is damaged")
-    source = Path(run.plan.input_dir) / planned.path
+    source = run.plan.input_file(planned.path)
     if not source.is_file():
         return Replayed(file.path, "impossible", f"its input {source} is gone")
     if file_blake3(source) != planned.blake3:

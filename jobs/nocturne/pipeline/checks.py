@@ -115,11 +115,8 @@ def _suite_request(
     if side not in run.plan.tables:
         inputs = [f.path for f in run.plan.files if TABLE_MARK not in f.path]
         outputs = [scores_of(run, result) for result in results]
-        folder, path_columns = (
-            Path(run.plan.input_dir),
-            of_plan(run.plan, inputs) if side == "input" else None,
-        )
-        files = tuple(folder / path for path in inputs) if side == "input" else tuple(outputs)
+        path_columns = of_plan(run.plan, inputs) if side == "input" else None
+        files = tuple(map(run.plan.input_file, inputs) if side == "input" else outputs)
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
         return quality.SuiteRequest(
@@ -148,7 +145,7 @@ def _measured(
     path, groups, path_columns = scores_of(run, result), None, None
     if side == "input":
         split = run.plan.splits[result.index]
-        path, groups = Path(run.plan.input_dir) / split.file, split.row_groups
+        path, groups = run.plan.input_file(split.file), split.row_groups
         path_columns = of_plan(run.plan, [split.file])
     source, types = open_parquet(path, checksums=run.plan.checksums), unpacked(run.plan.types)
     groups = groups if groups is not None else tuple(range(source.num_row_groups))

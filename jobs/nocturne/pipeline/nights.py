@@ -10,7 +10,7 @@ from nocturne.errors import NocturneError, StateError
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest, PublishedNight
 from nocturne.records.partition import Partition
-from nocturne.table import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["PublishedNights", "night_in_force"]
 

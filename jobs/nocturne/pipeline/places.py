@@ -10,7 +10,8 @@ from nocturne.errors import ConfigError
 from nocturne.records.partition import Partition
 from nocturne.store.format import claim, is_new
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.table import FORMATS, Table, TablePartition
+from nocturne.table_formats import FORMATS
+from nocturne.table_formats.protocol import Table, TablePartition
 
 __all__ = ["Places"]
 

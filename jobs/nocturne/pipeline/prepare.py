@@ -50,7 +50,7 @@ from nocturne.store.files import digest
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import read
 from nocturne.store.run import Run
-from nocturne.table import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 if TYPE_CHECKING:
     from nocturne.spark.application import Application

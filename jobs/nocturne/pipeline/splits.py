@@ -15,7 +15,7 @@ from nocturne.records.plan import Pinned, Split
 from nocturne.source.protocol import Seen
 from nocturne.store.files import digest
 from nocturne.store.run import Run
-from nocturne.table import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["KeyedPieces", "Standing", "splits_to_score"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
@@ -226,6 +227,13 @@ class RunPlan(Stored):
     @property
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
+
+    def input_file(self, name: str) -> Path:
+        """Where a file of the plan lies. A joined table's file has the table in its name."""
+        table, mark, path = name.rpartition(TABLE_MARK)
+        if self.query is not None and mark:
+            return Path(self.query.tables[table]) / path
+        return Path(self.input_dir) / name
 
     @property
     def sensitive(self) -> frozenset[str]:

@@ -179,10 +179,8 @@ def _refuse_untyped(frame: DataFrame) -> None:
 
 
 def _check_unchanged(run: Run) -> None:
-    tables = _query(run).tables
     for file in run.plan.files:
-        table, _, name = file.path.rpartition(TABLE_MARK)
-        check_unchanged(Path(tables[table] if table else run.plan.input_dir) / name, file)
+        check_unchanged(run.plan.input_file(file.path), file)
 
 
 def _check_rows(run: Run, results: list[SplitResult]) -> None:

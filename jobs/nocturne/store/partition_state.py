@@ -87,6 +87,10 @@ class PartitionState:
         """Where the rows lie that a published run has quarantined."""
         return self.folder / "quarantine" / run_key[:16]
 
+    def quarantine_file(self, run_key: str, name: str) -> Path:
+        """A file in there."""
+        return self.quarantine(run_key) / name
+
     def quarantines(self) -> list[Path]:
         """Where rows of any run lie that it has quarantined."""
         return children(self.folder / "quarantine")

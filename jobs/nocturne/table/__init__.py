@@ -1,7 +1,5 @@
 """The table room: what a pipeline publishes into, exactly once, with a manifest."""
 
-from collections.abc import Callable
-
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.table.commit import (
@@ -13,18 +11,15 @@ from nocturne.table.commit import (
     settle,
     staged,
 )
-from nocturne.table.folders import FolderTable
 from nocturne.table.garbage import Garbage, garbage, half_made, remove, scratch, unused
-from nocturne.table.protocol import Table, TablePartition, file_name
 from nocturne.table.reuse import reuse
 from nocturne.table.verify import Problem, verify
+from nocturne.table_formats import FORMATS
+from nocturne.table_formats.protocol import TablePartition, file_name
 
 __all__ = [
-    "FORMATS",
     "Garbage",
     "Problem",
-    "Table",
-    "TablePartition",
     "check_base",
     "commit",
     "file_name",
@@ -42,9 +37,6 @@ __all__ = [
     "unused",
     "verify",
 ]
-
-FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": FolderTable}
-"""``output.format`` -> the table whose state this is."""
 
 
 def table_of(run: Run) -> TablePartition:

@@ -18,7 +18,7 @@ from nocturne.store.files import file_digest, sync_folder
 from nocturne.store.format import raise_format
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
-from nocturne.table.protocol import TablePartition, file_name, has_bytes
+from nocturne.table_formats.protocol import TablePartition, file_name, has_bytes
 
 __all__ = ["check_base", "commit", "is_intact", "published_manifest", "restore", "settle", "staged"]
 
@@ -152,11 +152,11 @@ def settle(table: TablePartition, keep: int) -> None:
 
 
 def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
-    folder = run.state.quarantine(run.plan.run_key)
+    key = run.plan.run_key
     for result in results:
         if result.quarantine_file:
-            folder.mkdir(parents=True, exist_ok=True)
-            kept = folder / file_name(result.index, run.plan.run_key)
+            kept = run.state.quarantine_file(key, file_name(result.index, key))
+            kept.parent.mkdir(parents=True, exist_ok=True)
             kept.unlink(missing_ok=True)
             os.link(run.attempt(result.quarantine_file), kept)
     reach("commit.quarantined")

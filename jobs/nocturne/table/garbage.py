@@ -14,7 +14,7 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.failpoints import reach
 from nocturne.store.partition_state import children
-from nocturne.table.protocol import Table, TablePartition
+from nocturne.table_formats.protocol import Table, TablePartition
 
 __all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
 

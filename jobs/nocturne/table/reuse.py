@@ -13,7 +13,7 @@ from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
-from nocturne.table.protocol import TablePartition, has_bytes
+from nocturne.table_formats.protocol import TablePartition, has_bytes
 
 __all__ = ["reuse"]
 
@@ -45,7 +45,7 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
             continue
         bad = quarantined.get(split.key)
         if bad is not None:
-            source = table.state.quarantine(current.run_key) / bad.path
+            source = table.state.quarantine_file(current.run_key, bad.path)
             if not _link(source, run.attempt(f"quarantine-{name}"), bad):
                 continue
         reach("prepare.linked")

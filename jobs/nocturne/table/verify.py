@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from nocturne.records.manifest import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
-from nocturne.table.protocol import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Problem", "verify"]
 
@@ -39,7 +39,7 @@ def verify(table: TablePartition, manifest: Manifest, columns: Sequence[str]) ->
         if schema is not None:
             schemas[file.path] = schema
     for file in manifest.quarantine:
-        found, _ = _file(table.state.quarantine(manifest.run_key) / file.path, file)
+        found, _ = _file(table.state.quarantine_file(manifest.run_key, file.path), file)
         problems += [Problem(f"quarantine/{file.path}", said) for said in found]
     for stored in (manifest.run, manifest.judgement):
         problems += [Problem(stored.path, said) for said in _stored(table, stored)]

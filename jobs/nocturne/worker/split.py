@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,7 +151,7 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
     if decided.exists():
         return read(SplitResult, decided)
     planned = next(f for f in run.plan.files if f.path == split.file)
-    path = Path(run.plan.input_dir) / planned.path
+    path = run.plan.input_file(planned.path)
     check_unchanged(path, planned)
     source = open_parquet(path, checksums=run.plan.checksums)
     encoding, types = run.plan.encoding, unpacked(run.plan.types)

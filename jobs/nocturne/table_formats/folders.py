@@ -22,7 +22,7 @@ from nocturne.store.files import check_exchange, exchange, partition_folders, sy
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
-from nocturne.table.protocol import TablePartition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["FolderPartition", "FolderTable"]
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from nocturne.config.models import Output
 from nocturne.records.partition import Partition
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.table import FORMATS
+from nocturne.table_formats import FORMATS
 
 DAY = Partition("2024-01-01", (("ds", "2024-01-01"),))
 
 
 def test_the_configuration_offers_these_formats() -> None:
-    assert set(get_args(Output.model_fields["format"].annotation)) == set(FORMATS)
+    assert [Output(path="x", keys=["id"], format=name).format for name in FORMATS] == list(FORMATS)
+    with pytest.raises(ValidationError, match=" or ".join(map(repr, FORMATS))):
+        Output(path="x", keys=["id"], format="none")
 
 
 @pytest.mark.parametrize("name", FORMATS)

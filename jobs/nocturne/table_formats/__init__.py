@@ -1,0 +1,27 @@
+"""The table formats: each publishes a partition's files all at once, and says what is in force.
+
+A new format is one file that implements ``protocol.Table`` and ``TablePartition``, and its entry in
+``FORMATS``. The configuration offers the names, so an entry imports its file when it is called:
+parsing a DAG must not load Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nocturne.store.pipeline_state import PipelineState
+    from nocturne.table_formats.protocol import Table
+
+__all__ = ["FORMATS"]
+
+
+def _parquet(state: PipelineState) -> Table:
+    from nocturne.table_formats.folders import FolderTable
+
+    return FolderTable(state)
+
+
+FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": _parquet}
+"""``output.format`` -> the table whose state this is."""
