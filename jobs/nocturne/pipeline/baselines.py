@@ -1,4 +1,4 @@
-"""What a night is compared with: the model's baseline, or one made of published nights."""
+"""The baseline that a night is compared with: the model's, or one made of published nights."""
 
 from __future__ import annotations
 

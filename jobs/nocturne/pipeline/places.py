@@ -18,7 +18,7 @@ __all__ = ["Places"]
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of the input, and the table with its state beside it."""
+    """The folder of the input, and the table with its state."""
 
     source: Path
     state: PipelineState

@@ -1,7 +1,7 @@
 """The rules that decide the verdict of a night: each is a function that yields findings.
 
 The night's verdict is the worst of its findings. A new rule is one function and its entry in
-``RULES``; its name begins with what it looks at: ``quality``, ``drift`` or ``person``.
+``RULES``; its name begins with its subject: ``quality``, ``drift`` or ``person``.
 """
 
 from __future__ import annotations

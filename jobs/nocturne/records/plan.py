@@ -229,7 +229,7 @@ class RunPlan(Stored):
         return sum(split.rows for split in self.splits)
 
     def input_file(self, name: str) -> Path:
-        """Where a file of the plan lies. A joined table's file has the table in its name."""
+        """The location of a file of the plan; a joined table's file has the table in its name."""
         table, mark, path = name.rpartition(TABLE_MARK)
         if self.query is not None and mark:
             return Path(self.query.tables[table]) / path
