@@ -18,7 +18,7 @@ from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.scoring import how
+from nocturne.pipeline.scoring import launch_settings
 from nocturne.spark.probe import LaunchSettings, Started, probe
 
 __all__ = ["Check", "check_all"]
@@ -98,7 +98,7 @@ def _hows() -> list[LaunchSettings]:
     for name in config.names(root):
         with suppress(NocturneError):  # that is said with the pipelines
             pipelines.append(config.load(name, root=root).pipeline)
-    found = [how(pipeline, pipeline.spark.master) for pipeline in pipelines]
+    found = [launch_settings(pipeline, pipeline.spark.master) for pipeline in pipelines]
     if not found:
         spark = config.project_sections(root)[1]
         found = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]

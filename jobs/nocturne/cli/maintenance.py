@@ -88,7 +88,7 @@ def baseline(
     """
     from nocturne.errors import ConfigError, ModelError
     from nocturne.operate.baseline import in_numbers
-    from nocturne.pipeline.baselines import built
+    from nocturne.pipeline.baselines import baseline_of_nights
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.nights import PublishedNights
 
@@ -97,7 +97,8 @@ def baseline(
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        shown = built(loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last])
+        nights = [n for n in PublishedNights(loaded).all() if first <= n.key <= last]
+        shown = baseline_of_nights(loaded, nights)
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:

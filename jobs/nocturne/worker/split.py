@@ -337,9 +337,10 @@ def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
 def _with_location(
     batch: pa.RecordBatch, reasons: pa.Array, split: Split, before: int
 ) -> pa.RecordBatch:
-    """The rows with their source file, the row number in it (from 0), and the reason.
+    """The rows with their source file, their row number in it (from 0), and the reason.
 
-    Rows that Spark has read have no file and number; their keys identify them, unless sensitive.
+    Rows that Spark has read have no file and no number; their keys identify them, unless the keys
+    are sensitive.
     """
     count, first = len(reasons), split.first_row + before
     has_file = bool(split.file)
