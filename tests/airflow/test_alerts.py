@@ -134,7 +134,7 @@ def test_a_failed_run_says_which_task_and_why(
         alerts = Alerts("daily", [WEBHOOK])
         alerts.failed("/nowhere", context("manual", action="rollback"))  # who asked is looking
         alerts.failed("/nowhere", context())
-        state.say_refused("column y is missing")
+        state.write_planning_failed("column y is missing")
         alerts.failed(str(project), context())
         whys = [body["why"] for _, body in received.got]
     assert whys == ["the task score failed", "the task score failed: column y is missing"]

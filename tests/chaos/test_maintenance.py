@@ -205,7 +205,7 @@ def test_the_next_run_after_a_rollback_publishes_under_names_of_its_own(root: Ro
     [
         ((), "has nothing to roll back to. No earlier version is kept"),
         (("--to", "7"), "has no manifest '7'"),
-        (("--to", "1"), "is what is in force now"),
+        (("--to", "1"), "is in force already"),
     ],
 )
 def test_a_rollback_to_nowhere_is_refused(root: Root, to: tuple[str, ...], said: str) -> None:

@@ -22,7 +22,7 @@ from conftest import ENCODING, Small
 from nocturne import config, quality
 from nocturne.cli.init import init
 from nocturne.cli.init.keys import is_key
-from nocturne.cli.init.model import choose, seen
+from nocturne.cli.init.model import choose, summary
 from nocturne.cli.init.pipeline import _outputs
 from nocturne.cli.init.sample import take
 from nocturne.cli.init.table import inspect
@@ -309,7 +309,8 @@ def test_outputs_that_the_signature_does_not_say_are_written(
         "otherwise, or nothing"
     ]
     assert (
-        "raised on 2 of 64 rows, which a night would quarantine: ValueError: no" in seen(given)[-1]
+        "raised on 2 of 64 rows, which a night would quarantine: ValueError: no"
+        in summary(given)[-1]
     )
     assert _outputs(chosen) == []
     assert config.load(written.stem, root=root).pipeline.model.outputs == {}
@@ -392,7 +393,7 @@ def broken(root: Path, case: str) -> None:
 
 
 DATA_ERRORS = {
-    "missing": "is no folder; expected one that holds a Parquet table. .* has conf, daten",
+    "missing": "is not a folder; expected one that holds a Parquet table. .* has conf, daten",
     "empty": "is empty; expected Parquet files in it, or in folders such as ds=2013-04-01/",
     "csv": "sales.csv .*is not a readable Parquet file: .*CSV and JSON can be converted",
     "no rows": "has no row in all; expected data to learn the columns from",

@@ -132,7 +132,7 @@ def test_a_night_of_before_versions_were_written_down_is_of_2_and_needs_its_inpu
     raised()
     code, _, said = _asked("--since", DAYS[0])
     assert code == 1
-    assert "gone or not readable, so that nobody can tell" in said
+    assert "missing or not readable, so it is unknown whether" in said
     away.rename(folder)
     assert _asked("--since", DAYS[0])[0] == 0  # nothing in it is read otherwise
 

@@ -42,7 +42,9 @@ def test_those_that_are_asked_for_stand_as_all_do(project: MakeProject, tmp_path
             publish_run(run)
     reject_held(holding, config.partition({"ds": "%Y-%m-%d"}, DAYS[2]), "ada", "no")
     running = scored(loaded, DAYS[3])
-    running.state.say(RunStatus.of(running.plan, "running", "score", "", now(), rows_done=150))
+    running.state.write_status(
+        RunStatus.of(running.plan, "running", "score", "", now(), rows_done=150)
+    )
 
     asked = list(config.span(loaded.pipeline.input.partition, DAYS[0], "2024-01-06"))
     found = list(statuses_of(loaded, asked))

@@ -77,7 +77,7 @@ def test_scoring_says_nothing_more_of_a_night_that_went_on(begin: Any) -> None:
 
     runs, scoring, _ = begin(score)
     scoring.wait(runs[0])
-    runs[0].state.say_done(runs[0].plan.run_key)  # published
+    runs[0].state.clear_status(runs[0].plan.run_key)  # published
     go_on.set()
     scoring.wait(runs[1])
     assert runs[0].state.status() is None

@@ -137,7 +137,7 @@ def test_a_run_that_was_killed_once_it_was_published_counts_as_published(
     loaded = project()
     done = night_of(loaded, DAYS[0])
     run = run_of(loaded, done)
-    run.state.say(RunStatus.of(run.plan, "failed", "publish", "", now()))
+    run.state.write_status(RunStatus.of(run.plan, "failed", "publish", "", now()))
     _, _, is_published = judge_again(loaded, run.plan.partition)
     assert is_published
 

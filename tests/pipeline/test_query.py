@@ -19,7 +19,7 @@ from nocturne.pipeline.places import Places
 from nocturne.quality.spark_scan import scan_frame
 from nocturne.records.plan import RunPlan
 from nocturne.source.fingerprints import fingerprints
-from nocturne.source.path_columns import path_columns
+from nocturne.source.path_columns import columns_of_paths
 from nocturne.source.reading import open_parquet
 from nocturne.source.spark_files import read_files
 from nocturne.source.walk import hidden
@@ -376,7 +376,7 @@ def test_both_readers_have_the_same_of_the_files_paths(project, tmp_path: Path) 
     assert found.equals(direct.cast(found.schema))
 
     files = [f"{name}/a.parquet" for name in parts]
-    given = path_columns(
+    given = columns_of_paths(
         partition({"ds": "%Y-%m-%d"}, DAY), {"ds": "%Y-%m-%d"}, files, ["store", "ds"]
     )
     wanted = ["id", "store", "ds"]
@@ -407,7 +407,7 @@ def test_a_key_that_spark_would_read_otherwise_is_refused(spark, tmp_path: Path)
         for number, name in enumerate(names):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(sample(20, number), tmp_path / name)
-        given = path_columns(partition({}, DAY), {}, names, keys)
+        given = columns_of_paths(partition({}, DAY), {}, names, keys)
         read_files(spark, "parquet", {}, str(tmp_path), list(names), given)
 
     read("r=gr%C3%BCn/a", keys=["r"])  # one value needs nothing of Spark

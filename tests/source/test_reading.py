@@ -38,7 +38,7 @@ from nocturne.source.fingerprints import fingerprints
 from nocturne.source.parquet_files import cut
 from nocturne.source.reading import open_parquet, read_batches, read_schema
 from nocturne.source.sample import SampleFiles
-from nocturne.source.schemas import check_schema, given_types
+from nocturne.source.schemas import check_schema, inferred_types
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.worker.split import run_split
@@ -344,7 +344,7 @@ def test_a_late_file_changes_only_the_keys_of_files_that_get_a_type_from_it(
         run = make_run(tables)
         _, types = _checked(run, ["id", "c"])
         folder = Path(run.plan.input_dir)
-        given = given_types(folder, run.plan.files, types, {"id", "x", "y", "word", "c"})
+        given = inferred_types(folder, run.plan.files, types, {"id", "x", "y", "word", "c"})
         pieces = cut(folder, run.plan.files, max_rows=1000, max_bytes=1 << 30)
         splits = plan.split_keys(
             pieces, run.plan.model, ENCODING, run.plan.pinned, ("id",), ("c",), types=given
@@ -376,7 +376,7 @@ def test_times_in_int96_and_in_nanoseconds_go_together_in_microseconds(
     schema, types = _checked(run, ["id", "c"])
     assert schema.field("c").type == pa.timestamp("us")
     assert types == pa.schema([("c", pa.timestamp("us"))])
-    assert list(given_types(source.parent, run.plan.files, types, {"c"})) == [other]
+    assert list(inferred_types(source.parent, run.plan.files, types, {"c"})) == [other]
     run = run.changed(passthrough=("c",), types=packed(types))
     assert _scores(run)["c"].to_pylist() == times.cast(pa.timestamp("us")).to_pylist() * 2
 

@@ -369,7 +369,7 @@ def test_what_may_not_be_read_is_refused_and_does_not_vanish(closed: str) -> Non
     ("make", "said"),
     [
         (lambda path: path.symlink_to("nowhere"), "is a link to nowhere, which can't be reached"),
-        (lambda path: path.touch(), "is no folder"),
+        (lambda path: path.touch(), "is not a folder"),
     ],
     ids=["link", "file"],
 )

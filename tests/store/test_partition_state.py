@@ -27,10 +27,10 @@ def state(tmp_path: Path) -> PartitionState:
 
 def test_a_run_that_fell_silent_is_failed(state: PartitionState) -> None:
     running = replace(RUNNING, at=now())
-    state.say(running)
+    state.write_status(running)
     assert state.status() == running
     long_ago = (dt.datetime.now(dt.UTC) - SILENCE * 2).isoformat()
-    state.say(replace(RUNNING, at=long_ago))
+    state.write_status(replace(RUNNING, at=long_ago))
     found = state.status()
     assert found is not None
     assert found.state == "failed"
@@ -51,9 +51,9 @@ def test_a_step_that_raises_leaves_its_reason(
     assert found is not None
     assert (found.state, found.step) == (said, "judge")
     assert str(error) in found.message
-    run.state.say_done("another")
+    run.state.clear_status("another")
     assert run.state.status() is not None
-    run.state.say_done(run.plan.run_key)
+    run.state.clear_status(run.plan.run_key)
     assert run.state.status() is None
 
 

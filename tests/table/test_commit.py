@@ -41,7 +41,7 @@ def _manifest(run: Run, results: list[SplitResult]):  # type: ignore[no-untyped-
             approved_by=None,
             model=run.plan.model,
             environment={},
-            run=run.state.refer(run.plan_file),
+            run=run.state.reference(run.plan_file),
             judgement=StoredFile("judgement.json"),
             outputs=tuple(outputs),
             quarantine=tuple(quarantine),

@@ -1,8 +1,8 @@
 """``nocturne``: the pipeline from a terminal, and its single steps for Airflow.
 
-Exit codes: 0 done; 1 a terminal error (trying again won't help); 3 held for a person;
-75 a retryable one; 2 wrong usage. With --json the last line of standard output is one
-JSON value; everything meant for people goes to standard error then.
+Exit codes: 0 success; 1 a terminal error (trying again won't help); 2 wrong usage; 3 held for a
+person; 75 a retryable error. With --json the last line of standard output is one JSON value, and
+all messages for people go to standard error.
 """
 
 from __future__ import annotations

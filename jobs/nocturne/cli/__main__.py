@@ -1,4 +1,4 @@
-"""``python -m nocturne.cli``: for callers that have the interpreter and no PATH."""
+"""``python -m nocturne.cli``: for callers that know the interpreter but have no PATH."""
 
 from nocturne.cli import app
 

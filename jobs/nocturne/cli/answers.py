@@ -1,4 +1,4 @@
-"""What the commands answer programs with ``--json``, made of what they have done."""
+"""Makes the answers that commands print for programs with ``--json``."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 _WORST = 3
-"""Columns that a person who decides is led to."""
+"""The number of columns with the worst drift that a person is shown."""
 
 
 def judge_answer(run: Run, judgement: Judgement) -> JudgeAnswer:
-    """Of a run that was judged."""
+    """The answer about a judged run."""
     return JudgeAnswer(
         verdict=judgement.verdict,
         reasons=list(judgement.reasons),
@@ -48,7 +48,7 @@ def judge_answer(run: Run, judgement: Judgement) -> JudgeAnswer:
 
 
 def gate_answer(run: Run, judgement: Judgement) -> GateAnswer:
-    """Of a run on which a person may have to decide."""
+    """The answer about a run on which a person may have to decide."""
     plan = run.plan
     shown = (c.column for c in judgement.drift.columns if c.column not in plan.sensitive)
     return GateAnswer(
@@ -63,7 +63,7 @@ def gate_answer(run: Run, judgement: Judgement) -> GateAnswer:
 
 
 def scores_answer(manifest: Manifest, loaded: Loaded) -> ScoresAnswer:
-    """Of scores that have come into force."""
+    """The answer about scores that are now in force."""
     state = Places.of(loaded).state.partition(manifest.partition)
     return ScoresAnswer(
         partition=manifest.partition.key,
@@ -79,13 +79,13 @@ def scores_answer(manifest: Manifest, loaded: Loaded) -> ScoresAnswer:
 
 
 def publish_answer(run: Run, manifest: Manifest) -> PublishAnswer:
-    """Of a run that was published."""
+    """The answer about a published run."""
     scores = scores_answer(manifest, as_planned(run))
     return PublishAnswer(**vars(scores), output=str(table_of(run).location))
 
 
 def partition_answer(status: PartitionStatus) -> PartitionAnswer:
-    """Of how a partition stands."""
+    """The answer about the status of a partition."""
     manifest, run = status.manifest, status.unfinished
     return PartitionAnswer(
         partition=status.key,
@@ -109,7 +109,7 @@ def partition_answer(status: PartitionStatus) -> PartitionAnswer:
 
 
 def night_answer(outcome: NightOutcome) -> NightAnswer:
-    """Of what became of a partition."""
+    """The answer about the outcome of scoring a partition."""
     manifest = outcome.manifest
     return NightAnswer(
         partition=outcome.partition,

@@ -1,4 +1,4 @@
-"""What the commands share: errors without tracebacks, options, where output goes."""
+"""Functions and options that the commands share: errors without tracebacks, output, loading."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ By = Annotated[Optional[str], typer.Option(help="Who decides; default: your logi
 
 
 def clean_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Our own errors, and those of files, end the command with their message, not a traceback."""
+    """End the command with the message of our own errors and file errors, without a traceback."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,7 +54,7 @@ def clean_errors(command: Callable[P, R]) -> Callable[P, R]:
             print(f"nocturne: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody reads on, as with `| head`
+            if error.errno == errno.EPIPE:  # the reader has closed the pipe, as with `| head`
                 raise
             print(f"nocturne: {type(error).__name__}: {error}", file=sys.stderr)
             raise typer.Exit(1) from None
@@ -63,37 +63,40 @@ def clean_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def say(text: str) -> None:
-    """For people: standard error."""
+    """Print a message for people, on standard error."""
     print(text, file=sys.stderr)
 
 
 def answer(value: Any, as_json: bool) -> None:
-    """For programs: one JSON value, the last line of standard output; dataclasses are objects."""
+    """Print one JSON value for programs, as the last line of standard output, if ``as_json``.
+
+    Dataclasses become objects.
+    """
     if as_json:
         print(json.dumps(value, ensure_ascii=False, default=vars), flush=True)
 
 
 def load(name: str, version: int | None = None) -> config.Loaded:
-    """The pipeline, its model's version by hand if one is given."""
+    """The pipeline; ``version`` overrides the version of its model."""
     return config.load(name, overrides={"model.version": version})
 
 
 def night(name: str, date: str, version: int | None = None) -> tuple[config.Loaded, Partition]:
-    """The pipeline, as ``load`` gives it, and one of its partitions."""
+    """The pipeline, loaded by ``load``, and one of its partitions."""
     loaded = load(name, version)
     return loaded, config.partition(loaded.pipeline.input.partition, date)
 
 
 def check_keys(loaded: config.Loaded, *keys: str | None) -> None:
-    """Raises: ConfigError if one that is given is no partition key."""
+    """Raises: ConfigError if a key is not None and not a partition key."""
     for key in keys:
         if key is not None:
             config.parse(loaded.pipeline.input.partition, key)
 
 
 def login() -> str:
-    """Who runs this."""
+    """The name of the user who runs this."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # the user of a container may have no name
         return f"uid {os.getuid()}"

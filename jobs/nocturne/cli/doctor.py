@@ -1,4 +1,4 @@
-"""What a run needs, checked one by one, with the way to mend it."""
+"""Checks what a run needs, and says how to mend what is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Check", "check_all"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a run needs: what was found, and what to do if it is not right."""
+    """One thing that a run needs: what was found, and what to do if that is wrong."""
 
     name: str
     ok: bool
@@ -35,16 +35,16 @@ class Check:
 
 
 def _python() -> Iterator[Check]:
-    found = ".".join(map(str, sys.version_info[:3]))
+    version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11, 2) <= sys.version_info < (3, 14)
-    yield Check("Python", fits, found, "use Python 3.11 (.2 or later), 3.12 or 3.13")
+    yield Check("Python", fits, version, "use Python 3.11 (.2 or later), 3.12 or 3.13")
 
 
 def _java() -> Iterator[Check]:
     path = java.find()
     version = java.version(path) if path else None
-    said = f"{version} ({path})" if version else path or "not on PATH, JAVA_HOME not set"
-    yield Check("Java", (version or 0) >= 17, said, java.ADVICE)
+    result = f"{version} ({path})" if version else path or "not on PATH, JAVA_HOME not set"
+    yield Check("Java", (version or 0) >= 17, result, java.ADVICE)
 
 
 def _spark() -> Iterator[Check]:
@@ -67,8 +67,11 @@ def _spark() -> Iterator[Check]:
 
 
 def _machine() -> Iterator[Check]:
-    """What a local Spark is spared is told and no fault; on the way to a cluster it is one."""
-    local = all(machine.is_local(wanted.master) for wanted in _hows())
+    """Remarks about the machine. They are errors only if a pipeline uses a cluster.
+
+    For a local Spark, Nocturne works around them.
+    """
+    local = all(machine.is_local(settings.master) for settings in _launch_settings())
     for remark in machine.remarks(os.environ):
         instead = f"; {remark.instead}" if local and remark.instead else ""
         yield Check(remark.name, bool(instead), remark.actual + instead, remark.fix)
@@ -76,33 +79,33 @@ def _machine() -> Iterator[Check]:
 
 def _spark_starts() -> Iterator[Check]:
     if not java.fit(java.find()):
-        return  # that is said already
-    for wanted in _hows():
-        found = probe(wanted)
-        title = f"Spark on {wanted.master}"
-        if isinstance(found, Started):
-            said = (
-                f"{found.spark} on Java {found.java}, a worker of Python {found.python} "
-                f"imports nocturne: {found.seconds:.0f} s"
+        return  # _java reports this
+    for settings in _launch_settings():
+        outcome = probe(settings)
+        title = f"Spark on {settings.master}"
+        if isinstance(outcome, Started):
+            result = (
+                f"{outcome.spark} on Java {outcome.java}, a worker of Python {outcome.python} "
+                f"imports nocturne: {outcome.seconds:.0f} s"
             )
-            yield Check(title, True, said, "")
+            yield Check(title, True, result, "")
         else:
-            said = f"{found.why} ({found.message})" if found.why else found.message
-            yield Check(title, False, said, found.for_doctor)
+            result = f"{outcome.why} ({outcome.message})" if outcome.why else outcome.message
+            yield Check(title, False, result, outcome.for_doctor)
 
 
-def _hows() -> list[LaunchSettings]:
-    """The ways in which the pipelines start Spark; without any, the project's own."""
+def _launch_settings() -> list[LaunchSettings]:
+    """The settings with which the pipelines start Spark; without pipelines, the project's."""
     root = config.home()
     pipelines = []
     for name in config.names(root):
-        with suppress(NocturneError):  # that is said with the pipelines
+        with suppress(NocturneError):  # _pipelines reports this
             pipelines.append(config.load(name, root=root).pipeline)
-    found = [launch_settings(pipeline, pipeline.spark.master) for pipeline in pipelines]
-    if not found:
+    settings = [launch_settings(pipeline, pipeline.spark.master) for pipeline in pipelines]
+    if not settings:
         spark = config.project_sections(root)[1]
-        found = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]
-    return [one for n, one in enumerate(found) if one not in found[:n]]
+        settings = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]
+    return [launch for number, launch in enumerate(settings) if launch not in settings[:number]]
 
 
 def _installed(name: str) -> str | None:
@@ -114,23 +117,28 @@ def _installed(name: str) -> str | None:
 
 def _packages() -> Iterator[Check]:
     lock = config.home() / "requirements.lock"
-    wanted = {}
+    locked = {}
     if lock.is_file():
         for line in lock.read_text(encoding="utf-8").splitlines():
             name, _, version = line.partition("==")
-            wanted[name.strip()] = version.split(";")[0].strip()
+            locked[name.strip()] = version.split(";")[0].strip()
     for name in ("apache-airflow", "pyspark", "mlflow", "torch", "pyarrow", "great-expectations"):
-        found = _installed(name)
-        same = found is not None and (name not in wanted or found.split("+")[0] == wanted[name])
+        installed = _installed(name)
+        matches = installed is not None and (
+            name not in locked or installed.split("+")[0] == locked[name]
+        )
         yield Check(
-            name, same, found or "not installed", f"the lock says {wanted.get(name)}: `make setup`"
+            name,
+            matches,
+            installed or "not installed",
+            f"the lock says {locked.get(name)}: `make setup`",
         )
 
 
 def _registry() -> Iterator[Check]:
     root = config.home()
-    named = uris(config.project_sections(root)[0], root)
-    tracking, registry = named["tracking_uri"], named["registry_uri"]
+    servers = uris(config.project_sections(root)[0], root)
+    tracking, registry = servers["tracking_uri"], servers["registry_uri"]
     client = connect(tracking, registry)
 
     def models() -> str:
@@ -138,17 +146,17 @@ def _registry() -> Iterator[Check]:
         return ", ".join(names) or "no model registered yet"
 
     def runs() -> str:
-        names = [found.name for found in client.search_experiments(max_results=5)]
+        names = [experiment.name for experiment in client.search_experiments(max_results=5)]
         return f"experiments {', '.join(names)}"
 
     if registry == tracking:
-        yield _answered("registry", tracking, models, "MLFLOW_TRACKING_URI")
+        yield _server_check("registry", tracking, models, "MLFLOW_TRACKING_URI")
     else:
-        yield _answered("registry", registry, models, "MLFLOW_REGISTRY_URI")
-        yield _answered("runs", tracking, runs, "MLFLOW_TRACKING_URI")
+        yield _server_check("registry", registry, models, "MLFLOW_REGISTRY_URI")
+        yield _server_check("runs", tracking, runs, "MLFLOW_TRACKING_URI")
 
 
-def _answered(name: str, uri: str, ask: Callable[[], str], variable: str) -> Check:
+def _server_check(name: str, uri: str, ask: Callable[[], str], variable: str) -> Check:
     shown = without_secret(uri)
     advice = f"start MLflow (`make airflow` does), or correct {variable}"
     try:
@@ -179,7 +187,7 @@ def _pipelines() -> Iterator[Check]:
 
 
 def _publishable(name: str, places: Places) -> Check:
-    """Tries what publishing needs of the folders of the state and of the scores."""
+    """Tests what publishing needs of the folders of the state and of the scores."""
     folder = places.state.table
     title = f"{name}: output"
     try:
@@ -206,7 +214,7 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
 
 
 def check_all() -> list[Check]:
-    """Every check; one that can't be made is a failed one with the reason."""
+    """The results of all checks. A check that can't be made counts as failed, with the reason."""
     done: list[Check] = []
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for name, check in CHECKS.items():
@@ -216,6 +224,6 @@ def check_all() -> list[Check]:
             done.append(Check(name, False, str(error), "see the message"))
         except Exception as error:
             traceback.print_exc()
-            said = f"it can't be checked: {type(error).__name__}"
-            done.append(Check(name, False, said, "see what is printed above"))
+            result = f"it can't be checked: {type(error).__name__}"
+            done.append(Check(name, False, result, "see what is printed above"))
     return done

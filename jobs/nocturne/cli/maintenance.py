@@ -1,4 +1,4 @@
-"""Commands for after the night: decide on held scores, verify, report, roll back, clean up."""
+"""Commands for scored nights: decide on held scores, verify, report, roll back, clean up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ app = typer.Typer()
 @app.command()
 @clean_errors
 def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
-    """Publish the held scores of a partition all the same."""
+    """Publish the held scores of a partition."""
     from nocturne.cli.answers import scores_answer
     from nocturne.operate.decisions import approve_held
 
@@ -68,7 +68,7 @@ def reject(
     loaded, partition = night(name, date)
     run = reject_held(loaded, partition, by or login(), why)
     say(
-        f"{name} {date} is rejected; what was published before stays. Its scores remain in "
+        f"{name} {date} is rejected; the scores published before stay. Its scores remain in "
         f"{run.path} until `nocturne gc {name} --yes`"
     )
     answer({"partition": date, "run_dir": run.uri}, as_json)
@@ -87,7 +87,7 @@ def baseline(
     With --from and --to it is built as drift.baseline: {first: ..., last: ...} would build it.
     """
     from nocturne.errors import ConfigError, ModelError
-    from nocturne.operate.baseline import in_numbers
+    from nocturne.operate.baseline import baseline_rows
     from nocturne.pipeline.baselines import baseline_of_nights
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.nights import PublishedNights
@@ -97,8 +97,9 @@ def baseline(
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        nights = [n for n in PublishedNights(loaded).all() if first <= n.key <= last]
-        shown = baseline_of_nights(loaded, nights)
+        compared_with = baseline_of_nights(
+            loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last]
+        )
     else:
         resolved = resolver(loaded)()
         if resolved.baseline is None:
@@ -106,8 +107,8 @@ def baseline(
                 f"model {resolved.ref.name} version {resolved.ref.version} has no baseline; log "
                 "one with nocturne.contract.register, or name nights with --from and --to"
             )
-        shown = resolved.baseline
-    rows = in_numbers(shown)
+        compared_with = resolved.baseline
+    rows = baseline_rows(compared_with)
     if as_json:
         answer(rows, True)
     else:
@@ -151,9 +152,9 @@ def verify(
 ) -> None:
     """Prove that what is published is what the manifest says: files, hashes, counts, schema.
 
-    Exit code 1 if it is not, or if nothing is published. With --since: which published nights
-    would come out otherwise today, why, and the command that scores each again; exit code 1 if
-    there is one.
+    Exit code 1 if it is not, or if nothing is published. With --since: list the published nights
+    whose scores would differ today, the reasons, and the commands that score them again; exit
+    code 1 if there is one.
     """
     from nocturne.errors import ConfigError, NocturneError
     from nocturne.operate.verify import verify_partition
@@ -190,19 +191,19 @@ def verify(
 
 
 def _outdated(loaded: config.Loaded, since: str, to: str | None, as_json: bool) -> None:
-    """The commands go to standard output, one a line; why, to standard error."""
+    """Print the commands on standard output, one a line, and the reasons on standard error."""
     from nocturne.operate.outdated import rescore_advice
 
     nights = list(rescore_advice(loaded, since, to))
-    again = [outdated for outdated in nights if not outdated.ok]
-    for outdated in again:
+    to_rescore = [outdated for outdated in nights if not outdated.ok]
+    for outdated in to_rescore:
         for reason in outdated.reasons:
             say(f"{outdated.partition}: {reason}")
         if outdated.command and not as_json:
             print(outdated.command)
-    say(f"{len(again)} of {len(nights)} published nights are to be scored again, or looked at")
+    say(f"{len(to_rescore)} of {len(nights)} published nights should be scored again or checked")
     answer([outdated.as_json() for outdated in nights], as_json)
-    if again:
+    if to_rescore:
         raise typer.Exit(1)
 
 
@@ -242,8 +243,8 @@ def gc(
 ) -> None:
     """List, or remove, files of the state that nothing needs any more.
 
-    Never what a manifest in force, a kept version, or a held or running night needs. Exit code 1
-    if something was left alone, because a file of it is damaged or can't be removed.
+    Files that a manifest in force, a kept version, or a held or running night needs always stay.
+    Exit code 1 if something was left alone, because a file is damaged or can't be removed.
     """
     from nocturne.operate.gc import collect
 

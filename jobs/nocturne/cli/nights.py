@@ -1,4 +1,4 @@
-"""Scoring a partition or a range, its single steps, and how the partitions stand."""
+"""Commands that score a partition or a range, its single steps, and the status of partitions."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def score(
     nights = list(config.span(loaded.pipeline.input.partition, date, to))
     watch = Stopwatch()
     with watch("in all"):
-        done = score_range(
+        outcomes = score_range(
             loaded, nights, force=force, dry_run=dry_run, hold=hold, say=say, watch=watch
         )
     say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
-    _tell(name, done, as_json)
+    _print_outcomes(name, outcomes, as_json)
 
 
 @app.command()
@@ -81,20 +81,20 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
 
     loaded, partition = night(name, date)
     loaded = load(name, PublishedNights(loaded).manifest(partition).model.version)
-    done = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
-    _tell(name, done, as_json)
+    outcomes = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
+    _print_outcomes(name, outcomes, as_json)
 
 
-def _tell(name: str, done: Sequence[NightOutcome], as_json: bool) -> None:
+def _print_outcomes(name: str, outcomes: Sequence[NightOutcome], as_json: bool) -> None:
     if as_json:
         from nocturne.cli.answers import night_answer
 
-        answer([night_answer(night) for night in done], True)
+        answer([night_answer(outcome) for outcome in outcomes], True)
     else:
         from nocturne.cli.tables import nights_table
 
-        nights_table(name, done)
-    code = max((night.exit_code for night in done), default=0)
+        nights_table(name, outcomes)
+    code = max((outcome.exit_code for outcome in outcomes), default=0)
     if code:
         raise typer.Exit(code)
 
@@ -142,12 +142,12 @@ def prepare(
 
 def _versions(caller: str) -> dict[str, str]:
     try:
-        found = json.loads(caller)
+        versions = json.loads(caller)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        versions = None
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
         raise ConfigError(f"--caller: got {caller[:60]!r}, expected a JSON object of texts")
-    return found
+    return versions
 
 
 @app.command()
@@ -159,8 +159,9 @@ def judge(
 ) -> None:
     """Check quality and drift of a scored run; write its report.
 
-    With --date: of a held, failed or published night, by suites and thresholds as they are now,
-    without scoring. What is not published gets the new verdict; what is stays as it is.
+    With --date: judge a held, failed or published night again, with the current suites and
+    thresholds and without scoring. An unpublished night gets the new verdict; a published night
+    does not change.
     """
     from nocturne.cli.answers import judge_answer
     from nocturne.pipeline import open_run
@@ -175,7 +176,7 @@ def judge(
         say(
             f"{run} {date}: verdict {judgement.verdict}"
             + (
-                ", if it were judged now; it is published and stays as it is"
+                " if it were judged now; it is published and does not change"
                 if published
                 else f"; to publish it: nocturne publish {judged.uri}"
                 if judgement.verdict.publishes
@@ -192,15 +193,15 @@ def judge(
 @clean_errors
 def gate(
     run_dir: RunDir,
-    approve: Annotated[bool, typer.Option("--approve", help="Let it pass though held.")] = False,
-    reject: Annotated[bool, typer.Option("--reject", help="Decide that it won't pass.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="Let a held run pass.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Decide that it does not pass.")] = False,
     by: By = None,
     why: Annotated[str, typer.Option(help="Kept with a rejection.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Let a judged run pass, or say why not: exit code 3 if it is held."""
+    """Let a judged run pass, or say why it can't: exit code 3 if it is held."""
     from nocturne.cli.answers import gate_answer
-    from nocturne.operate.decisions import turn_down
+    from nocturne.operate.decisions import reject_run
     from nocturne.pipeline import open_run
     from nocturne.pipeline.publishing import approve as let_pass
     from nocturne.pipeline.publishing import gate as check
@@ -209,8 +210,8 @@ def gate(
         raise ConfigError("--approve and --reject exclude each other")
     run = open_run(run_dir)
     if reject:
-        turn_down(run, by or login(), why)
-        say(f"rejected; what was published of {run.plan.partition.key} before stays")
+        reject_run(run, by or login(), why)
+        say(f"rejected; the published scores of {run.plan.partition.key} stay")
         return
     if approve:
         let_pass(run, by or login())
@@ -230,12 +231,12 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
 
     run = open_run(run_dir)
     manifest = publish_run(run)
-    said = publish_answer(run, manifest)
+    published = publish_answer(run, manifest)
     say(
-        f"published {said.rows_published} rows, {said.rows_quarantined} quarantined, as "
-        f"{said.output}\nmanifest {said.manifest}"
+        f"published {published.rows_published} rows, {published.rows_quarantined} quarantined, as "
+        f"{published.output}\nmanifest {published.manifest}"
     )
-    answer(said, as_json)
+    answer(published, as_json)
 
 
 @app.command()
@@ -252,7 +253,7 @@ def status(
 
     loaded = load(name)
     check_keys(loaded, first, last)
-    rows = [partition_answer(one) for one in statuses(loaded, first, last)]
+    rows = [partition_answer(row) for row in statuses(loaded, first, last)]
     if as_json:
         answer(rows, True)
     else:

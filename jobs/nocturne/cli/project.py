@@ -1,4 +1,4 @@
-"""Setting up: a new pipeline, what a run needs, the configuration."""
+"""Commands that set up a project: new pipelines, checks of the machine, the configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def init(
     from nocturne.model.tracking import uris
 
     root = config.home()
-    named = uris(config.project_sections(root)[0], root)
+    servers = uris(config.project_sections(root)[0], root)
     for path in write_it(
         name,
         model=model,
@@ -51,7 +51,7 @@ def init(
         allow_pickle=allow_pickle,
         features=feature or (),
         say=say,
-        **named,
+        **servers,
     ):
         say(f"wrote {path}")
     say(f"next: nocturne score {name} --date DATE --dry-run")
@@ -101,13 +101,13 @@ def config_schema() -> None:
 @clean_errors
 def config_check() -> None:
     """Validate every pipeline's YAML."""
-    root, wrong = config.home(), []
+    root, invalid = config.home(), []
     for name in config.names(root):
         try:
             config.load(name, root=root)
             say(f"{name}: ok")
         except ConfigError as error:
-            wrong.append(name)
+            invalid.append(name)
             say(f"{error}")
-    if wrong:
-        raise ConfigError(f"{len(wrong)} of the pipelines are wrong: {', '.join(wrong)}")
+    if invalid:
+        raise ConfigError(f"{len(invalid)} of the pipelines are wrong: {', '.join(invalid)}")

@@ -1,4 +1,4 @@
-"""Tables for people at a terminal."""
+"""Prints tables for people at a terminal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console()
-    if not console.is_terminal:  # a log or a pipe: lines as long as they need to be
+    if not console.is_terminal:  # a log or a pipe: do not wrap lines
         console = Console(width=200)
     console.print(table)
 
@@ -64,7 +64,7 @@ def _cell(value: Any) -> str:
 
 
 def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:
-    """What became of each partition of a range."""
+    """The outcome of each partition of a range."""
     _print(
         name,
         ("partition", "outcome", "model", "published", "quarantined", "verdict", "manifest"),
@@ -81,14 +81,14 @@ def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:
             for n in nights
         ],
     )
-    done = [n for n in nights if n.output and n.manifest_path]
-    if done:
-        print(f"scores   {done[-1].output}\nmanifest {done[-1].manifest_path}")
-        print(f"report   {done[-1].report}")
+    published = [n for n in nights if n.output and n.manifest_path]
+    if published:
+        print(f"scores   {published[-1].output}\nmanifest {published[-1].manifest_path}")
+        print(f"report   {published[-1].report}")
 
 
 def status_table(name: str, rows: Sequence[PartitionAnswer]) -> None:
-    """The partitions with their state; missing ones are only counted beyond twenty."""
+    """The partitions with their state; more than twenty missing ones are only counted."""
     missing = [row for row in rows if row.state == "missing"]
     shown = rows if len(missing) <= 20 else [r for r in rows if r.state != "missing"]
     fields = (
@@ -109,7 +109,7 @@ def status_table(name: str, rows: Sequence[PartitionAnswer]) -> None:
 
 
 def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """What nights are compared with, column by column."""
+    """The baseline with which nights are compared, one row for each column."""
     columns = (
         "column",
         "kind",
@@ -142,12 +142,12 @@ def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def config_table(name: str, rows: Sequence[tuple[str, Any, str]]) -> None:
-    """Settings with their origin."""
+    """The settings with their origin."""
     _print(name, ("setting", "value", "comes from"), rows)
 
 
 def doctor_table(checks: Sequence[Check]) -> None:
-    """What a run needs."""
+    """The checks of what a run needs."""
     _print(
         "nocturne doctor",
         ("check", "", "found", "what to do"),

@@ -1,1 +1,1 @@
-"""The demo: real flights out of New York in 2013, and a real model of their delay."""
+"""The demo: real flights out of New York in 2013, and a model of their delays."""

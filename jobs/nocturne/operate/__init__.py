@@ -1,1 +1,1 @@
-"""What people do with nights that are there: look, decide, verify, go back, clean up."""
+"""The operations on nights: status, decisions, verification, rollback, reports and garbage."""

@@ -1,4 +1,4 @@
-"""What nights are compared with, column by column."""
+"""Summarizes a baseline, with which nights are compared."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from nocturne import drift
 from nocturne.records.drift import Baseline
 
-__all__ = ["in_numbers"]
+__all__ = ["baseline_rows"]
 
 
-def in_numbers(baseline: Baseline) -> list[dict[str, Any]]:
-    """A baseline column by column: rows, partitions, bins, and the PSI of ordinary days."""
-    found = []
+def baseline_rows(baseline: Baseline) -> list[dict[str, Any]]:
+    """One row for each column of a baseline: rows, partitions, bins, PSI of ordinary days."""
+    rows = []
     for name, column in baseline.columns.items():
         keys = sorted(column.partitions)
-        found.append(
+        rows.append(
             {
                 "column": name,
                 "kind": column.kind,
@@ -30,4 +30,4 @@ def in_numbers(baseline: Baseline) -> list[dict[str, Any]]:
                 "ordinary_psi": drift.ordinary_psi(column),
             }
         )
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""What a person decides about a partition: publish what is held, or not, or go back."""
+"""Decisions of a person about a partition: approve, reject, accept its drift, roll back."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["accept", "approve_held", "reject_held", "roll_back", "turn_down"]
+__all__ = ["accept", "approve_held", "reject_held", "reject_run", "roll_back"]
 
 
 def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
-    """Publish what is held.
+    """Publish the held scores of a partition.
 
     Raises:
-        StateError: nothing is held there.
-        Superseded: something newer was published meanwhile.
+        StateError: the partition has no held scores.
+        Superseded: something newer was published in the meantime.
     """
     run = _held(loaded, partition)
     approve(run, by)
@@ -36,46 +36,48 @@ def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
 
 
 def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") -> Run:
-    """Decide that held scores are not published; what is published now stays.
+    """Decide that held scores are not published; the published scores stay.
 
     Raises:
-        StateError: nothing is held there.
+        StateError: the partition has no held scores.
     """
     run = _held(loaded, partition)
-    turn_down(run, by, why)
+    reject_run(run, by, why)
     return run
 
 
-def turn_down(run: Run, by: str, why: str = "") -> None:
-    """Decide that a held run is not published; what is published now stays.
+def reject_run(run: Run, by: str, why: str = "") -> None:
+    """Decide that a held run is not published; the published scores stay.
 
     Raises:
-        Superseded: something newer was published meanwhile.
+        Superseded: something newer was published in the meantime.
     """
     table.check_base(run, table.published_manifest(table.table_of(run)))
     reject(run, by, why)
-    said = f"rejected by {by}{': ' + why if why else ''}"
+    message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan
-    run.state.say(RunStatus.of(plan, "rejected", "gate", said, now(), rows_done=plan.rows))
+    run.state.write_status(
+        RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
+    )
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:
     state = Places.of(loaded).state.partition(partition)
-    found = state.status()
-    if found is None or found.state != "held":
+    status = state.status()
+    if status is None or status.state != "held":
         raise StateError(
             f"{loaded.pipeline.name} {partition.key} has no held scores (it is "
-            f"{found.state if found else 'not running, held or failed'}); see `nocturne status "
+            f"{status.state if status else 'not running, held or failed'}); see `nocturne status "
             f"{loaded.pipeline.name}`"
         )
-    return open_run(state.run(found.run_key).path)
+    return open_run(state.run(status.run_key).path)
 
 
 def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
     """Count the drift of a published night as ordinary from now on.
 
     Raises:
-        StateError: nothing is published there, or it did not drift.
+        StateError: the partition is not published, or it did not drift.
     """
     night = PublishedNights(loaded).manifest(partition)
     state = Places.of(loaded).state.partition(partition)
@@ -92,20 +94,20 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
     """Put the files of an earlier manifest in force again, atomically, as a new manifest.
 
     Args:
-        to: the earlier manifest's id, or its commit number; None: the one before.
+        to: the id or the commit number of the earlier manifest; None: the previous manifest.
 
     Raises:
-        StateError: there is no such manifest, its files are no longer kept, or a manifest on
-            the way to it is damaged.
+        StateError: there is no such manifest, its files are no longer kept, or a manifest
+            between it and the current one is damaged.
         Superseded: another process is publishing.
     """
     output = Places.of(loaded).output(partition)
-    what = f"{loaded.pipeline.name} {partition.key}"
-    line, broken = output.state.known_lineage(PublishedNights(loaded).manifest(partition))
+    title = f"{loaded.pipeline.name} {partition.key}"
+    lineage, lineage_error = output.state.known_lineage(PublishedNights(loaded).manifest(partition))
     try:
-        earlier = _earlier(what, line, to, output)
+        earlier = _earlier(title, lineage, to, output)
     except StateError as error:
-        raise broken or error from None
+        raise lineage_error or error from None
 
     def manifest(number: int, replaces: str) -> Manifest:
         return replace(
@@ -119,23 +121,25 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
         )
 
     keep = loaded.pipeline.output.keep
-    done = table.restore(output, earlier, manifest, keep)
-    monitor(loaded, done)
-    return done
+    restored = table.restore(output, earlier, manifest, keep)
+    monitor(loaded, restored)
+    return restored
 
 
-def _earlier(what: str, line: list[Manifest], to: str | None, output: TablePartition) -> Manifest:
-    current, before = line[0], line[1:]
-    kept = [m for m in before if m.run_key != current.run_key and output.kept(m)]
-    there = ", ".join(f"{m.id} (model version {m.model.version}, {m.published})" for m in kept)
-    there = f"Kept are {there}" if kept else "No earlier version is kept (output.keep)"
+def _earlier(
+    title: str, lineage: list[Manifest], to: str | None, output: TablePartition
+) -> Manifest:
+    current, earlier = lineage[0], lineage[1:]
+    kept = [m for m in earlier if m.run_key != current.run_key and output.kept(m)]
+    available = ", ".join(f"{m.id} (model version {m.model.version}, {m.published})" for m in kept)
+    available = f"Kept are {available}" if kept else "No earlier version is kept (output.keep)"
     if to is None:
         if not kept:
-            raise StateError(f"{what} has nothing to roll back to. {there}")
+            raise StateError(f"{title} has nothing to roll back to. {available}")
         return kept[0]
-    found = [m for m in line if to in (m.id, str(m.number))]
-    if not found:
-        raise StateError(f"{what} has no manifest {to!r}. {there}; in force is {current.id}")
-    if found[0].run_key == current.run_key:
-        raise StateError(f"{what}: manifest {found[0].id} is what is in force now. {there}")
-    return found[0]
+    matching = [m for m in lineage if to in (m.id, str(m.number))]
+    if not matching:
+        raise StateError(f"{title} has no manifest {to!r}. {available}; in force is {current.id}")
+    if matching[0].run_key == current.run_key:
+        raise StateError(f"{title}: manifest {matching[0].id} is in force already. {available}")
+    return matching[0]

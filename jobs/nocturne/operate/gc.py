@@ -1,4 +1,4 @@
-"""Collect garbage: working files, versions and models that nothing needs any more."""
+"""Collects garbage: working files, versions and models that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ __all__ = ["collect"]
 
 
 def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage], list[str]]:
-    """What can go from a pipeline's state; with ``remove`` it is gone.
+    """Find the garbage in a pipeline's state, and remove it if ``remove`` is set.
 
-    Never what a manifest in force, a kept version, or a held or running night needs. Where a
-    damaged file leaves that open, all that it could speak of is left alone.
+    It contains nothing that a manifest in force, a kept version, or a held or running night needs.
+    If a damaged file makes this unknown, everything that the file might need is left alone.
 
     Args:
-        seconds: what was changed within so many is left alone.
+        seconds: files that were changed within this time are left alone.
 
     Returns:
-        The garbage, and why what was left alone.
+        The garbage, and messages that say what was left alone and why.
     """
     places = Places.of(loaded)
     keep = loaded.pipeline.output.keep
-    found: list[Garbage] = []
-    left: list[str] = []
+    garbage: list[Garbage] = []
+    problems: list[str] = []
 
-    def take(what: str, some: Callable[[], list[Garbage]]) -> None:
+    def take(name: str, find: Callable[[], list[Garbage]]) -> None:
         try:
             with disk_errors():
-                found.extend(some())
+                garbage.extend(find())
         except (NocturneError, OSError) as error:
-            left.append(f"{what} is left alone: {error}")
+            problems.append(f"{name} is left alone: {error}")
 
-    known = {p.key: places.output(p) for p in known_partitions(loaded)}
-    for key, output in known.items():
+    outputs = {p.key: places.output(p) for p in known_partitions(loaded)}
+    for key, output in outputs.items():
         take(key, partial(_of_partition, output, keep, seconds, remove))
     take("models/", lambda: _removed(_of_models(places, seconds), remove))
-    half = "what is half made"
-    take(half, lambda: _removed(table.scratch(places.state.root, seconds), remove))
-    beside = partial(table.half_made, places.table, list(known.values()), seconds)
-    take(half, lambda: _removed(beside(), remove))
-    return found, left
+    temporary = "a temporary file"
+    take(temporary, lambda: _removed(table.scratch(places.state.root, seconds), remove))
+    beside_table = partial(table.half_made, places.table, list(outputs.values()), seconds)
+    take(temporary, lambda: _removed(beside_table(), remove))
+    return garbage, problems
 
 
-def _removed(found: list[Garbage], really: bool) -> list[Garbage]:
-    for garbage in found if really else ():
+def _removed(found: list[Garbage], remove: bool) -> list[Garbage]:
+    for garbage in found if remove else ():
         table.remove(garbage)
     return found
 
@@ -70,17 +70,17 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
             table.settle(output, keep)
         with output.exclusive() if remove else nullcontext():
             now = table.published_manifest(output)
-            last = state.status(now.run_key if now else None)
-            busy = [last.run_key] if last and last.state in ("held", "running") else []
+            status = state.status(now.run_key if now else None)
+            busy = [status.run_key] if status and status.state in ("held", "running") else []
             found = _removed(table.garbage(output, now, keep, busy, seconds), remove)
             if remove and now is not None:
-                state.say_done(now.run_key)
-    except Superseded:  # being published: it has no garbage that is old enough
+                state.clear_status(now.run_key)
+    except Superseded:  # it is being published, so none of its garbage is old enough
         return []
     return found
 
 
 def _of_models(places: Places, seconds: float) -> list[Garbage]:
-    """Copies of models that no run directory names, in a partition or outside of all."""
+    """Copies of models that no run names, in partitions or outside of them."""
     used = {Path(read(RunPlan, path).model.path).name for path in places.state.plans()}
     return table.unused(places.state.models, used, seconds)

@@ -1,7 +1,7 @@
-"""Which published nights would come out otherwise if they were scored today, and why.
+"""Finds published nights whose scores would differ if they were scored today, and says why.
 
-A night's manifest says of which output version its scores are. Where that was raised since, most
-inputs give the same bytes: ``_READ_OTHERWISE`` says which do not, by what the files' footers hold.
+The manifest of a night has the output version of its scores. If the version was raised since, most
+inputs still give the same bytes. ``_READ_DIFFERENTLY`` finds the others from the files' footers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["RescoreAdvice", "rescore_advice"]
 
 @dataclass(frozen=True)
 class RescoreAdvice:
-    """A published night: why it should be scored again, in words, and the command that does it.
+    """The reasons why a published night should be scored again, and the command that does it.
 
-    Without reasons there is nothing to do. ``command`` is empty too where a person must look first:
-    somebody touched what was published.
+    Without reasons there is nothing to do. With reasons, an empty ``command`` means that a person
+    must look first, since somebody changed the published files.
     """
 
     partition: str
@@ -58,11 +58,11 @@ def rescore_advice(loaded: Loaded, since: str, until: str | None = None) -> Iter
     for partition in PublishedNights(loaded).partitions(since):
         if since <= partition.key and (until is None or partition.key <= until):
             try:
-                found = _advice(loaded, partition)
+                advice = _advice(loaded, partition)
             except NocturneError as error:
-                found = RescoreAdvice(partition.key, "", 0, (str(error),))
-            if found is not None:
-                yield found
+                advice = RescoreAdvice(partition.key, "", 0, (str(error),))
+            if advice is not None:
+                yield advice
 
 
 def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
@@ -76,7 +76,7 @@ def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
     run = run.changed(input_dir=str(places.input(partition)))
     reasons = [*_files(run)]
     if manifest.output_version < plan.OUTPUT_VERSION:
-        reasons += _since(manifest, run)
+        reasons += _changed_readings(manifest, run)
     command = (
         f"nocturne score {loaded.pipeline.name} --date {manifest.partition.key} --model-version "
         f"{manifest.model.version}"
@@ -90,96 +90,100 @@ def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
     )
 
 
-def _scored(run: Run) -> dict[str, InputFile]:
-    """The input partition's files that were scored, without those of tables that were joined."""
+def _scored_files(run: Run) -> dict[str, InputFile]:
+    """The scored files of the input partition, without the files of joined tables."""
     return {file.path: file for file in run.plan.files if TABLE_MARK not in file.path}
 
 
 def _files(run: Run) -> Iterator[str]:
-    """Files that count as the partition's now and did not then, or hold something else."""
+    """Reasons from files that were added, changed or left out since the night was scored."""
     folder = Path(run.plan.input_dir)
     if not folder.is_dir():
         return
     try:
-        now = {path.relative_to(folder).as_posix(): path for path in data_files(folder)}
+        current = {path.relative_to(folder).as_posix(): path for path in data_files(folder)}
     except NocturneError as error:
         yield str(error)
         return
-    then = _scored(run)
-    new = [name for name in now if name not in then]
-    changed = [name for name in now if name in then and not _same(now[name], then[name])]
-    left = [name for name in then if name not in now and run.plan.input_file(name).exists()]
-    for names, said in (
+    scored = _scored_files(run)
+    new = [name for name in current if name not in scored]
+    changed = [
+        name for name in current if name in scored and not _same(current[name], scored[name])
+    ]
+    removed = [
+        name for name in scored if name not in current and run.plan.input_file(name).exists()
+    ]
+    for names, description in (
         (new, "in the input and not scored"),
         (changed, "changed since it was scored"),
-        (left, "scored, and no file of the partition"),
+        (removed, "scored, but no longer a file of the partition"),
     ):
         if names:
-            yield f"{said}: {_named(names)}"
+            yield f"{description}: {_summary(names)}"
 
 
 def _same(path: Path, planned: InputFile) -> bool:
-    """Whether the file holds the bytes that were planned; read only if it was touched."""
+    """Whether the file has the planned bytes; it is read only if its time changed."""
     stat = path.stat()
     if stat.st_size != planned.size:
         return False
     return stat.st_mtime_ns == planned.mtime_ns or file_blake3(path) == planned.blake3
 
 
-def _since(manifest: Manifest, run: Run) -> Iterator[str]:
-    """What later output versions make other bytes of."""
+def _changed_readings(manifest: Manifest, run: Run) -> Iterator[str]:
+    """Reasons from later output versions, which give other bytes for some files."""
     if run.plan.is_whole:
-        return  # Spark has read it, then as now
+        return  # Spark read it then, and would now
     checks = [
         check
-        for version, check in _READ_OTHERWISE.items()
+        for version, check in _READ_DIFFERENTLY.items()
         if manifest.output_version < version <= plan.OUTPUT_VERSION
     ]
-    found: dict[str, list[str]] = {}
-    gone = []
-    for name in _scored(run):
+    names_by_reason: dict[str, list[str]] = {}
+    unreadable = []
+    for name in _scored_files(run):
         path = run.plan.input_file(name)
         try:
             footer = pq.read_metadata(path)
         except (OSError, pa.ArrowException):
-            gone.append(name)
+            unreadable.append(name)
             continue
         for check in checks:
-            for said in check(footer, run):
-                found.setdefault(said, []).append(name)
-    for said, names in found.items():
-        yield f"{said}: {_named(names)}"
-    if gone and checks:
+            for reason in check(footer, run):
+                names_by_reason.setdefault(reason, []).append(name)
+    for reason, names in names_by_reason.items():
+        yield f"{reason}: {_summary(names)}"
+    if unreadable and checks:
         yield (
-            f"gone or not readable, so that nobody can tell whether it held what is read otherwise "
-            f"since output version {manifest.output_version}: {_named(gone)}"
+            f"missing or not readable, so it is unknown whether output versions after "
+            f"{manifest.output_version} read it differently: {_summary(unreadable)}"
         )
 
 
-def _named(names: Sequence[str]) -> str:
+def _summary(names: Sequence[str]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{min(names)}{more}"
 
 
 def _types(footer: pq.FileMetaData, run: Run) -> Iterator[str]:
-    """INT96 in what is read or published; half floats and named time zones in features."""
+    """INT96 in columns that are read or published; half floats and time zones in features."""
     features = dict.fromkeys(f.column for _, f in run.plan.encoding.features())
     schema, leaves = footer.schema.to_arrow_schema(), footer.schema
-    old = [
+    int96 = [
         leaves.column(i).path
         for i in range(len(leaves))
         if leaves.column(i).physical_type == "INT96"
     ]
     for name in dict.fromkeys((*features, *run.plan.keys, *run.plan.passthrough)):
-        if any(path == name or path.startswith(f"{name}.") for path in old):
-            yield f"column {name!r} holds times in INT96, then read in nanoseconds"
+        if any(path == name or path.startswith(f"{name}.") for path in int96):
+            yield f"column {name!r} holds times in INT96, which were read in nanoseconds"
     for name in features:
         type_ = plain_type(schema.field(name).type) if name in schema.names else pa.null()
         if "halffloat" in str(type_):
-            yield f"feature {name!r} holds half floats, then computed with as such"
+            yield f"feature {name!r} holds half floats, which were not converted to float"
         if zone_of(type_):
-            yield f"feature {name!r} holds times in {type_.tz}, of which the model saw UTC's clock"
+            yield f"feature {name!r} holds times in {type_.tz}, which the model was given in UTC"
 
 
-_READ_OTHERWISE: dict[int, Callable[[pq.FileMetaData, Run], Iterator[str]]] = {3: _types}
-"""Output version -> of a file's footer, what has given other bytes since, in words."""
+_READ_DIFFERENTLY: dict[int, Callable[[pq.FileMetaData, Run], Iterator[str]]] = {3: _types}
+"""Output version -> the reasons why a file with such a footer gives other bytes since then."""

@@ -1,4 +1,4 @@
-"""What the pipelines' models were logged with, held against what is installed, for ``doctor``."""
+"""Compares the packages of the pipelines' models with the installed ones, for ``doctor``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nocturne.pipeline.model import resolver
 __all__ = ["model_packages"]
 
 _FIX = (
-    "install what is missing here and for Spark's workers; what the model never imports when it "
-    "predicts may be missing"
+    "install what is missing here and for Spark's workers; packages that the model never imports "
+    "when it predicts may be missing"
 )
 
 
 def model_packages() -> Iterator[tuple[str, bool, str, str]]:
-    """Name, whether nothing is missing, what was found, and what to do, of each pipeline.
+    """(name, whether no package is missing, result, advice) for each pipeline.
 
-    Another major version is told and no fault. A model that can't be had is not looked at: that
-    the registry does not answer, or has no such model, other checks and ``prepare`` say.
+    Another major version is reported and is not an error. A model that can't be loaded from the
+    registry is not compared: other checks and ``prepare`` report that.
     """
     root = config.home()
     for name in config.names(root):
@@ -31,9 +31,9 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
         try:
             with tempfile.TemporaryDirectory(prefix="nocturne-doctor-") as folder:
                 resolved = resolver(config.load(name, root=root), Path(folder))()
-                what = f"{resolved.ref.name} version {resolved.ref.version}"
-                found = unmet(resolved.ref.path)
-                same = (
+                model = f"{resolved.ref.name} version {resolved.ref.version}"
+                problems = unmet(resolved.ref.path)
+                otherwise = (
                     "as it was logged"
                     if lists_requirements(resolved.ref.path)
                     else "nothing says which packages it was logged with"
@@ -41,5 +41,5 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
         except NocturneError as error:
             yield title, True, f"not compared: {error}", ""
             continue
-        said = "; ".join(map(str, found)) or same
-        yield title, all(one.installed for one in found), f"{what}: {said}", _FIX
+        result = "; ".join(map(str, problems)) or otherwise
+        yield title, all(problem.installed for problem in problems), f"{model}: {result}", _FIX

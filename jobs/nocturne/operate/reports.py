@@ -1,4 +1,4 @@
-"""The report of a range: of the nights that are published in it."""
+"""The report of the published nights of a range."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ __all__ = ["report_of"]
 
 
 def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None) -> Path:
-    """Write the report of the published ones of ``partitions``; returns where it lies.
+    """Write the report of those ``partitions`` that are published; returns its path.
 
     Args:
-        path: the HTML file to write; None: ``reports/`` in the pipeline's state.
+        path: the HTML file to write; None: a file in ``reports/`` of the pipeline's state.
 
     Raises:
-        StateError: none of them is published.
+        StateError: none of the partitions is published.
     """
     keys = [partition.key for partition in partitions]
-    found = [night for night in PublishedNights(loaded).all() if night.key in set(keys)]
+    nights = [night for night in PublishedNights(loaded).all() if night.key in set(keys)]
     name = loaded.pipeline.name
-    if not found:
+    if not nights:
         raise StateError(
             f"no night of {name} from {keys[0]} to {keys[-1]} is published; see `nocturne status "
             f"{name}`"
         )
-    published, state = {night.key for night in found}, Places.of(loaded).state
+    published, state = {night.key for night in nights}, Places.of(loaded).state
     path = path or state.report(f"{keys[0]}-to-{keys[-1]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     links = {}
-    for night in found:
-        one = state.partition(night.manifest.partition)
-        own = one.run(night.manifest.run_key).report
-        if own.exists():
-            links[night.key] = quote(Path(os.path.relpath(own, path.parent)).as_posix())
-    page = report.span_html(name, found, [key for key in keys if key not in published], links)
+    for night in nights:
+        partition_state = state.partition(night.manifest.partition)
+        night_report = partition_state.run(night.manifest.run_key).report
+        if night_report.exists():
+            links[night.key] = quote(Path(os.path.relpath(night_report, path.parent)).as_posix())
+    page = report.span_html(name, nights, [key for key in keys if key not in published], links)
     path.write_text(page, encoding="utf-8")
     return path

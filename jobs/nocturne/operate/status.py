@@ -1,7 +1,7 @@
-"""How partitions stand: one reading of the state, for `status`, the page and the alerts.
+"""The status of partitions: one reading of the state, for `status`, the page and the alerts.
 
-What a partition costs is the listing of its folder, its status file, and its manifest, which is
-read once a process, since it never changes.
+For each partition this lists its folder, reads its status file, and reads its manifest once in each
+process, since a manifest never changes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _REMARK = 500
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """How a partition stands.
+    """The status of a partition.
 
     Attributes:
-        key: the partition's.
-        state: of the last run if that is not published; else whether something is.
-        manifest: what is published, if it can be read.
-        unfinished: the last run, if it is not published.
-        problem: why it can't be told.
-        manifest_file, location: of what is published.
-        run: of the run that is not published, or else of the one that is.
+        key: the key of the partition.
+        state: the state of the last run if it is not published; otherwise published or missing.
+        manifest: the manifest in force, if it can be read.
+        unfinished: the status of the last run, if it is not published.
+        problem: why the status can't be read.
+        manifest_file, location: the paths of the manifest in force and of the published scores.
+        run: the last run if it is not published; otherwise the published run.
     """
 
     key: str
@@ -58,30 +58,30 @@ class PartitionStatus:
 
     @property
     def message(self) -> str:
-        """Why it is not published, or can't be read; "" if it is."""
+        """Why it is not published or can't be read; "" if it is published."""
         return self.problem or (self.unfinished.message if self.unfinished else "")
 
     @property
     def warned(self) -> bool:
-        """Whether it is published with more than an ``ok``."""
+        """Whether it is published with a verdict other than ``ok``."""
         verdict = self.manifest.verdict if self.manifest else Verdict.OK
         return self.state == "published" and verdict != Verdict.OK
 
     @property
     def shown(self) -> str:
-        """The state, with ``warned`` apart."""
+        """The state, or ``warned`` if it is published with a warning."""
         return "warned" if self.warned else self.state
 
     @property
     def remark(self) -> str:
-        """What there is to say of it, in a line."""
+        """The message, or the reasons of the verdict, in one line."""
         published = self.manifest is not None and self.state == "published"
-        found = self.manifest.reasons if self.manifest and published else ()
-        return self.message or "; ".join(found)[:_REMARK]
+        reasons = self.manifest.reasons if self.manifest and published else ()
+        return self.message or "; ".join(reasons)[:_REMARK]
 
     @property
     def model_version(self) -> int | None:
-        """Of the scores in force; without any, of the last run."""
+        """The model version of the scores in force; without scores, of the last run."""
         if self.manifest is not None:
             return self.manifest.model.version
         return self.unfinished.model_version if self.unfinished else None
@@ -93,32 +93,32 @@ class PartitionStatus:
 
     @property
     def report(self) -> Path | None:
-        """The report of the run that is not published, or else of the one that is."""
+        """The report of ``run``; None if it does not exist."""
         if self.run is None:
             return None
-        found = self.run.report
-        return found if self.unfinished is None or found.exists() else None
+        path = self.run.report
+        return path if self.unfinished is None or path.exists() else None
 
 
 def statuses(
     loaded: Loaded, first: str | None = None, last: str | None = None
 ) -> list[PartitionStatus]:
-    """Every partition that has come or was scored, oldest first.
+    """The status of every partition that exists in the input or was scored, oldest first.
 
     Args:
-        first, last: partition keys that bound the list, both included.
+        first, last: the first and the last partition key of the list, both included.
     """
     places = Places.of(loaded)
-    found = {p.key: p for p in known_partitions(loaded)}
+    by_key = {p.key: p for p in known_partitions(loaded)}
     return [
-        status_of(places, found[key])
-        for key in sorted(found)
+        status_of(places, by_key[key])
+        for key in sorted(by_key)
         if (first is None or key >= first) and (last is None or key <= last)
     ]
 
 
 def known_partitions(loaded: Loaded) -> Iterator[Partition]:
-    """Those of the input, of the state and of the table; some come more than once."""
+    """The partitions of the input, of the state and of the table; some are repeated."""
     names, places = loaded.pipeline.input.partition, Places.of(loaded)
     if not names:
         yield Partition("all")
@@ -129,11 +129,11 @@ def known_partitions(loaded: Loaded) -> Iterator[Partition]:
         places.table.partitions(list(names)),
     )
     for paths in listed:
-        yield from (found for path in paths if (found := from_path(names, path)))
+        yield from (partition for path in paths if (partition := from_path(names, path)))
 
 
 def status_of(places: Places, partition: Partition) -> PartitionStatus:
-    """How one partition stands; one that has not come is missing."""
+    """The status of one partition; it is missing if it is neither scored nor running."""
     output = places.output(partition)
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
@@ -164,43 +164,43 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
 
 
 def _in_force(output: TablePartition) -> Manifest | None:
-    id_ = output.in_force()
-    if id_ is None:
+    manifest_id = output.in_force()
+    if manifest_id is None:
         return None
     try:
-        written = output.state.manifest_file(id_).stat()
+        written = output.state.manifest_file(manifest_id).stat()
     except OSError:
-        return output.state.manifest(id_)  # says what is wrong with it
-    return _manifest(output.state, id_, (written.st_mtime_ns, written.st_size))
+        return output.state.manifest(manifest_id)  # raises an error that explains it
+    return _manifest(output.state, manifest_id, (written.st_mtime_ns, written.st_size))
 
 
 @lru_cache(maxsize=100_000)
 def _manifest(state: PartitionState, id_: str, written: tuple[int, int]) -> Manifest:
-    """Read once a process: a manifest never changes, but by somebody else's hand."""
+    """Read once in each process: a manifest never changes, unless somebody edits it."""
     return state.manifest(id_)
 
 
 def newest(loaded: Loaded, *, published: bool = False) -> str | None:
-    """The last partition that has come, was scored, or (``published``) has scores; or None."""
+    """The last partition key in input, state or table (``published``: in the table), or None."""
     places, names = Places.of(loaded), loaded.pipeline.input.partition
-    if not _in_order(names):
-        there = (
+    if not _folders_in_order(names):
+        keys = (
             p.key
             for p in known_partitions(loaded)
             if not published or places.output(p).location.is_dir()
         )
-        return max(there, default=None)
+        return max(keys, default=None)
     tables = [places.table.partitions(list(names))]
     if not published:
         tables += [partition_folders(places.source, list(names)), places.state.folders(list(names))]
-    lasts = (
+    last_keys = (
         next((p.key for path in paths if (p := from_path(names, path))), "") for paths in tables
     )
-    return max(lasts) or None
+    return max(last_keys) or None
 
 
 @lru_cache
-def _ordered(names: tuple[tuple[str, str], ...]) -> bool:
+def _sorted_by_time(names: tuple[tuple[str, str], ...]) -> bool:
     moments = [
         dt.datetime(2023, 12, 31, 9),
         dt.datetime(2024, 1, 1, 10),
@@ -212,13 +212,12 @@ def _ordered(names: tuple[tuple[str, str], ...]) -> bool:
     return bool(formats) and paths == sorted(paths)
 
 
-def _in_order(names: Mapping[str, str]) -> bool:
-    """Whether folders of later partitions come later in the alphabet."""
-    return _ordered(tuple(names.items()))
+def _folders_in_order(names: Mapping[str, str]) -> bool:
+    """Whether the folders of later partitions sort after those of earlier ones."""
+    return _sorted_by_time(tuple(names.items()))
 
 
-def statuses_of(loaded: Loaded, wanted: Iterable[Partition]) -> Iterator[PartitionStatus]:
-    """How each of the partitions stands."""
+def statuses_of(loaded: Loaded, partitions: Iterable[Partition]) -> Iterator[PartitionStatus]:
+    """The status of each of the partitions."""
     places = Places.of(loaded)
-    for one in wanted:
-        yield status_of(places, one)
+    yield from (status_of(places, partition) for partition in partitions)

@@ -1,4 +1,4 @@
-"""Verify a published partition, and score a sample of it again to compare."""
+"""Verifies a published partition, and scores a sample of it again to compare."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from nocturne.table_formats.protocol import TablePartition
 __all__ = ["Replayed", "Verified", "verify_partition"]
 
 TOLERANCE = 1e-5
-"""Relative, between a score and the same one made on another processor or by another torch."""
+"""The relative difference that another processor or another version of torch may make."""
 
 _DECIDES_BITS = ("torch", "machine", "cpu")
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One split scored again: how its rows compare with the published ones."""
+    """How the rows of a split that was scored again compare with the published rows."""
 
     file: str
     outcome: Literal["bit-equal", "within tolerance", "different", "impossible"]
@@ -51,7 +51,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Verified:
-    """What verify found of one partition."""
+    """The result of verifying one partition."""
 
     partition: str
     manifest: str
@@ -63,14 +63,14 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        return not self.problems and all(one.ok for one in self.replayed)
+        return not self.problems and all(replayed.ok for replayed in self.replayed)
 
     def as_json(self) -> dict[str, Any]:
         return {
             **{k: v for k, v in vars(self).items() if k not in ("problems", "replayed")},
             "ok": self.ok,
             "problems": [vars(problem) for problem in self.problems],
-            "replayed": [vars(one) for one in self.replayed],
+            "replayed": [vars(replayed) for replayed in self.replayed],
         }
 
 
@@ -81,18 +81,18 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         replay: how many splits are scored again with the pinned model and compared; None: all.
 
     Raises:
-        StateError: nothing is published there.
+        StateError: the partition is not published.
         PublishError: the folder holds files that no manifest names.
     """
     places = Places.of(loaded)
     output, manifest = places.output(partition), PublishedNights(loaded).manifest(partition)
     run = Run.at(output.state, manifest.run_key)
-    run = run.changed(input_dir=str(places.input(partition)))  # where it may have been moved to
+    run = run.changed(input_dir=str(places.input(partition)))  # the input may have been moved
     outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
     problems = table.verify(output, manifest, columns)
-    allowed = loaded.pipeline.model.allow_pickle  # today, whatever the run says
-    replayed = _replay(run, manifest, output, replay, allowed) if replay != 0 else []
+    allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
+    replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []
     return Verified(
         partition.key,
         manifest.id,
@@ -107,10 +107,10 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
 def _replay(
     run: Run, manifest: Manifest, output: TablePartition, count: int | None, allow_pickle: bool
 ) -> list[Replayed]:
-    """Score some of the published splits again, chosen by chance."""
+    """Score some published splits again, chosen at random."""
     if run.plan.is_whole:
-        said = "a query is read by Spark as a whole; score the partition again with --force"
-        return [Replayed("", "impossible", said)]
+        reason = "a query is read by Spark as a whole; score the partition again with --force"
+        return [Replayed("", "impossible", reason)]
     try:
         registry.require_loadable(run.plan.model, allow_pickle)
     except NocturneError as error:
@@ -118,19 +118,25 @@ def _replay(
     splits = {split.key: split for split in run.plan.splits}
     files = list(manifest.outputs)
     if count is not None and count < len(files):
-        chosen = random.SystemRandom().sample(range(len(files)), count)
-        files = [files[i] for i in sorted(chosen)]
-    differs = _elsewhere(manifest.environment)
+        positions = random.SystemRandom().sample(range(len(files)), count)
+        files = [files[i] for i in sorted(positions)]
+    environment_changes = _environment_changes(manifest.environment)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as scratch:
-        again = Run(Path(scratch), run.state, run.plan)
+        replay_run = Run(Path(scratch), run.state, run.plan)
         return [
-            _one(again, splits.get(file.split), file, output.file(file.path), differs)
+            _replay_file(
+                replay_run,
+                splits.get(file.split),
+                file,
+                output.file(file.path),
+                environment_changes,
+            )
             for file in files
         ]
 
 
-def _one(
-    run: Run, split: Split | None, file: OutputFile, published: Path, differs: str
+def _replay_file(
+    run: Run, split: Split | None, file: OutputFile, published: Path, environment_changes: str
 ) -> Replayed:
     from nocturne.worker.split import run_split
 
@@ -143,60 +149,67 @@ def _one(
     if file_blake3(source) != planned.blake3:
         return Replayed(file.path, "impossible", f"its input {source} was changed since")
     try:
-        result = run_split(_as_it_is_now(run, planned, source), split)
+        result = run_split(_with_current_stat(run, planned, source), split)
     except NocturneError as error:
         return Replayed(file.path, "impossible", str(error))
-    made = run.attempt(result.file)
-    one, other = pq.read_table(published), pq.read_table(made)
-    made.unlink()
-    if one.equals(other):
+    replayed_file = run.attempt(result.file)
+    expected, actual = pq.read_table(published), pq.read_table(replayed_file)
+    replayed_file.unlink()
+    if expected.equals(actual):
         return Replayed(file.path, "bit-equal")
-    found = _difference(one, other)
-    if differs and found is None:
-        return Replayed(file.path, "within tolerance", f"relative {TOLERANCE:g}; {differs}")
-    return Replayed(file.path, "different", found or "in the last bits, on the same processor type")
+    difference = _difference(expected, actual)
+    if environment_changes and difference is None:
+        return Replayed(
+            file.path, "within tolerance", f"relative {TOLERANCE:g}; {environment_changes}"
+        )
+    return Replayed(
+        file.path, "different", difference or "in the last bits, on the same processor type"
+    )
 
 
-def _as_it_is_now(run: Run, planned: InputFile, source: Path) -> Run:
-    """The same bytes may have been copied since: then inode and time differ."""
+def _with_current_stat(run: Run, planned: InputFile, source: Path) -> Run:
+    """The run with the file's current inode and time, which differ if the file was copied."""
     stat = source.stat()
     now = replace(planned, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
     files = tuple(now if f is planned else f for f in run.plan.files)
     return run.changed(files=files)
 
 
-def _elsewhere(then: dict[str, str]) -> str:
-    """What decides bits and is not as it was then, in words; "" if all is."""
+def _environment_changes(before: dict[str, str]) -> str:
+    """The changes of the environment that affect bits, in words; "" if there is none."""
     now = environment()
-    differs = [
-        f"{name} was {then.get(name)}, is {now[name]}"
+    changes = [
+        f"{name} was {before.get(name)}, is {now[name]}"
         for name in _DECIDES_BITS
-        if then.get(name) != now[name]
+        if before.get(name) != now[name]
     ]
-    return ", ".join(differs)
+    return ", ".join(changes)
 
 
-def _difference(one: pa.Table, other: pa.Table) -> str | None:
+def _difference(expected: pa.Table, actual: pa.Table) -> str | None:
     """The first difference beyond the tolerance, or None."""
-    if one.schema.names != other.schema.names or len(one) != len(other):
-        return f"{len(one)} rows of {one.schema.names} are now {len(other)} of {other.schema.names}"
-    for name in one.schema.names:
-        said = _column_difference(one[name], other[name])
-        if said:
-            return f"column {name!r}: {said}"
+    if expected.schema.names != actual.schema.names or len(expected) != len(actual):
+        return (
+            f"{len(expected)} rows of {expected.schema.names} are now {len(actual)} of "
+            f"{actual.schema.names}"
+        )
+    for name in expected.schema.names:
+        difference = _column_difference(expected[name], actual[name])
+        if difference:
+            return f"column {name!r}: {difference}"
     return None
 
 
-def _column_difference(one: pa.ChunkedArray, other: pa.ChunkedArray) -> str | None:
-    if one.equals(other):
+def _column_difference(expected: pa.ChunkedArray, actual: pa.ChunkedArray) -> str | None:
+    if expected.equals(actual):
         return None
-    if is_list(one.type) and is_list(other.type):
-        if pc.list_value_length(one) != pc.list_value_length(other):
+    if is_list(expected.type) and is_list(actual.type):
+        if pc.list_value_length(expected) != pc.list_value_length(actual):
             return "other values"
-        one, other = pc.list_flatten(one), pc.list_flatten(other)
-    if one.type != other.type or not pa.types.is_floating(one.type):
+        expected, actual = pc.list_flatten(expected), pc.list_flatten(actual)
+    if expected.type != actual.type or not pa.types.is_floating(expected.type):
         return "other values"
-    gap = pc.abs(pc.subtract(one, other))
-    relative = pc.divide(gap, pc.add(pc.abs(one), 1e-12))
+    gap = pc.abs(pc.subtract(expected, actual))
+    relative = pc.divide(gap, pc.add(pc.abs(expected), 1e-12))
     largest = pc.max(relative).as_py()
     return None if largest <= TOLERANCE else f"values differ by a relative {largest:.2g}"

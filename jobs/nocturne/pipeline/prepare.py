@@ -144,7 +144,7 @@ def prepare(
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
-                places.state.partition(partition).say_refused(str(error))
+                places.state.partition(partition).write_planning_failed(str(error))
         raise
 
 
@@ -297,7 +297,7 @@ def _decided(
     if current is not None and standing.same and not standing.lost and not requested:
         if not options.dry_run:
             table.settle(output, loaded.pipeline.output.keep)
-            output.state.say_done(current.run_key)
+            output.state.clear_status(current.run_key)
         message = f"{summary}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", message, run, current)
     output.check()

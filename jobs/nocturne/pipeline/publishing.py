@@ -109,8 +109,8 @@ def publish_run(run: Run) -> Manifest:
                     approved_by=approval.by if approval else None,
                     model=replace(plan.model, path=""),
                     environment=environment() | plan.caller,
-                    run=run.state.refer(run.plan_file),
-                    judgement=run.state.refer(run.judgement_file),
+                    run=run.state.reference(run.plan_file),
+                    judgement=run.state.reference(run.judgement_file),
                     outputs=tuple(outputs),
                     quarantine=tuple(quarantine),
                     rows_in=judgement.rows_in,
@@ -126,7 +126,7 @@ def publish_run(run: Run) -> Manifest:
                 )
 
             done = table.commit(run, output, results, manifest, keep)
-    run.state.say_done(run.plan.run_key)
+    run.state.clear_status(run.plan.run_key)
     run.tidy()
     monitor(loaded, done)
     return done

@@ -122,7 +122,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         passes = judgement.verdict.publishes
         message = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
         held = replace(status, state="held", message=message, at=now())
-        state.say(replace(held, state="failed") if judgement.verdict == "fail" else held)
+        state.write_status(replace(held, state="failed") if judgement.verdict == "fail" else held)
         return unpublished, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)

@@ -108,7 +108,7 @@ def score(
             for run in unfinished:
                 rows = done * run.plan.rows // max(1, total)
                 status = RunStatus.of(run.plan, "running", "score", "", now(), rows_done=rows)
-                run.state.say(status)
+                run.state.write_status(status)
 
     for run in runs:
         run.forget_error()

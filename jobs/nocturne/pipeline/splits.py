@@ -42,7 +42,7 @@ class KeyedPieces:
             pipeline.output.passthrough,
             salt,
             pipeline.input.cast,
-            self.seen.borrowed,
+            self.seen.inferred_types,
         )
 
 

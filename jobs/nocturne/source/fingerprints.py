@@ -1,4 +1,4 @@
-"""Which files a partition of the input has, with the hashes of their bytes."""
+"""The data files of an input partition, with the hashes of their bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["fingerprints", "stat"]
 
 
 def stat(path: Path) -> os.stat_result:
-    """Raises: InputChanged if the file went since it was listed."""
+    """Raises: InputChanged if the file has disappeared since it was listed."""
     try:
         return path.stat()
     except OSError as error:
@@ -34,26 +34,26 @@ def stat(path: Path) -> os.stat_result:
 def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tuple[InputFile, ...]:
     """Every data file with the BLAKE3 hash of its bytes; rows are counted in Parquet only.
 
-    Hashes are cached by path, inode, size and modification time: a file that nobody
-    touched is not read again.
+    Hashes are cached by path, inode, size and modification time, so that an untouched file is not
+    read again.
 
     Raises:
-        InputError: the partition has no data files or no rows, a file is damaged, or what is
-            there can't be taken as data.
+        InputError: the partition has no data files or no rows, a file is damaged, or an entry of
+            the folder is neither data nor hidden.
         NotReady, InputChanged: files are being written.
     """
     cache: dict[str, InputFile] = {}
-    with suppress(ValidationError, OSError):  # a damaged cache is an empty one
+    with suppress(ValidationError, OSError):  # a damaged cache counts as empty
         stored = TypeAdapter(list[InputFile]).validate_json(content(cache_file))
         cache = {f.path: f for f in stored}
 
-    def described(path: Path) -> InputFile:
-        there = stat(path)
+    def fingerprint(path: Path) -> InputFile:
+        status = stat(path)
         name = path.relative_to(folder).as_posix()
-        seen = cache.get(name)
-        now = (there.st_ino, there.st_size, there.st_mtime_ns)
-        if seen and (seen.inode, seen.size, seen.mtime_ns) == now:
-            return seen
+        cached = cache.get(name)
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if cached and (cached.inode, cached.size, cached.mtime_ns) == identity:
+            return cached
         rows = read_footer(path).num_rows if parquet else 0
         try:
             hashed = file_blake3(path)
@@ -62,23 +62,23 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
                 f"{path} can't be read: {error.strerror}. The user that runs Nocturne must be able "
                 "to read it"
             ) from None
-        return InputFile(name, hashed, there.st_size, there.st_mtime_ns, there.st_ino, rows)
+        return InputFile(name, hashed, status.st_size, status.st_mtime_ns, status.st_ino, rows)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing runs without Python's lock
-        found = list(threads.map(described, data_files(folder)))
-    if not found or (parquet and not sum(f.rows for f in found)):
-        what = (
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing releases the GIL
+        files = list(threads.map(fingerprint, data_files(folder)))
+    if not files or (parquet and not sum(f.rows for f in files)):
+        contents = (
             f"no {'Parquet' if parquet else 'data'} file"
-            if not found
-            else f"{len(found)} files with no row in them"
+            if not files
+            else f"{len(files)} files with no row in them"
         )
         raise InputError(
-            f"partition {folder} is empty: it has {what}. Check its writer; nothing was scored",
+            f"partition {folder} is empty: it has {contents}. Check its writer; nothing was scored",
             path=str(folder),
         )
-    text = "[" + ",\n".join(dump(f) for f in found) + "]\n"
+    text = "[" + ",\n".join(dump(f) for f in files) + "]\n"
     try:
         write_atomic(cache_file, text.encode())
     except IsADirectoryError:
         raise StateError(f"{cache_file} is a folder, expected a file; remove it") from None
-    return tuple(found)
+    return tuple(files)

@@ -1,4 +1,4 @@
-"""Tables whose log decides which files count: their folders can't be read as they lie."""
+"""Recognizes tables whose log decides which files count; their files can't be read without it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nocturne.errors import InputError, printable
 
-__all__ = ["acid", "broken_off", "refuse_at", "refuse_lake", "replaced", "uncommitted"]
+__all__ = ["abandoned", "hive_acid", "refuse_at", "refuse_lake", "replaced_files", "uncommitted"]
 
 _MARKS = (
     ("Delta", "_delta_log"),
@@ -23,8 +23,8 @@ _MARKS = (
 _LOG = "whose log decides which files count: some may be removed, or there twice"
 _ACID = re.compile(r"(base|delta|delete_delta)_\d{7,}(_\d+)*")
 """Folders of a transactional Hive table."""
-_BROKEN_OFF = 86400.0
-"""Seconds after which a write that has not ended will not: its marker stays for good."""
+_ABANDONED = 86400.0
+"""Seconds after which a write that has not ended counts as abandoned."""
 _ADVICE = (
     "Have the rows to be scored written as plain files into a folder of their own, by something "
     "that reads the table through its log, and name that folder"
@@ -32,56 +32,56 @@ _ADVICE = (
 
 
 def refuse_lake(folder: Path) -> None:
-    """Raises: InputError if the folder lies in such a table, or is one."""
+    """Raises: InputError if the folder is such a table or lies in one."""
     for path in dict.fromkeys((folder, Path(os.path.realpath(folder)))):
-        for place in (path, *path.parents):
-            refuse_at(place, of=folder)
+        for parent in (path, *path.parents):
+            refuse_at(parent, of=folder)
 
 
-def refuse_at(place: Path, of: Path | None = None) -> None:
-    """Raises: InputError if a lake table's own files lie in ``place``; it names ``of`` then."""
-    for name, mark in _marks(place):
+def refuse_at(folder: Path, of: Path | None = None) -> None:
+    """Raises: InputError if ``folder`` contains a lake table's own files."""
+    for name, mark in _marks(folder):
         raise InputError(
-            f"{of or place} belongs to a table of {name} ({mark}), {_LOG}. {_ADVICE}",
-            path=str(of or place),
+            f"{of or folder} belongs to a table of {name} ({mark}), {_LOG}. {_ADVICE}",
+            path=str(of or folder),
         )
 
 
-def _marks(place: Path) -> Iterator[tuple[str, str]]:
-    """(format, what shows it) if a lake table's own files lie in ``place``."""
-    with suppress(OSError):  # it is not for us to see
+def _marks(folder: Path) -> Iterator[tuple[str, str]]:
+    """(format, path that shows it) if ``folder`` contains a lake table's own files."""
+    with suppress(OSError):  # no permission to look
         for name, mark in _MARKS:
-            if (place / mark).exists():
-                yield name, str(place / mark)
-    with suppress(OSError):  # most have no such folder
-        for path in (place / "metadata").iterdir():
+            if (folder / mark).exists():
+                yield name, str(folder / mark)
+    with suppress(OSError):  # most folders have no metadata/
+        for path in (folder / "metadata").iterdir():
             if ".metadata.json" in path.name:  # v3.metadata.json, 00003-<uuid>.metadata.json, .gz
                 yield "Iceberg", printable(path)
 
 
-def acid(name: str) -> str | None:
-    """Why a folder can't be walked, if its name is one of a transactional Hive table."""
+def hive_acid(name: str) -> str | None:
+    """Why a folder can't be read, if its name is that of a transactional Hive table's folder."""
     if _ACID.fullmatch(name):
         return f"the folder of a transactional Hive table, {_LOG}. {_ADVICE}"
     return None
 
 
 def uncommitted(names: Sequence[str]) -> list[str]:
-    """``_started_<id>`` without ``_committed_<id>``: a write on Databricks that has not ended."""
-    there = set(names)
+    """Every ``_started_<id>`` without ``_committed_<id>``: unfinished writes on Databricks."""
+    known = set(names)
     return [
         name
         for name in names
-        if name.startswith("_started_") and name.replace("_started_", "_committed_", 1) not in there
+        if name.startswith("_started_") and name.replace("_started_", "_committed_", 1) not in known
     ]
 
 
-def broken_off(folder: Path, started: str, names: Sequence[str]) -> str | None:
-    """Why ``started``, one of ``uncommitted``, is not waited for; None if it is."""
+def abandoned(folder: Path, started: str, names: Sequence[str]) -> str | None:
+    """Why it makes no sense to wait for ``started``, one of ``uncommitted``; None if it does."""
     try:
-        if time.time() - (folder / started).stat().st_mtime < _BROKEN_OFF:
+        if time.time() - (folder / started).stat().st_mtime < _ABANDONED:
             return None
-    except OSError:  # it is gone since it was listed
+    except OSError:  # it has disappeared since it was listed
         return None
     part = f"tid-{started.removeprefix('_started_')}-"
     return (
@@ -91,21 +91,21 @@ def broken_off(folder: Path, started: str, names: Sequence[str]) -> str | None:
     )
 
 
-def replaced(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Files that a ``_committed_<id>`` of Databricks says to be removed, though they are there."""
-    found = []
+def replaced_files(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, problem) of files that exist although a ``_committed_<id>`` removed them."""
+    problems = []
     for name in names:
         if not name.startswith("_committed_"):
             continue
         try:
             removed = json.loads((folder / name).read_bytes() or b"{}").get("removed", ())
-            gone = {str(one) for one in removed}
+            removed = {str(name) for name in removed}
         except (OSError, ValueError, AttributeError, TypeError):
-            found.append((name, "can't be read, so it is unknown which files it replaced"))
+            problems.append((name, "can't be read, so it is unknown which files it replaced"))
             continue
-        found += [
-            (one, f"{name} says that it was replaced; VACUUM the table, or remove the file")
-            for one in names
-            if one in gone
+        problems += [
+            (file, f"{name} says that it was replaced; VACUUM the table, or remove the file")
+            for file in names
+            if file in removed
         ]
-    return found
+    return problems

@@ -9,10 +9,10 @@ from pathlib import Path
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece
 from nocturne.source.fingerprints import fingerprints
-from nocturne.source.path_columns import path_columns
+from nocturne.source.path_columns import columns_of_paths
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.reading import read_footer
-from nocturne.source.schemas import check_schema, given_types, keys_as_columns
+from nocturne.source.schemas import check_schema, inferred_types, keys_as_columns
 
 __all__ = ["ParquetFiles", "cut"]
 
@@ -22,11 +22,11 @@ class ParquetFiles:
     """The files of a partition's folder.
 
     Attributes:
-        folder: the partition's.
-        cache: the file in which hashes are kept.
+        folder: the folder of the partition.
+        cache: the file that caches the hashes.
         key_formats: partition key -> its strftime format or fixed value.
         cast, cast_text: ``input.cast`` and ``input.cast_text``.
-        split_rows, split_bytes: how large a split may be.
+        split_rows, split_bytes: the largest size of a split.
     """
 
     folder: Path
@@ -39,27 +39,27 @@ class ParquetFiles:
     split_bytes: int = 256 << 20
 
     def look(self, needs: Needs) -> Seen:
-        """What is there, once it is known to fit.
+        """The files and their schema, once they are known to fit.
 
         Raises:
-            InputError: it is missing, empty or damaged, or does not fit what is wanted of it.
+            InputError: the input is missing, empty or damaged, or does not fit the needs.
             InputChanged: files are being written.
         """
         folder, files = self.folder, fingerprints(self.folder, self.cache)
         names = [file.path for file in files]
         keys = keys_as_columns(folder, files, self.partition, {*needs.read, *needs.expected})
         expected = needs.expected if needs.counted else ()
-        given = path_columns(self.partition, self.key_formats, names, keys)
+        path_columns = columns_of_paths(self.partition, self.key_formats, names, keys)
         schema, types = check_schema(
             folder,
             files,
             needs.encoding,
             needs.columns,
             expected,
-            told=self.cast,
+            cast=self.cast,
             cast_text=self.cast_text,
             unique=needs.unique,
-            given=given,
+            path_columns=path_columns,
         )
         return Seen(
             files,
@@ -69,14 +69,16 @@ class ParquetFiles:
             paths=[folder / name for name in names],
             rows=sum(file.rows for file in files),
             path_keys=keys,
-            path_columns=given,
-            borrowed=given_types(folder, files, types, {*needs.read, *expected}, given),
+            path_columns=path_columns,
+            inferred_types=inferred_types(
+                folder, files, types, {*needs.read, *expected}, path_columns
+            ),
             counted=needs.counted,
         )
 
 
 def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int) -> list[Piece]:
-    """Whole row groups of one file, up to so many rows and bytes of them."""
+    """Pieces of whole row groups of one file, each up to so many rows and bytes."""
     pieces = []
     for file in files:
         footer = read_footer(folder / file.path)

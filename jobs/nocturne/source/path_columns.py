@@ -1,13 +1,13 @@
 """The keys of a file's path as columns: ``region=eu/ds=2026-01-01/`` gives ``region`` and ``ds``.
 
-What the values of a night look like decides no type: the column would be an integer until the first
-``007b`` or ``eu``. The YAML does, so that both readers and all nights have the same:
+The YAML decides the type of such a column, and not the values: else the column would be an integer
+until the first ``007b`` or ``eu``. So both readers and all nights have the same types:
 
-    a key of input.partition whose format says a day          date32
-    one whose format is one code alone (%Y, %m, %d, %H ...)   int32, as Spark reads it
-    every other key, and those of the folders below           string
+    a key of input.partition whose format says a day            date32
+    a key whose format is a single code (%Y, %m, %d, %H ...)    int32, as Spark reads it
+    every other key, and the keys of folders below              string
 
-A column that a file holds itself counts before a key of that name.
+A column of a file takes precedence over a key of the same name.
 """
 
 from __future__ import annotations
@@ -24,63 +24,74 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
 from nocturne.source.walk import path_keys
 
-__all__ = ["HIVE_NULL", "by_options", "keys_of", "of_file", "of_plan", "path_columns", "unheld"]
+__all__ = [
+    "HIVE_NULL",
+    "columns_of_paths",
+    "keys_of",
+    "not_in_files",
+    "of_file",
+    "of_plan",
+    "options_set_columns",
+]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""How Hive and Spark write a null into a path."""
+"""Hive and Spark write a null into a path like this."""
 
 _CODE = re.compile("%[A-Za-z]")
 _DAYS = (["%Y", "%d", "%m"], ["%Y", "%j"], ["%G", "%V", "%u"])
-"""Codes that say a day together, sorted."""
+"""Codes that together say a day, sorted."""
 
 
 def keys_of(partition: Partition, files: Iterable[str]) -> tuple[str, ...]:
-    """The names of all keys: those of the partition, then those that all files have below it."""
+    """The names of all keys: the partition's keys, then the keys of all its files below it."""
     return (*(name for name, _ in partition.keys), *map(unquote, path_keys(files)))
 
 
-def by_options(options: Iterable[str]) -> bool:
-    """Whether options of Spark's reader say what becomes a column."""
+def options_set_columns(options: Iterable[str]) -> bool:
+    """Whether options of Spark's reader decide which keys become columns."""
     return bool({"basepath", "recursivefilelookup"} & {name.lower() for name in options})
 
 
-def unheld(keys: Iterable[str], held: Iterable[str]) -> list[str]:
-    """The keys without those that are also a column of a file (Spark tells no case apart)."""
-    lower = {name.lower() for name in held}
+def not_in_files(keys: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """The keys that are not also columns of a file. Spark ignores case, and so does this."""
+    lower = {name.lower() for name in columns}
     return [key for key in keys if key.lower() not in lower]
 
 
-def path_columns(
-    partition: Partition, layout: Mapping[str, str], files: Sequence[str], names: Collection[str]
+def columns_of_paths(
+    partition: Partition,
+    key_formats: Mapping[str, str],
+    files: Sequence[str],
+    names: Collection[str],
 ) -> pa.RecordBatch | None:
-    """The keys ``names`` as columns, with a row for each file; None if there are no such keys.
+    """The keys ``names`` as columns, one row for each file; None without such keys.
 
     Args:
-        layout: ``input.partition``, key -> strftime format or fixed value.
+        key_formats: ``input.partition``, key -> strftime format or fixed value.
         files: paths below the partition's folder.
-        names: of ``keys_of`` these files.
+        names: keys, a part of ``keys_of`` these files.
     """
     if not names:
         return None
-    said = dict(partition.keys)
+    values = dict(partition.keys)
 
     def column(name: str) -> pa.Array:
-        if name not in said:
+        if name not in values:
             return pa.array([_below(file)[name] for file in files], pa.string())
-        type_ = _type(layout[name])
-        return pa.array([_value(said[name], layout[name], type_)] * len(files), type_)
+        type_ = _type(key_formats[name])
+        return pa.array([_value(values[name], key_formats[name], type_)] * len(files), type_)
 
     return pa.RecordBatch.from_pydict({name: column(name) for name in names})
 
 
-def of_file(given: pa.RecordBatch | None, number: int) -> pa.RecordBatch | None:
-    """The one row of ``path_columns`` that belongs to a file, by its place among the files."""
-    return None if given is None else given.slice(number, 1)
+def of_file(columns: pa.RecordBatch | None, number: int) -> pa.RecordBatch | None:
+    """The row of ``columns_of_paths`` that belongs to a file, by its position in the files."""
+    return None if columns is None else columns.slice(number, 1)
 
 
 def of_plan(plan: RunPlan, files: Sequence[str]) -> pa.RecordBatch | None:
-    """The columns that a run takes from paths, with a row for each file; None if none."""
-    return path_columns(plan.partition, plan.key_formats, files, plan.path_keys)
+    """The columns that a run takes from paths, one row for each file; None if it takes none."""
+    return columns_of_paths(plan.partition, plan.key_formats, files, plan.path_keys)
 
 
 def _type(format_: str) -> pa.DataType:
@@ -103,10 +114,10 @@ def _below(file: str) -> dict[str, str | None]:
 
 
 def _decoded(text: str) -> str | None:
-    """A value as it was before it became a part of a path: ``a%2Fb`` is ``a/b``."""
+    """The value without the escapes of paths: ``a%2Fb`` is ``a/b``."""
     if text == HIVE_NULL:
         return None
     try:
         return unquote(text, errors="strict")
-    except UnicodeDecodeError:  # not UTF-8, so these are no escapes
+    except UnicodeDecodeError:  # not UTF-8, so these are not escapes
         return text

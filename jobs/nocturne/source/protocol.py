@@ -1,4 +1,4 @@
-"""What a pipeline reads: a source shows what is there before anything is scored."""
+"""The sources that a pipeline reads. A source is looked at before anything is scored."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Needs", "Seen", "Source"]
 
 @dataclass(frozen=True)
 class Needs:
-    """What is wanted of the input.
+    """What a run needs from the input.
 
     Attributes:
         encoding: names the features.
         columns: keys and passthrough columns.
         expected: columns that expectations read.
         counted: whether these expectations are counted while the rows are scored.
-        unique: keys that are looked through for duplicates.
+        unique: keys that are checked for duplicates.
     """
 
     encoding: Encoding
@@ -35,26 +35,26 @@ class Needs:
 
     @property
     def read(self) -> set[str]:
-        """What every row is read of for model and output."""
+        """The columns that are read for the model and the output."""
         return {*self.encoding.columns, *self.columns}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a source holds for one partition.
+    """The content of a source for one partition.
 
     Attributes:
-        files: with their fingerprints, in the order in which they are read.
-        pieces: what becomes splits.
-        schema: of the rows; None where only Spark can say, when it scores.
-        types: of columns that have none in some files.
-        paths: Parquet files to take a sample from, or to look into the footers of.
-        rows: as far as they are known.
+        files: the files with their fingerprints, in the order in which they are read.
+        pieces: the pieces that become splits.
+        schema: the schema of the rows; None if only Spark knows it, when it scores.
+        types: types of columns that have no type in some files.
+        paths: Parquet files from which a sample or footers can be read.
+        rows: the number of rows, as far as it is known.
         path_keys: keys of the files' paths that are read as columns.
-        path_columns: these columns, with a row for each file.
-        borrowed: file -> column -> the type that it has from other files or from its path.
+        path_columns: these columns, one row for each file.
+        inferred_types: file -> column -> the type that it has from other files or from its path.
         counted: whether expectations are counted while the rows are scored.
-        query: what Spark reads; None where the workers read the files themselves.
+        query: the query that Spark reads; None if the workers read the files themselves.
     """
 
     files: tuple[InputFile, ...]
@@ -65,13 +65,13 @@ class Seen:
     rows: int = 0
     path_keys: tuple[str, ...] = ()
     path_columns: pa.RecordBatch | None = None
-    borrowed: dict[str, dict[str, str]] = field(default_factory=dict)
+    inferred_types: dict[str, dict[str, str]] = field(default_factory=dict)
     counted: bool = False
     query: Query | None = None
 
     @property
     def size(self) -> str:
-        """How much it is, in words."""
+        """The size in words, for messages."""
         if self.query is not None:
             return f"{len(self.files)} files"
         return f"{self.rows} rows in {len(self.pieces)} splits"
@@ -81,9 +81,9 @@ class Source(Protocol):
     """One partition of the input, as one reader sees it."""
 
     def look(self, needs: Needs) -> Seen:
-        """What is there, once it is known to fit.
+        """The content of the input, once it is known to fit.
 
         Raises:
-            InputError: it is missing, empty or damaged, or does not fit what is wanted of it.
+            InputError: the input is missing, empty or damaged, or does not fit the needs.
             InputChanged: files are being written.
         """

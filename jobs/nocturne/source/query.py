@@ -1,4 +1,4 @@
-"""What Spark reads: files of any format, through SQL if the pipeline says some."""
+"""Sources that Spark reads: files of any format, through SQL if the pipeline has some."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile, Piece, Query
 from nocturne.source.fingerprints import fingerprints
-from nocturne.source.path_columns import by_options, path_columns
+from nocturne.source.path_columns import columns_of_paths, options_set_columns
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.schemas import check_schema, keys_as_columns
 from nocturne.source.spark_files import refuse_untyped
@@ -26,8 +26,8 @@ class SparkQuery:
     """A query over a partition's folder, and over the tables that it joins.
 
     Attributes:
-        folder: the partition's.
-        state: has the caches in which hashes are kept.
+        folder: the folder of the partition.
+        state: has the files that cache the hashes.
         key_formats: partition key -> its strftime format or fixed value.
         cast, cast_text: ``input.cast`` and ``input.cast_text``.
     """
@@ -41,22 +41,26 @@ class SparkQuery:
     cast_text: bool = False
 
     def look(self, needs: Needs) -> Seen:
-        """What is there; what plain Parquet files hold is known to fit.
+        """The files; of plain Parquet files also the schema, which is known to fit.
 
         Raises:
-            InputError: a file is missing, empty or damaged, or does not fit what is wanted of it.
+            InputError: a file is missing, empty or damaged, or does not fit the needs.
             InputChanged: files are being written.
         """
         query, files = self.query, self._files()
         parquet = query.format == "parquet"
         keys: tuple[str, ...] = ()
-        if query.sql is None and not by_options(query.options):  # else Spark decides
+        if query.sql is None and not options_set_columns(query.options):  # else Spark decides
             names = {*needs.read, *needs.expected}
             keys = keys_as_columns(self.folder, files, self.partition, names, parquet=parquet)
         paths = [file.path for file in files]
-        given = path_columns(self.partition, self.key_formats, paths, keys)
+        path_columns = columns_of_paths(self.partition, self.key_formats, paths, keys)
         seen = Seen(
-            files, [_piece(files, query, given)], path_keys=keys, path_columns=given, query=query
+            files,
+            [_piece(files, query, path_columns)],
+            path_keys=keys,
+            path_columns=path_columns,
+            query=query,
         )
         if query.sql is not None or not parquet:
             return seen
@@ -65,40 +69,46 @@ class SparkQuery:
             files,
             needs.encoding,
             needs.columns,
-            told=self.cast,
+            cast=self.cast,
             cast_text=self.cast_text,
             unique=needs.unique,
-            given=given,
+            path_columns=path_columns,
         )
-        found = [self.folder / path for path in paths]
-        refuse_untyped(found, needs.read)
+        data_paths = [self.folder / path for path in paths]
+        refuse_untyped(data_paths, needs.read)
         rows = sum(file.rows for file in files)
-        return replace(seen, schema=schema, types=types, paths=found, rows=rows)
+        return replace(seen, schema=schema, types=types, paths=data_paths, rows=rows)
 
     def _files(self) -> tuple[InputFile, ...]:
-        """The partition's files, then those of each table, with its name before theirs.
+        """The partition's files, then the files of each table, prefixed with the table's name.
 
-        A table that is missing or empty is refused as the input is.
+        A missing or empty table is refused, as a missing or empty input is.
         """
         parquet = self.query.format == "parquet"
-        found = fingerprints(self.folder, self.state.fingerprints(), parquet=parquet)
+        all_files = fingerprints(self.folder, self.state.fingerprints(), parquet=parquet)
         for name, path in sorted(self.query.tables.items()):
             files = fingerprints(Path(path), self.state.fingerprints(name))
-            found += tuple(replace(file, path=f"{name}{TABLE_MARK}{file.path}") for file in files)
-        return found
+            all_files += tuple(
+                replace(file, path=f"{name}{TABLE_MARK}{file.path}") for file in files
+            )
+        return all_files
 
 
-def _piece(files: Sequence[InputFile], query: Query, given: pa.RecordBatch | None) -> Piece:
-    """The one piece that a query is planned as: its text, and the contents of every file.
+def _piece(files: Sequence[InputFile], query: Query, path_columns: pa.RecordBatch | None) -> Piece:
+    """The single piece that a query is planned as: its text, and the contents of every file.
 
     Args:
-        given: columns of the files' paths, a row a file.
+        path_columns: columns of the files' paths, one row for each file.
     """
     contents = digest(
         [(f.path, f.blake3) for f in files],
         query.sql,
         query.format,
         query.options,
-        *([str(given.schema), str(given.to_pylist())] if given is not None else []),
+        *(
+            [str(path_columns.schema), str(path_columns.to_pylist())]
+            if path_columns is not None
+            else []
+        ),
     )
     return Piece(InputFile("", contents, 0, 0, 0, 0), (), 0, 0)

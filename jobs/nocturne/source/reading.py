@@ -1,7 +1,7 @@
 """Reading a split: whole row groups of one Parquet file, in batches, in bounded memory.
 
-Every Parquet file that is planned, sampled or scored is opened here, so that all see the same
-types (``nocturne.columns.normal``), and a file that can't be read is named in one way.
+Planning, sampling and scoring open every Parquet file here, so that all see the same types
+(``nocturne.columns.normal``), and an unreadable file always gives the same message.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from nocturne.errors import InputChanged, InputError
 from nocturne.records.plan import InputFile
 
 __all__ = [
-    "beside",
     "check_unchanged",
     "file_schema",
     "open_parquet",
     "read_batches",
     "read_footer",
     "read_schema",
+    "with_constants",
 ]
 
 _PAGE_BYTES = 1 << 20
-"""Read from a column chunk at once: memory then does not grow with the row groups."""
+"""How much of a column chunk is read at once. So memory does not grow with the row groups."""
 _SHORT = 3
-"""Bytes a value: where a writer gave its dictionary up, there are more."""
+"""Bytes for each value. A chunk has more if its writer gave up the dictionary."""
 _SIGNATURE = 28
-"""Bytes behind a footer that can be read although columns of its file are encrypted: a nonce and
-the signature (Parquet's encryption specification, "plaintext footer mode")."""
+"""Bytes after a plaintext footer of a file with encrypted columns: a nonce and the signature
+(Parquet's encryption specification, "plaintext footer mode")."""
 _OTHER_SIZE = "Expected all lists to be of size"
-"""How Arrow says that a null in a column of fixed-size lists has no items (25.0)."""
+"""Part of Arrow's message if a null in a column of fixed-size lists has no items (25.0)."""
 _GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
 
 
@@ -76,7 +76,7 @@ def read_footer(path: Path) -> pq.FileMetaData:
             path=str(path),
         ) from None
     if length == footer.serialized_size + _SIGNATURE:
-        # Before a column's metadata is looked at: Arrow ends the process if that is encrypted.
+        # Checked before a column's metadata is read: Arrow ends the process if it is encrypted.
         raise InputError(
             f"{path} has encrypted columns, and there is no key for them here. Have it written "
             "without encryption, or let a job that has the keys write a plain copy",
@@ -86,14 +86,14 @@ def read_footer(path: Path) -> pq.FileMetaData:
 
 
 def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
-    """A file whose words come as dictionaries where it stores them so.
+    """Open a file; text columns that it stores as dictionaries are read as dictionaries.
 
-    They are then neither copied row by row, nor hashed again when they are written. Times in INT96
-    are read in microseconds, as Spark writes them; finer digits are cut off.
+    So text is neither copied row by row nor hashed again when it is written. Times in INT96 are
+    read in microseconds, as Spark writes them; finer digits are cut off.
 
     Args:
-        checksums: compare each page with its checksum, if its writer has left one. That takes
-            0.0013 us a value of four bytes, and nothing where there is none.
+        checksums: compare each page with its checksum, if its writer stored one. That takes
+            0.0013 us for a value of four bytes, and nothing without a checksum.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
@@ -113,41 +113,42 @@ def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
 
 
-def read_schema(path: Path, given: pa.RecordBatch | None = None) -> pa.Schema:
-    """``file_schema`` of a file of which nothing else is read.
+def read_schema(path: Path, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
+    """``file_schema`` of a file that is opened for nothing else.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
     """
     footer = read_footer(path)
     with pq.ParquetFile(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
-        return file_schema(source, given)
+        return file_schema(source, path_columns)
 
 
-def file_schema(source: pq.ParquetFile, given: pa.RecordBatch | None = None) -> pa.Schema:
-    """The types of a file's columns as it says them; ``normal_schema`` has what they are read as.
+def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
+    """The types of a file's columns as declared; ``normal_schema`` gives the types as read.
 
     A type that only Parquet has (VARIANT) is a ``ParquetOnly``.
 
     Args:
-        given: as in ``read_batches``.
+        path_columns: as in ``read_batches``.
     """
     schema: pa.Schema = source.schema_arrow
-    lost = {found["name"]: "VARIANT" for found in _GROUP.finditer(str(source.schema))}
+    parquet_only = {group["name"]: "VARIANT" for group in _GROUP.finditer(str(source.schema))}
     for number in range(len(source.schema)):
         column = source.schema.column(number)
         kind = str(column.logical_type).partition("(")[0].upper()
         if kind in ("GEOMETRY", "GEOGRAPHY") and column.path == column.name:
-            lost[column.name] = kind
+            parquet_only[column.name] = kind
     fields = [
-        f.with_type(ParquetOnly(f.type, lost[f.name])) if f.name in lost else f for f in schema
+        f.with_type(ParquetOnly(f.type, parquet_only[f.name])) if f.name in parquet_only else f
+        for f in schema
     ]
-    return pa.schema([*fields, *(given.schema if given is not None else ())])
+    return pa.schema([*fields, *(path_columns.schema if path_columns is not None else ())])
 
 
 def _dictionaries(footer: pq.FileMetaData) -> list[str]:
-    """Flat text columns whose row groups are a dictionary and short indices, all of them."""
-    found = []
+    """Flat text columns whose row groups all consist of a dictionary and short indices."""
+    names = []
     for position, field in enumerate(footer.schema.to_arrow_schema()):
         if not pa.types.is_string(field.type) or position >= footer.num_columns:
             continue
@@ -158,8 +159,8 @@ def _dictionaries(footer: pq.FileMetaData) -> list[str]:
             and c.total_uncompressed_size < _SHORT * c.num_values + _PAGE_BYTES
             for c in chunks
         ):
-            found.append(field.name)
-    return found
+            names.append(field.name)
+    return names
 
 
 def read_batches(
@@ -169,39 +170,41 @@ def read_batches(
     columns: list[str],
     rows: int,
     known: pa.Schema | None = None,
-    given: pa.RecordBatch | None = None,
+    path_columns: pa.RecordBatch | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
 
-    Their columns are of the types that everything computes with (``nocturne.columns.normal``).
-    While one row group is decoded, the kernel is asked to read the next one from the disk, which
-    takes no thread of ours.
+    Their columns have the types of ``nocturne.columns.normal``. While one row group is decoded,
+    the kernel is asked to read the next one from the disk, which needs no thread.
 
     Args:
-        known: types of columns that may come without one, as all their values are null.
-        given: further columns, of one value each (``nocturne.source.path_columns``): a row of them.
+        known: types for columns without a type, whose values are all null.
+        path_columns: one row of further columns (``nocturne.source.path_columns``), whose values
+            every row gets.
 
     Raises:
-        InputError: a page can't be decoded, or is not what its checksum says.
+        InputError: a page can't be decoded, or does not match its checksum.
     """
-    extra = [name for name in given.schema.names if name in columns] if given is not None else []
-    given = given.select(extra) if given is not None and extra else None
-    columns = [name for name in columns if name not in extra]
+    constants: pa.RecordBatch | None = None
+    if path_columns is not None:
+        names = [name for name in path_columns.schema.names if name in columns]
+        constants = path_columns.select(names) if names else None
+        columns = [name for name in columns if name not in names]
     with open(path, "rb") as file:
         _will_need(file.fileno(), source, row_groups[:1])
-        asked, end = 0, 0
-        done = 0
+        next_group, group_end = 0, 0
+        rows_read = 0
         try:
             for batch in source.iter_batches(
                 batch_size=rows, row_groups=list(row_groups), columns=columns, use_threads=False
             ):
-                while done >= end and asked < len(row_groups):
-                    end += source.metadata.row_group(row_groups[asked]).num_rows
-                    asked += 1
-                    _will_need(file.fileno(), source, row_groups[asked : asked + 1])
-                done += batch.num_rows
+                while rows_read >= group_end and next_group < len(row_groups):
+                    group_end += source.metadata.row_group(row_groups[next_group]).num_rows
+                    next_group += 1
+                    _will_need(file.fileno(), source, row_groups[next_group : next_group + 1])
+                rows_read += batch.num_rows
                 batch = _normal(batch, path, known)
-                yield batch if given is None else beside(batch, given)
+                yield batch if constants is None else with_constants(batch, constants)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"{path.name}: row groups {row_groups[0]} to {row_groups[-1]} can't be decoded: "
@@ -211,7 +214,7 @@ def read_batches(
 
 
 def _remedy(error: Exception, source: pq.ParquetFile, columns: Sequence[str]) -> str:
-    """What to do about a file that can't be decoded."""
+    """The advice for a file that can't be decoded."""
     fixed = [f.name for f in source.schema_arrow if f.name in columns and _has_fixed_lists(f.type)]
     if not fixed or _OTHER_SIZE not in str(error):
         return "Have the file written again"
@@ -242,22 +245,22 @@ def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.Re
         ) from None
 
 
-def beside(batch: pa.RecordBatch, given: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch with further columns, each of one value: that in the one row of ``given``.
+def with_constants(batch: pa.RecordBatch, constants: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the columns of ``constants``, whose single row is repeated.
 
-    Words are a dictionary of one, so that nothing is copied or hashed row by row.
+    Text becomes a dictionary with one value, so that nothing is copied or hashed row by row.
     """
-    arrays = [_repeated(column, batch.num_rows) for column in given.columns]
-    fields = [*batch.schema, *map(pa.field, given.schema.names, (a.type for a in arrays))]
+    arrays = [_repeated(column, batch.num_rows) for column in constants.columns]
+    fields = [*batch.schema, *map(pa.field, constants.schema.names, (a.type for a in arrays))]
     return pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=pa.schema(fields))
 
 
-def _repeated(one: pa.Array, rows: int) -> pa.Array:
-    if not pa.types.is_string(one.type):
-        return pa.repeat(one[0], rows)
-    if one.null_count:
+def _repeated(value: pa.Array, rows: int) -> pa.Array:
+    if not pa.types.is_string(value.type):
+        return pa.repeat(value[0], rows)
+    if value.null_count:
         return pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), one)
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), value)
 
 
 def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:
@@ -266,5 +269,5 @@ def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> No
         chunks = [footer.column(i) for i in range(footer.num_columns)]
         starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
         length = sum(c.total_compressed_size for c in chunks)
-        with suppress(AttributeError, OSError):  # advice: not given on macOS
+        with suppress(AttributeError, OSError):  # only advice; macOS does not have it
             os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)

@@ -1,4 +1,4 @@
-"""Whether a partition of the input is complete."""
+"""Checks whether a partition of the input is complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["check_ready"]
 def check_ready(
     folder: Path, *, success_file: bool, min_rows: int, min_age_minutes: float, known: Iterator[str]
 ) -> None:
-    """Returns if the partition is complete.
+    """Return if the partition is complete; raise if it is not.
 
     Args:
         known: names of partitions that exist, for the message; read only if needed.
@@ -26,15 +26,17 @@ def check_ready(
     Raises:
         PartitionMissing: there is no such folder.
         NotReady: a condition of ``input.ready`` does not hold yet, or files are being written.
-        InputError: a file is not Parquet, or the folder holds what can't be taken as data.
+        InputError: a file is not Parquet, or an entry of the folder is neither data nor hidden.
     """
     refuse_lake(folder)
     if not present(folder):
         parent = folder.parent
-        near = sorted(map(printable, known))
-        there = f"the table has {near[0]} to {near[-1]}" if near else f"{parent} has no partition"
+        names = sorted(map(printable, known))
+        existing = (
+            f"the table has {names[0]} to {names[-1]}" if names else f"{parent} has no partition"
+        )
         raise PartitionMissing(
-            f"partition {folder} does not exist: {there}. Check the date and input.path, or set "
+            f"partition {folder} does not exist: {existing}. Check the date and input.path, or set "
             "input.on_missing: skip",
             path=str(folder),
         )

@@ -1,4 +1,4 @@
-"""Some rows of a partition: to try a model on, and to search for the fastest settings with."""
+"""Samples rows of a partition, for the trial of a model and the search for fast settings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["SampleFiles", "sample"]
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """The files of a partition that a sample of rows is taken from.
+    """The files of a partition from which a sample of rows is taken.
 
     Attributes:
-        files: of the partition; none: there is no sample, and nothing is measured.
-        rows: theirs, as far as they are known.
+        files: the files; without files there is no sample, and nothing is measured.
+        rows: the number of their rows, as far as it is known.
         cast: ``input.cast``, column -> target.
-        checksums: compare pages with theirs (``input.checksums``).
-        path_columns: columns of the files' paths, a row a file.
+        checksums: compare pages with their checksums (``input.checksums``).
+        path_columns: columns of the files' paths, one row for each file.
     """
 
     files: Sequence[Path]
@@ -36,19 +36,19 @@ class SampleFiles:
 
 
 def sample(source: SampleFiles, encoding: Encoding, rows: int) -> pa.RecordBatch:
-    """The first rows of a partition, with what the model reads.
+    """The first rows of a partition, with the columns that the model reads.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no row.
         InputError: a file can't be read.
     """
     for number, path in enumerate(source.files):
-        own = of_file(source.path_columns, number)
+        path_columns = of_file(source.path_columns, number)
         with open_parquet(path, checksums=source.checksums) as file:
-            there = file_schema(file, own).names
-            columns = [name for name in encoding.columns if name in there]
+            available = file_schema(file, path_columns).names
+            columns = [name for name in encoding.columns if name in available]
             groups = range(file.num_row_groups)
-            for batch in read_batches(file, path, groups, columns, rows, given=own):
+            for batch in read_batches(file, path, groups, columns, rows, path_columns=path_columns):
                 if batch.num_rows:
                     return batch
     raise ModelError("the partition has no row to try the model on")

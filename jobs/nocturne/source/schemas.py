@@ -1,4 +1,4 @@
-"""What the columns of a partition's files are, and whether they fit model and output."""
+"""The columns of a partition's files, and whether they fit the model and the output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nocturne.errors import InputError
 from nocturne.fitting import absent, casts, check_columns, check_output
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile
-from nocturne.source.path_columns import keys_of, unheld
+from nocturne.source.path_columns import keys_of, not_in_files
 from nocturne.source.reading import read_schema
 
-__all__ = ["check_schema", "given_types", "keys_as_columns"]
+__all__ = ["check_schema", "inferred_types", "keys_as_columns"]
 
 
 def check_schema(
@@ -25,86 +25,91 @@ def check_schema(
     files: Sequence[InputFile],
     encoding: Encoding,
     columns: Sequence[str],
-    asked: Sequence[str] = (),
+    expected: Sequence[str] = (),
     *,
-    told: Mapping[str, str] = {},
+    cast: Mapping[str, str] = {},
     cast_text: bool = False,
     unique: Sequence[str] = (),
-    given: pa.RecordBatch | None = None,
+    path_columns: pa.RecordBatch | None = None,
 ) -> tuple[pa.Schema, pa.Schema]:
-    """The table's schema, once every file has what the model and the output need.
+    """The schema of the table, once every file has what the model and the output need.
 
-    It is that of the first file. A column without a type (all its values are null) has the type of
-    other files, or the model's; times without zone that some files have in microseconds (as INT96
-    is read) and others in nanoseconds are taken in microseconds. These columns are given a second
-    time, apart. Files without rows say nothing.
+    It is the schema of the first file. A column without a type (all its values are null) gets the
+    type of other files, or the model's type. Times without zone that are in microseconds in some
+    files (as INT96 is read) and in nanoseconds in others are read in microseconds. Files without
+    rows are not compared.
 
     Args:
         columns: keys and passthrough columns.
-        asked: columns that expectations read.
-        told: ``input.cast``, column -> target.
-        cast_text: text will do where the model wants numbers.
-        unique: keys that are looked through for doubles.
-        given: columns of the files' paths (``nocturne.source.path_columns``).
+        expected: columns that expectations read.
+        cast: ``input.cast``, column -> target.
+        cast_text: accept text where the model takes numbers.
+        unique: keys that are checked for duplicates.
+        path_columns: columns of the files' paths (``nocturne.source.path_columns``).
+
+    Returns:
+        The schema, and the part of it whose types some file does not have.
 
     Raises:
-        InputError: names each file and column that is missing or of a wrong type.
+        InputError: a column of a file is missing or has a wrong type; the message names them all.
     """
-    counted = [f for f in files if f.rows] or list(files)
-    schemas = {f.path: read_schema(folder / f.path, given) for f in counted}
-    whole, origin = _together(schemas)
+    with_rows = [f for f in files if f.rows] or list(files)
+    schemas = {f.path: read_schema(folder / f.path, path_columns) for f in with_rows}
+    merged, origin = _merged(schemas)
     problems, coarse = [], set[str]()
     for path, schema in schemas.items():
-        found = check_columns(encoding, schema, told, cast_text=cast_text)
-        found += check_output(encoding, schema, columns, unique)
-        for name in dict.fromkeys((*columns, *asked)):
-            if name not in whole.names:
+        file_problems = check_columns(encoding, schema, cast, cast_text=cast_text)
+        file_problems += check_output(encoding, schema, columns, unique)
+        for name in dict.fromkeys((*columns, *expected)):
+            if name not in merged.names:
                 continue
-            if said := absent(schema, name):
+            if reason := absent(schema, name):
                 if name not in columns:
-                    there = name in schema.names
-                    found.append(said if there else f"{said}, which an expectation reads")
+                    exists = name in schema.names
+                    file_problems.append(
+                        reason if exists else f"{reason}, which an expectation reads"
+                    )
                 continue
-            if name not in origin:  # as is said of the first file
+            if name not in origin:  # the first file has this problem
                 continue
-            one, other = whole.field(name).type, schema.field(name).type
+            merged_type, own_type = merged.field(name).type, schema.field(name).type
             same = published_type if name in columns else kind
-            if {one, other} == {COARSE, FINE}:
+            if {merged_type, own_type} == {COARSE, FINE}:
                 coarse |= {name} & {*columns}
-            elif not pa.types.is_null(other) and same(one) != same(other):
-                found.append(
-                    f"column {name!r} is {plain_type(other)}, in {origin[name]} it is "
-                    f"{plain_type(one)}"
+            elif not pa.types.is_null(own_type) and same(merged_type) != same(own_type):
+                file_problems.append(
+                    f"column {name!r} is {plain_type(own_type)}, in {origin[name]} it is "
+                    f"{plain_type(merged_type)}"
                 )
-        problems += [f"{path}: {problem}" for problem in found]
+        problems += [f"{path}: {problem}" for problem in file_problems]
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise InputError(
             f"the data in {folder} does not fit the model:\n  {shown}{more}\n"
-            f"It has the columns {', '.join(whole.names)}. Correct the data or the YAML, or log "
+            f"It has the columns {', '.join(merged.names)}. Correct the data or the YAML, or log "
             "the model with an encoding of these columns",
             problems=problems,
         )
-    wanted = casts(encoding, whole, told)
+    targets = casts(encoding, merged, cast)
     fields = [
         field.with_type(COARSE)
         if field.name in coarse
-        else field.with_type(wanted[field.name].type)
-        if pa.types.is_null(field.type) and field.name in wanted
+        else field.with_type(targets[field.name].type)
+        if pa.types.is_null(field.type) and field.name in targets
         else field
-        for field in whole
+        for field in merged
     ]
     untyped = {f.name for s in schemas.values() for f in s if pa.types.is_null(f.type)}
-    given = coarse | (untyped & origin.keys())
-    known = [f for f in fields if f.name in given and not pa.types.is_null(f.type)]
+    resolved = coarse | (untyped & origin.keys())
+    known = [f for f in fields if f.name in resolved and not pa.types.is_null(f.type)]
     return pa.schema(fields), pa.schema(known)
 
 
-def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
-    """The first schema, with the types that its columns without one have in others.
+def _merged(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
+    """The first schema, whose columns without a type get the type of another file.
 
-    And of each of its columns that is there once the file that its type is from.
+    Also column -> the file that its type is from, for columns that occur once.
     """
     paths = list(schemas)
     first = schemas[paths[0]]
@@ -115,44 +120,44 @@ def _together(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, st
         origin[field.name] = paths[0]
         for path in paths if pa.types.is_null(field.type) else ():
             schema = schemas[path]
-            at = schema.get_field_index(field.name)
-            if at >= 0 and not pa.types.is_null(schema.field(at).type):
-                fields[number], origin[field.name] = schema.field(at), path
+            position = schema.get_field_index(field.name)
+            if position >= 0 and not pa.types.is_null(schema.field(position).type):
+                fields[number], origin[field.name] = schema.field(position), path
                 break
     return pa.schema(fields), origin
 
 
-def given_types(
+def inferred_types(
     folder: Path,
     files: Sequence[InputFile],
     types: pa.Schema,
     names: Collection[str],
-    given: pa.RecordBatch | None = None,
+    path_columns: pa.RecordBatch | None = None,
 ) -> dict[str, dict[str, str]]:
     """File -> column of ``names`` -> the type that it has from other files, or from the model.
 
-    Other files are part of what is made of a file only so: one that comes late changes no more.
-    And of a column of its path the type and the value.
+    For a column of the file's path, it is the type and the value. Nothing else of other files
+    affects the scores of a file, so a late file changes no other.
 
     Args:
-        types: what ``check_schema`` gives apart.
-        given: columns of the files' paths, a row a file.
+        types: the second schema of ``check_schema``.
+        path_columns: columns of the files' paths, one row for each file.
     """
-    found: dict[str, dict[str, str]] = {}
+    inferred: dict[str, dict[str, str]] = {}
     for file in files if len(types) else ():
         own = read_schema(folder / file.path)
-        others = {
-            wanted.name: str(wanted.type)
-            for field, wanted in zip(own, with_types(own, types), strict=True)
-            if field.type != wanted.type and field.name in names
+        borrowed = {
+            target.name: str(target.type)
+            for field, target in zip(own, with_types(own, types), strict=True)
+            if field.type != target.type and field.name in names
         }
-        if others:
-            found[file.path] = others
-    for column in given.schema.names if given is not None else ():
-        assert given is not None
-        for file, value in zip(files, given.column(column), strict=True):
-            found.setdefault(file.path, {})[column] = f"{value.type}: {value.as_py()!r}"
-    return found
+        if borrowed:
+            inferred[file.path] = borrowed
+    for column in path_columns.schema.names if path_columns is not None else ():
+        assert path_columns is not None
+        for file, value in zip(files, path_columns.column(column), strict=True):
+            inferred.setdefault(file.path, {})[column] = f"{value.type}: {value.as_py()!r}"
+    return inferred
 
 
 def keys_as_columns(
@@ -163,21 +168,23 @@ def keys_as_columns(
     *,
     parquet: bool = True,
 ) -> tuple[str, ...]:
-    """The keys of the files' paths among ``names``, without those that a file holds itself.
+    """The keys of the files' paths among ``names`` that are not columns of a file.
 
     Args:
-        parquet: the files have footers that say what they hold; else the reader will.
+        parquet: the files have footers with their columns; else only the reader knows them.
 
     Raises:
-        InputError: such a key is there twice.
+        InputError: such a key occurs twice.
     """
-    found = [key for key in keys_of(partition, (f.path for f in files)) if key in names]
-    if found and parquet:
-        found = unheld(found, {name for f in files for name in read_schema(folder / f.path).names})
-    if doubled := sorted({key for key in found if found.count(key) > 1}):
+    keys = [key for key in keys_of(partition, (f.path for f in files)) if key in names]
+    if keys and parquet:
+        keys = not_in_files(
+            keys, {name for f in files for name in read_schema(folder / f.path).names}
+        )
+    if duplicates := sorted({key for key in keys if keys.count(key) > 1}):
         raise InputError(
-            f"{folder / files[0].path} has the key {', '.join(doubled)} twice in its path; which "
-            "one is meant as the column? Rename the folders",
+            f"{folder / files[0].path} has the key {', '.join(duplicates)} twice in its path; "
+            "which one is meant as the column? Rename the folders",
             path=str(folder),
         )
-    return tuple(found)
+    return tuple(keys)

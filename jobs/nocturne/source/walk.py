@@ -1,7 +1,7 @@
-"""Which files are data: one answer for readiness, fingerprints, ``nocturne init`` and both readers.
+"""Decides which files are data, for readiness, fingerprints, ``nocturne init`` and both readers.
 
-Every entry below a folder is data, or hidden by Spark's rule, or stops the night by name: nothing
-that somebody may have meant as data is left out in silence, and nothing is read twice. Links to
+Every entry below a folder is data, or is hidden by Spark's rule, or stops the night with an error
+that names it. So possible data is never left out in silence, and nothing is read twice. Links to
 files and folders are followed.
 """
 
@@ -15,7 +15,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from nocturne.errors import InputError, NotReady, printable
-from nocturne.source.lakes import acid, broken_off, refuse_at, refuse_lake, replaced, uncommitted
+from nocturne.source.lakes import (
+    abandoned,
+    hive_acid,
+    refuse_at,
+    refuse_lake,
+    replaced_files,
+    uncommitted,
+)
 
 __all__ = [
     "as_pattern",
@@ -29,17 +36,17 @@ __all__ = [
 ]
 
 _UNDER_WAY = ("._COPYING_", ".partial", ".filepart", ".crdownload", ".tmp")
-"""Ends of names while a file is written: by hdfs, rclone, WinSCP, browsers, and by whoever
-renames what is complete. Spark leaves the first out, and so would lose the rows."""
+"""Suffixes of files that hdfs, rclone, WinSCP, browsers and other writers rename when they are
+complete. Spark ignores ``._COPYING_``, and so would lose the rows."""
 
 _BACKUPS = (".bak", ".backup", ".old", ".orig", "~")
-"""Ends of names of what somebody put aside: most likely its rows are there a second time."""
+"""Suffixes of backup copies, whose rows most likely exist a second time."""
 
 _SUMMARIES = ("_metadata", "_common_metadata")
 
 
 def hidden(name: str) -> bool:
-    """Whether Spark takes an entry of this name for no data.
+    """Whether Spark ignores an entry of this name.
 
     As ``HadoopFSUtils.shouldFilterOutPathName`` and ``PartitioningAwareFileIndex.isDataPath``:
     ``_SUCCESS``, ``_metadata`` and ``.part-0.crc`` are hidden, ``_region=eu`` is not.
@@ -48,24 +55,24 @@ def hidden(name: str) -> bool:
 
 
 def present(folder: Path) -> bool:
-    """Whether the folder is there; False only if nothing of this name is.
+    """Whether the folder exists; False only if nothing of this name does.
 
     Raises:
-        InputError: it is no folder, a link to nothing, or can't be looked at.
+        InputError: it is not a folder, is a link to nothing, or can't be accessed.
     """
     try:
         mode = folder.stat().st_mode
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return False
-        raise InputError(f"{printable(folder)} {_unseen(folder, error)}") from None
+        raise InputError(f"{printable(folder)} {_access_problem(folder, error)}") from None
     if not stat.S_ISDIR(mode):
-        raise InputError(f"{printable(folder)} is no folder; expected one that holds data files")
+        raise InputError(f"{printable(folder)} is not a folder; expected one that holds data files")
     return True
 
 
 def entries(folder: Path) -> list[str]:
-    """The names of all that lies in ``folder``, sorted.
+    """The names of all entries of ``folder``, sorted.
 
     Raises:
         InputError: it can't be listed.
@@ -73,15 +80,15 @@ def entries(folder: Path) -> list[str]:
     try:
         return sorted(path.name for path in folder.iterdir())
     except OSError as error:
-        raise InputError(f"{printable(folder)} {_unseen(folder, error)}") from None
+        raise InputError(f"{printable(folder)} {_access_problem(folder, error)}") from None
 
 
 def data_files(folder: Path) -> list[Path]:
     """Every data file below the folder, sorted by name.
 
     Raises:
-        InputError: an entry can't be read or is neither data nor hidden; a file is there under
-            two names; the folder belongs to a table whose log decides which files count.
+        InputError: an entry can't be read, or is neither data nor hidden; a file has two names;
+            the folder belongs to a table whose log decides which files count.
         NotReady: a file is still being written.
     """
     refuse_lake(folder)
@@ -90,33 +97,33 @@ def data_files(folder: Path) -> list[Path]:
             f"{printable(folder)} is not there; check input.path and input.tables",
             path=str(folder),
         )
-    found: list[Path] = []
+    files: list[Path] = []
     real = Path(os.path.realpath(folder))
-    todo = [(folder, frozenset(map(identity, real.parents)))]
-    met: dict[tuple[int, int], Path] = {}
-    while todo:
-        at, above = todo.pop()
-        here = identity(at)
-        if here in above:
+    pending = [(folder, frozenset(map(identity, real.parents)))]
+    visited: dict[tuple[int, int], Path] = {}
+    while pending:
+        inner, above = pending.pop()
+        inner_id = identity(inner)
+        if inner_id in above:
             raise InputError(
-                f"{printable(at)} leads back to a folder that it lies in, so its files have no "
+                f"{printable(inner)} leads back to a folder that it lies in, so its files have no "
                 "end. Remove the link"
             )
-        other = met.setdefault(here, at)
-        if other is not at:  # at once: links to links make twice as many paths on each level
+        other = visited.setdefault(inner_id, inner)
+        if other is not inner:  # do not go on: links to links double the paths on each level
             raise InputError(
-                f"{printable(at)} and {printable(other)} are one folder under two names (a link), "
-                "so its rows would be scored twice. Remove the link, or make it a copy if the rows "
-                "are to be there twice"
+                f"{printable(inner)} and {printable(other)} are one folder under two names (a "
+                "link), so its rows would be scored twice. Remove the link, or make it a copy if "
+                "the rows are to be there twice"
             )
-        files, folders = listing(at)
-        found += files
-        todo += [(inner, above | {here}) for inner in folders]
-    return _distinct(sorted(found))
+        inner_files, inner_folders = listing(inner)
+        files += inner_files
+        pending += [(path, above | {inner_id}) for path in inner_folders]
+    return _distinct(sorted(files))
 
 
 def listing(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The data files and the folders that lie directly in ``folder``, each sorted by name.
+    """The data files and the folders directly in ``folder``, each sorted by name.
 
     Raises:
         InputError, NotReady: as ``data_files``.
@@ -126,9 +133,9 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         refuse_lake(Path(os.path.realpath(folder)))
     names = entries(folder)
     files, folders = list[Path](), list[Path]()
-    refused, waiting = replaced(folder, names), list[str]()
+    refused, waiting = replaced_files(folder, names), list[str]()
     for name in uncommitted(names):
-        if why := broken_off(folder, name, names):
+        if why := abandoned(folder, name, names):
             refused.append((name, why))
         else:
             waiting.append(name)
@@ -153,41 +160,41 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         raise NotReady(
             f"{printable(folder)} is still being written: it has "
             f"{', '.join(map(printable, waiting[:5]))}{', ...' if len(waiting) > 5 else ''}; run "
-            "this again when its writer is done, or remove what a broken off writer left"
+            "this again when its writer is done, or remove what an interrupted writer left"
         )
     return files, folders
 
 
 def _problem(path: Path, folders: list[Path], files: list[Path]) -> str | None:
-    """Why an entry can't be taken; None if it now is one of the folders or files."""
+    """Why an entry can't be data; None if it was added to the folders or files."""
     try:
         path.name.encode()
         status = path.stat()
     except UnicodeEncodeError:
         return "the name is not UTF-8; rename it"
     except OSError as error:
-        return _unseen(path, error)
+        return _access_problem(path, error)
     if stat.S_ISDIR(status.st_mode):
-        if why := acid(path.name):
+        if why := hive_acid(path.name):
             return why
         folders.append(path)
     elif not stat.S_ISREG(status.st_mode):
         return "neither a file nor a folder; remove it"
-    elif status.st_size or not path.name.endswith("_$folder$"):  # such a marker Hadoop leaves on S3
+    elif status.st_size or not path.name.endswith("_$folder$"):  # Hadoop's marker of a folder on S3
         files.append(path)
     return None
 
 
-def _unseen(path: Path, error: OSError) -> str:
-    """What an error of the file system means for what is at ``path``."""
-    with suppress(OSError):  # of no link
+def _access_problem(path: Path, error: OSError) -> str:
+    """Explains an error of the file system for ``path``."""
+    with suppress(OSError):  # not a link
         to = printable(path.readlink())
         return f"is a link to {to}, which can't be reached ({error.strerror}); mend it or remove it"
     return f"can't be read: {error.strerror}. The user that runs Nocturne must be able to"
 
 
 def _distinct(files: list[Path]) -> list[Path]:
-    """Raises: InputError if two are one, so that its rows would be read twice."""
+    """Raises: InputError if two paths are the same file: its rows would be read twice."""
     seen: dict[tuple[int, int], Path] = {}
     for path in files:
         other = seen.setdefault(identity(path), path)
@@ -200,31 +207,31 @@ def _distinct(files: list[Path]) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What tells files and folders apart, whatever their names are.
+    """Device and inode, which identify a file or folder whatever its name is.
 
     Raises:
-        InputError: it can't be looked at.
+        InputError: it can't be accessed.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
-        raise InputError(f"{printable(path)} {_unseen(path, error)}") from None
-    return found.st_dev, found.st_ino
+        raise InputError(f"{printable(path)} {_access_problem(path, error)}") from None
+    return status.st_dev, status.st_ino
 
 
 def path_keys(files: Iterable[str]) -> tuple[str, ...]:
-    """The keys of ``region=eu/store=1/part-0`` if all relative paths have the same, else none."""
-    found = set()
+    """The keys of ``region=eu/store=1/part-0`` if all relative paths have these, else none."""
+    all_keys = set()
     for file in files:
         folders = file.split("/")[:-1]
         keys = [part.partition("=") for part in takewhile(lambda part: "=" in part, folders)]
         rest = folders[len(keys) :]
         whole = all(name and value for name, _, value in keys)  # Spark refuses "=1" and "region="
         names = tuple(name for name, _, _ in keys)
-        found.add(names if whole and not any("=" in part for part in rest) else ())
-    return found.pop() if len(found) == 1 else ()
+        all_keys.add(names if whole and not any("=" in part for part in rest) else ())
+    return all_keys.pop() if len(all_keys) == 1 else ()
 
 
 def as_pattern(path: Path) -> str:
-    """A path for Spark, which takes it for a pattern: a backslash takes a character as it is."""
+    """A path for Spark, which reads it as a pattern; special characters get a backslash."""
     return "".join(f"\\{letter}" if letter in "\\{}[]*?" else letter for letter in str(path))

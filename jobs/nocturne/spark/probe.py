@@ -78,7 +78,9 @@ def probe(how: LaunchSettings, limit_s: float = LIMIT_S) -> Started | Trouble:
     trouble = explain(output)
     if trouble.why or not late:
         return trouble
-    return Trouble(f"it did not start within {limit_s:.0f} s; the last it said: {trouble.message}")
+    return Trouble(
+        f"it did not start within {limit_s:.0f} s; the last message was: {trouble.message}"
+    )
 
 
 def start_error(error: Exception, how: LaunchSettings) -> NocturneError:
@@ -99,8 +101,8 @@ def start_error(error: Exception, how: LaunchSettings) -> NocturneError:
     if isinstance(result, Trouble):
         return result.error(failure)
     return RetryableError(
-        "Spark did not start, but did when it was tried once more: memory or processes may have "
-        "been short. Run the same command again"
+        "Spark did not start at first, but started when it was tried again: memory or processes "
+        "may have been short. Run the same command again"
     )
 
 

@@ -53,7 +53,7 @@ def score_query(spark: SparkSession, run: Run, share: float) -> None:
         NocturneError: a worker raised it.
     """
     frame = _needed_columns(_frame(spark, run), run)
-    advice = "Run the same command again; the partition is scored anew"
+    advice = "Run the same command again; the partition is scored again as a whole"
     with spark_errors(f"score the query of {run.plan.pipeline}", advice):
         try:
             rows = frame.mapInArrow(partial(_work, run.uri, share), _SCHEMA).collect()
@@ -188,10 +188,10 @@ def _check_rows(run: Run, results: list[SplitResult]) -> None:
     query = _query(run)
     if query.sql is not None or query.format != "parquet" or query.options:
         return  # the YAML may leave rows out
-    read, counted = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
-    if read != counted:
+    read, expected = sum(result.rows_in for result in results), sum(f.rows for f in run.plan.files)
+    if read != expected:
         raise RetryableError(
-            f"Spark gave {read} rows of {run.plan.input_dir}, its files hold {counted}; nothing "
+            f"Spark gave {read} rows of {run.plan.input_dir}, its files hold {expected}; nothing "
             "was published. Run the same command again"
         )
 
@@ -230,14 +230,14 @@ def _sized(
     first: pa.RecordBatch, following: Iterator[pa.RecordBatch], rows: int
 ) -> Iterator[pa.RecordBatch]:
     """Merges Spark's small batches to batches of ``rows`` rows, so that none needs padding."""
-    held, count = [first], first.num_rows
+    buffered, count = [first], first.num_rows
     for batch in following:
-        held.append(batch)
+        buffered.append(batch)
         count += batch.num_rows
         while count >= rows:
-            table = pa.Table.from_batches(held)
+            table = pa.Table.from_batches(buffered)
             yield from table.slice(0, rows).combine_chunks().to_batches()
-            held = table.slice(rows).to_batches()
+            buffered = table.slice(rows).to_batches()
             count -= rows
     if count:
-        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+        yield from pa.Table.from_batches(buffered).combine_chunks().to_batches()

@@ -24,7 +24,7 @@ _CONDITION = re.compile(r"\[(?P<name>[A-Z0-9_.]+)\] .*? SQLSTATE: (?P<state>\w{5
 def session(
     app: str, master: str | None, conf: Mapping[str, str], conf_dir: Path | None = None
 ) -> Iterator[SparkSession]:
-    """A Spark session that is stopped at the end, unless it was running already.
+    """A Spark session. It is stopped at the end, unless it was running already.
 
     Args:
         master: None under spark-submit, which has set it.
@@ -39,10 +39,10 @@ def session(
 
 
 def gpu_share(spark: SparkContext) -> float:
-    """The part of a GPU's memory that each task may take: all tasks of a GPU fit in it.
+    """The share of a GPU's memory that each task may take, so that all its tasks fit.
 
-    From ``spark.task.resource.gpu.amount`` (0.25: four tasks a GPU); without it, in local
-    mode, from the tasks that run at once and the GPUs that are there.
+    It follows from ``spark.task.resource.gpu.amount`` (0.25: four tasks on each GPU). Without this
+    setting, in local mode, it follows from the numbers of parallel tasks and of GPUs.
     """
     amount: str | None = spark.getConf().get("spark.task.resource.gpu.amount")
     if amount:
@@ -61,7 +61,7 @@ def cause_of(error: BaseException) -> str:
 
 def fault_of_data(error: BaseException) -> str:
     """Spark's message about a value or a column that it can never take; "" if there is none."""
-    for condition in _CONDITION.finditer(str(error)):  # Py4J's errors have no more than this text
+    for condition in _CONDITION.finditer(str(error)):  # Py4J's errors have only this text
         if condition["state"].startswith("22") or condition["name"].endswith(
             "COLUMN_DATA_TYPE_MISMATCH"
         ):

@@ -48,7 +48,7 @@ def _work(rows: bytes, questions: Iterable[str]) -> Iterator[Reply]:
     """Runs in a Python worker: starts a trial process with the same module path."""
     host = socket.gethostname()
     for question in questions:
-        request = load(TrialRequest, question, "what the driver asks")
+        request = load(TrialRequest, question, "the driver's request")
         request = replace(request, device=device_slot(request.device).device or request.device)
         answer, error, message = guarded(
             partial(ask, request, rows, sys.path), f"a trial on {host}"

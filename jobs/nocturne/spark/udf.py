@@ -1,4 +1,4 @@
-"""The engine for notebooks and other people's jobs: a registered model as a Spark column."""
+"""A registered model as a Spark column, for notebooks and other jobs."""
 
 from __future__ import annotations
 
@@ -53,64 +53,64 @@ def score_udf(
     >>> delay = score_udf(spark, "models:/flight_delay@champion")
     >>> flights.withColumn("late", delay())
 
-    Called without arguments it takes the columns of the model's encoding by name; else it takes
-    columns in the order of ``columns`` (an attribute of what is returned: the names, in backticks
-    where Spark would take a dot for a field). The value is the
-    model's output, post-processed, or a struct of its outputs if it has several. It is an Arrow
-    UDF over an iterator of batches: no pandas on the way.
+    Without arguments, the function takes the columns of the model's encoding by name. Otherwise it
+    takes columns in the order of its attribute ``columns``: their names, in backticks if Spark
+    would read a dot as a field. The value is the model's output after post-processing, or a struct
+    if the model has several outputs. It is an Arrow UDF over an iterator of batches, without
+    pandas.
 
-    A query's columns have their types before it has a row, so the model is not tried, as a
-    pipeline tries it: names and types of the outputs are as the model declares them, or
-    ``outputs`` does (``double``, where neither says one). A row without a prediction is null, and
-    so is a prediction that its type can't hold, a fraction of ``long`` or a text of ``double``:
-    it is never cut, though ``float`` rounds a double. Where not one row of the first batch of a
-    partition fits its type, the query fails, and says what to write in ``outputs``. Of several
-    outputs all but the first may be null by themselves. Times with a zone are in UTC for a
-    ``datetime``, which has none.
+    Spark fixes the types of a query before it has a row. So the model is not tried, unlike in a
+    pipeline. The names and types of the outputs are those that the model or ``outputs``
+    declares; the default is ``double``. A row without a prediction is null. So is a prediction
+    that its type can't hold, such as a fraction for ``long`` or a text for ``double``: values are
+    never truncated, though ``float`` rounds a double. If no row of the first batch of a partition
+    fits its type, the query fails with a message that says what to write in ``outputs``. If there
+    are several outputs, all but the first may be null by themselves. Times with a zone are
+    converted to UTC for a ``datetime``, which has no zone.
 
-    What a pipeline would refuse of a column's type, it refuses too (docs/pipeline.md): Spark's
-    ``timestamp`` where the session's zone is not UTC, a decimal for a float, unless ``cast`` says
-    what the model is to see.
+    It refuses the same column types as a pipeline (docs/pipeline.md), such as Spark's
+    ``timestamp`` if the session's time zone is not UTC, or a decimal for a float, unless ``cast``
+    declares the type for the model.
 
-    The model's files go to the workers with ``SparkContext.addFile``, so it works on a cluster.
+    ``SparkContext.addFile`` distributes the model's files, so it works on a cluster.
 
     Args:
-        model_uri: ``models:/name@alias`` or ``models:/name/3``, resolved now, once.
-        tracking_uri: of MLflow. Default: MLflow's current one.
-        registry_uri: where models are registered. Default: MLFLOW_REGISTRY_URI, else
-            ``tracking_uri``; without that one, MLflow's current registry.
+        model_uri: ``models:/name@alias`` or ``models:/name/3``; it is resolved once, now.
+        tracking_uri: the tracking URI of MLflow. Default: MLflow's current one.
+        registry_uri: the URI of the model registry. Default: MLFLOW_REGISTRY_URI, else
+            ``tracking_uri``, else MLflow's current registry.
         allow_pickle: load artifacts that run code when they are loaded.
-        cast: column -> what the model sees of it, as ``input.cast`` of a pipeline: ``local``,
+        cast: column -> the type for the model, like ``input.cast`` of a pipeline: ``local``,
             ``double`` ...
-        inputs, params: what the model is given, as ``model.inputs`` and ``model.params`` of a
-            pipeline.
-        outputs: name -> type of what the model gives, as ``model.outputs`` of a pipeline, for a
-            model that does not declare it, or not rightly.
+        inputs, params: like ``model.inputs`` and ``model.params`` of a pipeline.
+        outputs: name -> type of the outputs, like ``model.outputs`` of a pipeline, for a model
+            that does not declare them, or declares them wrongly.
         device, precision: where and how the model runs: ``cpu | cuda``, ``float32 | bfloat16``.
-        micro_batch: rows through the model at once.
+        micro_batch: the number of rows that go through the model at once.
 
     Raises:
-        ConfigError: ``model_uri`` is neither; the model takes no such ``inputs`` or ``params``; or
-            ``outputs`` has a word that is no type, or an encoding spec says them.
-        ModelError: there is no such model, or it can't be scored. In the query that uses it: it
-            can't be loaded, lacks a package, or returns what is not declared.
-        InputError: in the query that uses it: a column's type does not fit the model.
+        ConfigError: ``model_uri`` has another form; the model takes no such ``inputs`` or
+            ``params``; ``outputs`` has an unknown type, or an encoding spec declares the outputs.
+        ModelError: there is no such model, or it can't be scored. Later, in the query: the model
+            can't be loaded, lacks a package, or returns something that is not declared.
+        InputError: later, in the query: a column's type does not fit the model.
     """
     import mlflow
     from pyspark.sql.functions import arrow_udf
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
 
-    found = _URI.fullmatch(model_uri)
-    if found is None:
+    uri = _URI.fullmatch(model_uri)
+    if uri is None:
         raise ConfigError(f"got {model_uri!r}, expected models:/NAME@ALIAS or models:/NAME/VERSION")
     store = Path(tempfile.mkdtemp(prefix="nocturne-model-"))
-    atexit.register(shutil.rmtree, store, ignore_errors=True)  # Spark serves it until then
+    # Until then, Spark serves the files to workers.
+    atexit.register(shutil.rmtree, store, ignore_errors=True)
     model = resolve(
-        name=found["name"],
-        alias=found["alias"],
+        name=uri["name"],
+        alias=uri["alias"],
         tags=None,
-        version=int(found["version"]) if found["version"] else None,
+        version=int(uri["version"]) if uri["version"] else None,
         allow_pickle=allow_pickle,
         tracking_uri=tracking_uri or mlflow.get_tracking_uri(),
         registry_uri=registry_uri
@@ -123,28 +123,33 @@ def score_udf(
     )
     encoding, ref = model.with_outputs(outputs or {}).complete(), model.ref
     encoding = replace(encoding, outputs=with_nulls(encoding.outputs))
-    # A name of its own each time: Spark refuses another file of a name that it has.
+    # A new name each time, since Spark refuses a second file of the same name.
     archive = store / f"{store.name}-{ref.sha256[:16]}.zip"
-    with zipfile.ZipFile(archive, "w", strict_timestamps=False) as packed:
+    with zipfile.ZipFile(archive, "w", strict_timestamps=False) as zip_file:
         for path in sorted(Path(ref.path).rglob("*")):
-            packed.write(path, Path("model") / path.relative_to(ref.path))
+            zip_file.write(path, Path("model") / path.relative_to(ref.path))
     spark.sparkContext.addFile(str(archive))
     columns = list(encoding.columns)
-    given = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
-    kind: Any = StructType([StructField(*o) for o in given]) if len(given) > 1 else given[0][1]
+    output_types = [(o.name, from_arrow_type(o.arrow_type)) for o in encoding.outputs]
+    return_type: Any = (
+        StructType([StructField(*o) for o in output_types])
+        if len(output_types) > 1
+        else output_types[0][1]
+    )
     settings = {"device": device, "precision": precision}
-    name, spec, backend, told = archive.name, encoding.to_json(), ref.backend, dict(cast or {})
+    name, spec, backend, user_cast = archive.name, encoding.to_json(), ref.backend, dict(cast or {})
 
+    # Spark shows the names of these functions, ``scored`` and ``alone``.
     def scored(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         records = (pa.RecordBatch.from_arrays(list(b), names=columns) for b in batches)
-        yield from _score(name, spec, backend, settings, told, micro_batch, records)
+        yield from _score(name, spec, backend, settings, user_cast, micro_batch, records)
 
     def alone(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         yield from scored((batch,) for batch in batches)
 
-    taken, batch = (scored, tuple[pa.Array, ...]) if len(columns) > 1 else (alone, pa.Array)
-    taken.__annotations__ = {"batches": Iterator[batch], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
-    udf = arrow_udf(taken, kind)
+    function, batch = (scored, tuple[pa.Array, ...]) if len(columns) > 1 else (alone, pa.Array)
+    function.__annotations__ = {"batches": Iterator[batch], "return": Iterator[pa.Array]}  # type: ignore[valid-type]
+    udf = arrow_udf(function, return_type)
 
     def column(*arguments: Any) -> Column:
         if arguments and len(arguments) != len(columns):
@@ -152,15 +157,15 @@ def score_udf(
                 f"got {len(arguments)} columns, the model takes {len(columns)}: "
                 f"{', '.join(columns)}; call it without arguments to take them by name"
             )
-        made: Column = udf(*(arguments or map(_quoted, columns)))
-        return made
+        result: Column = udf(*(arguments or map(_quoted, columns)))
+        return result
 
     column.columns = [*map(_quoted, columns)]  # type: ignore[attr-defined]
     return column
 
 
 def _quoted(name: str) -> str:
-    """A column's name as Spark takes it, whatever is in it: a dot would ask for a field."""
+    """A column's name, quoted if needed: Spark would read a dot as a field."""
     return name if re.fullmatch("[^.`*]+", name) else "`" + name.replace("`", "``") + "`"
 
 
@@ -169,49 +174,51 @@ def _score(
     spec: str,
     backend: str,
     settings: dict[str, str],
-    told: dict[str, str],
+    user_cast: dict[str, str],
     micro_batch: int,
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.Array]:
-    """In a Python worker: predictions, null where a row has none."""
+    """Runs in a Python worker: predictions, which are null for rows without one."""
     from nocturne.engine import score_cast
-    from nocturne.spark.untried import untried
+    from nocturne.spark.checked_outputs import with_checked_outputs
 
     first = next(batches, None)
     if first is None:
         return
     encoding = Encoding.from_json(spec)
-    if problems := check_columns(encoding, first.schema, told):
+    if problems := check_columns(encoding, first.schema, user_cast):
         raise InputError(
-            "what score_udf is given does not fit the model:\n  "
+            "the columns for score_udf do not fit the model:\n  "
             + "\n  ".join(problems)
             + "\ninput.cast is score_udf's argument here: cast={column: ...}",
             problems=problems,
         )
-    wanted = casts(encoding, first.schema, told)
+    targets = casts(encoding, first.schema, user_cast)
     loaded = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
-    model = untried(loaded, encoding.outputs)
-    read = map(normal, chain([first], batches))
+    model = with_checked_outputs(loaded, encoding.outputs)
+    normal_batches = map(normal, chain([first], batches))
     with import_errors(_folder(archive), "run the query again"):
-        scored = score_cast(read, model, encoding, wanted, micro_batch=micro_batch)
+        scored = score_cast(normal_batches, model, encoding, targets, micro_batch=micro_batch)
         try:
-            for _, _, done in scored:
-                model.check(done)
-                yield _values(done, encoding)
+            for _, _, predictions in scored:
+                model.check(predictions)
+                yield _values(predictions, encoding)
         except ModelError as error:
             raise model.explained(error) from None
 
 
-def _values(done: pa.RecordBatch, encoding: Encoding) -> pa.Array:
-    """The predictions as one column, null in the rows that have a reason."""
+def _values(predictions: pa.RecordBatch, encoding: Encoding) -> pa.Array:
+    """The predictions as one column, which is null in rows with a reason."""
     import pyarrow.compute as pc
 
     from nocturne.engine import REASON
 
-    lost = done.column(REASON)
+    reasons = predictions.column(REASON)
     values = [
-        v if lost.null_count == len(v) else pc.if_else(lost.is_null(), v, pa.scalar(None, v.type))
-        for v in (done.column(output.name) for output in encoding.outputs)
+        v
+        if reasons.null_count == len(v)
+        else pc.if_else(reasons.is_null(), v, pa.scalar(None, v.type))
+        for v in (predictions.column(output.name) for output in encoding.outputs)
     ]
     names = [output.name for output in encoding.outputs]
     return values[0] if len(values) == 1 else pa.StructArray.from_arrays(values, names)
@@ -219,19 +226,19 @@ def _values(done: pa.RecordBatch, encoding: Encoding) -> pa.Array:
 
 @lru_cache(maxsize=4)
 def _folder(archive: str) -> Path:
-    """The model's files, unpacked once a process."""
+    """The folder of the model's files, which are unpacked once in each process."""
     from pyspark import SparkFiles
 
-    packed = SparkFiles.get(archive)
-    folder = Path(f"{packed}-{os.getpid()}")  # in a folder that Spark deletes at the end
-    with zipfile.ZipFile(packed) as files:
+    archive_path = SparkFiles.get(archive)
+    folder = Path(f"{archive_path}-{os.getpid()}")  # Spark deletes the parent folder at the end
+    with zipfile.ZipFile(archive_path) as files:
         files.extractall(folder)
     return folder / "model"
 
 
 @lru_cache(maxsize=4)
 def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, str], ...]) -> Any:
-    """Loaded once a process; torch with one thread, as its task has one core."""
+    """The model, loaded once in each process. Torch gets one thread, since a task has one core."""
     import torch
 
     from nocturne.worker.split import BACKENDS

@@ -85,7 +85,7 @@ def guarded(work: Callable[[], T], task: str) -> tuple[T | None, str | None, str
         return (
             None,
             "InputError",
-            f"{start}was published; correct the data, or what the model gives",
+            f"{start}was published; correct the data, or the outputs of the model",
         )
     except Exception as failure:  # one bad split must not end the other nights' job
         traceback.print_exc()

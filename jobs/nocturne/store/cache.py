@@ -1,4 +1,4 @@
-"""What is made once for an environment and can be made again: never needed, only faster."""
+"""A cache of files that are made once for an environment. It only saves time."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from nocturne.store.files import write_atomic
 __all__ = ["folder", "text"]
 
 
-def _places() -> Iterator[Path]:
-    yield Path(sys.prefix) / "var" / "nocturne"  # goes with the packages that it is made from
-    with suppress(RuntimeError):  # a container's user without a home
+def _candidates() -> Iterator[Path]:
+    # In the environment, it is removed with the packages that the files are made from.
+    yield Path(sys.prefix) / "var" / "nocturne"
+    with suppress(RuntimeError):  # the user of a container may have no home
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nocturne"
 
 
 def folder() -> Path | None:
-    """Where such files are kept: in the Python environment, else in the user's cache.
+    """The folder of the cache: in the Python environment, else in the user's cache.
 
-    None: in neither can be written.
+    None if neither can be written.
     """
-    for place in _places():
+    for candidate in _candidates():
         with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
-            if os.access(place, os.W_OK):
-                return place
+            candidate.mkdir(parents=True, exist_ok=True)
+            if os.access(candidate, os.W_OK):
+                return candidate
     return None
 
 
 def text(name: str, make: Callable[[], str]) -> str:
-    """The text kept under ``name``, made and kept if it is not there.
+    """The text that is cached under ``name``; it is made and cached if it is missing.
 
     Args:
-        name: says all that the text depends on (versions); it is never made again.
+        name: contains everything that the text depends on (versions), since a cached text is never
+            made again.
     """
-    kept = folder()
-    if kept is None:
+    cache = folder()
+    if cache is None:
         return make()
     with suppress(OSError, UnicodeDecodeError):
-        return (kept / name).read_text(encoding="utf-8")
-    made = make()
+        return (cache / name).read_text(encoding="utf-8")
+    content = make()
     with suppress(OSError):
-        write_atomic(kept / name, made.encode())
-    return made
+        write_atomic(cache / name, content.encode())
+    return content

@@ -1,12 +1,12 @@
-"""Places at which a process can be made to die, to test what a crash leaves behind.
+"""Failpoints: places at which a process can be killed, to test what a crash leaves behind.
 
-``NOCTURNE_FAILPOINT`` names one of them; the process that reaches it sends itself a signal:
+``NOCTURNE_FAILPOINT`` names a failpoint; the process that reaches it sends itself a signal:
 
     commit.swapped              SIGKILL, the first time
     split.batch@3               the third time
-    commit.locked=SIGSTOP       stops there, until somebody sends SIGCONT
+    commit.locked=SIGSTOP       stops there until somebody sends SIGCONT
 
-Unset, as it is outside of tests, a failpoint costs a look at the environment.
+If the variable is not set (outside of tests), a failpoint only reads the environment.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ __all__ = ["FAILPOINTS", "VARIABLE", "reach"]
 VARIABLE = "NOCTURNE_FAILPOINT"
 
 FAILPOINTS = {
-    "record.written": "a JSON record is whole, under a name of its own, and nobody sees it yet",
-    "prepare.planned": "the run is planned, and nothing of it written",
+    "record.written": "a JSON record is whole, under a temporary name, and nobody sees it yet",
+    "prepare.planned": "the run is planned, nothing of it is written",
     "prepare.linked": "an unchanged split's file is taken over, its result is not",
     "split.begun": "an attempt has begun its split",
     "split.batch": "a batch of the split is scored and staged",
     "split.staged": "the attempt's files are whole, its result is not written",
     "split.decided": "the split has its result",
     "judge.reported": "the report is written, the judgement is not",
-    "judge.judged": "the judgement is written, MLflow does not know of it",
+    "judge.judged": "the judgement is written, it is not logged to MLflow",
     "commit.locked": "the partition is locked, nothing is changed",
-    "commit.arranged": "the new files lie together under their final names",
+    "commit.arranged": "the new files are linked under their final names",
     "commit.quarantined": "the quarantined rows are kept, the manifest is not written",
     "commit.written": "the manifest is written and not yet in force",
-    "commit.swapped": "the new night is in force, the old one lies where it was made",
+    "commit.swapped": "the new night is in force, the old one is not kept as a version yet",
     "commit.retired": "the old night is a kept version; older ones are still there",
-    "commit.pruned": "the partition is as it should be; the run's working files remain",
-    "gc.moved": "garbage has lost its name and is not yet removed",
+    "commit.pruned": "the partition is complete; the run's working files remain",
+    "gc.moved": "a piece of garbage is renamed and not yet removed",
 }
-"""Name -> what has been done when it is reached."""
+"""Name -> what has been done when the failpoint is reached."""
 
 _FORM = re.compile(r"(?P<name>[\w.]+)(@(?P<time>\d+))?(=(?P<signal>SIG\w+))?")
 _reached: Counter[str] = Counter()
 
 
 def reach(name: str) -> None:
-    """Dies here, if the environment says so.
+    """Kill the process here if the environment names this failpoint.
 
     Raises:
-        ConfigError: the environment names no failpoint.
+        ConfigError: the environment names an unknown failpoint.
     """
-    wanted = os.environ.get(VARIABLE)
-    if wanted:
-        _reach(name, wanted)
+    setting = os.environ.get(VARIABLE)
+    if setting:
+        _reach(name, setting)
 
 
-def _reach(name: str, wanted: str) -> None:
-    form = _FORM.fullmatch(wanted)
-    if form is None or form["name"] not in FAILPOINTS:
+def _reach(name: str, setting: str) -> None:
+    match = _FORM.fullmatch(setting)
+    if match is None or match["name"] not in FAILPOINTS:
         raise ConfigError(
-            f"{VARIABLE} is {wanted!r}, expected one of {choices(FAILPOINTS, 99)}, then @TIME or "
+            f"{VARIABLE} is {setting!r}, expected one of {choices(FAILPOINTS, 99)}, then @TIME or "
             "=SIGNAL if wanted. It is for tests: unset it"
         )
-    if name != form["name"]:
+    if name != match["name"]:
         return
     _reached[name] += 1
-    if _reached[name] == int(form["time"] or 1):
-        os.kill(os.getpid(), getattr(signal, form["signal"] or "SIGKILL"))
+    if _reached[name] == int(match["time"] or 1):
+        os.kill(os.getpid(), getattr(signal, match["signal"] or "SIGKILL"))

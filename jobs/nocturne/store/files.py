@@ -1,4 +1,4 @@
-"""Small things done to files: hashing, syncing, exchanging, locking."""
+"""Functions on files: hashing, writing, syncing, exchanging, locking."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def file_blake3(path: str | Path) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """sha256 of values as sorted JSON, in hex: equal values, equal digest."""
+    """sha256 of values as sorted JSON, in hex; equal values have equal digests."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -57,18 +57,18 @@ def write_atomic(
     durable: bool = False,
     written: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Write a file whole or not at all, with the folder that it lies in.
+    """Write a file whole or not at all; its folder is made if needed.
 
-    The bytes go into a hidden temporary file beside it, which then gets the name; what a killed
-    process leaves is for `nocturne gc`.
+    The bytes are written to a hidden temporary file beside it, which is then renamed. `nocturne gc`
+    removes temporary files of killed processes.
 
     Args:
-        exclusive: the first writer wins; else the last one does.
-        durable: the bytes survive a power failure, at the price of a wait for the disk.
-        written: is called when the temporary file is whole and nobody sees it yet.
+        exclusive: the first writer wins; otherwise the last writer wins.
+        durable: the bytes survive a power failure; this waits for the disk.
+        written: called when the temporary file is whole and not renamed yet.
 
     Returns:
-        False if ``exclusive`` and the file was there already (it is left as it was).
+        False if ``exclusive`` and the file existed already (it is not changed).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def write_atomic(
                 os.fsync(file.fileno())
         written()
         (os.link if exclusive else os.replace)(temporary, path)
-    except FileExistsError:  # of os.link alone
+    except FileExistsError:  # only from os.link
         return False
     finally:
         temporary.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def write_atomic(
 
 
 def sync_folder(path: str | Path) -> None:
-    """Makes the names in a folder survive a power failure."""
+    """Make the names in a folder survive a power failure."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -102,7 +102,7 @@ _RENAME_EXCHANGE = 2
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Two folders change places in one atomic step: renameat2(2) with RENAME_EXCHANGE.
+    """Exchange two folders in one atomic step: renameat2(2) with RENAME_EXCHANGE.
 
     Raises:
         PublishError: the file system (NFS, some FUSE) or the kernel can't do it.
@@ -139,18 +139,19 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def check_exchange(folder: Path, across: Path | None = None) -> None:
-    """Tries the exchange of an empty folder in ``folder`` with one in ``across``, or in it too.
+    """Test the exchange of an empty folder in ``folder`` with an empty one in ``across``.
 
-    Where they are not made yet, the folders that they will be made in are tried.
+    ``across`` is ``folder`` by default. For a folder that does not exist yet, the test uses the
+    folder in which it will be made.
 
     Raises:
-        PublishError: it can't be done there.
+        PublishError: the exchange is impossible there.
         OSError: a folder can't be written.
     """
-    place, other_place = _existing(folder), _existing(across or folder)
+    first, second = _existing(folder), _existing(across or folder)
     with (
-        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=place) as one,
-        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=other_place) as other,
+        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=first) as one,
+        tempfile.TemporaryDirectory(prefix=".nocturne-", dir=second) as other,
     ):
         exchange(Path(one), Path(other))
 
@@ -160,18 +161,18 @@ def _existing(folder: Path) -> Path:
 
 
 def partition_folders(root: Path, names: Sequence[str]) -> Iterator[str]:
-    """The partitions' folders of a table, ``ds=2013-04-01/hour=05``, from the last one on."""
+    """The folders of a table's partitions, ``ds=2013-04-01/hour=05``, the last first."""
     if not names:
         return
     try:
         with os.scandir(root) as entries:
-            there = sorted(
+            matching = sorted(
                 (e.name for e in entries if e.name.startswith(f"{names[0]}=") and e.is_dir()),
                 reverse=True,
             )
     except OSError:
         return
-    for name in there:
+    for name in matching:
         if len(names) == 1:
             yield name
         else:
@@ -180,10 +181,10 @@ def partition_folders(root: Path, names: Sequence[str]) -> Iterator[str]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on ``path`` (made if missing); it ends with the process too.
+    """Hold an exclusive lock on ``path`` (made if missing). The lock also ends with the process.
 
     Raises:
-        Superseded: another process holds it: two publishes of one partition at once.
+        Superseded: another process holds the lock, since it publishes the same partition.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 """The format of a pipeline's state: ``format.json`` in its root.
 
-A state of an earlier format can be read. It is marked with this format once this Nocturne writes
-what an earlier one can't read, and not by looking at it.
+A state of an earlier format can be read. Reading does not change its mark; it gets the mark of this
+format when this Nocturne first writes something that an earlier one can't read.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def _marker(root: Path) -> Path:
 
 
 def is_new(root: Path) -> bool:
-    """Whether the state says of no format yet that it is."""
+    """Whether the state has no format mark yet."""
     return not _marker(root).exists()
 
 
 def claim(root: Path) -> None:
-    """Mark a new state with this format, or check that this Nocturne can read what is there.
+    """Mark a new state with this format, or check that this Nocturne can read an existing one.
 
     Raises:
-        WrittenByNewer: the state is of a newer format.
-        StateError: the state is of a format that is too old, or its mark is damaged.
+        WrittenByNewer: the state has a newer format.
+        StateError: the format of the state is too old, or its mark is damaged.
         OSError: the mark can't be written.
     """
     marker = _marker(root)
@@ -53,6 +53,6 @@ def claim(root: Path) -> None:
 
 def raise_format(root: Path) -> None:
     """Mark a state of an earlier format with this one, before this Nocturne writes into it."""
-    known = find(Format, _marker(root))
-    if known is not None and known.format < STATE_FORMAT:
+    stored = find(Format, _marker(root))
+    if stored is not None and stored.format < STATE_FORMAT:
         write(_marker(root), Format(STATE_FORMAT))

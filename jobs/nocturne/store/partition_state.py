@@ -23,11 +23,11 @@ from nocturne.store.run_folder import RunFolder
 __all__ = ["SILENCE", "PartitionState", "manifest_id", "now"]
 
 SILENCE = dt.timedelta(minutes=15)
-"""A run that says nothing for so long counts as failed."""
+"""A run without a sign of life for this time counts as failed."""
 
 
 def now() -> str:
-    """The present as ISO 8601, UTC, in seconds."""
+    """The current time as ISO 8601, UTC, in seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
@@ -57,22 +57,22 @@ class PartitionState:
     def __hash__(self) -> int:
         return hash(self.folder)
 
-    # What lies where
+    # Paths
 
     @property
     def lock_file(self) -> Path:
         return self.folder / "lock"
 
     def lock(self) -> AbstractContextManager[None]:
-        """Holds the partition for a publish.
+        """Hold the lock of the partition for a publish.
 
         Raises:
-            Superseded: another process holds it.
+            Superseded: another process holds the lock.
         """
         return locked(self.lock_file)
 
     def fingerprints(self, table: str = "") -> Path:
-        """The cache of the hashes of the input's files, or of a table that its query joins."""
+        """The file that caches hashes of the input's files, or of the files of a joined table."""
         return self.folder / (f"fingerprints-{table}.json" if table else "fingerprints.json")
 
     def run(self, run_key: str) -> RunFolder:
@@ -84,97 +84,97 @@ class PartitionState:
         return [RunFolder(path) for path in children(self.folder / "runs")]
 
     def quarantine(self, run_key: str) -> Path:
-        """Where the rows lie that a published run has quarantined."""
+        """The folder of the rows that a published run quarantined."""
         return self.folder / "quarantine" / run_key[:16]
 
     def quarantine_file(self, run_key: str, name: str) -> Path:
-        """A file in there."""
+        """A file of quarantined rows of a run."""
         return self.quarantine(run_key) / name
 
     def quarantines(self) -> list[Path]:
-        """Where rows of any run lie that it has quarantined."""
+        """The folders of quarantined rows, of all runs."""
         return children(self.folder / "quarantine")
 
     def version(self, id_: str) -> Path:
-        """Where the files of the manifest ``id_`` are kept once it was replaced."""
+        """The folder that keeps the files of the manifest ``id_`` after it was replaced."""
         return self.folder / "versions" / id_
 
     def versions(self) -> list[Path]:
-        """The kept files of manifests that were replaced, oldest first."""
+        """The folders of the kept files of replaced manifests, oldest first."""
         return children(self.folder / "versions")
 
     def accepted(self, id_: str) -> Path:
-        """The note of who accepted the drift of the manifest ``id_``."""
+        """The record of who accepted the drift of the manifest ``id_``."""
         return self.folder / "accepted" / f"{id_}.json"
 
     # Manifests
 
     def manifest_file(self, id_: str) -> Path:
-        """Where the manifest ``id_`` lies."""
+        """The file of the manifest ``id_``."""
         return self.folder / "manifests" / f"{id_}.json"
 
     def manifest_files(self) -> list[Path]:
-        """Everything that lies among the manifests."""
+        """All files in the folder of manifests."""
         return children(self.folder / "manifests")
 
     def manifest_ids(self) -> list[str]:
-        """Of all that is named as a manifest is, by number; other files are somebody else's."""
-        found = (path.stem for path in self.manifest_files() if path.suffix == ".json")
-        return sorted(id_ for id_ in found if MANIFEST_ID.fullmatch(id_))
+        """The ids of all manifests, by number. Files with other names are ignored."""
+        stems = (path.stem for path in self.manifest_files() if path.suffix == ".json")
+        return sorted(id_ for id_ in stems if MANIFEST_ID.fullmatch(id_))
 
     def next_number(self) -> int:
         """One more than the highest commit number, also of commits that never came into force."""
         return max((int(id_.split("-")[0]) for id_ in self.manifest_ids()), default=0) + 1
 
     def manifest(self, id_: str) -> Manifest:
-        """The manifest of an id.
+        """The manifest with an id.
 
         Raises:
-            StateError: there is none, it is damaged, or it is another one's copy.
+            StateError: the manifest is missing or damaged, or is a copy of another.
         """
         path = self.manifest_file(id_)
-        found = read(Manifest, path)
-        if found.id != id_ or found.id != manifest_id(found.number, found.run_key):
+        manifest = read(Manifest, path)
+        if manifest.id != id_ or manifest.id != manifest_id(manifest.number, manifest.run_key):
             raise StateError(
-                f"{path} says that it is manifest {found.id}, number {found.number} of the run "
-                f"{found.run_key[:16]}: it was copied, renamed or edited. {Manifest.mend}",
+                f"{path} says that it is manifest {manifest.id}, number {manifest.number} of the "
+                f"run {manifest.run_key[:16]}: it was copied, renamed or edited. {Manifest.mend}",
                 source=str(path),
             )
-        return found
+        return manifest
 
     def history(self) -> list[Manifest]:
         """Every manifest that was written for the partition, oldest first."""
         return [self.manifest(id_) for id_ in self.manifest_ids()]
 
     def lineage(self, latest: Manifest | None) -> list[Manifest]:
-        """The manifest in force, the one that it replaced, and so on to the first.
+        """The manifest in force, the manifest that it replaced, and so on to the first.
 
-        What ``history`` has beside them never came into force.
+        Other manifests of ``history`` were never in force.
 
         Raises:
-            StateError: one of them is damaged.
+            StateError: one of the manifests is damaged.
         """
-        line, broken = self.known_lineage(latest)
-        if broken is not None:
-            raise broken
-        return line
+        manifests, error = self.known_lineage(latest)
+        if error is not None:
+            raise error
+        return manifests
 
     def known_lineage(self, latest: Manifest | None) -> tuple[list[Manifest], StateError | None]:
-        """``lineage`` as far back as it can be read, and what is wrong with the next one."""
-        line: list[Manifest] = []
+        """``lineage`` as far back as it can be read, and the error of the next manifest."""
+        lineage: list[Manifest] = []
         while latest is not None:
-            line.append(latest)
+            lineage.append(latest)
             try:
                 latest = self._replaced_by(latest)
-            except StateError as broken:
-                return line, broken
-        return line, None
+            except StateError as error:
+                return lineage, error
+        return lineage, None
 
     def _replaced_by(self, manifest: Manifest) -> Manifest | None:
         if manifest.replaces is None or not self.manifest_file(manifest.replaces).exists():
             return None
         before = self.manifest(manifest.replaces)
-        if before.number >= manifest.number:  # following such ones would never end
+        if before.number >= manifest.number:  # a cycle, which would never end
             path = self.manifest_file(manifest.id)
             raise StateError(
                 f"{path} says that it replaced {before.id}, whose number is not lower: a cycle in "
@@ -184,80 +184,84 @@ class PartitionState:
         return before
 
     def stored(self, file: StoredFile) -> Path:
-        """Where a file of the state lies that a manifest names."""
+        """The path of a file that a manifest names."""
         return self.folder / file.path
 
-    def refer(self, path: Path) -> StoredFile:
-        """How a manifest names a file of the state."""
+    def reference(self, path: Path) -> StoredFile:
+        """The reference to a file of the state, for a manifest."""
         return StoredFile(path.relative_to(self.folder).as_posix(), file_digest(path))
 
     def judgement(self, manifest: Manifest) -> Judgement:
         """The judgement that a manifest names.
 
         Raises:
-            StateError: it is gone or damaged.
+            StateError: the judgement is missing or damaged.
         """
         return read(Judgement, self.stored(manifest.judgement))
 
-    # What the last run does
+    # Status of the last run
 
     @property
     def _status(self) -> Path:
         return self.folder / "current.json"
 
-    def say(self, status: RunStatus) -> None:
-        """Remember how the last run stands."""
+    def write_status(self, status: RunStatus) -> None:
+        """Store the status of the last run."""
         raise_format(self.root)
         write(self._status, status, durable=False)
 
     def status(self, in_force: str | None = None) -> RunStatus | None:
-        """How the last run stands; a run that fell silent has failed. None: nothing unfinished.
+        """The status of the last run; None if it is finished.
+
+        A run without a sign of life counts as failed.
 
         Args:
-            in_force: the published run's key; if that is the last run, it was killed before it
-                could say that it is done.
+            in_force: the run key of the published run. If that is the last run, it was killed
+                before it could remove its status.
 
         Raises:
-            StateError: what is remembered is damaged.
+            StateError: the stored status is damaged.
         """
-        found = find(RunStatus, self._status)
-        if found is None or found.run_key == in_force:
+        status = find(RunStatus, self._status)
+        if status is None or status.run_key == in_force:
             return None
-        silent = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(found.at)
-        if found.state == "running" and silent > SILENCE:
-            said = f"no sign of life since {found.at} (step {found.step}): it was killed or lost"
-            return replace(found, state="failed", message=said)
-        return found
+        silence = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(status.at)
+        if status.state == "running" and silence > SILENCE:
+            message = (
+                f"no sign of life since {status.at} (step {status.step}): it was killed or lost"
+            )
+            return replace(status, state="failed", message=message)
+        return status
 
-    def say_refused(self, message: str) -> None:
-        """Remember that planning failed, so that `status` does not call the night missing.
+    def write_planning_failed(self, message: str) -> None:
+        """Store that planning failed, so that `status` does not call the night missing.
 
-        A held night stays held: a person is still to decide on it.
+        A held night stays held, since a person has not decided on it yet.
         """
-        with suppress(StateError):  # what is damaged is written anew
-            held = self.status()
-            if held is not None and held.state == "held":
+        with suppress(StateError):  # a damaged status is replaced
+            status = self.status()
+            if status is not None and status.state == "held":
                 return
-        self.say(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
+        self.write_status(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
 
-    def say_done(self, run_key: str) -> None:
-        """Forget the status of a run that is finished: the published manifest says the rest.
+    def clear_status(self, run_key: str) -> None:
+        """Remove the status of a finished run: the published manifest has the rest.
 
         The status of another run stays.
         """
-        with suppress(StateError):  # what is damaged goes: it says nothing to anybody
-            found = self.status()
-            if found is not None and found.run_key not in ("", run_key):
+        with suppress(StateError):  # a damaged status is removed
+            status = self.status()
+            if status is not None and status.run_key not in ("", run_key):
                 return
         with suppress(FileNotFoundError):
             os.unlink(self._status)
 
     @contextmanager
     def step(self, name: str, plan: RunPlan) -> Iterator[None]:
-        """Marks the partition as running this step, and as held or failed if it raises."""
+        """Mark the partition as running this step, and as held or failed if the step raises."""
 
         def say(state: RunState, message: str) -> None:
-            self.say(RunStatus.of(plan, state, name, message, now()))
+            self.write_status(RunStatus.of(plan, state, name, message, now()))
 
         try:
             with disk_errors():
@@ -267,12 +271,12 @@ class PartitionState:
             say("held", str(held))
             raise
         except Superseded:
-            self.say_done(plan.run_key)  # the winner's night is fine
+            self.clear_status(plan.run_key)  # the night of the other process is fine
             raise
         except Exception as error:
-            ours = isinstance(error, NocturneError)
-            with suppress(OSError):  # where the disk is full, this can't be written either
-                say("failed", str(error) if ours else f"{type(error).__name__}: {error}")
+            is_ours = isinstance(error, NocturneError)
+            with suppress(OSError):  # if the disk is full, this can't be written either
+                say("failed", str(error) if is_ours else f"{type(error).__name__}: {error}")
             raise
 
 

@@ -11,8 +11,8 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
             manifests/, quarantine/, versions/, accepted/
             runs/<run key>/                 ``Run``
 
-Nothing stored in it names a place of its own by an absolute path, so that table and state can be
-moved or mounted elsewhere together.
+No stored record has an absolute path into the table or the state, so both can be moved or mounted
+elsewhere together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PipelineState:
 
     @classmethod
     def beside(cls, table: Path) -> PipelineState:
-        """The state that belongs to the table in a folder."""
+        """The state that belongs to the table in a folder; it lies beside the table."""
         return cls(table.parent / _FOLDER / table.name)
 
     @property
@@ -51,11 +51,11 @@ class PipelineState:
         return self.root / "models"
 
     def trial(self, name: str) -> Path:
-        """What trying a model has fixed."""
+        """The result of the trial of a model."""
         return self.root / "trials" / f"{name}.json"
 
     def tuning(self, name: str) -> Path:
-        """What searching for the fastest settings has found."""
+        """The result of the search for the fastest settings."""
         return self.root / "tuning" / f"{name}.json"
 
     def report(self, name: str) -> Path:
@@ -75,5 +75,5 @@ class PipelineState:
         return partition_folders(self.root, names)
 
     def plans(self) -> Iterator[Path]:
-        """The plans of all runs, in a partition or outside of all."""
+        """The plans of all runs, in partitions or outside of them."""
         return self.root.glob("**/runs/*/run.json")

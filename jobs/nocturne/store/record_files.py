@@ -1,4 +1,4 @@
-"""Records in files: read whole or refused, written whole or not at all."""
+"""Reads and writes records as files; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["content", "find", "read", "write"]
 T = TypeVar("T")
 
 _MOST_BYTES = 1 << 30
-"""A larger file is no record. The largest records, with profiles, have some megabytes."""
+"""A larger file is not a record. The largest records, with profiles, have some megabytes."""
 
 
 def find(kind: type[T], path: str | Path) -> T | None:
-    """``load`` from a file; None if the file does not exist.
+    """Load a record from a file; None if the file does not exist.
 
     Raises:
-        StateError: it can't be read, or it is not such a record.
+        StateError: the file can't be read, or is not such a record.
     """
     try:
         text = content(path)
@@ -42,40 +42,43 @@ def content(path: str | Path) -> bytes:
     """The bytes of a file of the state.
 
     Raises:
-        OSError: there is none, or it is no file (a pipe would be waited for, a device never ends).
+        OSError: the file does not exist or is not a regular file. (Reading a pipe would wait, and
+            reading a device might never end.)
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        there = os.fstat(file.fileno())
-        if not stat.S_ISREG(there.st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if there.st_size > _MOST_BYTES:
-            raise OSError(errno.EFBIG, f"{there.st_size:,} bytes", str(path))
+        if status.st_size > _MOST_BYTES:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes", str(path))
         return file.read()
 
 
 def read(kind: type[T], path: str | Path) -> T:
-    """``load`` from a file.
+    """Load a record from a file.
 
     Raises:
-        StateError: there is no such file, or it is not such a record.
+        StateError: the file does not exist, or is not such a record.
     """
-    found = find(kind, path)
-    if found is None:
+    record = find(kind, path)
+    if record is None:
         raise StateError(
             f"{path} does not exist; expected a {kind.__name__}. Run the step that writes it "
             "(`nocturne prepare`, then score, judge, publish).",
             source=str(path),
         )
-    return found
+    return record
 
 
 def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bool = True) -> bool:
-    """Write a record whole or not at all; with ``exclusive`` the first writer wins.
+    """Write a record whole or not at all.
 
-    ``durable`` survives a power failure, at the price of a wait for the disk.
+    Args:
+        exclusive: the first writer wins; otherwise the last writer wins.
+        durable: the record survives a power failure; this waits for the disk.
 
     Returns:
-        False if ``exclusive`` and the file was there already (it is left as it was).
+        False if ``exclusive`` and the file existed already (it is not changed).
     """
     return write_atomic(
         path,

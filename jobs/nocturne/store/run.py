@@ -33,7 +33,7 @@ class Run(RunFolder):
 
     @classmethod
     def of(cls, state: PartitionState, plan: RunPlan) -> Run:
-        """The run of a plan, which need not be written yet."""
+        """The run of a plan that may not be written yet."""
         return cls(state.run(plan.run_key).path, state, plan)
 
     @classmethod
@@ -41,26 +41,27 @@ class Run(RunFolder):
         """The run of a run key.
 
         Raises:
-            StateError: its directory is gone, or is damaged.
+            StateError: the directory is missing or damaged.
         """
         return cls.open(state.run(run_key).path)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """The run of a run directory.
+        """The run in a run directory.
 
         Raises:
-            StateError: it is none, is damaged, or was moved out of its partition's state.
+            StateError: it is not a run directory, is damaged, or was moved out of its partition's
+                state.
         """
         path = Path(path).resolve()
         plan = read(RunPlan, RunFolder(path).plan_file)
         depth = len(Path(plan.partition.state_path).parts)
-        above = path.parents
-        if len(above) > depth + 1:
-            state = PartitionState(above[depth + 1], plan.partition)
+        parents = path.parents
+        if len(parents) > depth + 1:
+            state = PartitionState(parents[depth + 1], plan.partition)
             if state.run(plan.run_key).path == path:
-                local = str(state.root / plan.model.path)
-                return cls(path, state, replace(plan, model=replace(plan.model, path=local)))
+                model_path = str(state.root / plan.model.path)
+                return cls(path, state, replace(plan, model=replace(plan.model, path=model_path)))
         raise StateError(
             f"{path} says that it is the run {plan.run_key[:16]} of {plan.pipeline} "
             f"{plan.partition.key}: it was moved or copied. Prepare the partition again",
@@ -68,7 +69,7 @@ class Run(RunFolder):
         )
 
     def changed(self, **changes: Any) -> Run:
-        """The run with other values in its plan; nothing is written."""
+        """The run with some values of the plan replaced; nothing is written."""
         return Run(self.path, self.state, replace(self.plan, **changes))
 
     def write_plan(self) -> None:
@@ -80,7 +81,7 @@ class Run(RunFolder):
 
     @property
     def attempts(self) -> Path:
-        """The folder of what attempts have written, where the table wants it."""
+        """The folder to which attempts write, which the table chooses."""
         return self.path / self.plan.staging
 
     @property
@@ -91,7 +92,7 @@ class Run(RunFolder):
         return all(self.result_file(split).exists() for split in self.plan.splits)
 
     def write_results(self, results: list[SplitResult]) -> None:
-        """Write the results of a query. If two drivers do so, the first one counts."""
+        """Write the results of a query. If two drivers do this, the results of the first count."""
         [planned] = self.plan.splits
         with locked(self.path / "scored.lock"):
             if self.scored_file.exists():
@@ -120,36 +121,36 @@ class Run(RunFolder):
         return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
 
     def _splits(self) -> tuple[Split, ...]:
-        """The planned ones; of a query as many as Spark made of it."""
-        done = find(Scored, self.scored_file) if self.plan.is_whole else None
-        if done is None:
+        """The planned splits; for a query, one for each result that Spark returned."""
+        scored = find(Scored, self.scored_file) if self.plan.is_whole else None
+        if scored is None:
             return self.plan.splits
-        there = len(self.result_files())
-        if not 0 < done.results <= there:
+        count = len(self.result_files())
+        if not 0 < scored.results <= count:
             raise StateError(
-                f"{self.scored_file} says that there are {done.results} results, there are "
-                f"{there}. It is damaged, or some were removed. {Scored.mend}",
+                f"{self.scored_file} says that there are {scored.results} results, there are "
+                f"{count}. It is damaged, or some were removed. {Scored.mend}",
                 run_dir=str(self.path),
             )
-        return tuple(replace(self.plan.splits[0], index=index) for index in range(done.results))
+        return tuple(replace(self.plan.splits[0], index=index) for index in range(scored.results))
 
     def drop(self, result: Path) -> None:
-        """Forget a result: its split is scored again; a query is scored whole."""
+        """Remove a result: its split is scored again, and a query is scored again as a whole."""
         result.unlink()
         if self.plan.is_whole:
             self.scored_file.unlink(missing_ok=True)
 
     def step(self, name: str) -> AbstractContextManager[None]:
-        """Marks the partition as running this step, and as held or failed if it raises."""
+        """Mark the partition as running this step, and as held or failed if the step raises."""
         return self.state.step(name, self.plan)
 
 
 def _result(path: Path, split: Split) -> SplitResult:
-    found = read(SplitResult, path)
-    if (found.index, found.key) != (split.index, split.key):
+    result = read(SplitResult, path)
+    if (result.index, result.key) != (split.index, split.key):
         raise StateError(
-            f"{path} is the result of split {found.index}, expected that of split {split.index}: "
+            f"{path} is the result of split {result.index}, expected that of split {split.index}: "
             f"it was copied or renamed. {SplitResult.mend}",
             source=str(path),
         )
-    return found
+    return result

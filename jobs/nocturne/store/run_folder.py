@@ -1,4 +1,4 @@
-"""The files of a run directory, by name."""
+"""The paths and files of a run directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORKING = ("attempts", "progress")
 
 
 class RunFolder:
-    """Every path of a run directory, whether or not there is a plan in it.
+    """Every path of a run directory, which may have no plan yet.
 
     Args:
         path: the directory.
@@ -39,7 +39,7 @@ class RunFolder:
 
     @property
     def uri(self) -> str:
-        """The run directory as text: all that passes between tasks and processes."""
+        """The run directory as text, which tasks and processes pass to each other."""
         return str(self.path)
 
     @property
@@ -60,7 +60,7 @@ class RunFolder:
 
     @property
     def attempts(self) -> Path:
-        """The folder of what attempts have written."""
+        """The folder to which attempts write."""
         return self.path / "attempts"
 
     def attempt(self, name: str) -> Path:
@@ -69,45 +69,45 @@ class RunFolder:
 
     @property
     def arranged(self) -> Path:
-        """The folder of files under their published names, just before they are published."""
+        """The folder of files under their published names, before they are published."""
         return self.path / "table"
 
     @property
     def working(self) -> list[Path]:
-        """Folders that are there and needed no more once the scores are published."""
+        """Existing folders that are not needed once the scores are published."""
         return [folder for name in _WORKING if (folder := self.path / name).exists()]
 
     def tidy(self) -> None:
-        """Remove what a published run needs no more."""
+        """Remove the files that a published run no longer needs."""
         for folder in self.working:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keys_file(self, scores: Path) -> Path:
-        """The hashes of an attempt's keys, where they have to be unique."""
+        """The hashes of an attempt's keys, if keys have to be unique."""
         return scores.with_name(f"keys-{scores.stem}.npy")
 
     def result_file(self, split: Split) -> Path:
-        """The split's result, once an attempt has decided it."""
+        """The result of a split; the first finished attempt writes it."""
         return self.path / "results" / f"{split.index:05d}-{split.key[:16]}.json"
 
     def result_files(self) -> list[Path]:
-        """All results, also those of splits that are no longer planned."""
+        """All results, including those of splits that are no longer planned."""
         return sorted((self.path / "results").glob("*.json"))
 
     def result_of(self, key: str) -> Path | None:
-        """The result of a split key, whatever the split's number."""
+        """The result for a split key, whatever the split's number is; None if there is none."""
         return next(iter((self.path / "results").glob(f"*-{key[:16]}.json")), None)
 
     def progress_file(self, split: Split) -> Path:
-        """Rows done so far, as text, while an attempt is under way."""
+        """The number of rows done so far, as text, while an attempt runs."""
         return self.path / "progress" / f"{split.index:05d}"
 
     @property
     def scored_file(self) -> Path:
-        """The ``Scored`` of a run with a query, once all of its results are there."""
+        """The ``Scored`` of a run with a query, once all its results exist."""
         return self.path / "scored.json"
 
-    # What was judged and decided
+    # Judgement and decisions
 
     @property
     def report(self) -> Path:
@@ -127,24 +127,24 @@ class RunFolder:
 
     @cached_property
     def profile(self) -> Profile:
-        """The statistics of the whole night's columns.
+        """The statistics of the columns over the whole night.
 
         Raises:
-            StateError: it was not judged yet, or the file is damaged.
+            StateError: the run was not judged yet, or the file is damaged.
         """
         return read(Profile, self.profile_file)
 
     def judgement(self) -> Judgement:
-        """Raises: StateError if it was not judged yet, or the file is damaged."""
+        """Raises: StateError if the run was not judged yet, or the file is damaged."""
         return read(Judgement, self.judgement_file)
 
     def mlflow_run_id(self) -> str | None:
-        """The MLflow run of the judged night, which may have been logged later; None without."""
-        later = find(Logged, self._logged_file)
-        return later.mlflow_run_id if later else self.judgement().mlflow_run_id
+        """The MLflow run of the judged night, which may have been logged later; None if missing."""
+        logged = find(Logged, self._logged_file)
+        return logged.mlflow_run_id if logged else self.judgement().mlflow_run_id
 
     def write_logged(self, mlflow_run_id: str) -> None:
-        """Remember an MLflow run that was made after the scores were published."""
+        """Store the MLflow run that was made after the scores were published."""
         write(self._logged_file, Logged(mlflow_run_id))
 
     @property
@@ -164,23 +164,23 @@ class RunFolder:
         return self.path / "rejection.json"
 
     def approval(self) -> Decision | None:
-        """Who let the held run pass, and when."""
+        """Who approved the held run, and when."""
         return find(Decision, self.approval_file)
 
     def rejection(self) -> Decision | None:
-        """Who decided that the held run is not published, when and why."""
+        """Who rejected the held run, when and why."""
         return find(Decision, self.rejection_file)
 
     def undecide(self) -> None:
-        """Forget what a person decided: it was about an earlier judgement."""
+        """Remove the decision of a person, which was about an earlier judgement."""
         self.approval_file.unlink(missing_ok=True)
         self.rejection_file.unlink(missing_ok=True)
 
-    # What failed, and what is no longer needed
+    # Errors
 
     @property
     def error_file(self) -> Path:
-        """Why scoring failed: spark-submit passes on an exit code at most."""
+        """The reason why scoring failed, since spark-submit passes on an exit code at most."""
         return self.path / "error.json"
 
     def write_error(self, error: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The table room: what a pipeline publishes into, exactly once, with a manifest."""
+"""The table room: publishes runs into tables, exactly once, with a manifest."""
 
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
@@ -40,5 +40,5 @@ __all__ = [
 
 
 def table_of(run: Run) -> TablePartition:
-    """The partition that a run is published into."""
+    """The partition into which a run is published."""
     return FORMATS[run.plan.format](PipelineState(run.state.root)).partition(run.state)

@@ -1,7 +1,7 @@
-"""Staged files become the partition, in one step of its table, or nothing changes.
+"""Publishes staged files as the partition, in a single step of its table, or changes nothing.
 
 A commit writes the manifest, then swaps the files. The table itself says which manifest is in
-force: before the swap the old one, after it the new one, whatever crashed in between.
+force: the old one before the swap, and the new one after it, whatever crashes in between.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ __all__ = ["check_base", "commit", "is_intact", "published_manifest", "restore",
 
 
 def published_manifest(table: TablePartition) -> Manifest | None:
-    """The manifest of what is published now; None if nothing is.
+    """The manifest in force; None if nothing is published.
 
     Raises:
-        PublishError: the partition holds files that no manifest of ours names.
+        PublishError: the partition has files that no manifest names.
         StateError: the manifest is damaged.
     """
-    id_ = table.in_force()
-    return table.state.manifest(id_) if id_ is not None else None
+    manifest_id = table.in_force()
+    return table.state.manifest(manifest_id) if manifest_id is not None else None
 
 
 def is_intact(table: TablePartition, manifest: Manifest) -> bool:
-    """Whether the files of the manifest in force are there, by name and size."""
+    """Whether the files of the manifest in force all exist, by name and size."""
     return table.files() == {file.path: file.size for file in manifest.outputs}
 
 
 def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list[OutputFile]]:
-    """The output and quarantine files as they will be named once published."""
+    """The output and quarantine files, with the names under which they will be published."""
     outputs, quarantine = [], []
     for r in results:
         name = file_name(r.index, run.plan.run_key)
@@ -53,7 +53,7 @@ def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list
 
 
 def check_base(run: Run, now: Manifest | None) -> None:
-    """Raises: Superseded if what is published ``now`` is not what the run's plan saw."""
+    """Raises: Superseded if the manifest in force is not the one that the plan is based on."""
     published, plan = now.id if now else None, run.plan
     if published != plan.based_on:
         raise Superseded(
@@ -75,12 +75,12 @@ def commit(
     """Publish a run's files with its manifest: a compare-and-swap.
 
     Args:
-        manifest: makes the manifest from its number and the id of the one that it replaces.
-        keep: replaced versions that stay on disk.
+        manifest: makes the manifest from its number and the id of the manifest that it replaces.
+        keep: the number of replaced versions that stay on disk.
 
     Raises:
-        Superseded: the partition's manifest is no longer the one that the plan saw.
-        PublishError: the partition holds files of somebody else, or can't be swapped.
+        Superseded: the manifest in force is no longer the one that the plan is based on.
+        PublishError: the partition has files that no manifest names, or can't be swapped.
     """
     with table.exclusive():
         reach("commit.locked")
@@ -106,10 +106,11 @@ def restore(
     """Put the files of an earlier manifest in force again, as a new manifest.
 
     Args:
-        manifest: makes the new manifest from its number and the id of the one that it replaces.
+        manifest: makes the new manifest from its number and the id of the manifest that it
+            replaces.
 
     Raises:
-        StateError: nothing is published, or the earlier files are no longer kept as they were.
+        StateError: nothing is published, or the earlier files are no longer kept unchanged.
         Superseded: another process is publishing.
     """
     with table.exclusive():
@@ -141,9 +142,9 @@ def restore(
 
 
 def settle(table: TablePartition, keep: int) -> None:
-    """Finish what a publish that was killed after its swap left undone.
+    """Finish a publish that was killed after its swap.
 
-    Where another process is publishing, that one does it.
+    If another process is publishing, it will do this.
     """
     with suppress(Superseded), table.exclusive():
         now = published_manifest(table)
@@ -171,7 +172,7 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
     try:
         table.swap(new)
     except (PublishError, OSError):
-        path.unlink()  # it never came into force
+        path.unlink()  # it was never in force
         raise
     reach("commit.swapped")
-    table.settle(new, keep)  # in force already: an error here must not take it back
+    table.settle(new, keep)  # it is in force: an error here must not remove the manifest

@@ -1,4 +1,4 @@
-"""Garbage: what no manifest in force, kept version, held or running night needs any more."""
+"""Garbage: files that no manifest in force, kept version, held or running night needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nocturne.table_formats.protocol import Table, TablePartition
 __all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
 
 _SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".download-*", ".garbage-*")
-"""Names that are only there for a moment, unless the process was killed in it."""
+"""Names of temporary files and folders, which stay only if the process is killed."""
 _HALF_MADE = "half made by a process that was killed"
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file or folder of the state, its size, and why it is not needed."""
+    """A file or folder of the state, its size, and why nothing needs it."""
 
     path: Path
     bytes: int
@@ -35,26 +35,27 @@ class Garbage:
 def garbage(
     table: TablePartition, now: Manifest | None, keep: int, busy: Collection[str], seconds: float
 ) -> list[Garbage]:
-    """What can go from one partition's state.
+    """The garbage in the state of a partition.
 
     Args:
-        now: the manifest in force; None: nothing is published, and every manifest counts.
-        keep: replaced versions that stay.
-        busy: run keys that are held or running.
-        seconds: what was changed within so many is left alone.
+        now: the manifest in force. None: nothing is published, and all manifests are needed.
+        keep: the number of replaced versions that stay.
+        busy: run keys of held and running runs.
+        seconds: files that were changed within this time are left alone.
 
     Raises:
-        StateError: a manifest is damaged, so that it can't be told what is needed.
+        StateError: a manifest is damaged, so it is unknown what is needed.
     """
     state = table.state
-    line = state.lineage(now) if now else state.history()  # a folder that somebody moved away
-    keys, ids = {m.run_key[:16] for m in line}, {m.id for m in line}
-    working = {key[:16] for key in busy}
+    # Without a manifest in force, somebody may have moved the folder away.
+    lineage = state.lineage(now) if now else state.history()
+    keys, ids = {m.run_key[:16] for m in lineage}, {m.id for m in lineage}
+    busy_keys = {key[:16] for key in busy}
 
-    def found() -> Iterator[tuple[Path, str]]:
+    def candidates() -> Iterator[tuple[Path, str]]:
         published = []
         for run in state.runs():
-            if run.name in working or run.name.startswith("."):
+            if run.name in busy_keys or run.name.startswith("."):
                 continue
             if run.name not in keys:
                 yield run.path, "of a run that was not published"
@@ -64,56 +65,56 @@ def garbage(
         if now is not None:
             yield from table.unneeded(now, keep, published)
         for path in state.manifest_files():
-            named = path.suffix == ".json" and MANIFEST_ID.fullmatch(path.stem)
-            if named and path.stem not in ids and path.stem[-16:] not in working:
+            is_manifest = path.suffix == ".json" and MANIFEST_ID.fullmatch(path.stem)
+            if is_manifest and path.stem not in ids and path.stem[-16:] not in busy_keys:
                 yield path, "a manifest that never came into force"
         for folder in state.quarantines():
-            if folder.name not in keys | working:
+            if folder.name not in keys | busy_keys:
                 yield folder, "quarantine of a run that was not published"
 
-    return _old(found(), seconds)
+    return _older_than(candidates(), seconds)
 
 
 def scratch(folder: Path, seconds: float) -> list[Garbage]:
-    """What processes that were killed left half made, anywhere in a table's state."""
-    found = [path for pattern in _SCRATCH for path in sorted(folder.rglob(pattern))]
-    return _old(((path, _HALF_MADE) for path in found), seconds)
+    """Temporary files of killed processes, anywhere in the state of a table."""
+    paths = [path for pattern in _SCRATCH for path in sorted(folder.rglob(pattern))]
+    return _older_than(((path, _HALF_MADE) for path in paths), seconds)
 
 
 def half_made(table: Table, partitions: Iterable[TablePartition], seconds: float) -> list[Garbage]:
-    """What such processes have left beside the table."""
-    return _old(((path, _HALF_MADE) for path in table.half_made(partitions)), seconds)
+    """Temporary folders of killed processes, beside or in the table."""
+    return _older_than(((path, _HALF_MADE) for path in table.half_made(partitions)), seconds)
 
 
-def unused(models: Path, used: Collection[str], seconds: float) -> list[Garbage]:
-    """Stored models whose folder's name is not in ``used``, and what earlier versions made of them.
+def unused(models: Path, needed: Collection[str], seconds: float) -> list[Garbage]:
+    """Stored models whose folder is not in ``needed``.
 
-    (Those kept ``<model>.flat`` beside ``<model>``.)
+    Also the folders ``<model>.flat``, which earlier versions made beside ``<model>``.
     """
-    stored = [p for p in children(models) if p.name[0] != "." and p.name not in used]
-    return _old(((path, "a model that no run needs") for path in stored), seconds)
+    stored = [p for p in children(models) if p.name[0] != "." and p.name not in needed]
+    return _older_than(((path, "a model that no run needs") for path in stored), seconds)
 
 
-def _old(found: Iterable[tuple[Path, str]], seconds: float) -> list[Garbage]:
+def _older_than(candidates: Iterable[tuple[Path, str]], seconds: float) -> list[Garbage]:
     return [
         Garbage(path, _size(path), why)
-        for path, why in found
+        for path, why in candidates
         if time.time() - _changed(path) >= seconds
     ]
 
 
-def remove(found: Garbage) -> None:
-    """Remove a piece of garbage; it loses its name first, so that it is whole or gone."""
-    gone = found.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
+def remove(item: Garbage) -> None:
+    """Remove a piece of garbage. It is renamed first, so its name never stands for a part."""
+    renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        found.path.rename(gone)
-    except FileNotFoundError:  # it lay in something that is gone already
+        item.path.rename(renamed)
+    except FileNotFoundError:  # it was in a folder that was removed already
         return
     reach("gc.moved")
-    if gone.is_dir():
-        shutil.rmtree(gone)
+    if renamed.is_dir():
+        shutil.rmtree(renamed)
     else:
-        gone.unlink()
+        renamed.unlink()
 
 
 def _walk(path: Path) -> Iterator[os.stat_result]:

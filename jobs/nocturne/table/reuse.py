@@ -1,4 +1,4 @@
-"""Splits whose key did not change are taken over from the published partition."""
+"""Takes over splits whose key did not change from the published partition."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["reuse"]
 
 
 def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
-    """Link published files of equal split key into the run; returns how many splits.
+    """Link published files with the same split keys into the run; returns the number of splits.
 
-    A file whose bytes are no longer those of the manifest is left alone, as is one whose result
-    is damaged: its split is scored again.
+    A split is scored again if its file no longer has the bytes of the manifest, or if its result
+    is damaged.
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
     earlier = table.state.run(current.run_key)
-    taken = 0
+    reused = 0
     for split in run.plan.splits:
         file = published.get(split.key)
-        found = earlier.result_of(split.key)
+        earlier_result = earlier.result_of(split.key)
         target = run.result_file(split)
-        if file is None or found is None or target.exists():
+        if file is None or earlier_result is None or target.exists():
             continue
         try:
-            old = read(SplitResult, found)
+            old = read(SplitResult, earlier_result)
         except StateError:  # damaged: its split is scored again
             continue
         if old.key != split.key:
@@ -43,10 +43,10 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
         name = f"{split.index:05d}-{split.key[:16]}-reused.parquet"
         if not _link(table.file(file.path), run.attempt(name), file):
             continue
-        bad = quarantined.get(split.key)
-        if bad is not None:
-            source = table.state.quarantine_file(current.run_key, bad.path)
-            if not _link(source, run.attempt(f"quarantine-{name}"), bad):
+        quarantine_file = quarantined.get(split.key)
+        if quarantine_file is not None:
+            source = table.state.quarantine_file(current.run_key, quarantine_file.path)
+            if not _link(source, run.attempt(f"quarantine-{name}"), quarantine_file):
                 continue
         reach("prepare.linked")
         new = replace(
@@ -54,11 +54,11 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
             index=split.index,
             file=name,
             finished=old.started,
-            quarantine_file=f"quarantine-{name}" if bad else None,
+            quarantine_file=f"quarantine-{name}" if quarantine_file else None,
         )
         write(target, new, exclusive=True)
-        taken += 1
-    return taken
+        reused += 1
+    return reused
 
 
 def _link(source: Path, target: Path, expected: OutputFile) -> bool:

@@ -1,4 +1,4 @@
-"""Verify: is what is published what its manifest says?"""
+"""Compares a published partition with its manifest."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ __all__ = ["Problem", "verify"]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file, or with the partition as a whole (``file`` is "")."""
+    """A problem of a file, or of the whole partition (``file`` is "")."""
 
     file: str
     problem: str
 
 
 def verify(table: TablePartition, manifest: Manifest, columns: Sequence[str]) -> list[Problem]:
-    """Files, hashes, counts and schema of a published partition against its manifest.
+    """Compare the files, hashes, counts and schema of a partition with its manifest.
 
     Args:
-        columns: the names that every published file has, in order.
+        columns: the columns of every published file, in order.
     """
     known = {file.path for file in manifest.outputs}
     problems = [Problem(name, "is in no manifest") for name in sorted(table.files().keys() - known)]
     schemas: dict[str, pa.Schema] = {}
     for file in manifest.outputs:
-        found, schema = _file(table.file(file.path), file)
-        problems += [Problem(file.path, said) for said in found]
+        file_problems, schema = _file(table.file(file.path), file)
+        problems += [Problem(file.path, problem) for problem in file_problems]
         if schema is not None:
             schemas[file.path] = schema
     for file in manifest.quarantine:
-        found, _ = _file(table.state.quarantine_file(manifest.run_key, file.path), file)
-        problems += [Problem(f"quarantine/{file.path}", said) for said in found]
+        file_problems, _ = _file(table.state.quarantine_file(manifest.run_key, file.path), file)
+        problems += [Problem(f"quarantine/{file.path}", problem) for problem in file_problems]
     for stored in (manifest.run, manifest.judgement):
-        problems += [Problem(stored.path, said) for said in _stored(table, stored)]
+        problems += [Problem(stored.path, problem) for problem in _stored(table, stored)]
     return problems + _schemas(schemas, columns) + _counts(manifest)
 
 
@@ -51,7 +51,7 @@ def _stored(table: TablePartition, stored: StoredFile) -> list[str]:
     if not path.is_file():
         return ["is missing"]
     if stored.sha256 and file_digest(path) != stored.sha256:
-        return ["is not what it was when the scores were published (sha256 differs)"]
+        return ["has changed since the scores were published (sha256 differs)"]
     return []
 
 
@@ -79,8 +79,8 @@ def _schemas(schemas: dict[str, pa.Schema], columns: Sequence[str]) -> list[Prob
     for name, schema in schemas.items():
         first = first or schema
         if schema.names != list(columns):
-            said = f"has the columns {', '.join(schema.names)}, expected {', '.join(columns)}"
-            problems.append(Problem(name, said))
+            problem = f"has the columns {', '.join(schema.names)}, expected {', '.join(columns)}"
+            problems.append(Problem(name, problem))
         elif not schema.equals(first):
             problems.append(Problem(name, "has other types than the first file"))
     return problems
@@ -95,7 +95,7 @@ def _counts(manifest: Manifest) -> list[Problem]:
         ("published and quarantined rows", published + quarantined, "read", manifest.rows_in),
     ]
     return [
-        Problem("", f"the {what} are {found}, the manifest says {said} were {how}")
-        for what, found, how, said in pairs
-        if found != said
+        Problem("", f"the {counted} are {actual}, the manifest says {expected} were {verb}")
+        for counted, actual, verb, expected in pairs
+        if actual != expected
     ]

@@ -1,4 +1,4 @@
-"""The table formats: each publishes a partition's files all at once, and says what is in force.
+"""The table formats. Each publishes the files of a partition at once, and says what is in force.
 
 A new format is one file that implements ``protocol.Table`` and ``TablePartition``, and its entry in
 ``FORMATS``. The configuration offers the names, so an entry imports its file when it is called:
@@ -24,4 +24,4 @@ def _parquet(state: PipelineState) -> Table:
 
 
 FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": _parquet}
-"""``output.format`` -> the table whose state this is."""
+"""``output.format`` -> a function that makes such a table from the state of a pipeline."""

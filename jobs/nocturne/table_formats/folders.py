@@ -1,9 +1,9 @@
 """Plain Parquet folders on a local file system, exchanged whole: the format ``parquet``.
 
-Published file names carry the run key, so the folder itself says which manifest is in force. A
-swap arranges the new files as hard links in a folder beside the run, then that folder and the
-partition's change places in one atomic step. What comes out is kept as a version, by whoever finds
-that undone: ``settle``.
+Published file names contain the run key, so the folder itself says which manifest is in force. A
+swap arranges the new files as hard links in a folder of the run directory, then exchanges that
+folder and the partition's folder in one atomic step. ``settle`` then keeps the replaced files as a
+version; the next process does that if this one was killed.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class FolderTable:
         self._state, self.folder = state.root, state.table
 
     def check(self) -> None:
-        """Try the exchange between the folders of the state and of the scores.
+        """Try an exchange between the folder of the state and the folder of the scores.
 
         Raises:
             PublishError: the file system can't do it.
-            OSError: it can't be written.
+            OSError: a folder can't be written.
         """
         check_exchange(self._state, self.folder)
 
     def partition(self, state: PartitionState) -> FolderPartition:
-        """The partition that a state is of."""
+        """The partition that belongs to a state."""
         return FolderPartition(self.folder, state)
 
     def partitions(self, names: Sequence[str]) -> Iterator[str]:
-        """Paths of its partitions' folders, the last first."""
+        """Paths of the folders of its partitions, the last first."""
         yield from partition_folders(self.folder, names)
 
     def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
-        """The empty folders that a trial of the exchange left beside the table, or in it."""
-        above = {folder for one in partitions for folder in one.location.parents}
-        own = {f for f in above if self.folder in (f, *f.parents)} | {self.folder.parent}
-        for folder in sorted(own):
+        """The empty folders that a killed test of the exchange left beside or in the table."""
+        parents = {folder for partition in partitions for folder in partition.location.parents}
+        searched = {f for f in parents if self.folder in (f, *f.parents)} | {self.folder.parent}
+        for folder in sorted(searched):
             for pattern in (".nocturne-*", ".garbage-*"):
                 for path in sorted(folder.glob(pattern)):
                     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
@@ -64,7 +64,7 @@ class FolderTable:
 
 
 class FolderPartition:
-    """One folder of such a table."""
+    """A folder of such a table."""
 
     staging = "attempts"
 
@@ -73,13 +73,13 @@ class FolderPartition:
         self.location = table / state.partition.path if state.partition.keys else table
 
     def check(self) -> None:
-        """Returns if it can be published, as far as trying tells without touching it.
+        """Return if it can be replaced, as far as this can be tested without touching it.
 
         Raises:
-            PublishError: it is a link, a file or a mount point, or can't change places with what
-                lies in the state.
+            PublishError: it is a link, a file or a mount point, or can't be exchanged with a folder
+                of the state.
         """
-        self._refuse_odd()
+        self._check_folder()
         if os.path.ismount(self.location):
             raise PublishError(
                 f"{self.location} is a mount point, so it can't be replaced in one step; nothing "
@@ -87,7 +87,7 @@ class FolderPartition:
             )
         check_exchange(self.state.folder, self.location.parent)
 
-    def _refuse_odd(self) -> None:
+    def _check_folder(self) -> None:
         target = self.location
         if target.is_symlink():
             raise PublishError(
@@ -105,10 +105,10 @@ class FolderPartition:
             )
 
     def in_force(self) -> str | None:
-        """The id of the manifest that its files' names belong to; None if it is empty.
+        """The id of the manifest whose run key is in the files' names; None if it is empty.
 
         Raises:
-            PublishError: it holds files that no manifest of ours names.
+            PublishError: it has files that no manifest names.
         """
         target, names = self.location, sorted(self.files())
         if not names:
@@ -128,12 +128,12 @@ class FolderPartition:
         return ids[-1]
 
     def files(self) -> dict[str, int]:
-        """What lies in it: name -> bytes."""
+        """The entries of the folder: name -> size in bytes."""
         target = self.location
         return {p.name: p.lstat().st_size for p in target.iterdir()} if target.is_dir() else {}
 
     def file(self, name: str) -> Path:
-        """A published file."""
+        """The path of a published file."""
         return self.location / name
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -145,80 +145,82 @@ class FolderPartition:
         return self.state.lock()
 
     def stage(self, files: Mapping[str, Path], run_key: str) -> None:
-        """A folder in the run's with the files under their final names: links, no copies.
+        """Link the files under their final names into a folder of the run directory.
 
         Raises:
-            StateError: a file is gone.
+            StateError: a file does not exist.
         """
-        table = self.state.run(run_key).arranged
-        shutil.rmtree(table, ignore_errors=True)
-        table.mkdir(parents=True)
+        arranged = self.state.run(run_key).arranged
+        shutil.rmtree(arranged, ignore_errors=True)
+        arranged.mkdir(parents=True)
         for name, source in files.items():
             if not source.exists():
                 raise StateError(
                     f"{source} is gone, though its result says that it was written; run the "
                     "partition again with --force"
                 )
-            os.link(source, table / name)
-        sync_folder(table)
+            os.link(source, arranged / name)
+        sync_folder(arranged)
 
     def swap(self, manifest: Manifest) -> None:
-        """The arranged folder of the manifest's run and the partition's change places.
+        """Exchange the arranged folder of the manifest's run and the partition's folder.
 
         Raises:
-            PublishError, OSError: they can't, and nothing was changed.
+            PublishError, OSError: that is impossible, and nothing was changed.
         """
-        self._refuse_odd()
-        table, target = self.state.run(manifest.run_key).arranged, self.location
+        self._check_folder()
+        arranged, target = self.state.run(manifest.run_key).arranged, self.location
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            exchange(table, target)
+            exchange(arranged, target)
         else:
-            table.rename(target)
+            arranged.rename(target)
 
     def settle(self, manifest: Manifest, keep: int) -> None:
-        """The files that the exchange brought out become a kept version; too old ones go."""
+        """Keep the replaced files as a version, and remove versions that are too old."""
         sync_folder(self.location.parent)
-        table = self.state.run(manifest.run_key).arranged
-        if manifest.replaces is not None and table.is_dir():
-            old = self.state.version(manifest.replaces)
-            old.parent.mkdir(exist_ok=True)
-            if not old.exists():
-                table.rename(old)
-        shutil.rmtree(table, ignore_errors=True)
+        arranged = self.state.run(manifest.run_key).arranged
+        if manifest.replaces is not None and arranged.is_dir():
+            version = self.state.version(manifest.replaces)
+            version.parent.mkdir(exist_ok=True)
+            if not version.exists():
+                arranged.rename(version)
+        shutil.rmtree(arranged, ignore_errors=True)
         reach("commit.retired")
-        for path in self._superfluous(manifest, keep):
+        for path in self._unneeded_versions(manifest, keep):
             shutil.rmtree(path, ignore_errors=True)
         reach("commit.pruned")
 
     def kept(self, manifest: Manifest) -> dict[str, Path] | None:
-        """The files of a manifest that was replaced, by name; None if they are not kept."""
-        named = f"-{manifest.run_key[:16]}"
-        found = [path for path in self.state.versions() if path.name.endswith(named)]
-        return {file.path: found[-1] / file.path for file in manifest.outputs} if found else None
+        """The files of a replaced manifest, by name; None if they are not kept."""
+        suffix = f"-{manifest.run_key[:16]}"
+        versions = [path for path in self.state.versions() if path.name.endswith(suffix)]
+        return (
+            {file.path: versions[-1] / file.path for file in manifest.outputs} if versions else None
+        )
 
     def unneeded(
         self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
     ) -> Iterator[tuple[Path, str]]:
-        """Arranged folders that were swapped already, and versions past ``keep``."""
-        # The night that the one in force has replaced waits there for somebody to settle.
+        """Arranged folders that were swapped already, and versions beyond ``keep``."""
+        # The replaced files of the manifest in force stay there until ``settle`` keeps them.
         settling = self.state.run(manifest.run_key).arranged
         for run in runs:
             if run.arranged != settling and run.arranged.exists():
                 yield run.arranged, "working files of a published run"
-        for path in self._superfluous(manifest, keep):
+        for path in self._unneeded_versions(manifest, keep):
             yield path, f"a version past output.keep ({keep}), or in force again"
 
-    def _superfluous(self, manifest: Manifest, keep: int) -> list[Path]:
-        """Kept versions past ``keep``, and those whose files are in force again.
+    def _unneeded_versions(self, manifest: Manifest, keep: int) -> list[Path]:
+        """Kept versions beyond ``keep``, and versions whose files are in force again.
 
-        None, where a manifest is damaged: which versions are wanted can't be told.
+        If a manifest is damaged, none: it is unknown which versions are needed.
         """
-        known, broken = self.state.known_lineage(manifest)
-        if broken is not None:
+        lineage, error = self.state.known_lineage(manifest)
+        if error is not None:
             return []
-        line, found = {m.id for m in known}, self.state.versions()
-        again = manifest.run_key[:16]
-        wanted = [p for p in found if p.name in line and not p.name.endswith(again)]
-        wanted = wanted[-keep:] if keep else []
-        return [path for path in found if path not in wanted]
+        ids, versions = {m.id for m in lineage}, self.state.versions()
+        current = manifest.run_key[:16]
+        needed = [p for p in versions if p.name in ids and not p.name.endswith(current)]
+        needed = needed[-keep:] if keep else []
+        return [path for path in versions if path not in needed]

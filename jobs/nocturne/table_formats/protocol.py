@@ -1,7 +1,7 @@
-"""What a pipeline publishes into, whatever the format: one partition is replaced at a time.
+"""The tables that pipelines publish into, whatever the format. One partition is replaced at a time.
 
-The table decides what is in force, the state only describes it. A format says how; who publishes,
-rolls back, verifies and cleans up (``commit``, ``reuse``, ``garbage`` and the corridors) asks it.
+The table decides which manifest is in force; the state only describes it. Each format implements
+these protocols, and publishing, rollback, verification and cleaning up use them.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ __all__ = ["Table", "TablePartition", "file_name", "has_bytes"]
 
 
 class Table(Protocol):
-    """A table, with all of its partitions."""
+    """A table with all its partitions."""
 
     def check(self) -> None:
-        """Try what publishing needs of the place, without touching what is there.
+        """Test what publishing needs of the file system, without touching existing files.
 
         Raises:
-            PublishError: it lacks something.
-            OSError: it can't be written.
+            PublishError: the file system lacks something.
+            OSError: a folder can't be written.
         """
 
     def partition(self, state: PartitionState) -> TablePartition:
-        """The partition that a state is of."""
+        """The partition that belongs to a state."""
 
     def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
-        """What killed processes have left beside the table, or in it."""
+        """Temporary folders of killed processes, beside or in the table."""
 
     def partitions(self, names: Sequence[str]) -> Iterator[str]:
-        """Paths of what may be published partitions, ``ds=2013-04-01/hour=05``, the last first.
+        """Paths of possibly published partitions, ``ds=2013-04-01/hour=05``, the last first.
 
         Args:
             names: the partition keys, in path order.
@@ -45,7 +45,7 @@ class Table(Protocol):
 
 
 class TablePartition(Protocol):
-    """One partition of a table, and the state that belongs to it."""
+    """A partition of a table, with the state that belongs to it."""
 
     @property
     def state(self) -> PartitionState:
@@ -53,58 +53,58 @@ class TablePartition(Protocol):
 
     @property
     def location(self) -> Path:
-        """Where its readers find it."""
+        """The place where readers find it."""
 
     @property
     def staging(self) -> str:
-        """Where attempts write their files, below the run directory."""
+        """The folder below the run directory to which attempts write their files."""
 
     def check(self) -> None:
-        """Raises: PublishError if it can't be replaced there; asked before anything is scored."""
+        """Raises: PublishError if it can't be replaced. Called before anything is scored."""
 
     def in_force(self) -> str | None:
-        """The id of the manifest of what is published now; None if nothing is.
+        """The id of the manifest in force; None if nothing is published.
 
         Raises:
-            PublishError: it holds files that no manifest of ours names.
+            PublishError: it has files that no manifest names.
         """
 
     def files(self) -> dict[str, int]:
-        """What is published now: name -> bytes."""
+        """The published files: name -> size in bytes."""
 
     def file(self, name: str) -> Path:
-        """A published file."""
+        """The path of a published file."""
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keeps other publishes out where the format can't tell them apart by itself.
+        """Keeps other publishes out, if the format can't detect conflicts by itself.
 
         Raises:
             Superseded: another process is publishing.
         """
 
     def stage(self, files: Mapping[str, Path], run_key: str) -> None:
-        """Bring the files of a run to where the swap takes them from.
+        """Prepare the files of a run for the swap.
 
         Args:
-            files: published name -> where it lies.
+            files: published name -> path.
 
         Raises:
-            StateError: a file is gone.
+            StateError: a file does not exist.
         """
 
     def swap(self, manifest: Manifest) -> None:
-        """Put the staged files of the manifest's run in force: all at once, or not at all.
+        """Put the staged files of the manifest's run in force, all at once or not at all.
 
         Raises:
-            PublishError, OSError: it can't be done, and nothing was changed.
+            PublishError, OSError: that is impossible, and nothing was changed.
         """
 
     def settle(self, manifest: Manifest, keep: int) -> None:
-        """Finish what follows a swap, perhaps of a publish that was killed after it.
+        """Do the work that follows a swap, perhaps for a publish that was killed after it.
 
         Args:
-            manifest: the one in force.
-            keep: replaced versions that stay.
+            manifest: the manifest in force.
+            keep: the number of replaced versions that stay.
         """
 
     def kept(self, manifest: Manifest) -> dict[str, Path] | None:
@@ -113,20 +113,20 @@ class TablePartition(Protocol):
     def unneeded(
         self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
     ) -> Iterator[tuple[Path, str]]:
-        """What the table keeps and needs no more, and why.
+        """(path, reason) of kept files that are no longer needed.
 
         Args:
-            manifest: the one in force.
-            keep: replaced versions that stay.
-            runs: directories of runs that were published.
+            manifest: the manifest in force.
+            keep: the number of replaced versions that stay.
+            runs: directories of published runs.
         """
 
 
 def file_name(index: int, run_key: str) -> str:
-    """The published name of a split's file; it names the run, so it is never reused."""
+    """The published name of a split's file. It contains the run key, so it is never reused."""
     return f"part-{index:05d}-{run_key[:16]}.parquet"
 
 
 def has_bytes(path: Path, file: OutputFile) -> bool:
-    """Whether ``path`` is there with the very bytes of a manifest's file."""
+    """Whether ``path`` exists and has exactly the bytes of a manifest's file."""
     return path.is_file() and file_digest(path) == file.sha256

@@ -1,7 +1,7 @@
 """``nocturne init``: a pipeline YAML and two starter suites from a model and its data.
 
-What it writes is ready to run and meant to be changed: every guess is stated in the files
-with what it was guessed from.
+The files are ready to run and are meant to be edited: comments in them name every guess and what
+it is based on.
 """
 
 from nocturne.cli.init.write import init

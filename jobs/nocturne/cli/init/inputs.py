@@ -1,4 +1,4 @@
-"""Which of a table's columns a model takes whose signature names none."""
+"""Finds the columns of a table for a model whose signature names no columns."""
 
 from __future__ import annotations
 
@@ -17,105 +17,105 @@ __all__ = ["find_inputs"]
 
 
 def find_inputs(
-    takes: DeclaredInputs,
+    declared: DeclaredInputs,
     rows: pa.Table,
     features: Sequence[str],
-    left_out: Collection[str],
-    what: str,
+    excluded: Collection[str],
+    model: str,
 ) -> Inputs | None:
-    """``model.inputs`` for a table; None where the signature names the columns itself.
+    """``model.inputs`` for a table; None if the signature names the columns itself.
 
-    Without ``features`` they are the columns that are called as the tensors are, or the table's in
-    their order, if exactly as many fit as the model takes.
+    Without ``features``, it is the columns with the names of the tensors, or the fitting columns of
+    the table in their order, if their number is the number that the model takes.
 
     Args:
         rows: a sample of the table.
-        features: columns as the user gives them, in order.
-        left_out: keys and partition keys.
-        what: the model, as messages name it.
+        features: the columns that the user lists, in order.
+        excluded: keys and partition keys.
+        model: the name of the model in messages.
 
     Raises:
-        ConfigError: a feature is no column, or they are not as many as the model takes.
-        ModelError: it can't be told which columns are meant.
+        ConfigError: a feature is not a column, or the model takes another number of columns.
+        ModelError: it is unknown which columns the model takes.
     """
-    if takes.columns:
+    if declared.columns:
         return None
     _check_names(features, rows.schema.names)
-    if not takes.slots and features:
+    if not declared.slots and features:
         return _typed(rows, features)
-    schema, slots = rows.schema, takes.slots
-    if slots and not features and all(_fits(s, [s.name], schema, what) for s in slots):
+    schema, slots = rows.schema, declared.slots
+    if slots and not features and all(_fits(s, [s.name], schema, model) for s in slots):
         return {slot.name: [slot.name] for slot in slots}
     columns = list(features) or [
         name
         for name in schema.names
-        if name not in left_out and any(_alone(slot, name, schema, what) for slot in slots)
+        if name not in excluded and any(_fits_alone(slot, name, schema, model) for slot in slots)
     ]
-    dealt = _dealt(takes, columns, schema, bool(features), what)
-    if dealt is None:
-        there = f"got {len(columns)}" if features else f"the table has {len(columns)} that fit"
-        shown = f": {there} ({choices(columns, 20)})" if columns else ""
+    assigned = _assigned(declared, columns, schema, bool(features), model)
+    if assigned is None:
+        counted = f"got {len(columns)}" if features else f"the table has {len(columns)} that fit"
+        listed = f": {counted} ({choices(columns, 20)})" if columns else ""
         raise ModelError(
-            f"{what} {takes.shortcoming()}, and nothing says which columns it takes{shown}. Name "
-            "them with --feature COLUMN, once for each, in the order of the training data"
+            f"{model} {declared.shortcoming()}, and nothing says which columns it takes{listed}. "
+            "Name them with --feature COLUMN, once for each, in the order of the training data"
         )
-    if takes.tensors and len(slots) > 1:
-        return {slot.name: names for slot, names in zip(slots, dealt, strict=True)}
-    return [name for names in dealt for name in names]
+    if declared.tensors and len(slots) > 1:
+        return {slot.name: names for slot, names in zip(slots, assigned, strict=True)}
+    return [name for names in assigned for name in names]
 
 
-def _check_names(features: Sequence[str], there: Sequence[str]) -> None:
+def _check_names(features: Sequence[str], available: Sequence[str]) -> None:
     for name in features:
-        if name not in there:
+        if name not in available:
             raise ConfigError(
-                f"feature: got {name!r}{did_you_mean(name, there)}, which is no column of the "
-                f"table. It has {choices(there, 40)}",
+                f"feature: got {name!r}{did_you_mean(name, available)}, which is no column of the "
+                f"table. It has {choices(available, 40)}",
                 feature=name,
             )
 
 
-def _dealt(
-    takes: DeclaredInputs, columns: Sequence[str], schema: pa.Schema, asked: bool, what: str
+def _assigned(
+    declared: DeclaredInputs, columns: Sequence[str], schema: pa.Schema, by_user: bool, model: str
 ) -> list[list[str]] | None:
-    """The columns of each slot, in order; None if they are not as many, or don't fit.
+    """The columns of each slot, in order; None if their number is wrong or they don't fit.
 
     Args:
-        asked: the user has named them, so that any number may do.
+        by_user: the user listed them, so a slot of variable width takes any number.
     """
-    left, dealt = list(columns), []
-    for slot in takes.slots:
-        width, several = slot.width(what)
-        lists = width > 1 and bool(left) and _fits(slot, left[:1], schema, what)
-        count = 1 if lists else len(left) if several and asked else width
-        dealt.append(left[:count])
-        left = left[count:]
-        if not _fits(slot, dealt[-1], schema, what) or (several and not asked):
+    remaining, assigned = list(columns), []
+    for slot in declared.slots:
+        width, variable = slot.width(model)
+        is_list = width > 1 and bool(remaining) and _fits(slot, remaining[:1], schema, model)
+        count = 1 if is_list else len(remaining) if variable and by_user else width
+        assigned.append(remaining[:count])
+        remaining = remaining[count:]
+        if not _fits(slot, assigned[-1], schema, model) or (variable and not by_user):
             return None
-    return None if left or not dealt else dealt
+    return None if remaining or not assigned else assigned
 
 
-def _alone(slot: Slot, column: str, schema: pa.Schema, what: str) -> bool:
-    """Whether a column fits a slot as one of its values, or as a list of them all."""
+def _fits_alone(slot: Slot, column: str, schema: pa.Schema, model: str) -> bool:
+    """Whether a column fits a slot as one of its values, or as a list of all its values."""
     value = replace(slot, shape=(-1, 1)) if slot.shape else slot
-    return any(_fits(one, [column], schema, what) for one in (value, slot))
+    return any(_fits(candidate, [column], schema, model) for candidate in (value, slot))
 
 
-def _fits(slot: Slot, columns: Sequence[str], schema: pa.Schema, what: str) -> bool:
+def _fits(slot: Slot, columns: Sequence[str], schema: pa.Schema, model: str) -> bool:
     try:
-        made = tensors(DeclaredInputs(slots=(slot,)), columns, what) if columns else ()
+        specs = tensors(DeclaredInputs(slots=(slot,)), columns, model) if columns else ()
     except ConfigError:
         return False
-    return bool(made) and not check_columns(Encoding(made, ()), schema)
+    return bool(specs) and not check_columns(Encoding(specs, ()), schema)
 
 
 def _typed(rows: pa.Table, features: Sequence[str]) -> Inputs:
-    """For a model without a signature: a matrix of numbers, or a frame where there are words."""
+    """Inputs for a model without a signature: a matrix of numbers, or a frame if there is text."""
     types = {name: _type(rows[name]) for name in features}
     return types if "string" in types.values() else list(features)
 
 
 def _type(column: pa.ChunkedArray) -> str:
-    """As pandas has the values, so that a signature would say it."""
+    """The type of the values in pandas, as a signature would name it."""
     if is_text(column.type):
         return "string"
     if pa.types.is_boolean(column.type) and not column.null_count:

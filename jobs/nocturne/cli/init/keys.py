@@ -1,4 +1,4 @@
-"""The columns that identify a row."""
+"""Finds the columns that identify a row."""
 
 from __future__ import annotations
 
@@ -15,34 +15,39 @@ __all__ = ["find_keys", "is_key"]
 
 _CANDIDATES = 12
 _PARTITIONS = 100
-"""In so many a guess must hold: in the year of flights, flight number and scheduled arrival
-identify a row on all but 31 days."""
+"""A guess must hold in this many partitions: in the year of flights, flight number and scheduled
+arrival identify a row on all but 31 days."""
 
 _PART = "__partition"
 
 
-def find_keys(table: Table, sample: Sample, made: Collection[str]) -> list[str]:
+def find_keys(table: Table, sample: Sample, added: Collection[str]) -> list[str]:
     """The columns that most likely identify a row within its partition, three at most.
 
-    They hold no null and are unique in the sample and in up to 100 partitions. Names such as
-    id, order_id or key come first, then columns in the table's order, in which keys often lead.
+    They have no nulls and are unique in the sample and in up to 100 partitions. Names such as id,
+    order_id or key are tried first, then other columns in the order of the table, where keys often
+    come first.
 
     Args:
-        made: columns that scoring makes; they can't be copied from the input.
+        added: columns that scoring adds; they can't be copied from the input.
 
     Raises:
-        ConfigError: there are none; the user must name them.
+        ConfigError: no columns identify a row; the user must name them.
     """
-    usable = (name for name in _candidates(sample) if name not in {*made, *sample.constants})
+    usable = (name for name in _candidates(sample) if name not in {*added, *sample.constants})
     candidates = sorted(usable, key=_rank)[:_CANDIDATES]
     distinct = {name: _groups(sample, [name]) for name in candidates}
     for size in (1, 2, 3):
         for names in combinations(candidates, size):
-            most = 1
+            max_groups = 1
             for name in names:
-                most *= distinct[name]
-            enough = most >= sample.rows.num_rows
-            if enough and is_key(sample, names) and is_key(take(table, _PARTITIONS, names), names):
+                max_groups *= distinct[name]
+            may_identify = max_groups >= sample.rows.num_rows
+            if (
+                may_identify
+                and is_key(sample, names)
+                and is_key(take(table, _PARTITIONS, names), names)
+            ):
                 return list(names)
     raise ConfigError(
         f"no set of up to three columns identifies the rows ({sample.words}): each has nulls or "
@@ -52,7 +57,7 @@ def find_keys(table: Table, sample: Sample, made: Collection[str]) -> list[str]:
 
 
 def is_key(sample: Sample, names: Sequence[str]) -> bool:
-    """Whether the columns have no null and no two rows of a partition in common."""
+    """Whether the columns have no nulls, and differ between any two rows of a partition."""
     if any(sample.rows[name].null_count for name in names):
         return False
     unique: bool = _groups(sample, names) == sample.rows.num_rows

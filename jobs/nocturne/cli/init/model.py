@@ -1,4 +1,4 @@
-"""The registered model that ``nocturne init`` is given, and whether the data fit it."""
+"""The registered model for ``nocturne init``, and the check that the data fit it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from nocturne.source.sample import SampleFiles
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.trial import Trial, TrialRequest
 
-__all__ = ["Chosen", "check_data", "choose", "seen", "tried"]
+__all__ = ["Chosen", "check_data", "choose", "summary", "with_trial"]
 
 
 FindInputs = Callable[[DeclaredInputs, str], Inputs | None]
-"""What fills a model of that name, ``model.inputs``; None if its signature names the columns."""
+"""Returns ``model.inputs`` for the named model; None if its signature names the columns."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A model's selector for the YAML, why it is that one, and what the model takes."""
+    """The selector of a model for the YAML, the reason for it, and what the model takes."""
 
     name: str
     alias: str | None
@@ -46,10 +46,12 @@ class Chosen:
 
     @property
     def encoding(self) -> Encoding:
-        """With the outputs that it was seen to give, once it was tried."""
-        found = self.resolved.encoding
+        """The encoding; after a trial, with the outputs that the model gave."""
+        encoding = self.resolved.encoding
         return (
-            found if self.trial is None else replace(found, outputs=with_nulls(self.trial.outputs))
+            encoding
+            if self.trial is None
+            else replace(encoding, outputs=with_nulls(self.trial.outputs))
         )
 
 
@@ -67,12 +69,12 @@ def choose(
     NAME alone means its alias champion, else its only alias, else its newest version.
 
     Args:
-        store: where its files are copied to.
+        store: the folder to which its files are copied.
 
     Raises:
-        ModelError: there is no such model, alias or version, nothing says what the model
+        ModelError: there is no such model, alias or version, nothing declares what the model
             takes, or it is a pickle.
-        ConfigError: what the user says that it takes is not what it takes.
+        ConfigError: the model does not take the columns that the user lists.
         RegistryUnavailable: the server did not answer.
     """
     (name, alias, version), reason = parse(model, tracking_uri, registry_uri)
@@ -102,22 +104,22 @@ def choose(
                 f"{error} (`nocturne init --allow-pickle` writes that line)", **error.values
             ) from None
         resolved = resolve(allow_pickle=True)
-    what = f"model {name} version {resolved.ref.version}"
-    if said := warning(resolved.ref.path, what):
-        print(f"nocturne: {said}", file=sys.stderr)
-    if (takes := resolved.declared_inputs) is not None:
-        resolved = registry.Resolved(resolved.ref, find_inputs(takes, what))
+    title = f"model {name} version {resolved.ref.version}"
+    if message := warning(resolved.ref.path, title):
+        print(f"nocturne: {message}", file=sys.stderr)
+    if (declared := resolved.declared_inputs) is not None:
+        resolved = registry.Resolved(resolved.ref, find_inputs(declared, title))
     return Chosen(name, alias, version, reason or "as given", resolved, pickled)
 
 
-def tried(chosen: Chosen, night: SampleFiles, state: PipelineState) -> Chosen:
-    """With what the model gave for some rows of a partition; kept in ``state``.
+def with_trial(chosen: Chosen, night: SampleFiles, state: PipelineState) -> Chosen:
+    """The model with the result of its trial on rows of a partition, which is kept in ``state``.
 
     Raises:
         ModelError: see ``nocturne.pipeline.trial``.
     """
     resolved = chosen.resolved
-    asked = TrialRequest(
+    request = TrialRequest(
         model=resolved.ref,
         encoding=resolved.declared,
         spec=resolved.has_spec,
@@ -126,15 +128,15 @@ def tried(chosen: Chosen, night: SampleFiles, state: PipelineState) -> Chosen:
         device="cpu",
         seconds=TRIAL_SECONDS,
     )
-    return replace(chosen, trial=kept_or_new(asked, night, state))
+    return replace(chosen, trial=kept_or_new(request, night, state))
 
 
-def seen(chosen: Chosen) -> list[str]:
-    """For people: what the model takes, what it gives, and the scores of three rows."""
+def summary(chosen: Chosen) -> list[str]:
+    """Lines for people: what the model takes and gives, and the scores of three rows."""
     encoding, trial = chosen.encoding, chosen.trial
-    taken = [f"{f.column} ({f.type or t.encoder})" for t, f in encoding.features()]
+    inputs = [f"{f.column} ({f.type or t.encoder})" for t, f in encoding.features()]
     lines = [
-        f"inputs: {', '.join(dict.fromkeys(taken))}",
+        f"inputs: {', '.join(dict.fromkeys(inputs))}",
         f"outputs: {', '.join(f'{o.name} ({o.words})' for o in encoding.outputs)}",
     ]
     for scores in trial.scores if trial else ():
@@ -159,7 +161,7 @@ def _default(
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            aliases = {"champion": ""}  # resolving it says what the registry has instead
+            aliases = {"champion": ""}  # resolving it raises an error that lists other models
         if "champion" in aliases:
             return "champion", None, "a new version takes over when the alias moves"
         if len(aliases) == 1:
@@ -171,26 +173,26 @@ def _default(
             "mlflow.register_model",
             name=name,
         )
-    had = f"its aliases are {choices(aliases)}" if aliases else "it has no alias"
-    return None, max(versions), f"the newest; {had}. With `alias: ...` promotions are followed"
+    existing = f"its aliases are {choices(aliases)}" if aliases else "it has no alias"
+    return None, max(versions), f"the newest; {existing}. With `alias: ...` promotions are followed"
 
 
 def check_data(encoding: Encoding, rows: pa.Table, where: Path) -> dict[str, str]:
     """Check that the table has what the model takes.
 
     Args:
-        rows: of the table.
+        rows: a sample of the table.
 
     Returns:
-        What ``input.cast`` has to say so that the model takes every column.
+        The ``input.cast`` with which the model takes every column.
 
     Raises:
-        InputError: names each column that is missing or of a wrong type, and near matches.
+        InputError: a column is missing or has a wrong type; the message also lists similar names.
     """
-    schema, told = rows.schema, _told(encoding, rows)
-    problems = check_columns(encoding, schema, told)
+    schema, cast = rows.schema, _proposed_cast(encoding, rows)
+    problems = check_columns(encoding, schema, cast)
     if not problems:
-        return told
+        return cast
     for feature in (f for _, f in encoding.features() if f.column not in schema.names):
         plain = f"column {feature.column!r} is missing"
         near = did_you_mean(feature.column, schema.names)
@@ -205,22 +207,22 @@ def check_data(encoding: Encoding, rows: pa.Table, where: Path) -> dict[str, str
     )
 
 
-def _told(encoding: Encoding, rows: pa.Table) -> dict[str, str]:
-    """The casts that lose no value of these rows, and make words that the model knows."""
-    told = remedies(encoding, rows.schema)
-    wanted = casts(encoding, rows.schema, told)
-    known = {f.column: f.vocabulary for _, f in encoding.features() if f.vocabulary}
+def _proposed_cast(encoding: Encoding, rows: pa.Table) -> dict[str, str]:
+    """The casts that lose no value of these rows and give values that the model knows."""
+    proposed = remedies(encoding, rows.schema)
+    targets = casts(encoding, rows.schema, proposed)
+    vocabularies = {f.column: f.vocabulary for _, f in encoding.features() if f.vocabulary}
     return {
-        name: how
-        for name, how in told.items()
-        if _sound(rows.select([name]), wanted[name], known.get(name, ()))
+        name: target
+        for name, target in proposed.items()
+        if _keeps_values(rows.select([name]), targets[name], vocabularies.get(name, ()))
     }
 
 
-def _sound(column: pa.Table, cast: Cast, vocabulary: Sequence[str | int]) -> bool:
+def _keeps_values(column: pa.Table, cast: Cast, vocabulary: Sequence[str | int]) -> bool:
     from nocturne.engine import cast_rows
 
     [batch] = column.combine_chunks().to_batches()
-    seen, why = cast_rows(batch, {column.column_names[0]: cast})
-    known = pc.is_in(seen.column(0), pa.array(vocabulary)) if vocabulary else pa.array([True])
-    return bool(why.null_count == len(why) and pc.any(known).as_py())
+    converted, reasons = cast_rows(batch, {column.column_names[0]: cast})
+    known = pc.is_in(converted.column(0), pa.array(vocabulary)) if vocabulary else pa.array([True])
+    return bool(reasons.null_count == len(reasons) and pc.any(known).as_py())

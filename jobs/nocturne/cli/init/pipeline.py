@@ -1,4 +1,4 @@
-"""The text of a pipeline YAML, with comments where a person will want to change things."""
+"""Makes the text of a pipeline YAML, with comments on settings that people often change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pipeline_text(
     output_path: str,
     table: Table,
     sample: Sample,
-    told: Mapping[str, str],
+    cast: Mapping[str, str],
     keys: Sequence[str],
     guessed: bool,
     success_file: bool,
@@ -49,7 +49,7 @@ def pipeline_text(
         f"  path: {_scalar(input_path)}",
         *_partition(table),
         *_ready(success_file),
-        *_cast(sample, told),
+        *_cast(sample, cast),
         "output:",
         f"  path: {_scalar(output_path)}",
         *_keys(sample, keys, guessed),
@@ -59,7 +59,7 @@ def pipeline_text(
         f"  input_suite: {name}_input.yaml  # in conf/expectations/",
         f"  output_suite: {name}_output.yaml",
         "  on_failure: hold  # or: warn, fail",
-        f"  unique_keys: {str(is_key(sample, keys)).lower()}  # hold a night with a doubled key",
+        f"  unique_keys: {str(is_key(sample, keys)).lower()}  # hold a night with duplicate keys",
         *_schedule(table),
         "# alerts:  # whom Airflow tells of a night that is held, has failed, is late or drifts",
         "#   - {to: email, connection: smtp_default, recipients: [you@example.com]}",
@@ -72,35 +72,37 @@ def _pickle(chosen: Chosen) -> list[str]:
 
 
 def _inputs(chosen: Chosen) -> list[str]:
-    """By position, which is worth a look: nothing compares the names with the training data."""
+    """``model.inputs``, with a comment: nothing compares the names with the training data."""
     if chosen.resolved.inputs is None:
         return []
     if not isinstance(chosen.resolved.inputs, Mapping):
-        said = _flow(chosen.resolved.inputs)
+        flow = _flow(chosen.resolved.inputs)
     else:
         parts = (
-            f"{_scalar(name)}: {_scalar(one) if isinstance(one, str) else _flow(one)}"
-            for name, one in chosen.resolved.inputs.items()
+            f"{_scalar(name)}: {_scalar(columns) if isinstance(columns, str) else _flow(columns)}"
+            for name, columns in chosen.resolved.inputs.items()
         )
-        said = "{" + ", ".join(parts) + "}"
-    return [f"  inputs: {said}  # in the order of the training data: compare"]
+        flow = "{" + ", ".join(parts) + "}"
+    return [f"  inputs: {flow}  # in the order of the training data: compare"]
 
 
 def _outputs(chosen: Chosen) -> list[str]:
-    """What the model was seen to give, where it does not say that itself."""
-    given = chosen.encoding.outputs
-    if [(o.name, o.words) for o in given] == [
+    """The outputs that the model gave in its trial, if it does not declare them itself."""
+    outputs = chosen.encoding.outputs
+    if [(o.name, o.words) for o in outputs] == [
         (o.name, o.words) for o in chosen.resolved.encoding.outputs
     ]:
         return []
-    flow = ", ".join(f"{_scalar(o.name)}: {_scalar(o.words)}" for o in given)
+    flow = ", ".join(f"{_scalar(o.name)}: {_scalar(o.words)}" for o in outputs)
     return [f"  outputs: {{{flow}}}  # as it gave them; its signature says otherwise, or nothing"]
 
 
 def _partition(table: Table) -> list[str]:
-    if not table.layout:
+    if not table.key_formats:
         return ["  partition: {}  # one table, scored whole each time"]
-    flow = ", ".join(f"{_scalar(key)}: {json.dumps(value)}" for key, value in table.layout.items())
+    flow = ", ".join(
+        f"{_scalar(key)}: {json.dumps(value)}" for key, value in table.key_formats.items()
+    )
     lines = [f"  partition: {{{flow}}}"]
     for key, others in table.others.items():
         if others:
@@ -118,12 +120,12 @@ def _ready(success_file: bool) -> list[str]:
     ]
 
 
-def _cast(sample: Sample, told: Mapping[str, str]) -> list[str]:
-    """``input.cast``, with the types that the model does not take as they are."""
-    if not told:
+def _cast(sample: Sample, cast: Mapping[str, str]) -> list[str]:
+    """``input.cast``, with a comment that names the types in the table."""
+    if not cast:
         return []
-    types = ", ".join(f"{name} as {sample.schema.field(name).type}" for name in told)
-    flow = ", ".join(f"{_scalar(name)}: {how}" for name, how in told.items())
+    types = ", ".join(f"{name} as {sample.schema.field(name).type}" for name in cast)
+    flow = ", ".join(f"{_scalar(name)}: {how}" for name, how in cast.items())
     return [
         f"  # What the model sees; the table has {_comment(types)}. A row with a value that the",
         "  # cast would change is quarantined.",
@@ -132,11 +134,11 @@ def _cast(sample: Sample, told: Mapping[str, str]) -> list[str]:
 
 
 def _keys(sample: Sample, keys: Sequence[str], guessed: bool) -> list[str]:
-    """A comment on where the keys come from."""
+    """A comment that says how the keys were found."""
     if guessed:
         return [f"  # The keys were guessed: no nulls, unique in {sample.words}"]
-    held = "are" if is_key(sample, keys) else "are not"
-    return [f"  # The keys {held} without nulls and unique in {sample.words}"]
+    verb = "are" if is_key(sample, keys) else "are not"
+    return [f"  # The keys {verb} without nulls and unique in {sample.words}"]
 
 
 def _others(sample: Sample, keys: Sequence[str]) -> str:
@@ -145,7 +147,7 @@ def _others(sample: Sample, keys: Sequence[str]) -> str:
 
 def _schedule(table: Table) -> list[str]:
     lines = ["schedule:", "  timezone: UTC  # in which a day starts and ends"]
-    if table.layout:
+    if table.key_formats:
         lines.append(
             f"  start_date: {table.partitions[0].key[:10]}  # the first partition there is"
         )
@@ -157,7 +159,7 @@ def _flow(values: Sequence[str]) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """A YAML scalar: bare where that reads back as the same text, else quoted."""
+    """A YAML scalar: unquoted if it then reads back as the same text, else quoted."""
     text = str(value)
     if _BARE.fullmatch(text) and yaml.safe_load(text) == text:
         return text

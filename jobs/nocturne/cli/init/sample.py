@@ -1,4 +1,4 @@
-"""A sample of a table: rows of its newest partition and of others, evenly spread."""
+"""Samples a table: rows of its newest partition and of others, evenly spread."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nocturne.cli.init.table import Table
 from nocturne.columns.normal import plain, plain_type
 from nocturne.errors import InputError, choices
 from nocturne.records.partition import Partition
-from nocturne.source.path_columns import keys_of, of_file, path_columns, unheld
+from nocturne.source.path_columns import columns_of_paths, keys_of, not_in_files, of_file
 from nocturne.source.reading import file_schema, open_parquet, read_batches, read_schema
 
-__all__ = ["Sample", "distinct_values", "given_by_paths", "take"]
+__all__ = ["Sample", "distinct_values", "path_columns_of", "take"]
 
 _ROWS = 50_000
-"""At most so many of a partition."""
+"""The most rows of a partition."""
 _BATCH = 8192
 
 
@@ -27,7 +27,7 @@ _BATCH = 8192
 class Sample:
     """Rows of several partitions, each row with the number of its partition.
 
-    ``constants``: columns that have one value in a partition, since they are keys of its folder.
+    ``constants``: columns with one value in each partition, since they are keys of its folder.
     """
 
     rows: pa.Table
@@ -41,7 +41,7 @@ class Sample:
 
     @property
     def words(self) -> str:
-        """For comments: "4,210 rows of 5 partitions, 2013-01-01 to 2013-12-31"."""
+        """The size for comments: "4,210 rows of 5 partitions, 2013-01-01 to 2013-12-31"."""
         first, last = self.partitions[0], self.partitions[-1]
         if first == "all":
             return f"{self.rows.num_rows:,} rows of the table"
@@ -50,21 +50,23 @@ class Sample:
 
 
 def take(table: Table, partitions: int = 5, columns: Collection[str] | None = None) -> Sample:
-    """Rows of the newest partition and of others; those with another schema are left out.
+    """Rows of the newest partition and of others; partitions with another schema are left out.
 
     Args:
-        partitions: how many.
+        partitions: the number of partitions.
         columns: read only these; None reads all.
 
     Raises:
-        InputError: a file is no Parquet file, or there is no row.
+        InputError: a file is not a Parquet file, or there is no row.
     """
-    count = len(table.partitions)
-    wanted = min(partitions, count)
-    places = {round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)} | {count - 1}
-    chosen = [table.partitions[place] for place in sorted(places)]
+    available = len(table.partitions)
+    count = min(partitions, available)
+    positions = {round(i * (available - 1) / max(count - 1, 1)) for i in range(count)} | {
+        available - 1
+    }
+    chosen = [table.partitions[position] for position in sorted(positions)]
     parts = {partition.key: _head(table, partition, columns) for partition in chosen}
-    schema = parts[chosen[-1].key].schema  # the newest says how the table looks now
+    schema = parts[chosen[-1].key].schema  # the newest partition has the current schema
     parts = {key: part for key, part in parts.items() if part.schema == schema and len(part)}
     if not parts:
         raise InputError(
@@ -74,62 +76,64 @@ def take(table: Table, partitions: int = 5, columns: Collection[str] | None = No
         )
     numbers = [number for number, part in enumerate(parts.values()) for _ in range(len(part))]
     rows = pa.concat_tables(parts.values())
-    given = given_by_paths(table, chosen[-1], columns)
-    constants = frozenset(table.layout).intersection(given.schema.names if given else ())
+    from_paths = path_columns_of(table, chosen[-1], columns)
+    constants = frozenset(table.key_formats).intersection(
+        from_paths.schema.names if from_paths else ()
+    )
     return Sample(rows, pa.array(numbers, pa.int8()), tuple(parts), constants)
 
 
-def given_by_paths(
+def path_columns_of(
     table: Table, partition: Partition, columns: Collection[str] | None = None
 ) -> pa.RecordBatch | None:
-    """The keys of the files' paths that are columns, of ``columns``; a row a file."""
+    """The keys of the files' paths among ``columns``, one row for each file."""
     files = table.files(partition)
     folder = table.path / partition.path
     below = [path.relative_to(folder).as_posix() for path in files]
     keys = [key for key in keys_of(partition, below) if columns is None or key in columns]
     keys = [key for key in keys if keys.count(key) == 1]
     if keys:
-        keys = unheld(keys, (name for path in files for name in read_schema(path).names))
-    return path_columns(partition, table.layout, below, keys)
+        keys = not_in_files(keys, (name for path in files for name in read_schema(path).names))
+    return columns_of_paths(partition, table.key_formats, below, keys)
 
 
 def _head(table: Table, partition: Partition, columns: Collection[str] | None) -> pa.Table:
-    """Of the files that have the types of the first one with rows."""
+    """The first rows of the files that have the same types as the first file with rows."""
     files = table.files(partition)
-    given = given_by_paths(table, partition, columns)
+    all_path_columns = path_columns_of(table, partition, columns)
     batches: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
-    left = _ROWS
+    remaining = _ROWS
     for number, path in enumerate(files):
-        own = of_file(given, number)
+        path_columns = of_file(all_path_columns, number)
         with open_parquet(path) as file:
-            there = file_schema(file, own).names
-            _check_names(path, there)
-            names = [n for n in there if columns is None or n in columns]
+            names_in_file = file_schema(file, path_columns).names
+            _check_names(path, names_in_file)
+            names = [n for n in names_in_file if columns is None or n in columns]
             groups = range(file.num_row_groups)
-            for batch in read_batches(file, path, groups, names, _BATCH, given=own):
-                batch = _words(batch)
+            for batch in read_batches(file, path, groups, names, _BATCH, path_columns=path_columns):
+                batch = _plain(batch)
                 schema = schema or batch.schema
-                if left <= 0 or batch.schema != schema:
+                if remaining <= 0 or batch.schema != schema:
                     break
-                batches.append(batch.slice(0, left))
-                left -= batch.num_rows
+                batches.append(batch.slice(0, remaining))
+                remaining -= batch.num_rows
     return pa.Table.from_batches(batches, schema or pa.schema([]))
 
 
-def _words(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Without dictionaries, and without what a writer noted beside the types."""
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without dictionaries and without metadata of its writer."""
     schema = pa.schema([pa.field(f.name, plain_type(f.type)) for f in batch.schema])
     columns = [plain(column) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
+    duplicates = {name for name in names if names.count(name) > 1}
+    if duplicates:
         raise InputError(
-            f"{path} has more than one column of the name {choices(doubled)}; expected each once. "
-            "Have it written with different names",
+            f"{path} has more than one column of the name {choices(duplicates)}; expected each "
+            "once. Have it written with different names",
             path=str(path),
         )
 

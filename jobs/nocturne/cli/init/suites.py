@@ -1,4 +1,4 @@
-"""Starter suites: what held in a sample, with room to spare."""
+"""Makes starter suites of expectations that hold in a sample, with some margin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nocturne.encoding import Encoding
 __all__ = ["input_suite", "output_suite"]
 
 _FEW = 20
-"""Strings with at most so many different values get a value set."""
+"""Text columns with at most this many different values get a value set."""
 
 Check = tuple[str, dict[str, Any]]
 
@@ -94,8 +94,8 @@ def _keys(sample: Sample, keys: Sequence[str]) -> Iterator[Check]:
 def _value_set(column: pa.ChunkedArray, vocabulary: Sequence[str | int]) -> list[str]:
     if not is_text(column.type):
         return []
-    seen = distinct_values(column)
-    return sorted({*seen, *map(str, vocabulary)}) if 0 < len(seen) <= _FEW else []
+    values = distinct_values(column)
+    return sorted({*values, *map(str, vocabulary)}) if 0 < len(values) <= _FEW else []
 
 
 def _range(column: pa.ChunkedArray) -> dict[str, Any]:
@@ -105,12 +105,12 @@ def _range(column: pa.ChunkedArray) -> dict[str, Any]:
     finite = column.filter(pc.is_finite(column))
     if not len(finite) - finite.null_count:
         return {}
-    seen = pc.min_max(finite).as_py()
-    low, high = seen["min"], seen["max"]
+    extremes = pc.min_max(finite).as_py()
+    low, high = extremes["min"], extremes["max"]
     margin = (high - low) / 2 or max(abs(high), 1.0)
-    least, most = _outwards(low - margin, -1), _outwards(high + margin, 1)
-    least = 0.0 if low >= 0 else least  # what was never negative should stay so
-    return {"min_value": _number(least, integer), "max_value": _number(most, integer)}
+    lower, upper = _outwards(low - margin, -1), _outwards(high + margin, 1)
+    lower = 0.0 if low >= 0 else lower  # values that were never negative should stay so
+    return {"min_value": _number(lower, integer), "max_value": _number(upper, integer)}
 
 
 def _outwards(value: float, side: int) -> float:

@@ -1,4 +1,4 @@
-"""How a Parquet table is partitioned, as the configuration says it."""
+"""Finds out how a Parquet table is partitioned, in the terms of the configuration."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from nocturne.source.walk import data_files, identity, listing, present
 
 __all__ = ["Table", "inspect"]
 
-_NAMED = {
+_FORMAT_BY_NAME = {
     **dict.fromkeys(("year", "yyyy", "yr", "y"), "%Y"),
     **dict.fromkeys(("month", "mm"), "%m"),
     **dict.fromkeys(("day", "dd"), "%d"),
     **dict.fromkeys(("hour", "hh", "hr", "h"), "%H"),
     **dict.fromkeys(("minute", "min"), "%M"),
 }
-"""Keys that are a part of a date by their name: two digits alone could be anything."""
+"""Formats of keys that are part of a date by their name, since two digits could be anything."""
 
 _DATES = (
     "%Y-%m-%d",
@@ -40,30 +40,30 @@ _DATES = (
 
 
 _DATED = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?([0-2]\d|3[01]))?)?(?!\d)")
-"""In a folder's name: it holds the rows of that day, month or year."""
+"""Matches a date in a folder's name: the folder has the rows of a day, month or year."""
 
 _DAY = re.compile(
     r"(?<![0-9A-Za-z])(?:19|20)\d\d(?:([-_.]?)(?:0[1-9]|1[0-2])\1(?:[0-2]\d|3[01])"
     r"|[-_.](?:0[1-9]|1[0-2]))(?![0-9A-SU-Za-z])"
 )
-"""In a file's name: of that day or month. Stricter, since names are full of other numbers."""
+"""Matches a day or month in a file's name. Stricter, since file names have other numbers too."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's folder, its layout (key -> format or fixed value) and its partitions by date.
+    """A table's folder, its key formats (or fixed values) and its partitions by date.
 
-    ``others`` has the values that a fixed key takes elsewhere in the table.
+    ``others``: key with a fixed value -> its other values in the table.
     """
 
     path: Path
-    layout: dict[str, str]
+    key_formats: dict[str, str]
     partitions: tuple[Partition, ...]
     others: dict[str, tuple[str, ...]]
 
     @property
     def hourly(self) -> bool:
-        return "%H" in key_format(self.layout)
+        return "%H" in key_format(self.key_formats)
 
     def files(self, partition: Partition) -> list[Path]:
         return data_files(self.path / partition.path)
@@ -73,17 +73,17 @@ def inspect(path: Path) -> Table:
     """The table below ``path``.
 
     Raises:
-        InputError: there is none, it has no file, no partition key tells a date, or files lie
-            where no night would score them.
+        InputError: there is no table, it has no file, no partition key has dates, or no night would
+            score some of the files.
         NotReady: a file is still being written.
     """
     refuse_lake(path)
     if not present(path):
         parent = path.parent
-        there = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+        siblings = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
         raise InputError(
-            f"{path} is no folder; expected one that holds a Parquet table. {parent} has "
-            f"{choices(there)}",
+            f"{path} is not a folder; expected one that holds a Parquet table. {parent} has "
+            f"{choices(siblings)}",
             path=str(path),
         )
     folders = list(_partition_folders(path, Counter()))
@@ -95,23 +95,23 @@ def inspect(path: Path) -> Table:
                 "ds=2013-04-01/",
                 path=str(path),
             )
-        _check_whole(path, files)
+        _check_unpartitioned(path, files)
         return Table(path, {}, (Partition("all"),), {})
-    layout, others = _layout(path, folders)
-    found = {f: from_path(layout, f) for f in folders}
-    dated = [p for f, p in found.items() if p is not None and data_files(path / f)]
-    if not dated:
+    key_formats, others = _key_formats(path, folders)
+    by_folder = {f: from_path(key_formats, f) for f in folders}
+    partitions = [p for f, p in by_folder.items() if p is not None and data_files(path / f)]
+    if not partitions:
         raise InputError(
             f"{path} has {len(folders)} partition folders ({choices(folders, 3)}) and no file in "
-            f"those that fit {_words(layout)}; expected Parquet files in them",
+            f"those that fit {_path_pattern(key_formats)}; expected Parquet files in them",
             path=str(path),
         )
-    return Table(path, layout, tuple(sorted(dated, key=lambda p: p.key)), others)
+    return Table(path, key_formats, tuple(sorted(partitions, key=lambda p: p.key)), others)
 
 
-_PATHS = 16
-"""By so many paths a folder of partition folders may be reached: where links to links make twice as
-many on each level, no walk would end."""
+_MOST_PATHS = 16
+"""The most paths to a folder of partition folders. Links to links double them on each level, so
+the walk would never end."""
 
 
 def _partition_folders(
@@ -120,18 +120,18 @@ def _partition_folders(
     """Paths ``a=1/b=2`` of the innermost partition folders, relative to the table.
 
     Args:
-        reached: by how many paths each folder of others was, so far.
+        reached: folder of partition folders -> number of paths to it so far.
 
     Raises:
-        InputError: something lies beside them, or links have no end.
+        InputError: other entries lie beside the partition folders, or links form a cycle.
     """
     files, folders = listing(path / below)
-    keyed = [folder.name for folder in folders if "=" in folder.name]
-    beside = [*files, *(folder for folder in folders if "=" not in folder.name)]
-    if keyed and beside:
+    key_folders = [folder.name for folder in folders if "=" in folder.name]
+    strays = [*files, *(folder for folder in folders if "=" not in folder.name)]
+    if key_folders and strays:
         raise InputError(
-            f"{beside[0]} lies beside the partition folders {choices(keyed, 3)}, in none of them, "
-            "so no night would score it. Move it into one of them, or out of the table"
+            f"{strays[0]} lies beside the partition folders {choices(key_folders, 3)}, in none of "
+            "them, so no night would score it. Move it into one of them, or out of the table"
         )
     names = [piece.partition("=")[0] for piece in below.split("/")]
     if len(set(names)) < len(names):
@@ -139,20 +139,20 @@ def _partition_folders(
             f"{path / below} has a partition key twice; expected each once. If a folder links back "
             "to one that it lies in, remove the link"
         )
-    here = identity(path / below)
-    reached[here] += bool(keyed)
-    if reached[here] > _PATHS:
+    folder_id = identity(path / below)
+    reached[folder_id] += bool(key_folders)
+    if reached[folder_id] > _MOST_PATHS:
         raise InputError(
-            f"{path / below} is one folder under more than {_PATHS} names (links), so its "
+            f"{path / below} is one folder under more than {_MOST_PATHS} names (links), so its "
             "partitions would be scored as often. Remove the links"
         )
-    for name in keyed:
+    for name in key_folders:
         yield from _partition_folders(path, reached, f"{below}/{name}" if below else name)
-    if not keyed and below:
+    if not key_folders and below:
         yield below
 
 
-def _check_whole(path: Path, files: Sequence[Path]) -> None:
+def _check_unpartitioned(path: Path, files: Sequence[Path]) -> None:
     """Raises: InputError if a table without partition folders holds days or partitions."""
     folders = {folder for file in files for folder in file.relative_to(path).parents}
     for folder in sorted(folders):
@@ -169,7 +169,9 @@ def _check_whole(path: Path, files: Sequence[Path]) -> None:
                 f"or make links to them (ln -s {path / folder} .../ds=2013-04-01); or point "
                 "--input at one of them, which is then an unpartitioned table"
             )
-    days = {re.sub(r"\D", "", said[0]): file for file in files if (said := _DAY.search(file.name))}
+    days = {
+        re.sub(r"\D", "", match[0]): file for file in files if (match := _DAY.search(file.name))
+    }
     if len(days) > 1:
         shown = choices(file.name for file in days.values())
         raise InputError(
@@ -180,7 +182,9 @@ def _check_whole(path: Path, files: Sequence[Path]) -> None:
         )
 
 
-def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def _key_formats(
+    path: Path, folders: list[str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     split = [[piece.partition("=")[::2] for piece in folder.split("/")] for folder in folders]
     names = {tuple(name for name, _ in pieces) for pieces in split}
     if len(names) > 1:
@@ -189,45 +193,45 @@ def _layout(path: Path, folders: list[str]) -> tuple[dict[str, str], dict[str, t
             "same in every folder. Point --input at one table",
             path=str(path),
         )
-    layout: dict[str, str] = {}
+    key_formats: dict[str, str] = {}
     others: dict[str, tuple[str, ...]] = {}
     for level, name in enumerate(names.pop()):
         values = sorted({pieces[level][1] for pieces in split} - {HIVE_NULL})
         format_ = _format(name, values)
-        if format_ is None and name.lower() in _NAMED:
-            wanted = _NAMED[name.lower()]
-            example = dt.datetime(2013, 4, 1, 5).strftime(wanted)
+        if format_ is None and name.lower() in _FORMAT_BY_NAME:
+            expected = _FORMAT_BY_NAME[name.lower()]
+            example = dt.datetime(2013, 4, 1, 5).strftime(expected)
             raise InputError(
-                f"{path}: the folders {name}={choices(values, 3)} are not written as {wanted}; "
+                f"{path}: the folders {name}={choices(values, 3)} are not written as {expected}; "
                 f"expected e.g. {name}={example}. Have the table written so",
                 path=str(path),
             )
-        if format_ is None:  # no date: one pipeline scores one value of such a key
-            layout[name] = values[0] if values else HIVE_NULL
+        if format_ is None:  # not a date: a pipeline scores one value of such a key
+            key_formats[name] = values[0] if values else HIVE_NULL
             others[name] = tuple(values[1:])
         else:
-            layout[name] = format_
-    if not any("%" in format_ for format_ in layout.values()):
+            key_formats[name] = format_
+    if not any("%" in format_ for format_ in key_formats.values()):
         raise InputError(
-            f"no partition key of {path} tells a date: {_words(layout)} ({choices(folders, 3)}). "
-            "Expected folders such as ds=2013-04-01/; or point --input at one of them, which is "
-            "then an unpartitioned table",
+            f"no partition key of {path} tells a date: {_path_pattern(key_formats)} "
+            f"({choices(folders, 3)}). Expected folders such as ds=2013-04-01/; or "
+            "point --input at one of them, which is then an unpartitioned table",
             path=str(path),
         )
-    return layout, others
+    return key_formats, others
 
 
 def _format(name: str, values: list[str]) -> str | None:
-    """The strftime format that all values have; None if they are no dates."""
-    named = _NAMED.get(name.lower())
-    for format_ in (named, *_DATES) if named else _DATES:
+    """The strftime format of all values; None if they are not dates."""
+    by_name = _FORMAT_BY_NAME.get(name.lower())
+    for format_ in (by_name, *_DATES) if by_name else _DATES:
         if values and all(_fits(value, format_) for value in values):
             return format_
     return None
 
 
 def _fits(value: str, format_: str) -> bool:
-    year = "" if "%Y" in format_ else "2000 "  # of a day without one Python 3.13 warns
+    year = "" if "%Y" in format_ else "2000 "  # Python 3.13 warns about a day without a year
     try:
         moment = dt.datetime.strptime(year + value, f"%Y {format_}" if year else format_)
         return moment.strftime(format_) == value
@@ -235,5 +239,5 @@ def _fits(value: str, format_: str) -> bool:
         return False
 
 
-def _words(layout: dict[str, str]) -> str:
-    return "/".join(f"{name}={value}" for name, value in layout.items())
+def _path_pattern(key_formats: dict[str, str]) -> str:
+    return "/".join(f"{name}={value}" for name, value in key_formats.items())

@@ -1,4 +1,4 @@
-"""Writes a new pipeline: three files, all of them valid, or none."""
+"""Writes the three files of a new pipeline, or none if one of them is invalid."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from nocturne import config, quality
 from nocturne.cli.init.inputs import find_inputs
 from nocturne.cli.init.keys import find_keys
-from nocturne.cli.init.model import check_data, choose, seen, tried
+from nocturne.cli.init.model import check_data, choose, summary, with_trial
 from nocturne.cli.init.pipeline import pipeline_text
-from nocturne.cli.init.sample import Sample, given_by_paths, take
+from nocturne.cli.init.sample import Sample, path_columns_of, take
 from nocturne.cli.init.suites import input_suite, output_suite
 from nocturne.cli.init.table import inspect
 from nocturne.config.local_paths import check_local
@@ -51,16 +51,16 @@ def init(
         keys: columns that identify a row; None guesses them.
         force: replace existing files.
         features: columns that the model takes, in order, if its signature names none.
-        say: is told what the model takes and gives.
-        trials: where it is kept what a model gave; None: it is tried each time.
+        say: called with lines on what the model takes and gives.
+        trials: the folder that keeps the results of trials; None: the model is tried each time.
 
     Returns:
         The files, the pipeline first.
 
     Raises:
         ConfigError: the name, a key, a feature or a path is wrong, or a file exists already.
-        ModelError, RegistryUnavailable: the model can't be had.
-        InputError: the data can't be read, or don't fit the model.
+        ModelError, RegistryUnavailable: the model can't be loaded from the registry.
+        InputError: the data can't be read, or do not fit the model.
     """
     if not NAME.fullmatch(name):
         raise ConfigError(
@@ -86,13 +86,13 @@ def init(
     folder = (root / Path(input_path).expanduser()).resolve()
     table = inspect(folder)
     sample = take(table)
-    given = _checked(keys, sample) if keys else None
+    user_keys = _check_keys(keys, sample) if keys else None
 
-    def inputs(takes: DeclaredInputs, what: str) -> Inputs | None:
-        guessed = not takes.columns and not features
-        keys = given or (find_keys(table, sample, ()) if guessed else ())
-        left_out = {*keys, *table.layout}
-        return find_inputs(takes, sample.rows, features, left_out, what)
+    def inputs(declared: DeclaredInputs, model_title: str) -> Inputs | None:
+        guessed = not declared.columns and not features
+        keys = user_keys or (find_keys(table, sample, ()) if guessed else ())
+        excluded = {*keys, *table.key_formats}
+        return find_inputs(declared, sample.rows, features, excluded, model_title)
 
     with tempfile.TemporaryDirectory(prefix="nocturne-init-") as store:
         chosen = choose(
@@ -107,15 +107,15 @@ def init(
             raise ConfigError(
                 f"feature: the model {chosen.name} names its columns itself; leave it out"
             )
-        told = check_data(chosen.encoding, sample.rows, folder)
+        input_cast = check_data(chosen.encoding, sample.rows, folder)
         newest = table.partitions[-1]
-        from_paths = given_by_paths(table, newest)
-        files = SampleFiles(table.files(newest), cast=told, path_columns=from_paths)
-        chosen = tried(chosen, files, PipelineState(trials or Path(store)))
-    for line in seen(chosen):
+        from_paths = path_columns_of(table, newest)
+        files = SampleFiles(table.files(newest), cast=input_cast, path_columns=from_paths)
+        chosen = with_trial(chosen, files, PipelineState(trials or Path(store)))
+    for line in summary(chosen):
         say(line)
-    made = [*(output.name for output in chosen.encoding.outputs), "model_version"]
-    found = given or find_keys(table, sample, made)
+    added = [*(output.name for output in chosen.encoding.outputs), "model_version"]
+    key_columns = user_keys or find_keys(table, sample, added)
     texts = [
         pipeline_text(
             name,
@@ -124,20 +124,20 @@ def init(
             output_path=output_path or f"var/scores/{name}",
             table=table,
             sample=sample,
-            told=told,
-            keys=found,
+            cast=input_cast,
+            keys=key_columns,
             guessed=not keys,
             success_file=(folder / table.partitions[-1].path / "_SUCCESS").exists(),
         ),
-        input_suite(name, sample, chosen.encoding, found),
-        output_suite(name, sample, chosen.encoding, found),
+        input_suite(name, sample, chosen.encoding, key_columns),
+        output_suite(name, sample, chosen.encoding, key_columns),
     ]
-    there = (sample.schema.names, [*found, *made])
-    _write(dict(zip(paths, texts, strict=True)), name, root, there)
+    columns = (sample.schema.names, [*key_columns, *added])
+    _write(dict(zip(paths, texts, strict=True)), name, root, columns)
     return paths
 
 
-def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
+def _check_keys(keys: Sequence[str], sample: Sample) -> list[str]:
     for key in keys:
         if key not in sample.schema.names:
             raise ConfigError(
@@ -149,7 +149,7 @@ def _checked(keys: Sequence[str], sample: Sample) -> list[str]:
 
 
 def _relative(folder: Path, root: Path) -> str:
-    """Paths within the project are written so that it can be moved."""
+    """The path relative to the project if it is inside, so that the project can be moved."""
     home = root.resolve()
     return folder.relative_to(home).as_posix() if home in folder.parents else str(folder)
 
@@ -157,7 +157,7 @@ def _relative(folder: Path, root: Path) -> str:
 def _write(
     files: dict[Path, str], name: str, root: Path, columns: tuple[Sequence[str], Sequence[str]]
 ) -> None:
-    """Write the files and load them as a night would; what fails leaves everything as it was."""
+    """Write the files and load them as a night would; undo everything if that fails."""
     before = {path: path.read_bytes() if path.exists() else None for path in files}
     try:
         for path, text in reversed(files.items()):  # the pipeline last: it names the suites
