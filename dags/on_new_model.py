@@ -1,7 +1,7 @@
-"""A DAG for each pipeline that wants to hear of new model versions (``model.on_new_model``).
+"""One DAG for each pipeline with ``model.on_new_model``, which watches for new model versions.
 
-A file of its own: tasks import the file of their DAG, and those that score need none of this. A
-YAML that can't be read makes no DAG here either: see dags/config_errors.py.
+This is a file of its own, since tasks import the file of their DAG, and the tasks of
+dags/scoring.py need none of this. A YAML that can't be read gets no DAG: see dags/config_errors.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOME = Path(os.environ.get("NOCTURNE_HOME") or Path(__file__).resolve().parents[
 
 def dags() -> dict[str, DAG]:
     """The watching DAGs, by id."""
-    found = {}
+    by_id = {}
     for name in names(HOME):
         with suppress(ConfigError):
             loaded = load(name, root=HOME)
@@ -28,8 +28,8 @@ def dags() -> dict[str, DAG]:
                 from nocturne_airflow.watcher import watching_dag
 
                 dag = watching_dag(loaded)
-                found[dag.dag_id] = dag
-    return found
+                by_id[dag.dag_id] = dag
+    return by_id
 
 
 globals().update(dags())

@@ -1,7 +1,7 @@
 """One Airflow DAG for each conf/pipelines/*.yaml.
 
-A file that can't be read makes no DAG; the others are not touched by it. What is wrong with it
-stands under Import Errors: see dags/config_errors.py.
+A file that can't be read gets no DAG, and the other pipelines are not affected. Airflow shows its
+problem under Import Errors: see dags/config_errors.py.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ HOME = Path(os.environ.get("NOCTURNE_HOME") or CODE).resolve()
 
 
 def dags() -> dict[str, DAG]:
-    """Every pipeline that can be read."""
-    found = {}
+    """The DAGs of all pipelines that can be read, by id."""
+    by_id = {}
     for name in names(HOME):
         try:
-            found[name] = scoring_dag(load(name, root=HOME), CODE)
-        except Exception:  # dags/config_errors.py tells; the other pipelines go on
-            log.exception("conf/pipelines/%s.yaml makes no DAG", name)
-    return found
+            by_id[name] = scoring_dag(load(name, root=HOME), CODE)
+        except Exception:  # dags/config_errors.py reports it; the other pipelines go on
+            log.exception("conf/pipelines/%s.yaml gets no DAG", name)
+    return by_id
 
 
 globals().update(dags())

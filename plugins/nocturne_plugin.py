@@ -1,7 +1,7 @@
-"""Nocturne in Airflow: the page Scoring. The operators live in the package nocturne_airflow.
+"""The Airflow plugin with the page Scoring. The operators are in the package nocturne_airflow.
 
-This file is imported in every task process, so it must stay light: what the page needs is
-imported when somebody first opens it.
+This file is imported in every task process, so it must stay light: the page's modules are imported
+when the page is first opened.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ async def page(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The page's ASGI application, made at the first request."""
+    """The page's ASGI application, created at the first request."""
     await _page()(scope, receive, send)
 
 
 class NocturnePlugin(AirflowPlugin):  # type: ignore[misc,unused-ignore]
-    """Adds the page to Browse, and lets Airflow find when a night is due."""
+    """Adds the page to the menu Browse, and registers the deadline reference of ``slo``."""
 
     name = "nocturne"
     deadline_references = [Due]  # noqa: RUF012

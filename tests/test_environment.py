@@ -71,11 +71,10 @@ def test_a_trial_and_local_workers_do_so_too(
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-P", "-m", "nocturne.trial", str(tmp_path), str(os.getpid())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "asked.json" in done.stderr
+    assert "request.json" in done.stderr
     assert "not mine" not in done.stderr
     started = SparkConf(False)
     monkeypatch.setattr("pyspark.SparkConf", lambda: started)
     monkeypatch.setattr("pyspark.SparkContext", mock.MagicMock())
-    launch = mock.Mock(settings=dict)
-    Application("x", "local[1]", {})._new(launch)
+    Application("x", "local[1]", {})._new({})
     assert started.get("spark.executorEnv.PYTHONSAFEPATH") == "1"

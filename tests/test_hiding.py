@@ -15,7 +15,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from sklearn.linear_model import LogisticRegression
 
-from nocturne.hiding import cause_of, lacking, said_by
+from nocturne.hiding import cause_of, failed_import, redacted
 
 FITTED = LogisticRegression().fit(np.zeros((4, 2)), [0, 1, 0, 1])
 
@@ -75,7 +75,7 @@ def _raised(work: Callable[[], Any]) -> Exception:
 def test_the_last_line_is_said_without_the_row(
     work: Callable[[], Any], row: dict[str, Any], said: str
 ) -> None:
-    assert said_by(_raised(work), {name: [value] for name, value in row.items()}) == said
+    assert redacted(_raised(work), {name: [value] for name, value in row.items()}) == said
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_of_any_text_only_what_can_be_of_no_row_is_left(
     text: str, row: dict[str, Any], said: str
 ) -> None:
     values = {name: [value] for name, value in row.items()}
-    assert said_by(ValueError(text), values) == f"ValueError: {said}"
+    assert redacted(ValueError(text), values) == f"ValueError: {said}"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_mlflow_has_wrapped_is_taken_out_of_it(values: list[Any], said: str
     model = mlflow.pyfunc.PyFuncModel(meta, Model(), predict_fn="predict")
     error = _raised(lambda: model.predict(pd.DataFrame({"x": values})))
     assert "Failed to enforce schema of data" in str(error)
-    assert said_by(error, {"x": values}).startswith(said)
+    assert redacted(error, {"x": values}).startswith(said)
     assert cause_of(error) is not error
 
 
@@ -155,10 +155,10 @@ def test_a_failed_import_is_found_where_it_was_raised_from_and_nowhere_else() ->
         except ImportError:
             float("Berlin")
 
-    found = lacking(_raised(wrapped))
+    found = failed_import(_raised(wrapped))
     assert found is not None
     assert found.name == "not_there_at_all"
-    assert lacking(_raised(fallen_back)) is None
+    assert failed_import(_raised(fallen_back)) is None
 
 
 def test_what_can_not_be_looked_through_is_the_type_alone() -> None:
@@ -166,7 +166,7 @@ def test_what_can_not_be_looked_through_is_the_type_alone() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    assert said_by(Odd()) == "Odd"
-    assert said_by(ValueError("the text is wrong"), {"text": ["word " * 10_000]}) == "ValueError"
-    assert said_by(ValueError("")) == "ValueError"
-    assert len(said_by(ValueError("so " * 1000))) < 250
+    assert redacted(Odd()) == "Odd"
+    assert redacted(ValueError("the text is wrong"), {"text": ["word " * 10_000]}) == "ValueError"
+    assert redacted(ValueError("")) == "ValueError"
+    assert len(redacted(ValueError("so " * 1000))) < 250

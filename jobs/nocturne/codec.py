@@ -1,8 +1,8 @@
-"""Stored records as JSON and back, each with the version of its shape.
+"""Writes records as JSON and reads them, each with the version of its fields.
 
-A record that is stored as a file of its own is ``Stored``. Its JSON says of which ``version`` it
-is; an older one is made the present one by the record's own ``upgrades``, one version at a time.
-What this Nocturne does not know, a version or a field, was written by a newer one and is refused.
+A record with a file of its own is ``Stored``. Its JSON contains its ``version``; the record's own
+``UPGRADES`` convert an older version to the current one, one version at a time. A version or a
+field that this Nocturne does not know was written by a newer one, and is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["STATE_FORMAT", "Format", "Stored", "damaged", "dump", "load"]
 
 STATE_FORMAT = 3
-"""Of the folders of a pipeline's state; what lies in them has versions of its own."""
+"""The format of the folders of a pipeline's state; their records have versions of their own."""
 
 Fields = dict[str, Any]
 
@@ -30,17 +30,16 @@ Fields = dict[str, Any]
 class Stored:
     """A record with a file of its own.
 
-    ``VERSION`` is raised with every change of the record's shape, and ``UPGRADES`` then says how
-    the fields of the version before become those of the next. Files of before there were versions
-    are of version 1.
+    ``VERSION`` is raised with every change of the fields. ``UPGRADES[n]`` then converts the fields
+    of version n to those of version n + 1. A file without a version has version 1.
     """
 
     VERSION: ClassVar[int] = 1
     UPGRADES: ClassVar[Mapping[int, Callable[[Fields], Fields]]] = {}
     ON_ONE_LINE: ClassVar[bool] = False
-    """Whether it holds thousands of numbers, which nobody reads line by line."""
+    """Whether the JSON is one line: the record has thousands of numbers, too many to read."""
     mend: ClassVar[str] = "Move it away and run the partition again"
-    """What to do where the file is damaged."""
+    """What to do if the file is damaged."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ T = TypeVar("T")
 
 @lru_cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """Building one takes milliseconds, and a worker reads records for every split.
+    """Cached, since building one takes milliseconds and a worker reads records for every split.
 
-    Imported here, so that the engine runs where there is no pydantic.
+    pydantic is imported here, so that the engine runs without it.
     """
     from pydantic import TypeAdapter
 
@@ -68,18 +67,18 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def _forbid_unknown(kind: Any) -> None:
-    """Of a record, and of all records that it holds."""
-    todo, seen = [kind], set[type]()
-    while todo:
-        one = todo.pop()
-        todo += get_args(one)
-        if not (isinstance(one, type) and is_dataclass(one)) or one in seen:
+    """Forbid unknown fields in a record and in all records that it contains."""
+    pending, seen = [kind], set[type]()
+    while pending:
+        type_ = pending.pop()
+        pending += get_args(type_)
+        if not (isinstance(type_, type) and is_dataclass(type_)) or type_ in seen:
             continue
-        seen.add(one)
-        if "__pydantic_config__" not in vars(one):
+        seen.add(type_)
+        if "__pydantic_config__" not in vars(type_):
             config = {"extra": "forbid", "allow_inf_nan": False}
-            one.__pydantic_config__ = config  # type: ignore[attr-defined]
-        todo += get_type_hints(one).values()
+            type_.__pydantic_config__ = config  # type: ignore[attr-defined]
+        pending += get_type_hints(type_).values()
 
 
 def dump(record: Any) -> str:
@@ -100,11 +99,12 @@ def dump(record: Any) -> str:
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
-    """The record that ``dump`` wrote, now or in an earlier version.
+    """The record that ``dump`` of this or an earlier Nocturne wrote.
 
     Raises:
         WrittenByNewer: a newer Nocturne wrote it.
-        StateError: the JSON is not such a record; names ``source``, the field and what to do.
+        StateError: the JSON is not such a record; the message names ``source``, the field and what
+            to do.
     """
     from pydantic import ValidationError
     from pydantic_core import from_json
@@ -122,8 +122,8 @@ def load(kind: type[T], text: str | bytes, source: str = "text") -> T:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise _newer(kind, source, f"the field {where!r}") from None
-        said = f"{where}: {first['msg'].removeprefix('Value error, ')}"
-        raise damaged(kind, source, said) from None
+        problem = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        raise damaged(kind, source, problem) from None
 
 
 def _of_this_version(kind: type[Stored], fields: Any, source: str) -> Fields:
@@ -138,8 +138,8 @@ def _of_this_version(kind: type[Stored], fields: Any, source: str) -> Fields:
         try:
             fields = kind.UPGRADES[step](fields)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            said = f"version {step}: {type(error).__name__}: {error}"
-            raise damaged(kind, source, said) from None
+            problem = f"version {step}: {type(error).__name__}: {error}"
+            raise damaged(kind, source, problem) from None
     return dict(fields)
 
 

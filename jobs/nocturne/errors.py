@@ -1,7 +1,7 @@
-"""Every error that Nocturne raises on purpose, and whether trying again can help.
+"""Every error that Nocturne raises on purpose, and whether a retry can help.
 
-    NocturneError                 carries its values as attributes; str() is the whole message
-    |-- TerminalError             trying again gives the same answer: a person must act
+    NocturneError                 has its values as attributes; str() is the whole message
+    |-- TerminalError             a retry gives the same result: a person must act
     |   |-- ConfigError           a YAML file, a run parameter or a path is wrong
     |   |-- MachineError          Spark can't start or work on this machine as it is
     |   |-- ModelError            the registry has no such model, or it must not be loaded
@@ -18,8 +18,8 @@
         |-- DeviceLost            the accelerator failed; only a new process can use it again
         `-- RegistryUnavailable   the MLflow server did not answer
 
-A retryable error ends the command line with exit code 75 (EX_TEMPFAIL of sysexits.h), a
-terminal one with 1; Airflow's retries follow that.
+A retryable error ends a command with exit code 75 (EX_TEMPFAIL of sysexits.h), a terminal error
+with 1, or with 3 if the night is held. Airflow's retries follow these codes.
 """
 
 from __future__ import annotations
@@ -57,10 +57,9 @@ __all__ = [
 
 
 class NocturneError(Exception):
-    """Base of the tree: what came, what was expected, and what to do.
+    """The base class. A message says what came, what was expected, and what to do.
 
-    ``values`` are kept as attributes, so that a caller can act on them without
-    parsing the message.
+    ``values`` are kept as attributes, so that a caller can use them without parsing the message.
     """
 
     exit_code: ClassVar[int] = 1
@@ -72,7 +71,7 @@ class NocturneError(Exception):
 
 
 class TerminalError(NocturneError):
-    """Trying again gives the same answer."""
+    """A retry gives the same result."""
 
 
 class RetryableError(NocturneError):
@@ -141,11 +140,11 @@ class RegistryUnavailable(RetryableError):
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Says what a full or read-only disk means to whoever runs this.
+    """Raises Nocturne's errors, which say what to do, for a full or read-only disk.
 
     Raises:
         RetryableError: there is no space left.
-        PublishError: something can't be written.
+        PublishError: a file or folder can't be written or read.
     """
     try:
         yield
@@ -160,14 +159,14 @@ def _of_disk(error: OSError) -> NocturneError | None:
     where = error.filename or "the disk of output.path, or of the temporary files"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RetryableError(
-            f"no space left ({where}): {error.strerror or error}. Nothing was published, what was "
-            "scored stays. Free some (`nocturne gc` lists what is not needed) and run the same "
-            "command again"
+            f"no space left ({where}): {error.strerror or error}. Nothing was published; what was "
+            "scored is kept. Free some space (`nocturne gc` lists what is not needed) and run the "
+            "same command again"
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return PublishError(
-            f"{where} can't be written or read: {error.strerror or error}. What is published is as "
-            "it was. The user that runs Nocturne needs to write output.path and the _nocturne "
+            f"{where} can't be written or read: {error.strerror or error}. What is published is "
+            "unchanged. The user that runs Nocturne needs to write output.path and the _nocturne "
             "folder beside it"
         )
     return None
@@ -183,7 +182,7 @@ def choices(options: Iterable[object], limit: int = 12) -> str:
 
 
 def did_you_mean(name: object, options: Iterable[str], most: int = 1) -> str:
-    """`` (did you mean 'a' or 'b'?)``, to follow a name that is unknown; "" if none is near."""
+    """`` (did you mean 'a' or 'b'?)``, to follow an unknown name; "" if no option is similar."""
     near = difflib.get_close_matches(str(name), list(options), most)
     return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 

@@ -1,9 +1,9 @@
-"""What an exception says, without the values that it was raised about.
+"""Redacts the text of exceptions: removes values of rows from it.
 
-Its text is made by a model, a library or Arrow, and quotes what they were given: a name, a whole
-frame. Reasons and messages are read by more people than the rows are, and are counted by their
-text. So what is of the row is replaced by its column's name in angle brackets, and what could be
-(a literal in quotes, a number) by ``<text>`` and ``<number>``.
+A model, a library or Arrow writes this text and quotes its input: a name, or a whole frame. More
+people read reasons and messages than rows, and reasons are counted by their text. So a value of the
+row is replaced by the name of its column in angle brackets, and a text that may be a value (a
+quoted literal, a number) by ``<text>`` or ``<number>``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["cause_of", "lacking", "said_by"]
+__all__ = ["cause_of", "failed_import", "redacted"]
 
 Values = Mapping[str, Iterable[Any]]
-"""Column -> its values, of the rows that an exception is about."""
+"""Column -> its values in the rows that raised the exception."""
 
 _LINE = 200
-"""Characters of a line that are kept."""
+"""The most characters of a line that are kept."""
 _TEXT, _CANDIDATES = 20_000, 2_000
-"""Characters of an exception's text, and texts of a row, that are looked through."""
+"""The most characters of an exception's text, and the most texts of the rows, that are searched."""
 
 _MARK = re.compile("\ue000(\\d+)\ue001")
-"""Stands for a column while a text is worked on: no text of ours holds such characters."""
+"""Stands for a column while a text is processed; the characters are removed from the text first."""
 _WORD = re.compile(r"[^\W_]+")
 _TOKEN = re.compile(
     "\ue000\\d+\ue001"
@@ -34,14 +34,14 @@ _TOKEN = re.compile(
     r"|(?P<word>[^\W_]+)"
 )
 _UNDER = re.compile(r"[\s~-]*\^[\s^~-]*")
-"""A line that points at a place in the line above, which is code."""
+"""A line that marks a place in the line of code above it."""
 _REPEATED = re.compile(r"(<[^<>]+>)(?:[\s,;]+\1)+")
 _DTYPE = re.compile(r"(?i)(u?int|b?float|complex|datetime|timedelta|utf|ascii|latin|sha)\d{1,3}")
 _DIMENSIONS = re.compile(r"[1-9]D")
 _OF_CODE = re.compile(
     r"(?:builtins|datetime|numpy|pandas|pyarrow|torch)(?:\.\w+)+|[<>=!+*/%&|@~^-]{1,3}"
 )
-"""What is quoted and is of no row: a library's class, an operator."""
+"""Quoted texts that are no values: a library's class, an operator."""
 _TYPES = {"DataFrame", "NAType", "NaTType", "NoneType", "Series", "Tensor", "Timestamp", "ndarray"}
 _COMMON = frozenset(
     re.findall(
@@ -50,39 +50,39 @@ _COMMON = frozenset(
         "of on or such than that the then there this to was were when which will with",
     )
 )
-"""Words that say nothing of the row that they stand in."""
+"""Words that reveal nothing about a row."""
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The exception itself, where MLflow has put it, or its text, into one of its own."""
+    """The original exception if MLflow has wrapped it, or its text, in an exception of its own."""
     while _is_mlflows(error):
-        within = error.__context__
-        told = error.__cause__ or (within if within and str(within) in str(error) else None)
-        if told is None:
+        context = error.__context__
+        cause = error.__cause__ or (context if context and str(context) in str(error) else None)
+        if cause is None:
             break
-        error = told
+        error = cause
     return error
 
 
-def lacking(error: BaseException) -> ImportError | None:
-    """The failed import that an exception is, or was raised ``from``."""
-    found: BaseException | None = cause_of(error)
-    while found is not None and not isinstance(found, ImportError):
-        found = found.__cause__
-    return found
+def failed_import(error: BaseException) -> ImportError | None:
+    """The ImportError that an exception is, or was raised ``from``; None if there is none."""
+    cause: BaseException | None = cause_of(error)
+    while cause is not None and not isinstance(cause, ImportError):
+        cause = cause.__cause__
+    return cause
 
 
-def said_by(error: BaseException, values: Values | None = None) -> str:
+def redacted(error: BaseException, values: Values | None = None) -> str:
     """Type and last line of an exception: ``ValueError: could not convert to float: <city>``.
 
     Args:
-        values: of the rows that it is about; words of theirs are taken out too.
+        values: of the rows that raised the exception; their words are removed too.
     """
-    found = cause_of(error)
-    name = type(found).__name__[:80]
+    cause = cause_of(error)
+    name = type(cause).__name__[:80]
     try:
-        line = _line(found, values or {})[:_LINE]
-    except Exception:  # __str__ is the model's own code; a row may be too large to look for
+        line = _line(cause, values or {})[:_LINE]
+    except Exception:  # __str__ may be the model's own code; a row may be too large to search for
         return name
     return f"{name}: {line}" if line else name
 
@@ -92,36 +92,36 @@ def _is_mlflows(error: BaseException) -> bool:
 
 
 def _line(error: BaseException, values: Values) -> str:
-    """The last line that says something, without values."""
+    """The last line with content, without values."""
     names = list(values)
     text = re.sub("[\ue000\ue001]", "", str(error)[-_TEXT:])
-    whole = _candidates(values)
-    folded = {form.casefold(): at for form, at in whole.items()}
-    if whole:
-        text = _pattern(whole).sub(lambda m: _marked(folded.get(m[0].casefold(), -1)), text)
+    candidates = _candidates(values)
+    folded = {form.casefold(): column for form, column in candidates.items()}
+    if candidates:
+        text = _pattern(candidates).sub(lambda m: _marked(folded.get(m[0].casefold(), -1)), text)
         text = re.sub("(['\"`])(\ue000\\d+\ue001)\\1", r"\2", text)
     line = _last(text)
     if _is_mlflows(error):
         line = line.rpartition("Error: ")[2]
     words = {
-        word.casefold(): at
-        for text, at in whole.items()
+        word.casefold(): column
+        for text, column in candidates.items()
         for word in _WORD.findall(text)
         if word.casefold() not in _COMMON and not word.isdecimal()
     }
     code = {*names, *_TYPES, str(getattr(error, "name", None))}
-    done = _TOKEN.sub(lambda m: _token(m, words, code, " ".join(folded)), line)
-    done = _MARK.sub(lambda m: f"<{names[int(m[1])]}>", done)
-    return _REPEATED.sub(r"\1", done)
+    line = _TOKEN.sub(lambda m: _token(m, words, code, " ".join(folded)), line)
+    line = _MARK.sub(lambda m: f"<{names[int(m[1])]}>", line)
+    return _REPEATED.sub(r"\1", line)
 
 
 def _last(text: str) -> str:
-    """The last line with a letter, a digit or a value in it that is no code pointed at."""
+    """The last line with a letter, a digit or a value; a line of code with its mark is skipped."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     while len(lines) > 2 and _UNDER.fullmatch(lines[-1]):
         del lines[-2:]
-    told = (x for x in reversed(lines) if "\ue000" in x or any(map(str.isalnum, x)))
-    return next(told, lines[-1] if lines else "")
+    with_content = (x for x in reversed(lines) if "\ue000" in x or any(map(str.isalnum, x)))
+    return next(with_content, lines[-1] if lines else "")
 
 
 def _marked(column: int) -> str:
@@ -129,25 +129,25 @@ def _marked(column: int) -> str:
 
 
 def _candidates(values: Values) -> dict[str, int]:
-    """What of the rows may stand in a text -> the number of its column.
+    """Texts of the rows that an exception may quote -> the number of their column.
 
     Raises:
-        ValueError: that is too much to look for.
+        ValueError: there are too many to search for.
     """
-    found: dict[str, int] = {}
-    for at, column in enumerate(values.values()):
+    candidates: dict[str, int] = {}
+    for number, column in enumerate(values.values()):
         for value in column:
             for text in _texts(value):
                 for form in (text.strip(), repr(text.strip())[1:-1]):
                     if len(form) > 2 or any(map(str.isalpha, form)):
-                        found.setdefault(form, at)
-                if len(found) > _CANDIDATES or len(text) > _TEXT:
-                    raise ValueError("the row is too large to look for its values")
-    return found
+                        candidates.setdefault(form, number)
+                if len(candidates) > _CANDIDATES or len(text) > _TEXT:
+                    raise ValueError("the row is too large to search for its values")
+    return candidates
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """How a value may be written; of what it holds too."""
+    """The texts by which a value, or a value in it, may be quoted."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, bytes):
@@ -167,9 +167,9 @@ def _each(values: Iterable[Any]) -> Iterator[str]:
 
 
 def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
-    """Any of the texts, the longest that fits; short ones and numbers only as whole words.
+    """A pattern for any of the texts, the longest first; short texts and numbers are whole words.
 
-    Of a single letter the case counts too: `a` is a word.
+    The case is ignored except for a single letter, since `a` is a word.
     """
     parts = []
     for text in sorted(texts, key=len, reverse=True):
@@ -178,20 +178,20 @@ def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(parts), re.IGNORECASE)
 
 
-def _token(found: re.Match[str], words: Mapping[str, int], code: set[str], texts: str) -> str:
-    """What stands for a literal, a number or a word; itself, where it can be of no row."""
-    if (inner := found["inner"]) is not None:
+def _token(match: re.Match[str], words: Mapping[str, int], code: set[str], texts: str) -> str:
+    """The replacement of a literal, a number or a word; unchanged if it can't be a value."""
+    if (inner := match["inner"]) is not None:
         known = inner in code or hasattr(builtins, inner) or _OF_CODE.fullmatch(inner)
-        return found[0] if known and inner.casefold() not in words else "<text>"
-    if number := found["number"]:
+        return match[0] if known and inner.casefold() not in words else "<text>"
+    if number := match["number"]:
         return number if _DIMENSIONS.fullmatch(number) else "<number>"
-    if found["cut"]:
+    if match["cut"]:
         return "<text>"
-    if word := found["word"]:
+    if word := match["word"]:
         folded = word.casefold()
         if (column := words.get(folded)) is not None:
             return _marked(column)
-        if not word.isascii() and folded in texts:  # of writing without spaces
+        if not word.isascii() and folded in texts:  # a script without spaces
             return "<text>"
         return word if _DTYPE.fullmatch(word) else re.sub(r"\d{2,}", "<number>", word)
-    return found[0]
+    return match[0]

@@ -1,9 +1,9 @@
-"""YAML from outside, read so that it can't run code, hang or be taken for something else.
+"""Reads YAML from outside, so that it can't run code, hang or hide a value.
 
-YAML is more than a mapping of values: a tag may name a Python function, an alias repeats what
-came before (nine lines are a billion strings), a list may hold itself, and a key that is there
-twice silently means the last. Here the events are looked at first, which builds nothing, and
-only what is plain and small is built.
+YAML is more than a mapping of values: a tag may name a Python function, an alias repeats an earlier
+value (nine lines can stand for a billion strings), a list may contain itself, and of a repeated key
+only the last value counts. Here the parser's events are checked first, which builds no objects;
+objects are built only from plain and small YAML.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from nocturne.errors import ConfigError, NocturneError
 __all__ = ["load_yaml"]
 
 _MAX_BYTES = 4 << 20
-"""Of the text. MLflow's MLmodel of a model with 10,000 columns has 0.7 MiB."""
+"""The most bytes of a text. The MLmodel file of a model with 10,000 columns has 0.7 MiB."""
 _MAX_NODES = 200_000
-"""Values, with every alias counted as what it stands for."""
+"""The most values; an alias counts as all values that it repeats."""
 _MAX_DEPTH = 64
 _MAX_NUMBER = 100
-"""Characters of a number: reading 1:1:1:... (to the base of 60) takes the square of its length."""
+"""The most characters of a number; the time to read 1:1:1:... (base 60) grows with their square."""
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-"""What PyYAML raises: besides its own, a date such as 2013-13-45, `!!int ""`, `!!bool maybe`."""
+"""What PyYAML raises: not only YAMLError, but also for 2013-13-45, `!!int ""`, `!!bool maybe`."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_yaml(
     text: str | bytes, what: str, error: type[NocturneError] = ConfigError
 ) -> dict[str, Any]:
-    """The mapping that a YAML document holds; an empty document is an error.
+    """The mapping in a YAML document; an empty document is an error.
 
     Args:
-        what: what is read, for the message: a path, or whose file it is.
-        error: the kind of error to raise.
+        what: the name of the text in messages: a path, or what the file belongs to.
+        error: the type of the error to raise.
 
     Raises:
-        error: it is empty, no YAML, not UTF-8, holds no mapping of names, has a tag other than
-            YAML's own, a key twice, an anchor within itself, an integer of more than 64 bits, or
-            is too large or too deep.
+        error: the text is empty, not UTF-8 or not YAML; it is not a mapping with text as keys; it
+            has a tag other than YAML's own, a repeated key, an anchor within itself or an integer
+            of more than 64 bits; or it is too large or nested too deeply.
     """
     if len(text) > _MAX_BYTES:
         raise error(f"{what} has {len(text):,} bytes, expected at most {_MAX_BYTES:,}")
@@ -50,30 +50,30 @@ def load_yaml(
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
         _bound(text)
-        found = _built(text)
+        document = _built(text)
     except UnicodeDecodeError as caught:
         raise error(f"{what} is not UTF-8 text: {caught}") from None
     except _UNREADABLE as caught:
         raise error(f"{what} is not YAML that can be read: {caught}") from None
-    if found is None:
+    if document is None:
         raise error(f"{what} is empty, expected `key: value` lines")
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        kind = type(found).__name__
-        got = "keys that are no text" if isinstance(found, dict) else f"a {kind}"
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        kind = type(document).__name__
+        got = "keys that are no text" if isinstance(document, dict) else f"a {kind}"
         raise error(f"{what}: got {got}, expected `key: value` lines")
-    return found
+    return document
 
 
 def _bound(text: str) -> None:
-    """Raises: YAMLError if what the text stands for is too large, too deep or holds itself."""
-    sizes: dict[str, int] = {}  # of what each anchor stands for, once it is complete
-    open_nodes: list[tuple[str | None, int]] = []  # anchor, and the count before it
+    """Raises: YAMLError if the values are too many or nested too deeply, or contain themselves."""
+    sizes: dict[str, int] = {}  # anchor -> the number of its values, once it is complete
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and the count of values before it
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in {anchor for anchor, _ in open_nodes}:
                 raise _problem(f"the anchor {event.anchor!r} holds itself", event)
-            count += sizes.get(str(event.anchor), 1)  # an unknown one is refused when it is built
+            count += sizes.get(str(event.anchor), 1)  # _built refuses an unknown anchor
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, count))
             count += 1
@@ -106,23 +106,22 @@ def _built(text: str) -> Any:
 
 
 def _check_values(loader: Any, root: yaml.Node) -> None:
-    """Raises: YAMLError if a mapping has a key twice, as its author sees it (before merges), or
-    a number is too long."""
-    waiting, seen = [root], set[int]()
-    while waiting:
-        node = waiting.pop()
+    """Raises: YAMLError if a mapping has a repeated key, before merges, or a number is too long."""
+    pending, seen = [root], set[int]()
+    while pending:
+        node = pending.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             _check_number(loader, node)
         if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
+            pending += node.value
         if not isinstance(node, yaml.MappingNode):
             continue
         keys = set[Hashable]()
         for key_node, value_node in node.value:
-            waiting.append(value_node)
+            pending.append(value_node)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _problem("a key is a list or a mapping, expected text", key_node)
             _check_number(loader, key_node)

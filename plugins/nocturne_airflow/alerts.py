@@ -1,11 +1,11 @@
-"""Tells people what needs them, through Airflow's notifiers and connections.
+"""Sends alerts through Airflow's notifiers and connections.
 
-Nothing is sent in a backfill: somebody started it and is watching. An alert that can't be sent
-is an error in the log, and changes nothing about the night.
+Nothing is sent in a backfill, since the person who started it is watching. If an alert can't be
+sent, an error is logged, and the night is not affected.
 
-Where it runs: ``tell`` in the task; ``failed`` in the DAG processor, once a run has failed, so that
-it comes too when the task's process was killed; ``late`` in the triggerer. These two read the state
-beside the table for the reason, and do without where they don't see it.
+``tell`` runs in the task. ``failed`` runs in the DAG processor after a run has failed, so also if
+the task's process was killed. ``late`` runs in the triggerer. The last two read the reason from the
+state beside the table; if they have no access to it, the alert has no reason.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _RULES: TypeAdapter[list[Alert]] = TypeAdapter(list[Alert])
 
 
 class Alerts:
-    """Those of one pipeline.
+    """The alerts of one pipeline.
 
     Args:
-        rules: its YAML's ``alerts``.
+        rules: ``alerts`` of the pipeline's YAML.
     """
 
     def __init__(self, pipeline: str, rules: Iterable[Channel] = ()) -> None:
@@ -51,7 +51,7 @@ class Alerts:
     def tell(
         self, event: Event, context: Context, why: str, links: Mapping[str, str] | None = None
     ) -> None:
-        """Send it to everybody who wants to know of such an event, unless in a backfill."""
+        """Send an alert by every rule for this event, unless the run is a backfill."""
         run = context["dag_run"]
         if run.run_type == "backfill" or not (key := key_of(run)):
             return
@@ -59,32 +59,32 @@ class Alerts:
         self.send(Message(event, self.pipeline, key, why, pages))
 
     def failed(self, home: str, context: Context) -> None:
-        """The DAG's ``on_failure_callback``: a task has no try left, and the run has failed.
+        """The DAG's ``on_failure_callback``: a task has no retries left, and the run has failed.
 
-        A decision that failed (``action``) is not told: who asked for it is looking.
+        No alert is sent for a decision that failed (``action``): its author is watching.
         """
         run, task = context["dag_run"], context["task_instance"]
         if (run.conf or {}).get("action", "score") != "score":
             return
-        why = f"the task {task.task_id} failed"
-        stands = _stands(self.pipeline, home, key_of(run))
-        if stands is not None and stands.remark:
-            why += f": {stands.remark}"
-        self.tell("failed", context, why, {f"Log of {task.task_id}": task.log_url})
+        reason = f"the task {task.task_id} failed"
+        status = _status(self.pipeline, home, key_of(run))
+        if status is not None and status.remark:
+            reason += f": {status.remark}"
+        self.tell("failed", context, reason, {f"Log of {task.task_id}": task.log_url})
 
     def not_rescored(self, context: Context) -> None:
-        """The same of the DAG that scores the last night again for a new model."""
+        """The same for the DAG that scores the last night again for a new model."""
         why = str(context.get("exception") or "see its log")
         page = {"DAG run": run_page(context["dag_run"])}
         self.send(Message("failed", self.pipeline, "after a new model version", why, page))
 
     def send(self, message: Message) -> None:
-        """Send it now; what can't be sent is logged."""
+        """Send a message now; if that fails, the error is logged."""
         for rule in self.rules:
             if message.event not in rule.events:
                 continue
             try:
-                # Not called as Airflow calls it, which would take the text for a Jinja template.
+                # Not called in Airflow's way, which would render the text as a Jinja template.
                 NOTIFIERS[rule.to].make(rule, message).notify({})
             except Exception:
                 log.exception(
@@ -97,12 +97,12 @@ class Alerts:
 async def late(
     pipeline: str, home: str, due: str, rules: list[dict[str, Any]], context: Mapping[str, Any]
 ) -> None:
-    """Airflow's deadline of a scheduled run is over: an alert, unless it is published after all.
+    """Send an alert if a scheduled run is not published at its deadline.
 
     Args:
-        due: until when, in words.
-        rules: the YAML's ``alerts``, when the run was made: the file may be broken by now.
-        context: ``dag_run`` as REST shows it.
+        due: the deadline as text.
+        rules: the YAML's ``alerts`` when the run was created, since the file may be broken now.
+        context: has ``dag_run`` in the form of the REST API.
     """
     key = str(context["dag_run"]["partition_key"])
     alerts = Alerts(pipeline, _RULES.validate_python(rules))
@@ -110,19 +110,19 @@ async def late(
 
 
 def _late(alerts: Alerts, home: str, key: str, due: str) -> None:
-    pipeline, why = alerts.pipeline, f"It was due {due}"
-    stands = _stands(pipeline, home, key)
-    if stands is not None:
-        if stands.state == "published":
+    pipeline, reason = alerts.pipeline, f"It was due {due}"
+    status = _status(pipeline, home, key)
+    if status is not None:
+        if status.state == "published":
             log.info("%s %s is published", pipeline, key)
             return
-        why += f"; it is {stands.shown}" + (f": {stands.remark}" if stands.remark else "")
+        reason += f"; it is {status.shown}" + (f": {status.remark}" if status.remark else "")
     pages = {"Scoring": night_page(pipeline, key)}
-    alerts.send(Message("late", pipeline, key, why, pages))
+    alerts.send(Message("late", pipeline, key, reason, pages))
 
 
-def _stands(pipeline: str, home: str, key: str) -> PartitionStatus | None:
-    """How the night stands, by the state beside the table; None where that can't be read."""
+def _status(pipeline: str, home: str, key: str) -> PartitionStatus | None:
+    """The status of the night from the state beside the table; None if that can't be read."""
     from nocturne.operate.status import statuses_of  # with Arrow: not for parsing DAGs
     from nocturne.pipeline.places import Places
 
@@ -132,12 +132,12 @@ def _stands(pipeline: str, home: str, key: str) -> PartitionStatus | None:
             return None
         return next(statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)]))
     except Exception:
-        log.warning("How %s %s stands is not known here", pipeline, key, exc_info=True)
+        log.warning("Can't read the status of %s %s here", pipeline, key, exc_info=True)
         return None
 
 
 def check_providers(loaded: Loaded) -> None:
-    """Make sure that every kind of alert of the pipeline can be sent.
+    """Check that every alert of the pipeline can be sent.
 
     Raises:
         ConfigError: a provider is not installed.

@@ -1,4 +1,4 @@
-"""How each channel of alerts sends, through Airflow's notifiers and connections."""
+"""The channels of alerts, which send through Airflow's notifiers and connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["NOTIFIERS", "Message", "Notifier"]
 
 _TIMEOUT_S = 30
 
-_STANDS: dict[Event, str] = {
+_PREDICATES: dict[Event, str] = {
     "held": "is held and waits for a decision",
     "failed": "has failed",
     "late": "is not published in time",
@@ -26,7 +26,7 @@ _STANDS: dict[Event, str] = {
 
 @dataclass(frozen=True)
 class Message:
-    """The message of an alert about a night. ``links``: name -> address."""
+    """The message of an alert about a night. ``links``: name -> URL."""
 
     event: Event
     pipeline: str
@@ -36,7 +36,7 @@ class Message:
 
     @property
     def subject(self) -> str:
-        return f"{self.pipeline} {self.partition} {_STANDS[self.event]}"
+        return f"{self.pipeline} {self.partition} {_PREDICATES[self.event]}"
 
 
 def _email(rule: Email, message: Message) -> BaseNotifier:
@@ -99,11 +99,11 @@ def _webhook(rule: Webhook, message: Message) -> BaseNotifier:
 
 @dataclass(frozen=True)
 class Notifier:
-    """How a channel sends.
+    """The notifier of a channel.
 
     Args:
         provider: the Airflow provider that must be installed: apache-airflow-providers-<provider>.
-        make: the alert of the pipeline YAML and a message -> a notifier that sends it once.
+        make: (alert of the pipeline's YAML, message) -> a notifier that sends the message once.
     """
 
     provider: str

@@ -1,8 +1,8 @@
 """Runs a step of the ``nocturne`` command line for an Airflow task.
 
-The jobs' environment may be another one than Airflow's: NOCTURNE_PYTHON names its
-interpreter. The step gets a process group of its own, so that ending the task ends whatever
-the step started; its messages appear in the task's log line by line while it runs.
+The jobs may have another Python environment than Airflow: NOCTURNE_PYTHON names its interpreter.
+The step gets its own process group, so that ending the task ends all processes of the step. Its
+messages appear in the task's log, line by line, while it runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended; ``message`` is the end of what it messages on stderr."""
+    """The outcome of a step: its exit code, the end of its stderr, and its answer."""
 
     code: int
     message: str
@@ -41,18 +41,18 @@ class Outcome:
 
 
 def interpreter() -> str:
-    """The Python that has Nocturne's jobs: NOCTURNE_PYTHON, else the one running Airflow."""
+    """The Python that runs Nocturne's jobs: NOCTURNE_PYTHON, or else the one that runs Airflow."""
     return os.environ.get("NOCTURNE_PYTHON") or sys.executable
 
 
 def job_environment(home: Path) -> dict[str, str]:
-    """The environment of a step: this one, without Airflow's settings and secrets."""
+    """The environment variables of a step: all but Airflow's settings and secrets."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "_AIRFLOW"))}
     return {**kept, "NOCTURNE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
 class Command:
-    """One running step; ``end`` may be called from a signal handler meanwhile."""
+    """One running step. A signal handler may call ``end`` while it runs."""
 
     def __init__(self, arguments: Sequence[str], home: Path, log: Log) -> None:
         self.arguments = [interpreter(), "-P", "-m", "nocturne.cli", *arguments]

@@ -1,4 +1,4 @@
-"""A pipeline's configuration made into its DAG."""
+"""Builds the DAG of a pipeline from its configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
-        doc_md=_manual(loaded),
+        doc_md=_documentation(loaded),
         schedule=timetable(schedule, key_formats),
         start_date=start,
         end_date=end,
@@ -116,7 +116,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
 
 
 def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
-    """Airflow's alert for a scheduled night that is late, if the pipeline promises a time."""
+    """Airflow's alert for a scheduled night that is late, if the pipeline has an ``slo``."""
     pipeline = loaded.pipeline
     slo, zone = pipeline.slo, pipeline.schedule.timezone
     if slo.by is None and slo.within_minutes is None:
@@ -137,7 +137,7 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
     ]
 
 
-def _manual(loaded: Loaded) -> str:
+def _documentation(loaded: Loaded) -> str:
     pipeline = loaded.pipeline
     model = pipeline.model
     selector = (
@@ -164,6 +164,6 @@ same model and data are left untouched.
 TO`
 
 **A held night** waits {pipeline.gate.deadline_hours:g} hours for somebody to answer *Required
-actions* at the task `gate`; then it is rejected. In a backfill it fails there, and is decided on
-later: see *Browse, Scoring*.
+actions* at the task `gate`; then it is rejected. In a backfill it fails there, and somebody decides
+on it later: see *Browse, Scoring*.
 """

@@ -1,8 +1,7 @@
 """``python -m nocturne_airflow.demo``: one day of flights scored by the Airflow DAG.
 
-Starts a local Airflow and MLflow, lets the DAG flight_delay score a day, ends them again, and
-shows what came of it. Where the same scores are published already nothing is started: the
-answer takes seconds.
+It starts a local Airflow and MLflow, lets the DAG flight_delay score a day, ends both, and shows
+the result. If the same scores are already published, nothing is started, and it takes seconds.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class DemoFailed(TerminalError):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score the demo's day unless that is done; show the result."""
+    """Score the demo's day unless it is published; show the result."""
     parser = argparse.ArgumentParser(prog="python -m nocturne_airflow.demo", description=__doc__)
     parser.add_argument("--day", default=DAY, help=f"the partition; default {DAY}")
     day = parser.parse_args(argv).day
@@ -115,8 +114,8 @@ def _airflow(root: Path, console: Console) -> Iterator[Airflow]:
     with Stack(root, Ports(0, 0), say=console.print) as stack:
         airflow = stack.client()
         airflow.wait_for_dag(PIPELINE)
-        # What an interrupted demo left half-way: its processes are gone, but Airflow would
-        # wait five minutes for their heartbeat. What they scored is kept.
+        # An interrupted demo leaves runs whose processes are gone; Airflow would wait five
+        # minutes for their heartbeat. Splits that were scored are kept.
         airflow.abandon(PIPELINE)
         yield airflow
         console.print("Ending Airflow and MLflow ...")
@@ -127,22 +126,22 @@ def _score(airflow: Airflow, day: str, console: Console) -> None:
     airflow.pause(PIPELINE, False)
     run_id = airflow.trigger(PIPELINE, day)
     console.print(f"Triggered the DAG {PIPELINE} for {day}.")
-    began, seen = time.monotonic(), dict[str, str]()
+    start, shown = time.monotonic(), dict[str, str]()
 
     with console.status("waiting for the scheduler") as spinner:
 
-        def tell(states: Mapping[str, str]) -> None:
+        def show(states: Mapping[str, str]) -> None:
             for task, state in states.items():
-                if state not in ("none", "queued", "scheduled") and seen.get(task) != state:
-                    seen[task] = state
+                if state not in ("none", "queued", "scheduled") and shown.get(task) != state:
+                    shown[task] = state
                     colour = _COLOURS.get(state, "default")
-                    at = time.monotonic() - began
+                    at = time.monotonic() - start
                     console.print(f"  {at:5.0f} s  {task:<8} [{colour}]{state}[/]")
             busy = [task for task, state in states.items() if state == "running"]
             if busy:
                 spinner.update(f"{busy[0]} is running")
 
-        state = airflow.wait_for_run(PIPELINE, run_id, timeout=1800, on_states=tell)
+        state = airflow.wait_for_run(PIPELINE, run_id, timeout=1800, on_states=show)
     if state != "success":
         failed = [t for t, s in airflow.task_states(PIPELINE, run_id).items() if s == "failed"]
         log = airflow.log(PIPELINE, run_id, failed[0]) if failed else ""

@@ -1,8 +1,8 @@
 """The environment variables of a local Airflow, MLflow and their tasks.
 
-Everything lies below ``var/`` of the project: nothing is read from or written to the user's
-own ``~/airflow``, and Airflow settings that happen to be exported in the shell (a production
-database, for example) do not leak in.
+All files are below ``var/`` of the project; the user's own ``~/airflow`` is neither read nor
+written. Airflow settings that are exported in the shell, such as a production database, are not
+used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ USER = "admin"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the two web servers listen, on 127.0.0.1."""
+    """The ports of the two web servers on 127.0.0.1."""
 
     airflow: int = 8080
     mlflow: int = 5000
@@ -53,19 +53,20 @@ def environment(
     code: Path | None = None,
     users: Mapping[str, str] = {USER: "admin"},
 ) -> dict[str, str]:
-    """What every process of the local stack gets, the shell's own variables included.
+    """The environment variables of every process of the local stack.
 
-    Of Airflow's settings only connections (``AIRFLOW_CONN_*``) come from the shell.
+    They include the shell's variables, but of Airflow's settings only the connections
+    (``AIRFLOW_CONN_*``).
 
     Args:
         root: the project with conf/ and var/ (NOCTURNE_HOME).
-        code: where dags/ and plugins/ are; default: this installation's.
+        code: the folder with dags/ and plugins/. Default: that of this installation.
         users: name -> role (admin, op, user, viewer).
     """
     ports = ports or Ports()
     code = code or code_root()
     home = airflow_home(root)
-    own = secret_values(home)
+    secret = secret_values(home)
     env = {
         k: v
         for k, v in os.environ.items()
@@ -86,7 +87,7 @@ def environment(
         "NOCTURNE_PYTHON": env.get("NOCTURNE_PYTHON") or sys.executable,
         "MLFLOW_TRACKING_URI": ports.mlflow_url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Its workers for LLM evaluation: six processes and 1.5 GB that nothing here uses.
+        # Workers for LLM evaluation: six processes and 1.5 GB that nothing here needs.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "true",
         "GX_ANALYTICS_ENABLED": "False",
@@ -96,7 +97,7 @@ def environment(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__FERNET_KEY": own["fernet_key"],
+        "AIRFLOW__CORE__FERNET_KEY": secret["fernet_key"],
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{ports.airflow}/execution/",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple."
         "simple_auth_manager.SimpleAuthManager",
@@ -108,8 +109,8 @@ def environment(
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(ports.airflow),
         "AIRFLOW__API__BASE_URL": ports.airflow_url,
-        "AIRFLOW__API__SECRET_KEY": own["api_secret"],
-        "AIRFLOW__API_AUTH__JWT_SECRET": own["jwt_secret"],
+        "AIRFLOW__API__SECRET_KEY": secret["api_secret"],
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret["jwt_secret"],
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
@@ -125,7 +126,7 @@ def passwords_file(home: Path) -> Path:
 
 
 def secret_values(home: Path) -> dict[str, str]:
-    """This installation's own secrets, made once and readable by the owner only."""
+    """The secrets of this project, created once and readable only by the owner."""
     home.mkdir(parents=True, exist_ok=True)
     _once(passwords_file(home), {USER: secrets.token_urlsafe(12)})
     return _once(

@@ -1,4 +1,4 @@
-"""The task that asks a person about a held night, and waits for the answer without a worker."""
+"""The task that asks a person about a held night; while it waits, it needs no worker."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ NOBODY = "nobody answered before the deadline"
 class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,unused-ignore]
     """Lets a night pass, stops a failed one, and asks about a held one.
 
-    A held night of a scheduled run, or of one by hand, waits in state ``awaiting_input`` until
-    somebody answers or ``deadline`` is over. Approved, exactly the staged files are published.
-    Rejected, the tasks after it are skipped and what was published stays. With no answer it is
-    rejected too, and the task fails, so that somebody notices. In a backfill the task fails at
-    once: such nights are decided later.
+    A held night of a scheduled or a manual run waits in state ``awaiting_input`` until somebody
+    answers or ``deadline`` is over. If it is approved, exactly the staged files are published. If
+    it is rejected, the tasks after it are skipped, and the published scores stay. Without an answer
+    it is rejected too, and the task fails, so that somebody notices. In a backfill the task fails
+    at once, and somebody decides on the night later.
 
     Args:
-        pipeline: its name, for the question.
-        alerts: who is told that a night is held.
-        home: the project.
+        pipeline: the pipeline's name, for the question.
+        alerts: the alerts to send if a night is held.
+        home: the project's folder.
         deadline: how long a held night waits.
     """
 
@@ -80,16 +80,16 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             )
         held = typed_answer("gate", GateAnswer, outcome.output)
         self.subject = f"Publish {self.pipeline} {held.partition}?"
-        links = {**self.links, **plots(held, self.links[REPORT.name])}
+        links = {**self.links, **plot_links(held, self.links[REPORT.name])}
         self.body = question(held, links)
         self.alerts.tell("held", context, "\n".join(held.reasons), links)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         self.link(context, self.run_dir)
-        stands = self._gate("--json")
-        if stands.code != HELD:
-            check("gate", stands)  # fails where something newer was published
+        outcome = self._gate("--json")
+        if outcome.code != HELD:
+            check("gate", outcome)  # fails if something newer was published
             self.log.info("It was approved meanwhile, from the command line.")
             return None
         response = HITLOperator.execute_complete(self, context, event)
@@ -100,29 +100,29 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 f"gate: rejected, {NOBODY} ({self.response_timeout}). What was published before "
                 "stays; its scores are kept until `nocturne gc`."
             )
-        by = str(user["name"] or user["id"])
-        decided = "--approve" if response["chosen_options"] == [self.APPROVE] else "--reject"
-        check("gate", self._gate(decided, "--by", by))
+        name = str(user["name"] or user["id"])
+        option = "--approve" if response["chosen_options"] == [self.APPROVE] else "--reject"
+        check("gate", self._gate(option, "--by", name))
         return super().execute_complete(context, event)  # skips what follows a rejection
 
     def _gate(self, *options: str) -> Outcome:
         return self.command("gate", need_run_dir(self.run_dir), *options)
 
 
-def plots(held: GateAnswer, report: str) -> dict[str, str]:
+def plot_links(held: GateAnswer, report: str) -> dict[str, str]:
     """Links to the plots of the columns furthest from training, in the report at ``report``."""
     return {f"Plot of {c}": f"{report}#column-{quote(c)}" for c in held.worst}
 
 
 def question(held: GateAnswer, links: Mapping[str, str]) -> str:
-    """What the person who decides is told, in Markdown.
+    """The question for the person who decides, in Markdown.
 
     Args:
-        held: what ``nocturne gate --json`` answers.
-        links: name -> address.
+        held: the answer of ``nocturne gate --json``.
+        links: name -> URL.
     """
-    shown = " · ".join(f"[{plain(name)}]({address})" for name, address in links.items())
-    reasons = "\n".join(f"- {plain(reason)}" for reason in held.reasons)
+    shown = " · ".join(f"[{escaped(name)}]({address})" for name, address in links.items())
+    reasons = "\n".join(f"- {escaped(reason)}" for reason in held.reasons)
     return (
         f"{held.rows_in:,} rows, scored by model version {held.model_version}. The verdict is "
         f"**{held.verdict}**:\n\n"
@@ -132,6 +132,6 @@ def question(held: GateAnswer, links: Mapping[str, str]) -> str:
     )
 
 
-def plain(text: object) -> str:
-    """Text that Markdown shows as it is; it may hold values from the data."""
+def escaped(text: object) -> str:
+    """The text escaped for Markdown, since it may contain values from the data."""
     return _MARKDOWN.sub(r"\\\1", str(text).replace("\n", " "))

@@ -1,6 +1,6 @@
 """The lineage of a published partition in OpenLineage's format, without an agent in Spark's JVM.
 
-Datasets are the tables (``file``, absolute path); the subset facets have the partition.
+Datasets are tables (namespace ``file``, absolute path); their subset facets name the partition.
 https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
 """
 

@@ -1,4 +1,4 @@
-"""The buttons at a task in Airflow's UI: to the page Scoring, and to what the night has left."""
+"""The links of a task in Airflow's UI: to the page Scoring, and to the results of the night."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = [
 
 
 def key_of(run: Any) -> str:
-    """The partition key of a DAG run, also where only its parameters name it; else ""."""
+    """The partition key of a DAG run, or else the day in its parameters, or else ""."""
     return str(run.partition_key or (run.conf or {}).get("day") or "")
 
 
 def night_page(dag_id: str, key: str) -> str:
-    """Address of the page Scoring for a partition."""
+    """The URL of the page Scoring for a partition."""
     return f"{_base()}/nocturne/{quote(dag_id)}/{quote(key)}"
 
 
 def run_page(run: Any) -> str:
-    """Address of a DAG run."""
+    """The URL of a DAG run."""
     return f"{_base()}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id)}"
 
 
@@ -47,7 +47,7 @@ def _base() -> str:
 
 
 class Link(BaseOperatorLink):  # type: ignore[misc,unused-ignore]
-    """Leads where the task said, while it ran, that its ``name`` leads."""
+    """A link to the URL that the task stored under ``name`` while it ran."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -61,8 +61,8 @@ class Link(BaseOperatorLink):  # type: ignore[misc,unused-ignore]
         return f"_link_{self._name}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        found: Mapping[str, str] = getattr(operator, "links", {})
-        return found.get(self._name, "")
+        links: Mapping[str, str] = getattr(operator, "links", {})
+        return links.get(self._name, "")
 
 
 SCORING, REPORT, DATA_DOCS, MLFLOW, MANIFEST = map(
@@ -71,7 +71,7 @@ SCORING, REPORT, DATA_DOCS, MLFLOW, MANIFEST = map(
 
 
 class Linked:
-    """An operator with links; ``operator_extra_links`` names them, ``links`` where they lead."""
+    """An operator with links. ``links``: name of a link -> URL."""
 
     operator_extra_links: Sequence[Link] = (SCORING,)
 
@@ -82,12 +82,12 @@ class Linked:
         manifest: str = "",
         mlflow: str | None = None,
     ) -> None:
-        """Remember where the links of this run lead.
+        """Set the URLs of the links of this run.
 
         Args:
-            run_dir: of the run, once it is judged.
-            manifest: its id, once it is published.
-            mlflow: the address of its MLflow run.
+            run_dir: the run directory, once the run is judged.
+            manifest: the id of the manifest, once the run is published.
+            mlflow: the URL of its MLflow run.
         """
         run = context["dag_run"]
         key = key_of(run)

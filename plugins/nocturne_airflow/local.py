@@ -1,7 +1,7 @@
 """A local Airflow and MLflow: ``python -m nocturne_airflow.local [run COMMAND...]``.
 
-Whatever way this process ends, the servers end. They listen on 127.0.0.1 only; the password is
-made anew for each project. Everything they write lies below var/.
+The servers end with this process, however it ends. They listen only on 127.0.0.1. Each project has
+its own password, and all files are below var/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the stack and show where it is, or run a command in it; end it."""
+    """Start the stack and show its URLs, or run a command in it; then end it."""
     parser = argparse.ArgumentParser(prog="python -m nocturne_airflow.local", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="Airflow's port; 0: any free one")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="MLflow's; 0: any free one")
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = commands.add_parser(
         "run",
         help="run a command in the environment of this project's running Airflow; if none runs, "
-        "start it for the command's time",
+        "start one until the command ends",
     )
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command and its arguments")
     options = parser.parse_args(argv)

@@ -1,7 +1,7 @@
-"""A night's figures as Airflow's own metrics: StatsD or OpenTelemetry, whichever it sends to.
+"""Emits the figures of a night as Airflow's own metrics, to StatsD or OpenTelemetry.
 
-Each has the tag ``dag_id``. Where Airflow writes names for plain StatsD, which has no tags, they
-go out under ``nocturne.<dag_id>.<figure>`` too.
+Each metric has the tag ``dag_id``. If Airflow writes names for plain StatsD, which has no tags, the
+metrics are also emitted as ``nocturne.<dag_id>.<figure>``.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ log = logging.getLogger(__name__)
 
 
 def emit(dag_id: str, judged: JudgeAnswer) -> None:
-    """What ``nocturne judge --json`` answers.
+    """Emit the figures in an answer of ``nocturne judge --json``.
 
     Gauges ``nocturne.rows``, ``.quarantined``, ``.rows_per_second``; timings
     ``nocturne.seconds`` (tag ``room``); counter ``nocturne.nights`` (tag ``verdict``).
     """
     try:
         _emit(dag_id, judged)
-    except Exception:  # figures that don't go out are no reason to stop a night
+    except Exception:  # metrics that are not sent must not stop a night
         log.exception("The night's figures were not sent")
 
 
 def _emit(dag_id: str, judged: JudgeAnswer) -> None:
     seconds = judged.seconds
     rows, scoring = judged.rows_in, seconds.get("score")
-    for path, tags in _names(dag_id):
+    for path, tags in _prefixes(dag_id):
         stats.incr(
             f"{path}.nights{_segment(tags, judged.verdict)}",
             tags=tags and tags | {"verdict": judged.verdict},
@@ -51,12 +51,12 @@ def _emit(dag_id: str, judged: JudgeAnswer) -> None:
             )
 
 
-def _names(dag_id: str) -> list[tuple[str, dict[str, str]]]:
-    """(prefix, tags): one with tags, and one without if Airflow writes such names."""
-    named: list[tuple[str, dict[str, str]]] = [("nocturne", {"dag_id": dag_id})]
+def _prefixes(dag_id: str) -> list[tuple[str, dict[str, str]]]:
+    """(prefix, tags): with tags, and without tags if Airflow writes such names."""
+    prefixes: list[tuple[str, dict[str, str]]] = [("nocturne", {"dag_id": dag_id})]
     if conf.getboolean("metrics", "legacy_names_on", fallback=True):
-        named.append((f"nocturne.{dag_id}", {}))
-    return named
+        prefixes.append((f"nocturne.{dag_id}", {}))
+    return prefixes
 
 
 def _segment(tags: Mapping[str, str], name: str) -> str:

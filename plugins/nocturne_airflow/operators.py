@@ -1,7 +1,7 @@
 """The tasks of a scoring DAG: each runs one step of the ``nocturne`` command line.
 
-Which errors are worth a retry is the step's own knowledge and arrives as its exit code; all
-that passes between tasks is the run directory's path.
+The exit code of a step says whether a retry can help. Tasks pass only the path of the run directory
+to each other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError, StateError
-from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
 from nocturne.records.answers import (
@@ -56,11 +56,11 @@ __all__ = [
 T = TypeVar("T")
 
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
-"""Where a task finds the run: what ``prepare`` returned."""
+"""The run directory that ``prepare`` returned, as a template."""
 
 HELD = 3
-_TERMINAL = {1, 2, HELD}  # 2 is a wrong command line: trying again gives the same answer
-_SPARE_MESSAGE = "it said nothing; see the log above"
+_TERMINAL = {1, 2, HELD}  # 2 is a wrong command line, which a retry can't correct
+_NO_MESSAGE = "it wrote no message; see the log above"
 
 
 def request(context: Context, key_formats: Mapping[str, str]) -> Request:
@@ -85,14 +85,14 @@ def check(step: str, outcome: Outcome) -> dict[str, Any]:
     """
     if outcome.code == 0:
         return outcome.output
-    message = outcome.message or _SPARE_MESSAGE
+    message = outcome.message or _NO_MESSAGE
     if outcome.code in _TERMINAL:
         raise AirflowFailException(f"{step}: {message}")
     raise AirflowException(f"{step} ended with code {outcome.code}: {message}")
 
 
 def typed_answer(step: str, kind: type[T], output: Mapping[str, Any]) -> T:
-    """The answer of a step, as the type that both sides import.
+    """The answer of a step as a dataclass.
 
     Raises:
         AirflowFailException: another version of Nocturne answered.
@@ -183,7 +183,7 @@ def _versions(context: Context) -> dict[str, str]:
     bundle = getattr(context["ti"], "bundle_instance", None)
     return {
         "airflow": version("apache-airflow"),
-        AIRFLOWS: code(),
+        AIRFLOW_CODE: code(),
         "bundle": str(getattr(bundle, "name", "")),
         "bundle_version": str(getattr(bundle, "version", "") or ""),
     }
@@ -253,7 +253,7 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         self.link(context)
         need_run_dir((self.application_args or [""])[0])
         python = interpreter()
-        # They must not contain secrets: on YARN and Kubernetes these become arguments.
+        # Without secrets: on YARN and Kubernetes these variables become arguments.
         # Workers of a cluster may have another interpreter than the driver: PYSPARK_PYTHON wins.
         self.env_vars = {
             "NOCTURNE_HOME": self.home,
@@ -284,7 +284,7 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
             error = dict(json.loads(error_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
             return self._unstarted(failure)
-        if error.get("type") == "InputChanged":  # the same plan would find the same
+        if error.get("type") == "InputChanged":  # a retry with the same plan fails again
             return AirflowFailException(
                 f"score: {error.get('message')}. Clear `prepare` with its downstream tasks."
             )
@@ -295,7 +295,7 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         """The failure of spark-submit if the job itself wrote no error."""
         trouble = explain(str(failure))
         if "SparkUserAppException" in str(failure) or not trouble.terminal:
-            return failure  # the job began, or may begin another time
+            return failure  # the job had started, or may start in a retry
         error = trouble.error("Spark can't start")
         return AirflowFailException(f"score: {error}\n\n{failure}")
 

@@ -1,10 +1,9 @@
-"""What a DAG run was asked to do: the trigger form's fields, and how they are checked.
+"""The request of a DAG run: the fields of the trigger form, and their checks.
 
-The schedule, a backfill and a manual run all mean a day by its partition key. The form has a
-field for the day as well, because a person should not have to know what a partition key is;
-where both are given they must agree. Airflow checks types and formats of known parameters but
-lets unknown ones pass, and a misspelt ``dryrun`` that publishes is no joke: the first task
-refuses them.
+The schedule, a backfill and a manual run name a day by its partition key. The form also has a field
+for the day, since a person need not know what a partition key is; if both are given, they must
+agree. Airflow checks the types and formats of known parameters but accepts unknown ones. With a
+misspelt ``dryrun`` the run would publish, so the first task refuses them.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ ACTIONS = {
     "reject": "Reject its held scores",
     "rollback": "Roll back to the scores before",
 }
-"""What a run may do with its partition; all but ``score`` are commands of that name."""
+"""The actions of a run on its partition; all but ``score`` are commands of that name."""
 
 FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force", "hold")
 """The run parameters, in the order of the form."""
 
 _LINEAGE = "openlineage"
-"""What Airflow's TriggerDagRunOperator adds of its own where OpenLineage is on."""
+"""A parameter that Airflow's TriggerDagRunOperator adds if OpenLineage is enabled."""
 _LONGEST = 2000
 _LARGEST = 2**31 - 1
-"""What an MLflow server's database takes for a version."""
+"""The largest version that an MLflow server's database takes."""
 _HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked run: which partition, and what is special about this run."""
+    """A checked request: the partition, the action, and the options of the run."""
 
     key: str
     model_version: int | None = None
@@ -52,7 +51,7 @@ class Request:
     manifest: str | None = None
 
     def decision(self, pipeline: str, by: str) -> list[str]:
-        """The command that carries out an ``action`` other than to score."""
+        """The arguments of the command for an ``action`` other than ``score``."""
         to = ["--to", self.manifest] if self.action == "rollback" and self.manifest else []
         return [self.action, pipeline, "--date", self.key, "--by", by, *to, "--json"]
 
@@ -85,8 +84,8 @@ def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
             enum=list(ACTIONS),
             values_display=ACTIONS,
             title="Action",
-            description="What to do with the partition. The decisions are for nights that no run "
-            "waits with; they are taken in your name.",
+            description="What to do with the partition. Use the decisions for nights for which "
+            "no run waits; they are recorded with your name.",
         ),
         "manifest": Param(
             None,
@@ -135,22 +134,22 @@ def read(
 
     Args:
         key_formats: the pipeline's ``input.partition``.
-        partition_key: of the DAG run; None for a manual run without one.
-        values: the run's parameters, defaults filled in.
-        conf: what the run was triggered with, to find unknown keys.
+        partition_key: the DAG run's; None for a manual run without one.
+        values: the run's parameters, with defaults.
+        conf: the parameters that the run was triggered with, to find unknown keys.
 
     Raises:
-        ConfigError: a key is unknown, not for this action, or of another kind; no partition is
-            named; partition key and day disagree; or one of them is no partition key.
+        ConfigError: a parameter is unknown, not taken by the action, or of another type; there is
+            neither a partition key nor a day, they differ, or one of them is not valid.
     """
     unknown = sorted(set(conf or {}) - {*FIELDS, _LINEAGE})
     if unknown:
-        said = ", ".join(f"{name!r}{did_you_mean(name, FIELDS)}" for name in unknown)
+        listed = ", ".join(f"{name!r}{did_you_mean(name, FIELDS)}" for name in unknown)
         raise ConfigError(
-            f"unknown run parameter {said}: expected {choices(FIELDS)}. Nothing was done.",
+            f"unknown run parameter {listed}: expected {choices(FIELDS)}. Nothing was done.",
             unknown=unknown,
         )
-    _check_kinds(values)
+    _check_types(values)
     day = values.get("day")
     if not partition_key and not day:
         raise ConfigError(
@@ -170,12 +169,12 @@ def read(
     parse(key_formats, key)
     version = values.get("model_version")
     action = values.get("action") or "score"
-    without = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}
-    idle = [n for n in without.get(action, FIELDS[2:]) if values.get(n)]
-    if idle:
+    not_taken = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}
+    unused = [n for n in not_taken.get(action, FIELDS[2:]) if values.get(n)]
+    if unused:
         raise ConfigError(
-            f"{choices(idle)} is given, which the action {action!r} does not take: leave it empty. "
-            "Nothing was done."
+            f"{choices(unused)} is given, which the action {action!r} does not take: leave it "
+            "empty. Nothing was done."
         )
     return Request(
         key=key,
@@ -188,8 +187,8 @@ def read(
     )
 
 
-def _check_kinds(values: Mapping[str, Any]) -> None:
-    """Raises: ConfigError if a value is not what its field takes, or can't be an argument."""
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Raises: ConfigError if a value is not valid for its field, or can't be an argument."""
     for name in FIELDS:
         value = values.get(name)
         if value is None:

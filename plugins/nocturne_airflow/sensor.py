@@ -1,9 +1,9 @@
 """Waits until the partition is complete; the first task, so it also checks the request.
 
-Only scheduled runs wait: they start at midnight and the data may be hours away. A manual run
-or a backfill names a day that a person expects to be there; a day that is not is nearly always
-a typing error, and waiting would hold one of the DAG's ``max_active_runs`` for half a day. They
-look once and say what is missing.
+Only scheduled runs wait: they start at midnight, and the data may come hours later. A person who
+starts a manual run or a backfill expects the data to exist. If it does not, that is nearly always a
+typing error, and waiting would occupy one of the DAG's ``max_active_runs`` for half a day. So these
+runs check once and report what is missing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ NOT_READY = 75
 
 
 class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-ignore]
-    """Asks ``nocturne ready`` until the partition is complete.
+    """Runs ``nocturne ready`` until the partition is complete.
 
-    Airflow's ``soft_fail`` would also skip a run whose parameters are wrong, so that a typing
-    error looked like a quiet night; here only a partition that did not come is skipped.
+    Airflow's ``soft_fail`` would also skip a run with wrong parameters, so that a typing error
+    would look like a missing partition. Here only a missing partition is skipped.
     """
 
     ui_color = "#eceff1"
@@ -66,7 +66,7 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
     def poke(self, context: Context) -> bool:
         requested = request(context, self.key_formats)
         if requested.action != "score":
-            return True  # a decision waits for no data
+            return True  # a decision needs no data
         outcome = self.command("ready", self.pipeline, "--date", requested.key)
         if outcome.code != NOT_READY:
             check("ready", outcome)

@@ -1,7 +1,7 @@
-"""When a scheduled night is due: a deadline reference of our own for Airflow's deadline alerts.
+"""The time at which a scheduled night is due: a deadline reference for Airflow's deadline alerts.
 
-Airflow's own references count from when a run was queued, or from a logical date, which a
-partitioned run has not.
+Airflow's own references count from the time at which a run was queued, or from its logical date,
+which a partitioned run does not have.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["Due", "in_words"]
 
 @dataclass(eq=False)
 class Due(BaseDeadlineReference):  # type: ignore[misc,unused-ignore]
-    """Of a scheduled run; others are never late.
+    """The deadline of a scheduled run; other runs have none.
 
     Args:
-        by: "06:30", the first one at or after the run's start in ``timezone``.
-        within_minutes: after the run's start, which is when its partition is over.
+        by: a time such as "06:30": the first one at or after the run's start, in ``timezone``.
+        within_minutes: minutes after the run's start, which is the end of its partition.
     """
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
@@ -47,27 +47,27 @@ class Due(BaseDeadlineReference):  # type: ignore[misc,unused-ignore]
         from airflow.models import DagRun
         from sqlalchemy import select
 
-        found = session.execute(
+        run = session.execute(
             select(DagRun.run_type, DagRun.run_after).filter_by(dag_id=dag_id, run_id=run_id)
         ).one_or_none()
-        if found is None or found.run_type != "scheduled":
+        if run is None or run.run_type != "scheduled":
             return None
-        return self.after(found.run_after)
+        return self.after(run.run_after)
 
-    def after(self, over: dt.datetime) -> dt.datetime | None:
-        """Until when a partition that ended at ``over`` must be published; None: no promise."""
+    def after(self, end: dt.datetime) -> dt.datetime | None:
+        """The deadline of a partition that ended at ``end``; None if there is none."""
         if self.within_minutes is not None:
-            return over + dt.timedelta(minutes=self.within_minutes)
+            return end + dt.timedelta(minutes=self.within_minutes)
         if self.by is None:
             return None
         zone = ZoneInfo(self.timezone)
-        start, time = over.astimezone(zone), dt.time.fromisoformat(self.by)
+        start, time = end.astimezone(zone), dt.time.fromisoformat(self.by)
         day = start.date() if time >= start.time() else start.date() + dt.timedelta(days=1)
         return dt.datetime.combine(day, time, zone).astimezone(dt.UTC)
 
 
 def in_words(slo: Slo, timezone: str) -> str:
-    """The promise, for an alert."""
+    """The deadline as text, for an alert."""
     if slo.by is not None:
         return f"by {slo.by} ({timezone})"
     return f"within {slo.within_minutes:g} minutes after its end"

@@ -1,6 +1,6 @@
 """The servers of a local Airflow and MLflow, started and watched one by one.
 
-Not ``airflow standalone``: ending that leaves its children running.
+``airflow standalone`` is not used, since its children go on running when it ends.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Stack:
     Args:
         root: the project with conf/ and var/.
         ports: 0 means any free port.
-        code: where dags/ and plugins/ are; default: this installation's.
+        code: the folder with dags/ and plugins/. Default: that of this installation.
         users: name -> role.
-        say: receives one line of progress at a time.
+        say: is called with each line of progress.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Stack:
         users: Mapping[str, str] = {USER: "admin"},
         say: Callable[[str], None] = print,
     ) -> None:
-        wanted = ports or Ports()
+        requested = ports or Ports()
         self.root = root.resolve()
-        self.ports = Ports(wanted.airflow or free_port(), wanted.mlflow or free_port())
+        self.ports = Ports(requested.airflow or free_port(), requested.mlflow or free_port())
         self.code = code or code_root()
         self.say = say
         self.id = secrets.token_hex(8)
@@ -97,7 +97,7 @@ class Stack:
         return str(json.loads(passwords_file(self.home).read_text())[user])
 
     def client(self, user: str = USER) -> Airflow:
-        """A REST client, logged in."""
+        """A REST client that is logged in."""
         return Airflow(f"http://127.0.0.1:{self.ports.airflow}", user, self.password(user))
 
     def log(self, name: str) -> Path:
@@ -105,7 +105,7 @@ class Stack:
         return self.home / "logs" / "local" / f"{name}.log"
 
     def check(self) -> None:
-        """Make sure that every server still runs.
+        """Check that every server still runs.
 
         Raises:
             StackError: one has ended; shows the end of its log.
@@ -120,7 +120,7 @@ class Stack:
                 )
 
     def stop(self) -> None:
-        """End every process of the stack; a second Ctrl-C must not stop that half-way."""
+        """End every process of the stack; a second Ctrl-C does not interrupt it."""
         ignored = {s: signal.signal(s, signal.SIG_IGN) for s in STOP_SIGNALS}
         try:
             end(self.id, [server.pid for server in self._servers.values()])
@@ -140,7 +140,7 @@ class Stack:
                 f"this project's Airflow already runs (process {other['pid']}, "
                 f"http://localhost:{other['airflow']}). Use that one, or end it first.",
             )
-        if other:  # it was killed outright: what it started may still run
+        if other:  # it was killed with SIGKILL, so its servers may still run
             end(str(other["id"]), _sessions(other))
         for what, port, option in (
             ("Airflow", self.ports.airflow, "--port"),
@@ -172,11 +172,11 @@ class Stack:
         self._record()
 
     def _migrate(self) -> None:
-        # Importing airflow here would make its files in the user's home.
+        # Importing airflow here would create its files in the user's home.
         installed = version("apache-airflow")
         stamp = self.home / "airflow.db.version"
         if not stamp.is_file() or stamp.read_text() != installed:
-            self.say("Making Airflow's database ...")
+            self.say("Creating Airflow's database ...")
             self._airflow("migrate", "db", "migrate")
             stamp.write_text(installed)
         pools = self.root / POOLS
@@ -184,7 +184,7 @@ class Stack:
             self._airflow("pools", "pools", "import", str(pools))
 
     def _airflow(self, name: str, *arguments: str) -> None:
-        """Run a command of Airflow's to its end."""
+        """Run an Airflow command to its end."""
         self._start(name, [sys.executable, "-m", "airflow", *arguments])
         if self._servers[name].wait():
             self.check()
@@ -192,15 +192,15 @@ class Stack:
 
     def _wait_until_healthy(self) -> None:
         self.say("Starting Airflow and MLflow ...")
-        began = time.monotonic()
-        waiting = ["not answering yet"]
-        while waiting:
+        start = time.monotonic()
+        unhealthy = ["not answering yet"]
+        while unhealthy:
             self.check()
-            waiting = _unhealthy(self.ports)
-            if waiting and time.monotonic() - began > _HEALTHY_WITHIN_S:
+            unhealthy = _unhealthy(self.ports)
+            if unhealthy and time.monotonic() - start > _HEALTHY_WITHIN_S:
                 raise StackError(
                     f"after {_HEALTHY_WITHIN_S:.0f} s these are not healthy: "
-                    f"{', '.join(waiting)}. Their logs: {self.log('*')}"
+                    f"{', '.join(unhealthy)}. Their logs: {self.log('*')}"
                 )
             time.sleep(0.5)
 
@@ -252,17 +252,17 @@ _AIRFLOW: dict[str, Callable[[Ports], list[str]]] = {
 
 
 def _unhealthy(ports: Ports) -> list[str]:
-    waiting = []
+    unhealthy = []
     try:
         httpx.get(f"{ports.mlflow_url}/health", timeout=2, trust_env=False).raise_for_status()
     except httpx.HTTPError:
-        waiting.append("MLflow")
+        unhealthy.append("MLflow")
     try:
         url = f"http://127.0.0.1:{ports.airflow}/api/v2/monitor/health"
         parts = httpx.get(url, timeout=5, trust_env=False).raise_for_status().json()
     except (httpx.HTTPError, ValueError):
-        return [*waiting, "Airflow's API server"]
-    return waiting + [n for n, part in parts.items() if (part or {}).get("status") != "healthy"]
+        return [*unhealthy, "Airflow's API server"]
+    return unhealthy + [n for n, part in parts.items() if (part or {}).get("status") != "healthy"]
 
 
 def _claim_of(home: Path) -> dict[str, Any]:
@@ -277,10 +277,10 @@ def _runs(claim: dict[str, Any]) -> bool:
 
 
 def _sessions(claim: dict[str, Any]) -> list[int]:
-    # A session outlives its leader, and its number is not used again while it lives. Where the
-    # leader lives it must be the one that was started then.
-    servers = {int(pid): began for pid, began in claim.get("servers", {}).items()}
-    return [pid for pid, began in servers.items() if _started(pid) in (began, None)]
+    # A session outlives its leader, and its number is not used again until it ends. If the leader
+    # still runs, it must be the process that was started then.
+    servers = {int(pid): started for pid, started in claim.get("servers", {}).items()}
+    return [pid for pid, started in servers.items() if _started(pid) in (started, None)]
 
 
 def _started(pid: int) -> float | None:

@@ -1,4 +1,4 @@
-"""When the DAG of a pipeline runs, and for which partitions.
+"""The schedule of a pipeline's DAG: when it runs, and for which partitions.
 
 The run of partition D starts when D is over, one cron tick later (``run_offset=-1``). A DAG's
 start_date and end_date bound the *start* of scheduled runs, while ``schedule.start_date`` and

@@ -35,8 +35,8 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
     triggerer ended may be repeated, and then scores nothing.
 
     Args:
-        pipeline: its name.
-        home: the project.
+        pipeline: the pipeline's name.
+        home: the project's folder.
         every: seconds between two polls.
     """
 
@@ -56,7 +56,7 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
                 last = await self.asset_state_store.aget("version")
                 if last is not None and last != version:
                     yield TriggerEvent({"version": version, "before": last})
-                    # The triggerer stores events about once a second, what follows at once.
+                    # The triggerer stores events about once a second, but the version at once.
                     await asyncio.sleep(max(self.every, _STORED_WITHIN_S))
                 if last != version:
                     await self.asset_state_store.aset("version", version)
@@ -70,7 +70,7 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
             version = version_now(load(self.pipeline, root=Path(self.home)))
         except Exception as error:  # a trigger that raises would be restarted at once, forever
             if str(error) != self._last_error:
-                self.log.warning("%s: its model is not known now: %s", self.pipeline, error)
+                self.log.warning("%s: can't look up its model version: %s", self.pipeline, error)
             self._last_error = str(error)
             return None
         self._last_error = ""
@@ -81,8 +81,8 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
     """Starts the pipeline's DAG for the last partition that is published.
 
     Args:
-        pipeline: its name, which is its DAG's id.
-        home: the project.
+        pipeline: the pipeline's name, which is the id of its DAG.
+        home: the project's folder.
         hold: whether a person must look before the new scores are published.
     """
 
@@ -98,9 +98,9 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
         key = last_night(load(self.pipeline, root=Path(self.home)))
         if key is None:
             raise AirflowSkipException(f"nothing of {self.pipeline} is published yet")
-        news = _news(context["triggering_asset_events"])
-        why = f"model version {news.get('version', 'unknown')} is new" if self.hold else None
-        self.conf = {"day": key, **({"hold": why} if why else {})}
+        payload = _last_payload(context["triggering_asset_events"])
+        reason = f"model version {payload.get('version', 'unknown')} is new" if self.hold else None
+        self.conf = {"day": key, **({"hold": reason} if reason else {})}
         super().execute(context)
 
 
@@ -116,10 +116,12 @@ def last_night(loaded: Loaded) -> str | None:
     return last if running else newest(loaded, published=True)
 
 
-def _news(events: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """The payload of the trigger's last event; empty in a run by hand."""
-    said = [event.extra.get("payload", event.extra) for group in events.values() for event in group]
-    return said[-1] if said else {}
+def _last_payload(events: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """The payload of the trigger's last event; empty in a manual run."""
+    payloads = [
+        event.extra.get("payload", event.extra) for group in events.values() for event in group
+    ]
+    return payloads[-1] if payloads else {}
 
 
 def watching_dag(loaded: Loaded) -> DAG:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from nocturne.records.answers import GateAnswer
 from nocturne_airflow.alerts import Alerts
-from nocturne_airflow.gate import NOBODY, GateOperator, plain, plots, question
+from nocturne_airflow.gate import NOBODY, GateOperator, escaped, plot_links, question
 
 JUDGED = {
     "verdict": "hold",
@@ -103,11 +103,11 @@ def test_what_was_approved_meanwhile_passes_whatever_is_answered(
 
 
 def test_the_question_shows_data_as_text() -> None:
-    shown = plots(GateAnswer(**JUDGED, worst=["wind speed", "a[b]"]), "/r")
+    shown = plot_links(GateAnswer(**JUDGED, worst=["wind speed", "a[b]"]), "/r")
     asked = question(GateAnswer(**JUDGED), {"Report": "/r"} | shown)
     assert "[Report](/r)" in asked
     assert "[Plot of wind speed](/r#column-wind%20speed)" in asked
     assert "[Plot of a\\[b\\]](/r#column-a%5Bb%5D)" in asked
     assert "3 of \\*9\\* rows \\<script\\>" in asked
-    assert plain("a\nb") == "a b"
+    assert escaped("a\nb") == "a b"
     assert "model version 4" in asked

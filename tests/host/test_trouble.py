@@ -52,7 +52,7 @@ pyspark/bin/spark-class: line 97: CMD: bad array subscript""",
 Caused by: java.lang.ClassNotFoundException: org.apache.spark.launcher.Main
 /opt/spark/bin/spark-class: line 97: CMD: bad array subscript""",
         "java.lang.ClassNotFoundException: org.apache.spark.launcher.Main",
-        "the Spark that is started is not the one of this pyspark, or is not whole",
+        "the Spark that is started does not belong to this pyspark, or is incomplete",
         True,
     ),
     "address": (
@@ -61,7 +61,7 @@ Caused by: java.lang.ClassNotFoundException: org.apache.spark.launcher.Main
 \tat io.netty.channel.unix.Errors.newBindException(Errors.java:0)""",
         "java.net.BindException: bind(..) failed with error(-99): Cannot assign requested address: "
         "Service",
-        "the address that Spark is to listen at is none of this machine",
+        "the address that Spark should listen on does not belong to this machine",
         True,
     ),
     "heap": (
@@ -85,7 +85,7 @@ characters: /srv/Größe/blockmgr-f1624db8
 \tat java.base/sun.nio.fs.UnixPath.encode(UnixPath.java:145)""",
         "java.nio.file.InvalidPathException: Malformed input or input contains unmappable "
         "characters: /srv/Größe/blockmgr-f1624db8",
-        "Java's locale has no letter for a name of a folder or file",
+        "Java's locale can't represent the name of a folder or file",
         True,
     ),
     "no folder": (
@@ -157,7 +157,7 @@ def test_of_a_spark_that_is_up_only_the_workers_are_judged() -> None:
 def test_without_an_exception_the_last_line_says_it() -> None:
     assert cause_of("one\ncommand not found: x\nthe end\n") == "command not found: x"
     assert cause_of("one\nthe end\n\n") == "the end"
-    assert cause_of("") == "it said nothing"
+    assert cause_of("") == "there is no message"
 
 
 CRASHED = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collect.
@@ -186,5 +186,5 @@ def test_a_worker_that_crashed_is_said_without_a_stack() -> None:
 
 def test_doctor_does_not_send_to_itself() -> None:
     unknown = explain("java.lang.Whatever: nobody knows")
-    assert unknown.advice.endswith("`nocturne doctor` tells more")
+    assert unknown.advice.endswith("`nocturne doctor` reports more")
     assert unknown.for_doctor == "It may pass: run the same command again"

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from nocturne.errors import ModelError
-from nocturne.model.requirements import naming, says, unloadable, unmet, warning
+from nocturne.model.requirements import (
+    import_errors,
+    lists_requirements,
+    load_error,
+    unmet,
+    warning,
+)
 
 PYTHON = platform.python_version()
 
@@ -26,8 +32,8 @@ def _said(folder: Path) -> list[str]:
         ("not-there-xyz==1.2", "not-there-xyz==1.2 is not installed"),
         ("Not_There.xyz[extra]>=1 ; python_version > '3.0'", "Not_There.xyz>=1 is not installed"),
         ("not-there @ https://user:token@host/x.whl", "not-there is not installed"),
-        ("numpy==1.21.0", f"numpy==1.21.0 is asked, numpy {version('numpy')} is installed"),
-        ("numpy<2", f"numpy<2 is asked, numpy {version('numpy')} is installed"),
+        ("numpy==1.21.0", f"numpy==1.21.0 is required, numpy {version('numpy')} is installed"),
+        ("numpy<2", f"numpy<2 is required, numpy {version('numpy')} is installed"),
         ("not-there==1 \\\n    --hash=sha256:abc", "not-there==1 is not installed"),
         ("not-there==1  # why", "not-there==1 is not installed"),
         ("not-there==1\t# why", "not-there==1 is not installed"),
@@ -87,17 +93,17 @@ def test_odd_bytes_are_read_as_far_as_they_are_text(
 
 
 def test_of_a_conda_file_alone_the_pip_list_is_read(tmp_path: Path) -> None:
-    assert not says(tmp_path)
+    assert not lists_requirements(tmp_path)
     conda = tmp_path / "conda.yaml"
     conda.write_text("dependencies:\n- numpy=1.21\n- pip\n")
-    assert not says(tmp_path)
+    assert not lists_requirements(tmp_path)
     conda.write_text("dependencies:\n- pip<=25\n- pip:\n  - not-there==1\n  - numpy\n  - 7\n")
-    assert says(tmp_path)
+    assert lists_requirements(tmp_path)
     assert _said(tmp_path) == ["not-there==1 is not installed"]
-    lost = unloadable(tmp_path, ModuleNotFoundError("No module", name="not_there"))
+    lost = load_error(tmp_path, ModuleNotFoundError("No module", name="not_there"))
     assert "Its conda.yaml asks for it: not-there==1 is not installed" in str(lost)
     (tmp_path / "requirements.txt").write_text("")
-    assert says(tmp_path)
+    assert lists_requirements(tmp_path)
     assert _said(tmp_path) == []
 
 
@@ -120,7 +126,7 @@ def test_of_a_conda_file_alone_the_pip_list_is_read(tmp_path: Path) -> None:
 )
 def test_python_as_conda_says_it(tmp_path: Path, asked: str, said: str) -> None:
     (tmp_path / "conda.yaml").write_text(f"dependencies: ['{asked}']\n")
-    wanted = f"Python {said} is asked, Python {PYTHON.rstrip('+')} is installed"
+    wanted = f"Python {said} is required, Python {PYTHON.rstrip('+')} is installed"
     assert _said(tmp_path) == ([wanted] if said else [])
 
 
@@ -141,7 +147,9 @@ def test_without_files_or_with_a_folder_of_that_name_there_is_nothing_to_say(
 )
 def test_another_python_is_named(tmp_path: Path, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)
-    assert _said(tmp_path) == [f"Python 3.7.1 is asked, Python {PYTHON.rstrip('+')} is installed"]
+    assert _said(tmp_path) == [
+        f"Python 3.7.1 is required, Python {PYTHON.rstrip('+')} is installed"
+    ]
     (tmp_path / file).write_text(text.replace("3.7.1", PYTHON.rstrip("+")))
     assert _said(tmp_path) == []
     (tmp_path / file).write_text("python: [1, 2]\ndependencies: 7\n")
@@ -155,7 +163,7 @@ def test_another_python_is_named(tmp_path: Path, file: str, text: str) -> None:
     [
         ("not-there-xyz==1.2", "not_there_xyz.sub", "asks for it: not-there-xyz==1.2 is not inst"),
         ("opencv-python==4.9", "cv2", "asks for it: opencv-python==4.9 is not installed"),
-        ("odd-name==1", "not_there_xyz", "Of its requirements.txt odd-name==1 is not installed"),
+        ("odd-name==1", "not_there_xyz", "From its requirements.txt, odd-name==1 is not installed"),
         ("numpy", "not_there_xyz", "does not name it: log the model with extra_pip_requirements"),
     ],
 )
@@ -164,11 +172,11 @@ def test_a_failed_import_names_the_requirement(
 ) -> None:
     (tmp_path / "requirements.txt").write_text(requirement)
     lacks = "the model needs a package that is not installed"
-    with pytest.raises(ModelError, match=lacks) as caught, naming(tmp_path):
+    with pytest.raises(ModelError, match=lacks) as caught, import_errors(tmp_path):
         __import__(module)
     assert said in str(caught.value)
     assert "ModuleNotFoundError: No module named" in str(caught.value)
-    lost = unloadable(tmp_path, ModuleNotFoundError(f"No module named {module!r}", name=module))
+    lost = load_error(tmp_path, ModuleNotFoundError(f"No module named {module!r}", name=module))
     assert said in str(lost)
 
 

@@ -116,7 +116,11 @@ def spark() -> Iterator[SparkSession]:
     with session(
         "tests",
         "local[2]",
-        {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"},
+        {
+            "spark.ui.enabled": "false",
+            "spark.driver.host": "127.0.0.1",
+            "spark.executorEnv.PYTHONPATH": str(ROOT),  # the contenders of the benchmarks
+        },
         ROOT / "conf" / "spark",
     ) as made:
         yield made

@@ -29,11 +29,11 @@ def came_twice(project: MakeProject, tmp_path: Path) -> Run:
     return scored(config.load("p"), DAYS[0])
 
 
-@pytest.mark.parametrize("tried", [1, 99, 1000])
+@pytest.mark.parametrize("compared", [1, 99, 1000])
 def test_all_doubled_rows_are_counted_and_a_few_looked_at(
-    came_twice: Run, monkeypatch: pytest.MonkeyPatch, tried: int
+    came_twice: Run, monkeypatch: pytest.MonkeyPatch, compared: int
 ) -> None:
-    monkeypatch.setattr(duplicates, "_TRIED", tried)
+    monkeypatch.setattr(duplicates, "_COMPARED", compared)
     found = duplicates_of(came_twice, came_twice.results())
     assert found is not None
     assert found.rows == 200

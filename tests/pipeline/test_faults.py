@@ -206,7 +206,9 @@ def test_a_package_that_lacks_when_the_model_predicts_ends_the_night_with_its_re
     loaded = project_of(project, _imports, requirements=asked)
     prepared = prepare(loaded, _night(loaded), dry_run=True)
     assert "WARNING: model noted version 1 was logged with other packages" in prepared.message
-    assert "not-there-xyz==1.2 is not installed; numpy==1.21.0 is asked, numpy" in prepared.message
+    assert (
+        "not-there-xyz==1.2 is not installed; numpy==1.21.0 is required, numpy" in prepared.message
+    )
     with pytest.raises(ModelError, match="No module named 'not_there_xyz'") as caught:
         scored(loaded, DAY)
     assert "Its requirements.txt asks for it: not-there-xyz==1.2 is not installed" in str(

@@ -15,7 +15,7 @@ from nocturne import config, table
 from nocturne.cli import app
 from nocturne.config import Loaded, partition
 from nocturne.errors import ConfigError, Held, InputError, StateError
-from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.verify import verify_partition
@@ -245,14 +245,14 @@ def test_a_night_that_is_to_be_held_is_held_whatever_the_checks_say(project: Mak
 
 
 def test_what_asked_for_a_night_is_in_its_manifest(project: MakeProject) -> None:
-    caller = {"airflow": "3.3.2", AIRFLOWS: code(), "bundle": "git", "bundle_version": "1f2e"}
+    caller = {"airflow": "3.3.2", AIRFLOW_CODE: code(), "bundle": "git", "bundle_version": "1f2e"}
     made = night_of(project(), DAYS[0], caller=caller)
     assert made.environment["nocturne"] == code()
     assert made.environment.items() >= caller.items()
 
 
 def test_two_nocturnes_are_told_apart(project: MakeProject) -> None:
-    other = {AIRFLOWS: "0.1.0+00000000", "bundle": "git", "bundle_version": ""}
+    other = {AIRFLOW_CODE: "0.1.0+00000000", "bundle": "git", "bundle_version": ""}
     loaded = project()
     day = partition(loaded.pipeline.input.partition, DAYS[0])
     said = prepare(loaded, day, caller=other).message

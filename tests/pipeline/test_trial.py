@@ -202,13 +202,13 @@ def test_rows_with_nulls_and_rare_words_are_among_those_that_are_tried() -> None
             "word": pa.array(words).dictionary_encode(),
         }
     )
-    chosen = trial._chosen(batch, 64)
+    chosen = trial._choose(batch, 64)
     assert chosen.num_rows == 64
     assert chosen["n"].null_count == 1
     assert "once" in chosen["word"].to_pylist()
     assert chosen["n"].to_pylist()[:3] == [0.0, 1.0, 2.0]
     few = batch.slice(0, 5)
-    assert trial._chosen(few, 64).equals(few)
+    assert trial._choose(few, 64).equals(few)
 
 
 def test_a_partition_without_rows_tries_nothing(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_on_a_local_master_what_is_declared_counts(
 def test_a_gpu_that_the_workers_lack_too_is_named() -> None:
     """The trial on the CPU failed there as well."""
     answer = TrialAnswer(fault="it raises on each of the 64 rows", elsewhere=True)
-    assert trial._lacking(answer, "cuda") == (
+    assert trial._missing_on_workers(answer, "cuda") == (
         "scoring.device is cuda, torch sees no GPU there, and on the CPU it raises on each of the "
         "64 rows"
     )

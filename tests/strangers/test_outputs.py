@@ -34,7 +34,7 @@ THREE = np.select([FRAME.a < -0.5, FRAME.a < 0.5], [0, 1], 2)
 def asked(folder: Path, **changes: Any) -> TrialRequest:
     ref = ModelRef("m", 1, "version 1", "pyfunc", "0" * 64, str(folder))
     resolved = Resolved(ref)
-    said = {"spec": False, "firm": False, "told": {}, "device": "cpu", "seconds": 60.0}
+    said = {"spec": False, "firm": False, "input_cast": {}, "device": "cpu", "seconds": 60.0}
     return TrialRequest(model=ref, encoding=resolved.declared, **{**said, **changes})
 
 

@@ -218,9 +218,9 @@ def test_a_trial_ends_with_the_process_that_asks(tmp_path: Path) -> None:
 def test_a_crash_is_said_by_its_signal(python: Any, tmp_path: Path) -> None:
     child, ready = python("import os; os.abort()"), tmp_path / "ready"
     assert _watched(child, ready, 60, 1 << 40) is None
-    (tmp_path / "said").write_text("first\nlast words of Ann Smith\n\n")
+    (tmp_path / OUTPUT).write_text("first\nlast words of Ann Smith\n\n")
     rows = as_file(pa.record_batch({"name": ["Ann Smith", None]}))
-    said = _died(child.returncode, tmp_path / "said", rows)
+    said = _died(child.returncode, tmp_path / OUTPUT, rows)
     assert said.startswith(
         "its process ended by SIGABRT before it answered; its last line was: last words of <name>."
     )

@@ -18,7 +18,7 @@ from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.scoring import how
+from nocturne.pipeline.scoring import launch_settings
 from nocturne.spark.probe import LaunchSettings, Started, probe
 
 __all__ = ["Check", "check_all"]
@@ -101,7 +101,7 @@ def _launch_settings() -> list[LaunchSettings]:
     for name in config.names(root):
         with suppress(NocturneError):  # _pipelines reports this
             pipelines.append(config.load(name, root=root).pipeline)
-    settings = [how(pipeline, pipeline.spark.master) for pipeline in pipelines]
+    settings = [launch_settings(pipeline, pipeline.spark.master) for pipeline in pipelines]
     if not settings:
         spark = config.project_sections(root)[1]
         settings = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]

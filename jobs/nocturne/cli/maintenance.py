@@ -88,7 +88,7 @@ def baseline(
     """
     from nocturne.errors import ConfigError, ModelError
     from nocturne.operate.baseline import baseline_rows
-    from nocturne.pipeline.baselines import built
+    from nocturne.pipeline.baselines import baseline_of_nights
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.nights import PublishedNights
 
@@ -97,7 +97,7 @@ def baseline(
     if (first is None) != (last is None):
         raise ConfigError("--from and --to belong together: the first and the last night")
     if first is not None and last is not None:
-        compared_with = built(
+        compared_with = baseline_of_nights(
             loaded, [n for n in PublishedNights(loaded).all() if first <= n.key <= last]
         )
     else:

@@ -1,4 +1,4 @@
-"""The config room: typed YAML in layers, and the partitions that dates stand for."""
+"""Reads the configuration, typed YAML in layers, and converts dates to partitions."""
 
 from nocturne.config.layers import POOLS, Loaded, home, load, names, project_sections
 from nocturne.config.models import Pipeline, Scoring

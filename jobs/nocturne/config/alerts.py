@@ -1,7 +1,7 @@
-"""The channels of alerts: what each takes in a pipeline YAML.
+"""The channels of alerts: the fields of each in a pipeline YAML.
 
-To add one, write its class and name it in ``Alert``; how it sends is an entry of
-``nocturne_airflow.channels.NOTIFIERS``, since only Airflow's side knows Airflow.
+To add a channel, write its class and name it in ``Alert``. The code that sends its alerts is an
+entry of ``nocturne_airflow.channels.NOTIFIERS``, since only Airflow's side imports Airflow.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["CHANNELS", "Alert", "Channel", "Email", "Event", "PagerDuty", "Slack
 Event = Literal["held", "failed", "late", "drift"]
 
 _UNSET: dict[str, object] = {"recipients": [], "sender": None, "endpoint": ""}
-"""Fields that every alert has in stored runs of earlier versions, whatever its channel."""
+"""Fields that every alert has in the stored runs of earlier versions, for all channels."""
 
 
 class Channel(Section):
-    """Where Airflow sends which alerts. A backfill sends none, since somebody is watching it."""
+    """Which alerts Airflow sends, and where. A backfill sends none, since a person watches it."""
 
     to: str
     connection: Annotated[str, StringConstraints(min_length=1)] = Field(
@@ -36,7 +36,7 @@ class Channel(Section):
     @model_validator(mode="before")
     @classmethod
     def _drop_unset_fields(cls, fields: Any) -> Any:
-        """Reads an alert that also has the fields of other channels, if they are unset."""
+        """Accept the fields of other channels if they are unset."""
         if not isinstance(fields, dict):
             return fields
         unset = {k: v for k, v in _UNSET.items() if k not in cls.model_fields}
@@ -47,8 +47,8 @@ class Email(Channel):
     """An e-mail, by SMTP."""
 
     to: Literal["email"]
-    recipients: Annotated[list[str], Field(min_length=1)] = Field(description="Who gets it.")
-    sender: str | None = Field(None, description="From whom; default: the connection's.")
+    recipients: Annotated[list[str], Field(min_length=1)] = Field(description="Who receives it.")
+    sender: str | None = Field(None, description="The sender; default: that of the connection.")
 
 
 class Slack(Channel):

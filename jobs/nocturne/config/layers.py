@@ -1,4 +1,4 @@
-"""Layered loading: base < env < pipeline < run parameters, each value's origin known."""
+"""Loads the layers base < env < pipeline < run parameters, with the origin of each value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nocturne.config.alerts import CHANNELS
-from nocturne.config.models import DEFAULT_POOL, NAME, UNSAID, Pipeline, Registry, Spark
+from nocturne.config.models import DEFAULT_POOL, HIDDEN_VALUE, NAME, Pipeline, Registry, Spark
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
 from nocturne.safe_yaml import load_yaml
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["POOLS", "Loaded", "home", "load", "merge", "names", "project_sections"]
 
 POOLS = "conf/pools.json"
-"""Airflow's pools, as ``airflow pools export`` writes them."""
+"""Airflow's pools, in the format of ``airflow pools export``."""
 Tree = dict[str, Any]
 
 
@@ -31,8 +31,8 @@ class Loaded:
 
     Attributes:
         pipeline: the configuration.
-        origins: dotted key -> where its value comes from ("default" where nothing set it).
-        home: the project's root, which relative paths start from.
+        origins: dotted key -> the origin of its value ("default" if no layer sets it).
+        home: the project's root; relative paths start there.
     """
 
     def __init__(self, pipeline: Pipeline, origins: dict[str, str], home: Path) -> None:
@@ -41,10 +41,10 @@ class Loaded:
         self.home = home
 
     def path(self, text: str) -> Path:
-        """A configured path made absolute.
+        """A configured path as an absolute path.
 
         Raises:
-            ConfigError: it can't be: `~nobody`, or links that lead to one another.
+            ConfigError: the path has an unknown user (`~nobody`) or a loop of links.
         """
         try:
             return (self.home / Path(text).expanduser()).resolve()
@@ -52,18 +52,18 @@ class Loaded:
             raise ConfigError(f"the path {text!r} leads nowhere: {error}") from None
 
     def suite(self, name: str) -> Path:
-        """A suite's file in conf/expectations/.
+        """The file of a suite in conf/expectations/.
 
         Raises:
-            ConfigError: it lies outside of that folder or does not exist.
+            ConfigError: the file is outside of this folder or does not exist.
         """
         folder = (self.home / "conf" / "expectations").resolve()
         path = (folder / name).resolve()
         if folder not in path.parents:
             raise ConfigError(f"suite {name!r} lies outside of {folder}; give a file name in it")
         if not path.is_file():
-            there = ", ".join(sorted(p.name for p in folder.glob("*"))) or "(no file)"
-            raise ConfigError(f"no suite {name!r} in {folder}: it has {there}")
+            existing = ", ".join(sorted(p.name for p in folder.glob("*"))) or "(no file)"
+            raise ConfigError(f"no suite {name!r} in {folder}: it has {existing}")
         return path
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
@@ -76,7 +76,7 @@ def home() -> Path:
     """The project: NOCTURNE_HOME, or the nearest folder upwards with a conf/base.yaml.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: there is neither.
     """
     configured = os.environ.get("NOCTURNE_HOME")
     if configured:
@@ -97,12 +97,12 @@ def home() -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """The pipelines that have a YAML file, sorted."""
+    """The names of the pipelines with a YAML file, sorted."""
     return sorted(p.stem for p in (root / "conf" / "pipelines").glob("*.yaml"))
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> Tree:
-    """Deep merge; ``high`` wins, also with 0, false, "" and null."""
+    """Deep merge; a value of ``high`` wins, also 0, false, "" and null."""
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
@@ -123,13 +123,13 @@ def load(
     """The pipeline ``name`` from its layers.
 
     Args:
-        env: which conf/env/<env>.yaml; default NOCTURNE_ENV, else "local".
-        overrides: run parameters as dotted keys, e.g. {"scoring.micro_batch": 512}.
+        env: the name of conf/env/<env>.yaml; default: NOCTURNE_ENV, else "local".
+        overrides: run parameters with dotted keys, e.g. {"scoring.micro_batch": 512}.
             A value of None is ignored.
 
     Raises:
-        ConfigError: there is no such pipeline or environment, or a value is wrong; names
-            the file, the key, the value and the choices.
+        ConfigError: there is no such pipeline or environment, or a value is wrong; the message
+            names the file, the key, the value and the choices.
     """
     root = root or home()
     if not NAME.fullmatch(name) or not (root / "conf" / "pipelines" / f"{name}.yaml").is_file():
@@ -162,11 +162,11 @@ def load(
         pipeline = Pipeline.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, origins, f"conf/pipelines/{name}.yaml")) from None
-    pool, path = pipeline.schedule.pool, pools(root)
-    if pool not in path:
+    pool, existing = pipeline.schedule.pool, pools(root)
+    if pool not in existing:
         origin = origins["schedule.pool"]
         raise ConfigError(
-            f"{origin}: schedule.pool: got {pool!r}, expected {choices(sorted(path))}; Airflow "
+            f"{origin}: schedule.pool: got {pool!r}, expected {choices(sorted(existing))}; Airflow "
             f"would never start its task. Add the pool to {POOLS} and run `airflow pools import "
             f"{POOLS}`"
         )
@@ -174,27 +174,27 @@ def load(
 
 
 def pools(root: Path) -> set[str]:
-    """The Airflow pools there are: its own, and those of conf/pools.json.
+    """The Airflow pools: its own pool, and those of conf/pools.json.
 
     Raises:
-        ConfigError: the file is no JSON object.
+        ConfigError: the file is not a JSON object.
     """
     try:
-        listed = json.loads((root / POOLS).read_text(encoding="utf-8"))
+        exported = json.loads((root / POOLS).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        listed = {}
+        exported = {}
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{POOLS} can't be read as JSON: {error}") from None
-    if not isinstance(listed, dict):
+    if not isinstance(exported, dict):
         raise ConfigError(f"{POOLS}: expected an object, as `airflow pools export` writes it")
-    return {DEFAULT_POOL, *listed}
+    return {DEFAULT_POOL, *exported}
 
 
 def project_sections(root: Path, env: str | None = None) -> tuple[Registry, Spark]:
-    """What base and environment say of MLflow and Spark, for commands without a pipeline.
+    """The sections for MLflow and Spark of base and environment, for commands without a pipeline.
 
     Raises:
-        ConfigError: a file is missing, or says what can't be.
+        ConfigError: a file is missing, or a value is wrong.
     """
     env = env or os.environ.get("NOCTURNE_ENV") or "local"
     tree: Tree = {}
@@ -232,7 +232,7 @@ def _add(tree: Tree, origins: dict[str, str], layer: Tree, origin: str) -> Tree:
     model = layer.get("model")
     selectors = {"alias", "tags", "version"} & set(model if isinstance(model, Mapping) else ())
     if selectors and isinstance(tree.get("model"), Mapping):
-        # A layer that selects a model replaces the selector below it, whatever its kind.
+        # A layer that selects a model replaces the selector of the layers below, of any kind.
         below = {k: v for k, v in tree["model"].items() if k not in {"alias", "tags", "version"}}
         tree = {**tree, "model": below}
     for key, _ in _leaves(layer):
@@ -258,7 +258,7 @@ def _nested(key: str, value: Any) -> Tree:
 def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -> str:
     lines = []
     for problem in error.errors():
-        key, said = _place(problem), _said(problem)
+        key, message = _key(problem), _message(problem)
         origin = next(
             (
                 o
@@ -267,14 +267,14 @@ def _explain(error: ValidationError, origins: Mapping[str, str], default: str) -
             ),
             default,
         )
-        lines.append(f"{origin}: {key or 'pipeline'}: {said}")
+        lines.append(f"{origin}: {key or 'pipeline'}: {message}")
     return "\n".join(lines)
 
 
-def _place(problem: ErrorDetails) -> str:
-    """The dotted key that a problem is of."""
+def _key(problem: ErrorDetails) -> str:
+    """The dotted key of a problem."""
     location = [str(part) for part in problem["loc"]]
-    if _channel(location):  # pydantic puts it behind the alert's number
+    if _channel(location):  # pydantic adds the channel after the alert's number
         del location[2]
     if problem["type"].startswith("union_tag_"):
         location.append(problem["ctx"]["discriminator"].strip("'"))
@@ -282,16 +282,16 @@ def _place(problem: ErrorDetails) -> str:
 
 
 def _channel(location: Sequence[str]) -> str | None:
-    """The channel of the alert that a location is in."""
+    """The channel, if the location is in an alert."""
     return location[2] if location[:1] == ["alerts"] and len(location) > 2 else None
 
 
-def _said(problem: ErrorDetails) -> str:
+def _message(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         return _unknown([str(part) for part in problem["loc"]])
     if problem["type"] in ("missing", "union_tag_not_found"):
         return "missing; it has no default"
-    if problem["type"] == UNSAID:
+    if problem["type"] == HIDDEN_VALUE:
         return problem["msg"]
     if problem["type"] == "union_tag_invalid":
         first, last = problem["ctx"]["expected_tags"].rsplit(", ", 1)
@@ -303,12 +303,12 @@ def _said(problem: ErrorDetails) -> str:
 def _unknown(location: Sequence[str]) -> str:
     key, channel = location[-1], _channel(location)
     valid = _valid_keys(location[:-1])
-    hint = ""
-    for_others = [name for name, other in CHANNELS.items() if key in other.model_fields]
-    if channel and for_others:
-        hint = f"; {key} is for {choices(for_others)}"
-    near = "" if hint else did_you_mean(key, valid)
-    return f"unknown key{near}; expected one of {choices(valid, 30)}{hint}"
+    advice = ""
+    other_channels = [name for name, other in CHANNELS.items() if key in other.model_fields]
+    if channel and other_channels:
+        advice = f"; {key} is for {choices(other_channels)}"
+    near = "" if advice else did_you_mean(key, valid)
+    return f"unknown key{near}; expected one of {choices(valid, 30)}{advice}"
 
 
 def _valid_keys(location: Sequence[str]) -> list[str]:
@@ -319,6 +319,6 @@ def _valid_keys(location: Sequence[str]) -> list[str]:
             model = fields[part].annotation
         else:  # an item of a list, or the name of one of several models
             inner = get_args(model)
-            names = (m for m in inner if getattr(m, "__name__", "") == part)
-            model = next(names, inner[0] if inner else None)
+            matches = (m for m in inner if getattr(m, "__name__", "") == part)
+            model = next(matches, inner[0] if inner else None)
     return list(getattr(model, "model_fields", {}))

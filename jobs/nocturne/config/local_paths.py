@@ -34,7 +34,7 @@ def local_path(text: str) -> str:
 
 
 def check_local(key: str, text: str) -> None:
-    """Check the path that an option names.
+    """Check the path in the option ``key``.
 
     Raises:
         ConfigError: the path has a scheme.

@@ -1,4 +1,4 @@
-"""What a pipeline YAML may say: typed, frozen, and refusing unknown keys."""
+"""The sections and fields of a pipeline YAML: typed and frozen; unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ PathText = Annotated[
     AfterValidator(local_path),
 ]
 DEFAULT_POOL = "default_pool"
-"""Airflow's own."""
+"""The pool that every Airflow has."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
-"""What ``input.cast`` may name, beside time zones: ``nocturne.fitting.roles`` makes them."""
-UNSAID = "unsaid"
-"""The type of an error whose value must not be said."""
+"""The values of ``input.cast``, besides time zones; ``nocturne.fitting.roles`` applies them."""
+HIDDEN_VALUE = "hidden_value"
+"""The type of an error whose value must not be shown."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
 _CREDENTIALS = re.compile(r"(?i)://[^/\s]*@|[?&](user|password|token|key)=")
 _KEY = re.compile(r"\{(\w*)\}")
@@ -68,7 +68,7 @@ TableFormat = Annotated[
     str, AfterValidator(_table_format), Field(json_schema_extra={"enum": list(FORMATS)})
 ]
 Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))]
-"""There is a day after it, which the schedule needs."""
+"""Days up to 9998, since the schedule needs a day after the last one."""
 
 
 def _is_zone(name: str) -> bool:
@@ -79,26 +79,26 @@ def _is_zone(name: str) -> bool:
 
 
 def _text(value: Any) -> Any:
-    """YAML's numbers and booleans as Spark writes them."""
+    """Numbers and booleans of YAML as text, in Spark's notation."""
     if isinstance(value, dict):
         return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
     return value
 
 
 def _no_secrets(value: dict[str, str]) -> dict[str, str]:
-    found = [k for k, text in value.items() if _SECRET.search(k) or _CREDENTIALS.search(text)]
-    if found:
+    secrets = [k for k, text in value.items() if _SECRET.search(k) or _CREDENTIALS.search(text)]
+    if secrets:
         raise PydanticCustomError(
-            UNSAID,
+            HIDDEN_VALUE,
             "{keys} would show in argument lists and in the run directory; give secrets through "
             "the environment or Spark's credential providers instead",
-            {"keys": ", ".join(found)},
+            {"keys": ", ".join(secrets)},
         )
     return value
 
 
 Settings = Annotated[dict[str, str], BeforeValidator(_text), AfterValidator(_no_secrets)]
-"""What Spark is told by name: text, and no secret."""
+"""Settings of Spark by name: text without secrets."""
 
 
 class Registry(Section):
@@ -124,7 +124,7 @@ class Registry(Section):
     def _no_credentials(cls, value: str | None) -> str | None:
         if value and _CREDENTIALS.search(value):
             raise PydanticCustomError(
-                UNSAID,
+                HIDDEN_VALUE,
                 "a URI with credentials in it; set MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD in the environment instead",
             )
@@ -136,7 +136,7 @@ Scalar = bool | int | float | str
 
 
 class Model(Section):
-    """Which registered model scores: by alias, by tags, or by version; and what it is given."""
+    """Which registered model scores, by alias, tags or version; and its inputs and params."""
 
     name: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^/:.\s][^/:]*$")] = Field(
         description="Registered model name."
@@ -152,39 +152,40 @@ class Model(Section):
     )
     calls: Literal["free", "costly"] = Field(
         "free",
-        description="costly: a call of the model costs (an API that is paid, a slow pyfunc model), "
-        "so each row is given to it once: no trial, no search for micro_batch (auto is 16 rows), "
-        "and where a call raises all of its rows are quarantined, not tried one by one.",
+        description="costly: a call of the model costs money or time (a paid API, a slow pyfunc "
+        "model), so the model gets each row only once: there is no trial and no search for "
+        "micro_batch (auto is 16 rows), and if a call raises, all of its rows are quarantined and "
+        "not tried one by one.",
     )
     outputs: dict[str, str] = Field(
         {},
-        description="What a model gives that does not say it itself, or not rightly: name -> type, "
-        "e.g. {label: string, score: double, embedding: 'float[384]'}. Types are boolean, integer, "
-        "long, float, double, string, date and datetime, or a vector of one. By name where the "
-        "model names what it returns, else in this order.",
+        description="The outputs of a model that does not declare them, or declares wrong ones: "
+        "name -> type, e.g. {label: string, score: double, embedding: 'float[384]'}. Types are "
+        "boolean, integer, long, float, double, string, date and datetime, or a vector of one of "
+        "them. Matched by name if the model names what it returns, otherwise in this order.",
     )
     trial_seconds: float = Field(
         60,
         ge=1,
         le=3600,
-        description="How long a new version may take to be loaded and to score some rows, in a "
-        "process of its own, before anything is scored with it.",
+        description="How long a new version may take to load and to score some rows, in a process "
+        "of its own, before it scores a partition.",
     )
     on_new_model: Literal["nothing", "latest", "hold"] = Field(
         "nothing",
-        description="What happens when alias or tags come to mean another version: nothing, until "
-        "the next night; latest: the last published partition is scored again; hold: so it is, and "
-        "held for a person. A DAG of its own watches the registry.",
+        description="What happens when alias or tags select another version. nothing: it is used "
+        "from the next night on; latest: the last published partition is scored again; hold: it "
+        "is scored again and held for a person. A separate DAG watches the registry.",
     )
-    poll_seconds: float = Field(60, ge=1, description="How often on_new_model asks the registry.")
+    poll_seconds: float = Field(60, ge=1, description="How often on_new_model checks the registry.")
     inputs: Names | Annotated[dict[str, Names | str], Field(min_length=1)] | None = Field(
         None,
-        description="For a model whose signature names no columns: those that it takes, in order "
-        "([a, b]), by tensor ({x: [a, b], y: [c]}; a column of lists fills one alone), or, without "
-        "a signature, with the types that it would say ({a: double, b: string}).",
+        description="The columns for a model whose signature names none: in order ([a, b]), by "
+        "tensor ({x: [a, b], y: [c]}; a single column of lists may fill a tensor), or, for a model "
+        "without a signature, with their types ({a: double, b: string}).",
     )
     params: dict[str, Scalar | list[Scalar]] = Field(
-        {}, description="Inference params that the model's signature names, with their values."
+        {}, description="Inference params that the model's signature declares, with their values."
     )
 
     @field_validator("name", mode="before")
@@ -192,8 +193,8 @@ class Model(Section):
     def _no_uri(cls, value: Any) -> Any:
         if isinstance(value, str) and "/" in value:
             raise ValueError(
-                f"got {value!r}, expected the name that a model is registered by, and in lines of "
-                "their own alias: champion (or version: 3). What is not registered yet is so by "
+                f"got {value!r}, expected the name that a model is registered by, with alias: "
+                "champion (or version: 3) on a line of its own. To register a model, call "
                 "mlflow.register_model(URI, NAME)"
             )
         return value
@@ -201,16 +202,16 @@ class Model(Section):
     @field_validator("inputs")
     @classmethod
     def _once(cls, value: Any) -> Any:
-        given = value.values() if isinstance(value, dict) else [value]
-        for names in (n for n in given if isinstance(n, list)):
-            if doubled := [name for name in names if names.count(name) > 1]:
-                raise ValueError(f"{doubled[0]} is listed twice, expected each column once")
+        lists = value.values() if isinstance(value, dict) else [value]
+        for names in (n for n in lists if isinstance(n, list)):
+            if duplicates := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{duplicates[0]} is listed twice, expected each column once")
         return value
 
     @field_validator("params", mode="before")
     @classmethod
     def _dates(cls, value: Any) -> Any:
-        """YAML's dates as the text that MLflow reads."""
+        """Dates of YAML as text, which MLflow parses."""
         if not isinstance(value, dict):
             return value
         return {k: v.isoformat() if isinstance(v, dt.date) else v for k, v in value.items()}
@@ -219,7 +220,7 @@ class Model(Section):
     @classmethod
     def _types(cls, value: dict[str, str]) -> dict[str, str]:
         if value:
-            from nocturne.encoding import output_of  # with Arrow, which no DAG file needs
+            from nocturne.encoding import output_of  # imports Arrow, which no DAG file needs
 
             for name, text in value.items():
                 output_of(name, text)
@@ -227,11 +228,11 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one_selector(self) -> Model:
-        given = [n for n in ("alias", "tags", "version") if getattr(self, n)]
-        if len(given) != 1:
+        selectors = [n for n in ("alias", "tags", "version") if getattr(self, n)]
+        if len(selectors) != 1:
             raise ValueError(
                 f"exactly one of alias, tags and version selects the model; got "
-                f"{' and '.join(given) or 'none'}"
+                f"{' and '.join(selectors) or 'none'}"
             )
         if self.version and self.on_new_model != "nothing":
             raise ValueError(
@@ -241,10 +242,10 @@ class Model(Section):
 
 
 class Ready(Section):
-    """When a partition is complete. Every condition that is given must hold."""
+    """When a partition is complete. Every configured condition must be met."""
 
-    success_file: bool = Field(False, description="A file named _SUCCESS must be there.")
-    min_rows: int = Field(1, ge=0, description="Least number of rows.")
+    success_file: bool = Field(False, description="A file named _SUCCESS must exist.")
+    min_rows: int = Field(1, ge=0, description="The least number of rows.")
     min_age_minutes: float = Field(
         0, ge=0, description="Minutes since the newest file was last written."
     )
@@ -281,26 +282,25 @@ class Input(Section):
     )
     cast_text: bool = Field(
         False,
-        description="The short form of `cast` for all columns of text: "
-        "read text as numbers where the model wants numbers: empty text is null, and "
-        "a row with anything else that is no number is quarantined. Without it such files are "
-        "refused.",
+        description="A short form of `cast` for all columns of text: read text as numbers where "
+        "the model takes numbers. Empty text is null; a row with any other text that is not a "
+        "number is quarantined. Without it, such files are refused.",
     )
     cast: dict[str, str] = Field(
         {},
-        description="As what the model sees a column, where it can't take it as it is: double, "
-        "integer (also whole floats; NaN is null), boolean, category (what the model's vocabulary "
-        "holds), text; of times with a time zone local (the clock of their zone), utc, or the "
-        "clock of a zone such as Europe/Berlin. A row with a value that the cast would change is "
-        "quarantined. Keys, passthrough and expectations keep the column as it is.",
+        description="The type as which the model sees a column that it can't take otherwise: "
+        "double, integer (also whole floats; NaN is null), boolean, category (a value of the "
+        "model's vocabulary), text; for times with a time zone local (the clock of their zone), "
+        "utc, or the clock of a zone such as Europe/Berlin. A row with a value that the cast would "
+        "change is quarantined. Keys, passthrough and expectations keep the original column.",
     )
     checksums: bool = Field(
         True,
-        description="Compare Parquet pages with their checksums, where the writer left some.",
+        description="Compare Parquet pages with their checksums, if the writer stored them.",
     )
     ready: Ready = Ready()
     on_missing: Literal["fail", "skip"] = Field(
-        "fail", description="What a night without a partition does."
+        "fail", description="What happens if the partition of a night is missing."
     )
 
     @model_validator(mode="after")
@@ -350,15 +350,15 @@ class Input(Section):
 class Output(Section):
     """The table that is published."""
 
-    path: PathText = Field(description="Folder of the scores; state lies beside it.")
+    path: PathText = Field(description="Folder of the scores; the state is kept beside it.")
     keys: Annotated[list[str], Field(min_length=1)] = Field(
         description="Columns that identify a row; a null in one quarantines the row."
     )
     passthrough: list[str] = Field([], description="Input columns to copy into the scores.")
     nullable: list[str] | None = Field(
         None,
-        description="Predictions that may be null: a row without one of them is published all the "
-        "same. Default: all but the model's first output; without that a row is quarantined.",
+        description="Predictions that may be null: a row without one of them is still published. "
+        "Default: all but the model's first output; a row without that one is quarantined.",
     )
     format: TableFormat = Field("parquet", description="Table format.")
     keep: int = Field(
@@ -366,11 +366,13 @@ class Output(Section):
     )
 
     @model_validator(mode="after")
-    def _no_doubles(self) -> Output:
+    def _no_duplicates(self) -> Output:
         columns = [*self.keys, *self.passthrough]
-        doubled = sorted({c for c in columns if columns.count(c) > 1})
-        if doubled:
-            raise ValueError(f"columns listed twice in keys and passthrough: {', '.join(doubled)}")
+        duplicates = sorted({c for c in columns if columns.count(c) > 1})
+        if duplicates:
+            raise ValueError(
+                f"columns listed twice in keys and passthrough: {', '.join(duplicates)}"
+            )
         return self
 
 
@@ -380,32 +382,32 @@ class Scoring(Section):
     reader: Literal["pyarrow", "spark"] = Field(
         "pyarrow",
         description="pyarrow: each worker reads whole row groups of Parquet files itself. spark: "
-        "Spark reads, for input.sql and other formats; slower, and a night is resumed whole.",
+        "Spark reads, for input.sql and other formats; slower, and a night is resumed as a whole.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the model runs.")
     micro_batch: Literal["auto"] | Annotated[int, Field(ge=64, le=1 << 20)] = Field(
         "auto",
-        description="Rows through the model at once; tails are padded. auto: measured once for "
-        "a model, device and row width.",
+        description="The rows in a call of the model; the last batch is padded. auto: measured "
+        "once for a model, device and row width.",
     )
     kernel: Literal["auto", "graph", "onednn"] = Field(
         "auto",
-        description="How the model is run: operator by operator, or with linear layers packed "
-        "for oneDNN. auto: the faster one, measured with micro_batch.",
+        description="How the model runs: operator by operator, or with linear layers packed for "
+        "oneDNN. auto: the faster kernel, measured with micro_batch.",
     )
     batch_rows: int = Field(
         65_536,
         ge=64,
         le=1 << 24,
-        description="Rows read at once; fewer where the rows are wide (32 MiB a batch).",
+        description="The rows in a batch that is read; fewer if rows are wide (32 MiB a batch).",
     )
     threads: int = Field(
         1, ge=1, le=256, description="Cores of a Spark task, and torch's threads in it."
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="Of the model's weights and arithmetic. bfloat16 is faster where the CPU or "
-        "GPU has it; its error against float32 is put in the manifest.",
+        description="Precision of the model's weights and arithmetic. bfloat16 is faster if the "
+        "CPU or GPU supports it; its error against float32 is written to the manifest.",
     )
     split_rows: int = Field(1_000_000, ge=1, description="About how many rows a split holds.")
     split_mb: int = Field(256, ge=1, description="About how many MiB on disk a split holds.")
@@ -422,97 +424,97 @@ class Quality(Section):
     )
     scan: Literal["none", "pandas", "spark"] = Field(
         "none",
-        description="none: expectations are answered from what is counted while the rows are "
-        "scored. For expectations that counts can't answer the columns that the suites name are "
-        "read a second time: pandas, by the driver, whole, into memory; spark, by a Spark session "
-        "of its own on spark.master.",
+        description="none: expectations are evaluated from what is counted while the rows are "
+        "scored. If counts are not enough for an expectation, the columns in the suites are read a "
+        "second time. pandas: the driver reads them whole into memory; spark: a separate Spark "
+        "session on spark.master reads them.",
     )
     on_failure: Literal["warn", "hold", "fail"] = Field(
-        "hold", description="What a failed expectation does to the night."
+        "hold", description="What happens to the night if an expectation fails."
     )
     sensitive: list[str] = Field(
         [],
-        description="Columns of which Data Docs, reports and quarantine show no values; quarantine "
-        "leaves them out, keys too.",
+        description="Columns whose values Data Docs, reports and quarantine do not show; "
+        "quarantine leaves these columns out, even keys.",
     )
     unique_keys: bool = Field(
         False,
-        description="Hold the night if two of its rows have the same output.keys. Exact; takes 8 "
-        "bytes a row of the driver's memory.",
+        description="Hold the night if two of its rows have the same output.keys. Exact; needs 8 "
+        "bytes of the driver's memory for each row.",
     )
     max_quarantined: float = Field(
-        0.01, ge=0, le=1, description="Fraction of rows; over it the night is held."
+        0.01, ge=0, le=1, description="The fraction of rows above which the night is held."
     )
 
 
 class Span(Section):
-    """Published nights of this pipeline, the first and the last partition."""
+    """Published nights of this pipeline, from the first to the last partition."""
 
     first: str
     last: str
 
 
 class Weeks(Section):
-    """The same weekday of so many past weeks, as far as it was published without drift."""
+    """The same weekday of this many past weeks; only nights that were published without drift."""
 
     weeks: int = Field(ge=2, le=53)
 
 
 class Drift(Section):
-    """What drift does."""
+    """How drift is judged, and what it does."""
 
     baseline: Literal["model"] | Span | Weeks = Field(
         "model",
-        description="What nights are compared with: model, the training data as they were logged "
-        "with it; {first: 2013-04-01, last: 2013-06-30}, published nights; or {weeks: 8}, the same "
-        "weekday of past weeks (which absorbs what drifts slowly).",
+        description="What nights are compared with: model, the training data logged with it; "
+        "{first: 2013-04-01, last: 2013-06-30}, published nights; or {weeks: 8}, the same weekday "
+        "of past weeks (which absorbs slow drift).",
     )
 
     on_drift: Literal["warn", "hold", "fail"] = Field(
         "warn",
-        description="What drift does that a person should look at: the score's own, or that of a "
-        "page_share of the features. A single feature only ever warns.",
+        description="What happens on drift that a person should look at: drift of a score, or of a "
+        "page_share of the features. A single feature only warns.",
     )
     page_share: float = Field(
         0.3,
         gt=0,
         le=1,
-        description="Share of the features, weighted by importance, whose drift is on_drift's.",
+        description="The share of the features, weighted by importance, that must drift for "
+        "on_drift to apply.",
     )
     floor: float = Field(0.02, ge=0, description="No alarm at a PSI below this.")
     segments: list[str] = Field(
         [],
         max_length=2,
-        description="Categories, at most two, for each of whose 20 most frequent values drift is "
-        "judged apart too: [origin]. Only warns. Such rows are profiled twice.",
+        description="At most two categories, e.g. [origin]: drift is also judged separately for "
+        "each of their 20 most frequent values. Only warns. These rows are profiled twice.",
     )
 
 
 class Schedule(Section):
-    """When the DAG runs: at midnight (hourly partitions: at the hour), for what has just ended.
+    """When the DAG runs: at midnight (hourly partitions: at the hour), for the partition just over.
 
-    There is no cron to set: it is the one schedule under which a scheduled run, a manual run
-    and a backfill mean the same partition by the same key. Waiting for late data is
-    ``input.ready``'s part.
+    No cron can be set: only under this schedule do a scheduled run, a manual run and a backfill
+    with the same key mean the same partition. ``input.ready`` waits for late data.
     """
 
     timezone: str = Field("UTC", description="IANA name.")
     start_date: Day = Field(dt.date(2020, 1, 1), description="First partition.")
-    end_date: Day | None = Field(None, description="Last partition; none: goes on.")
+    end_date: Day | None = Field(None, description="Last partition; null: no end.")
     max_active_runs: int = Field(1, ge=1, description="Runs of this DAG at once.")
     retries: int = Field(2, ge=0, description="Retries of a task after a retryable error.")
     pool: str = Field(
         DEFAULT_POOL,
-        description="Airflow pool that the task score takes a slot of, one for each GPU or cluster "
-        "that pipelines share; conf/pools.json says which there are.",
+        description="The Airflow pool in which the task score takes a slot, one for each GPU or "
+        "cluster that pipelines share; conf/pools.json lists the pools.",
     )
     on_skew: Literal["warn", "fail"] = Field(
         "warn",
-        description="What a night does where Airflow and the jobs (NOCTURNE_PYTHON) have Nocturnes "
-        "whose code differs.",
+        description="What happens to a night if the code of Nocturne differs between Airflow and "
+        "the jobs (NOCTURNE_PYTHON).",
     )
     priority: int = Field(
-        1, ge=1, le=1000, description="Of two pipelines that wait for a slot the higher one goes."
+        1, ge=1, le=1000, description="The pipeline with the highest priority gets a slot first."
     )
 
     @field_validator("timezone")
@@ -526,27 +528,27 @@ class Schedule(Section):
 
 
 class Gate(Section):
-    """Who lets a held night pass, and until when: Airflow's task ``gate``."""
+    """How long a held night waits for a decision, in Airflow's task ``gate``."""
 
     deadline_hours: float = Field(
         12,
         gt=0,
         le=24 * 28,
-        description="How long a held night waits in Airflow for a person, whom it asks; then it is "
-        "rejected. Backfills don't wait: their held nights are decided later.",
+        description="How long a held night waits in Airflow for a person's decision; after that it "
+        "is rejected. Backfills don't wait: their held nights are decided later.",
     )
 
 
 class Slo(Section):
-    """Until when a night must be published; later, an alert `late` is sent. One of the two.
+    """The deadline of a night: a time or a period. After it, an alert `late` is sent.
 
-    It is watched for scheduled runs only: a run by hand or a backfill has no such promise.
+    Only scheduled runs are watched; a manual run or a backfill has no deadline.
     """
 
     by: str | None = Field(
         None,
-        description="Time of day in schedule.timezone, for daily partitions: '06:30', the first "
-        "one after the partition is over.",
+        description="For daily partitions: a time of day in schedule.timezone, e.g. '06:30'. The "
+        "deadline is the first such time after the partition is over.",
     )
     within_minutes: float | None = Field(
         None, gt=0, description="Minutes after the partition is over."
@@ -573,8 +575,8 @@ class Spark(Section):
 
     master: str = Field(
         "local[*]",
-        description="Master of runs started by the CLI. Where it is a cluster, its workers try a "
-        "new model version that can't be tried where `prepare` runs.",
+        description="Master of runs started by the CLI. On a cluster, workers try a new model "
+        "version that can't be tried where `prepare` runs.",
     )
     conf: Settings = Field({}, description="Extra spark.* configuration.")
 
@@ -595,12 +597,14 @@ class Pipeline(Section):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     slo: Slo = Slo()
-    alerts: list[Alert] = Field([], description="Whom Airflow tells when something needs a person.")
+    alerts: list[Alert] = Field(
+        [], description="Where Airflow sends alerts when something needs a person."
+    )
     spark: Spark = Spark()
 
     @property
     def spark_conf(self) -> dict[str, str]:
-        """Spark's settings of this pipeline: a task has as many cores as torch has threads."""
+        """The Spark settings of this pipeline; a task has as many cores as torch has threads."""
         cores = {"spark.task.cpus": str(self.scoring.threads)} if self.scoring.threads > 1 else {}
         return cores | self.spark.conf
 

@@ -1,4 +1,4 @@
-"""JSON schemas for editors, written from the models and committed."""
+"""Writes the JSON schemas for editors, which are committed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["schemas", "write_schemas"]
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """File name -> schema: of a pipeline, and of a layer, which may leave anything out."""
+    """File name -> schema, for a pipeline and for a layer; in a layer nothing is required."""
     pipeline = Pipeline.model_json_schema()
     layer = json.loads(json.dumps(pipeline))
     for part in (layer, *layer["$defs"].values()):
@@ -22,7 +22,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def write_schemas(root: Path) -> list[Path]:
-    """Writes them into conf/schema/; a test holds them fresh."""
+    """Write the schemas to conf/schema/; a test checks that they are up to date."""
     written = []
     for name, schema in schemas().items():
         path = root / "conf" / "schema" / name

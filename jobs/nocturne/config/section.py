@@ -1,4 +1,4 @@
-"""What every part of a pipeline YAML keeps."""
+"""The base class of all sections of a pipeline YAML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["Section"]
 
 
 class Section(BaseModel):
-    """Typed, frozen, and refusing unknown keys."""
+    """A typed and frozen section that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

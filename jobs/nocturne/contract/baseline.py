@@ -1,4 +1,4 @@
-"""The baseline: the training data and the model's predictions on them, profiled."""
+"""The baseline: a profile of the training data and of the model's predictions on them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _EXACT = 2.0**53
 
 
 def predict(model: Model, encoding: Encoding, table: pa.Table) -> pa.Table:
-    """The model's predictions as a night would publish them; null where a row has none.
+    """The predictions that a night would publish; null for a row without a prediction.
 
     Args:
-        model: what the engine calls, e.g. ``nocturne.engine.TorchModel(module)``.
+        model: the model that the engine calls, e.g. ``nocturne.engine.TorchModel(module)``.
 
     Raises:
         InputError: a column of the encoding is missing or of another type.
-        ModelError: no row has a prediction, or the outputs are not the encoding's.
+        ModelError: no row has a prediction, or the outputs do not match the encoding.
     """
     table = as_scored(table, encoding)
     batches = table.combine_chunks().to_batches(max_chunksize=_BATCH)
@@ -68,24 +68,25 @@ def baseline(
     importance: Mapping[str, float] | None = None,
     segments: Sequence[str] = (),
 ) -> Baseline:
-    """How the training data and the model's predictions on them look, a partition at a time.
+    """A profile of the training data and of the model's predictions on them, for each partition.
 
     Args:
-        data: the training data; with ``encoding`` only its columns count, else all.
-        predictions: one row for each of ``data``, with columns named as they will be
-            published (``prediction`` for a pyfunc model without named outputs).
-        partitions: for each row the training partition it comes from, e.g. its day. How much
-            these differ from each other decides how far a night may differ before it alarms;
-            without them every night that is not a random sample will.
-        importance: column -> how much it matters to the model, in any unit; drift of many
-            features counts by it.
-        segments: categories of the data by whose values drift can be judged apart
-            (``drift.segments``): of each, its 20 most frequent values. The baseline grows with
+        data: the training data. With ``encoding``, only its columns are profiled.
+        predictions: one row for each row of ``data``; the columns have the names under which they
+            are published (``prediction`` for a pyfunc model without named outputs).
+        partitions: for each row its training partition, e.g. its day. The differences between
+            partitions decide how much a night may differ before it alarms; without partitions,
+            every night alarms that is not a random sample.
+        importance: column -> its importance to the model, in any unit; the share of features that
+            drift is weighted by it.
+        segments: categories of the data for whose values drift can be judged separately
+            (``drift.segments``), for the 20 most frequent values of each. The baseline grows with
             their number.
 
     Raises:
-        InputError: ``importance`` names no column of the data, or is negative; ``segments`` names
-            no category; the three don't have the same number of rows; or a column is missing.
+        InputError: ``importance`` names an unknown column or has a negative number; ``segments``
+            names a column that is not a category; ``data``, ``predictions`` and ``partitions`` do
+            not have the same number of rows; or a column is missing.
     """
     data, predictions = normal(data), normal(predictions)
     labels = pa.array(["all"] * data.num_rows) if partitions is None else partitions
@@ -119,11 +120,11 @@ def baseline(
         names=[*data.schema.names, *predictions.schema.names],
     ).select(list(kinds))
     centers = {name: _center(table[name]) if number else None for name, number in kinds.items()}
-    words = [name for name in data.schema.names if not kinds.get(name, True)]
-    if unknown := [name for name in segments if name not in words]:
+    categories = [name for name in data.schema.names if not kinds.get(name, True)]
+    if unknown := [name for name in segments if name not in categories]:
         raise InputError(
             f"segments names {choices(unknown)}; expected categories of the training data "
-            f"({choices(words)})"
+            f"({choices(categories)})"
         )
     overall = _profile(table, dict.fromkeys(segments))
     values = {name: segment_values(column) for name, column in overall.columns.items()}
@@ -144,9 +145,9 @@ def _profile(
 
 
 def _center(column: pa.ChunkedArray) -> float | int:
-    """The median; a float32 if the column is, which ``bucket`` counts in half the time.
+    """The median; for a column of float32 a float32, which ``bucket`` counts in half the time.
 
-    An integer where float64 does not tell the column's integers apart: they are counted around it
+    It is an integer if float64 can't distinguish the column's integers, which are then counted
     exactly.
     """
     middle = median(column)
@@ -157,18 +158,18 @@ def _center(column: pa.ChunkedArray) -> float | int:
 
 
 def _kinds(schema: pa.Schema, encoding: Encoding | None) -> dict[str, bool]:
-    """Which columns can be profiled, and whether as numbers, as a night does it."""
+    """The columns that a night profiles -> whether it profiles them as numbers."""
     features = () if encoding is None else encoding.features()
     by_encoder = {feature.column: ENCODERS[tensor.encoder].kind for tensor, feature in features}
     kinds = {}
     for field in schema:
         type_ = plain_type(field.type)
         number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
-        word = is_text(type_)
+        text = is_text(type_)
         kind = by_encoder.get(field.name)
         if kind == "numeric" or (kind is None and number):
             kinds[field.name] = True
-        elif kind == "category" or word or pa.types.is_boolean(type_):
+        elif kind == "category" or text or pa.types.is_boolean(type_):
             kinds[field.name] = False
     return kinds
 

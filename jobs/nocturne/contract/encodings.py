@@ -1,4 +1,4 @@
-"""Learning an encoding from the training data, and encoding them as a night would."""
+"""Learns an encoding from the training data, and encodes data as a night does."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def infer_encoding(
     categories: Sequence[str] = (),
     outputs: Sequence[str | OutputSpec],
 ) -> Encoding:
-    """An encoding learnt from the training data: ``numbers`` float32, ``codes`` int64.
+    """An encoding learnt from the training data, with the tensors ``numbers`` and ``codes``.
 
-    Numbers are filled with their median and standardised; categories (strings or integers)
-    get their sorted values as vocabulary, and one more code for anything unknown. A tensor
-    without columns is left out.
+    ``numbers`` (float32) has the numeric columns, filled with their median and standardised.
+    ``codes`` (int64) has the categories (strings or integers); their vocabulary is the sorted
+    values, and unknown values get one more code. A tensor without columns is left out.
 
     Raises:
-        InputError: a column is missing, or its type fits neither.
+        InputError: a column is missing, or its type fits neither tensor.
     """
     table = normal(table)
     numbers = tuple(_numeric_feature(name, _column(table, name)) for name in numeric)
@@ -85,7 +85,7 @@ def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
             column=name,
         )
     values = _finite(column)
-    if len(values) and values.min() == values.max():  # else rounding gives it a deviation
+    if len(values) and values.min() == values.max():  # otherwise rounding gives a deviation
         values = values[:1]
     scale = float(values.std()) if len(values) else 0.0
     return Feature(
@@ -115,7 +115,7 @@ def _category_feature(name: str, column: pa.ChunkedArray) -> Feature:
 
 
 def tensors(table: pa.Table, encoding: Encoding) -> list[torch.Tensor]:
-    """The table as the model's arguments, made by the very code that encodes a night.
+    """The model's arguments for the table, made by the code that encodes a night.
 
     Raises:
         InputError: a column of the encoding is missing or of another type.
@@ -125,7 +125,7 @@ def tensors(table: pa.Table, encoding: Encoding) -> list[torch.Tensor]:
 
 
 def as_scored(table: pa.Table, encoding: Encoding) -> pa.Table:
-    """The encoding's columns in the types that a night computes with.
+    """The columns of the encoding, in the types that a night computes with.
 
     Raises:
         InputError: a column of the encoding is missing or of another type.
@@ -133,7 +133,7 @@ def as_scored(table: pa.Table, encoding: Encoding) -> pa.Table:
     require_columns(table, encoding)
     table = normal(table.select(encoding.columns))
     for name, cast in casts(encoding, table.schema, cast_text=False).items():
-        if pa.types.is_null(table[name].type):  # what else is cast, the encoder casts
+        if pa.types.is_null(table[name].type):  # the encoder does all other casts
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, table[name].cast(cast.type))
     return table

@@ -1,4 +1,4 @@
-"""Logging a torch module as the contract wants it, and registering a model of any flavor."""
+"""Logs a torch module with its encoding and baseline, and registers a model of any flavor."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EXAMPLE_ROWS = 32
 
 @dataclass(frozen=True)
 class LoggedTorchModel:
-    """What ``log_torch_model`` made; ``version`` is None if it was not registered."""
+    """The model that ``log_torch_model`` logged; ``version`` is None if it is not registered."""
 
     model_id: str
     model_uri: str
@@ -63,27 +63,27 @@ def log_torch_model(
     tags: Mapping[str, str] | None = None,
     pip_requirements: Sequence[str] | None = None,
 ) -> LoggedTorchModel:
-    """Log a torch module as ``pt2`` with its encoding and baseline; register it if named.
+    """Log a torch module as ``pt2`` with its encoding and baseline, and register it on request.
 
-    ``pt2`` (torch.export) is a graph, not a pickle: loading it runs no code. It is loaded back
-    and scores the training data, so that the baseline is that of the model as a night will
-    run it, and a graph that was fixed to a number of rows is noticed here. A module with
-    operators of other libraries is logged with a warning: its pipeline needs
-    ``model.allow_pickle``.
+    ``pt2`` (torch.export) is a graph and not a pickle, so loading it runs no code. The logged model
+    is loaded and scores the training data: the baseline is that of the model that a night runs, and
+    a graph that is fixed to a number of rows is noticed. A module with operators of other libraries
+    is logged with a warning, since its pipeline needs ``model.allow_pickle``.
 
     Args:
-        module: takes one tensor an input of ``encoding``, in order, the rows first; returns
-            one tensor [rows] or [rows, 1] an output. Logged in evaluation mode, from the CPU;
-            ``module`` itself stays as it is.
+        module: takes one tensor, rows first, for each input of ``encoding``, in order; returns one
+            tensor [rows] or [rows, 1] for each output. It is logged in evaluation mode, from the
+            CPU; ``module`` itself is not changed.
         data: the training data, before encoding.
         partitions, importance, segments: see ``baseline``.
-        name: of the logged model; it goes to the active run, if there is one.
-        alias, tags: for the registered version; they need ``registered_model_name``.
-        pip_requirements: default: this torch and this MLflow.
+        name: the name of the logged model; it belongs to the active run, if there is one.
+        registered_model_name: the name to register the model by; default: it is not registered.
+        alias, tags: of the registered version; they need ``registered_model_name``.
+        pip_requirements: default: the installed torch and MLflow.
 
     Raises:
-        InputError: the data lack a column of the encoding, or have fewer than two rows.
-        ModelError: the module can't be exported, or its outputs are not the encoding's.
+        InputError: the data have no such column, or fewer than two rows.
+        ModelError: the module can't be exported, or its outputs do not match the encoding.
     """
     if (alias or tags) and not registered_model_name:
         raise ModelError(
@@ -130,7 +130,7 @@ def log_torch_model(
 
 
 def _loaded(folder: str, encoding: Encoding, name: str) -> Model:
-    """As a night will load it; the export is our caller's own, so it may be one that runs code."""
+    """The model as a night loads it. The caller has made the export, so it may run code."""
     try:
         for path in Path(folder).rglob("*.pt2"):
             check_pt2(path)
@@ -172,9 +172,9 @@ def _log_pt2(
         )
         return info
     except Exception as error:
-        first = str(error).strip().split("\n", 1)[0]
+        line = str(error).strip().split("\n", 1)[0]
         raise ModelError(
-            f"the module can't be exported as pt2 (torch.export): {type(error).__name__}: {first}. "
+            f"the module can't be exported as pt2 (torch.export): {type(error).__name__}: {line}. "
             f"It is called with {len(example)} tensors, "
             + ", ".join(
                 f"{s.name} {a.dtype}[rows, {a.shape[1]}]"
@@ -193,16 +193,16 @@ def register(
     encoding: Encoding | None = None,
     baseline: Baseline | None = None,
 ) -> ModelVersion:
-    """Register a logged model of any flavor, with what a night needs beside it.
+    """Register a logged model of any flavor, with its encoding and baseline.
 
-    The encoding and the baseline go into the model's own artifact folder first, so that
-    whoever downloads ``models:/name/version`` has them; the alias moves last.
+    The two are first written to the model's artifact folder, so that ``models:/name/version``
+    contains them; the alias is set last.
 
     Args:
-        model: what ``mlflow.<flavor>.log_model`` returned, or a model id (``m-...``).
+        model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
 
     Raises:
-        ModelError: ``model`` is no logged model.
+        ModelError: ``model`` is not a logged model.
     """
     model_id = model if isinstance(model, str) else getattr(model, "model_id", None)
     model_id = (model_id or "").removeprefix("models:/")
@@ -224,7 +224,7 @@ def register(
 
 
 def _attach(model_id: str, files: Mapping[str, str]) -> None:
-    """Put small text files into the logged model's artifact folder."""
+    """Write text files to the logged model's artifact folder."""
     if not files:
         return
     with tempfile.TemporaryDirectory() as folder:

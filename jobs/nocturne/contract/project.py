@@ -1,4 +1,4 @@
-"""MLflow as this project uses it, for a training script."""
+"""Connects a training script to the MLflow of the project."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["use_project"]
 
 
 def use_project(experiment: str) -> mlflow.MlflowClient:
-    """Point MLflow at the project's registry and an experiment of it, made if it is missing.
+    """Set MLflow's URIs to those of the project, and its experiment; create it if it is missing.
 
     Raises:
-        ConfigError: there is no project here, or it names no MLflow.
+        ConfigError: there is no project here, or it configures no MLflow.
     """
     root = config.home()
     addresses = uris(config.project_sections(root)[0], root)

@@ -1,10 +1,10 @@
 """Builds a baseline from profiles of the training data, one for each training partition.
 
-The baseline keeps, for each column, the counts of all training data and of each partition. Alarms
-are calibrated by how much single training days differ from the rest. At 90
-training partitions, ``baseline.json`` takes about 23 kB a continuous column (half of it
-``profile``, the fine counts that histograms are drawn from) and 14 kB a category of 16
-values; the 10,000 distinct values that a profile names at most add about 400 kB.
+The baseline has, for each column, the counts of all training data and of each partition. Alarms are
+calibrated by how much single training days differ from the rest. At 90 training partitions,
+``baseline.json`` takes about 23 kB for each continuous column (half of it ``profile``, the fine
+counts that histograms are drawn from) and 14 kB for a category of 16 values; the 10,000 distinct
+values that a profile names at most add about 400 kB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nocturne.records.profile import ColumnProfile, Profile, mean_away
 __all__ = ["BASELINE_VERSION", "build_baseline"]
 
 BASELINE_VERSION = 1
-"""It is increased whenever bins or counts change their meaning."""
+"""Increased whenever bins or counts change their meaning."""
 
 
 _KNOWN = 10_000

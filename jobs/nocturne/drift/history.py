@@ -15,8 +15,8 @@ __all__ = ["Nights", "calibration_history", "distances", "is_ordinary", "name_of
 class Nights(Protocol):
     """The published nights of a pipeline."""
 
-    def named(self, name: str) -> PublishedNight | None:
-        """The night that ``name_of`` named; None if it is gone."""
+    def by_name(self, name: str) -> PublishedNight | None:
+        """The night with a name from ``name_of``; None if it is gone."""
 
     def is_accepted(self, manifest: Manifest) -> bool:
         """Whether a person has accepted the drift of a published night."""
@@ -31,15 +31,16 @@ def calibration_history(
     """The nights whose drift counts as ordinary for a verdict.
 
     A night that was judged before with this model is judged with the history that its judgement
-    names, so that scoring days again, in any order, gives their verdicts again. Any other: with
-    the ``earlier`` nights of this model that did not drift, or whose drift a person approved.
+    names, so that scoring days again, in any order, gives the same verdicts. Any other night is
+    judged with the ``earlier`` nights of this model that did not drift, or whose drift a person
+    approved.
 
     Args:
-        in_force: what is published of the partition that is judged.
+        in_force: the published night of the partition that is judged.
     """
     if in_force is not None and in_force.manifest.model.sha256 == model_sha256:
         names = in_force.judgement.drift.history
-        return [night for name in names if (night := nights.named(name))]
+        return [night for name in names if (night := nights.by_name(name))]
     return [
         night
         for night in earlier
@@ -54,8 +55,8 @@ def is_ordinary(nights: Nights, manifest: Manifest) -> bool:
 
 def _is_approved(nights: Nights, manifest: Manifest) -> bool:
     """Whether a person approved the night when it was held, or accepted its drift later."""
-    if manifest.restores is not None:  # who rolled back to it said nothing of its drift
-        restored = nights.named(f"{manifest.partition.key}:{manifest.restores}")
+    if manifest.restores is not None:  # a rollback says nothing about the drift
+        restored = nights.by_name(f"{manifest.partition.key}:{manifest.restores}")
         approved = restored is not None and _is_approved(nights, restored.manifest)
     else:
         approved = manifest.approved_by is not None

@@ -1,12 +1,12 @@
-"""When a PSI is an alarm: calibrated by the training partitions, never below chance.
+"""The threshold above which a PSI alarms; it is calibrated by the training partitions.
 
-A single ordinary day is far from a quarter's mean (a PSI of 4 for temperature within the
-months a model was trained on), so fixed levels such as .1 or .25 alarm every night. Here a
-column alarms when it is further from the baseline than training days were from the rest of
-the training data, and further than sampling alone explains.
+A single ordinary day is far from the mean of a quarter (a PSI of 4 for temperature within the
+months a model was trained on), so fixed levels such as .1 or .25 alarm every night. Here a column
+alarms if it is further from the baseline than training days were from the rest of the training
+data, and further than sampling alone explains.
 
-A week has its own shape: where training has enough Mondays, a Monday is compared with them, and
-training days with their own weekday too.
+Weekdays differ: if training has enough Mondays, a Monday is compared with them, and training days
+are compared with their own weekday too.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def sampling_noise(counts: Sequence[int], current: Sequence[int]) -> float:
     It is distributed as (1/n + 1/m) chi-square with B - 1 degrees of freedom, for n and m
     rows in B bins (those that hold a row on either side).
     """
-    from scipy.special import chdtri  # a fifth of a second, not needed to plan or to score
+    # The import takes a fifth of a second; planning and scoring don't need it.
+    from scipy.special import chdtri
 
     pair = np.array([counts, current], dtype=np.int64)
     bins = int((pair.sum(axis=0) > 0).sum())

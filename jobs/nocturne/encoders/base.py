@@ -1,4 +1,4 @@
-"""The base class of encoders: what is asked before a row is read, and the work on a batch."""
+"""The base class of encoders: checks before a row is read, and the work on a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNCOUNTED = ("binary", "datetime")
 
 
 class Encoder(ABC):
-    """Converts columns to a tensor. It has no state; a subclass is one encoder.
+    """Converts columns to a tensor. Each subclass is an encoder; it has no state.
 
     The methods that are called before a row is read (``accepts``, ``wants``, ``exact_type``,
     ``profiled``, ``problem``) need only the spec and a type. ``type_`` is always a normal type

@@ -27,9 +27,9 @@ class Category(Encoder):
         return pa.string() if _of_words(feature) else pa.int64()
 
     def problem(self, tensor: TensorSpec) -> str:
-        lacking = [feature.column for feature in tensor.features if not feature.vocabulary]
+        missing = [feature.column for feature in tensor.features if not feature.vocabulary]
         advice = "a category needs a vocabulary; log the model again with one"
-        return f"column {lacking[0]!r}: {advice}" if lacking else ""
+        return f"column {missing[0]!r}: {advice}" if missing else ""
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
         """[rows, features]"""

@@ -19,7 +19,7 @@ from nocturne.encoders.base import Encoder, Wrong
 from nocturne.encoders.spec import ARRAY_OF, FRAME_TYPES, WHOLE_NUMBERS, Feature, TensorSpec
 from nocturne.encoders.wrong import null_reason, with_null
 from nocturne.errors import InputError
-from nocturne.hiding import said_by
+from nocturne.hiding import redacted
 
 __all__ = ["Frame"]
 
@@ -115,7 +115,7 @@ def _cast(column: pa.Array, feature: Feature) -> pa.Array:
     except pa.ArrowInvalid as error:
         raise InputError(
             f"column {feature.column!r} is {column.type}, the model wants {target}, and a value "
-            f"would not survive: {said_by(error)}. Log the model with a signature of that type, or "
-            "correct the data",
+            f"would not survive: {redacted(error)}. Log the model with a signature of that type, "
+            "or correct the data",
             column=feature.column,
         ) from None

@@ -1,4 +1,4 @@
-"""The spec of an encoder: the tensor that it makes, and the features that fill it."""
+"""The spec of an encoder: the tensor that it makes, and the features of the tensor."""
 
 from __future__ import annotations
 
@@ -84,15 +84,15 @@ class TensorSpec:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Called by pydantic when its adapter is made: reading one checks its encoder's name."""
+        """Called by pydantic to make its adapter, which checks the name of the encoder."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(_check_encoder, handler(source))
 
 
 def _check_encoder(tensor: TensorSpec) -> TensorSpec:
-    """Raises: ValueError where there is no such encoder."""
-    from nocturne.encoders import ENCODERS  # which are made of this module
+    """Raises: ValueError if there is no such encoder."""
+    from nocturne.encoders import ENCODERS  # the encoders import this module
 
     if tensor.encoder not in ENCODERS:
         raise ValueError(f"encoder: got {tensor.encoder!r}, expected {choices(ENCODERS)}")

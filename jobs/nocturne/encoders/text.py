@@ -1,4 +1,4 @@
-"""``text``: words as they are; null is None. With the dtype ``str`` a row with null is refused."""
+"""``text``: unchanged text; null is None. With the dtype ``str``, a row with null is refused."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Text(Encoder):
             yield column.is_null(), null_reason(f"{feature.column} is null", tensor.dtype)
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
-        """[rows, features]; of ``str`` a null is an empty word (see ``refused``)."""
+        """[rows, features]; for ``str``, a null is an empty text (see ``refused``)."""
         columns = [plain(batch.column(f.column)) for f in tensor.features]
-        words = [c.fill_null("") if tensor.dtype == "str" else c for c in columns]
-        arrays = [column.to_numpy(zero_copy_only=False) for column in words]
+        filled = [c.fill_null("") if tensor.dtype == "str" else c for c in columns]
+        arrays = [column.to_numpy(zero_copy_only=False) for column in filled]
         return np.stack(arrays, axis=1).astype(tensor.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.engine.encode import Encoded
-from nocturne.hiding import lacking, said_by
+from nocturne.hiding import failed_import, redacted
 from nocturne.records.result import RAISED
 
 __all__ = ["Faults"]
@@ -39,7 +39,7 @@ class Faults:
         Raises:
             ImportError: the model lacks a package, so no row is at fault.
         """
-        if (failed := lacking(error)) is not None:
+        if (failed := failed_import(error)) is not None:
             raise failed
         self.raised += 1
         return rows == 1 or self.once
@@ -50,7 +50,7 @@ class Faults:
 
     def reason(self, error: Exception, encoded: Encoded) -> str:
         """Why the rows of a call have no prediction."""
-        message = said_by(error, _values(encoded))
+        message = redacted(error, _values(encoded))
         if message not in self._kinds and len(self._kinds) >= _KINDS:
             message = message.partition(":")[0]
         self._kinds.add(message)

@@ -1,7 +1,7 @@
-"""Whether the columns of a schema fit a model and its output, said before a row is read.
+"""Checks whether the columns of a schema fit a model and its output, before a row is read.
 
-Asked of the footers by the plan, of Spark's frames, of a table that ``init`` looks at, and of the
-training data; ``nocturne.fitting.roles`` answers for each type.
+The schema is that of Parquet footers, of Spark's frames, of the table for ``init``, or of the
+training data. ``nocturne.fitting.roles`` decides for each type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _how(column: str, type_: Any, input_cast: Mapping[str, str], cast_text: bool
 
 
 def absent(schema: pa.Schema, column: str) -> str:
-    """Why there is not one column of that name; "" if there is."""
+    """Why there is not exactly one column of this name; "" if there is."""
     count = len(schema.get_all_field_indices(column))
     if count == 1:
         return ""
@@ -53,10 +53,10 @@ def check_columns(
     *,
     cast_text: bool = False,
 ) -> list[str]:
-    """What in ``schema`` the encoding can't take, in words; empty if all is well.
+    """The columns of ``schema`` that the encoding can't take, as text; empty if it takes them all.
 
-    Narrowing that the spec declares (float64 to float32) is no loss; text for a numeric feature
-    (unless ``cast_text``), or a number for a vocabulary of words, is.
+    Narrowing that the spec declares (float64 to float32) is accepted. Text for a numeric feature
+    (unless ``cast_text``) and a number for a vocabulary of words are problems.
 
     Args:
         input_cast: ``input.cast``, column -> target.
@@ -87,7 +87,7 @@ def casts(
     *,
     cast_text: bool = True,
 ) -> dict[str, Cast]:
-    """The columns of ``schema`` that are cast value by value, and to what."""
+    """The columns of ``schema`` that are cast value by value, with their casts."""
     by_column: dict[str, Cast] = {}
     for column, features in _parts(encoding).items():
         if len(schema.get_all_field_indices(column)) != 1:
@@ -100,7 +100,7 @@ def casts(
 
 
 def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
-    """What ``input.cast`` could say of columns that the model does not take as they are."""
+    """Column -> a value of ``input.cast``, for columns that the model takes only after a cast."""
     by_column: dict[str, str] = {}
     for column, features in _parts(encoding).items():
         if len(schema.get_all_field_indices(column)) == 1:
@@ -113,10 +113,10 @@ def remedies(encoding: Encoding, schema: pa.Schema) -> dict[str, str]:
 def check_output(
     encoding: Encoding, schema: pa.Schema, columns: Sequence[str], unique: Sequence[str] = ()
 ) -> list[str]:
-    """Why keys and passthrough ``columns`` of ``schema`` can't stand beside the outputs.
+    """Why keys and passthrough ``columns`` of ``schema`` can't be published with the outputs.
 
     Args:
-        unique: those of them that are looked through for doubles.
+        unique: the columns that are checked for duplicates.
     """
     return list(_output_problems(encoding, schema, columns, unique))
 
@@ -136,7 +136,7 @@ def _output_problems(
 
 
 def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    """What is published: keys and passthrough ``columns`` of ``source``, predictions, version."""
+    """The published schema: keys and passthrough ``columns``, outputs, and the model's version."""
     source_fields = [source.field(name) for name in columns]
     fields = [
         pa.field(field.name, published_type(field.type), field.nullable) for field in source_fields

@@ -1,6 +1,7 @@
-"""The table of types and roles in docs/pipeline.md, made by asking ``nocturne.fitting.roles``.
+"""Makes the table of types and roles in docs/pipeline.md from ``nocturne.fitting.roles``.
 
-``python -m nocturne.fitting.role_table docs/pipeline.md`` writes it anew; a test holds it fresh.
+``python -m nocturne.fitting.role_table docs/pipeline.md`` updates the page; a test checks that it
+is up to date.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ _TYPES: dict[str, pa.DataType] = {
 def _feature(encoder: Any, dtype: Any, **values: Any) -> Callable[[pa.DataType], str]:
     part = TensorSpec("t", dtype, encoder, ()), Feature("x", **values)
 
-    def answer(type_: pa.DataType) -> str:
+    def describe(type_: pa.DataType) -> str:
         fit = feature_cast([part], type_)
         if not isinstance(fit, str):
             return "yes"
         remedy = re.search(r"\{x: (\w+)\}", fit)
         if remedy is None and "input.cast_text" not in fit:
             return "no"
-        clocks = ["local", "utc"] if "local" in fit else [remedy[1] if remedy else ""]
-        return " or ".join(f"`cast: {how}`" for how in clocks) if remedy else "`cast_text`"
+        targets = ["local", "utc"] if "local" in fit else [remedy[1] if remedy else ""]
+        return " or ".join(f"`cast: {target}`" for target in targets) if remedy else "`cast_text`"
 
-    return answer
+    return describe
 
 
 def _published(type_: pa.DataType) -> str:
@@ -99,10 +100,10 @@ _ROLES: dict[str, Callable[[pa.DataType], str]] = {
 
 
 def role_table() -> str:
-    """Markdown: a row a type, a column a role; then the words of ``input.cast``."""
-    types = [[name, *(ask(type_) for ask in _ROLES.values())] for name, type_ in _TYPES.items()]
-    casts = [[f"`{name}`", target.words] for name, target in TARGETS.items()]
-    clocks = f"of times with a zone what the clock shows: {', '.join(_CLOCKS.values())}"
+    """Markdown: a table with a row for each type and a column for each role, and ``input.cast``."""
+    types = [[name, *(role(type_) for role in _ROLES.values())] for name, type_ in _TYPES.items()]
+    casts = [[f"`{name}`", target.description] for name, target in TARGETS.items()]
+    clocks = f"a time with a zone, as the clock shows it: {', '.join(_CLOCKS.values())}"
     casts.append([", ".join(f"`{name}`" for name in _CLOCKS), clocks])
     return _rows(["type", *_ROLES], types) + "\n" + _rows(["`input.cast`", "the model sees"], casts)
 
@@ -113,7 +114,7 @@ def _rows(head: list[str], rows: list[list[str]]) -> str:
 
 
 def with_table(text: str) -> str:
-    """A page with the table as it is now between its two marks."""
+    """The page with the current table between its two marks."""
     before, following = text.split(_START)
     _, after = following.split(_END)
     return f"{before}{_START}{role_table()}{_END}{after}"

@@ -1,13 +1,12 @@
-"""What a column's type is good for, role by role: one table, asked from the footers.
+"""Decides from a column's type which roles the column can have.
 
-A column is a *feature* (by its encoder, or by the type that a pyfunc model's signature names), a
-key, passthrough, a segment, or what an expectation reads. ``feature_cast``, ``publishing`` and
-``values.kind`` answer for a type; ``nocturne.fitting`` asks them for a schema, and
-``nocturne.fitting.role_table`` prints the answers.
+A column is a *feature* (of an encoder, or of the type in a pyfunc model's signature), a key,
+passthrough, a segment, or the input of an expectation. ``feature_cast``, ``publishing`` and
+``values.kind`` decide for a type, ``nocturne.fitting`` for a schema;
+``nocturne.fitting.role_table`` prints the results.
 
-What would lose something is refused, with what to do: mostly a line of ``input.cast``, which says
-what the model sees of a column. It changes no key, no passthrough and no expectation: these keep
-the column as it is.
+A loss is refused with advice: mostly a line of ``input.cast``, which changes what the model sees of
+a column. Keys, passthrough and expectations keep the original column.
 """
 
 from __future__ import annotations
@@ -40,17 +39,18 @@ __all__ = [
 ]
 
 Part = tuple[TensorSpec, Feature]
-"""A feature with the tensor that it goes to."""
+"""A feature and the tensor that it belongs to."""
 
 AS_TEXT = "cast_text"
-"""How ``input.cast_text`` reads a column of text: as the number that the model wants of it."""
+"""The cast of ``input.cast_text``: it reads a column of text as the number that the model takes."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """What the model sees of a column: ``type``; of times with a zone the clock of ``zone``.
+    """What the model sees of a column: ``type``, and for times with a zone the clock of ``zone``.
 
-    ``by``: what each value has to be first, where the YAML says another type than the model does.
+    ``by`` is the type that each value is cast to first, if the YAML names another type than the
+    model takes.
     """
 
     type: pa.DataType
@@ -62,13 +62,13 @@ class Cast:
 
 
 def _exact(part: Part) -> Any:
-    """The type in which a feature's values have no loss."""
+    """The type that holds a feature's values without a loss."""
     tensor, feature = part
     return ENCODERS[tensor.encoder].exact_type(tensor, feature)
 
 
 def _whole(parts: Sequence[Part]) -> Any:
-    """The integer type that the features want; int64 where they want none."""
+    """The integer type that the features take; int64 if they take none, or several."""
     exact = [_exact(part) for part in parts]
     types = {t.value_type if is_list(t) else t for t in exact}
     types = {t for t in types if pa.types.is_integer(t)}
@@ -76,7 +76,7 @@ def _whole(parts: Sequence[Part]) -> Any:
 
 
 def _vocabulary(parts: Sequence[Part]) -> Any:
-    """What the vocabulary of the features holds; None where they have none."""
+    """The type of the values in the features' vocabulary; None if they have no vocabulary."""
     types = [_exact((tensor, feature)) for tensor, feature in parts if feature.vocabulary]
     return types[0] if types else None
 
@@ -90,11 +90,11 @@ _NUMERIC = _any_of(is_number, pa.types.is_decimal, is_text)
 
 @dataclass(frozen=True)
 class Target:
-    """A word of ``input.cast``: the types that it takes, and what it makes of them."""
+    """A value of ``input.cast``: the types that it takes, and the type that it casts them to."""
 
     takes: Callable[[Any], bool]
     makes: Callable[[Sequence[Part]], Any]
-    words: str
+    description: str
 
 
 TARGETS: dict[str, Target] = {
@@ -107,12 +107,12 @@ TARGETS: dict[str, Target] = {
     "boolean": Target(
         _any_of(pa.types.is_boolean, pa.types.is_integer, is_text),
         lambda _: pa.bool_(),
-        "0 and 1, or true and false in words",
+        "0 and 1, or the words true and false",
     ),
     "category": Target(
         _any_of(is_number, is_text),
         _vocabulary,
-        "what the model's vocabulary holds, words or integers: 3.0 is 3",
+        "a word or integer as in the model's vocabulary: 3.0 is 3",
     ),
     "text": Target(
         _any_of(
@@ -125,14 +125,14 @@ TARGETS: dict[str, Target] = {
             pa.types.is_large_binary,
         ),
         lambda _: pa.string(),
-        "the value in words",
+        "the value as text",
     ),
 }
-"""What ``input.cast`` can name, beside the clocks: ``local``, ``utc``, or a time zone."""
+"""The values of ``input.cast``, besides the clocks ``local``, ``utc`` and time zones."""
 
 
 def _configured_cast(type_: Any, parts: Sequence[Part], how: str) -> Cast | None:
-    """What ``how`` of ``input.cast`` makes of a column; None if that can't be."""
+    """The cast for the value ``how`` of ``input.cast``; None if the column can't be cast so."""
     if is_list(type_) and how == "integer" and is_number(type_.value_type):
         make = pa.large_list if pa.types.is_large_list(type_) else pa.list_
         return Cast(make(_whole(parts)))
@@ -150,20 +150,21 @@ def feature_cast(parts: Sequence[Part], type_: Any, how: str = "") -> Cast | str
     """What the model sees of a column that ``parts`` read.
 
     Args:
-        type_: as the footer says it.
-        how: what ``input.cast`` says of the column; "" if nothing.
+        type_: the type in the footer.
+        how: the value of ``input.cast`` for the column; "" if there is none.
 
     Returns:
-        None: the column as it is. A cast. Or, in words, why it is refused.
+        None if the model takes the column without a cast; a cast; or a text that says why the
+        column is refused.
     """
-    fit = _judged(parts, type_, how)
+    fit = _fit(parts, type_, how)
     if isinstance(fit, str) and how in ("", AS_TEXT):
         return fit + _advice(parts, type_)
     return fit
 
 
-def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
-    """``feature_cast`` without what to do."""
+def _fit(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
+    """``feature_cast`` without advice."""
     actual = plain_type(normal_type(type_))
     if pa.types.is_null(actual):
         return Cast(_exact(parts[0]))
@@ -203,10 +204,10 @@ def _judged(parts: Sequence[Part], type_: Any, how: str) -> Cast | str | None:
 
 
 def _advice(parts: Sequence[Part], type_: Any) -> str:
-    """What to write into the YAML so that the model takes a column after all."""
+    """What to write into the YAML so that the model takes the column."""
     column, actual = parts[0][1].column, plain_type(normal_type(type_))
     zone = zone_of(actual)
-    if zone and not isinstance(_judged(parts, type_, "local"), str):
+    if zone and not isinstance(_fit(parts, type_, "local"), str):
         return (
             f" in no time zone (input.cast: {{{column}: local}} takes the clock of {zone}, "
             f"{{{column}: utc}} that of UTC)"
@@ -219,25 +220,25 @@ def _advice(parts: Sequence[Part], type_: Any) -> str:
 
 
 def remedy(parts: Sequence[Part], type_: Any) -> str:
-    """The word of ``input.cast`` that makes the model take a column; "" if there is none.
+    """The value of ``input.cast`` with which the model takes a column; "" if there is none.
 
-    Of times with a zone it is none: which clock is meant, a person has to say.
+    There is none for times with a zone, since a person has to choose the clock.
     """
-    fitting = (how for how in TARGETS if not isinstance(_judged(parts, type_, how), str))
-    return next(fitting, "")
+    targets = (how for how in TARGETS if not isinstance(_fit(parts, type_, how), str))
+    return next(targets, "")
 
 
 def _number(tensor: TensorSpec, feature: Feature) -> Any:
-    """What text is read as for a feature; None if it wants no number."""
+    """The type as which text is read for a feature; None if the feature is not a number."""
     exact = _exact((tensor, feature))
     return exact if pa.types.is_integer(exact) or pa.types.is_floating(exact) else None
 
 
 def publishing(type_: Any, *, unique: bool = False) -> str:
-    """Why a column can't be a key or passthrough, in words; "" if it can.
+    """Why a column can't be a key or passthrough, as text; "" if it can.
 
     Args:
-        unique: it is a key, and keys are looked through for doubles.
+        unique: whether it is a key that is checked for duplicates.
     """
     if isinstance(type_, ParquetOnly):
         return (

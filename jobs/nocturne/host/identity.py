@@ -1,4 +1,4 @@
-"""Which Nocturne this is: two installations of one version may still differ in their code."""
+"""Identifies the installed Nocturne: two installations of a version may differ in their code."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["AIRFLOWS", "code"]
+__all__ = ["AIRFLOW_CODE", "code"]
 
-AIRFLOWS = "nocturne in airflow"
-"""The key of Airflow's ``code()`` in what it says of itself."""
+AIRFLOW_CODE = "nocturne in airflow"
+"""The key of the ``code()`` on Airflow's side in the versions that it reports."""
 
 
 @cache
 def code() -> str:
-    """Version and digest of this installation's Python files: ``0.1.0+1f2e3d4c``."""
+    """The version and the digest of this installation's Python files: ``0.1.0+1f2e3d4c``."""
     root = Path(__file__).parents[1]
     hasher = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

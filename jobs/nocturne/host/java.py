@@ -1,6 +1,7 @@
-"""Is there a Java that Spark 4 can run on? Standard library only: `make` asks before installing.
+"""Looks for a Java that Spark 4 can run on; `make` runs this before it installs any package.
 
-Spark 4.3 needs Java 17 or newer with the module jdk.incubator.vector.
+It needs only the standard library. Spark 4.3 needs Java 17 or newer with the module
+jdk.incubator.vector.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 __all__ = ["ADVICE", "find", "fit", "version"]
 
 _PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
-"""Debian 12 has the first of them, 13 the second."""
+"""Debian 12 has the first, Debian 13 the second."""
 
 _LIMIT_S = 60.0
 
@@ -27,13 +28,13 @@ and see that `java -version` finds it, or set JAVA_HOME."""
 
 
 def find() -> str | None:
-    """The java that Spark would start: JAVA_HOME's, else the PATH's."""
+    """The java that Spark would start: that of JAVA_HOME, or else of PATH."""
     home = os.environ.get("JAVA_HOME")
     return shutil.which(str(Path(home) / "bin" / "java")) if home else shutil.which("java")
 
 
 def version(java: str) -> int | None:
-    """Its major version; None if it can't run, does not answer or lacks jdk.incubator.vector."""
+    """The major version; None if java can't run, does not answer or lacks jdk.incubator.vector."""
     try:
         result = subprocess.run(
             [java, "--list-modules"],
@@ -51,27 +52,27 @@ def version(java: str) -> int | None:
 
 
 def fit(java: str | None) -> bool:
-    """Whether Spark can run on it."""
+    """Whether Spark can run on this java."""
     return java is not None and (version(java) or 0) >= 17
 
 
 def _install() -> None:
-    """The oldest that this release of Debian has."""
-    asks_nothing = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    """Install the oldest Java 17 or newer that this release of Debian has."""
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "-qq", "update"], check=False)
     for package in _PACKAGES:
-        tried = subprocess.run(
+        simulation = subprocess.run(
             ["apt-get", "-qq", "--simulate", "install", package], capture_output=True, check=False
         )
-        if tried.returncode == 0:
+        if simulation.returncode == 0:
             print(f"nocturne: no Java 17 or newer here: installing Debian's {package}", flush=True)
             install = ["apt-get", "-qq", "-y", "install", package]
-            subprocess.run(install, check=False, env=asks_nothing)
+            subprocess.run(install, check=False, env=environ)
             return
 
 
 def main() -> int:
-    """Exit code 0 if Java is fit; as root on Debian it is installed first if need be."""
+    """Exit code 0 if Spark can run on Java; with --install, root on Debian installs Java first."""
     java, debian = find(), Path("/etc/debian_version").exists()
     if not fit(java) and os.geteuid() == 0 and debian and "--install" in sys.argv:
         _install()

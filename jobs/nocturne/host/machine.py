@@ -1,10 +1,10 @@
-"""What Spark stumbles over in a machine's environment, and what a local one is given instead.
+"""Finds settings of the machine that break Spark, and replaces them for a local Spark.
 
-A local Spark (master ``local[...]``) is ours from the JVM to the workers, so it does not inherit
-what belongs to another Spark or another Python, and needs neither a host name nor an entry in
-``/etc/passwd``. What is set for a cluster is the business of whoever runs it, and stands.
+Nocturne starts all of a local Spark (master ``local[...]``), from the JVM to the workers. So it
+does not inherit settings for another Spark or another Python, and needs neither a host name nor an
+entry in ``/etc/passwd``. Settings for a cluster are left to the people who run it.
 
-Standard library only: Airflow's tasks ask too.
+This module needs only the standard library, since Airflow's tasks use it too.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ _PYTHONS = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that does not fit, what a local Spark gets in its place, and how to mend it.
+    """A setting that breaks Spark.
 
     Attributes:
-        variables: of the environment, for a local Spark.
+        name: what is wrong: a variable, the user, the locale ...
+        actual: its value, as text.
+        instead: what a local Spark uses in its place; "" if nothing can replace it.
+        fix: how to correct it.
+        variables: environment variables to set for a local Spark.
     """
 
     name: str
@@ -56,20 +60,20 @@ def local_environment(environ: Mapping[str, str], python: str = sys.executable) 
     """The variables to set for a local Spark.
 
     Args:
-        python: the interpreter that has Nocturne's jobs.
+        python: the interpreter with Nocturne's jobs.
     """
     variables = dict.fromkeys(_PYTHONS, python)
     if not environ.get("SPARK_LOCAL_HOSTNAME"):
         variables["SPARK_LOCAL_IP"] = environ.get("SPARK_LOCAL_IP") or "127.0.0.1"
-    for remark in _fitting(environ, python):
+    for remark in _local_remarks(environ, python):
         variables |= remark.variables
     return variables
 
 
 def adapt(master: str | None) -> None:
-    """Set them in this process, before it starts a JVM for ``master``, if that is a local one.
+    """Set the variables in this process before it starts a JVM, if ``master`` is local.
 
-    The workers of any other run this very interpreter too, unless somebody chose another.
+    The workers of any other master run this interpreter too, unless another one is configured.
     """
     if is_local(master):
         os.environ.update(local_environment(os.environ))
@@ -78,24 +82,24 @@ def adapt(master: str | None) -> None:
 
 
 def hadoop_login(jvm: Any) -> None:
-    """Tell a JVM who we are, where the system does not know: without it Hadoop can't log in.
+    """Set the user name in a JVM if the system has none: Hadoop can't log in without a name.
 
     Args:
-        jvm: Py4J's view of it.
+        jvm: Py4J's view of the JVM.
     """
     if _login_name() is None:
         users = jvm.org.apache.hadoop.security.UserGroupInformation
-        users.setLoginUser(users.createRemoteUser(_made_up_name(os.environ)))
+        users.setLoginUser(users.createRemoteUser(_substitute_name(os.environ)))
 
 
 def remarks(environ: Mapping[str, str], python: str = sys.executable) -> list[Remark]:
-    """All that does not fit here, in words."""
-    return [*_fitting(environ, python), *_host(environ), *_folders(environ), *_names()]
+    """All settings of this machine that break Spark."""
+    return [*_local_remarks(environ, python), *_host(environ), *_folders(environ), *_names()]
 
 
-def _fitting(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
-    for look in _LOOKS:
-        yield from look(environ, python)
+def _local_remarks(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
+    for check in _CHECKS:
+        yield from check(environ, python)
 
 
 def _spark_home(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
@@ -135,8 +139,8 @@ def _pythons(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
 
 def _user(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
     if _login_name() is None:
-        # Java has no home for such a user either, and Spark's Ivy wants one to start with.
-        name, options = _made_up_name(environ), environ.get("SPARK_SUBMIT_OPTS", "")
+        # Java has no home folder for such a user either, and Spark's Ivy needs one to start.
+        name, options = _substitute_name(environ), environ.get("SPARK_SUBMIT_OPTS", "")
         yield Remark(
             "user",
             f"uid {os.geteuid()} has no entry in /etc/passwd",
@@ -159,7 +163,7 @@ def _locale(environ: Mapping[str, str], python: str) -> Iterator[Remark]:
         )
 
 
-_LOOKS: tuple[Callable[[Mapping[str, str], str], Iterator[Remark]], ...] = (
+_CHECKS: tuple[Callable[[Mapping[str, str], str], Iterator[Remark]], ...] = (
     _spark_home,
     _pythons,
     _user,
@@ -183,8 +187,8 @@ def _host(environ: Mapping[str, str]) -> Iterator[Remark]:
 
 
 def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
-    javas = "/tmp"  # noqa: S108
-    for folder in dict.fromkeys((environ.get("TMPDIR") or javas, javas)):
+    java_folder = "/tmp"  # noqa: S108
+    for folder in dict.fromkeys((environ.get("TMPDIR") or java_folder, java_folder)):
         try:
             with tempfile.NamedTemporaryFile(dir=folder):
                 pass
@@ -195,8 +199,8 @@ def _folders(environ: Mapping[str, str]) -> Iterator[Remark]:
                 "",
                 "make it a writable folder"
                 + (
-                    "; Java writes there whatever TMPDIR says"
-                    if folder == javas
+                    "; Java writes there even if TMPDIR is set"
+                    if folder == java_folder
                     else ", or unset TMPDIR"
                 ),
             )
@@ -219,7 +223,7 @@ def _login_name() -> str | None:
     return None
 
 
-def _made_up_name(environ: Mapping[str, str]) -> str:
+def _substitute_name(environ: Mapping[str, str]) -> str:
     names = ("HADOOP_USER_NAME", "SPARK_USER", "USER", "LOGNAME")
     return next(filter(None, map(environ.get, names)), f"uid{os.geteuid()}")
 
@@ -230,7 +234,7 @@ def _home(environ: Mapping[str, str]) -> str:
 
 
 def _own_spark(python: str) -> Path | None:
-    """The Spark that came with the interpreter's pyspark; None if it came without one."""
+    """The Spark inside the interpreter's pyspark; None if there is none."""
     origin: str | None
     if python == sys.executable:
         spec = find_spec("pyspark")
@@ -257,5 +261,8 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _same_python(first: Path, second: Path) -> bool:
-    """Whether they are one program of one environment: those of two may be links to one file."""
+    """Whether both are the same program of the same environment.
+
+    The programs of two environments may be links to the same file.
+    """
     return _same(first, second) and _same(first.parent, second.parent)

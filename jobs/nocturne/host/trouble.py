@@ -1,6 +1,6 @@
-"""What Spark's and Java's words mean: what stands in the way, whether it may pass, what to do.
+"""Explains the errors of Spark and Java: the reason, whether it may pass, and what to do.
 
-Standard library only: Airflow's tasks ask too.
+This module needs only the standard library, since Airflow's tasks use it too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _AGAIN = "It may pass: run the same command again"
 
 @dataclass(frozen=True)
 class Trouble:
-    """What stands in Spark's way.
+    """Why Spark can't start or work.
 
     Attributes:
-        message: Java's or Python's own word for it.
-        why: in ours; "" if we know no better.
+        message: the message of Java or Python.
+        why: the reason in plain words; "" if it is not known.
         fix: what to do.
-        terminal: it never works without that.
+        terminal: whether a retry without the fix is useless.
     """
 
     message: str
@@ -33,34 +33,35 @@ class Trouble:
     terminal: bool = False
 
     def error(self, action: str) -> NocturneError:
-        """As an error; ``action`` says what can't be done for it."""
+        """The error to raise; ``action`` names what failed."""
         kind = MachineError if self.terminal else RetryableError
         why = f"{self.why} ({self.message})" if self.why else self.message
         return kind(f"{action}: {why}. {self.advice}")
 
     @property
     def advice(self) -> str:
-        """What to do, as a sentence."""
-        return self.fix or f"{_AGAIN}. `nocturne doctor` tells more"
+        """What to do."""
+        return self.fix or f"{_AGAIN}. `nocturne doctor` reports more"
 
     @property
     def for_doctor(self) -> str:
-        """The same where it is `nocturne doctor` that says it."""
+        """What to do, in the output of `nocturne doctor`."""
         return self.fix or _AGAIN
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Words of Spark's, what they mean (with groups of the pattern in it), and what to do.
+    """A known error: its pattern, the reason (with the pattern's groups filled in), and what to do.
 
-    ``enough``: they are the whole of it; an exception around them says less.
+    Attributes:
+        is_message: whether the matched text is the message, in place of the exception around it.
     """
 
-    words: str
+    pattern: str
     why: str
     fix: str
     terminal: bool = True
-    enough: bool = False
+    is_message: bool = False
 
 
 _ENVIRONMENT = "Unset SPARK_HOME and PYTHONPATH, or install pyspark anew (`make setup`)"
@@ -84,7 +85,7 @@ _OF_WORKERS = (
     ),
     _Known(
         r"Python worker exited unexpectedly \(crashed\)",
-        "a Python worker ended: a crash in native code of the model's or of a library, or "
+        "a Python worker ended: a crash in native code of the model or of a library, or "
         "memory that ran out",
         "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
         "out, run fewer workers at once (spark.master: local[2]) or a smaller "
@@ -97,7 +98,7 @@ _OF_WORKERS = (
 )
 
 _OF_THE_START = (
-    # What may pass comes first: a full disk shows itself in many ways.
+    # Errors that may pass come first: a full disk causes many of the others.
     _Known(
         r"No space left on device|Disk quota exceeded",
         "the disk is full",
@@ -108,7 +109,7 @@ _OF_THE_START = (
         r"insufficient memory for the Java Runtime|Could not reserve enough space"
         r"|Cannot allocate memory|error=12\b|OutOfMemoryError|unable to create native thread",
         "there is not enough memory, or too many processes run",
-        "End something else, or give less: spark.driver.memory in spark.conf; then run the "
+        "End other processes, or use less: spark.driver.memory in spark.conf; then run the "
         "same command again",
         False,
     ),
@@ -125,7 +126,7 @@ _OF_THE_START = (
     ),
     _Known(
         r"BindException.*Cannot assign requested address",
-        "the address that Spark is to listen at is none of this machine",
+        "the address that Spark should listen on does not belong to this machine",
         "Correct SPARK_LOCAL_IP and spark.driver.bindAddress",
     ),
     _Known(
@@ -135,7 +136,7 @@ _OF_THE_START = (
     ),
     _Known(
         r"InvalidPathException: Malformed input|unmappable characters",
-        "Java's locale has no letter for a name of a folder or file",
+        "Java's locale can't represent the name of a folder or file",
         "export LC_ALL=C.UTF-8",
     ),
     _Known(
@@ -165,7 +166,7 @@ _OF_THE_START = (
         r"|'JavaPackage' object is not callable|Failed to find Spark jars"
         r"|Could not find or load main class|spark-submit: No such file"
         r"|does not exist in the JVM",
-        "the Spark that is started is not the one of this pyspark, or is not whole",
+        "the Spark that is started does not belong to this pyspark, or is incomplete",
         _ENVIRONMENT,
     ),
     _Known(
@@ -178,33 +179,33 @@ _OF_THE_START = (
 
 
 def explain(text: str, *, started: bool = False) -> Trouble:
-    """What Spark's, Java's or a worker's words come to.
+    """The reason for an error of Spark, Java or a worker.
 
     Args:
-        started: Spark is up, so only what its workers may lack is looked for.
+        started: Spark has started, so only errors of its workers are considered.
     """
-    for pattern in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
-        match = re.search(pattern.words, text)
+    for known in _OF_WORKERS if started else (*_OF_THE_START, *_OF_WORKERS):
+        match = re.search(known.pattern, text)
         if match:
             line = text[text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
-            message = match[0] if pattern.enough else _exception(text) or line.strip()
+            message = match[0] if known.is_message else _exception(text) or line.strip()
             groups = {k: v or "" for k, v in match.groupdict().items()}
             return Trouble(
                 message,
-                pattern.why.format(**groups),
-                pattern.fix.format(**groups),
-                pattern.terminal,
+                known.why.format(**groups),
+                known.fix.format(**groups),
+                known.terminal,
             )
     return Trouble(cause_of(text))
 
 
-_CAUSED = re.compile(r"^\s*Caused by: (?P<said>\S.*)$", re.MULTILINE)
+_CAUSED = re.compile(r"^\s*Caused by: (?P<message>\S.*)$", re.MULTILINE)
 _THROWN = re.compile(
     r"^(?:\d\d:\d\d:\d\d \w+ \S+ )?(?:Exception in thread \"[^\"]*\" |: )?"
-    r"(?P<said>(?:[\w$]+\.)*[\w$]*(?:Exception|Error)(?:: .*)?)$",
+    r"(?P<message>(?:[\w$]+\.)*[\w$]*(?:Exception|Error)(?:: .*)?)$",
     re.MULTILINE,
 )
-_GATEWAY = re.compile(  # what pyspark says of a JVM that ended, whatever it ended of
+_GATEWAY = re.compile(  # pyspark's error for a JVM that ended for any reason
     r"^(?:During handling of .*\n\n)?Traceback \(most recent call last\):\n"
     r"(?:[ \t].*\n)*.*JAVA_GATEWAY_EXITED.*$",
     re.MULTILINE,
@@ -213,14 +214,14 @@ _WRONG = re.compile(r"error|exception|not found|can't|cannot|failed", re.IGNOREC
 
 
 def cause_of(text: str) -> str:
-    """The line that says it: Java's last "Caused by", else the last exception, else the end."""
+    """The line with the cause: Java's last "Caused by", else the last exception, else the end."""
     text = _GATEWAY.sub("", text)
     if message := _exception(text):
         return message
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines_told = [line for line in lines if not line.startswith(("at ", "..."))]
-    wrong = [line for line in lines_told if _WRONG.search(line)]
-    return (wrong or lines_told or ["it said nothing"])[-1]
+    messages = [line for line in lines if not line.startswith(("at ", "..."))]
+    errors = [line for line in messages if _WRONG.search(line)]
+    return (errors or messages or ["there is no message"])[-1]
 
 
 def _exception(text: str) -> str:

@@ -1,9 +1,9 @@
-"""A model's folder as it came from the registry: its MLmodel file, and what in it is code.
+"""Checks the folder of a model from the registry: its MLmodel file, and which files are code.
 
-Whoever can register a model writes these files. So they are looked at before anything loads
-them: MLmodel through the checked reader of YAML, and every file against a list of what may be in
-an artifact of its flavor (metadata by name, one file of data by its content). What is not on
-the list is code and named as such.
+Anyone who can register a model writes these files. They are therefore checked before anything loads
+them: MLmodel is read by the safe YAML reader, and every file is compared with the files that an
+artifact of its flavor may contain (metadata by name, one data file by its content). Any other file
+counts as code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["BASELINE_FILE", "REGISTRATION", "code_in", "is_pt2", "mlmodel", "req
 
 BASELINE_FILE = "baseline.json"
 REGISTRATION = "registered_model_meta"
-"""Of MLflow, added on download; it says nothing about the model's content."""
+"""MLflow adds this file on download; it does not belong to the model's content."""
 _ENVIRONMENT = (
     "MLmodel",
     "conda.yaml",
@@ -42,18 +42,18 @@ _METADATA = {
     "serving_input_example.json",
     "environment_variables.txt",
 }
-"""Files that nobody executes: their readers take YAML (safely), JSON or lines of text."""
+"""Files that are never executed: their readers parse YAML (safely), JSON or lines of text."""
 _NOTES = "extra_files/"
-"""What ``log_model(extra_files=...)`` was given: no loader reads it."""
+"""The files of ``log_model(extra_files=...)``, which no loader reads."""
 _PREDICT = {"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba", "score"}
-"""What MLflow may be told to call of a model (``predict_fn``)."""
+"""The methods of a model that MLflow may call (``predict_fn``)."""
 
 
 def mlmodel(folder: Path, what: str) -> dict[str, Any]:
-    """What the MLmodel file says, its flavors being a mapping of mappings.
+    """The content of the MLmodel file; its flavors are a mapping of mappings.
 
     Raises:
-        ModelError: it is missing, empty, no plain YAML, or has no flavors.
+        ModelError: the file is missing or empty, is not plain YAML, or has no flavors.
     """
     path = folder / "MLmodel"
     try:
@@ -75,12 +75,13 @@ def mlmodel(folder: Path, what: str) -> dict[str, Any]:
 
 
 def require_plain_files(folder: Path, what: str) -> None:
-    """Check that all below a folder are files in it: what is copied is what is registered.
+    """Check that a folder contains only files and folders, so that a copy is what is registered.
 
-    A link within the folder to a file is taken as that file.
+    A link to a file within the folder counts as that file.
 
     Raises:
-        ModelError: a link leads out of it, to a folder or to nothing, or something is no file.
+        ModelError: a link leads out of the folder, to a folder or to nothing; or an entry is
+            neither a file nor a folder.
     """
     home = folder.resolve()
     for parent, folders, files in os.walk(folder, onerror=_raise):
@@ -115,7 +116,7 @@ def _pt2_files(folder: Path) -> list[Path]:
 
 
 def code_in(folder: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """What may run code when the model is loaded, by file: why."""
+    """File -> the reason why it may run code when the model is loaded."""
     flavors: Mapping[str, Mapping[str, Any]] = metadata["flavors"]
     reasons = {}
     for name, conf in flavors.items():
@@ -131,8 +132,8 @@ def code_in(folder: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
             except ModelError as error:
                 reasons[name] = str(error)
     else:
-        data, why = _pyfunc(folder, flavors)
-        reasons |= why
+        data, pyfunc_reasons = _pyfunc(folder, flavors)
+        reasons |= pyfunc_reasons
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         is_known = name in _METADATA | data | reasons.keys() or name.startswith(_NOTES)
@@ -144,16 +145,19 @@ def code_in(folder: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
 def _pyfunc(
     folder: Path, flavors: Mapping[str, Mapping[str, Any]]
 ) -> tuple[set[str], dict[str, str]]:
-    """The files of data that the loader of the python_function flavor reads, and what is wrong."""
+    """The data files that the loader of the python_function flavor reads, and why they may be code.
+
+    If there is a reason, there are no data files.
+    """
     conf = flavors.get("python_function", {})
     loader, call = conf.get("loader_module"), str(conf.get("predict_fn", "predict"))
     file_format = FORMATS.get(str(loader))
     if file_format is None or file_format.flavor not in flavors:
-        return set(), {"MLmodel": f"its loader_module {loader!r} runs what it finds"}
+        return set(), {"MLmodel": f"its loader_module {loader!r} may run code from its files"}
     if call not in _PREDICT:
         return set(), {"MLmodel": f"its predict_fn is {call!r}"}
     section = flavors[file_format.flavor]
-    # MLflow reads a second MLmodel beside the file where that is in another folder; and a flavor
+    # If the file is in another folder, MLflow reads the MLmodel file of that folder too. A flavor
     # may name its file in two places.
     data_files = {str(c[key]) for c in (conf, section) for key in file_format.keys if c.get(key)}
     name = next(iter(data_files), "")
@@ -165,9 +169,9 @@ def _pyfunc(
         return set(), {name: why}
     data = {name}
     if file_format.flavor == "onnx":
-        # Large tensors are in files beside the model, that it names. They are mapped as numbers.
-        text = (folder / name).read_bytes()
-        data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in text}
+        # The model names other files in its folder for large tensors; they are mapped as numbers.
+        content = (folder / name).read_bytes()
+        data |= {p.name for p in folder.iterdir() if p.is_file() and p.name.encode() in content}
     return data, {}
 
 

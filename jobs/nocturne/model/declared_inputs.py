@@ -1,13 +1,13 @@
-"""What a pyfunc model takes: the columns that its signature names, or those that the YAML does.
+"""The inputs of a pyfunc model: the columns that its signature names, or those of the YAML.
 
-A signature may name no columns: it has tensors, columns without names, or there is none. Then
-``model.inputs`` says what they are filled with, in order:
+A signature may name no columns: it has tensors or columns without names, or the model has no
+signature. ``model.inputs`` then lists the columns that fill the inputs, in order:
 
-    [a, b, c]            the tensor, or the columns by position; without a signature a matrix
+    [a, b, c]            the tensor, or the columns by position; without a signature, a matrix
     {x: [a, b], y: [c]}  several tensors with names
-    {a: double, b: string}   a frame, for a model without a signature: what one would have said
+    {a: double, b: string}   a frame, for a model without a signature: columns and their types
 
-One column of lists may fill a tensor, whose shape then says how long they are.
+A single column of lists may fill a tensor; the shape of the tensor is then the length of the lists.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ Inputs = Sequence[str] | Mapping[str, Sequence[str] | str]
 _TEXT = ("object", "str")
 """Dtypes of arrays of text."""
 
-_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one"
+_TYPES = f"{choices(t for t in FRAME_TYPES if ' ' not in t)}, or an array of one of these"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A column or a tensor. ``shape`` is a tensor's, rows first; () for a column."""
+    """A column or a tensor. ``shape`` is the shape of the tensor, rows first; () for a column."""
 
     name: str
     type: str
     shape: tuple[int, ...] = ()
     required: bool = True
 
-    def words(self) -> str:
-        """As it is called in messages."""
+    def description(self) -> str:
+        """The name, type and shape, for messages."""
         name = f"{self.name}: " if self.name else ""
         return f"{name}{self.type}" + (f" {list(self.shape)}" if self.shape else "")
 
     def width(self, what: str) -> tuple[int, bool]:
-        """Values a row, and whether multiples of it will do.
+        """The number of values in a row, and whether a multiple of it is accepted too.
 
         Raises:
-            ModelError: its rows have no shape that columns could fill.
+            ModelError: columns can't fill rows of this shape.
         """
         if not self.shape:
             return 1, False
@@ -62,40 +62,41 @@ class Slot:
         return prod(n for n in row_shape if n != -1), -1 in row_shape
 
     def tensor(self, columns: Sequence[str], what: str) -> TensorSpec:
-        """Filled with columns by position, or with one column of lists.
+        """The tensor, filled with columns by position or with one column of lists.
 
         Raises:
-            ConfigError: they are not as many as it takes.
-            ModelError: it is of a type or shape that columns can't fill.
+            ConfigError: the number of columns is wrong.
+            ModelError: columns can't fill a tensor of this type or shape.
         """
-        width, several = self.width(what)
-        text = self.type in _TEXT
-        if not text and self.type not in (*WHOLE, "float32", "float64"):
+        width, accepts_multiple = self.width(what)
+        is_text = self.type in _TEXT
+        if not is_text and self.type not in (*WHOLE, "float32", "float64"):
             raise ModelError(
                 f"{what}: its signature has a tensor of {self.type}; expected float32, float64, "
                 f"{choices(sorted(WHOLE))}, or text"
             )
         dtype, shape = cast(Dtype, self.type), None if len(self.shape) == 2 else self.shape[1:]
-        if len(columns) == 1 and width > 1 and not several and not text:
+        if len(columns) == 1 and width > 1 and not accepts_multiple and not is_text:
             feature = Feature(columns[0], length=width, pad=None)
             return TensorSpec(self.name, dtype, "list", (feature,), shape)
-        if len(columns) % width if several else len(columns) != width:
+        if len(columns) % width if accepts_multiple else len(columns) != width:
             raise ConfigError(
-                f"model.inputs has {len(columns)} columns for {self.words()}; {what} takes "
-                f"{'a multiple of ' if several else ''}{width} there, or one column of lists"
+                f"model.inputs has {len(columns)} columns for {self.description()}; {what} takes "
+                f"{'a multiple of ' if accepts_multiple else ''}{width} there, or one column of "
+                "lists"
             )
         features = tuple(Feature(name, fill=None) for name in columns)
-        return TensorSpec(self.name, dtype, "text" if text else "numeric", features, shape)
+        return TensorSpec(self.name, dtype, "text" if is_text else "numeric", features, shape)
 
 
 @dataclass(frozen=True)
 class DeclaredInputs:
-    """What a signature says of a model's inputs: ``named`` columns, or ``slots`` to be filled.
+    """The inputs that a signature declares: ``columns`` with names, or ``slots`` to be filled.
 
-    Without a signature there is neither; a matrix is then of ``dtype``.
+    Without a signature, both are empty, and a matrix has the type ``dtype``.
     """
 
-    named: tuple[Slot, ...] = ()
+    columns: tuple[Slot, ...] = ()
     slots: tuple[Slot, ...] = ()
     dtype: str = "float64"
 
@@ -105,24 +106,24 @@ class DeclaredInputs:
 
     @staticmethod
     def of(columns: Sequence[Mapping[str, Any]], dtype: str) -> DeclaredInputs:
-        """Of the signature's inputs, as MLflow writes them.
+        """From the inputs of a signature, in MLflow's format.
 
         Raises:
-            ValueError, TypeError, KeyError: they are not as MLflow writes them.
+            ValueError, TypeError, KeyError: they are not in MLflow's format.
         """
         slots = tuple(_slot(column) for column in columns)
         tensors = {bool(slot.shape) for slot in slots}
         if len(tensors) > 1:
             raise ValueError("its inputs are columns and tensors, expected one of the two")
         if slots and tensors == {False} and all(slot.name for slot in slots):
-            return DeclaredInputs(named=slots, dtype=dtype)
+            return DeclaredInputs(columns=slots, dtype=dtype)
         return DeclaredInputs(slots=slots, dtype=dtype)
 
-    def words(self) -> str:
-        """What it is short of, for messages."""
+    def shortcoming(self) -> str:
+        """What the signature lacks, for messages."""
         if not self.slots:
             return "has no signature"
-        shown = choices(slot.words() for slot in self.slots)
+        shown = choices(slot.description() for slot in self.slots)
         kind = "tensors" if self.tensors else "columns without names"
         return f"has a signature with no named columns, but {kind} ({shown})"
 
@@ -141,26 +142,27 @@ def _slot(column: Mapping[str, Any]) -> Slot:
 
 
 def tensors(takes: DeclaredInputs, inputs: Inputs | None, what: str) -> tuple[TensorSpec, ...]:
-    """The tensors, or the one frame, that a model takes.
+    """The tensors, or the single frame, that a model takes.
 
     Args:
-        what: the model, as messages name it.
+        what: the name of the model in messages.
 
     Raises:
-        ModelError: nothing says what it takes, or it can't be given that.
-        ConfigError: ``inputs`` are not what it takes.
+        ModelError: neither the signature nor ``inputs`` declare the inputs, or columns can't fill
+            them.
+        ConfigError: ``inputs`` do not fit the model.
     """
-    if takes.named:
+    if takes.columns:
         if inputs is not None:
             raise ConfigError(
                 f"model.inputs: the signature of {what} names its columns itself: "
-                f"{choices(slot.name for slot in takes.named)}. Take model.inputs out"
+                f"{choices(slot.name for slot in takes.columns)}. Take model.inputs out"
             )
-        return (_frame("frame", takes.named, [slot.name for slot in takes.named], what),)
+        return (_frame("frame", takes.columns, [slot.name for slot in takes.columns], what),)
     if not inputs:
         raise ModelError(
-            f"{what} {takes.words()}, so nothing says which columns it takes. Name them in the "
-            "YAML, in order, as model.inputs: [COLUMN, ...] (`nocturne init --feature COLUMN` "
+            f"{what} {takes.shortcoming()}, so nothing says which columns it takes. Name them in "
+            "the YAML, in order, as model.inputs: [COLUMN, ...] (`nocturne init --feature COLUMN` "
             "writes it), or log the model with signature=mlflow.models.infer_signature(frame, "
             "predictions)"
         )
@@ -173,7 +175,7 @@ def tensors(takes: DeclaredInputs, inputs: Inputs | None, what: str) -> tuple[Te
     if len(columns) != len(takes.slots):
         raise ConfigError(
             f"model.inputs: {what} takes {len(takes.slots)} columns by position "
-            f"({choices(slot.words() for slot in takes.slots)}); expected a list of as many"
+            f"({choices(slot.description() for slot in takes.slots)}); expected a list of as many"
         )
     return (_frame("", takes.slots, columns, what),)
 
@@ -191,19 +193,19 @@ def _frame(name: str, slots: Sequence[Slot], columns: Sequence[str], what: str) 
 
 
 def _by_name(slots: Sequence[Slot], inputs: Inputs, what: str) -> dict[str, Sequence[str]]:
-    """The columns of each tensor; a list will do where there is one."""
+    """The columns of each tensor; a list is enough if there is a single tensor."""
     if not isinstance(inputs, Mapping) and len(slots) == 1:
         return {slots[0].name: inputs}
     names = {slot.name for slot in slots}
-    given = dict(inputs) if isinstance(inputs, Mapping) else {}
-    if given.keys() != names or any(isinstance(columns, str) for columns in given.values()):
+    by_name = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if by_name.keys() != names or any(isinstance(columns, str) for columns in by_name.values()):
         shown = ", ".join(f"{slot.name or 'COLUMN'}: [...]" for slot in slots)
-        wanted = "[COLUMN, ...]" if names == {""} else f"{{{shown}}}"
+        expected = "[COLUMN, ...]" if names == {""} else f"{{{shown}}}"
         raise ConfigError(
-            f"model.inputs: {what} takes {choices(slot.words() for slot in slots)}; expected "
-            f"{wanted}, columns in order"
+            f"model.inputs: {what} takes {choices(slot.description() for slot in slots)}; expected "
+            f"{expected}, columns in order"
         )
-    return given
+    return by_name
 
 
 def _without_signature(inputs: Inputs, dtype: str, what: str) -> tuple[TensorSpec, ...]:
@@ -212,11 +214,11 @@ def _without_signature(inputs: Inputs, dtype: str, what: str) -> tuple[TensorSpe
     types = {name: type_ for name, type_ in inputs.items() if isinstance(type_, str)}
     if not types:
         return tuple(Slot(name, dtype, (-1, -1)).tensor(c, what) for name, c in inputs.items())
-    wrong = {name: said for name, said in inputs.items() if said not in list(FRAME_TYPES)}
+    wrong = {name: value for name, value in inputs.items() if value not in list(FRAME_TYPES)}
     if wrong:
-        name, said = next(iter(wrong.items()))
+        name, value = next(iter(wrong.items()))
         raise ConfigError(
-            f"model.inputs: {name} is {said!r}; expected the type of a column, one of "
+            f"model.inputs: {name} is {value!r}; expected the type of a column, one of "
             f"{_TYPES}; or for all of them lists of columns"
         )
     slots = [Slot(name, type_) for name, type_ in types.items()]

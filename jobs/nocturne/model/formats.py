@@ -1,11 +1,11 @@
-"""Model files that are data: for each loader of MLflow, what its file must be.
+"""Model files that are data: for each loader of MLflow, the format that its file must have.
 
-A loader stands here if, given such a file and such a configuration, it neither unpickles nor
-imports anything that the artifact names (read in MLflow 3.17). The content is looked at, not
-the name: what a file is called does not decide how a loader reads it. Those of XGBoost, LightGBM,
-CatBoost and ONNX Runtime parse with their own parser whatever they are given, so a pickle in
-there is an error and no code; the first bytes are checked so that it is our error. That a
-file is data does not make these parsers, or the numbers in it, safe against forgery.
+A loader is listed here if, with such a file and configuration, it neither unpickles nor imports
+anything that the artifact names (according to the source of MLflow 3.17). The content of the file
+is checked, not its name, since the name does not decide how a loader reads the file. The loaders of
+XGBoost, LightGBM, CatBoost and ONNX Runtime parse any file with their own parser, so a pickle is
+an error there and runs no code; the first bytes are checked so that Nocturne reports this error.
+Data is not harmless: a forged file may still attack these parsers, and its numbers are not checked.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _Conf = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Format:
-    """A flavor's section in MLmodel, the keys that may name its file, and how it is checked.
+    """A flavor's section in MLmodel, the keys that may name its file, and the check of this file.
 
-    ``check`` gets the file and the section, and says why it may run code, or None.
+    ``check`` takes the file and the section; it returns the reason why they may run code, or None.
     """
 
     flavor: str
@@ -34,10 +34,10 @@ class Format:
 
 
 def _skops(path: Path, conf: _Conf) -> str | None:
-    """The types in the file are asked from skops, whatever list the artifact brings.
+    """The types in the file are listed by skops and compared with Nocturne's list.
 
-    With MLflow's list (``skops_trusted_types``, from the artifact) skops would build a type
-    named there; none can be in a file whose types are all in ours.
+    MLflow passes the artifact's own list (``skops_trusted_types``) to skops, which then builds any
+    type on it. A file whose types are all on Nocturne's list contains none of the others.
     """
     if conf.get("serialization_format") != "skops":
         stated = conf.get("serialization_format", "pickle")
@@ -45,13 +45,13 @@ def _skops(path: Path, conf: _Conf) -> str | None:
     try:
         import skops.io  # type: ignore[import-untyped]
     except ImportError:
-        return "skops is not installed here, so that nothing can say what is in it"
+        return "skops is not installed here, so its types can't be listed"
     try:
-        with zipfile.ZipFile(path) as archive:  # no bomb: tables of numbers don't shrink so
+        with zipfile.ZipFile(path) as archive:  # tables of numbers never compress that much
             if sum(entry.file_size for entry in archive.infolist()) > _bound(path):
                 return "it is more than a hundred times larger when it is unpacked"
         strange = sorted(set(skops.io.get_untrusted_types(file=path)) - _TRUSTED)
-    except Exception as error:  # whatever a forged tree of types makes of it
+    except Exception as error:  # a forged tree of types may raise anything
         return f"it is not a skops file that can be read ({type(error).__name__}: {error})"
     if strange:
         return f"it has types that are not on Nocturne's list: {', '.join(strange)}"
@@ -88,10 +88,10 @@ def _onnx(path: Path, conf: _Conf) -> str | None:
     if isinstance(providers, str):
         providers = [providers]
     if not isinstance(providers, list) or not all(isinstance(p, str) for p in providers):
-        return "its providers have options, and one of those is a library to load"
+        return "its providers have options, which may name a library to load"
     options = conf.get("onnx_session_options") or {}
     if not isinstance(options, Mapping) or options.get("extra_session_config"):
-        return "it has an extra_session_config, where a library to load can stand"
+        return "it has an extra_session_config, which may name a library to load"
     return _begins(path, b"\x08", "an ONNX model")
 
 
@@ -179,10 +179,10 @@ _TRUSTED = {
         for name in ("classif", "regression")
     ),
 }
-"""What estimators of scikit-learn and LightGBM are made of, beyond what skops takes by itself.
+"""The types that estimators of scikit-learn and LightGBM contain, besides those that skops trusts.
 
-skops leaves the trees out because a forged one can crash the process (its node numbers are not
-checked); none of these runs code: the functions compute on what they are given, the classes are
-made without their ``__init__`` and call only what is on the list too. Not here: scorers that call
-a method of the estimator which the file names, and ``functools.partial``.
+skops does not trust trees, because a forged one can crash the process (its node numbers are not
+checked). None of these types runs code: the functions compute on their arguments; the classes are
+built without their ``__init__`` and call only what is on the list too. The list does not contain
+``functools.partial``, nor scorers, which call a method of the estimator that the file names.
 """

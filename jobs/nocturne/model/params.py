@@ -1,4 +1,4 @@
-"""Inference params (``model.params``): held against those that a model's signature names."""
+"""Checks inference params (``model.params``) against those that a model's signature declares."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["checked_params"]
 def checked_params(
     declared: Sequence[Mapping[str, Any]], params: Mapping[str, Any], what: str
 ) -> dict[str, Any]:
-    """The params as they are given; MLflow adds the defaults of the others.
+    """The params unchanged; MLflow adds the defaults of the others.
 
     Args:
-        declared: the signature's, as MLflow writes them.
+        declared: the params of the signature, in MLflow's format.
 
     Raises:
-        ConfigError: the model has no such param, or it is of another type.
-        ModelError: the signature's can't be read.
+        ConfigError: the model has no such param, or the param has another type.
+        ModelError: the params of the signature can't be read.
     """
     if not params:
         return {}
@@ -33,25 +33,25 @@ def checked_params(
     from mlflow.types.schema import ParamSpec
 
     try:
-        specs = {str(one["name"]): ParamSpec.from_json_dict(**one) for one in declared}
+        specs = {str(param["name"]): ParamSpec.from_json_dict(**param) for param in declared}
     except Exception as error:
         raise ModelError(f"{what}: the params of its signature can't be read: {error}") from None
-    has = ", ".join(_words(spec) for spec in specs.values())
+    accepted = ", ".join(_description(spec) for spec in specs.values())
     for name, value in params.items():
         if name not in specs:
             near = did_you_mean(name, specs)
-            raise ConfigError(f"model.params: got {name}{near}, {what} takes {has}")
+            raise ConfigError(f"model.params: got {name}{near}, {what} takes {accepted}")
         try:
             ParamSpec.validate_param_spec(value, specs[name])
         except MlflowException:
             raise ConfigError(
                 f"model.params: {name} is {value!r}, which is no {_type(specs[name])}; {what} "
-                f"takes {has}"
+                f"takes {accepted}"
             ) from None
     return dict(params)
 
 
-def _words(spec: Any) -> str:
+def _description(spec: Any) -> str:
     return f"{spec.name} ({_type(spec)}, {spec.default!r} if not given)"
 
 

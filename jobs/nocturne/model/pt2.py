@@ -1,11 +1,11 @@
-"""What stands in a ``pt2`` file (torch.export), checked before anything is made of it.
+"""Checks the content of a ``pt2`` file (torch.export) before anything is built from it.
 
-``torch.export.load`` runs what a file brings: it unpickles the sample inputs and whatever the
-configuration of the weights calls a pickle, hands the expressions of ``models/model.json`` to
-``sympy.sympify`` (which is ``eval``), calls any function below ``torch`` that a node names, and
-writes names from the file into Python source. Here the file is a ZIP archive of raw tensors and
-one JSON text. Entries that are not known are refused, those that may hold pickles are never
-read, and a graph may call torch's own tensor operators only. torch is not needed for it.
+``torch.export.load`` runs code from the file: it unpickles the sample inputs and every weight that
+the configuration declares to be a pickle, passes the expressions of ``models/model.json`` to
+``sympy.sympify`` (which calls ``eval``), calls any function below ``torch`` that a node names, and
+writes names from the file into Python source. Here the file is read as a ZIP archive of raw tensors
+and one JSON text. Unknown entries are refused, entries that may contain pickles are never read, and
+a graph may call only torch's own tensor operators. This module does not need torch.
 
 Source: torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py of torch 2.13.
 """
@@ -34,14 +34,14 @@ _KNOWN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
     r"|models/model\.json|data/weights/(weight_\d+|model_weights_config\.json)"
     r"|data/constants/(tensor_\d+|model_constants_config\.json)"
-    r"|data/sample_inputs/model\.pt|extra/.+"  # in every file or a user's notes: never read
+    r"|data/sample_inputs/model\.pt|extra/.+"  # in every file, or a user's notes: never read
 )
 _PARTS = {"weights": "weight", "constants": "tensor"}
-"""Folder below ``data/`` -> how the raw tensors in it are called."""
+"""Folder below ``data/`` -> the beginning of the names of the raw tensors in it."""
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.(\w+)\.(\w+)")
 _REFUSED = {"from_file", "segment_reduce"}
-"""``aten`` operators that reach beyond their tensors: one maps (and makes) a file of any name,
-one reads and writes where the lengths that it is given point."""
+"""``aten`` operators that reach beyond their tensors: the first maps (and creates) any file, the
+second reads and writes at any address, since it does not check its lengths."""
 _INTERNAL = re.compile(
     r"_(adaptive_avg_pool[23]d|add_relu|addmm_activation|aminmax|assert_(async|scalar)"
     r"|assert_tensor_metadata|batch_norm_(impl_index|no_update|with_update(_functional)?)"
@@ -61,9 +61,9 @@ _INTERNAL = re.compile(
     r"|upsample_((bicubic|bilinear|lanczos)2d_aa|nearest_exact[123]d)"
     r"|weight_norm(_interface)?|_(and|or|xor|lshift|rshift)__)"
 )
-"""``aten`` operators with an underscore in front that are in the graphs of models. Others leave
-the checks of their arguments to their callers: ``_reshape_alias`` or
-``_sparse_coo_tensor_unsafe`` would read and write outside of the tensor."""
+"""``aten`` operators with a leading underscore that occur in the graphs of models. Others do not
+check their arguments: ``_reshape_alias`` and ``_sparse_coo_tensor_unsafe`` would read and write
+outside of the tensor."""
 SYMBOLIC = {
     *(
         f"_operator.{name}"
@@ -105,7 +105,7 @@ SYMBOLIC = {
     ),
     "math.trunc",
 }
-"""Functions of sizes that torch's serializer writes (``_SYM_OPS``)."""
+"""Functions on sizes that torch's serializer writes (``_SYM_OPS``)."""
 CONTROL_FLOW = {
     "cond",
     "while_loop",
@@ -178,7 +178,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Archive:
-    """A checked archive. ``weights`` and ``constants`` have the tensors by their names."""
+    """A checked archive. ``weights`` and ``constants`` map the names of tensors to the tensors."""
 
     program: Mapping[str, Any]
     weights: Mapping[str, Payload]
@@ -190,18 +190,18 @@ class Archive:
 
 
 def check_pt2(path: Path) -> None:
-    """Raises: ModelError if the file is not a graph with tensors, and nothing else."""
+    """Raises: ModelError if the file contains anything other than a graph and tensors."""
     with open_pt2(path):
         pass
 
 
 @contextmanager
 def open_pt2(path: Path) -> Iterator[Archive]:
-    """The archive, open for its tensors to be read.
+    """The archive, open so that its tensors can be read.
 
     Raises:
-        ModelError: it is damaged, holds something else than tensors and a graph of torch's own
-            operators, or is of a torch whose files are not known.
+        ModelError: the file is damaged, contains anything other than tensors and a graph of
+            torch's own operators, or was written by a version of torch that is not known.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -232,16 +232,16 @@ def _checked(file: zipfile.ZipFile, path: Path) -> Archive:
 
 
 def _check_entries(file: zipfile.ZipFile, path: Path) -> str:
-    """The folder that all entries are in; the archive's entries are stored as they are.
+    """The folder that contains all entries.
 
-    So what is read can't be larger than the file itself (no compression, no entry twice).
+    Entries are neither compressed nor repeated, so what is read can't be larger than the file.
     """
     entries = file.infolist()
     names = [entry.filename for entry in entries]
     root = names[0].partition("/")[0] + "/"
-    strange = [n for n in names if not n.startswith(root) or not _KNOWN.fullmatch(n[len(root) :])]
-    if strange:
-        raise _refused(path, f"entries that are no tensors and no graph: {choices(strange, 6)}")
+    unknown = [n for n in names if not n.startswith(root) or not _KNOWN.fullmatch(n[len(root) :])]
+    if unknown:
+        raise _refused(path, f"entries that are no tensors and no graph: {choices(unknown, 6)}")
     if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
         raise _refused(path, "entries that are compressed or encrypted")
     if len(set(names)) < len(names) or sum(e.file_size for e in entries) > path.stat().st_size:
@@ -262,12 +262,12 @@ def _payloads(file: zipfile.ZipFile, root: str, part: str, path: Path) -> dict[s
 
 
 def _check_program(program: Any, path: Path) -> None:
-    """Walks all of the JSON: functions, kinds of values and expressions, wherever they stand."""
-    waiting = [program["graph_module"], program["range_constraints"]]
-    while waiting:
-        value = waiting.pop()
+    """Checks functions, kinds of values and expressions at any place in the JSON."""
+    pending = [program["graph_module"], program["range_constraints"]]
+    while pending:
+        value = pending.pop()
         if isinstance(value, list):
-            waiting += value
+            pending += value
         if not isinstance(value, dict):
             continue
         for key, item in value.items():
@@ -281,14 +281,14 @@ def _check_program(program: Any, path: Path) -> None:
                 raise _refused(
                     path, f"a call of {called}, which is none of torch's tensor operators"
                 )
-            odd = [name for i in value["inputs"] if not is_argument(name := i["name"])]
-            if odd:
-                raise _refused(path, f"a call of {called} with an argument named {odd[0]!r:.80}")
-        waiting += value.values()
+            wrong = [name for i in value["inputs"] if not is_argument(name := i["name"])]
+            if wrong:
+                raise _refused(path, f"a call of {called} with an argument named {wrong[0]!r:.80}")
+        pending += value.values()
 
 
 def is_argument(name: Any) -> bool:
-    """Whether a node's input is named as an argument can be: torch.fx writes it into Python."""
+    """Whether a node's input has a valid name for an argument: torch.fx writes it into Python."""
     if name is None or name == "":
         return True
     return (
@@ -308,14 +308,14 @@ def _is_operator(target: str) -> bool:
 
 
 _FUNCTIONS = {"floor", "ceiling", "sqrt", "log", "exp", "sin", "cos", "tan", "true", "false"}
-"""What sympy writes in small letters; its classes and torch's begin with a capital."""
+"""Functions that sympy writes in lower case; classes of sympy and torch begin with a capital."""
 
 
 def _is_arithmetic(text: Any) -> bool:
-    """Whether an expression is symbols, numbers and arithmetic, as sympy's ``srepr`` writes it.
+    """Whether an expression from sympy's ``srepr`` consists of symbols, numbers and arithmetic.
 
-    Nothing here evaluates it (sizes are computed by the graph's nodes). It is checked because
-    other programs that read the same file do.
+    Nocturne does not evaluate it (the nodes of the graph compute sizes). It is checked because
+    other programs that read the same file evaluate it.
     """
     if not isinstance(text, str) or len(text) > 10_000:
         return False
@@ -357,10 +357,10 @@ def _is_plain(node: ast.AST) -> bool:
 
 
 def _is_tower(node: ast.Call) -> bool:
-    """Whether it is a power of a power, or one to more than three digits: 9**9**9 never ends."""
+    """Whether it is a power of a power, or has a number above 999: 9**9**9 never ends."""
 
-    def powers(of: ast.AST) -> list[ast.Call]:
-        calls = (n for n in ast.walk(of) if isinstance(n, ast.Call))
+    def powers(tree: ast.AST) -> list[ast.Call]:
+        calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call))
         return [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "Pow"]
 
     if node not in powers(node):

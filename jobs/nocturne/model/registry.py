@@ -1,8 +1,8 @@
-"""The registry room: an alias, tags or a version becomes a pinned, verified model.
+"""Resolves an alias, tags or a version to a model from the registry, pinned and verified.
 
-Resolved once a run. The version's files are copied into the pipeline's state under the
-hash of their content, so that everything later (workers, retries, a replay) reads the
-very files that the run key names, whether or not the registry still answers.
+This happens once per run. The files of the version are copied into the pipeline's state under the
+hash of their content, so that everything that follows (workers, retries, a replay) reads exactly
+the files that the run key names, even if the registry no longer answers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 
 class Resolved:
-    """A pinned model with what was logged beside it, and what the YAML says that it takes."""
+    """A pinned model with the files logged beside it, and its inputs and params from the YAML."""
 
     def __init__(
         self, ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
@@ -60,25 +60,26 @@ class Resolved:
 
     @property
     def encoding(self) -> Encoding:
-        """The encoding spec, or else what the MLflow signature and the YAML say.
+        """The encoding spec, or the encoding from the MLflow signature and the YAML.
 
-        An output that they say no name or no type of has one all the same.
+        An output without a declared name or type gets a default one.
         """
         return self.declared.complete()
 
     @property
     def has_spec(self) -> bool:
-        """Whether an encoding spec says what it takes and gives."""
+        """Whether the model has an encoding spec, which declares its inputs and outputs."""
         return _find(self.ref.path, ENCODING_FILE) is not None
 
     @cached_property
     def declared(self) -> Encoding:
-        """``encoding``, with no name or no type where none is said of an output."""
+        """``encoding``, but an output without a declared name or type has none."""
         spec_file = _find(self.ref.path, ENCODING_FILE)
         what = f"model {self.ref.name} version {self.ref.version}"
         if spec_file is not None and self.inputs:
             raise ConfigError(
-                f"model.inputs: {what} has an {ENCODING_FILE} that says it; take it out"
+                f"model.inputs: {what} has an {ENCODING_FILE} that declares its inputs; take "
+                "model.inputs out"
             )
         if self.params and (spec_file is not None or self.ref.backend != "pyfunc"):
             raise ConfigError(f"model.params: {what} is a torch graph, which takes none")
@@ -87,10 +88,10 @@ class Resolved:
         return encoding_of_signature(self.ref, self.inputs, self.params)
 
     def with_outputs(self, declared: Mapping[str, str]) -> Encoding:
-        """The declared encoding with these outputs: name -> type, as ``model.outputs`` has them.
+        """The declared encoding with other outputs: name -> type, as in ``model.outputs``.
 
         Raises:
-            ConfigError: an encoding spec says them, or a word is no type.
+            ConfigError: the encoding spec already declares outputs, or a type is unknown.
         """
         if not declared:
             return self.declared
@@ -107,9 +108,9 @@ class Resolved:
         return replace(self.declared, outputs=outputs)
 
     @cached_property
-    def takes(self) -> DeclaredInputs | None:
-        """What the MLflow signature says of the inputs; None where a spec says it."""
-        return None if self.has_spec else signature_of(self.ref).takes
+    def declared_inputs(self) -> DeclaredInputs | None:
+        """The inputs that the MLflow signature declares; None if the model has a spec."""
+        return None if self.has_spec else signature_of(self.ref).inputs
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -120,7 +121,7 @@ class Resolved:
 
 @lru_cache(maxsize=4)
 def _baseline(path: str, written: int) -> Baseline:
-    """Parsed once a process: the nights of a range are judged with one."""
+    """Parsed once per process, since all nights of a range are compared with the same baseline."""
     return load(Baseline, Path(path).read_bytes(), path)
 
 
@@ -140,12 +141,13 @@ def resolve(
     """The model behind a selector, downloaded into ``store`` and verified.
 
     Args:
-        inputs, params: what it is given, as ``model`` of a pipeline says them.
-        registry_uri: where models are registered, if not at ``tracking_uri`` too.
+        inputs, params: ``model.inputs`` and ``model.params`` of the pipeline.
+        registry_uri: where models are registered; default: ``tracking_uri``.
 
     Raises:
-        ModelError: no such model, alias, tags or version (lists what exists), no flavor that
-            can be scored, or an artifact with code in it that is not allowed.
+        ModelError: there is no such model, alias, tags or version (the message lists what exists),
+            the model has no flavor that can be scored, or its artifact contains code and this is
+            not allowed.
         RegistryUnavailable: the server did not answer.
         RetryableError: there is no space left for the model's files.
     """
@@ -155,7 +157,7 @@ def resolve(
         model_version = _select(client, name, alias, tags, version, registry)
     with reachable(tracking_uri), disk_errors():
         folder, sha256 = _pin(client, model_version, store)
-    ref = _ref(model_version, _words(alias, tags, version), folder, sha256, allow_pickle)
+    ref = _ref(model_version, _selector(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 
 
@@ -167,10 +169,10 @@ def version_of(
     tracking_uri: str,
     registry_uri: str | None = None,
 ) -> int:
-    """Which version a selector means now; nothing is downloaded.
+    """The version that a selector means now; nothing is downloaded.
 
     Raises:
-        ModelError: no such model, alias or tags (lists what exists).
+        ModelError: there is no such model, alias or tags (the message lists what exists).
         RegistryUnavailable: the server did not answer.
     """
     registry = registry_uri or tracking_uri
@@ -179,7 +181,7 @@ def version_of(
         return int(_select(client, name, alias, tags, None, registry).version)
 
 
-def _words(alias: str | None, tags: Mapping[str, str] | None, version: int | None) -> str:
+def _selector(alias: str | None, tags: Mapping[str, str] | None, version: int | None) -> str:
     if alias:
         return f"alias {alias}"
     if tags:
@@ -204,10 +206,10 @@ def _select(
             raise
         models = [m.name for m in client.search_registered_models(max_results=100)]
         before, _, after = name.rpartition("@")
-        hint = f" (an alias is model.alias: {after})" if before in models else ""
+        advice = f" (an alias is model.alias: {after})" if before in models else ""
         raise ModelError(
             f"no model {name!r} in the registry at {without_secret(uri)}: it has "
-            f"{choices(models)}. Correct model.name{hint}, or register it with "
+            f"{choices(models)}. Correct model.name{advice}, or register it with "
             "mlflow.register_model",
             name=name,
         ) from None
@@ -233,28 +235,28 @@ def _select(
             version=version,
         )
     required = dict(tags or {})
-    fitting = [v for v in versions if required.items() <= dict(v.tags).items()]
-    if not fitting:
+    matches = [v for v in versions if required.items() <= dict(v.tags).items()]
+    if not matches:
         existing_tags = {f"{k}={t}" for v in versions for k, t in dict(v.tags).items()}
         raise ModelError(
-            f"no version of model {name!r} carries all of the {_words(None, required, None)}: "
+            f"no version of model {name!r} carries all of the {_selector(None, required, None)}: "
             f"its versions carry {choices(existing_tags)}",
             name=name,
             tags=required,
         )
-    return max(fitting, key=lambda v: int(v.version))
+    return max(matches, key=lambda v: int(v.version))
 
 
 def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
-    """The versions of the model of that name; none where there is no such model."""
+    """The versions of the model of this name; empty if there is no such model."""
     return [v for v in client.search_model_versions(equal("name", name)) if v.name == name]
 
 
 def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tuple[Path, str]:
-    """Copies the version's files below ``store``, under the hash of their content."""
+    """Copies the version's files into ``store``, under the hash of their content."""
     import mlflow.artifacts
 
-    what = _called(model_version)
+    what = _label(model_version)
     if model_version.status != "READY":
         raise ModelError(
             f"{what} is {model_version.status}, not READY; wait for its registration, or register "
@@ -294,7 +296,7 @@ def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tupl
 
 
 def _local_source(client: MlflowClient, model_version: ModelVersion) -> Path | None:
-    """Where the artifact lies, if it is on this machine: MLflow's copy follows links."""
+    """The artifact's folder if it is on this machine. MLflow follows its links, so check them."""
     from mlflow.utils.file_utils import local_file_uri_to_path
 
     uri = client.get_model_version_download_uri(model_version.name, model_version.version)
@@ -306,7 +308,7 @@ def _local_source(client: MlflowClient, model_version: ModelVersion) -> Path | N
 
 @contextmanager
 def _download_errors(what: str, into: Path) -> Iterator[None]:
-    """MLflow copies in threads, and says the errors of all files as one text."""
+    """Raises Nocturne's errors for a failed copy. MLflow joins the errors of all files as text."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -327,8 +329,8 @@ def _download_errors(what: str, into: Path) -> Iterator[None]:
 def _ref(
     model_version: ModelVersion, selector: str, folder: Path, sha256: str, allow_pickle: bool
 ) -> ModelRef:
-    """Raises: ModelError if it can't be scored, or holds code that is not allowed."""
-    what = _called(model_version)
+    """Raises: ModelError if the model can't be scored, or contains code that is not allowed."""
+    what = _label(model_version)
     metadata = mlmodel(folder, what)
     return ModelRef(
         name=model_version.name,
@@ -346,7 +348,7 @@ def _ref(
 def _backend(
     folder: Path, metadata: Mapping[str, Any], what: str, allow_pickle: bool
 ) -> Literal["torch", "torch_pickled", "pyfunc"]:
-    """What loads the model in a folder; asked again whenever a stored answer is to be used."""
+    """What loads the model in a folder; decided again before a stored decision is used."""
     flavors = metadata["flavors"]
     native = is_pt2(folder, metadata)
     if not native and "python_function" not in flavors:
@@ -372,19 +374,19 @@ def _backend(
     return "pyfunc" if not native else "torch_pickled" if pickled else "torch"
 
 
-def _called(model: ModelVersion | ModelRef) -> str:
+def _label(model: ModelVersion | ModelRef) -> str:
     return f"model {model.name} version {model.version}"
 
 
 def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
-    """Check a pinned model as it was checked when it was resolved: what a record says of it, and
-    the copy that it names, may have been changed since.
+    """Check a pinned model as when it was resolved: its record and its copy may have been changed
+    since then.
 
     Raises:
-        ModelError: the copy is gone or was changed, holds code that is not allowed, or is not
-            loaded as the record says.
+        ModelError: the copy is missing or was changed, contains code that is not allowed, or needs
+            another backend than the record says.
     """
-    what = _called(ref)
+    what = _label(ref)
     try:
         check_copy(ref)
         folder = Path(ref.path)
@@ -403,7 +405,7 @@ def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
 
 
 def check_copy(ref: ModelRef) -> None:
-    """Raises: ModelError if the pinned copy of a model is gone or was changed."""
+    """Raises: ModelError if the pinned copy of a model is missing or was changed."""
     if not Path(ref.path).is_dir() or _tree_digest(Path(ref.path)) != ref.sha256:
         raise ModelError(
             f"{ref.path} is not the copy of model {ref.name} version {ref.version} that was pinned "

@@ -1,10 +1,10 @@
-"""What a model was logged with, held against what is installed here.
+"""Compares the packages that a model was logged with to those that are installed here.
 
-MLflow writes ``requirements.txt`` and ``python_env.yaml`` into an artifact; older ones have only a
-``conda.yaml``, whose Python and ``pip`` list are read then. None of them is a contract:
-a package that is listed may never be imported when the model predicts. So what differs is said, and
-what then fails names the requirement that it fails for. Whoever registers a model writes these
-files: they are read as text, within bounds, and nothing that they point to is followed.
+MLflow writes ``requirements.txt`` and ``python_env.yaml`` into an artifact; older artifacts have
+only a ``conda.yaml``, whose Python version and ``pip`` list are then read. The files are no
+contract: a model may predict without importing a package that they list. Differences are therefore
+a warning, and an import that fails names its requirement. Anyone who can register a model writes
+these files: they are read as text, up to a limit, and no reference in them is followed.
 """
 
 from __future__ import annotations
@@ -26,21 +26,30 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from nocturne.errors import ConfigError, ModelError
-from nocturne.hiding import lacking
+from nocturne.hiding import failed_import
 from nocturne.safe_yaml import load_yaml
 
-__all__ = ["FILES", "Unmet", "lacks", "naming", "says", "unloadable", "unmet", "warning"]
+__all__ = [
+    "FILES",
+    "Unmet",
+    "describe_import_error",
+    "import_errors",
+    "lists_requirements",
+    "load_error",
+    "unmet",
+    "warning",
+]
 
 FILES = ("requirements.txt", "python_env.yaml", "conda.yaml")
-"""The files of an artifact that are read here."""
+"""The files of an artifact that this module reads."""
 
 _BYTES, _LINES, _LINE = 1 << 20, 5_000, 500
 _SHOWN = 12
 _COMMENT = re.compile(r"(^|\s)#.*|\s--.*")
-"""Of a line what pip does not read as the requirement: a comment, options."""
+"""The parts of a line that pip does not read as the requirement: a comment, options."""
 _CONDA_PYTHON = re.compile(r"(?:[^:\s]+::)?python(?:\s+|(?=[=<>!~]))(?P<rest>.+)")
 _EXACTLY = re.compile(r"={0,2}\s*(?P<version>\d[\w.+]*?)(?:\.\*)?(?:=.*)?")
-"""A version as conda or ``python_env.yaml`` says it, with a build perhaps."""
+"""A version in the format of conda or ``python_env.yaml``; conda may add a build."""
 _NO_REQUIREMENT = (
     InvalidRequirement,
     InvalidVersion,
@@ -60,7 +69,7 @@ _MODULES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-"""Modules whose package has another name."""
+"""Module -> package, where the names differ."""
 
 
 @dataclass(frozen=True)
@@ -74,68 +83,70 @@ class Unmet:
     def __str__(self) -> str:
         if not self.installed:
             return f"{self.requirement} is not installed"
-        return f"{self.requirement} is asked, {self.name} {self.installed} is installed"
+        return f"{self.requirement} is required, {self.name} {self.installed} is installed"
 
 
 def unmet(folder: str | Path) -> tuple[Unmet, ...]:
-    """What of a model's requirements is missing here, or there in another major version.
+    """The requirements of a model that are missing here, or installed in another major version.
 
-    A minor or patch version that differs is no matter; neither are lines that name no package
-    (options, files, URLs), other platforms' requirements, and a file that can't be read.
+    Ignored are other minor and patch versions, lines that name no package (options, files, URLs),
+    requirements of other platforms, and files that can't be read.
     """
     return (*_python(Path(folder)), *_packages(Path(folder)))
 
 
-def says(folder: str | Path) -> bool:
-    """Whether a model's files say which packages it was logged with."""
+def lists_requirements(folder: str | Path) -> bool:
+    """Whether the files of a model list the packages that it was logged with."""
     return _lines(Path(folder)) is not None
 
 
 def warning(folder: str | Path, what: str) -> str:
-    """One sentence on what is unmet, for whoever prepares or writes a pipeline; "" for nothing."""
+    """The unmet requirements as text, for ``prepare`` and ``init``; "" if all are met."""
     differing = unmet(folder)
     if not differing:
         return ""
     return (
         f"WARNING: {what} was logged with other packages than are installed here: "
         f"{_listed(differing)}. If it fails, or its scores are not those of its training, install "
-        "what it asks"
+        "what it requires"
     )
 
 
 @contextmanager
-def naming(
+def import_errors(
     folder: str | Path, then: str = "score the partition again; nothing was published"
 ) -> Iterator[None]:
-    """Says of a failed import which requirement of the model in ``folder`` it is about.
+    """Raises Nocturne's error for a failed import, with the requirement that is not met.
 
     Args:
-        then: what to do once the package is there.
+        folder: the model's files.
+        then: what to do once the package is installed.
 
     Raises:
-        ModelError: instead of an ImportError.
+        ModelError: in place of an ImportError.
     """
     try:
         yield
     except ImportError as error:
         raise ModelError(
             "the model needs a package that is not installed where it is scored: "
-            f"{lacks(folder, error)}. Install it for Spark's workers too, then {then}",
+            f"{describe_import_error(folder, error)}. Install it for Spark's workers too, "
+            f"then {then}",
             module=error.name,
         ) from error
 
 
-def lacks(folder: str | Path, error: ImportError) -> str:
-    """A failed import in words, and what the requirements of the model in ``folder`` say of it."""
+def describe_import_error(folder: str | Path, error: ImportError) -> str:
+    """A failed import as text, with the requirement of the model that is not met."""
     return _last(error) + _requirement_of(Path(folder), error)
 
 
-def unloadable(folder: str | Path, error: Exception) -> ModelError:
-    """The error of a model that can't be loaded, with the requirements that may be why."""
-    failed = lacking(error)
+def load_error(folder: str | Path, error: Exception) -> ModelError:
+    """The error for a model that can't be loaded, with the requirements that may be the reason."""
+    failed = failed_import(error)
     why = _requirement_of(Path(folder), failed) if failed is not None else ""
     if not why and (differing := unmet(folder)):
-        why = f". What it was logged with is not what is installed: {_listed(differing)}"
+        why = f". It was logged with other packages than are installed here: {_listed(differing)}"
     return ModelError(
         f"the model in {folder} can't be loaded: {type(error).__name__}: {error}{why}. Are the "
         "packages of its requirements.txt installed for Spark's workers?"
@@ -143,7 +154,7 @@ def unloadable(folder: str | Path, error: Exception) -> ModelError:
 
 
 def _last(error: ImportError) -> str:
-    """Type and last line; an import is about no row, so nothing is taken out."""
+    """Type and last line. A failed import quotes no row, so nothing is redacted."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:300].rstrip('.')}" if lines else "ImportError"
 
@@ -154,19 +165,19 @@ def _listed(differing: tuple[Unmet, ...]) -> str:
 
 
 def _requirement_of(folder: Path, error: ImportError) -> str:
-    """What the requirements say of the module that could not be imported."""
+    """The requirement for the module that could not be imported, as text."""
     top = str(error.name or "").partition(".")[0]
     package = canonicalize_name(_MODULES.get(top, top))
-    absent = tuple(one for one in unmet(folder) if not one.installed)
-    named = [one for one in absent if canonicalize_name(one.name) == package]
+    missing = tuple(unmet_ for unmet_ in unmet(folder) if not unmet_.installed)
+    matches = [unmet_ for unmet_ in missing if canonicalize_name(unmet_.name) == package]
     file = "requirements.txt" if _text(folder / "requirements.txt") is not None else "conda.yaml"
-    if named:
-        return f". Its {file} asks for it: {named[0]}"
-    asked = [r for r in _requirements(folder) if canonicalize_name(r.name) == package]
-    if asked:
-        return f". Its {file} asks for {_without_url(asked[0])}, which does not give it"
-    if absent:
-        return f". Of its {file} {_listed(absent)}"
+    if matches:
+        return f". Its {file} asks for it: {matches[0]}"
+    met = [r for r in _requirements(folder) if canonicalize_name(r.name) == package]
+    if met:
+        return f". Its {file} asks for {_without_url(met[0])}, which does not have it"
+    if missing:
+        return f". From its {file}, {_listed(missing)}"
     return ". Its requirements.txt does not name it: log the model with extra_pip_requirements"
 
 
@@ -180,7 +191,7 @@ def _packages(folder: Path) -> Iterator[Unmet]:
 
 
 def _without_url(requirement: Requirement) -> str:
-    """Without its URL, which may hold a token."""
+    """The requirement without its URL, which may contain a token."""
     return f"{requirement.name}{requirement.specifier}"
 
 
@@ -192,9 +203,9 @@ def _installed(name: str) -> str | None:
 
 
 def _other_major(requirement: Requirement, installed: str) -> bool:
-    """Whether a version is not what is asked, and differs in more than minor things.
+    """Whether a version does not meet the requirement and has another major version.
 
-    Of versions below 1 the second number counts as the major one.
+    For versions below 1, the second number counts as the major version.
     """
     try:
         version = Version(installed)
@@ -215,7 +226,7 @@ def _major(version: Version) -> tuple[int, int]:
 
 
 def _requirements(folder: Path) -> list[Requirement]:
-    """The lines that name a package for this platform, each once."""
+    """The lines that name a package for this platform; of each package, the first."""
     by_name: dict[str, Requirement] = {}
     for line in _lines(folder) or ():
         text = _COMMENT.sub("", line).strip()
@@ -225,30 +236,30 @@ def _requirements(folder: Path) -> list[Requirement]:
             requirement = Requirement(text)
             applies = requirement.marker is None or requirement.marker.evaluate()
         except _NO_REQUIREMENT:
-            continue  # a path, a URL, or nothing that pip would take
+            continue  # a path, a URL, or a line that pip would refuse
         if applies:
             by_name.setdefault(canonicalize_name(requirement.name), requirement)
     return list(by_name.values())
 
 
 def _lines(folder: Path) -> list[str] | None:
-    """Of requirements.txt, else of the list ``pip`` in conda.yaml; None where there is neither."""
+    """The lines of requirements.txt, or of ``pip`` in conda.yaml; None if there is neither."""
     text = _text(folder / "requirements.txt")
     if text is not None:
         return _joined(text)
-    lists = [one["pip"] for one in _conda(folder) if isinstance(one, dict) and "pip" in one]
+    lists = [item["pip"] for item in _conda(folder) if isinstance(item, dict) and "pip" in item]
     if not lists or not isinstance(lists[0], list):
         return None
     return [line for line in lists[0] if isinstance(line, str)][:_LINES]
 
 
 def _joined(text: str) -> list[str]:
-    """Lines, with those that end in a backslash put together."""
+    """The lines; one that ends in a backslash is joined with the next."""
     return text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines()[:_LINES]
 
 
 def _text(path: Path) -> str | None:
-    """A file's text; None if there is none that can be read."""
+    """A file's text; None if the file is missing or can't be read."""
     try:
         if not path.is_file() or path.stat().st_size > _BYTES:
             return None
@@ -264,7 +275,7 @@ def _text(path: Path) -> str | None:
 
 
 def _python(folder: Path) -> Iterator[Unmet]:
-    """Python, if the model was logged with another minor version: pickles of code need the same."""
+    """Python, if its minor version differs from the logged one, which pickled code depends on."""
     logged, here = _logged_python(folder), Version(platform.python_version().rstrip("+"))
     if logged is None:
         return
@@ -275,7 +286,7 @@ def _python(folder: Path) -> Iterator[Unmet]:
 
 
 def _logged_python(folder: Path) -> tuple[str, SpecifierSet] | None:
-    """As it is said, and what versions that means."""
+    """The logged version as text, and the versions that it allows."""
     stated: Any = _mapping(folder / "python_env.yaml").get("python")
     if stated is None:
         matches = (
@@ -293,7 +304,7 @@ def _logged_python(folder: Path) -> tuple[str, SpecifierSet] | None:
 
 
 def _conda(folder: Path) -> list[Any]:
-    """What conda.yaml lists: texts, and a mapping for pip."""
+    """The dependencies in conda.yaml: texts, and a mapping for pip."""
     listed = _mapping(folder / "conda.yaml").get("dependencies")
     return listed if isinstance(listed, list) else []
 

@@ -1,4 +1,4 @@
-"""What a pyfunc model takes and gives, as the MLflow signature in its MLmodel file says it."""
+"""The inputs and outputs of a pyfunc model, from the MLflow signature in its MLmodel file."""
 
 from __future__ import annotations
 
@@ -18,42 +18,47 @@ from nocturne.records.plan import ModelRef
 __all__ = ["Signature", "encoding_of_signature", "signature_of"]
 
 Column = dict[str, Any]
-"""A column or a tensor, as MLflow writes it."""
+"""A column or a tensor, in MLflow's format."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's signature; what it leaves open is empty."""
+    """A model's signature; what it does not declare is empty.
+
+    ``what`` is the name of the model in messages.
+    """
 
     what: str
-    takes: DeclaredInputs
+    inputs: DeclaredInputs
     outputs: tuple[Column, ...]
     params: tuple[Column, ...]
 
     def encoding(self, inputs: Inputs | None, params: Mapping[str, Any]) -> Encoding:
-        """With what the YAML says beside it (``model.inputs`` and ``model.params``).
+        """The encoding, with ``model.inputs`` and ``model.params`` of the YAML.
 
         Raises:
-            ModelError: nothing says what the model takes, or it can't be given that.
-            ConfigError: the YAML says what the signature doesn't take.
+            ModelError: neither the signature nor the YAML declares the inputs, or columns can't
+                fill them.
+            ConfigError: the YAML does not fit the signature.
         """
         checked = checked_params(self.params, params, self.what)
-        return Encoding(tensors(self.takes, inputs, self.what), _outputs(self.outputs), checked)
+        return Encoding(tensors(self.inputs, inputs, self.what), _outputs(self.outputs), checked)
 
 
 def encoding_of_signature(
     ref: ModelRef, inputs: Inputs | None = None, params: Mapping[str, Any] | None = None
 ) -> Encoding:
-    """A pyfunc model's columns and types, and its outputs as far as they are said.
+    """A pyfunc model's columns and types, and its outputs as far as they are declared.
 
     Raises:
-        ModelError, ConfigError: the signature can't be read, or as ``Signature.encoding``.
+        ModelError: the signature can't be read.
+        ModelError, ConfigError: see ``Signature.encoding``.
     """
     return signature_of(ref).encoding(inputs, params or {})
 
 
 def signature_of(ref: ModelRef) -> Signature:
-    """Raises: ModelError if it can't be read."""
+    """Raises: ModelError if the signature can't be read."""
     what = f"model {ref.name} version {ref.version}"
     metadata = mlmodel(Path(ref.path), what)
     try:
@@ -79,7 +84,7 @@ def signature_of(ref: ModelRef) -> Signature:
 
 
 def _unnumbered(columns: Any) -> Any:
-    """Columns that are named 0, 1, 2 ... have no names."""
+    """Removes the names of columns that are named 0, 1, 2 ..."""
     if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
         return columns
     if [c.get("name") for c in columns] != list(range(len(columns))):
@@ -88,34 +93,34 @@ def _unnumbered(columns: Any) -> Any:
 
 
 def _fields(columns: Any) -> Any:
-    """Of ``list[dict]`` or ``list[SomeModel]`` the fields: MLflow makes these of a frame's rows."""
+    """The fields of ``list[dict]`` or ``list[SomeModel]``; MLflow converts rows to these."""
     if len(columns) == 1 and columns[0].get("type") == "object" and not columns[0].get("name"):
         return [{**field, "name": name} for name, field in columns[0]["properties"].items()]
     return columns
 
 
 def _outputs(outputs: Sequence[Mapping[str, Any]]) -> tuple[OutputSpec, ...]:
-    """As they are said: without a name, or of the type ``any``, where the signature has none."""
+    """The declared outputs. An output without a name is named ""; one without a type is ``any``."""
     return tuple(
         OutputSpec(_name(o), type=_output_type(o), length=_output_length(o)) for o in outputs
     )
 
 
 def _name(column: Mapping[str, Any]) -> str:
-    """Columns of a frame that are numbered, not named, have no name."""
+    """The name of a column; "" if it is a number."""
     name = column.get("name")
     return name if isinstance(name, str) else ""
 
 
 def _checked_columns(columns: Any, which: str) -> list[dict[str, Any]]:
-    """Raises: ValueError if they are no list of columns as MLflow writes them."""
+    """Raises: ValueError if they are not a list of columns in MLflow's format."""
     if not isinstance(columns, list) or not all(isinstance(c, dict) for c in columns):
         raise ValueError(f"its {which} are {str(columns)[:60]}, expected a list of columns")
     names = [c["name"] for c in columns if c.get("name") not in (None, "")]
-    odd = [
+    wrong = [
         n for n in names if not isinstance(n, str) and not (which == "outputs" and type(n) is int)
     ]
-    if odd or len(set(names)) < len(names):
+    if wrong or len(set(names)) < len(names):
         raise ValueError(f"its {which} have a name that is no text, or twice: {str(names)[:60]}")
     for column in columns:
         if not isinstance(column.get("required", True), bool):
@@ -145,7 +150,7 @@ def _output_type(output: Mapping[str, Any]) -> OutputType:
 
 
 def _output_length(output: Mapping[str, Any]) -> int:
-    """Of a tensor [rows, n] the n, if that is more than one value."""
+    """The n of a tensor [rows, n] if n is above 1; otherwise 0."""
     spec = output.get("tensor-spec")
     match spec.get("shape") if isinstance(spec, dict) else None:
         case [-1, int(length)] if length > 1:

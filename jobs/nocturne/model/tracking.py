@@ -1,7 +1,7 @@
-"""Which MLflow a pipeline talks to, and its experiments. Imports MLflow only when called.
+"""Connects to the MLflow of a pipeline and its experiments. Imports MLflow only when called.
 
-MLflow keeps runs and artifacts in one store, the tracking one, and registered models in another,
-the registry. Most often both are one server, and then only the first is named.
+MLflow keeps runs and artifacts in the tracking store, and registered models in the registry. Most
+often both are one server, and then only the tracking store is configured.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = [
 
 _SQLITE = "sqlite:///"
 _STORE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST", "FEATURE_DISABLED")
-"""Of MLflow's errors those that are about the store, and not about what it was asked for."""
+"""Codes of MLflow's errors that are about the store and not about the requested object."""
 _LINE = 300
-"""Characters of what an error says that are shown."""
+"""The most characters of an error that are shown."""
 
 
 class Configured(Protocol):
-    """What the YAML says of MLflow: its section ``registry``."""
+    """The section ``registry`` of the YAML."""
 
     @property
     def tracking_uri(self) -> str | None: ...
@@ -49,14 +49,14 @@ class Configured(Protocol):
 
 
 class Uris(TypedDict):
-    """Where runs are and where models are; often the same."""
+    """The tracking store and the registry; often the same server."""
 
     tracking_uri: str
     registry_uri: str
 
 
 def uris(configured: Configured, home: Path) -> Uris:
-    """The two as they count: the environment's, else the configured ones.
+    """The URIs in force: those of the environment, or else the configured ones.
 
     Raises:
         ConfigError: neither the environment nor the configuration names MLflow.
@@ -67,10 +67,10 @@ def uris(configured: Configured, home: Path) -> Uris:
 
 
 def tracking_uri(configured: str | None, home: Path) -> str:
-    """MLFLOW_TRACKING_URI if set, else the configured one; SQLite files start from ``home``.
+    """MLFLOW_TRACKING_URI if set, else the configured URI; SQLite paths are relative to ``home``.
 
     Raises:
-        ConfigError: neither is given.
+        ConfigError: neither is set.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
     if not uri:
@@ -82,7 +82,7 @@ def tracking_uri(configured: str | None, home: Path) -> str:
 
 
 def registry_uri(configured: str | None, home: Path) -> str | None:
-    """MLFLOW_REGISTRY_URI if set, else the configured one; None: models are where runs are."""
+    """MLFLOW_REGISTRY_URI if set, else the configured URI; None if it is the tracking URI."""
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or configured
     return _from(home, uri) if uri else None
 
@@ -96,7 +96,7 @@ def _from(home: Path, uri: str) -> str:
 
 
 def run_url(uri: str, run_id: str | None) -> str | None:
-    """Where MLflow's own page shows a run, if MLflow is a server; without a login."""
+    """The URL of a run in MLflow's UI, without credentials; None if MLflow is not a server."""
     if not run_id or not uri.startswith("http"):
         return None
     parts = urlsplit(uri)
@@ -105,40 +105,40 @@ def run_url(uri: str, run_id: str | None) -> str | None:
 
 
 def connect(uri: str, registry: str | None = None) -> MlflowClient:
-    """A client for tracking at ``uri``; both become MLflow's current ones.
+    """A client for the tracking store at ``uri``; both URIs become MLflow's current ones.
 
     Args:
-        registry: where models are registered, if not at ``uri`` too.
+        registry: where models are registered; default: ``uri``.
 
     Raises:
-        ConfigError, RegistryUnavailable: as ``reachable``.
+        ConfigError, RegistryUnavailable: see ``reachable``.
     """
-    # A server that is down is found in seconds, not in the client's default of minutes;
-    # what comes after that is Airflow's retry.
+    # A server that is down is noticed in seconds; with the client's defaults it takes minutes.
+    # Airflow retries later.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
-    said = os.environ.get("MLFLOW_REGISTRY_URI")
+    original = os.environ.get("MLFLOW_REGISTRY_URI")
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(registry or uri)
-    # MLflow writes it into the environment, where it would outlive this call as the user's word.
+    # MLflow sets this variable, which later calls would take for a setting of the user's.
     os.environ.pop("MLFLOW_REGISTRY_URI", None)
-    if said is not None:
-        os.environ["MLFLOW_REGISTRY_URI"] = said
+    if original is not None:
+        os.environ["MLFLOW_REGISTRY_URI"] = original
     with reachable(uri):
         return mlflow.MlflowClient(uri, registry or uri)
 
 
 @contextmanager
 def reachable(uri: str) -> Iterator[None]:
-    """Says what is wrong with MLflow itself; that it lacks what was asked for passes through.
+    """Raises Nocturne's errors if MLflow itself fails; an error about a model or a run passes.
 
     Raises:
-        RegistryUnavailable: it did not answer, or not now.
-        ConfigError: it refused, or can't be used at all: no such kind of URI, no database that is
-            MLflow's, no driver for it.
+        RegistryUnavailable: MLflow did not answer, or can't answer now.
+        ConfigError: MLflow refused access, or can't be used: the kind of URI is unknown, the
+            database is not MLflow's, or its driver is missing.
     """
     try:
         yield
@@ -151,11 +151,11 @@ def reachable(uri: str) -> Iterator[None]:
 
 _DOWN = ("Max retries exceeded", "too many 5", "timed out")
 _BUSY = ("database is locked", "Connection refused", "could not connect", "connection failed")
-"""What SQLAlchemy says of a database that may answer later."""
+"""SQLAlchemy's messages about a database that may answer later."""
 
 
 def _of_store(error: Exception, uri: str) -> NocturneError | None:
-    """What is wrong with the store; None if it is not the store."""
+    """The error if the store fails; None if the store is not the cause."""
     from mlflow.exceptions import MlflowException, RestException
     from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException as Unsupported
 
@@ -177,22 +177,24 @@ def _of_store(error: Exception, uri: str) -> NocturneError | None:
         )
     if code not in (None, *_STORE_CODES) and not isinstance(error, Unsupported):
         return None
-    line = next((x.strip() for x in text.splitlines() if x.strip()), "it says no more")
-    said = without_secret(line.replace(uri, where))[:_LINE].rstrip(".")
-    said = f"MLflow at {where} can't be used: {type(error).__name__}: {said}"
+    line = next((x.strip() for x in text.splitlines() if x.strip()), "the error has no text")
+    shown = without_secret(line.replace(uri, where))[:_LINE].rstrip(".")
+    problem = f"MLflow at {where} can't be used: {type(error).__name__}: {shown}"
     busy = any(words in text for words in _BUSY)
     if busy or code == "TEMPORARILY_UNAVAILABLE" or isinstance(error, RestException):
-        return RegistryUnavailable(f"{said}. Nothing was changed; run this again when it answers")
+        return RegistryUnavailable(
+            f"{problem}. Nothing was changed; run this again when it answers"
+        )
     return ConfigError(
-        f"{said}. Correct MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI or the YAML's section registry, "
-        "or install what is missing for it"
+        f"{problem}. Correct MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI or the YAML's section "
+        "registry, or install what is missing for it"
     )
 
 
 def equal(key: str, value: str) -> str:
-    """A filter of MLflow's for what has this value; it knows no escape for a quote.
+    """MLflow's filter for ``key`` equal to ``value``; its syntax has no escape for a quote.
 
-    For a value with both kinds of quotes others may be found too, that differ in these.
+    A value with both kinds of quotes also matches values that differ only in the quotes.
     """
     quote_ = next((q for q in "'\"" if q not in value), None)
     if quote_ is not None:
@@ -201,16 +203,16 @@ def equal(key: str, value: str) -> str:
 
 
 def without_secret(uri: str) -> str:
-    """The URI as it may be logged: user and password taken out."""
+    """The URI without user and password, for logs."""
     hidden = re.sub(r"://[^/\s]*@", "://***@", uri)
     return re.sub(r"(?i)([?&](?:user|password|token|key)=)[^&\s'\"]+", r"\1***", hidden)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment's id; made if it is missing.
+    """The experiment's id. A missing experiment is created.
 
-    With SQLite as the tracking store, artifacts go beside the database and not below the
-    current folder.
+    With SQLite as the tracking store, artifacts are kept beside the database and not in the current
+    folder.
     """
     from mlflow.exceptions import MlflowException
 
@@ -225,7 +227,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:
-        experiment = client.get_experiment_by_name(name)  # another run made it meanwhile
+        experiment = client.get_experiment_by_name(name)  # another run has created it
         if experiment is None:
             raise
         return str(experiment.experiment_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nocturne import config
 from nocturne.errors import NocturneError
-from nocturne.model.requirements import says, unmet
+from nocturne.model.requirements import lists_requirements, unmet
 from nocturne.pipeline.model import resolver
 
 __all__ = ["model_packages"]
@@ -35,7 +35,7 @@ def model_packages() -> Iterator[tuple[str, bool, str, str]]:
                 problems = unmet(resolved.ref.path)
                 otherwise = (
                     "as it was logged"
-                    if says(resolved.ref.path)
+                    if lists_requirements(resolved.ref.path)
                     else "nothing says which packages it was logged with"
                 )
         except NocturneError as error:

@@ -1,4 +1,4 @@
-"""The driver's corridor: runs the rooms in order. Each step is idempotent on the run directory.
+"""The steps of a night on the driver. Each step can be repeated on the same run directory.
 
 prepare (resolve, plan) -> score -> judge (check, drift, report) -> gate -> publish
 """

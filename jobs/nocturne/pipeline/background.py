@@ -1,4 +1,4 @@
-"""Scoring in the background: a night is judged and published while later ones are scored."""
+"""Scores in a thread, so that a night can be judged and published while others are scored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
-from nocturne.pipeline.scoring import Bar, Claims, score
+from nocturne.pipeline.scoring import Claims, ReportProgress, score
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ _POLL_S = 0.05
 
 
 class Background:
-    """Scores runs in one Spark application, in a thread; ends the application after the last."""
+    """Scores runs in one Spark application, in a thread, and then ends the application."""
 
-    def __init__(self, runs: Sequence[Run], spark: Application, progress: Bar) -> None:
+    def __init__(self, runs: Sequence[Run], spark: Application, progress: ReportProgress) -> None:
         self._claims = Claims()
         self._failures: dict[str, NocturneError] = {}
         self._error: BaseException | None = None
@@ -31,10 +31,10 @@ class Background:
         self._thread.start()
 
     def wait(self, run: Run) -> None:
-        """Returns once the run's splits are all scored; its state is then the caller's.
+        """Wait until all splits of the run are scored; its state then belongs to the caller.
 
         Raises:
-            NocturneError: they can't be.
+            NocturneError: they can't be scored.
         """
         while self._thread.is_alive() and not run.is_scored:
             self._thread.join(_POLL_S)
@@ -46,7 +46,7 @@ class Background:
         if failure := self._failures.get(run.uri):
             raise failure
 
-    def _score(self, runs: Sequence[Run], spark: Application, progress: Bar) -> None:
+    def _score(self, runs: Sequence[Run], spark: Application, progress: ReportProgress) -> None:
         try:
             self._failures = score(runs, spark=spark, progress=progress, claims=self._claims)
         except BaseException as error:  # ``wait`` raises it

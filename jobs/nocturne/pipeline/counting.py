@@ -1,4 +1,4 @@
-"""What the workers count of features and predictions: around which centres, which segments."""
+"""The columns that the workers profile, their centres, and the segments."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from nocturne.records.drift import Baseline
 __all__ = ["centers", "segments"]
 
 
-_WORDS = ("string", "bool", "boolean")
-_COUNTED = ("float32", "float64", "int64", *_WORDS)
-"""Of outputs."""
+_TEXT = ("string", "bool", "boolean")
+_PROFILED = ("float32", "float64", "int64", *_TEXT)
+"""Types of outputs that are profiled."""
 
 
 def centers(encoding: Encoding, baseline: Baseline | None) -> dict[str, float | int | None]:
-    """What the workers profile: features and outputs; a centre for numbers, None for words.
+    """The profiled features and outputs -> their centre; None for a category.
 
-    The baseline says it for its own columns, so that both are counted in the same buckets.
+    Columns of the baseline have its centres, so that both are counted in the same buckets.
     """
-    found: dict[str, float | int | None] = {}
+    by_column: dict[str, float | int | None] = {}
     for tensor, feature in encoding.features():
         if kind := ENCODERS[tensor.encoder].profiled(feature):
-            found[feature.column] = None if kind == "category" else 0.0
-    for output in (o for o in encoding.outputs if not o.length and o.type in _COUNTED):
-        found[output.name] = None if output.type in _WORDS else 0.0
+            by_column[feature.column] = None if kind == "category" else 0.0
+    for output in (o for o in encoding.outputs if not o.length and o.type in _PROFILED):
+        by_column[output.name] = None if output.type in _TEXT else 0.0
     for name, column in (baseline.columns if baseline else {}).items():
-        if name in found:
-            found[name] = column.center if column.kind == "numeric" else None
-    return found
+        if name in by_column:
+            by_column[name] = column.center if column.kind == "numeric" else None
+    return by_column
 
 
 def segments(
-    wanted: Drift, baseline: Baseline | None, counted: Mapping[str, float | int | None]
+    settings: Drift, baseline: Baseline | None, profile_centers: Mapping[str, float | int | None]
 ) -> dict[str, tuple[str, ...]]:
-    """Of each column in ``drift.segments`` the values that training has most of."""
-    if baseline is None and wanted.baseline == "model":
-        return {}  # there is no drift at all, as the report says
-    words = {
+    """Each column in ``drift.segments`` -> its most frequent values in training."""
+    if baseline is None and settings.baseline == "model":
+        return {}  # no drift is measured; the report says so
+    categories = {
         name: column.profile
         for name, column in (baseline.columns if baseline else {}).items()
-        if column.profile is not None and counted.get(name, 0.0) is None
+        if column.profile is not None and profile_centers.get(name, 0.0) is None
     }
-    if unknown := [name for name in wanted.segments if name not in words]:
+    if unknown := [name for name in settings.segments if name not in categories]:
         raise ConfigError(
             f"drift.segments names {choices(unknown)}; expected features that are categories in "
-            f"the model's own baseline ({choices(words) or 'it has none'})"
+            f"the model's own baseline ({choices(categories) or 'it has none'})"
         )
-    return {name: drift.segment_values(words[name]) for name in wanted.segments}
+    return {name: drift.segment_values(categories[name]) for name in settings.segments}

@@ -1,4 +1,4 @@
-"""What the suites and the sensitive columns want of a night, looked at before it is scored."""
+"""Checks suites and sensitive columns before a night is scored."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["check_sensitive", "expected_columns", "measured_tables", "refuse_ear
 
 
 def suites_of(loaded: Loaded) -> dict[str, Path]:
-    """The suites' files, of ``input`` and ``output``."""
-    wanted = loaded.pipeline.quality
-    named = {"input": wanted.input_suite, "output": wanted.output_suite}
-    return {side: loaded.suite(name) for side, name in named.items() if name}
+    """The files of the suites: "input" or "output" -> path."""
+    settings = loaded.pipeline.quality
+    suites = {"input": settings.input_suite, "output": settings.output_suite}
+    return {side: loaded.suite(name) for side, name in suites.items() if name}
 
 
 def expected_columns(suites: Mapping[str, Path]) -> tuple[str, ...]:
@@ -36,93 +36,94 @@ def expected_columns(suites: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def refuse_early(loaded: Loaded, suites: Mapping[str, Path], seen: Seen) -> None:
-    """Raises: InputError if the footers say that an expectation fails, and the night with it."""
-    wanted = loaded.pipeline.quality
-    if "input" not in suites or seen.schema is None or wanted.on_failure != "fail":
+    """Raises: InputError if the footers show that an expectation fails, and so the night does."""
+    settings = loaded.pipeline.quality
+    if "input" not in suites or seen.schema is None or settings.on_failure != "fail":
         return
-    failed = quality.failed_for_certain(suites["input"], seen.paths, wanted.sensitive)
+    failed = quality.failed_for_certain(suites["input"], seen.paths, settings.sensitive)
     if failed:
         raise InputError(
             f"{len(failed)} expectations of {suites['input'].name} fail, as the Parquet footers "
-            "say already; nothing was scored:\n  " + "\n  ".join(failed)
+            "show; nothing was scored:\n  " + "\n  ".join(failed)
         )
 
 
 def check_sensitive(sensitive: Sequence[str], encoding: Encoding, seen: Seen) -> None:
-    """Returns if every column whose values are to be shown nowhere is there, and can be hidden.
+    """Check that every sensitive column exists and that its values can be hidden.
 
     Raises:
-        ConfigError: one is a prediction, a key of the folders' names, or no column.
+        ConfigError: a name is that of a prediction or of a key in the folders' names, or there is
+            no such column.
     """
-    if shown := sorted(set(seen.path_keys).intersection(sensitive)):
+    if path_keys := sorted(set(seen.path_keys).intersection(sensitive)):
         raise ConfigError(
-            f"quality.sensitive names {choices(shown)}, a key of the input's folders: their names "
-            "are in reports, quarantine and manifests. Take it out, or have the folders named "
+            f"quality.sensitive names {choices(path_keys)}, a key of the input's folders: their "
+            "names are in reports, quarantine and manifests. Remove it, or name the folders "
             "otherwise"
         )
-    if named := {output.name for output in encoding.outputs}.intersection(sensitive):
+    if outputs := {output.name for output in encoding.outputs}.intersection(sensitive):
         raise ConfigError(
-            f"quality.sensitive names {choices(named)}, which the model predicts; expected columns "
-            "of the input. Reports, MLflow and manifests tell how predictions are distributed, and "
-            "a night is judged by that: take it out"
+            f"quality.sensitive names {choices(outputs)}, which the model predicts; expected "
+            "columns of the input. Reports, MLflow and manifests show how predictions are "
+            "distributed, and a night is judged by that: remove it"
         )
     if seen.schema is not None:
         _check_known(sensitive, seen.schema.names)
 
 
-def _check_known(named: Sequence[str], there: Sequence[str]) -> None:
-    """Raises: ConfigError if a name is no column's, and so keeps no value from being shown."""
-    unknown = [f"{name!r}{did_you_mean(name, there)}" for name in named if name not in there]
+def _check_known(names: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises: ConfigError if there is no column with a name, so that no value would be hidden."""
+    unknown = [f"{name!r}{did_you_mean(name, columns)}" for name in names if name not in columns]
     if unknown:
         raise ConfigError(
             f"quality.sensitive names {', '.join(unknown)}, which the input lacks; it has the "
-            f"columns {choices(there, 40)}"
+            f"columns {choices(columns, 40)}"
         )
 
 
 def measured_tables(
     suites: Mapping[str, Path], encoding: Encoding, columns: Collection[str], seen: Seen
 ) -> dict[str, Table]:
-    """What is counted of the input and of the scores; nothing where the files are read again.
+    """The measures to count on the input and the scores; none if the files are read again.
 
     Args:
-        columns: keys and passthrough columns.
+        columns: the keys and passthrough columns.
 
     Raises:
-        ConfigError: what is wrong with the suites, all of it.
+        ConfigError: the suites are wrong; the message has all problems.
     """
-    if seen.schema is None:  # Spark says it when it scores
+    if seen.schema is None:  # only Spark knows it, when it scores
         return {}
     schemas = {
         "input": normal_schema(seen.schema),
         "output": normal_schema(output_schema(encoding, seen.schema, tuple(columns))),
     }
-    tables, wrong = {}, list[str]()
+    tables, problems = {}, list[str]()
     for side, path in suites.items():
         schema = schemas[side]
         try:
             quality.check_columns(path, schema.names)
             if seen.counted:
                 measures = quality.measures_of(path, schema)
-                _try(path, measures, schema)
+                _try_to_count(path, measures, schema)
                 tables[side] = Table(packed(schema), measures)
         except ConfigError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
     return tables
 
 
-def _blank(type_: pa.DataType) -> pa.Array:
+def _blank_value(type_: pa.DataType) -> pa.Array:
     try:
         return pa.array([""] if is_text(plain_type(type_)) else [0]).cast(plain_type(type_))
     except pa.ArrowException:  # of a nested column, which no measure takes
         return pa.nulls(1, type_)
 
 
-def _try(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
-    """Count a row of zeros and empty text: this finds what can't be compared or is no regex."""
-    row = [_blank(field.type) for field in schema]
+def _try_to_count(path: Path, measures: Sequence[Measure], schema: pa.Schema) -> None:
+    """Count a row of zeros and empty texts, to find bad regular expressions and comparisons."""
+    row = [_blank_value(field.type) for field in schema]
     blank = pa.RecordBatch.from_arrays(row, names=schema.names)
     for measure in measures:
         try:

@@ -1,4 +1,4 @@
-"""A night without a single score because of its model, told from a night of bad rows."""
+"""Tells a night that has no score because of its model from a night of bad rows."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ __all__ = ["model_at_fault"]
 
 
 def model_at_fault(results: Sequence[SplitResult]) -> str:
-    """Why it is the model, in words, and what to do; "" if it is not.
+    """Why the model is at fault, and what to do; "" if it is not.
 
-    It is, however few rows there are, where no row has a score and on most of them the model
-    raised, or returned another type than its trial fixed (a row may have a null key besides). Rows
-    that are all bad by their data are a night to look at.
+    The model is at fault if no row has a score, and on most rows it raised or returned another type
+    than its trial fixed (some rows may have a null key instead), however few rows there are. If all
+    rows are bad because of their data, a person must look at the night.
     """
     rows = sum(r.rows_in for r in results)
-    why: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for result in results:
-        why.update(result.by_model)
-    if not why or any(r.rows_out for r in results) or 2 * why.total() < rows:
+        reasons.update(result.by_model)
+    if not reasons or any(r.rows_out for r in results) or 2 * reasons.total() < rows:
         return ""
-    raised = {r.removeprefix(RAISED): n for r, n in why.items() if r.startswith(RAISED)}
-    strange = {r: n for r, n in why.items() if strange_output(r) is not None}
-    said, remedies = [], []
+    raised = {r.removeprefix(RAISED): n for r, n in reasons.items() if r.startswith(RAISED)}
+    unexpected = {r: n for r, n in reasons.items() if strange_output(r) is not None}
+    causes, remedies = [], []
     if raised:
-        said.append(f"the model raised on {sum(raised.values())} of them: {_most(raised)}")
+        count = sum(raised.values())
+        causes.append(f"the model raised on {count} of them: {_most_frequent(raised)}")
         remedies.append(
             "The model is at fault, or what is installed for it, not the rows, so there is nothing "
             "to approve. Correct that"
         )
-    if strange:
-        said.append(
-            f"on {sum(strange.values())} of them it returned another type or length than was fixed "
-            f"when it was tried, or said in model.outputs: {_most(strange)}"
+    if unexpected:
+        causes.append(
+            f"on {sum(unexpected.values())} of them it returned another type or length than its "
+            f"trial fixed or model.outputs declares: {_most_frequent(unexpected)}"
         )
-        remedies.append(_wider(strange))
+        remedies.append(_wider(unexpected))
     return (
-        f"not one of {rows} rows has a score, as {', and '.join(said)}. {'. '.join(remedies)}, "
+        f"not one of {rows} rows has a score, as {', and '.join(causes)}. {'. '.join(remedies)}, "
         "then score the partition again"
     )
 
 
-def _most(reasons: Mapping[str, int]) -> str:
+def _most_frequent(reasons: Mapping[str, int]) -> str:
     shown = Counter(reasons).most_common(3)
     return "; ".join(f"{reason} ({count} rows)" for reason, count in shown)
 
 
-def _wider(strange: Mapping[str, int]) -> str:
-    """What to do about predictions that their columns can't hold."""
+def _wider(reasons: Mapping[str, int]) -> str:
+    """The remedy for predictions that their columns can't hold."""
     wider = {}
-    for output, type_, length in filter(None, map(strange_output, strange)):
+    for output, type_, length in filter(None, map(strange_output, reasons)):
         wider[output] = ("double" if type_ in ("int64", "bool", "float32") else "string") + length
-    said = ", ".join(f"{output}: {type_}" for output, type_ in wider.items())
+    types = ", ".join(f"{output}: {type_}" for output, type_ in wider.items())
     return (
         f"There is nothing to approve: say in model.outputs what it returns, with a wider type "
-        f"(e.g. {{{said}}}), or have the model return one type and length"
+        f"(e.g. {{{types}}}), or have the model return one type and length"
     )

@@ -27,14 +27,14 @@ __all__ = ["Check", "Judged", "duplicates_of", "judge"]
 Check = Callable[[Run, Loaded, Stopwatch], QualityResult]
 
 _HISTORY = 60
-"""Published partitions before this one that the report shows."""
+"""The most published partitions before this one that the report shows."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A judgement, and what it was made from.
+    """A judgement, and the data that it was made from.
 
-    ``baseline`` and ``earlier``: what the night was compared with.
+    The night was compared with ``baseline`` and with the ``earlier`` nights.
     """
 
     judgement: Judgement
@@ -52,49 +52,49 @@ def judge(
     own: Stopwatch | None = None,
     waited: Stopwatch | None = None,
 ) -> Judged:
-    """What stands against a scored run; nothing is written but what ``check`` writes.
+    """Judge a scored run; only ``check`` writes files.
 
     Args:
-        loaded: by what it is judged.
+        loaded: the pipeline to judge by.
         check: evaluates the suites.
-        own: is told the seconds that each part took.
-        waited: is told the seconds that this process waited for the checks.
+        own: records the seconds that each part took.
+        waited: records the seconds that this process waited for the checks.
 
     Raises:
         StateError: a split is not scored yet.
         ConfigError: a suite is wrong.
     """
-    mine, waited = own or Stopwatch(), waited or Stopwatch()
+    own, waited = own or Stopwatch(), waited or Stopwatch()
     results = run.results()
-    mine.add("score", _elapsed(results))
+    own.add("score", _elapsed(results))
     merged = profile.merge([r.profile for r in results])
     with waited("check"):
-        checked = check(run, loaded, mine)
-        repeated = duplicates_of(run, results) if run.plan.unique_keys else None
-    with mine("drift"):
+        quality = check(run, loaded, own)
+        duplicate_rows = duplicates_of(run, results) if run.plan.unique_keys else None
+    with own("drift"):
         nights = PublishedNights(loaded)
         earlier = nights.all(before=run.plan.partition.key, last=_HISTORY)
-        baseline, said, made_of = baseline_of(run, loaded)
+        baseline, description, baseline_nights = baseline_of(run, loaded)
         in_force = night_in_force(table.table_of(run))
         history = drift.calibration_history(nights, earlier, in_force, run.plan.model.sha256)
-        wanted = loaded.pipeline.drift
+        settings = loaded.pipeline.drift
         drifted = drift.judge(
             merged,
             baseline,
-            floor=wanted.floor,
+            floor=settings.floor,
             day=drift.day_of(run.plan.partition.key),
             history=drift.distances(nights, history),
-            page_share=wanted.page_share,
+            page_share=settings.page_share,
         )
         drifted = replace(
             drifted,
             columns=_hidden(drifted.columns, run),
             segments=tuple(replace(s, columns=_hidden(s.columns, run)) for s in drifted.segments),
             history=tuple(map(drift.name_of, history)),
-            reference=said or drifted.reference,
-            baseline=tuple(map(drift.name_of, made_of)),
+            reference=description or drifted.reference,
+            baseline=tuple(map(drift.name_of, baseline_nights)),
         )
-    evidence = Evidence(loaded.pipeline, results, checked, repeated, drifted, run.plan.hold)
+    evidence = Evidence(loaded.pipeline, results, quality, duplicate_rows, drifted, run.plan.hold)
     findings = findings_of(evidence)
     judgement = Judgement(
         verdict=verdict_of(findings),
@@ -102,9 +102,9 @@ def judge(
         rows_in=evidence.rows_in,
         rows_out=sum(r.rows_out for r in results),
         quarantined=evidence.quarantined,
-        quality=checked,
+        quality=quality,
         drift=drifted,
-        seconds=mine.rounded(),
+        seconds=own.rounded(),
     )
     return Judged(judgement, results, merged, baseline, earlier)
 
@@ -113,20 +113,20 @@ def duplicates_of(run: Run, results: Sequence[SplitResult]) -> Duplicates | None
     """The rows of a run that share their key.
 
     Raises:
-        InputError: comparing them takes more than the driver may hold.
+        InputError: comparing the keys takes more memory than the driver may use.
     """
     check_size(run.plan.pipeline, sum(result.rows_out for result in results))
     return duplicates(scored_keys(run, results), run.plan.keys, run.plan.sensitive)
 
 
 def _hidden(columns: Sequence[FeatureDrift], run: Run) -> tuple[FeatureDrift, ...]:
-    """Without values of sensitive columns."""
+    """The drift of columns, without values of sensitive columns."""
     hidden = run.plan.sensitive
     return tuple(replace(c, new_values=()) if c.column in hidden else c for c in columns)
 
 
 def _elapsed(results: list[SplitResult]) -> float:
-    """Seconds from the first split's start to the last one's end; splits taken over don't count."""
+    """Seconds from the first split's start to the last one's end, without reused splits."""
     scored = [r for r in results if r.finished > r.started]
     if not scored:
         return 0.0

@@ -1,4 +1,4 @@
-"""The model of a run, or of a range: its alias is resolved once, whatever number of nights."""
+"""The model of a run, or of a range of runs, which resolves its alias only once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nocturne.pipeline.places import Places
 __all__ = ["Resolve", "resolver", "version_now"]
 
 _SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "params"}
-"""What of ``model:`` in the YAML decides which version it is, and whether it may be loaded."""
+"""The keys of ``model:`` in the YAML that select the version and say how it may be loaded."""
 
 Resolve = Callable[[], registry.Resolved]
 
 
 def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
-    """A function that resolves the model when it is first called, and then repeats its answer.
+    """A function that resolves the model in its first call, and then returns the same answer.
 
-    An error is an answer too: the other nights of the range would only wait for the same.
+    It raises the same error again, too: otherwise each night of a range would wait for it.
 
     Args:
-        store: where the model's files go. Default: the pipeline's state.
+        store: the folder for the model's files. Default: the one in the pipeline's state.
     """
     answer: registry.Resolved | NocturneError | None = None
 
@@ -49,10 +49,11 @@ def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
 
 
 def version_now(loaded: Loaded) -> int:
-    """The version that the pipeline's alias or tags mean now.
+    """The version that the pipeline's alias or tags select now.
 
     Raises:
-        ModelError, RegistryUnavailable: there is none, or the server did not answer.
+        ModelError: there is no such version.
+        RegistryUnavailable: the server did not answer.
     """
     pipeline = loaded.pipeline
     return registry.version_of(

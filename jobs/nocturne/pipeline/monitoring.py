@@ -1,4 +1,4 @@
-"""A published night in the monitoring run of its model; MLflow being away costs only that."""
+"""Logs a published night to the monitoring run of its model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def monitor(loaded: Loaded, manifest: Manifest) -> None:
-    """Log the night; again if need be."""
+    """Log the night. If MLflow does not answer, a warning is logged and nothing else happens."""
     try:
         state = Places.of(loaded).state.partition(manifest.partition)
         night = PublishedNight(manifest, state.judgement(manifest))

@@ -1,4 +1,4 @@
-"""Whole nights without Airflow: plan, score in one Spark application, judge and publish each."""
+"""Runs whole nights without Airflow: plans, scores, judges and publishes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["NightOutcome", "score_range"]
 
 @dataclass(frozen=True)
 class NightOutcome:
-    """What became of one partition."""
+    """The outcome of a night: of scoring one partition."""
 
     partition: str
     outcome: str
@@ -54,12 +54,12 @@ def score_range(
     say: Callable[[str], None],
     watch: Stopwatch | None = None,
 ) -> list[NightOutcome]:
-    """Score the partitions; one that fails does not stop the others.
+    """Score the partitions in one Spark application; one that fails does not stop the others.
 
     Args:
         requeue: score the published splits with quarantined rows again.
-        hold: why a person must look before they are published.
-        watch: is told the seconds of each step, as this process waits for it.
+        hold: why a person must look at the nights before they are published.
+        watch: records the seconds that this process waits for each step.
     """
     watch = watch or Stopwatch()
     name = " ".join((loaded.pipeline.name, *(night.key for night in nights[:1])))
@@ -83,7 +83,7 @@ def _prepare(
     say: Callable[[str], None],
     spark: Application,
 ) -> tuple[dict[str, NightOutcome], list[Run]]:
-    """The nights that are done with already, and the runs of the others."""
+    """The outcomes of nights without anything to score, and the runs of the others."""
     from nocturne.pipeline.model import resolver
     from nocturne.pipeline.prepare import prepare
 
@@ -116,7 +116,7 @@ def _prepare(
 def _finish(
     todo: Sequence[Run], spark: Application, say: Callable[[str], None], watch: Stopwatch
 ) -> dict[str, NightOutcome]:
-    """Score the runs, and judge and publish each in its order as soon as it is scored."""
+    """Score the runs; judge and publish them in order, each as soon as it is scored."""
     progress = Progress()
     scoring = Background(todo, spark, progress)
     from nocturne.pipeline.checks import Checks
@@ -144,7 +144,7 @@ def _finish(
 
 
 def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> bool:
-    """Whether something will be scored, as far as a look at the folders tells."""
+    """Whether something will probably be scored, judged by the folders that exist."""
     places = Places.of(loaded)
     return any(
         _is_folder(places.input(night)) and (force or not _is_folder(places.output(night).location))
@@ -155,7 +155,7 @@ def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> b
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # prepare says what is wrong with it
+    except OSError:  # prepare reports what is wrong with it
         return False
 
 
@@ -176,9 +176,9 @@ def _unscored(partition: Partition, prepared: Prepared) -> NightOutcome:
 
 
 def _published(
-    run: Run, manifest: Manifest, outcome: str = "published", said: str = ""
+    run: Run, manifest: Manifest, outcome: str = "published", message: str = ""
 ) -> NightOutcome:
     path = str(run.state.manifest_file(manifest.id))
     location = str(table.table_of(run).location)
     report = str(run.state.run(manifest.run_key).report)
-    return NightOutcome(run.plan.partition.key, outcome, said, manifest, path, location, report)
+    return NightOutcome(run.plan.partition.key, outcome, message, manifest, path, location, report)

@@ -16,7 +16,7 @@ __all__ = ["PublishedNights", "night_in_force"]
 
 
 class PublishedNights:
-    """What is in force in a pipeline's table; see ``nocturne.drift.history.Nights``."""
+    """The published nights of a pipeline; implements ``nocturne.drift.history.Nights``."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._places = loaded, Places.of(loaded)
@@ -26,7 +26,7 @@ class PublishedNights:
         """Partitions that have state, oldest first.
 
         Args:
-            whole: the key under which an unpartitioned table counts; it is left out without one.
+            whole: the key to list an unpartitioned table under. Without it, the list is empty.
         """
         if not self._names:
             return [] if whole is None else [config.partition(self._names, whole)]
@@ -35,7 +35,7 @@ class PublishedNights:
         return sorted(known, key=lambda partition: partition.key)
 
     def manifest(self, partition: Partition) -> Manifest:
-        """The manifest in force of a partition.
+        """The manifest that is in force in a partition.
 
         Raises:
             StateError: nothing is published.
@@ -53,7 +53,7 @@ class PublishedNights:
         return manifest
 
     def of(self, key: str) -> PublishedNight | None:
-        """What is in force of a partition key; None if nothing is, or somebody touched it."""
+        """The night in force of a partition key; None if there is none, or it can't be read."""
         with suppress(NocturneError):
             return night_in_force(self._places.output(config.partition(self._names, key)))
         return None
@@ -61,13 +61,13 @@ class PublishedNights:
     def all(self, before: str | None = None, last: int | None = None) -> list[PublishedNight]:
         """Nights in force, oldest partition first; at most the ``last`` ones ``before`` a key.
 
-        A night that somebody touched is left out: `status` shows it, and it must not stop others.
+        A night that can't be read is left out, since it must not stop others; `status` shows it.
         """
         keys = [p.key for p in self.partitions() if before is None or p.key < before]
         return [night for key in (keys[-last:] if last else keys) if (night := self.of(key))]
 
-    def named(self, name: str) -> PublishedNight | None:
-        """The night of ``key:manifest id``, in force or not; None if it is gone."""
+    def by_name(self, name: str) -> PublishedNight | None:
+        """The night with the name ``key:manifest id``, in force or not; None if it is gone."""
         key, _, id_ = name.rpartition(":")
         state = self._places.state.partition(config.partition(self._names, key))
         with suppress(NocturneError):
@@ -81,10 +81,10 @@ class PublishedNights:
 
 
 def night_in_force(output: TablePartition) -> PublishedNight | None:
-    """What is published of a partition, with its judgement.
+    """The published manifest of a partition, with its judgement; None if there is none.
 
     Raises:
-        PublishError, StateError: it can't be told.
+        PublishError, StateError: it can't be read.
     """
     manifest = table.published_manifest(output)
     if manifest is None:

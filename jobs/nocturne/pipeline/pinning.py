@@ -1,9 +1,9 @@
-"""What decides bits, pinned at planning: the kernel and the micro-batch are measured once.
+"""Pins the settings that decide bits when a run is planned, such as kernel and micro-batch.
 
-The search runs where ``prepare`` runs, on a sample of the partition, once for a model, a
-device and a row width, and is kept in the state (``tuning/``). Where the workers' device is
-not at hand, a start is pinned unmeasured. Later runs use what is kept; a GPU whose memory ran
-out leaves the smaller size there.
+The fastest kernel and micro-batch are searched for where ``prepare`` runs, on a sample of the
+partition, once for each model, device and row width. The state (``tuning/``) keeps the result for
+later runs. If the workers' device is not available, the size at which a search would start is
+pinned. If a GPU runs out of memory, the smaller size that it could score is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nocturne.config import Scoring
 from nocturne.encoding import Encoding
-from nocturne.errors import ModelError, StateError
+from nocturne.errors import ModelError, StateError, choices
 from nocturne.fitting import casts
 from nocturne.records.plan import ModelRef, Pinned, Tuning
 from nocturne.records.result import SplitResult
@@ -35,15 +35,15 @@ __all__ = ["device_of", "pin", "remember"]
 log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 32 << 20
-Wanted = tuple[str, int | str]
-"""Kernel and micro-batch as the pipeline says them, "auto" or by hand."""
+Requested = tuple[str, int | str]
+"""The kernel and the micro-batch that the pipeline requests; each may be "auto"."""
 
 _KERNELS = ("graph", "onednn")
-_MOST = 1 << 24
-"""Rows at once that a search may have found."""
+_LARGEST_BATCH = 1 << 24
+"""The largest micro-batch that a search can have stored, in rows."""
 
-_COSTLY = 16
-"""Rows of a call that costs: few, since all of them are bad where it raises."""
+_COSTLY_BATCH = 16
+"""Rows of a call that costs: few, since all of them are quarantined if it raises."""
 
 
 def pin(
@@ -58,29 +58,31 @@ def pin(
     """The settings that a run is scored with.
 
     Args:
-        state: of the pipeline.
-        files: for a sample of rows; a pyfunc model is given no more to search with than it has.
-        costly: the model's calls cost (``model.calls``): there is no search.
+        state: the pipeline's state.
+        files: the files that the sample is read from. A search gives a pyfunc model no more rows
+            than they have.
+        costly: whether the model's calls cost (``model.calls``); then nothing is searched for.
 
     Raises:
         InputError: a file can't be read.
     """
     device = device_of(scoring.device)
     pinned = Pinned(device, 0, scoring.threads, scoring.precision, 0)
-    wanted = scoring.kernel, scoring.micro_batch
-    path = state.tuning(_name(model, encoding, pinned, wanted))
+    requested = scoring.kernel, scoring.micro_batch
+    path = state.tuning(_name(model, encoding, pinned, requested))
     if scoring.kernel != "auto" and scoring.micro_batch != "auto":
         tuning = Tuning(scoring.kernel, scoring.micro_batch, found=False)
     elif costly and model.backend == "pyfunc":
-        size = _COSTLY if scoring.micro_batch == "auto" else scoring.micro_batch
+        size = _COSTLY_BATCH if scoring.micro_batch == "auto" else scoring.micro_batch
         tuning = Tuning("graph", size, found=False)
-    elif (kept := _kept(path)) is not None:
-        tuning = kept
+    elif (stored := _kept(path)) is not None:
+        tuning = stored
     else:
-        tuning = _tune(pinned, wanted, model, encoding, files)
+        tuning = _tune(pinned, requested, model, encoding, files)
         if tuning.found:
             write(path, tuning, exclusive=True)
-            tuning = _kept(path) or tuning  # of two at once the first one counts for both
+            # If two searches ran at once, the first one counts for both.
+            tuning = _kept(path) or tuning
     read = min(scoring.batch_rows, max(1, _BATCH_BYTES // encoding.row_bytes))
     micro_batch = tuning.micro_batch
     whole = -(-read // micro_batch) * micro_batch
@@ -88,49 +90,56 @@ def pin(
 
 
 def _kept(path: Path) -> Tuning | None:
-    """What an earlier search found; what is damaged is searched for again."""
+    """The result of an earlier search; None if there is none, or it is damaged."""
     try:
-        found = find(Tuning, path)
-        if found is not None and not (found.kernel in _KERNELS and 0 < found.micro_batch <= _MOST):
-            raise StateError(f"{path} says {found.kernel}, {found.micro_batch} rows, which is none")
+        stored = find(Tuning, path)
+        if stored is not None and not _is_valid(stored):
+            raise StateError(
+                f"{path}: got the kernel {stored.kernel} and {stored.micro_batch} rows, expected "
+                f"one of {choices(_KERNELS)} and 1 to {_LARGEST_BATCH} rows"
+            )
     except StateError as error:
         log.warning("%s: the search is made again", error)
         with suppress(OSError):
             path.unlink()
         return None
-    return found
+    return stored
+
+
+def _is_valid(tuning: Tuning) -> bool:
+    return tuning.kernel in _KERNELS and 0 < tuning.micro_batch <= _LARGEST_BATCH
 
 
 def remember(run: Run, scoring: Scoring, results: Sequence[SplitResult]) -> None:
-    """Keep the micro-batch that the device's memory allowed, for the next runs."""
+    """Store the micro-batch that the device's memory allowed, for the next runs."""
     plan = run.plan
     least = min((r.micro_batch for r in results if r.micro_batch), default=plan.pinned.micro_batch)
     if least >= plan.pinned.micro_batch:
         return
-    wanted = scoring.kernel, scoring.micro_batch
-    name = _name(plan.model, plan.encoding, plan.pinned, wanted)
+    requested = scoring.kernel, scoring.micro_batch
+    name = _name(plan.model, plan.encoding, plan.pinned, requested)
     path = PipelineState(run.state.root).tuning(name)
     write(path, Tuning(plan.pinned.kernel, least, found=True))
 
 
-def _name(model: ModelRef, encoding: Encoding, pinned: Pinned, wanted: Wanted) -> str:
-    name = _device_name(pinned.device)
+def _name(model: ModelRef, encoding: Encoding, pinned: Pinned, requested: Requested) -> str:
+    device = _device_name(pinned.device)
     key = digest(
         model.sha256,
-        name,
+        device,
         encoding.row_bytes,
         pinned.precision,
         pinned.threads,
-        wanted,
+        requested,
         _torch_version(),
     )
     return f"{model.name}-{model.version}-{pinned.device}-{key[:12]}"
 
 
 def _tune(
-    pinned: Pinned, wanted: Wanted, model: ModelRef, encoding: Encoding, files: SampleFiles
+    pinned: Pinned, requested: Requested, model: ModelRef, encoding: Encoding, files: SampleFiles
 ) -> Tuning:
-    """Search on a sample; where that can't be done, the start of a search, unmeasured."""
+    """The result of a search on a sample; if that fails, the unmeasured start of the search."""
     from nocturne import engine
     from nocturne.worker.split import BACKENDS
 
@@ -139,30 +148,30 @@ def _tune(
             model.path, encoding, device=pinned.device, kernel=kernel, precision=pinned.precision
         )
 
-    plan = engine.search_plan(pinned, wanted, encoding, pyfunc=model.backend == "pyfunc")
+    plan = engine.search_plan(pinned, requested, encoding, pyfunc=model.backend == "pyfunc")
     if not plan.is_worthwhile(files.rows) or not files.files:
         return plan.unmeasured
     try:
         rows = sample(files, encoding, engine.SAMPLE_ROWS)
         cast = casts(encoding, rows.schema, files.cast)
         return plan.search(load, rows, cast, files.rows)
-    except ModelError as error:  # perhaps a bad row in the sample; scoring will find it
+    except ModelError as error:  # perhaps a bad row in the sample; scoring finds it
         log.warning("%s. Its micro-batch stays at %d rows", error, plan.start)
         return plan.unmeasured
 
 
-def device_of(wanted: str) -> str:
-    """Pinned here, since it decides bits. Importing torch only to ask would cost seconds."""
-    if wanted != "auto":
-        return wanted
+def device_of(requested: str) -> str:
+    """The device to pin, since it decides bits. torch is not imported, which would take seconds."""
+    if requested != "auto":
+        return requested
     return "cuda" if Path("/dev/nvidiactl").exists() and _torch_has_cuda() else "cpu"
 
 
 def _torch_has_cuda() -> bool:
-    found = find_spec("torch")
-    if found is None or found.origin is None:
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
         return False
-    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     return re.search(r"^cuda\b.*=\s*['\"]", text, re.MULTILINE) is not None
 
 
@@ -174,12 +183,12 @@ def _torch_version() -> str:
 
 
 def _device_name(device: str) -> str:
-    """The model of the CPU or GPU, as Linux tells it; without torch."""
-    pattern, places = r"model name\s*:\s*(.+)", [Path("/proc/cpuinfo")]
+    """The model of the CPU or GPU according to Linux, without torch."""
+    pattern, files = r"model name\s*:\s*(.+)", [Path("/proc/cpuinfo")]
     if device != "cpu":
         folder = Path("/proc/driver/nvidia/gpus")
-        pattern, places = r"Model:\s*(.+)", sorted(folder.glob("*/information"))
-    for path in places:
-        if path.exists() and (found := re.search(pattern, path.read_text(errors="replace"))):
-            return found[1].strip()
+        pattern, files = r"Model:\s*(.+)", sorted(folder.glob("*/information"))
+    for path in files:
+        if path.exists() and (match := re.search(pattern, path.read_text(errors="replace"))):
+            return match[1].strip()
     return f"{device} of {os.uname().machine}"

@@ -1,4 +1,4 @@
-"""Where a pipeline's input, its table and its state lie."""
+"""The paths of a pipeline's input, table and state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Places"]
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of the input, and the table with its state beside it."""
+    """The folder of the input, and the table with its state."""
 
     source: Path
     state: PipelineState
@@ -30,8 +30,8 @@ class Places:
         source = loaded.path(loaded.pipeline.input.path)
         state = PipelineState.beside(loaded.path(loaded.pipeline.output.path))
         table, root = state.table, state.root
-        for one, other in ((source, table), (table, source), (source, root), (root, source)):
-            if one == other or one in other.parents:
+        for outer, inner in ((source, table), (table, source), (source, root), (root, source)):
+            if outer == inner or outer in inner.parents:
                 raise ConfigError(
                     f"input.path ({source}) and output.path ({table}, with its state in {root}) "
                     "lie inside one another; choose folders that don't"
@@ -47,10 +47,10 @@ class Places:
         return self.table.partition(self.state.partition(partition))
 
     def claim(self) -> None:
-        """Make the state, or check that this Nocturne can go on with it.
+        """Create the state, or check that this version of Nocturne can use it.
 
         Raises:
-            StateError: a newer version of Nocturne wrote it, or its mark is damaged.
+            StateError: a newer version of Nocturne wrote it, or its format file is damaged.
             ConfigError: it can't be written.
             PublishError: the table can't be published into there.
         """

@@ -1,4 +1,4 @@
-"""Prepare: resolve the model, plan the partition, write the run's plan, or refuse clearly."""
+"""Prepare: resolve the model, plan the partition, and write the run's plan or refuse it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nocturne.errors import (
     TerminalError,
     disk_errors,
 )
-from nocturne.host.identity import AIRFLOWS, code
+from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.requirements import warning
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
@@ -36,7 +36,7 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
-from nocturne.pipeline.trial import tried
+from nocturne.pipeline.trial import tried_encoding
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What prepare decided. ``run`` is None for "skip"."""
+    """The decision of ``prepare``. ``run`` is None for "skip"."""
 
     action: Literal["score", "nothing", "skip", "dry_run"]
     message: str
@@ -71,24 +71,25 @@ class Prepared:
 
 
 def ready(loaded: Loaded, partition: Partition) -> None:
-    """Returns if the partition is complete.
+    """Check that the partition is complete.
 
     Raises:
-        PartitionMissing, NotReady: it is not there, or not yet complete.
+        PartitionMissing: it does not exist.
+        NotReady: it is not complete yet.
     """
-    folder, wanted = Places.of(loaded).input(partition), loaded.pipeline.input.ready
+    folder, condition = Places.of(loaded).input(partition), loaded.pipeline.input.ready
     check_ready(
         folder,
-        success_file=wanted.success_file,
-        min_rows=wanted.min_rows,
-        min_age_minutes=wanted.min_age_minutes,
+        success_file=condition.success_file,
+        min_rows=condition.min_rows,
+        min_age_minutes=condition.min_age_minutes,
         known=(p.name for p in folder.parent.glob("*=*") if p.is_dir()),
     )
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What is special about this time: see ``prepare``."""
+class _Options:
+    """The options of ``prepare``."""
 
     force: bool
     dry_run: bool
@@ -113,19 +114,19 @@ def prepare(
 
     Args:
         force: score again although the same scores are published.
-        requeue: score the splits with quarantined rows again, and take the others over.
-        hold: why a person must look at it before it is published.
-        caller: versions of what asks for it: see ``RunPlan``.
-        resolve: gives the model; for a range, so that its nights have one.
-        spark: tries a model that this machine can't; None: an application of its own, if Spark's
-            workers are on other machines.
+        requeue: score the splits with quarantined rows again, and reuse the others.
+        hold: why a person must look at the night before it is published.
+        caller: the versions of the calling program: see ``RunPlan``.
+        resolve: returns the model; the nights of a range share it.
+        spark: the application in which a model is tried that this machine can't try. Default: a
+            new application, if Spark's workers are on other machines.
 
     Raises:
-        NocturneError: anything that stands against scoring, before a row is scored.
+        NocturneError: the partition can't be scored; no row has been.
     """
     places = Places.of(loaded)
     caller = dict(caller or {})
-    skew = _skew(loaded, caller)
+    skew = _version_warning(loaded, caller)
     try:
         ready(loaded, partition)
     except PartitionMissing as error:
@@ -135,9 +136,11 @@ def prepare(
     places.claim()
     try:
         with disk_errors():
-            order = _Order(force, dry_run, requeue, hold, caller)
-            planned = _planned(loaded, partition, places, order, resolve or resolver(loaded), spark)
-            return replace(planned, message=planned.message + skew + _unmet(planned.run))
+            options = _Options(force, dry_run, requeue, hold, caller)
+            planned = _planned(
+                loaded, partition, places, options, resolve or resolver(loaded), spark
+            )
+            return replace(planned, message=planned.message + skew + _package_warning(planned.run))
     except TerminalError as error:
         if not dry_run:
             with suppress(OSError):
@@ -145,44 +148,44 @@ def prepare(
         raise
 
 
-def _skew(loaded: Loaded, caller: Mapping[str, str]) -> str:
-    """What to say where Airflow's Nocturne is not this one; "" if it is.
+def _version_warning(loaded: Loaded, caller: Mapping[str, str]) -> str:
+    """The warning that Airflow runs another version of Nocturne; "" if it runs this version.
 
     Raises:
-        ConfigError: it is not, and schedule.on_skew is fail.
+        ConfigError: it runs another version, and schedule.on_skew is fail.
     """
-    theirs = caller.get(AIRFLOWS, code())
-    if theirs == code():
+    version = caller.get(AIRFLOW_CODE, code())
+    if version == code():
         return ""
-    said = (
-        f"Airflow has nocturne {theirs} (bundle {caller.get('bundle')!r} at "
+    difference = (
+        f"Airflow has nocturne {version} (bundle {caller.get('bundle')!r} at "
         f"{caller.get('bundle_version') or 'no version'}), the jobs have {code()} in "
         f"{sys.executable}; install the same in both"
     )
     if loaded.pipeline.schedule.on_skew == "fail":
-        raise ConfigError(f"{said}, or set schedule.on_skew: warn. Nothing was done.")
-    return f"\nWARNING: {said}"
+        raise ConfigError(f"{difference}, or set schedule.on_skew: warn. Nothing was done.")
+    return f"\nWARNING: {difference}"
 
 
-def _unmet(run: Run | None) -> str:
-    """What to say where the model was logged with other packages than are here; "" if not."""
+def _package_warning(run: Run | None) -> str:
+    """The warning that the model was logged with other packages than are installed; else ""."""
     if run is None:
         return ""
-    said = warning(
+    text = warning(
         run.plan.model.path, f"model {run.plan.model.name} version {run.plan.model.version}"
     )
-    return f"\n{said}" if said else ""
+    return f"\n{text}" if text else ""
 
 
 def _planned(
     loaded: Loaded,
     partition: Partition,
     places: Places,
-    order: _Order,
+    options: _Options,
     resolve: Resolve,
     spark: Application | None,
 ) -> Prepared:
-    """Resolve, look at the source, check, pin, cut, decide."""
+    """Resolve the model, look at the source, check, pin the settings, split, decide."""
     pipeline, output = loaded.pipeline, places.output(partition)
     suites = suites_of(loaded)
     current = _in_force(pipeline.name, output)
@@ -190,22 +193,26 @@ def _planned(
     declared = resolved.with_outputs(pipeline.model.outputs)
     needs = _needs(loaded, declared, expected_columns(suites))
     seen = source_of(loaded, partition, places).look(needs)
-    night = SampleFiles(
+    sample_files = SampleFiles(
         seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
     )
-    encoding = tried(loaded, resolved, declared, places.state, night, spark)
+    encoding = tried_encoding(loaded, resolved, declared, places.state, sample_files, spark)
     check_sensitive(pipeline.quality.sensitive, encoding, seen)
     tables = measured_tables(suites, encoding, needs.columns, seen)
     refuse_early(loaded, suites, seen)
     costly = pipeline.model.calls == "costly"
-    pinned = pin(pipeline.scoring, resolved.ref, encoding, places.state, night, costly=costly)
+    pinned = pin(
+        pipeline.scoring, resolved.ref, encoding, places.state, sample_files, costly=costly
+    )
     keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen)
     standing = Standing.of(output, current, plan.run_key(keyed.splits()))
-    splits = splits_to_score(loaded, partition, output, order.requeue, order.force, keyed, standing)
+    splits = splits_to_score(
+        loaded, partition, output, options.requeue, options.force, keyed, standing
+    )
     if splits is None:
-        said = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
-        return Prepared("nothing", said, None, current)
-    counted = centers(encoding, resolved.baseline)
+        message = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
+        return Prepared("nothing", message, None, current)
+    profile_centers = centers(encoding, resolved.baseline)
     run_plan = RunPlan(
         pipeline=pipeline.name,
         partition=partition,
@@ -219,7 +226,7 @@ def _planned(
         passthrough=tuple(pipeline.output.passthrough),
         files=seen.files,
         splits=splits,
-        profile_centers=counted,
+        profile_centers=profile_centers,
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
         created=now(),
@@ -231,10 +238,10 @@ def _planned(
         costly=costly,
         tables=tables,
         unique_keys=pipeline.quality.unique_keys,
-        segments=segments(pipeline.drift, resolved.baseline, counted),
+        segments=segments(pipeline.drift, resolved.baseline, profile_centers),
         sensitive_columns=tuple(pipeline.quality.sensitive),
-        hold=order.hold,
-        caller=order.caller,
+        hold=options.hold,
+        caller=options.caller,
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
@@ -244,7 +251,7 @@ def _planned(
     if run_plan.unique_keys:
         check_size(pipeline.name, run_plan.rows)
     run = Run.of(output.state, run_plan)
-    return _decided(loaded, run, output, order, standing, seen)
+    return _decided(loaded, run, output, options, standing, seen)
 
 
 def _in_force(name: str, output: TablePartition) -> Manifest | None:
@@ -259,13 +266,13 @@ def _in_force(name: str, output: TablePartition) -> Manifest | None:
 
 
 def _needs(loaded: Loaded, encoding: Encoding, expected: tuple[str, ...]) -> Needs:
-    wanted = loaded.pipeline.output
+    output = loaded.pipeline.output
     return Needs(
         encoding,
-        (*wanted.keys, *wanted.passthrough),
+        (*output.keys, *output.passthrough),
         expected,
         counted=loaded.pipeline.quality.scan == "none",
-        unique=tuple(wanted.keys) if loaded.pipeline.quality.unique_keys else (),
+        unique=tuple(output.keys) if loaded.pipeline.quality.unique_keys else (),
     )
 
 
@@ -273,30 +280,32 @@ def _decided(
     loaded: Loaded,
     run: Run,
     output: TablePartition,
-    order: _Order,
+    options: _Options,
     standing: Standing,
     seen: Seen,
 ) -> Prepared:
-    """Whether there is something to score; then the run's plan is written."""
+    """Decide whether there is something to score; if there is, write the run's plan."""
     run_plan, current = run.plan, standing.current
-    what = (
+    summary = (
         f"{run_plan.pipeline} {run_plan.partition.key}: {seen.size}, model {run_plan.model.name} "
         f"version {run_plan.model.version} ({run_plan.model.selector}), run key "
         f"{run_plan.run_key[:16]}"
     )
     if standing.lost:
-        what += "; published files are missing or damaged, so it is scored again"
-    wanted = order.force or order.requeue
-    if current is not None and standing.same and not standing.lost and not wanted:
-        if not order.dry_run:
+        summary += "; published files are missing or damaged, so it is scored again"
+    requested = options.force or options.requeue
+    if current is not None and standing.same and not standing.lost and not requested:
+        if not options.dry_run:
             table.settle(output, loaded.pipeline.output.keep)
             output.state.clear_status(current.run_key)
-        said = f"{what}: already published as manifest {current.id}; nothing to do"
-        return Prepared("nothing", said, run, current)
+        message = f"{summary}: already published as manifest {current.id}; nothing to do"
+        return Prepared("nothing", message, run, current)
     output.check()
-    if order.dry_run:
+    if options.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
-        return Prepared("dry_run", f"{what}: {replaced}; dry run, nothing was scored", run, current)
+        return Prepared(
+            "dry_run", f"{summary}: {replaced}; dry run, nothing was scored", run, current
+        )
     reach("prepare.planned")
     _drop_orphans(run)
     run.undecide()
@@ -304,16 +313,16 @@ def _decided(
     run.write_plan()
     reused = table.reuse(run, output, current) if current else 0
     if reused:
-        what += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
+        summary += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
     with run.step("prepare"):
-        return Prepared("score", what, run, current)
+        return Prepared("score", summary, run, current)
 
 
 def _drop_orphans(run: Run) -> None:
-    """Results that are damaged, or whose attempt file is gone (a cleaned-up run), don't count.
+    """Drop results that are damaged, or whose attempt file is gone since the run was cleaned up.
 
-    Nor do those of a split without a score of which the model may be the cause: what it lacked may
-    be there now.
+    Also drop the results of splits without a score if the model may be the cause: what it lacked
+    may be installed now.
     """
     for path in run.result_files():
         try:
@@ -321,7 +330,7 @@ def _drop_orphans(run: Run) -> None:
         except StateError:
             log.warning("%s is damaged; its split is scored again", path)
         else:
-            there = run.attempt(result.file).is_file()
-            if there and (result.rows_out or not result.by_model):
+            exists = run.attempt(result.file).is_file()
+            if exists and (result.rows_out or not result.by_model):
                 continue
         run.drop(path)

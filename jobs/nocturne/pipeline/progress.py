@@ -1,6 +1,6 @@
-"""Progress while scoring: a bar in a terminal, a line every few seconds in a log.
+"""Progress while scoring: a bar in a terminal, or a line in a log every few seconds.
 
-Both are for programs that show what this package logs from INFO on, as the command line does.
+Both are shown only by programs that enable the logger for INFO, as the command line does.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Drawn
+    from rich.progress import Progress as RichProgress
 
 __all__ = ["Progress"]
 
 log = logging.getLogger(__name__)
 
 _STARTING_S = 60.0
-"""How often a log is told that nothing is scored yet: that Spark and the model are still loaded."""
+"""Seconds between two lines of a log while Spark starts and the model is loaded."""
 
 
 class Progress:
-    """Called with (rows done, rows in all); says rows, rows/s and the time left."""
+    """Called with (rows done, rows in all); shows rows, rows/s and the time left."""
 
     def __init__(self, every: float = 5.0) -> None:
         self.started = time.monotonic()
@@ -46,12 +46,12 @@ class Progress:
         log.info("scoring: %s", self.line(done, total, elapsed))
 
     def clear(self) -> None:
-        """Take the bar away, so that something else can be said; the next call draws it again."""
+        """Remove the bar, so that something else can be printed; the next call draws it again."""
         if self.bar is not None:
             self.bar.clear()
 
     def line(self, done: int, total: int, elapsed: float) -> str:
-        """The state in words; the rate counts from the first row that was seen."""
+        """The progress in words. The rate is measured from the first call with rows on."""
         if done == 0:
             return f"0 of {total:,} rows, starting ({elapsed:.0f} s)"
         self.first = self.first or (elapsed, done)
@@ -63,23 +63,21 @@ class Progress:
 
 
 class _Bar:
-    """A line of the terminal at standard error, which ``rich`` draws.
-
-    A thread may draw while another one clears.
-    """
+    """A bar at standard error, drawn by ``rich``. Threads may draw and clear it at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._drawn: Drawn | None = None
+        self._progress: RichProgress | None = None
 
     def draw(self, done: int, total: int, text: str) -> None:
         with self._lock:
-            drawn = self._drawn or _drawn()
-            drawn.update(drawn.task_ids[0], completed=done, total=max(1, total), description=text)
-            drawn.refresh()
-            self._drawn = drawn
+            progress = self._progress or _rich_progress()
+            task = progress.task_ids[0]
+            progress.update(task, completed=done, total=max(1, total), description=text)
+            progress.refresh()
+            self._progress = progress
             if done >= total:
-                drawn.live.transient = False  # the last state stays
+                progress.live.transient = False  # the bar remains at the end
                 self._end()
 
     def clear(self) -> None:
@@ -87,19 +85,19 @@ class _Bar:
             self._end()
 
     def _end(self) -> None:
-        if self._drawn is not None:
-            self._drawn.stop()
-        self._drawn = None
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = None
 
 
-def _drawn() -> Drawn:
-    """A bar that leaves standard output, and the cursor, as they are."""
+def _rich_progress() -> RichProgress:
+    """A bar that changes neither standard output nor the cursor."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Drawn
+    from rich.progress import Progress as RichProgress
 
     console = Console(stderr=True, force_terminal=True)
-    drawn = Drawn(
+    progress = RichProgress(
         BarColumn(24),
         TextColumn("{task.description}", markup=False),
         console=console,
@@ -108,7 +106,7 @@ def _drawn() -> Drawn:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    drawn.add_task("")
-    drawn.start()
-    console.show_cursor(True)  # a process that is killed while it is hidden leaves it so
-    return drawn
+    progress.add_task("")
+    progress.start()
+    console.show_cursor(True)  # otherwise a killed process would leave it hidden
+    return progress

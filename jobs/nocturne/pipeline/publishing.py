@@ -1,4 +1,4 @@
-"""Gate and publish: the verdict decides, then the staged files become the partition."""
+"""Gate and publish: if the verdict allows it, the staged files become the partition."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def gate(run: Run) -> Judgement:
         table.check_base(run, current)
     judgement = run.judgement()
     name, key = run.plan.pipeline, run.plan.partition.key
-    if (said := run.rejection()) is not None:
+    if (rejection := run.rejection()) is not None:
         raise InputError(
-            f"{name} {key} was rejected by {said.by} at {said.at}"
-            f"{': ' + said.why if said.why else ''}. Nothing was published; to judge it "
+            f"{name} {key} was rejected by {rejection.by} at {rejection.at}"
+            f"{': ' + rejection.why if rejection.why else ''}. Nothing was published; to judge it "
             f"anew: nocturne score {name} --date {key}"
         )
     why = "; ".join(judgement.reasons)
@@ -57,10 +57,10 @@ def gate(run: Run) -> Judgement:
 
 
 def approve(run: Run, by: str) -> None:
-    """Lets a held run pass the gate; who and when goes into the manifest.
+    """Let a held run pass the gate; the manifest records who approved it, and when.
 
     Raises:
-        ModelError: it has no score at all, as its model is at fault.
+        ModelError: it has no score at all, since its model is at fault.
     """
     if fault := model_at_fault(run.results()):
         raise ModelError(f"{run.plan.pipeline} {run.plan.partition.key} can't be approved: {fault}")
@@ -68,12 +68,12 @@ def approve(run: Run, by: str) -> None:
 
 
 def reject(run: Run, by: str, why: str) -> None:
-    """Keeps a held run from being published, until it is judged anew."""
+    """Keep a held run from being published, until it is judged again."""
     write(run.rejection_file, Decision(by, now(), why))
 
 
 def publish_run(run: Run) -> Manifest:
-    """Pass the gate and publish; a run that is published already is left as it is.
+    """Pass the gate and publish; a run that is already published stays as it is.
 
     Raises:
         Held, Superseded, PublishError, StateError: nothing was changed.
@@ -93,7 +93,7 @@ def publish_run(run: Run) -> Manifest:
             except FileNotFoundError:
                 if manifest_in_force(run) is None:
                     raise
-                return publish_run(run)  # another process published this very run, and tidied up
+                return publish_run(run)  # another process has published this run
             plan, approval = run.plan, run.approval()
 
             def manifest(number: int, replaces: str | None) -> Manifest:
@@ -133,12 +133,12 @@ def publish_run(run: Run) -> Manifest:
 
 
 def _precision_error(results: Sequence[SplitResult]) -> dict[str, float]:
-    """Only the first split measures it."""
+    """The precision error of the run; only its first split measures it."""
     return next((r.precision_error for r in results if r.precision_error), {})
 
 
 def environment() -> dict[str, str]:
-    """Versions and machine that decide bits, or help to find out why they differ."""
+    """The versions and the machine that decide bits, or help to explain why bits differ."""
     from importlib.metadata import version
 
     packages = ("torch", "pyarrow", "numpy", "pyspark", "mlflow", "great-expectations")

@@ -1,4 +1,4 @@
-"""A run is judged, and what was found is kept: the judgement, the report, the MLflow run."""
+"""Judges a run and keeps the results: the judgement, the report and the MLflow run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nocturne import drift, quality, report, table
 from nocturne.columns.values import python_values
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
-from nocturne.pipeline.checks import check, question
+from nocturne.pipeline.checks import check, evaluate_arguments
 from nocturne.pipeline.judging import Check, judge
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.pinning import remember
@@ -43,17 +43,16 @@ def judge_run(
     check: Check = check,
     loaded: Loaded | None = None,
 ) -> Judgement:
-    """Judge a scored run, again if need be; writes judgement.json, report.html and the rest.
+    """Judge a scored run, also one that was judged before, and write the results.
 
-    A run that was published keeps its judgement, which its manifest names, and is logged if it was
-    not.
+    A published run keeps its judgement, which its manifest names; if it has no MLflow run, it gets
+    one. If the MLflow server does not answer, the night gets no MLflow run, and its scores are not
+    affected.
 
     Args:
-        watch: is told the seconds of each part too.
+        watch: also records the seconds of each part.
         check: evaluates the suites.
-        loaded: by what it is judged. Default: the pipeline as it was when the run was planned.
-
-    An MLflow server that does not answer costs the night its MLflow run, not its scores.
+        loaded: the pipeline to judge by. Default: as it was when the run was planned.
 
     Raises:
         StateError: a split is not scored yet.
@@ -61,32 +60,32 @@ def judge_run(
     """
     loaded = loaded or as_planned(run)
     if run.is_judged and _was_published(run):
-        return _kept(run, loaded)
+        return _logged_judgement(run, loaded)
     with run.step("judge"):
         run.undecide()
         mine, waited = Stopwatch(), watch or Stopwatch()
-        found = judge(run, loaded, check, own=mine, waited=waited)
-        remember(run, loaded.pipeline.scoring, found.results)
+        judged = judge(run, loaded, check, own=mine, waited=waited)
+        remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
             page = report.night_html(
                 run.plan,
-                found.judgement,
-                found.profile,
-                found.baseline,
-                found.earlier,
+                judged.judgement,
+                judged.profile,
+                judged.baseline,
+                judged.earlier,
                 metrics=drift.METRICS,
                 location=table.table_of(run).location,
-                quarantine_reasons=_reasons(found.results),
-                quarantine_examples=_examples(run, found.results),
+                quarantine_reasons=_reasons(judged.results),
+                quarantine_examples=_examples(run, judged.results),
             )
             run.report.write_text(page, encoding="utf-8")
-            write(run.profile_file, found.profile)
+            write(run.profile_file, judged.profile)
         reach("judge.reported")
-        judgement = replace(found.judgement, seconds=mine.rounded())
+        judgement = replace(judged.judgement, seconds=mine.rounded())
         write(run.judgement_file, judgement)
         reach("judge.judged")
         with mine("mlflow"):
-            logged = _log(run, loaded, judgement, found.profile)
+            logged = _log(run, loaded, judgement, judged.profile)
         judgement = replace(judgement, mlflow_run_id=logged, seconds=mine.rounded())
         write(run.judgement_file, judgement)
         for name in ("drift", "report", "mlflow"):
@@ -103,74 +102,72 @@ def _was_published(run: Run) -> bool:
 def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, bool]:
     """Judge a partition by the pipeline as it is now; nothing is scored.
 
-    A night that is held or rejected, or failed once it was scored, gets the new judgement. A
-    published one stays as it is: the judgement that it would get is returned, and written nowhere.
-    Either is logged if it was not.
+    A night that is held or rejected, or that failed after it was scored, gets the new judgement. A
+    published night stays as it is: the judgement that it would get is returned but not written. A
+    night without an MLflow run gets one.
 
     Returns:
         The run, its judgement, and whether it is published.
 
     Raises:
-        StateError: there is neither such a night nor a published one.
+        StateError: there is neither a published night nor one that can be judged.
         ConfigError: a suite is wrong.
     """
     output = Places.of(loaded).output(partition)
     state = output.state
     manifest = table.published_manifest(output)
-    found = state.status(manifest.run_key if manifest else None)
-    if found is not None and (waiting := _waiting(found, state.run(found.run_key))):
-        judgement = judge_run(waiting, loaded=loaded)
+    status = state.status(manifest.run_key if manifest else None)
+    if status is not None and (unpublished := _unpublished_run(status, state.run(status.run_key))):
+        judgement = judge_run(unpublished, loaded=loaded)
         passes = judgement.verdict.publishes
-        said = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
-        stands = replace(found, state="held", message=said, at=now())
-        state.write_status(
-            replace(stands, state="failed") if judgement.verdict == "fail" else stands
-        )
-        return waiting, judgement, False
+        message = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
+        held = replace(status, state="held", message=message, at=now())
+        state.write_status(replace(held, state="failed") if judgement.verdict == "fail" else held)
+        return unpublished, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)
-    judgement = judge(run, loaded, _glance).judgement
+    judgement = judge(run, loaded, _check_without_docs).judgement
     if run.is_judged:
-        judgement = replace(judgement, mlflow_run_id=_kept(run, loaded).mlflow_run_id)
+        judgement = replace(judgement, mlflow_run_id=_logged_judgement(run, loaded).mlflow_run_id)
     return run, judgement, True
 
 
-def _waiting(found: RunStatus, folder: RunFolder) -> Run | None:
-    """The unpublished run, if all of it is scored."""
-    if found.state in ("held", "rejected"):
+def _unpublished_run(status: RunStatus, folder: RunFolder) -> Run | None:
+    """The run that is not published, if all of it is scored."""
+    if status.state in ("held", "rejected"):
         return open_run(folder.path)
-    if found.state == "failed" and found.run_key and folder.plan_file.exists():
+    if status.state == "failed" and status.run_key and folder.plan_file.exists():
         run = open_run(folder.path)
         return run if run.is_scored else None
     return None
 
 
-def _glance(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
-    """``check`` that leaves the Data Docs as they are."""
-    return quality.evaluate(**(question(run, loaded) | {"docs_dir": None}), watch=watch)
+def _check_without_docs(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
+    """``check`` without writing Data Docs."""
+    return quality.evaluate(**(evaluate_arguments(run, loaded) | {"docs_dir": None}), watch=watch)
 
 
-def _kept(run: Run, loaded: Loaded) -> Judgement:
-    """The judgement of a published run, which is logged now if MLflow was away when it was made."""
-    kept, logged = run.judgement(), run.mlflow_run_id()
-    if logged is None and (logged := _log(run, loaded, kept, run.profile)):
+def _logged_judgement(run: Run, loaded: Loaded) -> Judgement:
+    """The judgement of a published run; it is logged now if MLflow did not answer before."""
+    judgement, logged = run.judgement(), run.mlflow_run_id()
+    if logged is None and (logged := _log(run, loaded, judgement, run.profile)):
         run.write_logged(logged)
-    return replace(kept, mlflow_run_id=logged)
+    return replace(judgement, mlflow_run_id=logged)
 
 
-def _log(run: Run, loaded: Loaded, judgement: Judgement, counted: Profile) -> str | None:
-    shown = [run.report]
+def _log(run: Run, loaded: Loaded, judgement: Judgement, profile: Profile) -> str | None:
+    artifacts = [run.report]
     records = {
-        "profile": _without(counted, run.plan.sensitive),
+        "profile": _without(profile, run.plan.sensitive),
         "judgement": judgement,
         "drift": judgement.drift,
     }
     try:
         with tempfile.TemporaryDirectory() as scratch:
             for name, record in records.items():
-                shown.append(Path(scratch) / f"{name}.json")
-                write(shown[-1], record)
-            return report.log_night(run.plan, judgement, counted, shown, **logged_to(loaded))
+                artifacts.append(Path(scratch) / f"{name}.json")
+                write(artifacts[-1], record)
+            return report.log_night(run.plan, judgement, profile, artifacts, **logged_to(loaded))
     except Exception as error:
         log.warning(
             "this night has no MLflow run: %s: %s. Its scores are not affected; `nocturne judge "
@@ -183,12 +180,12 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement, counted: Profile) -> st
         return None
 
 
-def _without(counted: Profile, columns: Collection[str]) -> Profile:
-    """The profile without columns whose values are shown nowhere, in its segments too."""
+def _without(profile: Profile, columns: Collection[str]) -> Profile:
+    """The profile, and those of its segments, without some columns."""
     return Profile(
-        counted.rows,
-        {name: column for name, column in counted.columns.items() if name not in columns},
-        {name: _without(part, columns) for name, part in counted.segments.items()},
+        profile.rows,
+        {name: column for name, column in profile.columns.items() if name not in columns},
+        {name: _without(part, columns) for name, part in profile.segments.items()},
     )
 
 
@@ -204,13 +201,13 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
     """The first quarantined rows: file, row, reason and keys."""
     import pyarrow.parquet as pq
 
-    found: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]] = []
     for result in results:
-        if result.quarantine_file and len(found) < limit:
+        if result.quarantine_file and len(examples) < limit:
             path = run.attempt(result.quarantine_file)
             if not path.exists():
                 continue
             columns = ["source_file", "source_row", "reason", *run.plan.keys]
             batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
-            found += python_values(batch)
-    return found[:limit]
+            examples += python_values(batch)
+    return examples[:limit]

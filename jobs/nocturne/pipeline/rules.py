@@ -1,7 +1,7 @@
-"""The rules by which a night gets its verdict: by name, each a function that gives findings.
+"""The rules that decide the verdict of a night: each is a function that yields findings.
 
 The night's verdict is the worst of its findings. A new rule is one function and its entry in
-``RULES``; its name begins with what it looks at: ``quality``, ``drift`` or ``person``.
+``RULES``; its name begins with its subject: ``quality``, ``drift`` or ``person``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from nocturne.records.result import SplitResult
 __all__ = ["RULES", "Evidence", "findings_of"]
 
 _SHOWN = 3
-"""Expectations, columns or segments that a reason names."""
+"""The most expectations, columns or segments that a reason names."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a scored night. ``hold``: why a person must look, whatever the rest says."""
+    """What is known about a scored night.
+
+    ``hold``: why a person must look at it, whatever the rules find; "" if nobody must.
+    """
 
     settings: Pipeline
     results: Sequence[SplitResult]
@@ -43,11 +46,11 @@ class Evidence:
         return sum(result.quarantined for result in self.results)
 
 
-Found = Iterator[tuple[Verdict, str] | tuple[Verdict, str, tuple[str, ...]]]
-"""Verdict, reason, and the columns that it is about."""
+RuleFindings = Iterator[tuple[Verdict, str] | tuple[Verdict, str, tuple[str, ...]]]
+"""For each finding its verdict, its reason and, optionally, its columns."""
 
 
-def _expectations(night: Evidence) -> Found:
+def _expectations(night: Evidence) -> RuleFindings:
     failed = night.quality.failed
     if failed:
         shown = "; ".join(
@@ -55,23 +58,23 @@ def _expectations(night: Evidence) -> Found:
             for e in failed[:_SHOWN]
         )
         total = len(night.quality.expectations)
-        said = f"{len(failed)} of {total} expectations failed: {shown}{_more(len(failed))}"
-        yield Verdict(night.settings.quality.on_failure), said
+        reason = f"{len(failed)} of {total} expectations failed: {shown}{_more(len(failed))}"
+        yield Verdict(night.settings.quality.on_failure), reason
 
 
-def _unique_keys(night: Evidence) -> Found:
+def _unique_keys(night: Evidence) -> RuleFindings:
     if night.duplicates is not None:
-        found = night.duplicates
-        such = f", such as {'; '.join(found.examples)}" if found.examples else ""
-        yield Verdict.HOLD, f"{found.rows} rows have a key that another row has too{such}"
+        duplicates = night.duplicates
+        examples = f", such as {'; '.join(duplicates.examples)}" if duplicates.examples else ""
+        yield Verdict.HOLD, f"{duplicates.rows} rows have a key that another row has too{examples}"
 
 
-def _model(night: Evidence) -> Found:
+def _model(night: Evidence) -> RuleFindings:
     if fault := model_at_fault(night.results):
         yield Verdict.FAIL, fault
 
 
-def _quarantined(night: Evidence) -> Found:
+def _quarantined(night: Evidence) -> RuleFindings:
     if not night.quarantined or model_at_fault(night.results):
         return
     limit = night.settings.quality.max_quarantined
@@ -84,7 +87,7 @@ def _quarantined(night: Evidence) -> Found:
     )
 
 
-def _columns(night: Evidence) -> Found:
+def _columns(night: Evidence) -> RuleFindings:
     if alarmed := night.drift.alarmed:
         worst = ", ".join(
             f"{c.column} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})" for c in alarmed[:_SHOWN]
@@ -94,7 +97,7 @@ def _columns(night: Evidence) -> Found:
         yield verdict, f"{len(alarmed)} columns drifted: {worst}", names
 
 
-def _page(night: Evidence) -> Found:
+def _page(night: Evidence) -> RuleFindings:
     if night.drift.paged and night.drift.alarmed:
         scores = [c.column for c in night.drift.alarmed if c.is_output]
         what = (
@@ -105,7 +108,7 @@ def _page(night: Evidence) -> Found:
         yield Verdict(night.settings.drift.on_drift), f"a person should look: {what}"
 
 
-def _segments(night: Evidence) -> Found:
+def _segments(night: Evidence) -> RuleFindings:
     if only := night.drift.only_in_segments:
         worst = ", ".join(
             f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
@@ -114,7 +117,7 @@ def _segments(night: Evidence) -> Found:
         yield Verdict.WARN, f"drifted in a segment alone: {worst}{_more(len(only))}"
 
 
-def _hold(night: Evidence) -> Found:
+def _hold(night: Evidence) -> RuleFindings:
     if night.hold:
         yield Verdict.HOLD, night.hold
 
@@ -123,7 +126,7 @@ def _more(count: int) -> str:
     return f" and {count - _SHOWN} more" if count > _SHOWN else ""
 
 
-RULES: dict[str, Callable[[Evidence], Found]] = {
+RULES: dict[str, Callable[[Evidence], RuleFindings]] = {
     "quality.expectations": _expectations,
     "quality.unique_keys": _unique_keys,
     "quality.model": _model,
@@ -133,9 +136,9 @@ RULES: dict[str, Callable[[Evidence], Found]] = {
     "drift.segments": _segments,
     "person.hold": _hold,
 }
-"""Name -> the rule, in the order in which their reasons are told."""
+"""Name -> rule, in the order in which reasons are shown."""
 
 
 def findings_of(night: Evidence) -> tuple[Finding, ...]:
-    """What every rule finds."""
-    return tuple(Finding(name, *found) for name, rule in RULES.items() for found in rule(night))
+    """The findings of every rule."""
+    return tuple(Finding(name, *finding) for name, rule in RULES.items() for finding in rule(night))

@@ -1,4 +1,4 @@
-"""Runs and published nights of a pipeline, with the settings that they were made with."""
+"""Runs and published nights of a pipeline, with their settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def open_run(run_dir: str | Path) -> Run:
     """The run of a run directory.
 
     Raises:
-        StateError: it is none, is damaged, or was moved.
+        StateError: there is no run in it, or it is damaged or was moved.
     """
     run = Run.open(run_dir)
     settings_of(run)
@@ -45,7 +45,7 @@ def open_run(run_dir: str | Path) -> Run:
 
 
 def write_settings(run: Run, settings: Pipeline) -> None:
-    """Keep the pipeline as it is beside the run's plan."""
+    """Write the pipeline's settings beside the run's plan."""
     write(run.settings_file, settings.model_dump(mode="json"))
 
 
@@ -53,14 +53,14 @@ def settings_of(run: Run) -> Pipeline:
     """The pipeline as it was when the run was planned.
 
     Raises:
-        StateError: what the run says of it is damaged.
+        StateError: the stored settings are damaged.
     """
-    found: Any = None
+    stored: Any = None
     path = run.settings_file if run.settings_file.exists() else run.plan_file
     try:
-        found = json.loads(content(path))
-        # Plans of version 1 held them.
-        return Pipeline.model_validate(found if path == run.settings_file else found["config"])
+        stored = json.loads(content(path))
+        # Plans of version 1 contained them.
+        return Pipeline.model_validate(stored if path == run.settings_file else stored["config"])
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -73,12 +73,12 @@ def settings_of(run: Run) -> Pipeline:
 
 
 def as_planned(run: Run) -> Loaded:
-    """The pipeline as it was when the run was planned, in the project."""
+    """The pipeline as it was when the run was planned, with the project's home."""
     return Loaded(settings_of(run), {}, home())
 
 
 def logged_to(loaded: Loaded) -> dict[str, str]:
-    """Where in MLflow the pipeline's nights are logged: ``tracking_uri`` and ``experiment``."""
+    """``tracking_uri`` and ``experiment`` of MLflow that the pipeline's nights are logged to."""
     settings = loaded.pipeline.registry
     return {
         "tracking_uri": tracking_uri(settings.tracking_uri, loaded.home),
@@ -87,27 +87,27 @@ def logged_to(loaded: Loaded) -> dict[str, str]:
 
 
 def mlflow_page(loaded: Loaded, run_id: str | None) -> str | None:
-    """Where MLflow shows the run of a night of the pipeline; None if MLflow is no server."""
+    """The URL of a night's MLflow run; None if MLflow is not a server."""
     return run_url(logged_to(loaded)["tracking_uri"], run_id)
 
 
 def manifest_in_force(run: Run) -> Manifest | None:
-    """The run's manifest if it is what is published now: its steps then have nothing to do."""
+    """The run's manifest if it is published now, so that its steps have nothing to do."""
     now = table.published_manifest(table.table_of(run))
     return now if now is not None and now.run_key == run.plan.run_key else None
 
 
 def scored_keys(run: Run, results: Sequence[SplitResult]) -> list[ScoredKeys]:
-    """Where the keys of a run's scores are."""
-    found = []
+    """The files with the keys of a run's scores."""
+    keys = []
     for result in results:
         scores = scores_of(run, result)
-        found.append(ScoredKeys(scores, run.keys_file(scores), result.rows_out))
-    return found
+        keys.append(ScoredKeys(scores, run.keys_file(scores), result.rows_out))
+    return keys
 
 
 def scores_of(run: Run, result: SplitResult) -> Path:
-    """A split's scores: in the run directory, or published."""
+    """The file with a split's scores, in the run directory or published."""
     staged = run.attempt(result.file)
     name = table.file_name(result.index, run.plan.run_key)
     return staged if staged.exists() else table.table_of(run).file(name)

@@ -24,49 +24,49 @@ if TYPE_CHECKING:
     from nocturne.spark.application import Application
     from nocturne.spark.probe import LaunchSettings
 
-__all__ = ["Bar", "Claims", "application", "how", "score", "submitted"]
+__all__ = ["Claims", "ReportProgress", "application", "launch_settings", "score", "submitted"]
 
 log = logging.getLogger(__name__)
 
-Bar = Callable[[int, int], None]
-_SIGN_OF_LIFE_S = 5.0
+ReportProgress = Callable[[int, int], None]
+_STATUS_EVERY_S = 5.0
 
 
 class Claims:
-    """The runs that have gone on to be judged: scoring says nothing more of them."""
+    """The runs that are judged already: scoring writes no more status of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claimed: set[str] = set()
 
     def claim(self, run: Run) -> None:
-        """Take the run over. When this returns, scoring reports nothing more about it."""
+        """Claim the run. When this returns, scoring writes no more status of it."""
         with self._lock:
             self._claimed.add(run.uri)
 
     @contextmanager
     def open(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
-        """The runs that are not claimed; none of them can be while this lasts."""
+        """The runs that are not claimed; none of them can be claimed until the block ends."""
         with self._lock:
             yield [run for run in runs if run.uri not in self._claimed]
 
 
 def application(pipeline: Pipeline, name: str, master: str | None) -> Application:
-    """The Spark application that scores the pipeline's runs; ``start`` may come early.
+    """The Spark application that scores the pipeline's runs; it may be started early.
 
     Args:
         master: None under spark-submit.
     """
     from nocturne.spark.application import Application
 
-    wanted = how(pipeline, master)
+    settings = launch_settings(pipeline, master)
     return Application(
-        f"nocturne {name}", wanted.master, wanted.conf, wanted.conf_dir, lean=wanted.lean
+        f"nocturne {name}", settings.master, settings.conf, settings.conf_dir, lean=settings.lean
     )
 
 
-def how(pipeline: Pipeline, master: str | None) -> LaunchSettings:
-    """How the pipeline's runs start Spark, on ``master``."""
+def launch_settings(pipeline: Pipeline, master: str | None) -> LaunchSettings:
+    """The settings with which the pipeline's runs start Spark on ``master``."""
     from nocturne.spark.probe import LaunchSettings
 
     lean = pipeline.scoring.reader != "spark"
@@ -77,33 +77,33 @@ def score(
     runs: Sequence[Run],
     *,
     master: str | None = None,
-    progress: Bar | None = None,
+    progress: ReportProgress | None = None,
     spark: Application | None = None,
     claims: Claims | None = None,
 ) -> dict[str, NocturneError]:
     """Score the runs in one Spark application.
 
     Args:
-        master: of an application of their own; None under spark-submit.
-        spark: an application to score in, which the caller stops.
-        claims: where somebody goes on with runs that are scored while others are not.
+        master: the master of a new application; None under spark-submit.
+        spark: the application to score in, which the caller stops. Default: a new application.
+        claims: the runs that the caller judges while others are scored.
 
     Returns:
-        run directory -> error of the runs that could not be scored; also left in
-        ``error.json`` there, since spark-submit passes on an exit code at most.
+        Run directory -> error, for the runs that could not be scored. The error is also written to
+        ``error.json`` there, since spark-submit passes on only an exit code.
     """
     from nocturne.spark.job import score_runs
 
     claims = claims or Claims()
-    told = 0.0
+    last_status = 0.0
 
     def report(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal last_status
         if progress:
             progress(done, total)
-        if time.monotonic() - told < _SIGN_OF_LIFE_S:
+        if time.monotonic() - last_status < _STATUS_EVERY_S:
             return
-        told = time.monotonic()
+        last_status = time.monotonic()
         with claims.open(runs) as unfinished:
             for run in unfinished:
                 rows = done * run.plan.rows // max(1, total)
@@ -130,12 +130,12 @@ def score(
     except Exception as error:
         traceback.print_exc()
         line = (str(error).splitlines() or [""])[0]
-        said = RetryableError(
+        problem = RetryableError(
             f"Spark failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
             "doctor` checks what Spark needs"
         )
-        failures |= {run.uri: said for run in fit}
-    # A run that was scored before another split, or Spark, failed goes on.
+        failures |= {run.uri: problem for run in fit}
+    # A run that was completely scored before Spark or another run failed has no failure.
     failures = {r.uri: failures[r.uri] for r in runs if r.uri in failures and not r.is_scored}
     for run in runs:
         if failure := failures.get(run.uri):
@@ -152,12 +152,12 @@ def score(
 
 
 def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
-    """Run directory -> why what is left of it must not be scored.
+    """Run directory -> why its remaining splits must not be scored.
 
-    Asked before each scoring, since a retry may come days after the run was prepared.
+    It is checked before each scoring, since a retry may come days after the run was prepared.
     """
     require_loadable = cache(registry.require_loadable)  # a range has one model
-    found: dict[str, NocturneError] = {}
+    failures: dict[str, NocturneError] = {}
     for run in runs:
         if run.is_scored:
             continue
@@ -171,12 +171,12 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
                 )
             require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
         except NocturneError as error:
-            found[run.uri] = error
-    return found
+            failures[run.uri] = error
+    return failures
 
 
 def submitted(run_dirs: Sequence[str]) -> int:
-    """spark-submit's entry: the exit code of scoring the run directories."""
+    """The entry point of spark-submit: scores the run directories and returns the exit code."""
     from nocturne.pipeline.progress import Progress
 
     try:

@@ -1,4 +1,4 @@
-"""The source of a pipeline's partition, by the reader that its YAML names."""
+"""The source of a partition, for the reader that the pipeline's YAML names."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["SOURCES", "source_of"]
 
 
 def _parquet_files(loaded: Loaded, partition: Partition, places: Places) -> Source:
-    wanted, scoring = loaded.pipeline.input, loaded.pipeline.scoring
+    settings, scoring = loaded.pipeline.input, loaded.pipeline.scoring
     return ParquetFiles(
         places.input(partition),
         partition,
         places.state.partition(partition).fingerprints(),
-        wanted.partition,
-        wanted.cast,
-        wanted.cast_text,
+        settings.partition,
+        settings.cast,
+        settings.cast_text,
         scoring.split_rows,
         scoring.split_mb << 20,
     )
 
 
 def _spark_query(loaded: Loaded, partition: Partition, places: Places) -> Source:
-    wanted, keys = loaded.pipeline.input, dict(partition.keys)
+    settings, keys = loaded.pipeline.input, dict(partition.keys)
     tables = {
         name: str(loaded.path(re.sub(r"\{(\w+)\}", lambda key: keys[key[1]], path)))
-        for name, path in wanted.tables.items()
+        for name, path in settings.tables.items()
     }
     return SparkQuery(
-        Query(wanted.format, wanted.options, wanted.sql, tables),
+        Query(settings.format, settings.options, settings.sql, tables),
         places.input(partition),
         partition,
         places.state.partition(partition),
-        wanted.partition,
-        wanted.cast,
-        wanted.cast_text,
+        settings.partition,
+        settings.cast,
+        settings.cast_text,
     )
 
 
@@ -55,5 +55,5 @@ SOURCES: dict[str, Callable[[Loaded, Partition, Places], Source]] = {
 
 
 def source_of(loaded: Loaded, partition: Partition, places: Places) -> Source:
-    """What the pipeline reads for a partition."""
+    """The source that the pipeline reads a partition from."""
     return SOURCES[loaded.pipeline.scoring.reader](loaded, partition, places)

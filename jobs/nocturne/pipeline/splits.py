@@ -1,4 +1,4 @@
-"""Which splits are to be scored, held against what is published."""
+"""The splits to score, compared with what is published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["KeyedPieces", "Standing", "splits_to_score"]
 
 @dataclass(frozen=True)
 class KeyedPieces:
-    """What the keys of the splits are made from."""
+    """Everything that the keys of the splits are made of."""
 
     loaded: Loaded
     resolved: Resolved
@@ -31,26 +31,26 @@ class KeyedPieces:
     seen: Seen
 
     def splits(self, salt: str = "") -> tuple[Split, ...]:
-        """The splits; ``salt`` gives other keys to the same contents."""
-        wanted = self.loaded.pipeline
+        """The splits with their keys. A ``salt`` makes other keys of the same contents."""
+        pipeline = self.loaded.pipeline
         return plan.split_keys(
             self.seen.pieces,
             self.resolved.ref,
             self.encoding,
             self.pinned,
-            wanted.output.keys,
-            wanted.output.passthrough,
+            pipeline.output.keys,
+            pipeline.output.passthrough,
             salt,
-            wanted.input.cast,
+            pipeline.input.cast,
             self.seen.inferred_types,
         )
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What is published now, held against what would be made of the same input today.
+    """The published scores, compared with those that would be scored now.
 
-    ``same``: it was made from the same; ``lost``: so it was, and files of it are gone.
+    ``same``: they have the same content key. ``lost``: they do, but some of their files are gone.
     """
 
     current: Manifest | None
@@ -74,46 +74,47 @@ def splits_to_score(
     keyed: KeyedPieces,
     standing: Standing,
 ) -> tuple[Split, ...] | None:
-    """The splits that are to be scored; None if nothing is to be scored again.
+    """The splits to score; None if ``requeue`` finds no quarantined row.
 
-    A published file's name is never given to other bytes: not even where they would be made of
-    the same, as after a rollback. So what was published once gets other keys.
+    The name of a published file is never given to other bytes, not even if they are made of the
+    same contents, as after a rollback. So contents that were published before get other keys.
 
     Raises:
-        StateError: quarantined rows are to be scored again, of a night that is no longer the same.
+        StateError: quarantined rows can't be scored again, since the night has changed.
     """
     current = standing.current
     if requeue:
         if current is None or not standing.same or standing.lost:
-            raise _not_as_it_was(loaded.pipeline.name, partition, current)
+            raise _cannot_requeue(loaded.pipeline.name, partition, current)
         if not current.quarantine:
             return None
         return _requeued(Run.at(output.state, current.run_key), current)
     if current is None:
         return keyed.splits()
-    again = force or standing.lost
-    again = again or (not standing.same and _was_published(output, current, standing.content_key))
-    return keyed.splits(f"again after {current.id}" if again else "")
+    needs_other_keys = force or standing.lost
+    if not needs_other_keys and not standing.same:
+        needs_other_keys = _was_published(output, current, standing.content_key)
+    return keyed.splits(f"again after {current.id}" if needs_other_keys else "")
 
 
 def _was_published(output: TablePartition, current: Manifest, run_key: str) -> bool:
-    """Also where an earlier manifest can't be read: it may have been."""
-    line, broken = output.state.known_lineage(current)
-    return broken is not None or run_key in {m.run_key for m in line}
+    """Whether the run was published, or may have been, since an earlier manifest can't be read."""
+    lineage, broken = output.state.known_lineage(current)
+    return broken is not None or run_key in {m.run_key for m in lineage}
 
 
 def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
     """The splits of the published run; those with quarantined rows have other keys."""
-    bad = {file.split for file in current.quarantine}
+    quarantined = {file.split for file in current.quarantine}
     return tuple(
         replace(split, key=digest(split.key, f"requeued after {current.id}"))
-        if split.key in bad
+        if split.key in quarantined
         else split
         for split in run.plan.splits
     )
 
 
-def _not_as_it_was(name: str, partition: Partition, current: Manifest | None) -> StateError:
+def _cannot_requeue(name: str, partition: Partition, current: Manifest | None) -> StateError:
     if current is None:
         return StateError(f"{name} {partition.key} is not published: nothing to requeue")
     return StateError(

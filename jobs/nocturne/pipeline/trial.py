@@ -1,8 +1,8 @@
-"""A model is called once before anything is scored: on some rows, in a process of its own.
+"""Tries a model before anything is scored: on some rows, in a process of its own.
 
-What comes back fixes the names, types and lengths of the outputs, or is refused. Made once a model
-version and what is declared of it, and kept in the state (``trials/``), so that the outputs of a
-table don't change from files to files.
+The returned values fix the names, types and lengths of the outputs, or they are refused. There is
+one trial for each model version and its declared outputs. The state (``trials/``) keeps it, so that
+the output columns of a table do not depend on the files that are scored.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ from nocturne.trial.process import as_file, ask
 if TYPE_CHECKING:
     from nocturne.spark.application import Application
 
-__all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried", "try_model", "workers_of"]
+__all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried_encoding", "try_model", "workers_of"]
 
 log = logging.getLogger(__name__)
 
 Workers = Callable[[TrialRequest, bytes], tuple[str, TrialAnswer]]
-"""Tries a model on rows where it will be scored: the host's name, and its answer."""
+"""Tries a model on rows where it will be scored; returns the host's name and the answer."""
 
 TRIAL_SECONDS = 60.0
 TRIAL_ROWS = 64
-"""What is tried, where calls cost nothing."""
-_AMONG = 16_384
-"""Of so many rows, from the first, those that are tried are chosen."""
-_EDGE = 16
-"""At most so many of them for a null, and as many for a word that is there once."""
+"""The rows of a trial, unless the model's calls cost."""
+_CANDIDATES = 16_384
+"""The rows of a trial are chosen among so many rows, from the first on."""
+_UNUSUAL = 16
+"""The most rows that are chosen for a null, and the most for a rare text."""
 
-_REASON = "_reason"
-"""As the engine calls it, which would be imported with torch."""
+_REASON_COLUMN = "_reason"
+"""The engine's ``REASON``. Importing the engine would import torch."""
 
 
-def tried(
+def tried_encoding(
     loaded: Loaded,
     resolved: Resolved,
     encoding: Encoding,
@@ -66,23 +66,22 @@ def tried(
     files: SampleFiles,
     spark: Application | None = None,
 ) -> Encoding:
-    """The encoding that a run is planned with: its outputs are what the model was seen to give.
+    """The encoding that a run is planned with: its outputs are those that the trial returned.
 
     Args:
-        encoding: as it is ``declared``.
-        state: of the pipeline.
-        files: without files, or where the model's calls cost, nothing is tried, and what is
-            declared counts.
+        encoding: the encoding with the declared outputs.
+        state: the pipeline's state.
+        files: without files, or if the model's calls cost, nothing is tried, and the declared
+            outputs are used.
         spark: see ``workers_of``.
 
     Raises:
         ModelError: see ``try_model``.
-        MachineError, RetryableError: Spark can't start, or can't try it.
-        ConfigError: ``output.nullable`` names what there is not, or an output has a name that is
-            taken.
+        MachineError, RetryableError: Spark can't start, or can't try the model.
+        ConfigError: ``output.nullable`` names an unknown output, or the name of an output is taken.
     """
     pipeline = loaded.pipeline
-    asked = TrialRequest(
+    request = TrialRequest(
         model=resolved.ref,
         encoding=encoding,
         spec=resolved.has_spec,
@@ -94,7 +93,7 @@ def tried(
     if pipeline.model.calls == "costly":
         files = replace(files, files=())
         _require_outputs(encoding, resolved)
-    trial = kept_or_new(asked, files, state, workers_of(pipeline, spark))
+    trial = kept_or_new(request, files, state, workers_of(pipeline, spark))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     output = pipeline.output
     check_names(outputs, [*output.keys, *output.passthrough, *pipeline.input.partition])
@@ -102,7 +101,7 @@ def tried(
 
 
 def _require_outputs(encoding: Encoding, resolved: Resolved) -> None:
-    """Raises: ConfigError if nothing says what a model gives that is not tried."""
+    """Raises: ConfigError if the outputs of a model that is not tried are not declared."""
     if not encoding.outputs or any(output.type == "any" for output in encoding.outputs):
         raise ConfigError(
             f"model.calls is costly, so {resolved.ref.name} is not tried, and its signature does "
@@ -111,80 +110,81 @@ def _require_outputs(encoding: Encoding, resolved: Resolved) -> None:
 
 
 def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None:
-    """Raises: ConfigError if an output has the name of a column that is published beside it, or
-    one that is the same to Spark.
+    """Raises: ConfigError if an output has the name of another published column.
+
+    Names are compared without case, as Spark compares them.
     """
     names = [output.name for output in outputs]
-    there = Counter(n.lower() for n in [*names, *{*published, MODEL_VERSION, _REASON}])
-    taken = {name for name in names if there[name.lower()] > 1}
+    counts = Counter(n.lower() for n in [*names, *{*published, MODEL_VERSION, _REASON_COLUMN}])
+    taken = {name for name in names if counts[name.lower()] > 1}
     if taken:
         raise ConfigError(
             f"the model predicts {choices(taken)}, which is the name of a key (of the table or the "
             "partition), of a passthrough column, of another prediction or of a column that "
             "Nocturne makes (Spark tells no upper case from lower); it predicts "
-            f"{choices(names)}. Say in model.outputs which of them are wanted, take the column out "
-            "of output.passthrough, or have the model name it otherwise"
+            f"{choices(names)}. Say in model.outputs which of them are wanted, remove the column "
+            "from output.passthrough, or have the model name it otherwise"
         )
 
 
 def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers | None:
-    """Spark's workers; None where they are on this machine too.
+    """A function that tries a model on Spark's workers; None if they are on this machine.
 
     Args:
-        spark: an application of the caller's, which goes on; None: one of their own.
+        spark: the application to use, which is not stopped. Default: a new application.
     """
     master = pipeline.spark.master
     if is_local(master):
         return None
 
-    def ask_there(asked: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
+    def ask_spark(request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
         from nocturne.spark.trial import ask_worker
 
         name = f"{pipeline.name}: try the model"
-        with application(pipeline, name, master) if spark is None else nullcontext(spark) as used:
-            return ask_worker(used.context(), asked, rows)
+        with application(pipeline, name, master) if spark is None else nullcontext(spark) as in_use:
+            return ask_worker(in_use.context(), request, rows)
 
-    return ask_there
+    return ask_spark
 
 
 def kept_or_new(
-    asked: TrialRequest, files: SampleFiles, state: PipelineState, workers: Workers | None = None
+    request: TrialRequest, files: SampleFiles, state: PipelineState, workers: Workers | None = None
 ) -> Trial:
-    """A trial, or what an earlier one found."""
-    ref = asked.model
-    key = digest(ref.sha256, asked.encoding.to_json(), asked.spec, asked.firm)
+    """The stored trial of an earlier run, or a new one."""
+    ref = request.model
+    key = digest(ref.sha256, request.encoding.to_json(), request.spec, request.firm)
     path = state.trial(f"{ref.name}-{ref.version}-{key[:12]}")
-    if (kept := _kept(path, asked)) is not None:
-        return kept
-    trial = try_model(asked, files, workers=workers)
+    if (stored := _stored(path, request)) is not None:
+        return stored
+    trial = try_model(request, files, workers=workers)
     if trial.rows:
         write(path, trial, exclusive=True)
-        trial = _kept(path, asked) or trial  # of two at once the first one counts for both
+        trial = _stored(path, request) or trial  # the first of two trials counts for both
     return trial
 
 
-def _kept(path: Path, asked: TrialRequest) -> Trial | None:
-    """What an earlier trial found; what is damaged is found out again."""
+def _stored(path: Path, request: TrialRequest) -> Trial | None:
+    """The stored trial; None if there is none, or it is damaged."""
     try:
-        found = find(Trial, path)
-        if found is not None and not _possible(found.outputs, asked):
+        trial = find(Trial, path)
+        if trial is not None and not _is_valid(trial.outputs, request):
             raise StateError(f"{path} has outputs that are none of this model's")
     except StateError as error:
         log.warning("%s: the model is tried again", error)
         with suppress(OSError):
             path.unlink()
         return None
-    return found
+    return trial
 
 
-def _possible(outputs: Sequence[OutputSpec], asked: TrialRequest) -> bool:
-    if asked.spec:
-        return tuple(outputs) == asked.encoding.outputs
+def _is_valid(outputs: Sequence[OutputSpec], request: TrialRequest) -> bool:
+    if request.spec:
+        return tuple(outputs) == request.encoding.outputs
     return bool(outputs) and all(o.name and o.type != "any" and not o.problem() for o in outputs)
 
 
 def try_model(
-    asked: TrialRequest,
+    request: TrialRequest,
     files: SampleFiles,
     *,
     rows: int = TRIAL_ROWS,
@@ -193,44 +193,44 @@ def try_model(
     """Call the model on some rows.
 
     Args:
-        files: where there is no file, or no row in them, nothing is tried, and what is declared
-            counts.
-        rows: how many, at most.
-        workers: other machines, which score it: theirs is the answer where it fails on this one,
-            which may have less memory, fewer packages or no GPU. None: it is scored here, and if
-            its packages or its GPU are missing, what is declared counts.
+        files: without files, or if they have no rows, nothing is tried, and the declared outputs
+            are used.
+        rows: the most rows to try it on.
+        workers: tries the model on the machines that score it, if the trial fails on this machine,
+            which may have less memory, fewer packages or no GPU. None: the model is scored on
+            this machine, and if its packages or its GPU are missing, the declared outputs are used.
 
     Raises:
-        ModelError: the model can't be loaded, raises on all rows, ends its process, takes too long
-            or too much memory; what it returns is not what is declared, or can't be published; or
-            the workers too lack its packages or its GPU.
-        InputError: a file can't be read, or a row can't become what the model takes.
+        ModelError: the model can't be loaded, raises on all rows, ends its process, or takes too
+            long or too much memory; it returns something else than declared, or something that
+            can't be published; or its packages or its GPU are missing on the workers too.
+        InputError: a file can't be read, or a row can't be converted to what the model takes.
     """
-    what = f"model {asked.model.name} version {asked.model.version}"
-    untried = Trial(asked.encoding.complete().outputs, 0)
-    batch = _first(files, asked.encoding)
+    model = f"model {request.model.name} version {request.model.version}"
+    untried = Trial(request.encoding.complete().outputs, 0)
+    batch = _candidates(files, request.encoding)
     if batch is None:
         return untried
-    file = as_file(_chosen(batch, rows))
-    answer, place = ask(asked, file), ""
-    said = f"{what} can't be tried on this machine: {answer.missing or answer.fault}"
+    file = as_file(_choose(batch, rows))
+    answer, by = ask(request, file), ""
+    problem = f"{model} can't be tried on this machine: {answer.missing or answer.fault}"
     if answer.trial is None and workers is not None:
-        log.warning("%s. So a Spark worker tries it", said)
-        host, answer = workers(asked, file)
-        place = f" by a Spark worker on {host}"
-    elif answer.missing or answer.elsewhere:  # scoring will say so, where it is the same there
-        log.warning("%s. What it declares of its outputs counts", said)
+        log.warning("%s. So a Spark worker tries it", problem)
+        host, answer = workers(request, file)
+        by = f" by a Spark worker on {host}"
+    elif answer.missing or answer.elsewhere:  # scoring reports it, if it is missing there too
+        log.warning("%s. What it declares of its outputs counts", problem)
         return untried
     if answer.trial is not None:
         return answer.trial
     raise getattr(errors, answer.error)(
-        f"{what} was tried on some rows{place}, and nothing was scored: "
-        f"{_lacking(answer, asked.device) or answer.fault}"
+        f"{model} was tried on some rows{by}, and nothing was scored: "
+        f"{_missing_on_workers(answer, request.device) or answer.fault}"
     )
 
 
-def _lacking(answer: TrialAnswer, device: str) -> str:
-    """What the workers lack, and what to do; "" if nothing."""
+def _missing_on_workers(answer: TrialAnswer, device: str) -> str:
+    """What is missing on the workers, and what to do; "" if nothing is."""
     if answer.missing:
         return (
             f"it needs a package that is not installed there: {answer.missing}. Install it for "
@@ -241,36 +241,37 @@ def _lacking(answer: TrialAnswer, device: str) -> str:
     return ""
 
 
-def _first(files: SampleFiles, encoding: Encoding) -> pa.RecordBatch | None:
+def _candidates(files: SampleFiles, encoding: Encoding) -> pa.RecordBatch | None:
     try:
-        return sample(files, encoding, _AMONG)
+        return sample(files, encoding, _CANDIDATES)
     except ModelError:
         return None
 
 
-def _chosen(batch: pa.RecordBatch, count: int) -> pa.RecordBatch:
-    """Of the rows the first ones, some with a null, some with a word that no other has, and for
-    the rest such as are evenly spread; in their order.
+def _choose(batch: pa.RecordBatch, count: int) -> pa.RecordBatch:
+    """Choose ``count`` rows, in their order.
+
+    These are the first rows, some with nulls, some with rare texts, and others evenly spread.
     """
     rows = batch.num_rows
-    places = [*range(min(rows, count // 4)), *_nulls(batch)[:_EDGE], *_rare(batch)[:_EDGE]]
+    positions = [*range(min(rows, count // 4)), *_nulls(batch)[:_UNUSUAL], *_rare(batch)[:_UNUSUAL]]
     spread = np.linspace(0, rows - 1, count).astype(int).tolist()
-    picked = list(dict.fromkeys([*places[: count - 1], *spread]))[:count]
+    picked = list(dict.fromkeys([*positions[: count - 1], *spread]))[:count]
     return batch.take(pa.array(sorted(picked)))
 
 
 def _nulls(batch: pa.RecordBatch) -> list[int]:
-    """Of each column that has some the first null."""
+    """The position of the first null in each column that has nulls."""
     return [pc.index(c.is_null(), True).as_py() for c in batch.columns if c.null_count]
 
 
 def _rare(batch: pa.RecordBatch) -> list[int]:
-    """Of each column of text the first words that are there once, a few."""
-    places = []
+    """The positions of a few texts in each column that occur only once."""
+    positions = []
     for column in batch.columns:
         column = plain(column)
         if is_text(column.type):
             counts = pc.value_counts(column)
             once = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
-            places += [pc.index(column, word).as_py() for word in once.drop_null()[:4]]
-    return places
+            positions += [pc.index(column, word).as_py() for word in once.drop_null()[:4]]
+    return positions

@@ -1,4 +1,4 @@
-"""The plan room: pieces of the input get their keys, and the run its own."""
+"""The plan room: makes the keys of splits and runs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def split_keys(
     keys: Sequence[str],
     passthrough: Sequence[str],
     salt: str = "",
-    told: Mapping[str, str] = {},
+    cast: Mapping[str, str] = {},
     types: Mapping[str, Mapping[str, str]] = {},
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
     Args:
-        told: ``input.cast``, column -> target.
-        types: file -> the types that columns have from elsewhere.
-        salt: makes other keys of the same contents, to score again what is published.
+        salt: makes other keys of the same contents, to score published contents again.
+        cast: ``input.cast``: column -> target type.
+        types: file -> column -> a type that the file itself does not have.
     """
     settings = digest(
         OUTPUT_VERSION,
@@ -40,7 +40,7 @@ def split_keys(
         asdict(pinned),
         [list(keys), list(passthrough)],
         salt,
-        *([sorted(told.items())] if told else []),
+        *([sorted(cast.items())] if cast else []),
     )
     return tuple(
         Split(
@@ -62,5 +62,5 @@ def split_keys(
 
 
 def run_key(splits: Sequence[Split]) -> str:
-    """What the whole partition's output is made from, as one sha256."""
+    """The key of a run: one SHA-256 of everything that its output is made of."""
     return digest(OUTPUT_VERSION, [split.key for split in splits])

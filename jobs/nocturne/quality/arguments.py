@@ -16,7 +16,7 @@ __all__ = ["problems"]
 _LOOSE = {"value_set": {"type": "array"}}
 """Arguments whose published schema is narrower than what the check takes (no booleans)."""
 
-_WORDS = {
+_NAMES = {
     "array": "a list",
     "boolean": "true or false",
     "integer": "a whole number",
@@ -82,12 +82,12 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return f"one of {choices(schema['enum'])}"
     if str(schema.get("format", "")).startswith("date"):
         return "a date such as 2013-04-01T00:00:00+00:00"
-    words = _WORDS.get(str(schema.get("type")), "another kind of value")
+    text = _NAMES.get(str(schema.get("type")), "another kind of value")
     if "minimum" in schema and "maximum" in schema:
-        words += f" from {schema['minimum']:g} to {schema['maximum']:g}"
+        text += f" from {schema['minimum']:g} to {schema['maximum']:g}"
     if schema.get("type") == "array" and "type" in schema.get("items", {}):
-        words += f" whose items are each {_describe(schema['items'])}"
-    return words
+        text += f" whose items are each {_describe(schema['items'])}"
+    return text
 
 
 def _is_date(text: str) -> bool:
@@ -123,12 +123,12 @@ def _condition(condition: Any) -> Iterator[str]:
         )
         return
     if condition["type"] in ("and", "or"):
-        below = condition.get("conditions")
-        if not isinstance(below, list) or not below:
-            yield f"row_condition: got conditions {below!r}, expected a list of conditions"
+        parts = condition.get("conditions")
+        if not isinstance(parts, list) or not parts:
+            yield f"row_condition: got conditions {parts!r}, expected a list of conditions"
             return
-        for one in below:
-            yield from _condition(one)
+        for part in parts:
+            yield from _condition(part)
         return
     column = condition.get("column")
     if not isinstance(column, Mapping) or not isinstance(column.get("name"), str):

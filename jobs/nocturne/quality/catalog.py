@@ -38,9 +38,9 @@ _SHARED = frozenset(
 def _schemas() -> Path:
     spec = importlib.util.find_spec("great_expectations")
     for folder in (spec.submodule_search_locations if spec else None) or ():
-        found = Path(folder) / "expectations" / "core" / "schemas"
-        if (found / "index.json").is_file():
-            return found
+        schemas = Path(folder) / "expectations" / "core" / "schemas"
+        if (schemas / "index.json").is_file():
+            return schemas
     raise ConfigError(
         "quality suites need Great Expectations 1.24, which this environment lacks; install "
         "great-expectations==1.24.1, or remove quality.input_suite and quality.output_suite"

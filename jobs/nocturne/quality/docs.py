@@ -53,7 +53,7 @@ def add(
         ValidationResultIdentifier,
     )
     from great_expectations.expectations.expectation_configuration import (
-        ExpectationConfiguration as Asked,
+        ExpectationConfiguration as Configuration,
     )
 
     for result in answers.results:
@@ -61,7 +61,7 @@ def add(
         result.result = _harmless(result.result)
         result.exception_info = _harmless(result.exception_info)
         if result.expectation_config is not None:
-            result.expectation_config = Asked(**_for_pages(result.expectation_config))
+            result.expectation_config = Configuration(**_for_pages(result.expectation_config))
     answers.success = bool(answers.success)
     run = RunIdentifier(
         run_name=re.sub(r"[^\w-]+", "_", title, flags=re.ASCII), run_time=datetime.now(UTC)

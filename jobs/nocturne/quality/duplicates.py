@@ -1,4 +1,4 @@
-"""Duplicate keys: looked for among the hashes that the workers left, and then proved."""
+"""Finds duplicate keys: first among the hashes that the workers wrote, then among the keys."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from nocturne.errors import InputError
 __all__ = ["Duplicates", "ScoredKeys", "check_size", "duplicates"]
 
 _MOST_BYTES = 2 << 30
-"""What comparing the keys of a night may take on the driver."""
+"""The most memory of the driver that comparing the keys of a night may use."""
 
 _SHOWN = 3
 
-_TRIED = 1 << 20
-"""Repeated hashes whose rows are looked at: what they take is bounded however many there are."""
+_COMPARED = 1 << 20
+"""The most repeated hashes whose rows are compared, so that memory is bounded."""
 
 
 @dataclass(frozen=True)
 class ScoredKeys:
-    """Where the keys of some scores are: in their file, and as the hashes that a worker left."""
+    """The files with the keys of some scores, and with the hashes of the keys by a worker."""
 
     scores: Path
     hashes: Path
@@ -39,9 +39,9 @@ class ScoredKeys:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """How many rows have a key that another row has too, and some of the keys.
+    """The number of rows that share their key with another row, and examples of such keys.
 
-    No value of a sensitive column is among ``examples``; where all keys are, there are none.
+    ``examples`` hides values of sensitive columns; if all key columns are sensitive, it is empty.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class Duplicates:
 
 
 def check_size(pipeline: str, rows: int) -> None:
-    """Raises: InputError if so many keys are more than the driver may hold."""
+    """Raises: InputError if so many keys need more memory than the driver may use."""
     size = rows * KEY_BYTES
     if size > _MOST_BYTES:
         raise InputError(
@@ -62,34 +62,34 @@ def check_size(pipeline: str, rows: int) -> None:
 def duplicates(
     parts: Sequence[ScoredKeys], keys: Sequence[str], sensitive: Collection[str] = ()
 ) -> Duplicates | None:
-    """The rows that share their key; None if every key is there once.
+    """The rows that share their key; None if no key is repeated.
 
-    It is exact: equal hashes only say where to look. Where more than a million keys are repeated,
-    as when a feed came twice, only the rows of so many are looked at, and hashes of 64 bits count
-    the rest.
+    The result is exact: the keys of rows with equal hashes are compared. If more than a million
+    keys are repeated, for example since a feed came twice, only a million are compared, and for the
+    others the hashes of 64 bits are counted.
 
     Args:
         keys: the key columns.
-        sensitive: columns whose values are shown nowhere.
+        sensitive: columns whose values must not be shown.
     """
     hashes = [_hashes(part, keys) for part in parts]
     together = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64)
     repeated = together[1:][together[1:] == together[:-1]]
-    again = np.unique(repeated)
-    if not len(again):
+    distinct = np.unique(repeated)
+    if not len(distinct):
         return None
-    tried = again[:_TRIED]
+    compared = distinct[:_COMPARED]
     suspects = [
-        _rows(part, keys, tried)
+        _rows(part, keys, compared)
         for part, own in zip(parts, hashes, strict=True)
-        if np.isin(tried, own).any()
+        if np.isin(compared, own).any()
     ]
     counted = pa.concat_tables(suspects).group_by(list(keys)).aggregate([([], "count_all")])
     proved = counted.filter(pc.greater(counted["count_all"], 1))
     if not proved.num_rows:
         return None
-    whole = len(tried) == len(again)
-    rows = pc.sum(proved["count_all"]).as_py() if whole else len(repeated) + len(again)
+    is_complete = len(compared) == len(distinct)
+    rows = pc.sum(proved["count_all"]).as_py() if is_complete else len(repeated) + len(distinct)
     written = pq.read_schema(parts[0].scores)
     return Duplicates(rows, _examples(restored(proved, written), keys, sensitive))
 
@@ -99,14 +99,14 @@ def _examples(proved: pa.Table, keys: Sequence[str], sensitive: Collection[str])
         return ()
     examples = []
     for row in python_values(proved.sort_by([("count_all", "descending")]).slice(0, _SHOWN)):
-        named = (f"{k}={'hidden' if k in sensitive else row[k]}" for k in keys)
-        examples.append(f"{', '.join(named)} ({row['count_all']} times)")
+        values = (f"{k}={'hidden' if k in sensitive else row[k]}" for k in keys)
+        examples.append(f"{', '.join(values)} ({row['count_all']} times)")
     return tuple(examples)
 
 
 def _hashes(part: ScoredKeys, keys: Sequence[str]) -> Hashes:
-    """As the worker left them; of a split that was taken over, made from its file."""
-    with suppress(OSError, ValueError, EOFError):  # gone or damaged: made again
+    """The hashes that the worker wrote; if there are none, they are computed from the scores."""
+    with suppress(OSError, ValueError, EOFError):  # gone or damaged: computed again
         kept = np.load(part.hashes, mmap_mode="r")
         if kept.dtype == np.uint64 and kept.shape == (part.rows,):
             return np.asarray(kept)
@@ -123,6 +123,6 @@ def _rows(part: ScoredKeys, keys: Sequence[str], hashes: Hashes) -> pa.Table:
 
 
 def _keys(part: ScoredKeys, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The keys of the scores, as they are compared."""
+    """The keys of the scores, in the form in which they are compared."""
     with pq.ParquetFile(part.scores) as source:
         yield from map(normal, source.iter_batches(columns=list(keys)))

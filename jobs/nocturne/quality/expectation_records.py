@@ -27,7 +27,7 @@ def expectation_record(
     message = next(exception_messages(result.exception_info or {}), None)
     detail = _sentence(result) or _arguments(expectation["kwargs"])
     if message is not None:
-        detail = f"could not be evaluated: {_cut(message, 200)} (asked: {detail})"
+        detail = f"could not be evaluated: {_cut(message, 200)} (expected: {detail})"
     if expectation.get("severity", "critical") != "critical":
         detail += f" Severity: {expectation['severity']}."
     return Expectation(

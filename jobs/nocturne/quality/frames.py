@@ -1,4 +1,4 @@
-"""Parquet files as the pandas frame that Great Expectations checks."""
+"""Reads Parquet files as a pandas frame for Great Expectations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_frame(
             byte for each row), for expectations about the names of the columns.
 
     Raises:
-        InputError: a file is missing or no Parquet file.
+        InputError: a file is missing, or is not a Parquet file.
     """
     tables = [
         _read(path, columns, of_file(path_columns, number)) for number, path in enumerate(files)

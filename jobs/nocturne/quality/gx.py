@@ -148,8 +148,8 @@ def hide(validated: ExpectationSuiteValidationResult, columns: frozenset[str]) -
             }
         configuration = answer.expectation_config
         kwargs = configuration.kwargs if configuration is not None else {}
-        named = {kwargs.get(name) for name in ("column", "column_A", "column_B")}
-        if not columns & {*named, *(kwargs.get("column_list") or ())}:
+        read = {kwargs.get(name) for name in ("column", "column_A", "column_B")}
+        if not columns & {*read, *(kwargs.get("column_list") or ())}:
             continue
         type_ = configuration.type if configuration is not None else ""
         counts = "proportion" in type_ or "count" in type_  # of rows, or of different values

@@ -84,8 +84,8 @@ class MetricRequest:
             raise StateError(f"{self.name} of {', '.join(self.columns)} was not measured")
         if measured.beyond:
             raise StateError(
-                f"{', '.join(self.columns)} has more distinct values than are told apart while "
-                "scoring; quality.scan: spark (or pandas) counts them all"
+                f"{', '.join(self.columns)} has more distinct values than are counted "
+                "separately while scoring; quality.scan: spark (or pandas) counts them all"
             )
         return measured
 
@@ -148,24 +148,24 @@ def _most_common(metric: MetricRequest) -> list[Any]:
 
 
 _METRICS: dict[str, Callable[[MetricRequest], Any]] = {
-    "table.row_count": lambda asked: asked.of("rows").rows,
-    "table.columns": lambda asked: asked.data.names,
-    "table.column_count": lambda asked: len(asked.data.names),
-    "column_values.nonnull.unexpected_count": lambda asked: asked.of("missing").missing,
-    "column_values.nonnull.unexpected_values": lambda asked: (
-        [None] * min(5, asked.of("missing").missing)
+    "table.row_count": lambda metric: metric.of("rows").rows,
+    "table.columns": lambda metric: metric.data.names,
+    "table.column_count": lambda metric: len(metric.data.names),
+    "column_values.nonnull.unexpected_count": lambda metric: metric.of("missing").missing,
+    "column_values.nonnull.unexpected_values": lambda metric: (
+        [None] * min(5, metric.of("missing").missing)
     ),
     "column.non_null_proportion": _present_share,
-    "column.max": lambda asked: _plain(asked.of("moments"), "maximum"),
-    "column.min": lambda asked: _plain(asked.of("moments"), "minimum"),
-    "column.sum": lambda asked: _total(asked.of("moments")),
-    "column.mean": lambda asked: _mean(asked.of("moments")),
-    "column.standard_deviation": lambda asked: _deviation(asked.of("moments")),
-    "column.distinct_values.count": lambda asked: len(asked.of("values").values),
+    "column.max": lambda metric: _plain(metric.of("moments"), "maximum"),
+    "column.min": lambda metric: _plain(metric.of("moments"), "minimum"),
+    "column.sum": lambda metric: _total(metric.of("moments")),
+    "column.mean": lambda metric: _mean(metric.of("moments")),
+    "column.standard_deviation": lambda metric: _deviation(metric.of("moments")),
+    "column.distinct_values.count": lambda metric: len(metric.of("values").values),
     "column.distinct_values.not_in_set": _not_in_set,
-    "column.distinct_values.not_in_set.count": lambda asked: len(_not_in_set(asked)),
+    "column.distinct_values.not_in_set.count": lambda metric: len(_not_in_set(metric)),
     "column.distinct_values.missing_from_column": _missing_from,
-    "column.distinct_values.missing_from_column.count": lambda asked: len(_missing_from(asked)),
+    "column.distinct_values.missing_from_column.count": lambda metric: len(_missing_from(metric)),
     "column.unique_proportion": _unique_share,
     "column.most_common_value": _most_common,
 }
@@ -175,19 +175,19 @@ def _rule_metrics() -> dict[str, Callable[[MetricRequest], Any]]:
     metrics: dict[str, Callable[[MetricRequest], Any]] = {}
 
     def add(kind: str, rule: str) -> None:
-        def examples(asked: MetricRequest) -> list[Any]:
-            counted = asked.of(kind, rule)
+        def examples(metric: MetricRequest) -> list[Any]:
+            counted = metric.of(kind, rule)
             if kind == "row_rule" and rule.startswith("column_pair"):
                 return [tuple(row) for row in counted.examples]
             if kind == "row_rule":
-                return [dict(zip(asked.columns, row, strict=True)) for row in counted.examples]
+                return [dict(zip(metric.columns, row, strict=True)) for row in counted.examples]
             return [from_json(value, counted.type) for value in counted.examples]
 
-        def left(asked: MetricRequest) -> int:
-            counted = asked.of(kind, rule)
+        def left(metric: MetricRequest) -> int:
+            counted = metric.of(kind, rule)
             return counted.rows - counted.missing
 
-        metrics[f"{rule}.unexpected_count"] = lambda asked: asked.of(kind, rule).unexpected
+        metrics[f"{rule}.unexpected_count"] = lambda metric: metric.of(kind, rule).unexpected
         metrics[f"{rule}.unexpected_values"] = examples
         if kind == "row_rule":
             metrics[f"{rule}.filtered_row_count"] = left

@@ -125,9 +125,9 @@ def measures_of(path: Path, schema: pa.Schema) -> tuple[Measure, ...]:
         by_key |= {measure.key: measure for measure in added}
     if refused:
         raise ConfigError(
-            f"{path}: the rows are read once, and what is counted on the way does not answer\n  "
+            f"{path}: the rows are read once, and counting them then can't evaluate\n  "
             + "\n  ".join(refused)
-            + "\nUse other expectations, or say quality.scan: spark (or pandas, into memory), "
+            + "\nUse other expectations, or set quality.scan: spark (or pandas, into memory), "
             "which reads the columns that the suites name a second time",
             path=str(path),
         )
@@ -147,7 +147,7 @@ def measures(expectation: Mapping[str, Any], schema: pa.Schema) -> list[Measure]
     type_, kwargs = expectation["type"], expectation["kwargs"]
     recipe = EXPECTATIONS.get(type_)
     if recipe is None:
-        raise NoMeasure("no counts that add up answer it")
+        raise NoMeasure("no counts that add up can evaluate it")
     columns = tuple(_columns(recipe, kwargs))
     for name in columns:
         held = kind(schema.field(name).type)

@@ -46,7 +46,7 @@ def scan_frame(
         all_names: also make an empty column for every other name of the table.
 
     Raises:
-        InputError: a file is missing or no Parquet file.
+        InputError: a file is missing, or is not a Parquet file.
     """
     from pyspark.sql import functions as f
 

@@ -1,1 +1,1 @@
-"""What the rooms hand each other: frozen dataclasses, stored as JSON that a person can open."""
+"""The records that rooms exchange: frozen dataclasses, stored as JSON that people can read."""

@@ -1,4 +1,4 @@
-"""What commands answer with ``--json``: Airflow's side of Nocturne, and other programs, read it."""
+"""The answers of commands with ``--json``, for the Airflow package and other programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Action = Literal["score", "nothing", "skip", "dry_run"]
 
 @dataclass(frozen=True)
 class PrepareAnswer:
-    """``nocturne prepare``. ``run_dir``: where there is something to score."""
+    """``nocturne prepare``. ``run_dir``: None if there is nothing to score."""
 
     action: Action
     run_dir: str | None = None
@@ -61,7 +61,7 @@ class GateAnswer:
 
 @dataclass(frozen=True)
 class ScoresAnswer:
-    """Scores that have come into force, by whatever command. ``manifest``: the file."""
+    """Scores that a command has put in force. ``manifest``: the manifest's file."""
 
     partition: str
     manifest: str
@@ -76,7 +76,7 @@ class ScoresAnswer:
 
 @dataclass(frozen=True)
 class PublishAnswer(ScoresAnswer):
-    """``nocturne publish``. ``output``: where the scores lie."""
+    """``nocturne publish``. ``output``: the folder with the scores."""
 
     output: str
 
@@ -122,21 +122,21 @@ class NightAnswer:
 T = TypeVar("T")
 
 
-def read_answer(kind: type[T], found: Mapping[str, Any]) -> T:
-    """The answer in a JSON object; fields that a newer Nocturne adds are left out.
+def read_answer(kind: type[T], answer: Mapping[str, Any]) -> T:
+    """The answer in a JSON object. Unknown fields, which a newer Nocturne may add, are ignored.
 
     Raises:
         StateError: a field is missing: another version of Nocturne answered.
     """
-    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     missing = [
         name
-        for name, one in known.items()
-        if name not in found and one.default is MISSING and one.default_factory is MISSING
+        for name, f in known.items()
+        if name not in answer and f.default is MISSING and f.default_factory is MISSING
     ]
     if missing:
         raise StateError(
-            f"the answer {dict(found)!r:.300} has no {choices(missing)}; expected a "
+            f"the answer {dict(answer)!r:.300} has no {choices(missing)}; expected a "
             f"{kind.__name__}. Is the nocturne of NOCTURNE_PYTHON the same version?"
         )
-    return kind(**{name: value for name, value in found.items() if name in known})
+    return kind(**{name: value for name, value in answer.items() if name in known})

@@ -1,9 +1,9 @@
 """Log-linear buckets of float32 values: exact counts without choosing edges first.
 
-A value, less its column's centre, is put in a bucket by its leading bits: sign, exponent
-and five bits of mantissa, 16,384 buckets in all. They are fine near the centre and 3% of
-the distance from it further out, so that quantile bins can be laid on bucket edges
-afterwards and still have exact counts. ``rank`` orders buckets by value.
+The bucket of a value is given by the leading bits of its distance from the column's centre: sign,
+exponent and five bits of mantissa, 16,384 buckets in all. Buckets are narrow near the centre;
+further out, their width is 3% of the distance. So the edges of quantile bins can be chosen later
+among the edges of buckets, and their counts are exact. ``rank`` orders buckets by value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["BUCKETS", "SHIFT", "bucket", "lower_bounds", "rank"]
 
 SHIFT = 18
-"""Bits of a float32 that its bucket leaves out."""
+"""The trailing bits of a float32 that its bucket ignores."""
 
 BUCKETS = 1 << (32 - SHIFT)
 _HALF = BUCKETS // 2
@@ -22,9 +22,9 @@ _SIGN, _INFINITY = np.uint32(0x8000_0000), np.uint32(0x7F80_0000)
 
 
 def bucket(values: NDArray[np.floating], center: float) -> NDArray[np.int64]:
-    """Bucket ids [n] of ``values`` [n]; what is not finite gets one of the exponent 255.
+    """Bucket ids [n] of ``values`` [n]; those of non-finite values have the exponent 255.
 
-    Of the exact difference, rounded once to float32; -0.0 as 0.0.
+    The exact difference is rounded once to float32; -0.0 counts as 0.0.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         away = (values - np.float64(center)).astype(np.float32) + np.float32(0)
@@ -39,8 +39,8 @@ def rank(ids: NDArray[np.int64]) -> NDArray[np.int64]:
 def lower_bounds(positions: NDArray[np.int64], center: float) -> NDArray[np.float64]:
     """The smallest value [n] (units of the column) of the buckets at ranks ``positions`` [n].
 
-    That of the next rank is where a bucket ends. What is too far from the centre for a float32
-    lies in a bucket of infinity.
+    A bucket ends at the lower bound of the next rank. A value that is too far from the centre for a
+    float32 lies in a bucket of infinity.
     """
     negative = np.minimum((BUCKETS - positions) << SHIFT, (1 << 32) - 1)
     bits = np.where(positions >= _HALF, (positions - _HALF) << SHIFT, negative).astype(np.uint32)

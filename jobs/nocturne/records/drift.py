@@ -1,4 +1,4 @@
-"""Baselines, and a night held against one."""
+"""Baselines, and the drift of a night against a baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ColumnBaseline:
-    """How a column looked in training, in the bins that drift compares.
+    """A column of the training data, counted in the bins that drift compares.
 
     ``edges``: for numeric columns the sorted bucket ranks at which a new bin starts;
     ``values``: for categories the values with a bin of their own. Every count vector has
@@ -45,7 +45,7 @@ class ColumnBaseline:
 class Baseline:
     """The profile of the training data, logged with the model as ``baseline.json``.
 
-    ``importance``: of the features, in any unit; those without one weigh as the mean of the rest.
+    ``importance``: feature -> weight, in any unit; features without one get the mean of the others.
     ``segments``: segment (``origin=JFK``) -> its columns.
     """
 
@@ -60,15 +60,15 @@ class Baseline:
 
 @dataclass(frozen=True)
 class MetricText:
-    """What a number of ``FeatureDrift.metrics`` is: for those who show it.
+    """The texts that explain a number of ``FeatureDrift.metrics`` where it is shown.
 
     Args:
-        label: what reports call it, without its unit.
-        meaning: what it says, in a line.
-        unit: of its values; "" where they are plain numbers.
-        kinds: of columns; it is 0 for the others.
+        label: its name in reports, without the unit.
+        meaning: its meaning in one line.
+        unit: the unit of its values; "" for plain numbers.
+        kinds: the kinds of columns that it is computed for; it is 0 for the others.
         shown: whether it has a column in the tables of the report and of the page.
-        monitored: whether the monitoring run of MLflow has it, beside each night's own run.
+        monitored: whether it is logged to MLflow's monitoring run, besides each night's own run.
     """
 
     label: str
@@ -85,10 +85,11 @@ class MetricText:
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """One column against its baseline. Rates are fractions of rows.
+    """The drift of one column against its baseline. Rates are fractions of rows.
 
-    ``metrics``: by name (``nocturne.drift.METRICS``), 0 for a kind of column that a metric is not
-    for. A night that was judged before a metric was there lacks it. ``psi`` is what alarms.
+    ``metrics``: by name (``nocturne.drift.METRICS``); 0 if a metric is not computed for the
+    column's kind. A night that was judged before a metric was added lacks it. The alarm depends on
+    ``psi``.
     """
 
     column: str
@@ -109,32 +110,32 @@ class FeatureDrift:
 
     @property
     def excess(self) -> float:
-        """PSI over threshold; a floor of 0 on equal, endless samples leaves no threshold."""
+        """PSI over threshold, which can be 0: for a floor of 0 and infinite samples."""
         return self.psi / self.threshold if self.threshold else float(self.psi > 0)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Called by pydantic when its adapter is made: reading one checks it whole."""
+        """Pydantic calls this for its adapter, so that a record is checked when it is read."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(_with_psi, handler(source))
 
 
 def _with_psi(feature: FeatureDrift) -> FeatureDrift:
-    """Raises: ValueError where there is no PSI, by which columns are ordered."""
+    """Raises: ValueError if there is no PSI, by which columns are ordered."""
     if "psi" not in feature.metrics:
         raise ValueError(f"metrics: got {choices(feature.metrics)}, expected psi too")
     return feature
 
 
 _FLAT = ("psi", "js", "wasserstein", "ks", "linf")
-"""The metrics that had a field each."""
+"""The metrics that had a field of their own in version 1."""
 
 
 def from_flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a ``FeatureDrift`` whose metrics had a field each, with ``metrics`` by name."""
-    kept = {name: value for name, value in fields.items() if name not in _FLAT}
-    return kept | {"metrics": {name: fields[name] for name in _FLAT if name in fields}}
+    """The fields of a ``FeatureDrift`` of version 1, with their ``metrics`` by name."""
+    others = {name: value for name, value in fields.items() if name not in _FLAT}
+    return others | {"metrics": {name: fields[name] for name in _FLAT if name in fields}}
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,11 @@ class SegmentDrift:
 class DriftResult:
     """All columns, worst first (by PSI over threshold); empty without a baseline.
 
-    ``paged``: the score drifted, or so many features that a person should look. ``share``: of
-    the features that drifted, weighted by importance. ``reference`` says in words what the night
-    was compared with, ``baseline`` the nights (partition:manifest) if it was made of published
-    ones, ``history`` which earlier nights counted as ordinary.
-    ``segments`` are those with the most drifted columns first.
+    ``paged``: whether a person should look, since the score drifted or many features did.
+    ``share``: the share of features that drifted, weighted by importance. ``reference``: describes
+    the data that the night was compared with. ``baseline``: the published nights
+    (partition:manifest) that the baseline was made of, if it was. ``history``: the earlier nights
+    whose drift counted as ordinary. ``segments``: those with the most drifted columns come first.
     """
 
     columns: tuple[FeatureDrift, ...] = ()
@@ -172,12 +173,12 @@ class DriftResult:
 
     @property
     def only_in_segments(self) -> tuple[tuple[SegmentDrift, FeatureDrift], ...]:
-        """Columns that drifted in a segment and not in the whole, worst first."""
-        known = {c.column for c in self.alarmed}
-        found = [
+        """Columns that drifted in a segment but not in the whole night, worst first."""
+        in_whole = {c.column for c in self.alarmed}
+        drifted = [
             (segment, column)
             for segment in self.segments
             for column in segment.columns
-            if column.alarmed and column.column not in known
+            if column.alarmed and column.column not in in_whole
         ]
-        return tuple(sorted(found, key=lambda pair: -pair[1].excess))
+        return tuple(sorted(drifted, key=lambda pair: -pair[1].excess))

@@ -1,4 +1,4 @@
-"""What stands against a night, rule by rule, and the verdict that it comes to."""
+"""The findings of the verdict rules, and the verdict of a night."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Finding", "Verdict", "verdict_of"]
 
 
 class Verdict(StrEnum):
-    """What becomes of a night, from the best to the worst.
+    """The verdict of a night, from the best to the worst.
 
     ``ok`` and ``warn`` are published; ``hold`` waits for a person; ``fail`` is not published.
     """
@@ -22,29 +22,29 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the best; higher is worse."""
+        """0 for the best verdict; a higher rank is worse."""
         return list(Verdict).index(self)
 
     @property
     def publishes(self) -> bool:
-        """Whether nobody has to decide before it is published."""
+        """Whether the night is published without a person's decision."""
         return self.rank < Verdict.HOLD.rank
 
     @staticmethod
     def worst(verdicts: Iterable[Verdict]) -> Verdict:
-        """The worst one; ``ok`` of none."""
+        """The worst verdict; ``ok`` if there is none."""
         return max(verdicts, key=lambda verdict: verdict.rank, default=Verdict.OK)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found.
+    """A finding of a rule.
 
     Attributes:
-        rule: its name, after what it looks at: ``quality.expectations``.
-        verdict: what the night is by this finding alone.
-        reason: why, for a person.
-        columns: those that it is about.
+        rule: the rule's name, which begins with its subject: ``quality.expectations``.
+        verdict: the verdict of the night by this finding alone.
+        reason: the reason, for a person.
+        columns: the columns that it is about.
     """
 
     rule: str
@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def subject(self) -> str:
-        """What the rule looks at: ``quality``, ``drift`` or ``person``."""
+        """The subject of the rule: ``quality``, ``drift`` or ``person``."""
         return self.rule.partition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""What a night was judged to be, and what was published of it."""
+"""The judgement of a night, and the manifest of its published scores."""
 
 from __future__ import annotations
 
@@ -36,23 +36,25 @@ _RULES = (
     (re.compile(r"a person should look"), "drift.page"),
     (re.compile(r"drifted in a segment alone"), "drift.segments"),
 )
-"""How the reasons of version 1 begin, which had no rules."""
+"""How the reasons of each rule begin: records of version 1 have reasons but no rules."""
 
 
 def _findings(fields: Fields, columns: list[str]) -> list[Fields]:
-    """The findings that the reasons and verdicts of version 1 stand for."""
-    found = []
+    """The findings for the reasons and verdicts of version 1."""
+    findings = []
     for reason in fields.pop("reasons"):
-        rule = next((name for form, name in _RULES if form.match(reason)), "person.hold")
+        rule = next((name for pattern, name in _RULES if pattern.match(reason)), "person.hold")
         verdict = "hold" if rule == "person.hold" else fields[f"{rule.partition('.')[0]}_verdict"]
         if rule == "quality.quarantined" and "within the limit" in reason:
             verdict = "ok"
         if rule == "drift.segments":
             verdict = "warn"
-        about = columns if rule == "drift.columns" else []
-        found.append({"rule": rule, "verdict": verdict, "reason": reason, "columns": about})
+        columns_drifted = columns if rule == "drift.columns" else []
+        findings.append(
+            {"rule": rule, "verdict": verdict, "reason": reason, "columns": columns_drifted}
+        )
     del fields["quality_verdict"], fields["drift_verdict"]
-    return found
+    return findings
 
 
 def _alarmed(columns: Any) -> list[str]:
@@ -60,7 +62,7 @@ def _alarmed(columns: Any) -> list[str]:
 
 
 def _by_name(drift: Fields) -> Fields:
-    """Metrics of columns and of segments' columns, which had a field each, by name."""
+    """The drift with the metrics of all columns by name; in version 1 each had a field."""
     segments = [
         segment | {"columns": [from_flat(column) for column in segment["columns"]]}
         for segment in drift.get("segments", ())
@@ -70,24 +72,22 @@ def _by_name(drift: Fields) -> Fields:
 
 
 def _judgement_1(fields: Fields) -> Fields:
-    """Reasons become findings, metrics go by name; the profile has a file of its own, which lay
-    beside it already.
-    """
+    """Reasons become findings, and metrics get names. The profile already had its own file."""
     fields = {"quality_verdict": "ok", "drift_verdict": "ok", **fields}
     fields["findings"] = _findings(fields, _alarmed(fields["drift"]["columns"]))
     fields["drift"] = _by_name(fields["drift"])
     docs = fields["quality"].get("data_docs")
     if docs:
-        _, name, inside = docs.rpartition("data_docs/")
-        fields["quality"] = fields["quality"] | {"data_docs": name + inside}
-    for gone in ("profile", "report"):
-        fields.pop(gone, None)
+        _, name, page = docs.rpartition("data_docs/")
+        fields["quality"] = fields["quality"] | {"data_docs": name + page}
+    for removed in ("profile", "report"):
+        fields.pop(removed, None)
     return fields
 
 
 @dataclass(frozen=True)
 class Judgement(Stored):
-    """The night in one word, with what was found: ``judgement.json``."""
+    """The verdict of a night and its findings: the content of ``judgement.json``."""
 
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar = {1: _judgement_1}
@@ -106,11 +106,11 @@ class Judgement(Stored):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What was found, in words."""
+        """The reasons of all findings."""
         return tuple(finding.reason for finding in self.findings)
 
     def verdict_of(self, subject: str) -> Verdict:
-        """By the findings about ``quality`` or ``drift`` alone."""
+        """The verdict by the findings about ``quality`` or ``drift`` alone."""
         return verdict_of(self.findings, subject)
 
 
@@ -138,7 +138,7 @@ class OutputFile:
 class StoredFile:
     """A file of the partition's state, by its path below it.
 
-    ``sha256`` is empty in what an earlier version wrote, which kept none.
+    ``sha256`` is empty if an earlier version wrote the record.
     """
 
     path: str
@@ -164,13 +164,13 @@ _COPIED = {
     "reasons",
     "report",
 }
-"""What version 1 copied from run and judgement."""
+"""The fields that version 1 copied from the run and its judgement."""
 
 
 def _manifest_1(fields: Fields) -> Fields:
-    """What was copied from run and judgement is read where it lies."""
+    """Copied fields are dropped, since they are read from the run and its judgement."""
     if fields["format"] != 2:
-        raise ValueError(f"format: it says {fields['format']}")
+        raise ValueError(f"format: got {fields['format']}, expected 2")
     folder = f"runs/{fields['run_key'][:16]}"
     columns = _alarmed(fields["drift"])
     kept = {name: value for name, value in fields.items() if name not in _COPIED}
@@ -184,13 +184,13 @@ def _manifest_1(fields: Fields) -> Fields:
 
 @dataclass(frozen=True)
 class Manifest(Stored):
-    """What was published: which files, of which run, with which judgement.
+    """Published scores: their files, their run and their judgement.
 
-    ``id`` is the commit number and the run key. ``run`` and ``judgement`` name the files that say
-    what the scores were made from, and what was found of them. ``restores``: after a rollback,
-    the manifest whose files returned; ``approved_by`` then rolled it back. ``score_summary``: of
-    each numeric output. ``precision_error``: the largest difference to float32, by output.
-    ``output_version`` is the run's.
+    ``id`` consists of the commit number and the run key. ``run`` and ``judgement`` refer to the
+    files with the plan of the run and with its judgement. ``restores``: after a rollback, the
+    manifest whose files are in force again; ``approved_by`` is then who rolled back.
+    ``score_summary``: numeric output -> quantiles and mean. ``precision_error``: output -> largest
+    difference to float32. ``output_version``: that of the run.
     """
 
     VERSION: ClassVar[int] = 2
@@ -228,7 +228,7 @@ class Manifest(Stored):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What was found, in words."""
+        """The reasons of all findings."""
         return tuple(finding.reason for finding in self.findings)
 
     @property
@@ -238,12 +238,12 @@ class Manifest(Stored):
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The columns that drifted in the whole."""
-        found = (f.columns for f in self.findings if f.rule == "drift.columns")
-        return next(found, ())
+        """The columns that drifted in the whole night."""
+        drifted = (f.columns for f in self.findings if f.rule == "drift.columns")
+        return next(drifted, ())
 
     def verdict_of(self, subject: str) -> Verdict:
-        """By the findings about ``quality`` or ``drift`` alone."""
+        """The verdict by the findings about ``quality`` or ``drift`` alone."""
         return verdict_of(self.findings, subject)
 
 
@@ -262,7 +262,7 @@ class PublishedNight:
 
 @dataclass(frozen=True)
 class Accepted(Stored):
-    """Who counted the drift of a published manifest as ordinary, and when."""
+    """Who accepted the drift of a published manifest as ordinary, and when."""
 
     by: str
     at: Time
@@ -271,7 +271,7 @@ class Accepted(Stored):
 
 @dataclass(frozen=True)
 class Decision(Stored):
-    """Who decided about a held run, when and (of a rejection) why."""
+    """Who decided about a held run, when and, if it was rejected, why."""
 
     mend: ClassVar[str] = "Move it away and decide again (`nocturne approve` or `nocturne reject`)"
 

@@ -1,4 +1,4 @@
-"""What a run is planned from and with: partition, model, files, splits, settings."""
+"""The plan of a run: its partition, model, files, splits and settings."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ TABLE_MARK = "://"
 class InputFile:
     """A file of the input partition, or (``table://path``) of a table that its query joins.
 
-    ``blake3`` (of its bytes, in hex) costs less than half the time of sha256, which counts on
-    what is read whole every night; ``b3sum`` prints the same.
+    ``blake3`` is the BLAKE3 hash of its bytes in hex, as ``b3sum`` prints it. It takes less than
+    half the time of SHA-256, which matters since the whole input is hashed every night.
     """
 
     path: str
@@ -64,7 +64,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Piece:
-    """Whole row groups of one input file: a split that has no key yet."""
+    """Whole row groups of one input file: a split without a key."""
 
     file: InputFile
     row_groups: tuple[int, ...]
@@ -86,10 +86,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Pinned:
-    """What decides bits, fixed before the first split is scored.
+    """The settings that decide bits, fixed before the first split is scored.
 
-    ``kernel`` names how the model is run (see ``nocturne.engine.KERNELS``), ``micro_batch``
-    the rows that go through it at once, ``batch_rows`` those that are read at once.
+    ``kernel`` is the way the model is run (see ``nocturne.engine.KERNELS``), ``micro_batch`` the
+    number of rows in a call of the model, ``batch_rows`` the number of rows that are read at once.
     """
 
     device: str
@@ -102,9 +102,9 @@ class Pinned:
 
 @dataclass(frozen=True)
 class Query:
-    """What Spark reads for a run whose reader it is: files of any format, through SQL if given.
+    """The query that Spark reads for a run: files of any format, and optionally SQL on them.
 
-    ``tables`` maps the names that the SQL uses, beside ``input``, to their folders.
+    ``tables``: the names that the SQL uses besides ``input`` -> their folders.
     """
 
     format: str
@@ -115,10 +115,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Tuning(Stored):
-    """What the search found fastest for a model, device and row width, and how fast it was.
+    """The fastest kernel and micro-batch for a model, device and row width.
 
-    ``seconds_per_million`` maps ``kernel/micro_batch`` to the measured seconds for a million
-    rows; ``found`` says whether it was measured, or is where a search would start.
+    ``seconds_per_million``: ``kernel/micro_batch`` -> the measured seconds for a million rows.
+    ``found``: whether a search has found it; otherwise it is where a search would start.
     """
 
     kernel: str
@@ -129,9 +129,9 @@ class Tuning(Stored):
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of a run's ``input`` or ``output`` before it is scored.
+    """The ``input`` or ``output`` of a run, as far as it is known before it is scored.
 
-    ``schema``: Arrow's, as base64 of its IPC form; ``measures``: what is counted of its rows.
+    ``schema``: the Arrow schema, as base64 of its IPC form. ``measures``: what is counted.
     """
 
     schema: str
@@ -139,19 +139,19 @@ class Table:
 
 
 def _plan_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Places follow from where the file lies; the settings have a file of their own."""
-    if fields.pop("format") != 2:
-        raise ValueError("format: expected 2")
+    """Paths follow from the location of the file, and the settings have their own file."""
+    if (number := fields.pop("format")) != 2:
+        raise ValueError(f"format: got {number}, expected 2")
     config = fields.pop("config")
-    given = config.get("input", {})
-    for gone in ("run_dir", "output_dir", "state_dir"):
-        del fields[gone]
+    input_settings = config.get("input", {})
+    for removed in ("run_dir", "output_dir", "state_dir"):
+        del fields[removed]
     root = fields["model"]["path"].rpartition("/models/")
     return fields | {
         "model": fields["model"] | {"path": f"models/{root[2]}" if root[1] else root[2]},
-        "key_formats": given.get("partition", {}),
-        "cast": given.get("cast", {}),
-        "checksums": given.get("checksums", True),
+        "key_formats": input_settings.get("partition", {}),
+        "cast": input_settings.get("cast", {}),
+        "checksums": input_settings.get("checksums", True),
         "costly": config.get("model", {}).get("calls") == "costly",
         "sensitive_columns": config.get("quality", {}).get("sensitive", ()),
     }
@@ -162,28 +162,28 @@ class RunPlan(Stored):
     """Everything that scoring a partition needs: the content of ``run.json``.
 
     Attributes:
-        run_key: names the run; it is ``content_key`` (model, settings, input) unless the same
-            contents are scored once more, by force or because published files were lost.
+        run_key: the key of the run. It equals ``content_key`` (model, settings, input) unless the
+            same contents are scored again, by force or since published files were lost.
         input_dir: the partition's folder in the input.
         model: its ``path`` is stored relative to the pipeline's state.
-        splits: of a run with a ``query`` one, of rows that only Spark can count.
-        profile_centers: column -> around what it is counted; None for words.
-        based_on: the manifest that was in force when this was planned.
+        splits: a run with a ``query`` has one split, whose rows only Spark can count.
+        profile_centers: profiled column -> its centre; None for a category.
+        based_on: the id of the manifest that was in force when the run was planned.
         key_formats: partition key -> its strftime format or fixed value.
-        cast: ``input.cast``: as what the model sees a column.
-        checksums: whether pages of the input are compared with theirs.
-        costly: whether the model's calls cost (``model.calls``): it is given each row once.
-        segments: column -> the values whose rows are profiled apart too.
-        sensitive_columns: those whose values are shown nowhere (``quality.sensitive``).
-        hold: why a person must look before it is published, whatever the checks say.
-        caller: what started it, if not a command: versions of Airflow, of its Nocturne and of the
-            DAG's bundle.
-        output_version: see ``nocturne.plan``; plans that do not say it were of version 2.
-        types: of the columns that come without one in some files, since all their values are
-            null; a schema as ``nocturne.columns.normal`` packs it.
-        path_keys: columns that are keys of the files' paths (``nocturne.source.path_columns``).
-        format: of the table (``output.format``).
-        staging: the folder of the attempts' files, below the run directory.
+        cast: ``input.cast``: column -> the type that the model gets.
+        checksums: whether the checksums of the input's pages are verified.
+        costly: whether the model's calls cost (``model.calls``); then it gets each row once.
+        segments: column -> the values whose rows are also profiled separately.
+        sensitive_columns: columns whose values must not be shown (``quality.sensitive``).
+        hold: why a person must look at it before it is published, whatever the checks find.
+        caller: versions of the program that started it: of Airflow, of Nocturne there, and of the
+            DAG's bundle; empty for a command.
+        output_version: see ``nocturne.plan``; plans without it have version 2.
+        types: the types of columns that have none in some files, since all values there are null;
+            a schema as packed by ``nocturne.columns.normal``.
+        path_keys: columns that come from the files' paths (``nocturne.source.path_columns``).
+        format: the format of the table (``output.format``).
+        staging: the folder of the attempts' files, relative to the run directory.
     """
 
     VERSION: ClassVar[int] = 2
@@ -229,7 +229,7 @@ class RunPlan(Stored):
         return sum(split.rows for split in self.splits)
 
     def input_file(self, name: str) -> Path:
-        """Where a file of the plan lies. A joined table's file has the table in its name."""
+        """The location of a file of the plan; a joined table's file has the table in its name."""
         table, mark, path = name.rpartition(TABLE_MARK)
         if self.query is not None and mark:
             return Path(self.query.tables[table]) / path
@@ -237,19 +237,19 @@ class RunPlan(Stored):
 
     @property
     def sensitive(self) -> frozenset[str]:
-        """The columns whose values are shown nowhere."""
+        """The columns whose values must not be shown."""
         return frozenset(self.sensitive_columns)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is scored as a whole, not split by split: what a query gives has no parts."""
+        """Whether it is scored as a whole: the rows of a query have no splits."""
         return self.query is not None
 
     def reads(self, features: Sequence[str]) -> list[str]:
-        """What is read of the input, each column once, if it is there."""
-        asked = (name for measure in self.measures("input") for name in measure.reads())
-        return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(asked))))
+        """The columns to read if the input has them, each once."""
+        measured = (name for measure in self.measures("input") for name in measure.reads())
+        return list(dict.fromkeys((*self.keys, *self.passthrough, *features, *sorted(measured))))
 
     def measures(self, table: str) -> tuple[Measure, ...]:
-        """What is counted of the rows of ``input`` or ``output``."""
+        """The measures that are counted on the rows of ``input`` or ``output``."""
         return self.tables[table].measures if table in self.tables else ()

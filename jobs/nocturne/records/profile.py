@@ -18,12 +18,12 @@ class ColumnProfile:
     """Mergeable statistics of one column.
 
     ``counts`` maps a bucket id (numeric, see ``nocturne.records.buckets``) or a value (category) to
-    its exact number of rows; ``other`` are category rows beyond the cap on distinct values, of
-    which there are about ``distinct`` in all (``sketch`` says, and can be merged).
+    its exact number of rows; ``other`` is the number of category rows beyond the cap on distinct
+    values. ``distinct`` is about the number of distinct values, from the mergeable ``sketch``.
     ``null`` includes neither ``nan`` nor the counted rows. A ``center`` that is an integer is
     subtracted exactly, also where float64 would round. ``away``: the mean of the finite values
-    less ``center``; None for a category. Earlier records have the sum of the values, ``total``,
-    and of their squares instead: of large values such sums forget how they differ.
+    less ``center``; None for a category. Earlier records have the sums of the values and of their
+    squares instead (``total``, ``total_squares``), which lose the differences between large values.
     """
 
     kind: Kind
@@ -48,7 +48,7 @@ class ColumnProfile:
 
     @property
     def mean(self) -> float | None:
-        """Of the finite values; None without any. Rounding takes no mean out of their range."""
+        """The mean of the finite values, kept within their range; None if there are none."""
         if not self.finite:
             return None
         mean = self.center + (mean_away([self]) or 0.0)
@@ -57,14 +57,14 @@ class ColumnProfile:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Called by pydantic when its adapter is made: reading one checks it whole."""
+        """Pydantic calls this for its adapter, so that a record is checked when it is read."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(_counted, handler(source))
 
 
 def _counted(column: ColumnProfile) -> ColumnProfile:
-    """Raises: ValueError where a count is negative, or is that of no bucket."""
+    """Raises: ValueError if a count is negative, or a bucket is not valid."""
     numeric = column.kind == "numeric"
     for bucket, rows in column.counts.items():
         if rows < 0 or (numeric and not (bucket.isdecimal() and len(bucket) <= 5)):
@@ -73,9 +73,10 @@ def _counted(column: ColumnProfile) -> ColumnProfile:
 
 
 def mean_away(parts: Sequence[ColumnProfile]) -> float | None:
-    """``ColumnProfile.away`` of all rows of some parts, which have one centre.
+    """``ColumnProfile.away`` of all rows of some parts, which have the same centre.
 
-    Merged in the order given, by weights that are shares: no sum of large numbers is made.
+    The means are merged in the order of the parts with shares as weights, so that no large numbers
+    are added.
     """
     rows, mean = 0, 0.0
     for part in parts:
@@ -87,7 +88,7 @@ def mean_away(parts: Sequence[ColumnProfile]) -> float | None:
 
 
 def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
-    """The mean of ``rows`` values and ``more`` others, which is not 0, from the mean of each."""
+    """The mean of ``rows`` values and ``more`` others from their means; ``more`` is not 0."""
     share = more / (rows + more)
     return mean * (1 - share) + other * share
 
@@ -96,7 +97,7 @@ def mean_of_both(rows: int, mean: float, more: int, other: float) -> float:
 class Profile(Stored):
     """Statistics of a partition (or split): input features and predictions by column.
 
-    ``segments`` holds the same of the rows with one value of a category: ``origin=JFK``.
+    ``segments``: the profiles of the rows with one value of a category, such as ``origin=JFK``.
     """
 
     ON_ONE_LINE: ClassVar[bool] = True
@@ -107,5 +108,5 @@ class Profile(Stored):
 
 
 def segment_name(column: str, value: str) -> str:
-    """How the rows with ``value`` in ``column`` are called."""
+    """The name of the segment of rows with ``value`` in ``column``."""
     return f"{column}={value}"

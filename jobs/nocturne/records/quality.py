@@ -1,4 +1,4 @@
-"""What expectations want to know of a table, what was counted, and what came of it."""
+"""The measures that expectations need, the measured values, and the results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Expectation", "Measure", "Measured", "QualityResult", "condition_col
 
 @dataclass(frozen=True)
 class Measure:
-    """What an expectation wants to know of a table's rows, counted while they are scored.
+    """A measure that an expectation needs, counted while the rows are scored.
 
-    ``kind``: ``rows``; ``missing`` (null or NaN); ``column_rule`` and ``row_rule``: how many rows
-    are not as ``rule`` says, with ``args``; ``moments``; ``values``, each with its number. Only
-    rows for which ``condition`` holds count, and for several columns those that ``ignore`` leaves.
+    ``kind``: ``rows``; ``missing`` (null or NaN); ``column_rule`` and ``row_rule``: the rows that
+    violate ``rule`` with ``args``; ``moments``; ``values``, each with its number of rows. Only rows
+    for which ``condition`` holds are counted, without those that ``ignore`` excludes.
     """
 
     kind: Literal["rows", "missing", "column_rule", "row_rule", "moments", "values"]
@@ -27,7 +27,7 @@ class Measure:
     ignore: str = ""
 
     def reads(self) -> set[str]:
-        """The columns that it reads."""
+        """The columns that the measure reads."""
         return {*self.columns, *condition_columns(self.condition)}
 
     @property
@@ -47,10 +47,10 @@ def condition_columns(condition: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came out of a measure. Infinite numbers are words, times ISO text.
+    """The measured values of a measure. Infinite numbers are text, and times are ISO text.
 
-    ``squares`` are around the mean; ``type`` is the first column's Arrow type; ``beyond`` says
-    that there are more distinct ``values`` than are told apart.
+    ``squares``: the sum of squared distances from the mean. ``type``: the first column's Arrow
+    type. ``beyond``: whether there are more distinct ``values`` than are counted separately.
     """
 
     rows: int = 0
@@ -80,7 +80,10 @@ class Expectation:
 
 @dataclass(frozen=True)
 class QualityResult:
-    """Great Expectations' answers; ``data_docs``: the HTML index below the run directory."""
+    """The results of Great Expectations.
+
+    ``data_docs``: the index page, relative to the run directory.
+    """
 
     expectations: tuple[Expectation, ...] = ()
     data_docs: str | None = None

@@ -13,7 +13,7 @@ from nocturne.records.quality import Measured
 __all__ = ["RAISED", "Scored", "SplitResult", "strange", "strange_output"]
 
 RAISED = "the model raised "
-"""How the reason of a row begins on which the model raised."""
+"""The start of the reason of a row on which the model raised."""
 
 
 _STRANGE = re.compile(
@@ -23,24 +23,24 @@ _STRANGE = re.compile(
 
 
 def strange(output: str, type_: str) -> str:
-    """The reason of a row whose prediction is not of its column's type, or of another length."""
+    """The reason of a row whose prediction has not the type or the length of its column."""
     return f"the prediction {output} is no {type_}"
 
 
 def strange_output(reason: str) -> tuple[str, str, str] | None:
     """Output, type and length (``[3]``, or "") of a reason that ``strange`` made, else None."""
-    found = _STRANGE.fullmatch(reason)
-    return (found["output"], found["type"], found["length"] or "") if found else None
+    match = _STRANGE.fullmatch(reason)
+    return (match["output"], match["type"], match["length"] or "") if match else None
 
 
 @dataclass(frozen=True)
 class SplitResult(Stored):
     """The result of one split. Its file is created once, which decides which attempt counts.
 
-    ``started`` and ``finished`` are seconds since 1970, equal if the split was taken over.
-    ``micro_batch`` is the pinned one unless the device's memory ran out.
-    ``precision_error``: the largest difference to float32 in the first batch, by output; only
-    of the first split, and empty in float32. ``measured``: table -> a measure's key -> answer.
+    ``started`` and ``finished`` are seconds since 1970; they are equal if the split was reused.
+    ``micro_batch`` is the pinned one, unless the device's memory ran out. ``precision_error``:
+    output -> the largest difference to float32 in the first batch; only for the first split, and
+    empty for float32. ``measured``: table -> key of a measure -> measured values.
     """
 
     ON_ONE_LINE: ClassVar[bool] = True
@@ -66,7 +66,7 @@ class SplitResult(Stored):
 
     @property
     def by_model(self) -> dict[str, int]:
-        """Of the reasons those that may be the model's fault: it raised, or gave another type."""
+        """The reasons for which the model may be at fault: it raised, or returned another type."""
         return {
             why: rows
             for why, rows in self.reasons.items()
@@ -76,7 +76,7 @@ class SplitResult(Stored):
 
 @dataclass(frozen=True)
 class Scored(Stored):
-    """How many results a run with a query has."""
+    """The number of results of a run with a query."""
 
     mend: ClassVar[str] = "Move it away and score the run again"
 

@@ -1,4 +1,4 @@
-"""What is going on in a partition."""
+"""The status of the last run of a partition."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _status_1(fields: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunStatus(Stored):
-    """How the last run of a partition stands, if it is not published: ``current.json``.
+    """The status of the last run of a partition if it is not published: ``current.json``.
 
-    ``run_key`` is empty where planning failed. ``rows_done`` of ``rows`` while scoring.
+    ``run_key`` is empty if planning failed. ``rows_done``: the rows scored so far, of ``rows``.
     """
 
     VERSION: ClassVar[int] = 2

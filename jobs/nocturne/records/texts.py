@@ -1,7 +1,6 @@
-"""Texts of records that mean something: a time, a partition's key, a manifest's id.
+"""Types of texts in records: a time, a partition's key, a manifest's id.
 
-The types say so; what a file holds is looked at when it is read, so that nobody who uses it has
-to be ready for a time that is none.
+A text is checked when its record is read, so that the code that uses it can rely on its form.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ MANIFEST_ID = re.compile(r"\d{6,12}-[0-9a-f]{16}")
 """Commit number and run key."""
 
 
-class _Must:
-    """Pydantic asks it for its check when a record is read; there may be no pydantic before."""
+class _Checked:
+    """The check of a type; Pydantic, which asks for it, is imported when a record is read."""
 
-    def __init__(self, holds: Callable[[str], bool], expected: str) -> None:
-        self.holds, self.expected = holds, expected
+    def __init__(self, is_valid: Callable[[str], bool], expected: str) -> None:
+        self.is_valid, self.expected = is_valid, expected
 
     def check(self, text: str) -> str:
-        if not self.holds(text):
+        if not self.is_valid(text):
             raise ValueError(f"got {text[:60]!r}, expected {self.expected}")
         return text
 
@@ -43,7 +42,7 @@ def _is_time(text: str) -> bool:
 
 
 def _is_sketch(text: str) -> bool:
-    """That it is base64 is checked here; what it holds, by whoever merges it."""
+    """Whether the text is base64; the code that merges sketches checks its content."""
     try:
         b64decode(text, validate=True)
     except ValueError:
@@ -61,9 +60,9 @@ def _is_key(text: str) -> bool:
     return moment.isoformat().startswith(text)
 
 
-Time = Annotated[str, _Must(_is_time, "a time with its zone, as 2013-04-01T05:00:00+00:00")]
-Key = Annotated[str, _Must(_is_key, "a partition's key, as 2013-04-01, 2013-04-01T05 or all")]
-Sketch = Annotated[str, _Must(_is_sketch, "a sketch as base64")]
+Time = Annotated[str, _Checked(_is_time, "a time with its zone, as 2013-04-01T05:00:00+00:00")]
+Key = Annotated[str, _Checked(_is_key, "a partition's key, as 2013-04-01, 2013-04-01T05 or all")]
+Sketch = Annotated[str, _Checked(_is_sketch, "a sketch as base64")]
 ManifestId = Annotated[
-    str, _Must(lambda text: MANIFEST_ID.fullmatch(text) is not None, "an id, as 000002-1f0c...")
+    str, _Checked(lambda text: MANIFEST_ID.fullmatch(text) is not None, "an id, as 000002-1f0c...")
 ]

@@ -14,7 +14,7 @@ __all__ = ["digest", "script", "style"]
 
 _HERE = Path(__file__).parent
 _VEGA = "vl-convert-python"
-_GIVEN_OUT = "window.vegaEmbed = vegaEmbed;"
+_EXPORT = "window.vegaEmbed = vegaEmbed;"
 
 
 @functools.cache
@@ -30,11 +30,11 @@ def _bundle() -> str:
     """Vega as one script. Bundling takes a second or two, and is the same for every night."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(_GIVEN_OUT))
+    return str(vl_convert.javascript_bundle(_EXPORT))
 
 
 def _bundle_name() -> str:
-    return f"vega-{version(_VEGA)}-{hashlib.sha256(_GIVEN_OUT.encode()).hexdigest()[:8]}.js"
+    return f"vega-{version(_VEGA)}-{hashlib.sha256(_EXPORT.encode()).hexdigest()[:8]}.js"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Histograms for the report: a column's fine counts are gathered into a few even bins.
+"""Histograms for the report: the fine counts of a column in a few bins of equal width.
 
 The bins that drift compares have equal counts, which hides the shape, so these have equal widths.
 Both sides are drawn over the same range, without half a percent at either end, so that one

@@ -5,9 +5,10 @@ time: the partition's midnight). MLflow's metrics are append-only, so a night th
 get a second point. Then the run is created again from the manifests, and the old run goes to the
 trash.
 
-A tag for each night says which points the run has: first that they were begun, then the id of
-the manifest. The run is also created again if a night was only begun, since it may have points;
-if the run is not FINISHED; and if it belongs to another model but still has the night.
+A tag for each night says which points the run has. Before the points are logged, its value is
+"begun"; then it is the manifest's id. The run is also created again if a night is only begun, since
+it may have points; if the run is not FINISHED; and if it belongs to another model but still has the
+night.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _recreate_run(
 ) -> str:
     """Replaces the ``old`` runs with one run of the model's nights."""
     name, tags = f"monitoring {model[1]} version {model[2]}", dict(zip(_NAMES, model, strict=True))
-    # Created before the nights are listed: whoever publishes one later finds it unfinished.
+    # Created before the nights are listed: a process that publishes one later finds it unfinished.
     run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
     by_key = {night.key: night for night in nights()}
     belong = [night for night in by_key.values() if _identity(night) == model]
@@ -131,9 +132,8 @@ def _put(
     points = [point for night in nights for point in night_points(night, metrics)]
     for first in range(0, len(points), _BATCH):
         client.log_batch(run_id, metrics=points[first : first + _BATCH])
-    tags = [
-        RunTag(_tag(night), night.manifest.id) for night in nights
-    ]  # last: what is said is there
+    # Tags come after the points that they stand for.
+    tags = [RunTag(_tag(night), night.manifest.id) for night in nights]
     for first in range(0, len(tags), _TAGS):
         client.log_batch(run_id, tags=tags[first : first + _TAGS])
 

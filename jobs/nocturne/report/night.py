@@ -116,9 +116,9 @@ def tags(plan: RunPlan, judgement: Judgement) -> dict[str, str]:
 
 
 def metric_name(*parts: str) -> str:
-    """The parts with dots between, in MLflow's alphabet and length.
+    """The parts joined with dots, in MLflow's alphabet and length.
 
-    Where that changes a part, eight digits of its hash keep two names apart.
+    If that changes a part, eight digits of its hash are added, so that names stay distinct.
     """
     safe = []
     for part in parts:
@@ -146,19 +146,19 @@ def _check(artifacts: Sequence[Path]) -> None:
                 path=str(path),
             )
     names = [path.name for path in artifacts]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise StateError(
-            f"two artifacts are named {doubled[0]!r}, and one would replace the other in MLflow; "
+            f"two artifacts are named {repeated[0]!r}, and one would replace the other in MLflow; "
             "rename one of them",
-            name=doubled[0],
+            name=repeated[0],
         )
 
 
 def _run_that_agrees(
     client: MlflowClient, mlflow_experiment: str, plan: RunPlan, numbers: Mapping[str, float]
 ) -> MlflowRun | None:
-    """The night's run if its numbers are still true; a run that disagrees goes to the trash."""
+    """The night's run if its numbers agree; a run whose numbers differ goes to the trash."""
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(plan).items())
     for run in client.search_runs(
         [mlflow_experiment], query, order_by=["attributes.start_time ASC"]

@@ -54,7 +54,7 @@ def reasons(judgement: Judgement) -> list[str]:
 
 
 def rows_per_second(judgement: Judgement) -> float | None:
-    """Rows in over the seconds of scoring, where they were measured."""
+    """Rows per second of scoring; None if the seconds were not measured."""
     seconds = judgement.seconds.get("score", 0.0)
     return judgement.rows_in / seconds if seconds > 0 else None
 

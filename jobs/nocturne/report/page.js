@@ -1,4 +1,4 @@
-// Draws the charts that the page carries as data, in the reader's light or dark colours.
+// Draws the charts whose data the page contains, in the reader's light or dark colours.
 (function () {
   "use strict";
   const charts = JSON.parse(document.getElementById("charts").textContent);

@@ -1,8 +1,7 @@
 """Small pieces of Vega-Lite that every chart of the report uses.
 
-Colours are not in the specs: marks carry a style name, and the page fills in its light or
-dark palette. Values that come from data are only ever data, never a field name or an
-expression.
+The specs have no colours: marks have the name of a style, and the page adds its light or dark
+palette. Values that come from data are always data, never the name of a field or an expression.
 """
 
 from __future__ import annotations

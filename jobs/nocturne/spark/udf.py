@@ -23,7 +23,7 @@ from nocturne.errors import ConfigError, InputError, ModelError, NocturneError
 from nocturne.fitting import casts, check_columns
 from nocturne.model.declared_inputs import Inputs
 from nocturne.model.registry import resolve
-from nocturne.model.requirements import naming, unloadable
+from nocturne.model.requirements import import_errors, load_error
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
@@ -197,7 +197,7 @@ def _score(
     loaded = _loaded(archive, spec, backend, tuple(sorted(settings.items())))
     model = with_checked_outputs(loaded, encoding.outputs)
     normal_batches = map(normal, chain([first], batches))
-    with naming(_folder(archive), "run the query again"):
+    with import_errors(_folder(archive), "run the query again"):
         scored = score_cast(normal_batches, model, encoding, targets, micro_batch=micro_batch)
         try:
             for _, _, predictions in scored:
@@ -250,4 +250,4 @@ def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, st
     except NocturneError:
         raise
     except Exception as error:
-        raise unloadable(folder, error) from error
+        raise load_error(folder, error) from error

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
-from nocturne.hiding import said_by
+from nocturne.hiding import redacted
 from nocturne.host.trouble import explain
 from nocturne.spark.session import cause_of
 from nocturne.store.run import Run
@@ -79,7 +79,9 @@ def guarded(work: Callable[[], T], task: str) -> tuple[T | None, str | None, str
         return None, type(failure).__name__, str(failure)
     except _REFUSALS as failure:
         traceback.print_tb(failure.__traceback__)  # its text quotes the value
-        start = f"{task}: a value can't be taken as its column's type: {said_by(failure)}. Nothing "
+        start = (
+            f"{task}: a value can't be taken as its column's type: {redacted(failure)}. Nothing "
+        )
         return (
             None,
             "InputError",

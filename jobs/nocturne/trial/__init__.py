@@ -20,11 +20,11 @@ __all__ = [
     "TrialRequest",
 ]
 
-REQUEST, ROWS, READY, ANSWER = "asked.json", "rows.arrow", "ready", "answer.json"
+REQUEST, ROWS, READY, ANSWER = "request.json", "rows.arrow", "ready", "answer.json"
 """The files that both sides read and write; ``READY`` says that the model is loaded next."""
 UNWRITTEN = "unwritten"
 """``READY`` is renamed to this if the answer can't be written; the exit code is the ``errno``."""
-OUTPUT = "said"
+OUTPUT = "output"
 """The file with everything that the process prints."""
 
 

@@ -2,8 +2,8 @@
 
     python -m nocturne.trial FOLDER PARENT
 
-FOLDER contains ``asked.json`` and ``rows.arrow``; the answer is written to ``answer.json`` in it.
-PARENT is the process that asks; this process ends when PARENT ends.
+FOLDER contains ``request.json`` and ``rows.arrow``; the answer is written to ``answer.json`` in it.
+PARENT is the process that starts this one, which ends when PARENT ends.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from nocturne.engine.model import Model, Raw
 from nocturne.engine.refused import refusal_reasons
 from nocturne.errors import ModelError, NocturneError
 from nocturne.fitting import casts
-from nocturne.hiding import cause_of, lacking, said_by
-from nocturne.model.requirements import lacks
+from nocturne.hiding import cause_of, failed_import, redacted
+from nocturne.model.requirements import describe_import_error
 from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, TrialAnswer, TrialRequest
 from nocturne.worker.split import BACKENDS
@@ -134,9 +134,9 @@ def _answer(request: TrialRequest, rows: pa.RecordBatch) -> TrialAnswer:
     except NocturneError as error:
         return TrialAnswer(fault=str(error), error=type(error).__name__, elsewhere=elsewhere)
     except Exception as error:
-        if (failed := lacking(error)) is not None:
-            return TrialAnswer(missing=lacks(request.model.path, failed))
-        return _failed(f"it can't be loaded: {said_by(error)}", error, elsewhere=elsewhere)
+        if (failed := failed_import(error)) is not None:
+            return TrialAnswer(missing=describe_import_error(request.model.path, failed))
+        return _failed(f"it can't be loaded: {redacted(error)}", error, elsewhere=elsewhere)
 
 
 def _failed(fault: str, error: Exception, *, elsewhere: bool) -> TrialAnswer:
@@ -158,13 +158,13 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
         return TrialAnswer(Trial(encoding.complete().outputs, 0))
     load = BACKENDS[request.model.backend]
     model = load(request.model.path, encoding, device=device, kernel="graph", precision="float32")
-    raw, raised = _called(model, encoding, cast_batch, until)
+    raw, raised = _call_model(model, encoding, cast_batch, until)
     first = next((error for error in raised if error is not None), None)
     if raw is None:
         assert first is not None
-        if (missing := lacking(first)) is not None:
+        if (missing := failed_import(first)) is not None:
             raise missing
-        why = said_by(first, _values(cast_batch))
+        why = redacted(first, _values(cast_batch))
         fault = f"it raises on each of the {len(raised)} rows that it was tried on: {why}"
         return _failed(fault, first, elsewhere=device != request.device)
     outputs = (
@@ -174,22 +174,22 @@ def _try(request: TrialRequest, rows: pa.RecordBatch, device: str, until: float)
     )
     if any(output.name == REASON for output in outputs):
         raise ModelError(
-            f"the model predicts {REASON}, which is the name of a column that Nocturne makes. Say "
-            "in model.outputs which outputs are wanted, or have the model name it otherwise"
+            f"the model predicts {REASON}, which is the name of a column that Nocturne makes. "
+            "Declare in model.outputs the outputs to publish, or rename this output in the model"
         )
     reasons = {row: "" for row, error in enumerate(raised) if error is not None}
     failed = len(reasons)
     scored = predictions(raw, len(raised), replace(encoding, outputs=outputs), reasons)
     if request.spec:
         check_outputs(outputs, raw)
-    cause = said_by(first, _values(cast_batch)) if first else ""
+    cause = redacted(first, _values(cast_batch)) if first else ""
     return TrialAnswer(Trial(outputs, len(raised), failed, cause, _shown(scored)))
 
 
-def _called(
+def _call_model(
     model: Model, encoding: Encoding, rows: pa.RecordBatch, until: float
 ) -> tuple[Raw | None, list[Exception | None]]:
-    """What the model returns (None if it always raised), and for each row what it raised.
+    """The model's outputs (None if it always raised), and for each row the exception.
 
     The first call has one row, to measure the time of a row (it is repeated with another row if
     it was slow, since that may have been the start). The next call has as many rows as half of the
@@ -245,10 +245,12 @@ def _values(rows: pa.RecordBatch) -> dict[str, list[object]]:
 def _shown(scored: pa.RecordBatch) -> tuple[dict[str, str], ...]:
     """The predictions of three rows that have predictions, as text."""
     good = scored.filter(scored.column(REASON).is_null()).slice(0, _SHOWN).drop_columns([REASON])
-    return tuple({name: _word(value) for name, value in row.items()} for row in good.to_pylist())
+    return tuple(
+        {name: _short_text(value) for name, value in row.items()} for row in good.to_pylist()
+    )
 
 
-def _word(value: object) -> str:
+def _short_text(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _LONG else text[: _LONG - 3] + "..."
 

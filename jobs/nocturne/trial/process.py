@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 
-from nocturne.hiding import said_by
+from nocturne.hiding import redacted
 from nocturne.store.record_files import read, write
 from nocturne.trial import (
     ANSWER,
@@ -161,8 +161,8 @@ def _late(seconds: float, begun: bool) -> TrialAnswer:
     if not begun:
         return _machine_fault(f"was not there after {_START + seconds:g} seconds", lasting=False)
     return TrialAnswer(
-        fault=f"it has not answered after {seconds:g} seconds. If it needs longer, to be loaded "
-        "or for a row, say model.trial_seconds"
+        fault=f"it has not answered after {seconds:g} seconds. If it needs longer to load or "
+        "to score a row, raise model.trial_seconds"
     )
 
 
@@ -173,7 +173,9 @@ def _large(used: int, most: int, begun: bool) -> TrialAnswer:
     )
     if not begun:
         return _machine_fault(took, lasting=False)
-    return TrialAnswer(fault=f"it {took}; score it on a machine with more, or log a smaller one")
+    return TrialAnswer(
+        fault=f"it {took}; score it on a machine with more memory, or log a smaller model"
+    )
 
 
 def _machine_fault(problem: str, *, lasting: bool) -> TrialAnswer:
@@ -229,7 +231,7 @@ def _died(code: int, output: Path, rows: bytes) -> str:
     line, text = "", _end_of(output)
     with suppress(ValueError, OverflowError):  # values that Python can't represent
         values = pa.ipc.open_file(rows).read_all().to_pydict()
-        line = said_by(RuntimeError(text), values).partition(": ")[2]
+        line = redacted(RuntimeError(text), values).partition(": ")[2]
     last = f"; its last line was: {line}" if line else ""
     return (
         f"its process ended {_how(code)} before it answered{last}. Load it in a notebook and "

@@ -40,7 +40,7 @@ from nocturne.engine import (
 )
 from nocturne.errors import InputChanged, NocturneError
 from nocturne.fitting import casts, output_schema
-from nocturne.model.requirements import naming, unloadable
+from nocturne.model.requirements import import_errors, load_error
 from nocturne.profile import Measurer, Rows, TableProfiler
 from nocturne.records.plan import Split
 from nocturne.records.result import SplitResult
@@ -104,7 +104,7 @@ def _model(
     except NocturneError:
         raise
     except Exception as error:
-        raise unloadable(path, error) from error
+        raise load_error(path, error) from error
 
 
 def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Model:
@@ -215,7 +215,7 @@ def score_batches(
         once=run.plan.costly,
     )
     with (
-        naming(run.plan.model.path),
+        import_errors(run.plan.model.path),
         Staging(
             run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
         ) as staging,
@@ -337,9 +337,10 @@ def _without(batch: pa.RecordBatch, hidden: frozenset[str]) -> pa.RecordBatch:
 def _with_location(
     batch: pa.RecordBatch, reasons: pa.Array, split: Split, before: int
 ) -> pa.RecordBatch:
-    """The rows with their source file, the row number in it (from 0), and the reason.
+    """The rows with their source file, their row number in it (from 0), and the reason.
 
-    Rows that Spark has read have no file and number; their keys identify them, unless sensitive.
+    Rows that Spark has read have no file and no number; their keys identify them, unless the keys
+    are sensitive.
     """
     count, first = len(reasons), split.first_row + before
     has_file = bool(split.file)

@@ -1,1 +1,1 @@
-"""The page Scoring inside Airflow's UI: how every partition of every pipeline stands."""
+"""The page Scoring in Airflow's UI: the status of every partition of every pipeline."""

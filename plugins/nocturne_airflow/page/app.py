@@ -1,8 +1,8 @@
 """The FastAPI application of the page; Airflow mounts it at /nocturne.
 
-Airflow does not authenticate plugins' applications. This one asks Airflow who is there for every
-request, and for everything below a pipeline whether they may see its DAG. It changes nothing: its
-buttons call Airflow's own API from the browser, with the rights of whoever presses them.
+Airflow does not authenticate plugins' applications. This one authenticates the user of every
+request through Airflow and, below a pipeline, checks that the user may see its DAG. It changes
+nothing: its buttons call Airflow's own API from the browser, with the rights of the user.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = ["build"]
 
 _HERE = Path(__file__).parent
 _STRIP = 35
-"""Partitions of a pipeline on the first page."""
+"""The newest partitions of each pipeline on the first page."""
 
 _PIPELINES = 25
-"""Pipelines on one page."""
+"""The most pipelines on one page."""
 
 _RUNS = 200
-"""Newest runs of a DAG among which those of a partition are looked for."""
+"""The runs of a partition are looked for among so many of a DAG's newest runs."""
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -57,8 +57,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-# The report and Data Docs show values from data, and must not call Airflow's API in the reader's
-# name: the report gets an origin of its own; Data Docs, which load styles from here, no scripts.
+# The report and Data Docs show values from data and must not call Airflow's API with the reader's
+# cookie. So the report has its own origin, and Data Docs, which load styles, run no scripts.
 _SANDBOX = _HEADERS | {"Content-Security-Policy": "sandbox allow-scripts; frame-ancestors 'self'"}
 _NO_SCRIPTS = _HEADERS | {
     "Content-Security-Policy": "sandbox allow-same-origin; script-src 'none'; "
@@ -109,7 +109,7 @@ def _pipelines(request: Request, user: GetUserDep, page: int = 1) -> HTMLRespons
 def _calendar(
     request: Request, dag_id: str, session: SessionDep, until: str | None = None
 ) -> HTMLResponse:
-    """A year of a daily pipeline, a month of an hourly one."""
+    """The calendar of a pipeline: a year of a daily pipeline, a month of an hourly one."""
     loaded = _pipeline(dag_id)
     key_formats = loaded.pipeline.input.partition
     if not key_formats:
@@ -182,7 +182,7 @@ def _paused(dag_id: str, session: SessionDep) -> bool:
 
 
 def _dag_runs(dag_id: str, key: str | None, session: SessionDep) -> list[Any]:
-    """The partition's runs, newest first. A run by hand has it as its key or as its day.
+    """The partition's runs, newest first. A manual run names it by its key or by its day.
 
     Args:
         key: None for a table that is scored as a whole: every run belongs to it.
@@ -279,12 +279,12 @@ def _weeks(
             [by_day.get(f"{month:%Y-%m}-{day:02d}T{hour:02d}") for hour in range(24)]
             for day in range(1, days + 1)
         ]
-        heads = [f"{hour:02d}" for hour in range(24)]
+        headings = [f"{hour:02d}" for hour in range(24)]
     else:
         weeks = calendar.Calendar().monthdayscalendar(month.year, month.month)
         rows = [[by_day.get(f"{month:%Y-%m}-{day:02d}") for day in week] for week in weeks]
-        heads = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
-    return {"title": f"{month:%B %Y}", "heads": heads, "rows": rows}
+        headings = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"]
+    return {"title": f"{month:%B %Y}", "headings": headings, "rows": rows}
 
 
 def _counts(statuses: Any) -> dict[str, int]:
@@ -303,7 +303,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["words"] = _description
+    environment.globals["description"] = _description
     return environment
 
 

@@ -38,7 +38,7 @@ def find_inputs(
         ConfigError: a feature is not a column, or the model takes another number of columns.
         ModelError: it is unknown which columns the model takes.
     """
-    if declared.named:
+    if declared.columns:
         return None
     _check_names(features, rows.schema.names)
     if not declared.slots and features:
@@ -56,8 +56,8 @@ def find_inputs(
         counted = f"got {len(columns)}" if features else f"the table has {len(columns)} that fit"
         listed = f": {counted} ({choices(columns, 20)})" if columns else ""
         raise ModelError(
-            f"{model} {declared.words()}, and nothing says which columns it takes{listed}. Name "
-            "them with --feature COLUMN, once for each, in the order of the training data"
+            f"{model} {declared.shortcoming()}, and nothing says which columns it takes{listed}. "
+            "Name them with --feature COLUMN, once for each, in the order of the training data"
         )
     if declared.tensors and len(slots) > 1:
         return {slot.name: names for slot, names in zip(slots, assigned, strict=True)}

@@ -107,7 +107,7 @@ def choose(
     title = f"model {name} version {resolved.ref.version}"
     if message := warning(resolved.ref.path, title):
         print(f"nocturne: {message}", file=sys.stderr)
-    if (declared := resolved.takes) is not None:
+    if (declared := resolved.declared_inputs) is not None:
         resolved = registry.Resolved(resolved.ref, find_inputs(declared, title))
     return Chosen(name, alias, version, reason or "as given", resolved, pickled)
 

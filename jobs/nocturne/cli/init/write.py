@@ -89,7 +89,7 @@ def init(
     user_keys = _check_keys(keys, sample) if keys else None
 
     def inputs(declared: DeclaredInputs, model_title: str) -> Inputs | None:
-        guessed = not declared.named and not features
+        guessed = not declared.columns and not features
         keys = user_keys or (find_keys(table, sample, ()) if guessed else ())
         excluded = {*keys, *table.key_formats}
         return find_inputs(declared, sample.rows, features, excluded, model_title)

@@ -1,11 +1,11 @@
 "use strict";
-// Buttons call Airflow's own API, with the cookie and the rights of whoever presses them.
+// Buttons call Airflow's own API, with the cookie and the rights of the user.
 
 const theme = localStorage.getItem("theme");
 if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 
-const said = document.getElementById("said");
-const say = (text, bad) => { said.textContent = text; said.className = bad ? "is-failed" : ""; };
+const message = document.getElementById("message");
+const say = (text, bad) => { message.textContent = text; message.className = bad ? "is-failed" : ""; };
 
 async function call(method, path, body) {
   const answer = await fetch(document.body.dataset.root + "/api/v2" + path, {
@@ -25,7 +25,7 @@ const moment = (key) => key + (key.includes("T") ? ":00:00Z" : "T00:00:00Z");
 const trigger = (dag, key, conf) =>
   call("POST", `/dags/${id(dag)}/dagRuns`, { logical_date: null, partition_key: key, conf });
 
-const acts = {
+const actions = {
   score: (dag, key) => trigger(dag, key, {}),
   decide: (dag, key, on) =>
     trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}) }),
@@ -34,12 +34,12 @@ const acts = {
       { chosen_options: [on.what], params_input: {} }),
 };
 
-async function carryOut(what, act) {
+async function perform(label, action) {
   try {
-    await act();
-    say(`${what}: asked Airflow; this page shows the result once the run has ended.`);
-    sessionStorage.setItem("looks" + location.pathname, "24");
-    lookAgain();
+    await action();
+    say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
+    sessionStorage.setItem("reloads" + location.pathname, "24");
+    reloadLater();
   } catch (error) {
     say(error.message, true);
   }
@@ -49,7 +49,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) {
     const { dag, key } = button.closest("[data-dag]").dataset;
-    if (confirmed(button)) carryOut(button.textContent, () => acts[button.dataset.act](dag, key, button.dataset));
+    if (confirmed(button)) perform(button.textContent, () => actions[button.dataset.act](dag, key, button.dataset));
     return;
   }
   // Airflow shows this page in a frame that may neither navigate the window nor open one.
@@ -86,10 +86,10 @@ function settle(button, label) {
 
 document.addEventListener("submit", (event) => {
   event.preventDefault();
-  const form = event.target, dag = form.dataset.dag, given = new FormData(form);
-  const from = given.get("from").trim(), to = given.get("to").trim() || from;
-  const again = given.has("again");
-  carryOut("Start", () => from === to
+  const form = event.target, dag = form.dataset.dag, fields = new FormData(form);
+  const from = fields.get("from").trim(), to = fields.get("to").trim() || from;
+  const again = fields.has("again");
+  perform("Start", () => from === to
     ? trigger(dag, from, again ? { force: true } : {})
     : call("POST", "/backfills", {
         dag_id: dag, from_date: moment(from), to_date: moment(to), run_backwards: false, dag_run_conf: again ? { force: true } : {},
@@ -107,11 +107,11 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// After a button the page looks again every 5 seconds for two minutes; while it scores, always.
-function lookAgain() {
-  const mine = "looks" + location.pathname;
+// After a button, the page reloads every 5 seconds for two minutes; while it scores, always.
+function reloadLater() {
+  const mine = "reloads" + location.pathname;
   const left = Number(sessionStorage.getItem(mine) ?? 0);
   if (left > 0) sessionStorage.setItem(mine, String(left - 1));
   if (left > 0 || document.querySelector(".verdict.is-running")) setTimeout(() => location.reload(), 5000);
 }
-lookAgain();
+reloadLater();
