@@ -137,8 +137,8 @@ def _any_true(valid: pa.Array, sound: pa.Array) -> bool:
 def _advice(outputs: Sequence[OutputSpec]) -> str:
     types = ", ".join(f"{o.name!r}: {o.words!r}" for o in outputs)
     return (
-        "If it should return this, declare it in the encoding spec, or without one with score_udf's "
-        f"argument outputs={{{types}}}"
+        "If it should return this, declare it in the encoding spec, or without one with "
+        f"score_udf's argument outputs={{{types}}}"
     )
 
 
