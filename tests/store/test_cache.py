@@ -10,7 +10,7 @@ from nocturne.store import cache
 
 
 def _places(monkeypatch: pytest.MonkeyPatch, *places: Path) -> None:
-    monkeypatch.setattr(cache, "_places", lambda: iter(places))
+    monkeypatch.setattr(cache, "_candidates", lambda: iter(places))
 
 
 def test_a_text_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from nocturne.store import cache
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(cache, "_places", lambda: iter([tmp_path / "kept"]))
+    monkeypatch.setattr(cache, "_candidates", lambda: iter([tmp_path / "kept"]))
     return tmp_path / "kept"
 
 
@@ -126,5 +126,5 @@ def test_no_java_and_no_place_mean_no_archive(
 ) -> None:
     assert archive.find(None) is None
     assert archive.find(str(tmp_path / "bin" / "java")) is None
-    monkeypatch.setattr(cache, "_places", lambda: iter(()))
+    monkeypatch.setattr(cache, "_candidates", lambda: iter(()))
     assert archive.find(java.find()) is None

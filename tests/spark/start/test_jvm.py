@@ -14,7 +14,7 @@ OPTIONS = "spark.driver.extraJavaOptions"
 
 @pytest.fixture(autouse=True)
 def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_places", lambda: iter([tmp_path / "kept"]))
+    monkeypatch.setattr(cache, "_candidates", lambda: iter([tmp_path / "kept"]))
     for name in (
         "SPARK_CONF_DIR",
         "SPARK_HOME",
