@@ -115,7 +115,7 @@ def test_a_float_under_an_integer_signature_is_published_whole(stranger: Strange
     asked = TrialRequest(
         ref.ref, ref.declared, spec=False, firm=False, input_cast={}, device="cpu", seconds=9
     )
-    assert trial._kept(kept, asked) is None
+    assert trial._stored(kept, asked) is None
     assert not kept.exists()
 
 

@@ -203,14 +203,14 @@ def test_a_name_that_nocturne_writes_is_no_fault_of_loading(python_model: Save) 
 
 def test_of_one_row_an_output_may_have_no_dimension() -> None:
     """As a torch module gives it that ends in ``squeeze()``."""
-    from nocturne.trial.__main__ import _called
+    from nocturne.trial.__main__ import _call_model
 
     class Squeezed:
         def predict(self, encoded: list[Any]) -> list[np.ndarray]:
             return [encoded[0].squeeze()]
 
     encoding = Encoding((TensorSpec("x", "float64", "numeric", (Feature("a"),)),), ())
-    raw, raised = _called(Squeezed(), encoding, ROWS, 1e9)
+    raw, raised = _call_model(Squeezed(), encoding, ROWS, 1e9)
     assert raw is not None
     assert raised == [None] * 40
     assert raw[0].tolist() == FRAME.a.tolist()
