@@ -61,6 +61,20 @@ def test_those_that_are_asked_for_stand_as_all_do(project: MakeProject, tmp_path
     assert (found[3].unfinished.rows_done, found[3].unfinished.rows) == (150, 600)
 
 
+def test_a_night_that_can_not_be_planned_again_still_shows_its_published_run(
+    project: MakeProject,
+) -> None:
+    project(drift__floor=100)
+    loaded = config.load("p")
+    published = night_of(loaded, DAYS[0])
+    state = Places.of(loaded).state.partition(published.partition)
+    state.write_planning_failed("column y is missing")
+    [found] = statuses_of(loaded, [published.partition])
+    assert (found.state, found.message) == ("failed", "column y is missing")
+    assert found.run == state.run(published.run_key)
+    assert found.report == state.run(published.run_key).report
+
+
 def test_a_manifest_is_read_once(project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
     project(drift__floor=100)
     loaded = config.load("p")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from nocturne.config import Loaded
+from nocturne.errors import StateError
 from nocturne.operate.status import PartitionStatus
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
@@ -17,6 +20,7 @@ from nocturne.records.answers import (
 )
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.store.run import Run
+from nocturne.store.run_folder import RunFolder
 from nocturne.table import table_of
 
 __all__ = [
@@ -68,7 +72,7 @@ def scores_answer(manifest: Manifest, loaded: Loaded) -> ScoresAnswer:
     return ScoresAnswer(
         partition=manifest.partition.key,
         manifest=str(state.manifest_file(manifest.id)),
-        mlflow=mlflow_page(loaded, state.run(manifest.run_key).mlflow_run_id()),
+        mlflow=mlflow_page(loaded, _mlflow_run_id(state.run(manifest.run_key))),
         id=manifest.id,
         restores=manifest.restores,
         rows_published=manifest.rows_published,
@@ -76,6 +80,13 @@ def scores_answer(manifest: Manifest, loaded: Loaded) -> ScoresAnswer:
         model_version=manifest.model.version,
         verdict=manifest.verdict,
     )
+
+
+def _mlflow_run_id(run: RunFolder) -> str | None:
+    """None if the judgement is damaged: the scores are in force, so the command has succeeded."""
+    with suppress(StateError):
+        return run.mlflow_run_id()
+    return None
 
 
 def publish_answer(run: Run, manifest: Manifest) -> PublishAnswer:

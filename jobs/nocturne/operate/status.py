@@ -43,7 +43,7 @@ class PartitionStatus:
         unfinished: the status of the last run, if it is not published.
         problem: why the status can't be read.
         manifest_file, location: the paths of the manifest in force and of the published scores.
-        run: the last run if it is not published; otherwise the published run.
+        run: the last run if it is not published; the published run if there is no such run.
     """
 
     key: str
@@ -93,7 +93,7 @@ class PartitionStatus:
 
     @property
     def report(self) -> Path | None:
-        """The report of ``run``; None if it does not exist."""
+        """The report of ``run``; None if an unpublished run has none yet."""
         if self.run is None:
             return None
         path = self.run.report
@@ -149,7 +149,8 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
         state = "failed"
     elif unfinished:
         state = unfinished.state
-    run_key = unfinished.run_key if unfinished else manifest.run_key if manifest else ""
+    # Without a run key, planning failed before there was a run.
+    run_key = (unfinished.run_key if unfinished else "") or (manifest.run_key if manifest else "")
     return PartitionStatus(
         partition.key,
         state,

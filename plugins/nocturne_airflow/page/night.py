@@ -40,7 +40,10 @@ class NightPage:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        return self.judgement.reasons if self.judgement else ()
+        """The reasons of the judgement; none if a later run could not be planned."""
+        unfinished = self.status.unfinished
+        planned = unfinished is None or bool(unfinished.run_key)
+        return self.judgement.reasons if self.judgement and planned else ()
 
     @property
     def worst(self) -> tuple[FeatureDrift, ...]:
