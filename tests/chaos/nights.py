@@ -211,6 +211,12 @@ class Root:
     def manifest(self) -> Manifest | None:
         return published_manifest(self.table)
 
+    def run(self) -> Run:
+        """The run of the published scores."""
+        manifest = self.manifest()
+        assert manifest is not None
+        return Run.at(self.table.state, manifest.run_key)
+
     def published(self) -> dict[str, str]:
         """File name -> sha256."""
         if not self.output.is_dir():
@@ -236,7 +242,7 @@ class Root:
         manifest = self.manifest()
         assert manifest is not None
         came = Counter[object]()
-        for file in Run.at(self.table.state, manifest.run_key).plan.files:
+        for file in self.run().plan.files:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
         held = [

@@ -16,7 +16,6 @@ from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
 from nocturne.operate.status import statuses
 from nocturne.store.record_files import write
-from nocturne.store.run import Run
 
 
 def nocturne(root: Root, *words: str) -> Result:
@@ -155,10 +154,7 @@ def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
     done = nocturne(root, "verify", "--date", DAY, "--replay", "--splits", "0")
     assert done.exit_code == 1
     assert "part-1.parquet was changed since" in done.output
-    manifest = root.manifest()
-    assert manifest is not None
-    run = Run.at(root.table.state, manifest.run_key)
-    next(Path(run.plan.model.path).rglob("*.pt2")).write_bytes(b"")
+    next(Path(root.run().plan.model.path).rglob("*.pt2")).write_bytes(b"")
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert "is not the copy of model small version 1 that was pinned" in done.output
 

@@ -74,6 +74,23 @@ def test_who_finds_the_partition_locked_changes_nothing(
     root.check()
 
 
+@pytest.mark.parametrize("point", ["judge.reported", "judge.judged"])
+def test_a_run_that_another_process_publishes_keeps_its_judgement(
+    make_root: MakeRoot, point: str
+) -> None:
+    root = make_root()
+    late = root.start_night(f"{point}=SIGSTOP")
+    _until_stopped(late)
+    assert root.night() == 0
+    published, judged = root.manifest(), root.run().judgement_file.read_bytes()
+
+    assert _go_on(root, late) == 0
+
+    assert root.manifest() == published
+    assert root.run().judgement_file.read_bytes() == judged
+    root.check()
+
+
 def test_an_alias_that_moves_half_way_changes_the_next_night_only(make_root: MakeRoot) -> None:
     root, other = make_root(), make_root()
     pid = root.start_night("prepare.planned=SIGSTOP")
@@ -144,17 +161,15 @@ def _change(path: Path, how: str) -> None:
 def test_a_page_corrected_in_place_is_another_fingerprint(make_root: MakeRoot) -> None:
     root = make_root()
     assert root.night() == 0
-    before, first = root.published(), root.manifest()
+    before, first = root.published(), root.run().plan.files
     path = root.input / "part-2.parquet"
     size = path.stat().st_size
     _change(path, "corrected in place")
     assert path.stat().st_size == size
     assert root.night() == 0
-    second = root.manifest()
-    assert first is not None
-    assert second is not None
-    assert second.inputs[2].blake3 != first.inputs[2].blake3
-    assert second.inputs[:2] == first.inputs[:2]
+    second = root.run().plan.files
+    assert second[2].blake3 != first[2].blake3
+    assert second[:2] == first[:2]
     assert root.published() != before
     root.check()
 

@@ -97,6 +97,43 @@ def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) 
     assert isinstance(run, Run)
 
 
+@pytest.mark.parametrize("damage", ["{}", None])
+def test_a_published_night_without_its_judgement_can_be_judged_and_scored_again(
+    project: MakeProject, caplog: pytest.LogCaptureFixture, damage: str | None
+) -> None:
+    """A baseline of weeks asks what the published night was compared with."""
+    loaded = project(drift__baseline={"weeks": 2})
+    first = night_of(loaded, DAYS[0])
+    path = run_of(loaded, first).judgement_file
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    [problem] = verify_partition(loaded, first.partition).problems
+    assert problem.file.endswith("judgement.json")
+    mend = "does not exist" if damage is None else "score the partition again with --force"
+    with pytest.raises(StateError, match=mend):
+        run_of(loaded, first).judgement()
+    again = night_of(loaded, DAYS[0], force=True)
+    assert again.replaces == first.id
+    assert str(path) in caplog.text
+    assert verify_partition(loaded, first.partition).ok
+
+
+def test_settings_other_than_the_planned_ones_are_a_problem(project: MakeProject) -> None:
+    loaded = project()
+    done = night_of(loaded, DAYS[0])
+    path = run_of(loaded, done).settings_file
+    settings = json.loads(path.read_text())
+    settings["quality"]["max_quarantined"] = 1.0
+    path.write_text(json.dumps(settings))
+    [problem] = verify_partition(loaded, done.partition).problems
+    assert problem.file.endswith("/settings.json")
+    assert "has changed since the run was planned" in problem.problem
+    path.write_text("[")
+    [problem] = verify_partition(loaded, done.partition).problems
+    assert "can't be read" in problem.problem
+
+
 def test_a_failed_night_is_judged_again(project: MakeProject, tmp_path: Path) -> None:
     project(quality__input_suite="s.yaml")
     _suite(tmp_path, 601)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from dataclasses import dataclass, replace
@@ -23,7 +24,8 @@ from nocturne.pipeline.publishing import environment
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Split
-from nocturne.store.files import file_blake3
+from nocturne.store.files import digest, file_blake3
+from nocturne.store.record_files import content
 from nocturne.store.run import Run
 from nocturne.table import Problem
 from nocturne.table_formats.protocol import TablePartition
@@ -90,7 +92,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     run = run.changed(input_dir=str(places.input(partition)))  # the input may have been moved
     outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
-    problems = table.verify(output, manifest, columns)
+    problems = table.verify(output, manifest, columns) + _settings_problems(run)
     allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
     replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []
     return Verified(
@@ -102,6 +104,20 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         tuple(problems),
         tuple(replayed),
     )
+
+
+def _settings_problems(run: Run) -> list[Problem]:
+    """Settings other than those that were planned with; the plan holds their hash."""
+    path = run.settings_file
+    if not path.exists():
+        return []  # plans of version 1 contain them
+    try:
+        if digest(json.loads(content(path))) == run.plan.config_digest:
+            return []
+        problem = "has changed since the run was planned (its hash is not the plan's)"
+    except (NocturneError, ValueError, RecursionError) as error:
+        problem = f"can't be read: {error}"
+    return [Problem(path.relative_to(run.state.folder).as_posix(), problem)]
 
 
 def _replay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 
 from nocturne import config, table
@@ -13,6 +14,8 @@ from nocturne.records.partition import Partition
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["PublishedNights", "night_in_force"]
+
+log = logging.getLogger(__name__)
 
 
 class PublishedNights:
@@ -83,10 +86,17 @@ class PublishedNights:
 def night_in_force(output: TablePartition) -> PublishedNight | None:
     """The published manifest of a partition, with its judgement; None if there is none.
 
+    A judgement that can't be read is logged, and the night counts as none: the partition must stay
+    one that can be judged and scored again.
+
     Raises:
-        PublishError, StateError: it can't be read.
+        PublishError, StateError: the manifest can't be read.
     """
     manifest = table.published_manifest(output)
     if manifest is None:
         return None
-    return PublishedNight(manifest, output.state.judgement(manifest))
+    try:
+        return PublishedNight(manifest, output.state.judgement(manifest))
+    except StateError as error:
+        log.warning("no night is compared with %s: %s", manifest.partition.key, error)
+        return None

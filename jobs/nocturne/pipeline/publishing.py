@@ -85,7 +85,7 @@ def publish_run(run: Run) -> Manifest:
         table.settle(output, keep)
     else:
         with run.step("publish"):
-            judgement = gate(run)
+            gate(run)
             results = run.results()
             started = time.perf_counter()
             try:
@@ -94,9 +94,10 @@ def publish_run(run: Run) -> Manifest:
                 if manifest_in_force(run) is None:
                     raise
                 return publish_run(run)  # another process has published this run
-            plan, approval = run.plan, run.approval()
+            plan = run.plan
 
             def manifest(number: int, replaces: str | None) -> Manifest:
+                judgement, approval = gate(run), run.approval()  # under the lock: they stay so
                 return Manifest(
                     id=manifest_id(number, plan.run_key),
                     number=number,

@@ -45,9 +45,9 @@ def judge_run(
 ) -> Judgement:
     """Judge a scored run, also one that was judged before, and write the results.
 
-    A published run keeps its judgement, which its manifest names; if it has no MLflow run, it gets
-    one. If the MLflow server does not answer, the night gets no MLflow run, and its scores are not
-    affected.
+    A published run keeps its judgement, which its manifest names, also if another process publishes
+    it meanwhile; if it has no MLflow run, it gets one. If the MLflow server does not answer, the
+    night gets no MLflow run, and its scores are not affected.
 
     Args:
         watch: also records the seconds of each part.
@@ -57,9 +57,10 @@ def judge_run(
     Raises:
         StateError: a split is not scored yet.
         ConfigError: a suite is wrong.
+        Superseded: another process is publishing the partition.
     """
     loaded = loaded or as_planned(run)
-    if run.is_judged and _was_published(run):
+    if _was_published(run):
         return _logged_judgement(run, loaded)
     with run.step("judge"):
         run.undecide()
@@ -82,19 +83,35 @@ def judge_run(
             write(run.profile_file, judged.profile)
         reach("judge.reported")
         judgement = replace(judged.judgement, seconds=mine.rounded())
-        write(run.judgement_file, judgement)
+        if not _wrote(run, judgement):
+            return _logged_judgement(run, loaded)
         reach("judge.judged")
         with mine("mlflow"):
             logged = _log(run, loaded, judgement, judged.profile)
         judgement = replace(judgement, mlflow_run_id=logged, seconds=mine.rounded())
-        write(run.judgement_file, judgement)
+        if not _wrote(run, judgement):
+            return _logged_judgement(run, loaded)
         for name in ("drift", "report", "mlflow"):
             waited.add(name, mine.seconds[name])
         return judgement
 
 
+def _wrote(run: Run, judgement: Judgement) -> bool:
+    """Write the judgement of a run, unless another process has published the run meanwhile."""
+    with table.table_of(run).exclusive():
+        if _was_published(run):
+            return False
+        write(run.judgement_file, judgement)
+        return True
+
+
 def _was_published(run: Run) -> bool:
-    """Whether its scores are in force, or were before others replaced them."""
+    """Whether the run is judged, and its scores are in force or were before others replaced them.
+
+    A published run that lost its judgement is judged again.
+    """
+    if not run.is_judged:
+        return False
     line, _ = run.state.known_lineage(table.published_manifest(table.table_of(run)))
     return any(manifest.run_key == run.plan.run_key for manifest in line)
 

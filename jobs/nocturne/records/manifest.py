@@ -92,7 +92,10 @@ class Judgement(Stored):
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar = {1: _judgement_1}
     ON_ONE_LINE: ClassVar[bool] = True
-    mend: ClassVar[str] = "Judge the run again (`nocturne judge RUN_DIR`)"
+    mend: ClassVar[str] = (
+        "Put back a copy of it. Without one, judge the run again (`nocturne judge RUN_DIR`), or, "
+        "if it is published, score the partition again with --force"
+    )
 
     verdict: Verdict
     findings: tuple[Finding, ...]

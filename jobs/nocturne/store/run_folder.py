@@ -15,8 +15,6 @@ from nocturne.store.record_files import find, read, write
 
 __all__ = ["RunFolder"]
 
-_WORKING = ("attempts", "progress")
-
 
 class RunFolder:
     """Every path of a run directory, which may have no plan yet.
@@ -75,7 +73,7 @@ class RunFolder:
     @property
     def working(self) -> list[Path]:
         """Existing folders that are not needed once the scores are published."""
-        return [folder for name in _WORKING if (folder := self.path / name).exists()]
+        return [folder for folder in (self.attempts, self.path / "progress") if folder.exists()]
 
     def tidy(self) -> None:
         """Remove the files that a published run no longer needs."""
