@@ -16,6 +16,7 @@ from pipeline.conftest import DAYS
 @pytest.fixture(autouse=True)
 def _at_home(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOCTURNE_HOME", str(nights.root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def commands(nights: Nights) -> list[list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from nocturne.store import cache
 from nocturne.spark.application import Application
 
-cache._places = lambda: iter([Path(sys.argv[1])])
+cache._candidates = lambda: iter([Path(sys.argv[1])])
 with Application("told", "local[1]", json.loads(sys.argv[2])) as spark:
     spark.start()
     context = spark.context()
