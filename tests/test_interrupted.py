@@ -29,8 +29,9 @@ def test_it_leaves_none(
 ) -> None:
     port, begun = free_port(), tmp_path / "begun"
     environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    heard = ["env", "--default-signal=INT"]  # a shell's background job ignores it, and these tests
     run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *options, f"{TESTS / 'leaving.py'}::{test}"],
+        [*heard, sys.executable, "-m", "pytest", "-q", *options, f"{TESTS / 'leaving.py'}::{test}"],
         env=environ | {"LEFT": str(begun), "LEFT_PORT": str(port)},
         cwd=TESTS.parent,
         stdout=subprocess.PIPE,
