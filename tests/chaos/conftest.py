@@ -145,6 +145,7 @@ def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
     def start(what: str, *args: str, failpoint: str = "") -> Path:
         command = ["bash", str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}"]
         env = {**os.environ, "SPARK_HOME": str(SPARK), VARIABLE: failpoint}
+        env.pop("SPARK_CONF_DIR", None)  # of an application in this process, with its level of logs
         path = tmp_path / f"{len(started)}.log"
         with open(path, "wb") as log:
             process = subprocess.Popen([*command, *args], env=env, stdout=log, stderr=log)
