@@ -35,6 +35,11 @@ def gate(run: Run) -> Judgement:
     current = table.published_manifest(table.table_of(run))
     if current is None or current.run_key != run.plan.run_key:
         table.check_base(run, current)
+    return _passed(run)
+
+
+def _passed(run: Run) -> Judgement:
+    """The run's judgement, if its verdict or a person lets it pass. Raises: as ``gate``."""
     judgement = run.judgement()
     name, key = run.plan.pipeline, run.plan.partition.key
     if (rejection := run.rejection()) is not None:
@@ -97,7 +102,7 @@ def publish_run(run: Run) -> Manifest:
             plan = run.plan
 
             def manifest(number: int, replaces: str | None) -> Manifest:
-                judgement, approval = gate(run), run.approval()  # under the lock: they stay so
+                judgement, approval = _passed(run), run.approval()  # under the lock: they stay so
                 return Manifest(
                     id=manifest_id(number, plan.run_key),
                     number=number,
