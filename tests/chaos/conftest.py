@@ -135,6 +135,13 @@ def nights(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
 
 
 @pytest.fixture
+def at_home(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work on the nights' project, whatever MLflow server an earlier test has set."""
+    monkeypatch.setenv("NOCTURNE_HOME", str(nights.root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
 def make_cluster(tmp_path: Path) -> Iterator[MakeCluster]:
     """Starts a Spark master and, on each of the addresses, a worker of a core; gives the master.
 

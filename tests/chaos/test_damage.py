@@ -15,9 +15,7 @@ from nocturne.records.plan import RunPlan
 
 
 @pytest.fixture(autouse=True)
-def _at_home(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOCTURNE_HOME", str(nights.root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def _undamaged(nights: Nights, at_home: None) -> None:
     nights.put_back()
 
 

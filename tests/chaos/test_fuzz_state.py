@@ -12,11 +12,7 @@ from chaos.damage import HELD, ONCE, TWICE, Nights, damage
 from chaos.fuzz import clean, examples, odd_dates, odd_text
 from pipeline.conftest import DAYS
 
-
-@pytest.fixture(autouse=True)
-def _at_home(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOCTURNE_HOME", str(nights.root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def commands(nights: Nights) -> list[list[str]]:

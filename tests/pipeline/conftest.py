@@ -72,13 +72,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _registered(folder: Path) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it, for all later tests
-        _register(folder)
-    _try_once(folder)
-
-
-def _register(folder: Path) -> None:
     client = connect(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
     data = pa.concat_tables([sample(600, seed) for seed in range(4)])
@@ -94,6 +87,7 @@ def _register(folder: Path) -> None:
         alias="champion",
         tags={"stage": "production"},
     )
+    _try_once(folder)
 
 
 def _try_once(folder: Path) -> None:
