@@ -98,7 +98,7 @@ def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("damage", ["{}", None])
-def test_a_published_night_without_its_judgement_can_be_judged_and_scored_again(
+def test_a_published_night_without_its_judgement_can_be_scored_again(
     project: MakeProject, caplog: pytest.LogCaptureFixture, damage: str | None
 ) -> None:
     """A baseline of weeks asks what the published night was compared with."""
