@@ -30,11 +30,12 @@ airflow: setup ## Start Airflow and MLflow with the demo, at localhost; Ctrl-C e
 	@python -m nocturne.demo prepare
 	@python -m nocturne_airflow.local
 
-test: setup ## Run the tests, with a real scheduler for two days each way
-	@python -m pytest -q -n 2 --dist loadfile
+test: setup ## Run the tests, with a real scheduler, Spark and MLflow (8 minutes on two cores)
+	@python -m pytest -q -n 2 --dist loadfile -m "not long"
 
-e2e: setup $(BIN)/.strangers ## Run the three uses for a full week each way, and models of every library
-	@NOCTURNE_E2E_DAYS=7 python -m pytest -q tests/e2e tests/strangers/test_families.py tests/strangers/test_categories.py
+e2e: setup $(BIN)/.strangers ## Run the long tests: a week each way, the page, the stack of Compose, models of every library
+	@NOCTURNE_E2E_DAYS=7 python -m pytest -q -n 2 --dist loadfile -m "e2e or long" --ignore=tests/chaos
+	@python -m pytest -q tests/strangers/test_categories.py
 
 chaos: setup ## Kill it at every step and at 200 random moments, fuzz what it reads (half an hour)
 	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos tests/pipeline/test_place.py

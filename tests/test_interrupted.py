@@ -17,6 +17,7 @@ from waiting import gone, until
 TESTS = Path(__file__).parent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "test", "options", "program"),
     [

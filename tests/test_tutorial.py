@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_tutorial_runs_from_the_first_block_to_the_last(tmp_path: Path) -> None:
     conf = tmp_path / "conf"
     for name in ("env", "schema", "spark"):

@@ -34,6 +34,7 @@ def spark() -> Iterator[Any]:
         found.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("contender", SPARK)
 def test_what_spark_reads_is_scored_right(
     contender: str, bench: Layout, small: Workload, spark: Any
@@ -48,6 +49,7 @@ def test_what_spark_reads_is_scored_right(
     reference.compare(output, reference.expected(bench, small, 2))
 
 
+@pytest.mark.long
 def test_our_own_night_is_scored_right(
     bench: Layout, small: Workload, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +59,7 @@ def test_our_own_night_is_scored_right(
     assert {"first_split_s", "report_s"} < set(run)
 
 
+@pytest.mark.long
 def test_rounds_alternate_and_a_session_goes_on_where_it_stopped(
     bench: Layout, small: Workload
 ) -> None:

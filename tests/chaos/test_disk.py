@@ -42,10 +42,6 @@ pytestmark = pytest.mark.skipif(
     not _may_mount(), reason="this system gives no mount namespace to its users (unshare)"
 )
 
-IN_CHAOS = pytest.mark.skipif(
-    "NOCTURNE_CHAOS" not in os.environ, reason="seconds a night; make chaos runs it"
-)
-
 
 def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     """Runs the script where ``out/`` is a file system of its own; its standard error."""
@@ -68,6 +64,7 @@ def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:
     return done.stderr
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_while_it_is_scored(make_root: MakeRoot) -> None:
     said = _on_a_disk_of_its_own(
         make_root().path,
@@ -93,6 +90,7 @@ def test_a_disk_that_is_full_while_it_is_scored(make_root: MakeRoot) -> None:
     assert "No space left on device" in said or "no space left" in said
 
 
+@pytest.mark.long
 def test_a_read_only_output_is_refused_and_says_who_must_write(make_root: MakeRoot) -> None:
     said = _on_a_disk_of_its_own(
         make_root().path,
@@ -112,7 +110,7 @@ def test_a_read_only_output_is_refused_and_says_who_must_write(make_root: MakeRo
     assert "Traceback" not in said
 
 
-@IN_CHAOS
+@pytest.mark.long
 def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None:
     said = _on_a_disk_of_its_own(
         make_root().path,
@@ -147,7 +145,7 @@ def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None
     assert "Traceback" not in said
 
 
-@IN_CHAOS
+@pytest.mark.long
 @pytest.mark.parametrize("size", ["64k", "100m,nr_inodes=12"])
 def test_a_disk_or_its_inodes_that_are_full_while_the_model_is_copied(
     make_root: MakeRoot, size: str

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,19 +22,21 @@ from nocturne.store.failpoints import FAILPOINTS, VARIABLE, reach
 SOURCE = Path(__file__).parents[2] / "jobs" / "nocturne"
 KILLED = -signal.SIGKILL
 ONLY_ELSEWHERE = {"prepare.linked", "gc.moved"}
-IN_CHAOS = "NOCTURNE_CHAOS" in os.environ
-LATER = [
-    "split.batch@5",
-    "split.staged@4",
-    "split.decided@9",
-    *(f"record.written@{n}" for n in (2, 5, 12)),
-]
-"""The same steps, when some of their kind are behind them."""
+SHORT = {"prepare.linked", "commit.swapped"}
+"""In `make test`: the steps that only they have, and the one after which the table has changed."""
+
+
+def _points(names: Iterable[str], short: Collection[str] = SHORT) -> list[Any]:
+    return [pytest.param(n, marks=() if n in short else pytest.mark.long) for n in names]
+
+
+EACH = [name for name in FAILPOINTS if name not in ONLY_ELSEWHERE]
 FIRST = [
-    *(name for name in FAILPOINTS if name not in ONLY_ELSEWHERE),
-    "record.written@9",
-    *(LATER if IN_CHAOS else ()),
+    *EACH,
+    *("split.batch@5", "split.staged@4", "split.decided@9"),
+    *(f"record.written@{n}" for n in (2, 5, 9, 12)),
 ]
+"""Each step, and some again when others of their kind are behind them."""
 AGAIN = [
     "prepare.planned",
     "prepare.linked",
@@ -44,10 +46,6 @@ AGAIN = [
     "judge.judged",
     *(name for name in FAILPOINTS if name.startswith("commit.")),
 ]
-REQUEUED = [
-    name for name in AGAIN if IN_CHAOS or name == "commit.swapped" or not name.startswith("commit.")
-]
-"""It commits as the night does that replaces another."""
 BACK = [name for name in FAILPOINTS if name.startswith("commit.") and "quarantined" not in name]
 
 
@@ -106,7 +104,7 @@ def _names(root: Root) -> list[str]:
     return sorted(re.sub(commit, r"/\1/N-", name) for name in root.files())
 
 
-@pytest.mark.parametrize("point", FIRST)
+@pytest.mark.parametrize("point", _points(FIRST, EACH))
 def test_the_first_night(make_root: MakeRoot, undisturbed: Undisturbed, point: str) -> None:
     root = make_root()
 
@@ -122,7 +120,7 @@ def test_the_first_night(make_root: MakeRoot, undisturbed: Undisturbed, point: s
     _same(root, undisturbed(Root.night))
 
 
-@pytest.mark.parametrize("point", AGAIN)
+@pytest.mark.parametrize("point", _points(AGAIN))
 def test_a_night_that_replaces_another(
     make_root: MakeRoot, undisturbed: Undisturbed, point: str
 ) -> None:
@@ -140,7 +138,7 @@ def test_a_night_that_replaces_another(
     _same(root, undisturbed(Root.night, _correct, Root.night))
 
 
-@pytest.mark.parametrize("point", BACK)
+@pytest.mark.parametrize("point", _points(BACK))
 def test_a_rollback(make_root: MakeRoot, undisturbed: Undisturbed, point: str) -> None:
     root = make_root()
     _go(root, Root.night)
@@ -163,7 +161,7 @@ def test_a_rollback(make_root: MakeRoot, undisturbed: Undisturbed, point: str) -
     assert root.published() != first
 
 
-@pytest.mark.parametrize("point", REQUEUED)
+@pytest.mark.parametrize("point", _points(AGAIN))
 def test_a_requeue(make_root: MakeRoot, undisturbed: Undisturbed, point: str) -> None:
     root = make_root()
     _go(root, Root.night)
@@ -178,7 +176,7 @@ def test_a_requeue(make_root: MakeRoot, undisturbed: Undisturbed, point: str) ->
     _same(root, undisturbed(Root.night, Root.requeue))
 
 
-@pytest.mark.parametrize("point", ["gc.moved", "gc.moved@2"])
+@pytest.mark.parametrize("point", _points(["gc.moved", "gc.moved@2"], ["gc.moved"]))
 def test_collecting_garbage(make_root: MakeRoot, undisturbed: Undisturbed, point: str) -> None:
     root = make_root()
     assert root.night("commit.quarantined") == KILLED

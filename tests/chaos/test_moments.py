@@ -25,7 +25,7 @@ from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
 from waiting import gone, until
 
-TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "6"))
+TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "4"))
 FIRST_SEED = int(os.environ.get("NOCTURNE_CHAOS_SEED", "2026"))
 THROTTLE = 0.06
 """Seconds that each micro-batch takes longer: the window is then some seconds wide."""

@@ -91,6 +91,7 @@ def test_a_run_that_another_process_publishes_keeps_its_judgement(
     root.check()
 
 
+@pytest.mark.long
 def test_an_alias_that_moves_half_way_changes_the_next_night_only(make_root: MakeRoot) -> None:
     root, other = make_root(), make_root()
     pid = root.start_night("prepare.planned=SIGSTOP")

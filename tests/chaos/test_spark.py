@@ -19,9 +19,7 @@ from nocturne.store.failpoints import VARIABLE
 from waiting import until
 
 TRIALS = 20
-pytestmark = pytest.mark.skipif(
-    "NOCTURNE_CHAOS" not in os.environ, reason="minutes on Spark; make chaos runs it"
-)
+pytestmark = pytest.mark.long
 POINTS = (
     "split.begun",
     "split.staged",

@@ -14,9 +14,7 @@ import pytest
 from chaos.conftest import MakeCluster, MakeRoot
 from chaos.nights import DAY
 
-pytestmark = pytest.mark.skipif(
-    "NOCTURNE_CHAOS" not in os.environ, reason="a cluster of its own; make chaos runs it"
-)
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

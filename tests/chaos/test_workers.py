@@ -22,9 +22,7 @@ from conftest import sample
 from nocturne.model.tracking import connect, experiment_id
 from pipeline.conftest import DAYS, make_project
 
-pytestmark = pytest.mark.skipif(
-    "NOCTURNE_CHAOS" not in os.environ, reason="a cluster of its own; make chaos runs it"
-)
+pytestmark = pytest.mark.long
 
 
 class _Project:

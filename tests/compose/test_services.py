@@ -22,6 +22,7 @@ from nocturne_airflow.client import Airflow, AirflowRefused
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL (Debian: postgresql)"),
 ]
 

@@ -56,7 +56,7 @@ class Season:
         return Profile(ROWS, columns)
 
 
-@pytest.mark.parametrize("_", range(2))
+@pytest.mark.parametrize("_", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_shifted_nights_warn_and_ordinary_ones_do_not_page(_: int) -> None:
     seed = secrets.randbits(32)
     season = Season.drawn(seed)

@@ -1,4 +1,4 @@
-"""One real local stack for the session: MLflow server, Airflow's four components, Spark.
+"""One real local stack for these tests: MLflow server, Airflow's four components, Spark.
 
 The project is a temporary one with its own conf/ and var/; the demo's data and model are made
 in it as ``make demo`` makes them.
@@ -30,7 +30,7 @@ RUNNING = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("project")
     copy_conf(root)

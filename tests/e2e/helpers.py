@@ -36,7 +36,7 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
-DAYS = int(os.environ.get("NOCTURNE_E2E_DAYS", "2"))
+DAYS = int(os.environ.get("NOCTURNE_E2E_DAYS", "1"))
 RUN_TIMEOUT_S = 600
 
 

@@ -10,7 +10,7 @@ import pytest
 from e2e.helpers import FIRST, RUN_TIMEOUT_S, Local, asked_at_gate, days, status
 from waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 APPROVED, REJECTED, FILLED = days(3)
 

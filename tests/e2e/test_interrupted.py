@@ -8,7 +8,7 @@ import pytest
 from e2e.helpers import Local, status
 from waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 DAY = "2013-04-20"
 

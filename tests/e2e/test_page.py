@@ -17,6 +17,7 @@ from waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.skipif(BROWSER is None, reason="no Chromium; README says how to install it"),
 ]
 

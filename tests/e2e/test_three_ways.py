@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from e2e.helpers import DAYS, FIRST, Local, copy_conf, days, status
+from e2e.helpers import FIRST, Local, copy_conf, days, status
 from nocturne_airflow.client import AirflowRefused
 from waiting import until
 
@@ -113,6 +113,7 @@ def test_every_input_row_is_in_the_scores_or_in_quarantine_once(local: Local) ->
         assert given.total() == night["rows_in"] > 0
 
 
+@pytest.mark.long
 def test_a_backfill_that_reprocesses_touches_nothing(local: Local) -> None:
     before = traces(local.root)
     runs = backfill(local, "--reprocess-behavior", "completed")
@@ -125,11 +126,10 @@ def test_a_backfill_that_reprocesses_touches_nothing(local: Local) -> None:
 
 
 def test_runs_by_hand_name_their_day_in_the_form_and_write_the_same_bytes(local: Local) -> None:
-    by_hand = days() if DAYS > 2 else days()[:1]
-    forms = [{"day": day, "model_version": 1, "dry_run": False, "force": False} for day in by_hand]
+    forms = [{"day": day, "model_version": 1, "dry_run": False, "force": False} for day in days()]
     for run_id in [local.airflow.trigger("by_hand", conf=form) for form in forms]:
         assert set(local.ended("by_hand", run_id).values()) == {"success"}
-    for day in by_hand:
+    for day in days():
         assert files(local.root / "var/by_hand/scores", day) == files(local.root / SCORES, day)
         assert status(local, "by_hand", day)["model_version"] == 1
 
@@ -151,16 +151,19 @@ def test_a_dry_run_publishes_nothing(local: Local) -> None:
     assert not (local.root / SCORES / f"ds={day}").exists()
 
 
+@pytest.mark.long
 def test_unknown_parameters_are_refused_by_the_first_task(local: Local) -> None:
     run_id = local.airflow.trigger(DAG, days()[0], conf={"dryrun": True})
     assert "unknown run parameter 'dryrun'" in local.refused(DAG, run_id)
 
 
+@pytest.mark.long
 def test_a_day_that_disagrees_with_the_partition_key_is_refused(local: Local) -> None:
     run_id = local.airflow.trigger(DAG, days()[0], conf={"day": "2013-05-01"})
     assert "but the day is '2013-05-01'" in local.refused(DAG, run_id)
 
 
+@pytest.mark.long
 def test_a_manual_run_for_a_day_without_data_fails_soon(local: Local) -> None:
     log = local.refused(DAG, local.airflow.trigger(DAG, "2014-01-01"))
     assert "Only scheduled runs wait for a partition" in log
@@ -173,7 +176,7 @@ def test_wrong_values_never_become_a_run(local: Local) -> None:
         local.airflow.trigger(DAG, conf={"day": "April 1st"})
 
 
-def test_the_schedule_scores_yesterday_to_the_same_bytes(local: Local, cli: Path) -> None:
+def test_the_schedule_scores_yesterday(local: Local) -> None:
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     local.airflow.pause("nightly", False)
     (run,) = until(lambda: local.airflow.runs("nightly", "scheduled"), "a scheduled run", 120)
@@ -190,10 +193,16 @@ def test_the_schedule_scores_yesterday_to_the_same_bytes(local: Local, cli: Path
     lost = quarantined(night["manifest"])
     assert [flight for _, _, flight in lost] == [None]
     assert keys_of(Path(night["input"])) == keys_of(Path(night["output"])) + lost
+
+
+@pytest.mark.long
+def test_the_command_line_writes_the_bytes_of_the_schedule(local: Local, cli: Path) -> None:
+    key = str(local.airflow.runs("nightly", "scheduled")[0]["partition_key"])
     local.run("nocturne", "score", "nightly", "--date", key, root=cli)
     assert files(cli / "var/nightly/scores", key) == files(local.root / "var/nightly/scores", key)
 
 
+@pytest.mark.long
 def test_one_wrong_yaml_stops_no_other_pipeline(local: Local) -> None:
     wrong = local.root / "conf/pipelines/wrong.yaml"
     wrong.write_text("name: wrong\nmodel: {name: m, alias: a}\n")

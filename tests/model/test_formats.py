@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from sklearn.cluster import BisectingKMeans
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -31,6 +30,8 @@ def _search(**options: Any) -> GridSearchCV:
 
 
 def _asked(model: Any, folder: Path) -> str | None:
+    import skops.io  # it takes seconds, and other files should not wait for it
+
     path = folder / "model.skops"
     skops.io.dump(model, path)
     return FORMATS["mlflow.sklearn"].check(path, {"serialization_format": "skops"})

@@ -136,6 +136,7 @@ def test_the_doctor_says_how_to_mend_what_is_broken(
 ) -> None:
     project(input__path="elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
     done = _nocturne("doctor", "--json")
     checks = {row["name"]: row for row in json.loads(done.stdout.splitlines()[-1])}

@@ -91,6 +91,7 @@ def _answers(run: Run) -> QualityResult:
     return check(run, as_planned(run), Stopwatch())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_spark")
 def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     counted = scored(asked(), DAY)

@@ -185,7 +185,12 @@ def test_too_many_bad_rows_hold_the_night_until_somebody_approves(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("on_failure", "outcome"), [("hold", "held"), ("warn", "published"), ("fail", "failed")]
+    ("on_failure", "outcome"),
+    [
+        ("hold", "held"),
+        pytest.param("warn", "published", marks=pytest.mark.long),
+        pytest.param("fail", "failed", marks=pytest.mark.long),
+    ],
 )
 def test_a_failed_expectation_does_what_the_yaml_says(
     project: Project, on_failure: str, outcome: str

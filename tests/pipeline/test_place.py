@@ -58,7 +58,7 @@ def _may_mount() -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.skipif("NOCTURNE_CHAOS" not in os.environ, reason="20 s; make chaos runs it")
+@pytest.mark.long
 def test_an_output_on_another_file_system_than_its_state_is_refused_by_prepare(project) -> None:  # type: ignore[no-untyped-def]
     """A disk, a folder mounted elsewhere on the same disk, and a partition that is a disk."""
     if not _may_mount():

@@ -70,6 +70,7 @@ def _strange() -> tuple[str, ...]:
     return command
 
 
+@pytest.mark.long
 def test_a_night_is_published_on_the_strangest_of_machines(
     tmp_path: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_night_is_published_on_the_strangest_of_machines(
     assert {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"} <= set(checks)
 
 
+@pytest.mark.long
 def test_what_never_can_start_is_terminal_and_said(project: Project) -> None:
     project(spark__conf={"spark.driver.extraJavaOptions": "-javaagent:/nowhere.jar"})
 

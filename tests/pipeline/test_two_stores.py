@@ -69,6 +69,7 @@ def test_the_other_commands_ask_the_same_two(apart: config.Loaded) -> None:
     assert checks["runs"].found.startswith(f"{tracking}: experiments ")
 
 
+@pytest.mark.long
 def test_score_udf_asks_them_too(spark, apart: config.Loaded) -> None:  # type: ignore[no-untyped-def]
     table = sample(300)
     udf = score_udf(spark, "models:/apart@champion", tracking_uri=_stores(apart.home)[0])

@@ -220,7 +220,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
 
 
 @given(table=tables(), cuts=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_answers_as_pandas_does(
     context: Any, tmp_path: Path, table: pa.Table, cuts: tuple[float, float]
 ) -> None:

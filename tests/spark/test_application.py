@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONF = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
 TOLD = """
 import json, sys
@@ -44,6 +46,7 @@ def _start(kept: Path) -> tuple[dict[str, object], str]:
     return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_the_archive_is_made_once_used_and_given_up_when_it_breaks(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     first, said = _start(kept)

@@ -77,6 +77,7 @@ def test_codes_are_those_of_training(
     np.testing.assert_allclose(done.column(), _predicted(model), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_scikit_learns_own_trees(strangers: Project) -> None:
     frame = FRAME[["x", "city"]]
     fitted = HistGradientBoostingRegressor(max_iter=20, categorical_features="from_dtype")

@@ -1,13 +1,12 @@
 """Each family of models through ``init``, ``score`` and ``verify --replay``, as its users do.
 
-``make test`` runs one of them; ``make e2e`` runs all, with the packages of the extra ``strangers``.
+Only ``make e2e`` runs them, with the packages of the extra ``strangers``.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,6 @@ from pipeline.conftest import _spark, spark  # noqa: F401 - fixtures
 from strangers.conftest import DAY, ROOT, Project
 from strangers.families import FAMILIES, ROWS, Family
 
-ALL = int(os.environ.get("NOCTURNE_E2E_DAYS", "2")) > 2
-SHORT = {"sklearn_words"}
-
 
 def nocturne(*arguments: str) -> str:
     """What a command writes on standard output."""
@@ -34,21 +30,9 @@ def nocturne(*arguments: str) -> str:
     return done.stdout
 
 
-def families() -> list[Any]:
-    return [
-        pytest.param(
-            one,
-            id=one.name,
-            marks=pytest.mark.skipif(
-                not ALL and one.name not in SHORT, reason="make e2e runs all families"
-            ),
-        )
-        for one in FAMILIES
-    ]
-
-
+@pytest.mark.long
 @pytest.mark.usefixtures("_spark", "_cold_trials")
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_stranger_is_scored_as_it_scores_itself(
     family: Family,
     strangers: Project,

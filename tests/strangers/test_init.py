@@ -46,6 +46,7 @@ def made(strangers: Project, model: str, table: pa.Table = WORDS, **options: Any
     return config.load("made").pipeline.model
 
 
+@pytest.mark.long
 def test_columns_by_position_if_exactly_as_many_fit(strangers: Project) -> None:
     strangers.register(mlflow.sklearn.log_model, "three", FITTED, signature=infer_signature(X, Y))
     assert made(strangers, "three").inputs == ["b", "a", "c"]
