@@ -60,7 +60,7 @@ class Session:
     def once(self, contender: str, number: int, files: int) -> bool:
         """One run, checked and written down; round 0 is the untimed one. True: it was right."""
         output = self.layout.output(self.workload.name, contender)
-        if contender == "nocturne":
+        if contender.startswith("nocturne"):
             project.clear(output)
         else:
             shutil.rmtree(output, ignore_errors=True)
@@ -89,7 +89,7 @@ class Session:
             rows=self.workload.rows(files),
             timing=timing,
             problem=problem,
-            details=details(output, started) if contender == "nocturne" else {},
+            details=details(output, started) if contender.startswith("nocturne") else {},
         )
         journal.add(self.layout.runs, run.as_json())
         print(run.line(), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,13 +18,16 @@ KEPT = ("models", "tuning")
 
 
 def write(layout: Layout, workload: Workload, processes: int) -> None:
-    """conf/ with the pipeline ``bench_<workload>``: all checks on, no expectation suites."""
+    """conf/ with the pipelines ``bench_<workload>`` and ``bench_<workload>_delta``.
+
+    All checks are on; there are no expectation suites.
+    """
     conf = layout.project / "conf"
     for name in ("base.yaml", "env/local.yaml", "spark/log4j2.properties"):
         (conf / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "conf" / name, conf / name)
     name = f"bench_{workload.name}"
-    pipeline = {
+    pipeline: dict[str, Any] = {
         "name": name,
         "model": {"name": name, "alias": "champion"},
         "input": {"path": str(layout.table(workload.file_rows)), "partition": {"ds": "%Y-%m-%d"}},
@@ -34,9 +38,13 @@ def write(layout: Layout, workload: Workload, processes: int) -> None:
         },
         "spark": {"master": f"local[{processes}]"},
     }
-    path = conf / "pipelines" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(pipeline, sort_keys=False), encoding="utf-8")
+    folder = conf / "pipelines"
+    folder.mkdir(parents=True, exist_ok=True)
+    into_delta = {"path": str(layout.output(workload.name, "nocturne_delta")), "format": "delta"}
+    delta = {**pipeline, "name": f"{name}_delta", "output": pipeline["output"] | into_delta}
+    for one in (pipeline, delta):
+        text = yaml.safe_dump(one, sort_keys=False)
+        (folder / f"{one['name']}.yaml").write_text(text, encoding="utf-8")
 
 
 def clear(table: Path) -> None:

@@ -34,6 +34,7 @@ _SPARK = r"python\S* .*daemon"
 CONTENDERS = {
     "bare": Contender("bare loop", "bare"),
     "nocturne": Contender("Nocturne", "nocturne_cli", _SPARK),
+    "nocturne_delta": Contender("Nocturne, into Delta", "nocturne_delta", _SPARK),
     "daft": Contender("Daft", "daft_frame", environment="daft"),
     "ray_data": Contender("Ray Data", "ray_data", "^ray::", "ray"),
     "mapInArrow": Contender("`mapInArrow`, read by Spark", "map_in_arrow", _SPARK),

@@ -17,7 +17,8 @@ from benchmarks.contenders.arguments import parse
 SETTINGS: Mapping[str, str] = {}
 
 
-def main() -> None:
+def main(variant: str = "") -> None:
+    """Args: variant: the end of the pipeline's name."""
     args = parse(SETTINGS)
     model = json.loads((args.model / "model.json").read_text(encoding="utf-8"))
     os.environ["NOCTURNE_HOME"] = model["project"]
@@ -25,7 +26,7 @@ def main() -> None:
     command = str(Path(sys.executable).with_name("nocturne"))
     date = args.input.name.partition("=")[2]
     sys.stdout.flush()
-    os.execv(command, [command, "score", model["nocturne"], "--date", date])
+    os.execv(command, [command, "score", model["nocturne"] + variant, "--date", date])
 
 
 if __name__ == "__main__":

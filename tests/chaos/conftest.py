@@ -96,9 +96,15 @@ def _warm_up(template: Path, folder: Path) -> None:
         whole_night(root.load(), root.partition)
 
 
+@pytest.fixture(params=["parquet", pytest.param("delta", marks=pytest.mark.long)])
+def table_format(request: pytest.FixtureRequest) -> str:
+    """Every promise is kept for each table format."""
+    return str(request.param)
+
+
 @pytest.fixture
 def make_root(
-    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    template: Path, table_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeRoot]:
     """Copies of the project; processes that they left running are ended."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -108,6 +114,7 @@ def make_root(
         folder = tmp_path / f"root-{len(made)}"
         shutil.copytree(template, folder)
         made.append(Root(folder))
+        made[-1].configure("output", format=table_format)
         return made[-1]
 
     home = os.environ.get("NOCTURNE_HOME")

@@ -18,11 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from forked import in_child
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
@@ -40,6 +42,8 @@ from nocturne.store.run import Run
 from nocturne.table import published_manifest
 from nocturne.table_formats.protocol import TablePartition
 from nocturne.worker.split import run_split
+
+T = TypeVar("T")
 
 DAY = "2024-01-02"
 CORES = 2
@@ -208,8 +212,13 @@ class Root:
 
     # What is there.
 
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer; about a lake table a child gives it, so that this process can still fork."""
+        plain = self.load().pipeline.output.format == "parquet"
+        return question() if plain else in_child(question)
+
     def manifest(self) -> Manifest | None:
-        return published_manifest(self.table)
+        return self.ask(lambda: published_manifest(self.table))
 
     def run(self) -> Run:
         """The run of the published scores."""
@@ -219,9 +228,12 @@ class Root:
 
     def published(self) -> dict[str, str]:
         """File name -> sha256."""
-        if not self.output.is_dir():
-            return {}
-        return {p.name: sha256(p.read_bytes()).hexdigest() for p in sorted(self.output.iterdir())}
+
+        def files() -> dict[str, str]:
+            paths = {name: self.table.file(name) for name in sorted(self.table.files())}
+            return {name: sha256(p.read_bytes()).hexdigest() for name, p in paths.items()}
+
+        return self.ask(files)
 
     def decided(self) -> dict[str, int]:
         """Result file -> inode, of every run: which splits are done."""
@@ -237,7 +249,7 @@ class Root:
 
     def check(self) -> None:
         """The night is whole, is what its manifest says, and no row is lost or doubled."""
-        verified = verify_partition(self.load(), self.partition)
+        verified = self.ask(lambda: verify_partition(self.load(), self.partition))
         assert verified.ok, verified.problems
         manifest = self.manifest()
         assert manifest is not None

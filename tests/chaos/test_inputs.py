@@ -109,7 +109,7 @@ def test_what_is_no_plain_folder_of_files_is_refused_or_waited_for(
     change(root.input)
     assert root.night() == code
     assert said in capfd.readouterr().err
-    assert not root.output.exists()
+    assert root.published() == {}
 
 
 def test_text_among_numbers_is_cast_and_what_is_none_is_quarantined(make_root: MakeRoot) -> None:
@@ -207,7 +207,7 @@ def test_what_is_bad_is_refused_by_name_and_nothing_is_published(
     assert root.night() in (1, 75)  # 75: the driver of these tests, for whatever a worker says
 
     assert said in capfd.readouterr().err
-    assert not root.output.exists()
+    assert root.published() == {}
     (root.input / "part-1.parquet").write_bytes(good)
     assert root.night() == 0, "once it is written again"
     root.check()

@@ -1,8 +1,9 @@
 """SIGKILL at random moments between the first split and the commit, while somebody reads.
 
-``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 220), each with a
-seed of its own; how many hit which phase is printed at the end. What is killed: the driver
-alone, so that its workers live on while the next run starts; one worker; or all of them.
+``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 220), and a third as
+many for a Delta table, each with a seed of its own; how many hit which phase is printed at the end.
+What is killed: the driver alone, so that its workers live on while the next run starts; one worker;
+or all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import CORES, Root
+from chaos.nights import CORES, DAY, Root
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
 from waiting import gone, until
@@ -37,7 +38,16 @@ def undisturbed() -> dict[str, str]:
     return {}
 
 
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + TRIALS))
+@pytest.mark.parametrize(
+    ("table_format", "seed"),
+    [
+        *(("parquet", seed) for seed in range(FIRST_SEED, FIRST_SEED + TRIALS)),
+        *(
+            pytest.param("delta", seed, marks=pytest.mark.long)
+            for seed in range(FIRST_SEED, FIRST_SEED + TRIALS // 3)
+        ),
+    ],
+)
 def test_killed_at_a_random_moment(
     make_root: MakeRoot,
     undisturbed: dict[str, str],
@@ -108,16 +118,25 @@ def _kill(driver: int, whom: str) -> str:
 
 
 def _whole_or_nothing(root: Root, night: dict[str, str]) -> bool:
-    """What a reader that lists and reads the folder sees: no night, or this one."""
+    """What a reader of the table sees: no night, or this one."""
+    names, rows = root.ask(lambda: _read(root))
+    return not names or (sorted(names) == sorted(night) and rows == _all(root))
+
+
+def _read(root: Root) -> tuple[list[str], int]:
+    """The names of the files, and the number of rows, as a reader of the format finds them."""
+    if (root.output.parent / "_delta_log").is_dir():
+        from deltalake import DeltaTable
+
+        table = DeltaTable(str(root.output.parent))
+        where = [("ds", "=", DAY)]
+        names = [Path(uri).name for uri in table.file_uris(partition_filters=where)]
+        return names, len(table.to_pyarrow_table(partitions=where, columns=["id"]))
     try:
-        names = sorted(path.name for path in root.output.iterdir())
+        names = [path.name for path in root.output.iterdir()]
     except FileNotFoundError:
-        return True
-    return names == sorted(night) and sum(_rows(root.output / name) for name in names) == _all(root)
-
-
-def _rows(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
+        return [], 0
+    return names, sum(pq.read_metadata(root.output / name).num_rows for name in names)
 
 
 def _all(root: Root) -> int:

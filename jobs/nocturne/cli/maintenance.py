@@ -233,6 +233,27 @@ def rollback(
 
 @app.command()
 @clean_errors
+def adopt(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
+    """Take the rows of a published partition that another program has changed, as they are.
+
+    It is the way out where Nocturne refuses to replace them. A new manifest names them; when the
+    partition is scored again, they are replaced. `nocturne rollback` brings the earlier ones back.
+    """
+    from nocturne.cli.answers import scores_answer
+    from nocturne.operate.decisions import adopt_present
+
+    loaded, partition = night(name, date)
+    manifest = adopt_present(loaded, partition, by or login())
+    rows = "the same rows" if manifest.adopted == "files" else "rows that may be others"
+    say(
+        f"{name} {date}: {manifest.rows_published} rows in {len(manifest.outputs)} files of "
+        f"another program, {rows}, are in force as {manifest.id}"
+    )
+    answer(scores_answer(manifest, loaded), as_json)
+
+
+@app.command()
+@clean_errors
 def gc(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only listed.")] = False,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["KEY_BYTES", "Hashes", "key_hashes"]
+__all__ = ["KEY_BYTES", "Hashes", "hashed", "key_hashes", "mix"]
 
 KEY_BYTES = 8
 """Bytes that a row's key takes."""
@@ -21,20 +21,21 @@ def key_hashes(columns: Sequence[pa.Array]) -> Hashes:
     """The hashes [n] of the keys of rows, from ``columns`` of [n] values each."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = _mix(mixed + np.uint64(0x9E3779B97F4A7C15) ^ _column(column))
+        mixed = mix(mixed + np.uint64(0x9E3779B97F4A7C15) ^ hashed(column))
     return mixed
 
 
-def _mix(x: Hashes) -> Hashes:
+def mix(x: Hashes) -> Hashes:
     """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): one to one on 64 bits."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-def _column(column: pa.Array) -> Hashes:
+def hashed(column: pa.Array) -> Hashes:
+    """The hashes [n] of a column of n values without nulls."""
     if pa.types.is_dictionary(column.type):
-        hashes = _column(column.dictionary)
+        hashes = hashed(column.dictionary)
         return np.asarray(hashes[column.indices.to_numpy(zero_copy_only=False)])
     type_ = column.type
     if pa.types.is_boolean(type_):
@@ -42,13 +43,13 @@ def _column(column: pa.Array) -> Hashes:
     elif pa.types.is_floating(type_):
         column = column.cast(pa.float64())
         values = column.to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
-        return _mix(values.view(np.uint64))
+        return mix(values.view(np.uint64))
     elif pa.types.is_temporal(type_):
         column = column.cast(pa.int32() if type_.bit_width == 32 else pa.int64())
     elif not pa.types.is_integer(type_):
         return _text(column)
     values = column.to_numpy(zero_copy_only=False)
-    return _mix(values.astype(np.int64, copy=False).view(np.uint64))
+    return mix(values.astype(np.int64, copy=False).view(np.uint64))
 
 
 def _text(column: pa.Array) -> Hashes:
@@ -58,7 +59,7 @@ def _text(column: pa.Array) -> Hashes:
     lengths = pc.binary_length(binary).to_numpy(zero_copy_only=False).astype(np.int64)
     hashes = lengths.astype(np.uint64)
     if not lengths.any():
-        return _mix(hashes)
+        return mix(hashes)
     _, offsets, data = binary.buffers()
     starts = np.frombuffer(offsets, dtype=np.int64)[binary.offset : binary.offset + len(binary) + 1]
     content = np.frombuffer(data, dtype=np.uint8)
@@ -66,7 +67,7 @@ def _text(column: pa.Array) -> Hashes:
         rows = np.flatnonzero(lengths > position)
         byte = content[starts[rows] + position].astype(np.uint64)
         hashes[rows] = hashes[rows] * np.uint64(0x100000001B3) + byte
-    return _mix(hashes)
+    return mix(hashes)
 
 
 def _is_bytes(type_: pa.DataType) -> bool:

@@ -360,7 +360,9 @@ class Output(Section):
         description="Predictions that may be null: a row without one of them is still published. "
         "Default: all but the model's first output; a row without that one is quarantined.",
     )
-    format: TableFormat = Field("parquet", description="Table format.")
+    format: TableFormat = Field(
+        "parquet", description="parquet: folders of files; delta: a Delta table (docs/delta.md)."
+    )
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import StateError
+from nocturne.pipeline.adopting import adopt, adopt_if_same_rows
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
@@ -20,7 +21,14 @@ from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["accept", "approve_held", "reject_held", "reject_run", "roll_back"]
+__all__ = [
+    "accept",
+    "adopt_present",
+    "approve_held",
+    "reject_held",
+    "reject_run",
+    "roll_back",
+]
 
 
 def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
@@ -90,6 +98,16 @@ def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
     return night
 
 
+def adopt_present(loaded: Loaded, partition: Partition, by: str) -> Manifest:
+    """Put the rows in force that other programs have written into a published partition.
+
+    Raises:
+        StateError: no other program has changed the partition, or nothing was published there.
+        Superseded: another process is publishing.
+    """
+    return adopt(loaded, Places.of(loaded).output(partition), by)
+
+
 def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> Manifest:
     """Put the files of an earlier manifest in force again, atomically, as a new manifest.
 
@@ -103,7 +121,8 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
     """
     output = Places.of(loaded).output(partition)
     title = f"{loaded.pipeline.name} {partition.key}"
-    lineage, lineage_error = output.state.known_lineage(PublishedNights(loaded).manifest(partition))
+    current = adopt_if_same_rows(loaded, output, PublishedNights(loaded).manifest(partition))
+    lineage, lineage_error = output.state.known_lineage(current)
     try:
         earlier = _earlier(title, lineage, to, output)
     except StateError as error:
@@ -130,7 +149,7 @@ def _earlier(
     title: str, lineage: list[Manifest], to: str | None, output: TablePartition
 ) -> Manifest:
     current, earlier = lineage[0], lineage[1:]
-    kept = [m for m in earlier if m.run_key != current.run_key and output.kept(m)]
+    kept = [m for m in earlier if m.content != current.content and output.kept(m) is not None]
     available = ", ".join(f"{m.id} (model version {m.model.version}, {m.published})" for m in kept)
     available = f"Kept are {available}" if kept else "No earlier version is kept (output.keep)"
     if to is None:
@@ -140,6 +159,6 @@ def _earlier(
     matching = [m for m in lineage if to in (m.id, str(m.number))]
     if not matching:
         raise StateError(f"{title} has no manifest {to!r}. {available}; in force is {current.id}")
-    if matching[0].run_key == current.run_key:
+    if matching[0].content == current.content:
         raise StateError(f"{title}: manifest {matching[0].id} is in force already. {available}")
     return matching[0]

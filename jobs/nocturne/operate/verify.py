@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +23,13 @@ from nocturne.model import registry
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
-from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Split
 from nocturne.store.files import digest, file_blake3
 from nocturne.store.record_files import content
 from nocturne.store.run import Run
-from nocturne.table import Problem
+from nocturne.table import Problem, rows_with_keys
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Replayed", "Verified", "verify_partition"]
@@ -131,56 +133,70 @@ def _replay(
         registry.require_loadable(run.plan.model, allow_pickle)
     except NocturneError as error:
         return [Replayed("", "impossible", str(error))]
+    if manifest.adopted == "rows":
+        reason = "another program has changed its rows; score the partition again"
+        return [Replayed("", "impossible", reason)]
     splits = {split.key: split for split in run.plan.splits}
-    files = list(manifest.outputs)
-    if count is not None and count < len(files):
-        positions = random.SystemRandom().sample(range(len(files)), count)
-        files = [files[i] for i in sorted(positions)]
-    environment_changes = _environment_changes(manifest.environment)
+    chosen: list[tuple[Split | None, str, Path | None]] = []
+    if manifest.adopted or output.is_rearranged(manifest):
+        chosen += [(split, f"split {split.index}", None) for split in run.plan.splits]
+    else:
+        files = manifest.outputs
+        chosen += [(splits.get(f.split), f.path, output.file(f.path)) for f in files]
+    if count is not None and count < len(chosen):
+        positions = random.SystemRandom().sample(range(len(chosen)), count)
+        chosen = [chosen[i] for i in sorted(positions)]
+    changes = _environment_changes(manifest.environment)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as scratch:
         replay_run = Run(Path(scratch), run.state, run.plan)
+
+        def published(file: Path | None, replayed: pa.Table) -> pa.Table:
+            if file is not None:
+                return pq.read_table(file)
+            return rows_with_keys(output, run.plan.keys, replayed)
+
         return [
-            _replay_file(
-                replay_run,
-                splits.get(file.split),
-                file,
-                output.file(file.path),
-                environment_changes,
-            )
-            for file in files
+            _replay_split(replay_run, split, name, partial(published, file), changes)
+            for split, name, file in chosen
         ]
 
 
-def _replay_file(
-    run: Run, split: Split | None, file: OutputFile, published: Path, environment_changes: str
+def _replay_split(
+    run: Run,
+    split: Split | None,
+    name: str,
+    published: Callable[[pa.Table], pa.Table],
+    environment_changes: str,
 ) -> Replayed:
+    """Score a split again and compare.
+
+    Args:
+        published: gives the published rows for those that were scored again.
+    """
     from nocturne.worker.split import run_split
 
     planned = next((f for f in run.plan.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:
-        return Replayed(file.path, "impossible", "its run.json does not name it: it is damaged")
+        return Replayed(name, "impossible", "its run.json does not name it: it is damaged")
     source = run.plan.input_file(planned.path)
     if not source.is_file():
-        return Replayed(file.path, "impossible", f"its input {source} is gone")
+        return Replayed(name, "impossible", f"its input {source} is gone")
     if file_blake3(source) != planned.blake3:
-        return Replayed(file.path, "impossible", f"its input {source} was changed since")
+        return Replayed(name, "impossible", f"its input {source} was changed since")
     try:
         result = run_split(_with_current_stat(run, planned, source), split)
     except NocturneError as error:
-        return Replayed(file.path, "impossible", str(error))
+        return Replayed(name, "impossible", str(error))
     replayed_file = run.attempt(result.file)
-    expected, actual = pq.read_table(published), pq.read_table(replayed_file)
+    actual = pq.read_table(replayed_file)
     replayed_file.unlink()
+    expected = published(actual)
     if expected.equals(actual):
-        return Replayed(file.path, "bit-equal")
+        return Replayed(name, "bit-equal")
     difference = _difference(expected, actual)
     if environment_changes and difference is None:
-        return Replayed(
-            file.path, "within tolerance", f"relative {TOLERANCE:g}; {environment_changes}"
-        )
-    return Replayed(
-        file.path, "different", difference or "in the last bits, on the same processor type"
-    )
+        return Replayed(name, "within tolerance", f"relative {TOLERANCE:g}; {environment_changes}")
+    return Replayed(name, "different", difference or "in the last bits, on the same processor type")
 
 
 def _with_current_stat(run: Run, planned: InputFile, source: Path) -> Run:

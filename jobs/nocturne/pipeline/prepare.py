@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import pyarrow as pa
+
 from nocturne import plan, table
 from nocturne.columns.normal import packed
 from nocturne.config import Loaded
-from nocturne.encoding import Encoding
+from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.errors import (
     ConfigError,
     PartitionMissing,
@@ -20,8 +22,10 @@ from nocturne.errors import (
     TerminalError,
     disk_errors,
 )
+from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.requirements import warning
+from nocturne.pipeline.adopting import adopt_if_same_rows
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
     check_sensitive,
@@ -189,6 +193,8 @@ def _planned(
     pipeline, output = loaded.pipeline, places.output(partition)
     suites = suites_of(loaded)
     current = _in_force(pipeline.name, output)
+    if current is not None and not options.dry_run:
+        current = adopt_if_same_rows(loaded, output, current)
     resolved = resolve()
     declared = resolved.with_outputs(pipeline.model.outputs)
     needs = _needs(loaded, declared, expected_columns(suites))
@@ -300,7 +306,7 @@ def _decided(
             output.state.clear_status(current.run_key)
         message = f"{summary}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", message, run, current)
-    output.check()
+    output.check(_schema(run_plan, seen))
     if options.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared(
@@ -316,6 +322,16 @@ def _decided(
         summary += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
     with run.step("prepare"):
         return Prepared("score", summary, run, current)
+
+
+def _schema(run_plan: RunPlan, seen: Seen) -> pa.Schema | None:
+    """The schema of the scores, in which keys are never null; None if only Spark knows it."""
+    if seen.schema is None:
+        return None
+    keys, columns = run_plan.keys, (*run_plan.keys, *run_plan.passthrough)
+    schema = output_schema(run_plan.encoding, seen.schema, columns)
+    never_null = {*keys, MODEL_VERSION}
+    return pa.schema([f.with_nullable(f.name not in never_null) for f in schema])
 
 
 def _drop_orphans(run: Run) -> None:

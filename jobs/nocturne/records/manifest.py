@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
 from nocturne.records.drift import DriftResult, from_flat
@@ -185,6 +185,11 @@ def _manifest_1(fields: Fields) -> Fields:
     }
 
 
+def _manifest_2(fields: Fields) -> Fields:
+    """Nothing was adopted before version 3."""
+    return fields
+
+
 @dataclass(frozen=True)
 class Manifest(Stored):
     """Published scores: their files, their run and their judgement.
@@ -193,11 +198,13 @@ class Manifest(Stored):
     files with the plan of the run and with its judgement. ``restores``: after a rollback, the
     manifest whose files are in force again; ``approved_by`` is then who rolled back.
     ``score_summary``: numeric output -> quantiles and mean. ``precision_error``: output -> largest
-    difference to float32. ``output_version``: that of the run.
+    difference to float32. ``output_version``: that of the run. ``adopted``: another program wrote
+    its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
+    others, which ``approved_by`` took as they are. The ``content_key`` is then "".
     """
 
-    VERSION: ClassVar[int] = 2
-    UPGRADES: ClassVar = {1: _manifest_1}
+    VERSION: ClassVar[int] = 3
+    UPGRADES: ClassVar = {1: _manifest_1, 2: _manifest_2}
     mend: ClassVar[str] = (
         "Put back a copy of it. Without one move it away, and if it is of the scores in force, "
         "those too; then run the partition again"
@@ -228,6 +235,14 @@ class Manifest(Stored):
     precision_error: dict[str, float] = field(default_factory=dict)
     restores: ManifestId | None = None
     output_version: int = 2
+    adopted: Literal["", "files", "rows"] = ""
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """Manifests with equal ones have the same rows."""
+        if self.adopted != "rows":
+            return self.run_key, ""
+        return self.run_key, " ".join(["adopted", *sorted(file.sha256 for file in self.outputs)])
 
     @property
     def reasons(self) -> tuple[str, ...]:

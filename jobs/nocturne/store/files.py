@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,14 @@ from nocturne.errors import PublishError, Superseded
 
 __all__ = [
     "check_exchange",
+    "check_links",
     "digest",
     "exchange",
     "file_blake3",
     "file_digest",
     "locked",
     "partition_folders",
+    "place",
     "sync_folder",
     "write_atomic",
 ]
@@ -86,6 +89,52 @@ def write_atomic(
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def place(source: Path, target: Path) -> None:
+    """Make ``target`` a file with the bytes of ``source``: a link, or across file systems a copy.
+
+    A file that is there already is replaced in one step.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        if target.exists() and target.samefile(source):
+            return
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_links(folder: Path) -> None:
+    """Test that a file is created only once in a folder, or in the one where it will be made.
+
+    Raises:
+        PublishError: a second file under the same name was not refused, or there are no links.
+        OSError: the folder can't be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=".nocturne-", dir=_existing(folder)) as name:
+        first, second = Path(name) / "first", Path(name) / "second"
+        first.touch()
+        try:
+            os.link(first, second)
+            os.link(first, second)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise PublishError(
+                f"the file system of {folder} has no hard links ({error.strerror}), which commits "
+                "of a table need. Choose another output.path"
+            ) from None
+        raise PublishError(
+            f"the file system of {folder} lets two programs create the same file, so a commit "
+            "could be lost. Choose another output.path"
+        )
 
 
 def sync_folder(path: str | Path) -> None:

@@ -3,6 +3,7 @@
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.table.commit import (
+    adopt,
     check_base,
     commit,
     is_intact,
@@ -12,6 +13,7 @@ from nocturne.table.commit import (
     staged,
 )
 from nocturne.table.garbage import Garbage, garbage, half_made, remove, scratch, unused
+from nocturne.table.rearranged import difference, rows_with_keys
 from nocturne.table.reuse import reuse
 from nocturne.table.verify import Problem, verify
 from nocturne.table_formats import FORMATS
@@ -20,8 +22,10 @@ from nocturne.table_formats.protocol import TablePartition, file_name
 __all__ = [
     "Garbage",
     "Problem",
+    "adopt",
     "check_base",
     "commit",
+    "difference",
     "file_name",
     "garbage",
     "half_made",
@@ -30,6 +34,7 @@ __all__ = [
     "remove",
     "restore",
     "reuse",
+    "rows_with_keys",
     "scratch",
     "settle",
     "staged",

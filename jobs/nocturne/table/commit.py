@@ -7,10 +7,12 @@ force: the old one before the swap, and the new one after it, whatever crashes i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from nocturne.errors import PublishError, StateError, Superseded
+import pyarrow.parquet as pq
+
+from nocturne.errors import NocturneError, StateError, Superseded
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
@@ -20,7 +22,17 @@ from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition, file_name, has_bytes
 
-__all__ = ["check_base", "commit", "is_intact", "published_manifest", "restore", "settle", "staged"]
+__all__ = [
+    "adopt",
+    "check_base",
+    "commit",
+    "is_intact",
+    "present",
+    "published_manifest",
+    "restore",
+    "settle",
+    "staged",
+]
 
 
 def published_manifest(table: TablePartition) -> Manifest | None:
@@ -90,7 +102,7 @@ def commit(
             if now.run_key == run.plan.run_key:
                 return now
         check_base(run, now)
-        new = manifest(table.state.next_number(), run.plan.based_on)
+        new = manifest(table.next_number(), run.plan.based_on)
         table.stage(
             {file_name(r.index, new.run_key): run.attempt(r.file) for r in results}, new.run_key
         )
@@ -119,12 +131,13 @@ def restore(
         if now is None:
             raise StateError(f"{table.location} is not published, so there is nothing to roll back")
         table.settle(now, keep)
-        if now.run_key == earlier.run_key:
+        if now.content == earlier.content:
             return now
         kept = table.kept(earlier)
         if kept is None:
             raise StateError(
-                f"the files of manifest {earlier.id} are no longer kept (output.keep is {keep}). "
+                f"the files of manifest {earlier.id} are no longer kept (output.keep is {keep}; "
+                "VACUUM of a Delta table takes them too). "
                 "Score the partition again with that model (--model-version "
                 f"{earlier.model.version}), or raise output.keep for the future"
             )
@@ -136,9 +149,55 @@ def restore(
                 )
         table.stage(kept, earlier.run_key)
         reach("commit.arranged")
-        new = manifest(table.state.next_number(), now.id)
+        new = manifest(table.next_number(), now.id)
         _put_in_force(table, new, keep)
     return new
+
+
+def adopt(
+    table: TablePartition,
+    manifest: Callable[[Manifest, tuple[OutputFile, ...], int], Manifest],
+    keep: int,
+) -> Manifest:
+    """Put the files that the partition has now in force, under a new manifest.
+
+    Args:
+        manifest: makes the manifest from that of the last publish, the present files, and its
+            number.
+
+    Raises:
+        StateError: the partition was never published from here, or has its own files.
+        Superseded: another process is publishing.
+    """
+    with table.exclusive():
+        last = table.last_published()
+        if last is None:
+            raise StateError(
+                f"{table.location} has no files that could be adopted: nothing was published there "
+                "from here, or the table does not say who changed it"
+            )
+        now = table.state.manifest(last)
+        if not table.is_rearranged(now):
+            raise StateError(
+                f"{table.location} has the files of manifest {now.id}: there is nothing to adopt"
+            )
+        if missing := [name for name, size in table.files().items() if size < 0]:
+            raise StateError(
+                f"{table.location}: {len(missing)} of its files are missing ({missing[0]}), so its "
+                "rows are lost. Score the partition again, which replaces them"
+            )
+        new = manifest(now, tuple(present(table)), table.next_number())
+        _put_in_force(table, new, keep)
+    return new
+
+
+def present(table: TablePartition) -> Iterator[OutputFile]:
+    """The files that the partition has now, as a manifest names them. No split is theirs."""
+    for name in sorted(table.files()):
+        path = table.file(name)
+        yield OutputFile(
+            name, file_digest(path), path.stat().st_size, pq.read_metadata(path).num_rows, ""
+        )
 
 
 def settle(table: TablePartition, keep: int) -> None:
@@ -171,7 +230,7 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
     reach("commit.written")
     try:
         table.swap(new)
-    except (PublishError, OSError):
+    except (NocturneError, OSError):
         path.unlink()  # it was never in force
         raise
     reach("commit.swapped")

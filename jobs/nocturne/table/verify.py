@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from nocturne.records.manifest import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
+from nocturne.table.rearranged import difference
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Problem", "verify"]
@@ -30,6 +31,19 @@ def verify(table: TablePartition, manifest: Manifest, columns: Sequence[str]) ->
     Args:
         columns: the columns of every published file, in order.
     """
+    if table.is_rearranged(manifest):
+        problems = [Problem("", why)] if (why := difference(table, manifest)) else []
+    else:
+        problems = _files(table, manifest, columns)
+    for file in manifest.quarantine:
+        file_problems, _ = _file(table.state.quarantine_file(manifest.run_key, file.path), file)
+        problems += [Problem(f"quarantine/{file.path}", problem) for problem in file_problems]
+    for stored in (manifest.run, manifest.judgement):
+        problems += [Problem(stored.path, problem) for problem in _stored(table, stored)]
+    return problems + _counts(manifest)
+
+
+def _files(table: TablePartition, manifest: Manifest, columns: Sequence[str]) -> list[Problem]:
     known = {file.path for file in manifest.outputs}
     problems = [Problem(name, "is in no manifest") for name in sorted(table.files().keys() - known)]
     schemas: dict[str, pa.Schema] = {}
@@ -38,12 +52,8 @@ def verify(table: TablePartition, manifest: Manifest, columns: Sequence[str]) ->
         problems += [Problem(file.path, problem) for problem in file_problems]
         if schema is not None:
             schemas[file.path] = schema
-    for file in manifest.quarantine:
-        file_problems, _ = _file(table.state.quarantine_file(manifest.run_key, file.path), file)
-        problems += [Problem(f"quarantine/{file.path}", problem) for problem in file_problems]
-    for stored in (manifest.run, manifest.judgement):
-        problems += [Problem(stored.path, problem) for problem in _stored(table, stored)]
-    return problems + _schemas(schemas, columns) + _counts(manifest)
+    # The files of another program may differ in how they say their types.
+    return problems if manifest.adopted else problems + _schemas(schemas, columns)
 
 
 def _stored(table: TablePartition, stored: StoredFile) -> list[str]:
@@ -92,8 +102,10 @@ def _counts(manifest: Manifest) -> list[Problem]:
     pairs = [
         ("rows of its output files", published, "published", manifest.rows_published),
         ("rows of its quarantine files", quarantined, "quarantined", manifest.rows_quarantined),
-        ("published and quarantined rows", published + quarantined, "read", manifest.rows_in),
     ]
+    if manifest.adopted != "rows":
+        together = published + quarantined
+        pairs.append(("published and quarantined rows", together, "read", manifest.rows_in))
     return [
         Problem("", f"the {counted} are {actual}, the manifest says {expected} were {verb}")
         for counted, actual, verb, expected in pairs

@@ -23,5 +23,11 @@ def _parquet(state: PipelineState) -> Table:
     return FolderTable(state)
 
 
-FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": _parquet}
+def _delta(state: PipelineState) -> Table:
+    from nocturne.table_formats.delta import DeltaLakeTable
+
+    return DeltaLakeTable(state)
+
+
+FORMATS: dict[str, Callable[[PipelineState], Table]] = {"parquet": _parquet, "delta": _delta}
 """``output.format`` -> a function that makes such a table from the state of a pipeline."""

@@ -9,11 +9,12 @@ version; the next process does that if this one was killed.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+import pyarrow as pa
 
 from nocturne.errors import PublishError, StateError
 from nocturne.records.manifest import Manifest
@@ -22,11 +23,9 @@ from nocturne.store.files import check_exchange, exchange, partition_folders, sy
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
-from nocturne.table_formats.protocol import TablePartition
+from nocturne.table_formats.protocol import PUBLISHED, TablePartition
 
 __all__ = ["FolderPartition", "FolderTable"]
-
-_FILE = re.compile(r"part-(\d{5})-([0-9a-f]{16})\.parquet")
 
 
 class FolderTable:
@@ -70,9 +69,10 @@ class FolderPartition:
 
     def __init__(self, table: Path, state: PartitionState) -> None:
         self.state = state
+        self._table = table
         self.location = table / state.partition.path if state.partition.keys else table
 
-    def check(self) -> None:
+    def check(self, schema: pa.Schema | None) -> None:
         """Return if it can be replaced, as far as this can be tested without touching it.
 
         Raises:
@@ -89,6 +89,12 @@ class FolderPartition:
 
     def _check_folder(self) -> None:
         target = self.location
+        if (self._table / "_delta_log").exists():
+            raise PublishError(
+                f"{self._table} is a Delta table, whose log decides which files count. Nothing was "
+                "changed. Say output.format: delta, or choose another output.path",
+                path=str(self._table),
+            )
         if target.is_symlink():
             raise PublishError(
                 f"{target} is a link to {target.readlink()}: publishing would replace the link, "
@@ -113,7 +119,7 @@ class FolderPartition:
         target, names = self.location, sorted(self.files())
         if not names:
             return None
-        keys = {m.group(2) if (m := _FILE.fullmatch(name)) else None for name in names}
+        keys = {m["key"] if (m := PUBLISHED.fullmatch(name)) else None for name in names}
         key = keys.pop() if len(keys) == 1 else None
         ids = [
             id_ for id_ in self.state.manifest_ids() if key is not None and id_.endswith(f"-{key}")
@@ -131,6 +137,18 @@ class FolderPartition:
         """The entries of the folder: name -> size in bytes."""
         target = self.location
         return {p.name: p.lstat().st_size for p in target.iterdir()} if target.is_dir() else {}
+
+    def next_number(self) -> int:
+        """One more than the highest number of a manifest."""
+        return self.state.next_number()
+
+    def last_published(self) -> str | None:
+        """None: a folder does not say who has changed it."""
+        return None
+
+    def is_rearranged(self, manifest: Manifest) -> bool:
+        """Never, as far as a folder can tell."""
+        return False
 
     def file(self, name: str) -> Path:
         """The path of a published file."""

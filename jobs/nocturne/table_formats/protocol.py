@@ -6,17 +6,20 @@ these protocols, and publishing, rollback, verification and cleaning up use them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+import pyarrow as pa
 
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.store.files import file_digest
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 
-__all__ = ["Table", "TablePartition", "file_name", "has_bytes"]
+__all__ = ["PUBLISHED", "Table", "TablePartition", "file_name", "has_bytes"]
 
 
 class Table(Protocol):
@@ -59,18 +62,43 @@ class TablePartition(Protocol):
     def staging(self) -> str:
         """The folder below the run directory to which attempts write their files."""
 
-    def check(self) -> None:
-        """Raises: PublishError if it can't be replaced. Called before anything is scored."""
+    def check(self, schema: pa.Schema | None) -> None:
+        """Return if scores can be published into it. Called before anything is scored.
+
+        Args:
+            schema: of the scores; columns that are never null are not nullable. None: only Spark
+                knows it, when it scores.
+
+        Raises:
+            PublishError: it can't be replaced, or does not take such scores.
+        """
 
     def in_force(self) -> str | None:
         """The id of the manifest in force; None if nothing is published.
 
         Raises:
-            PublishError: it has files that no manifest names.
+            PublishError: it has files that no manifest names, or others have changed it.
+            StateError: a manifest is damaged.
+        """
+
+    def last_published(self) -> str | None:
+        """The id of the last manifest that was published, whatever others have done since.
+
+        None if nothing was published, or if the table can't tell.
         """
 
     def files(self) -> dict[str, int]:
-        """The published files: name -> size in bytes."""
+        """The published files: name -> size in bytes, or -1 where the file is missing."""
+
+    def next_number(self) -> int:
+        """The number of the next manifest, above all earlier ones."""
+
+    def is_rearranged(self, manifest: Manifest) -> bool:
+        """Whether another program has written the partition's files since the manifest.
+
+        If the manifest is in force, that program said that it changed no row; nobody has compared
+        the rows.
+        """
 
     def file(self, name: str) -> Path:
         """The path of a published file."""
@@ -95,7 +123,10 @@ class TablePartition(Protocol):
     def swap(self, manifest: Manifest) -> None:
         """Put the staged files of the manifest's run in force, all at once or not at all.
 
+        If the partition has these files already, only the manifest changes.
+
         Raises:
+            Superseded: another program has changed the partition.
             PublishError, OSError: that is impossible, and nothing was changed.
         """
 
@@ -120,6 +151,10 @@ class TablePartition(Protocol):
             keep: the number of replaced versions that stay.
             runs: directories of published runs.
         """
+
+
+PUBLISHED = re.compile(r"part-(?P<index>\d{5})-(?P<key>[0-9a-f]{16})\.parquet")
+"""The names that ``file_name`` gives."""
 
 
 def file_name(index: int, run_key: str) -> str:

@@ -71,7 +71,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     status = status_of(places, partition)
     manifests, broken = output.state.known_lineage(status.manifest)
     damaged = [str(broken)] if broken else []
-    restorable = frozenset(m.id for m in manifests[1:] if output.kept(m))
+    restorable = frozenset(m.id for m in manifests[1:] if output.kept(m) is not None)
     run = status.run
     if run is None:
         return NightPage(status, manifests=manifests, restorable=restorable, damaged=tuple(damaged))

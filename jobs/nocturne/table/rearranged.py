@@ -1,0 +1,107 @@
+"""Compares the rows of a partition whose files another program wrote anew, as OPTIMIZE does.
+
+Only the order of the rows, and how they are spread over files, may have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.columns.key_hashes import Hashes, key_hashes
+from nocturne.columns.normal import normal
+from nocturne.columns.row_sum import RowSum, row_sum
+from nocturne.records.manifest import Manifest
+from nocturne.table_formats.protocol import TablePartition
+
+__all__ = ["difference", "rows_with_keys"]
+
+_ANEW = "its files were written anew by another program, and"
+
+
+def difference(table: TablePartition, manifest: Manifest) -> str:
+    """How the rows of the partition differ from those of the manifest's files; "" if they don't.
+
+    Columns are compared that the scores have; keys of the partition are left out, since they have
+    one value and other programs leave them out of the files.
+    """
+    present = table.files()
+    before = [table.file(file.path) for file in manifest.outputs]
+    after = [table.file(name) for name in sorted(present)]
+    if missing := [name for name, size in present.items() if size < 0]:
+        return f"{len(missing)} of its files are missing ({missing[0]})"
+    if gone := [path for path in before if not path.is_file()]:
+        return (
+            f"{_ANEW} {len(gone)} of those of manifest {manifest.id} are gone (VACUUM?), so the "
+            "rows can't be compared"
+        )
+    schema = _without_keys(pq.read_schema(before[0]), table) if before else pa.schema([])
+    try:
+        was, now = (row_sum(map(normal, _rows(paths, schema))) for paths in (before, after))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        return f"{_ANEW} can't be compared: {error}"
+    return _difference(was, now, manifest)
+
+
+def _difference(was: RowSum, now: RowSum, manifest: Manifest) -> str:
+    if was == now:
+        return ""
+    if was[0] != now[0]:
+        return f"{_ANEW} have {now[0]} rows instead of the {was[0]} of manifest {manifest.id}"
+    return f"{_ANEW} have other values than those of manifest {manifest.id}"
+
+
+def rows_with_keys(table: TablePartition, keys: Sequence[str], rows: pa.Table) -> pa.Table:
+    """The published rows whose keys are among those of ``rows``, in its order and its types.
+
+    Keys that are there several times give no order: then the rows come as they lie.
+    """
+    schema = _without_keys(rows.schema, table)
+    found = _with_keys(table, [k for k in keys if k in schema.names], rows.select(schema.names))
+    for at, field in enumerate(rows.schema if len(rows) else ()):
+        if field.name not in schema.names:  # one value in the whole partition
+            found = found.add_column(at, field, pa.repeat(rows[field.name][0], len(found)))
+    return found
+
+
+def _with_keys(table: TablePartition, keys: Sequence[str], rows: pa.Table) -> pa.Table:
+    paths = [table.file(name) for name in sorted(table.files())]
+    order = _hashes(rows, keys)
+    found = [
+        batch.filter(pa.array(np.isin(_of_batch(batch, keys), order)))
+        for batch in _rows(paths, rows.schema)
+    ]
+    published = pa.Table.from_batches(found, schema=rows.schema)
+    if len(published) != len(rows) or len(np.unique(order)) != len(rows):
+        return published
+    positions = np.empty(len(rows), dtype=np.int64)
+    positions[np.argsort(order)] = np.argsort(_hashes(published, keys))
+    return published.take(pa.array(positions))
+
+
+def _hashes(table: pa.Table, keys: Sequence[str]) -> Hashes:
+    parts = [_of_batch(batch, keys) for batch in table.to_batches()]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+
+
+def _of_batch(batch: pa.RecordBatch, keys: Sequence[str]) -> Hashes:
+    return key_hashes([batch.column(key) for key in keys])
+
+
+def _without_keys(schema: pa.Schema, table: TablePartition) -> pa.Schema:
+    """The schema without keys of the partition."""
+    names = dict(table.state.partition.keys)
+    return pa.schema([field for field in schema if field.name not in names])
+
+
+def _rows(paths: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows in the columns and types of the schema."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=schema.names):
+                columns = [batch.column(field.name).cast(field.type) for field in schema]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)

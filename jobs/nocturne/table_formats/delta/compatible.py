@@ -1,0 +1,194 @@
+"""Whether scores can be published into a Delta table: its features, and the types of columns."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.columns.normal import is_list
+from nocturne.records.partition import Partition
+from nocturne.table_formats.delta.snapshot import Snapshot, library
+
+__all__ = [
+    "feature_problems",
+    "new_schema",
+    "reading_problems",
+    "retention",
+    "schema_problems",
+    "type_problems",
+]
+
+_READER = {"timestampNtz", "columnMapping"}
+_WRITER = _READER | {
+    "appendOnly",
+    "changeDataFeed",
+    "checkConstraints",
+    "generatedColumns",
+    "invariants",
+}
+"""Features that a table may have: ``_active`` says which of them it may not use."""
+
+_ACTIVE = {
+    "delta.appendOnly": "rows may only be added",
+    "delta.enableChangeDataFeed": "it wants each changed row in a change data feed",
+    "delta.enableDeletionVectors": "rows may be removed without their files",
+    "delta.enableRowTracking": "each row has an id",
+}
+_FIELD = ("delta.invariants", "delta.generationExpression", "delta.identity.start")
+_OLD_WRITER, _OLD_READER = 6, 2
+"""The last protocol versions that have no list of features."""
+
+_UNITS = {"week": 7 * 86400, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
+_RETENTION = 7 * 86400.0
+
+
+def feature_problems(snapshot: Snapshot) -> Iterator[str]:
+    """What the table asks of its writers, or of its readers, that we don't do."""
+    yield from reading_problems(snapshot)
+    protocol, settings = snapshot.table.protocol(), snapshot.configuration
+    if protocol.min_writer_version > _OLD_WRITER:
+        readers = set(protocol.reader_features or ())
+        for name in sorted(set(protocol.writer_features or ()) - _WRITER - readers):
+            yield f"it has the feature {name}"
+    for name, why in _ACTIVE.items():
+        if settings.get(name, "false").lower() == "true":
+            yield f"{name} is set: {why}"
+    for name in sorted(settings):
+        if name.startswith("delta.constraints."):
+            yield f"{name} is set: each row would have to be checked"
+    for field in snapshot.table.schema().fields:
+        for name in _FIELD:
+            if f'"{name}"' in field.to_json():  # also deep in a nested column
+                yield f"column {field.name!r} has {name}"
+
+
+def reading_problems(snapshot: Snapshot) -> Iterator[str]:
+    """Features of the table that change what its files say to readers."""
+    protocol, settings = snapshot.table.protocol(), snapshot.configuration
+    if protocol.min_reader_version > _OLD_READER:
+        for name in sorted(set(protocol.reader_features or ()) - _READER):
+            yield f"it has the feature {name}"
+    if settings.get("delta.columnMapping.mode", "none").lower() != "none":
+        yield "delta.columnMapping.mode is set: columns have other names in its files"
+
+
+def type_problems(schema: pa.Schema, keys: Collection[str]) -> Iterator[str]:
+    """Columns of the scores whose type Delta does not have, or whose name is another's.
+
+    Args:
+        keys: the partition columns.
+    """
+    names: dict[str, str] = {}
+    for name in dict.fromkeys([*schema.names, *keys]):
+        if (other := names.setdefault(name.lower(), name)) != name:
+            yield f"columns {other!r} and {name!r} are one to Delta, which ignores case"
+    for field in schema:
+        if _delta_type(field.type) is None:
+            yield f"column {field.name!r} is {field.type}, which Delta does not have"
+
+
+def schema_problems(snapshot: Snapshot, schema: pa.Schema, *, whole: bool) -> Iterator[str]:
+    """Differences between the columns of the scores and the table's.
+
+    Args:
+        schema: of the published files, in types that Delta has.
+        whole: whether both need the same columns; else the types of those are compared that both
+            have.
+    """
+    there = {field.name: field for field in snapshot.table.schema().fields}
+    ours = {field.name: field for field in _fields(schema) if field.name not in snapshot.columns}
+    for name, field in ours.items():
+        type_ = _text(field)
+        if name not in there:
+            same = next((other for other in there if other.lower() == name.lower()), None)
+            if same is not None:
+                yield f"its column {same!r} is called {name!r} in the scores"
+            elif whole:
+                yield f"it has no column {name!r} (ALTER TABLE ... ADD COLUMNS ({name} {type_}))"
+        elif _text(there[name]) != type_:
+            yield f"its column {name!r} is {_text(there[name])}, that of the scores is {type_}"
+        elif not there[name].nullable and schema.field(name).nullable:
+            yield f"its column {name!r} is NOT NULL, that of the scores may be null"
+    for name, field in there.items() if whole else ():
+        if name not in ours and name not in snapshot.columns and not field.nullable:
+            yield f"its column {name!r} is NOT NULL, and the scores have no such column"
+
+
+def new_schema(schema: pa.Schema, partition: Partition) -> pa.Schema:
+    """The schema of a table that is made for scores: their columns, and those of the partition.
+
+    A partition column is a date if its value is one (2013-04-01), else text.
+    """
+    names = dict(partition.keys)
+    fields = [field.with_type(_delta_type(field.type)) for field in schema]
+    return pa.schema(
+        [
+            *(field.with_nullable(True) for field in fields if field.name not in names),
+            *(pa.field(name, _partition_type(value)) for name, value in names.items()),
+        ]
+    )
+
+
+def _partition_type(value: str) -> pa.DataType:
+    try:
+        return pa.date32() if dt.date.fromisoformat(value).isoformat() == value else pa.string()
+    except ValueError:
+        return pa.string()
+
+
+def retention(settings: Mapping[str, str]) -> float:
+    """Seconds for which the table promises replaced files to its readers; infinite if unknown."""
+    text = settings.get("delta.deletedFileRetentionDuration")
+    if text is None:
+        return _RETENTION
+    parts = re.findall(r"(\d+) (week|day|hour|minute|second)s?", text)
+    if re.sub(r"interval|\s|\d+ (week|day|hour|minute|second)s?", "", text) or not parts:
+        return float("inf")
+    return float(sum(int(count) * _UNITS[unit] for count, unit in parts))
+
+
+def _fields(schema: pa.Schema) -> list[Any]:
+    types = [field.with_type(_delta_type(field.type)) for field in schema]
+    return list(library().Schema.from_arrow(pa.schema(types)).fields)
+
+
+def _text(field: Any) -> str:
+    """The type of a field of a Delta schema, as text."""
+    type_ = json.loads(field.to_json())["type"]
+    return type_ if isinstance(type_, str) else json.dumps(type_)
+
+
+_SAME = (
+    *(pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64()),
+    *(pa.string(), pa.binary(), pa.date32()),
+)
+
+
+def _delta_type(type_: pa.DataType) -> pa.DataType | None:
+    """The type with which Delta's readers find the values of a Parquet file right; None: none.
+
+    Delta's times are in microseconds, and of an instant it does not keep the zone.
+    """
+    if type_ in _SAME or pa.types.is_decimal128(type_):
+        return type_
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
+        return pa.binary()
+    if pa.types.is_timestamp(type_) and type_.unit == "us":
+        return pa.timestamp("us", "UTC" if type_.tz else None)
+    if pa.types.is_struct(type_):
+        inner = [(field.name, _delta_type(field.type)) for field in type_]
+        return None if any(t is None for _, t in inner) else pa.struct(inner)
+    if pa.types.is_map(type_):
+        key, item = _delta_type(type_.key_type), _delta_type(type_.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
+    if is_list(type_):
+        element = _delta_type(type_.value_type)
+        return None if element is None else pa.list_(element)
+    return None

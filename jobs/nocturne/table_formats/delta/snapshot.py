@@ -1,0 +1,385 @@
+"""One version of a Delta table: its files by partition, and the commit that follows it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+
+from nocturne.errors import ConfigError, PublishError
+from nocturne.records.partition import Partition
+
+__all__ = [
+    "LOG",
+    "Added",
+    "Change",
+    "Conflict",
+    "DataFile",
+    "Mark",
+    "Snapshot",
+    "address",
+    "folder_of",
+    "library",
+]
+
+LOG = "_delta_log"
+
+_used_by: int | None = None
+"""The process that used the library. Its threads are missing in processes forked from it."""
+
+
+def library() -> Any:
+    """The package ``deltalake``.
+
+    Raises:
+        ConfigError: it is not installed.
+        PublishError: this process was forked from one that has used it.
+    """
+    global _used_by
+    try:
+        import deltalake
+    except ImportError:
+        raise ConfigError(
+            "output.format: delta needs the package deltalake, which is not installed here: "
+            "pip install 'nocturne[delta]'"
+        ) from None
+    if _used_by not in (None, os.getpid()):
+        raise PublishError(
+            "this process was forked from one that had opened a Delta table, and can't use it "
+            "(the library's threads are gone). Start it anew (subprocess, or the start method "
+            "spawn)"
+        )
+    _used_by = os.getpid()
+    return deltalake
+
+
+def address(folder: Path) -> str:
+    """How the library is told of a folder.
+
+    Raises:
+        PublishError: it looks elsewhere, or panics, for such a path (deltalake 1.6).
+    """
+    if found := re.search(r"[\[\]^|\\\n]|%[0-9A-Fa-f]{2}", str(folder)):
+        raise PublishError(
+            f"a Delta table can't be at {str(folder)!r}, since the library does not find paths "
+            f"with {found[0]!r}. Choose another output.path"
+        )
+    return str(folder)
+
+
+class Conflict(Exception):
+    """Another commit came first, or the answer of ours was lost."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a partition; ``name`` is relative to the partition's folder."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """A file that a commit adds: path below the table, size, time in ms, statistics as JSON."""
+
+    path: str
+    size: int
+    time: int
+    statistics: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The application transaction of a commit, and the manifest, for people."""
+
+    app: str
+    number: int
+    manifest_id: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit that changed rows of a partition."""
+
+    version: int
+    operation: str
+    by: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
+
+
+def folder_of(partition: Partition) -> str:
+    """The partition's folder below the table, its values quoted: ``ds=2013-04-01/place=a%20b``.
+
+    It is "." for an unpartitioned table. The log decides which partition a file belongs to, and
+    polars the folder's name (2.1).
+    """
+    return "/".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in partition.keys) or "."
+
+
+class Snapshot:
+    """A version of a table.
+
+    Args:
+        folder: the table's folder.
+        table: the ``deltalake.DeltaTable`` that was loaded from it.
+    """
+
+    def __init__(self, folder: Path, table: Any) -> None:
+        self.folder = folder
+        self.table = table
+        self.version: int = table.version()
+
+    @classmethod
+    def of(cls, folder: Path) -> Snapshot | None:
+        """The last version; None if there is no table.
+
+        Raises:
+            PublishError: the table can't be read.
+        """
+        if not (folder / LOG).is_dir():
+            return None
+        lake = library()
+        try:
+            with system_errors(folder):
+                return cls(folder, lake.DeltaTable(address(folder)))
+        except lake.exceptions.TableNotFoundError:
+            return None
+        except lake.exceptions.DeltaError as error:
+            raise PublishError(
+                f"the Delta table {folder} can't be read: {_first_line(error)}"
+            ) from None
+
+    @property
+    def columns(self) -> list[str]:
+        """The partition columns."""
+        return list(self.table.metadata().partition_columns)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return pa.schema(self.table.schema().to_arrow())
+
+    @property
+    def configuration(self) -> Mapping[str, str]:
+        """The table's properties."""
+        return dict(self.table.metadata().configuration)
+
+    def number(self, app: str) -> int | None:
+        """The version of an application transaction; None if there is none."""
+        number: int | None = self.table.transaction_version(app)
+        return number
+
+    # Files
+
+    def values(self, partition: Partition) -> tuple[Any, ...]:
+        """The partition's values, in the order and the types of the table's partition columns.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+        texts = dict(partition.keys)
+        if set(texts) != set(self.columns):
+            raise PublishError(
+                f"the Delta table {self.folder} is partitioned by "
+                f"{', '.join(self.columns) or 'nothing'}, input.partition by "
+                f"{', '.join(texts) or 'nothing'}. Choose another output.path"
+            )
+        return tuple(self._typed(name, texts[name]) for name in self.columns)
+
+    def _typed(self, name: str, text: str) -> Any:
+        type_ = self.schema.field(name).type
+        try:
+            return pa.scalar(text).cast(type_).as_py()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise PublishError(
+                f"the partition column {name!r} of the Delta table {self.folder} is {type_}, and "
+                f"{text!r} is no such value. Choose another output.path, or another format of "
+                f"{name!r} in input.partition"
+            ) from None
+
+    def files(self, partition: Partition) -> list[DataFile]:
+        """The partition's files.
+
+        Raises:
+            PublishError: the table has other partition columns.
+        """
+        folder = folder_of(partition)
+        return [
+            DataFile(os.path.relpath(path, folder), size)
+            for path, size in self._files.get(self.values(partition), ())
+        ]
+
+    def paths(self) -> Iterator[str]:
+        """The paths of all files, relative to the table."""
+        for files in self._files.values():
+            yield from (path for path, _ in files)
+
+    @cached_property
+    def _files(self) -> dict[tuple[Any, ...], list[tuple[str, int]]]:
+        """The values of the partition columns -> path and size of each file."""
+        found: dict[tuple[Any, ...], list[tuple[str, int]]] = {}
+        columns = self.columns
+        for action in pa.table(self.table.get_add_actions()).to_pylist():
+            values = tuple(action["partition"][name] for name in columns) if columns else ()
+            path = unquote(action["path"])  # the log has URIs
+            found.setdefault(values, []).append((path, action["size_bytes"]))
+        return found
+
+    # The log
+
+    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
+        """Later commits that changed rows of the partition, the last first.
+
+        Commits that only arrange rows in other files (``dataChange: false``, as OPTIMIZE makes
+        them) are left out.
+
+        Args:
+            app, number: the application transaction of the commit to start from.
+
+        Returns:
+            These commits, and whether the log still has all since that commit.
+        """
+        values = self.values(partition)
+        found: list[Change] = []
+        for version in range(self.version, -1, -1):
+            try:
+                text = self.log_file(version).read_text(encoding="utf-8")
+            except FileNotFoundError:
+                return found, False
+            actions = [json.loads(line) for line in text.splitlines() if line]
+            transactions = [action["txn"] for action in actions if "txn" in action]
+            if any((t["appId"], t["version"]) == (app, number) for t in transactions):
+                return found, True
+            if any(self._changes(action, partition, values) for action in actions):
+                found.append(_change(version, actions))
+        return found, False
+
+    def _changes(
+        self, action: Mapping[str, Any], partition: Partition, values: tuple[Any, ...]
+    ) -> bool:
+        file = action.get("add") or action.get("remove")
+        if not file or file.get("dataChange") is False:
+            return False
+        texts = file.get("partitionValues")
+        if self.columns and not texts:  # a removal need not say of which partition
+            return unquote(file["path"]).startswith(f"{folder_of(partition)}/")
+        named = [(name, texts[name]) for name in self.columns]
+        return tuple(None if t is None else self._typed(n, t) for n, t in named) == values
+
+    def log_file(self, version: int) -> Path:
+        """The file of the log with a version's commit."""
+        return self.folder / LOG / f"{version:020d}.json"
+
+    def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
+        """Commit the next version, in which the partition has these files and no others.
+
+        Nothing of it is checked: neither that the files exist nor what is in them.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+        only = [(name, "=", value) for name, value in partition.keys]
+        self._write("overwrite", _adds(partition, files), mark, partition_filters=only or None)
+
+    def mark(self, mark: Mark) -> None:
+        """Commit the next version, with the same files. Raises: as ``replace``."""
+        self._write("append", [], mark)
+
+    def _write(self, mode: str, adds: list[Any], mark: Mark, **options: Any) -> None:
+        with _conflicts(self.folder):
+            self.table.create_write_transaction(
+                adds,
+                mode,
+                self.table.schema(),
+                self.columns,
+                commit_properties=_properties(mark),
+                **options,
+            )
+
+    @staticmethod
+    def create(folder: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
+        """Make a table without files, partitioned by ``columns``, unless there is one.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+        lake = library()
+        with _conflicts(folder):
+            lake.DeltaTable.create(
+                address(folder),
+                lake.Schema.from_arrow(schema),
+                mode="ignore",
+                partition_by=list(columns),
+            )
+
+
+def _adds(partition: Partition, files: Iterable[Added]) -> list[Any]:
+    from deltalake.transaction import AddAction
+
+    values = dict(partition.keys)
+    return [AddAction(f.path, f.size, values, f.time, True, f.statistics) for f in files]
+
+
+def _properties(mark: Mark) -> Any:
+    """Without the library's retries: it would retry where another writer came between."""
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(
+        custom_metadata={"nocturne.manifest": mark.manifest_id},
+        max_commit_retries=0,
+        app_transactions=[Transaction(mark.app, mark.number)],
+    )
+
+
+def _change(version: int, actions: Iterable[Mapping[str, Any]]) -> Change:
+    infos = [action["commitInfo"] for action in actions if "commitInfo" in action]
+    info: Mapping[str, Any] = infos[0] if infos else {}
+    by = info.get("userName") or info.get("engineInfo") or info.get("clientVersion") or "somebody"
+    at = dt.datetime.fromtimestamp(info.get("timestamp", 0) / 1000, dt.UTC)
+    return Change(
+        version, str(info.get("operation", "a commit")), str(by), at.isoformat(timespec="seconds")
+    )
+
+
+@contextmanager
+def _conflicts(folder: Path) -> Iterator[None]:
+    lake = library()
+    try:
+        with system_errors(folder):
+            yield
+    except lake.exceptions.DeltaError as error:
+        raise Conflict(_first_line(error)) from error
+
+
+@contextmanager
+def system_errors(folder: Path) -> Iterator[None]:
+    """Raises the library's errors of the system, such as a full disk, as OSError."""
+    try:
+        yield
+    except Exception as error:
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        code = int(number[1])
+        if code == errno.EEXIST:  # another commit came first
+            raise
+        raise OSError(code, os.strerror(code), str(folder)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
