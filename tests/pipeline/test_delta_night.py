@@ -51,7 +51,7 @@ def read(table: Path, version: int | None = None) -> pa.Table:
     return in_child(call)
 
 
-def test_a_range_is_published_day_by_day_with_the_bytes_of_folders(project: Project) -> None:
+def test_a_range_is_published_day_by_day(project: Project) -> None:
     loaded = project(output__format="delta", **PINNED)
     nights = nocturne("score", "p", "--date", DAYS[0], "--to", DAYS[1])
     assert [night["outcome"] for night in nights] == ["published", "published"]
@@ -59,6 +59,13 @@ def test_a_range_is_published_day_by_day_with_the_bytes_of_folders(project: Proj
     found = read(table)
     assert len(found) == 1200
     assert len(read(table, 1)) == 600, "each night is one version"
+
+
+@pytest.mark.long
+def test_a_day_again_is_nothing_to_do_and_folders_have_the_same_bytes(project: Project) -> None:
+    loaded = project(output__format="delta", **PINNED)
+    nocturne("score", "p", "--date", DAYS[0], "--to", DAYS[1])
+    table = loaded.path("out/scores")
     states = nocturne("status", "p", "--to", DAYS[2])
     assert [night["state"] for night in states] == ["published", "published", "missing"]
     again = nocturne("score", "p", "--date", DAYS[0])
