@@ -95,8 +95,14 @@ class DeltaLakeTable:
         return DeltaLakePartition(self, state)
 
     def partitions(self, names: Sequence[str]) -> Iterator[str]:
-        """Paths of partitions that were published from here and have files, the last first."""
-        if (snapshot := self.snapshot()) is None:
+        """Paths of partitions that were published from here and have files, the last first.
+
+        A table that can't be read has none: each partition of the state says so.
+        """
+        snapshot = None
+        with suppress(PublishError):
+            snapshot = self.snapshot()
+        if snapshot is None:
             return
         folders = {path.rpartition("/")[0] for path in snapshot.paths()}
         for folder in sorted(folders, reverse=True):
