@@ -125,6 +125,14 @@ def make_root(
         root.end()
 
 
+@pytest.fixture
+def root(make_root: MakeRoot) -> Root:
+    """A project whose night is published."""
+    made = make_root()
+    assert made.night() == 0
+    return made
+
+
 @pytest.fixture(scope="session")
 def nights(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
     """A project for the fuzzers, with nights published, held and replaced."""

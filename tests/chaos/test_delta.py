@@ -43,13 +43,6 @@ BY_DAY: tuple[Field, ...] = (("ds", pa.date32()),)
 pytestmark = pytest.mark.parametrize("table_format", ["delta"])
 
 
-@pytest.fixture
-def root(make_root: MakeRoot) -> Root:
-    made = make_root()
-    assert made.night() == 0
-    return made
-
-
 def folder(root: Root) -> Path:
     return root.output.parent
 
@@ -101,6 +94,12 @@ def vacuum(root: Root) -> None:
             and None
         ),
     )
+
+
+def promise_nothing(root: Root) -> None:
+    """Replaced files are promised to no reader any more."""
+    nothing = {"delta.deletedFileRetentionDuration": "interval 0 days"}
+    on_table(root, lambda table: table.alter.set_table_properties(nothing))
 
 
 def correct(root: Root) -> None:
@@ -498,12 +497,7 @@ def test_gc_keeps_what_readers_of_older_versions_are_promised(root: Root) -> Non
     root.configure("output", keep=0)
     assert root.night() == 0
     assert "no garbage" in nocturne(root, "gc", "--older-than", "0").output
-    on_table(
-        root,
-        lambda t: t.alter.set_table_properties(
-            {"delta.deletedFileRetentionDuration": "interval 0 days"}
-        ),
-    )
+    promise_nothing(root)
     listed = nocturne(root, "gc", "--older-than", "0", "--yes", "--json")
     removed = {Path(one["path"]).name for one in json.loads(listed.stdout.splitlines()[-1])}
     assert removed >= set(first) - set(root.published())
@@ -626,12 +620,7 @@ def test_each_adoption_is_a_version_that_gc_spares_and_a_rollback_brings_back(ro
     on_table(root, lambda table: table.delete("id = 1000") and None)
     second = read(root)
     assert nocturne(root, "adopt", "--date", DAY).exit_code == 0
-    on_table(
-        root,
-        lambda table: table.alter.set_table_properties(
-            {"delta.deletedFileRetentionDuration": "interval 0 days"}
-        ),
-    )
+    promise_nothing(root)
     assert nocturne(root, "gc", "--older-than", "0", "--yes").exit_code == 0
     assert nocturne(root, "rollback", "--date", DAY).exit_code == 0
     assert read(root).equals(first)

@@ -43,13 +43,6 @@ def _last_json(result: Said) -> object:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-@pytest.fixture
-def root(make_root: MakeRoot) -> Root:
-    made = make_root()
-    assert made.night() == 0
-    return made
-
-
 def _correct(root: Root) -> None:
     pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
 

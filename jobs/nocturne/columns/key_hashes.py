@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["KEY_BYTES", "Hashes", "hashed", "key_hashes", "mix"]
+__all__ = ["GOLDEN", "KEY_BYTES", "Hashes", "combined", "hashed", "key_hashes", "mix"]
 
 KEY_BYTES = 8
 """Bytes that a row's key takes."""
 
 Hashes = NDArray[np.uint64]
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""The increment of SplitMix64."""
+
 
 def key_hashes(columns: Sequence[pa.Array]) -> Hashes:
     """The hashes [n] of the keys of rows, from ``columns`` of [n] values each."""
-    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
-    for column in columns:
-        mixed = mix(mixed + np.uint64(0x9E3779B97F4A7C15) ^ hashed(column))
-    return mixed
+    return combined(map(hashed, columns), len(columns[0]))
+
+
+def combined(hashes: Iterable[Hashes], count: int) -> Hashes:
+    """The hashes [count] of rows, from the hashes [count] of each column, whose order matters."""
+    rows = np.zeros(count, dtype=np.uint64)
+    for column in hashes:
+        rows = mix(rows + GOLDEN ^ column)
+    return rows
 
 
 def mix(x: Hashes) -> Hashes:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.columns.key_hashes import Hashes, hashed, mix
+from nocturne.columns.key_hashes import GOLDEN, Hashes, combined, hashed, mix
 from nocturne.columns.normal import is_list, plain
 
 __all__ = ["RowSum", "row_sum"]
@@ -17,7 +17,7 @@ RowSum = tuple[int, int, int]
 """The number of rows, and the sums of two hashes of 64 bits modulo 2**64. Two tables that differ
 have the same sum with a probability of about 2**-128; nobody is assumed to make one on purpose."""
 
-_NULL, _SECOND = np.uint64(0x6E756C6C), np.uint64(0x9E3779B97F4A7C15)
+_NULL = np.uint64(0x6E756C6C)
 
 
 def row_sum(batches: Iterable[pa.RecordBatch]) -> RowSum:
@@ -26,12 +26,10 @@ def row_sum(batches: Iterable[pa.RecordBatch]) -> RowSum:
     for batch in batches:
         if not batch.num_rows:
             continue
-        rows = np.zeros(batch.num_rows, dtype=np.uint64)
-        for column in batch.columns:
-            rows = mix(rows + _SECOND ^ _hashes(column))
+        rows = combined(map(_hashes, batch.columns), batch.num_rows)
         count += batch.num_rows
         first += int(rows.sum(dtype=np.uint64))
-        second += int(mix(rows ^ _SECOND).sum(dtype=np.uint64))
+        second += int(mix(rows ^ GOLDEN).sum(dtype=np.uint64))
     return count, first % 2**64, second % 2**64
 
 
@@ -41,7 +39,7 @@ def _hashes(column: pa.Array) -> Hashes:
     hashes = np.full(len(column), _NULL, dtype=np.uint64)
     if column.null_count < len(column):
         is_there = column.is_valid().to_numpy(zero_copy_only=False)
-        hashes[is_there] = mix(_of_values(column.drop_null()) ^ _SECOND)
+        hashes[is_there] = mix(_of_values(column.drop_null()) ^ GOLDEN)
     return hashes
 
 
@@ -54,10 +52,7 @@ def _of_values(column: pa.Array) -> Hashes:
     if is_list(type_):
         return _of_lists(column)
     if pa.types.is_struct(type_):
-        hashes = np.zeros(len(column), dtype=np.uint64)
-        for inner in column.flatten():
-            hashes = mix(hashes + _SECOND ^ _hashes(inner))
-        return hashes
+        return combined(map(_hashes, column.flatten()), len(column))
     if pa.types.is_floating(type_):
         values = column.cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0
         return mix(np.where(np.isnan(values), np.nan, values).view(np.uint64))
@@ -73,5 +68,5 @@ def _of_lists(column: pa.Array) -> Hashes:
     starts = np.cumsum(lengths) - lengths
     rows = np.repeat(np.arange(len(lengths)), lengths)
     positions = (np.arange(len(elements)) - starts[rows]).astype(np.uint64)
-    np.add.at(hashes, rows, mix(elements ^ mix(positions + _SECOND)))
+    np.add.at(hashes, rows, mix(elements ^ mix(positions + GOLDEN)))
     return mix(hashes)

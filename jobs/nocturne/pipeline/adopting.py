@@ -22,13 +22,7 @@ def adopt_if_same_rows(loaded: Loaded, output: TablePartition, current: Manifest
     """
     if not output.is_rearranged(current) or -1 in output.files().values():
         return current  # if a file is missing, its rows are lost, and scored again
-    if why := table.difference(output, current):
-        name, key = loaded.pipeline.name, current.partition.key
-        raise PublishError(
-            f"{name} {key}: {why}. Nothing was changed. `nocturne adopt {name} --date {key}` takes "
-            "the rows that are there as they are; they are replaced when it is scored again"
-        )
-    return _adopted(loaded, output, "")
+    return _adopted(loaded, output, None)
 
 
 def adopt(loaded: Loaded, output: TablePartition, by: str) -> Manifest:
@@ -44,9 +38,22 @@ def adopt(loaded: Loaded, output: TablePartition, by: str) -> Manifest:
     return adopted
 
 
-def _adopted(loaded: Loaded, output: TablePartition, by: str) -> Manifest:
+def _adopted(loaded: Loaded, output: TablePartition, by: str | None) -> Manifest:
+    """Adopt the present files; other rows than those of the last manifest only if ``by`` decides.
+
+    The rows are compared once, while the partition's lock is held.
+    """
+
     def manifest(last: Manifest, files: tuple[OutputFile, ...], number: int) -> Manifest:
-        same = not table.difference(output, last)
+        why = table.difference(output, last)
+        if why and by is None:
+            name, key = loaded.pipeline.name, last.partition.key
+            raise PublishError(
+                f"{name} {key}: {why}. Nothing was changed. `nocturne adopt {name} --date {key}` "
+                "takes the rows that are there as they are; they are replaced when it is scored "
+                "again"
+            )
+        same = not why
         return replace(
             last,
             id=manifest_id(number, last.run_key),

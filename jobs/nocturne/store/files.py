@@ -75,7 +75,7 @@ def write_atomic(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -91,12 +91,17 @@ def write_atomic(
     return True
 
 
+def _temporary(path: Path) -> Path:
+    """A hidden name beside a file, by which `nocturne gc` knows what a killed process left."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+
+
 def place(source: Path, target: Path) -> None:
     """Make ``target`` a file with the bytes of ``source``: a link, or across file systems a copy.
 
     A file that is there already is replaced in one step.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    temporary = _temporary(target)
     try:
         if target.exists() and target.samefile(source):
             return

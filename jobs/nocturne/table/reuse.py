@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from nocturne.errors import StateError
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
+from nocturne.store.files import place
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition, has_bytes
@@ -65,9 +64,5 @@ def _link(source: Path, target: Path, expected: OutputFile) -> bool:
     if not has_bytes(source, expected):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    place(source, target)
     return True

@@ -268,9 +268,7 @@ class DeltaLakePartition:
 
     def last_published(self) -> str | None:
         """The id of the manifest whose number the table has."""
-        snapshot = self._table.snapshot()
-        number = snapshot.number(self._app) if snapshot else None
-        return next(reversed(self._numbered(number)), None)
+        return next(reversed(self._numbered(self._number())), None)
 
     def files(self) -> dict[str, int]:
         """The partition's files in the table: name -> size in bytes on the disk, or -1."""
@@ -281,9 +279,12 @@ class DeltaLakePartition:
 
     def next_number(self) -> int:
         """The number of the next manifest: above all that the state or the table has."""
+        return max(self.state.next_number(), (self._number() or 0) + 1)
+
+    def _number(self) -> int | None:
+        """The number that the table has of the partition."""
         snapshot = self._table.snapshot()
-        number = snapshot.number(self._app) if snapshot else None
-        return max(self.state.next_number(), (number or 0) + 1)
+        return snapshot.number(self._app) if snapshot else None
 
     def file(self, name: str) -> Path:
         """The path of a published file."""
