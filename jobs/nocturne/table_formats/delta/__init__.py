@@ -1,5 +1,5 @@
 """Delta Lake tables on a local file system: the format ``delta`` (extra ``delta``)."""
 
-from nocturne.table_formats.delta.table import DeltaLakePartition, DeltaLakeTable
+from nocturne.table_formats.delta.table import DeltaLakeTable
 
-__all__ = ["DeltaLakePartition", "DeltaLakeTable"]
+__all__ = ["DeltaLakeTable"]

@@ -6,13 +6,16 @@ import datetime as dt
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from nocturne.columns.normal import is_list
 from nocturne.records.partition import Partition
-from nocturne.table_formats.delta.snapshot import Snapshot, library
+from nocturne.table_formats.delta.library import library
+
+if TYPE_CHECKING:
+    from nocturne.table_formats.delta.snapshot import DeltaSnapshot
 
 __all__ = [
     "feature_problems",
@@ -47,7 +50,7 @@ _UNITS = {"week": 7 * 86400, "day": 86400, "hour": 3600, "minute": 60, "second":
 _RETENTION = 7 * 86400.0
 
 
-def feature_problems(snapshot: Snapshot) -> Iterator[str]:
+def feature_problems(snapshot: DeltaSnapshot) -> Iterator[str]:
     """What the table asks of its writers, or of its readers, that we don't do."""
     yield from reading_problems(snapshot)
     protocol, settings = snapshot.table.protocol(), snapshot.configuration
@@ -67,7 +70,7 @@ def feature_problems(snapshot: Snapshot) -> Iterator[str]:
                 yield f"column {field.name!r} has {name}"
 
 
-def reading_problems(snapshot: Snapshot) -> Iterator[str]:
+def reading_problems(snapshot: DeltaSnapshot) -> Iterator[str]:
     """Features of the table that change what its files say to readers."""
     protocol, settings = snapshot.table.protocol(), snapshot.configuration
     if protocol.min_reader_version > _OLD_READER:
@@ -92,7 +95,7 @@ def type_problems(schema: pa.Schema, keys: Collection[str]) -> Iterator[str]:
             yield f"column {field.name!r} is {field.type}, which Delta does not have"
 
 
-def schema_problems(snapshot: Snapshot, schema: pa.Schema, *, whole: bool) -> Iterator[str]:
+def schema_problems(snapshot: DeltaSnapshot, schema: pa.Schema, *, whole: bool) -> Iterator[str]:
     """Differences between the columns of the scores and the table's.
 
     Args:

@@ -9,129 +9,35 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 
-from nocturne.errors import ConfigError, PublishError
+from nocturne.errors import PublishError
+from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
+from nocturne.table_formats.delta.compatible import (
+    feature_problems,
+    reading_problems,
+    retention,
+    schema_problems,
+)
+from nocturne.table_formats.delta.library import address, library
+from nocturne.table_formats.lake import Added, Change, Conflict, DataFile, Mark, folder_of
+from nocturne.table_formats.statistics import Statistics
 
-__all__ = [
-    "LOG",
-    "Added",
-    "Change",
-    "Conflict",
-    "DataFile",
-    "Mark",
-    "Snapshot",
-    "address",
-    "folder_of",
-    "library",
-]
+__all__ = ["LOG", "DeltaSnapshot"]
 
 LOG = "_delta_log"
-
-_used_by: int | None = None
-"""The process that used the library. Its threads are missing in processes forked from it."""
-
-
-def library() -> Any:
-    """The package ``deltalake``.
-
-    Raises:
-        ConfigError: it is not installed.
-        PublishError: this process was forked from one that has used it.
-    """
-    global _used_by
-    try:
-        import deltalake
-    except ImportError:
-        raise ConfigError(
-            "output.format: delta needs the package deltalake, which is not installed here: "
-            "pip install 'nocturne[delta]'"
-        ) from None
-    if _used_by not in (None, os.getpid()):
-        raise PublishError(
-            "this process was forked from one that had opened a Delta table, and can't use it "
-            "(the library's threads are gone). Start it anew (subprocess, or the start method "
-            "spawn)"
-        )
-    _used_by = os.getpid()
-    return deltalake
+_LONG = 100 * 365 * 86400.0
+"""Seconds that are as good as for ever."""
 
 
-def address(folder: Path) -> str:
-    """How the library is told of a folder.
-
-    Raises:
-        PublishError: it looks elsewhere, or panics, for such a path (deltalake 1.6).
-    """
-    if found := re.search(r"[\[\]^|\\\n]|%[0-9A-Fa-f]{2}", str(folder)):
-        raise PublishError(
-            f"a Delta table can't be at {str(folder)!r}, since the library does not find paths "
-            f"with {found[0]!r}. Choose another output.path"
-        )
-    return str(folder)
-
-
-class Conflict(Exception):
-    """Another commit came first, or the answer of ours was lost."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of a partition; ``name`` is relative to the partition's folder."""
-
-    name: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Added:
-    """A file that a commit adds: path below the table, size, time in ms, statistics as JSON."""
-
-    path: str
-    size: int
-    time: int
-    statistics: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """The application transaction of a commit, and the manifest, for people."""
-
-    app: str
-    number: int
-    manifest_id: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """A commit that changed rows of a partition."""
-
-    version: int
-    operation: str
-    by: str
-    at: str
-
-    def __str__(self) -> str:
-        return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
-
-
-def folder_of(partition: Partition) -> str:
-    """The partition's folder below the table, its values quoted: ``ds=2013-04-01/place=a%20b``.
-
-    It is "." for an unpartitioned table. The log decides which partition a file belongs to, and
-    polars the folder's name (2.1).
-    """
-    return "/".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in partition.keys) or "."
-
-
-class Snapshot:
+class DeltaSnapshot:
     """A version of a table.
 
     Args:
@@ -145,7 +51,7 @@ class Snapshot:
         self.version: int = table.version()
 
     @classmethod
-    def of(cls, folder: Path) -> Snapshot | None:
+    def of(cls, folder: Path) -> DeltaSnapshot | None:
         """The last version; None if there is no table.
 
         Raises:
@@ -223,10 +129,13 @@ class Snapshot:
             for path, size in self._files.get(self.values(partition), ())
         ]
 
-    def paths(self) -> Iterator[str]:
-        """The paths of all files, relative to the table."""
-        for files in self._files.values():
-            yield from (path for path, _ in files)
+    def paths(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of the partitions that have files, from the folders of these."""
+        found = (path for files in self._files.values() for path, _ in files)
+        for folder in {path.rpartition("/")[0] for path in found}:
+            parts = [part.partition("=") for part in folder.split("/")]
+            if [name for name, _, _ in parts] == list(names):
+                yield "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
 
     @cached_property
     def _files(self) -> dict[tuple[Any, ...], list[tuple[str, int]]]:
@@ -238,6 +147,31 @@ class Snapshot:
             path = unquote(action["path"])  # the log has URIs
             found.setdefault(values, []).append((path, action["size_bytes"]))
         return found
+
+    # What it asks
+
+    def reading_problems(self) -> Iterator[str]:
+        """Features that change what its files say."""
+        return reading_problems(self)
+
+    def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
+        """Features that we lack, and columns that don't fit. Raises: PublishError."""
+        self.values(partition)
+        found = list(feature_problems(self))
+        if schema is not None and not found:
+            found += schema_problems(self, schema, whole=whole)
+        return found
+
+    def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
+        """Names of files that were replaced within the table's retention."""
+        seconds = min(retention(self.configuration), _LONG)
+        until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        return {
+            file.path
+            for later, earlier in pairwise(lineage)
+            if dt.datetime.fromisoformat(later.published) > until
+            for file in earlier.outputs
+        }
 
     # The log
 
@@ -294,11 +228,27 @@ class Snapshot:
             OSError: the disk is full or read-only.
         """
         only = [(name, "=", value) for name, value in partition.keys]
-        self._write("overwrite", _adds(partition, files), mark, partition_filters=only or None)
+        self._write("overwrite", self._adds(partition, files), mark, partition_filters=only or None)
 
     def mark(self, mark: Mark) -> None:
         """Commit the next version, with the same files. Raises: as ``replace``."""
         self._write("append", [], mark)
+
+    def _adds(self, partition: Partition, files: Iterable[Added]) -> list[Any]:
+        from deltalake.transaction import AddAction
+
+        values, root = dict(partition.keys), self.folder
+        return [
+            AddAction(
+                file.path.relative_to(root).as_posix(),
+                file.size,
+                values,
+                file.time,
+                True,
+                _as_json(file.statistics),
+            )
+            for file in files
+        ]
 
     def _write(self, mode: str, adds: list[Any], mark: Mark, **options: Any) -> None:
         with _conflicts(self.folder):
@@ -329,11 +279,17 @@ class Snapshot:
             )
 
 
-def _adds(partition: Partition, files: Iterable[Added]) -> list[Any]:
-    from deltalake.transaction import AddAction
-
-    values = dict(partition.keys)
-    return [AddAction(f.path, f.size, values, f.time, True, f.statistics) for f in files]
+def _as_json(statistics: Statistics) -> str:
+    """The statistics as the log has them, days as 2013-04-01."""
+    return json.dumps(
+        {
+            "numRecords": statistics.rows,
+            "nullCount": statistics.nulls,
+            "minValues": statistics.smallest,
+            "maxValues": statistics.largest,
+        },
+        default=dt.date.isoformat,
+    )
 
 
 def _properties(mark: Mark) -> Any:

@@ -1,126 +1,43 @@
-"""Publishes into a Delta table.
+"""A Delta table in a local folder.
 
-A publish is one commit of the table. It removes the files of the partition, adds ours, and has the
-number of the manifest as the version of the application transaction ``nocturne/<partition>``. The
-library does not retry it, since it would do so over other writers' commits; ``swap`` does. A commit
-whose answer was lost is recognised by its number and files.
-
-Files are linked to their places before the commit, where readers do not see them. Replaced files
-stay in their places for rollback, until they are neither kept nor promised to readers by the
-table's ``delta.deletedFileRetentionDuration``. VACUUM may remove them earlier.
+The number of a publish is the version of the application transaction ``nocturne/<partition>``.
+Replaced files are promised to readers for the table's ``delta.deletedFileRetentionDuration``.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
 import os
-import random
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from itertools import pairwise
-from pathlib import Path
-from urllib.parse import unquote
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nocturne.errors import (
-    NocturneError,
-    PublishError,
-    RetryableError,
-    StateError,
-    Superseded,
-)
-from nocturne.records.manifest import Manifest, OutputFile
-from nocturne.store.files import check_links, place, sync_folder
-from nocturne.store.partition_state import PartitionState, children
+from nocturne.records.partition import Partition
+from nocturne.store.files import sync_folder
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.store.run_folder import RunFolder
-from nocturne.table_formats.delta.compatible import (
-    feature_problems,
-    new_schema,
-    reading_problems,
-    retention,
-    schema_problems,
-    type_problems,
-)
-from nocturne.table_formats.delta.snapshot import (
-    LOG,
-    Added,
-    Conflict,
-    DataFile,
-    Mark,
-    Snapshot,
-    address,
-    folder_of,
-    library,
-)
-from nocturne.table_formats.delta.statistics import statistics
-from nocturne.table_formats.protocol import PUBLISHED, TablePartition
+from nocturne.table_formats.delta.compatible import new_schema, type_problems
+from nocturne.table_formats.delta.library import address, library
+from nocturne.table_formats.delta.snapshot import LOG, DeltaSnapshot
+from nocturne.table_formats.lake import LakeTable, Snapshot
 
-__all__ = ["DeltaLakePartition", "DeltaLakeTable"]
-
-log = logging.getLogger(__name__)
-
-_TRIES = 50
-"""Commits of other partitions between which ours is tried again."""
-_CHANCE = random.SystemRandom()
-_NEVER = "of a publish that never came into force"
-_LONG = 100 * 365 * 86400.0
-"""Seconds that are as good as for ever."""
+__all__ = ["DeltaLakeTable"]
 
 
-class DeltaLakeTable:
+class DeltaLakeTable(LakeTable):
     """A Delta table in a folder."""
 
+    format = "Delta"
+
     def __init__(self, state: PipelineState) -> None:
-        self.folder, self._state = state.table, state.root
-        self._known: tuple[object, Snapshot] | None = None
+        super().__init__(state)
+        self._known: tuple[object, DeltaSnapshot] | None = None
 
-    def check(self) -> None:
-        """Test what a commit needs of the file system.
-
-        Raises:
-            ConfigError: the library is not installed.
-            PublishError: the file system lacks it.
-            OSError: a folder can't be written.
-        """
+    def ready(self) -> None:
+        """Raises: ConfigError, PublishError."""
         library()
-        check_links(self.folder)
+        address(self.folder)
 
-    def partition(self, state: PartitionState) -> DeltaLakePartition:
-        """The partition that belongs to a state."""
-        return DeltaLakePartition(self, state)
-
-    def partitions(self, names: Sequence[str]) -> Iterator[str]:
-        """Paths of partitions that were published from here and have files, the last first.
-
-        A table that can't be read has none: each partition of the state says so.
-        """
-        snapshot = None
-        with suppress(PublishError):
-            snapshot = self.snapshot()
-        if snapshot is None:
-            return
-        folders = {path.rpartition("/")[0] for path in snapshot.paths()}
-        for folder in sorted(folders, reverse=True):
-            parts = [part.partition("=") for part in folder.split("/")]
-            if [name for name, _, _ in parts] == list(names):
-                path = "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
-                if (self._state / path).is_dir() or snapshot.number(_app(path)) is not None:
-                    yield path
-
-    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
-        """What a killed publish, or a killed test of the file system, left."""
-        for folder in (self.folder, self.folder.parent):
-            yield from sorted(folder.glob(".nocturne-*"))
-        for partition in partitions:
-            for pattern in (".*.tmp", ".garbage-*"):
-                yield from sorted(partition.location.glob(pattern))
-
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> DeltaSnapshot | None:
         """The table as it is now; None if there is none.
 
         Raises:
@@ -133,361 +50,38 @@ class DeltaLakeTable:
             return None
         now = (log.st_ino, log.st_mtime_ns, len(commits), max(commits, default=""))
         if self._known is None or self._known[0] != now:
-            found = Snapshot.of(self.folder)
+            found = DeltaSnapshot.of(self.folder)
             if found is None:
                 return None
             self._known = now, found
         return self._known[1]
 
+    def create(self, schema: pa.Schema, partition: Partition) -> None:
+        """Make a table without files. Raises: Conflict, OSError."""
+        made = new_schema(schema, partition)
+        DeltaSnapshot.create(self.folder, made, [name for name, _ in partition.keys])
 
-def _app(path: str) -> str:
-    """The application transaction of a partition."""
-    return f"nocturne/{path}"
+    def type_problems(self, schema: pa.Schema, keys: Sequence[str]) -> Iterator[str]:
+        """Columns that Delta can't have."""
+        return type_problems(schema, keys)
 
+    def foreign(self) -> str | None:
+        """What is in the folder. A log without a version counts as nothing."""
+        if not self.folder.is_dir():
+            return f"{self.folder.name} is a file" if self.folder.exists() else None
+        names = (path.name for path in self.folder.iterdir())
+        is_used = any(name != LOG and not name.startswith(".") for name in names)
+        return f"{LOG} is missing" if is_used else None
 
-class DeltaLakePartition:
-    """A partition of such a table."""
+    def refresh(self) -> None:
+        """The log is looked at each time."""
 
-    staging = "attempts"
-
-    def __init__(self, table: DeltaLakeTable, state: PartitionState) -> None:
-        self.state = state
-        self._table, self._partition = table, state.partition
-        self._app = _app(state.partition.state_path)
-        self.location = table.folder / folder_of(state.partition)
-
-    def check(self, schema: pa.Schema | None) -> None:
-        """Return if the scores can be published into the table.
-
-        Raises:
-            PublishError: the folder is no Delta table, or the table has features that we lack,
-                other partition columns, or columns that differ from those of the scores.
-        """
-        library()
-        address(self._table.folder)
-        snapshot, folder = self._table.snapshot(), self._table.folder
-        if snapshot is None and _is_used(folder):
-            raise PublishError(
-                f"{folder} holds something, and it is no Delta table ({LOG} is missing). Nothing "
-                "was changed. Choose another output.path, or move it away",
-                path=str(folder),
-            )
-        if self.location.exists() and not self.location.is_dir():
-            raise PublishError(
-                f"{self.location} is a file; expected the folder of a partition, or nothing. "
-                "Nothing was changed. Move it away, or choose another output.path",
-                path=str(self.location),
-            )
-        self._check(snapshot, schema)
-
-    def _check(
-        self, snapshot: Snapshot | None, schema: pa.Schema | None, *, whole: bool = True
-    ) -> None:
-        problems: list[str] = []
-        if schema is not None:
-            problems += type_problems(schema, [name for name, _ in self._partition.keys])
-        if snapshot is not None:
-            snapshot.values(self._partition)
-            problems += feature_problems(snapshot)
-            if schema is not None and not problems:
-                problems += schema_problems(snapshot, schema, whole=whole)
-        if problems:
-            folder = self._table.folder
-            raise PublishError(
-                f"scores can't be published into the Delta table {folder}: {'; '.join(problems)}. "
-                "Nothing was changed. Change the table or the scores, or choose another "
-                "output.path",
-                path=str(folder),
-            )
-
-    def in_force(self) -> str | None:
-        """The id of the manifest whose number the table has; None if nothing was ever published.
-
-        Raises:
-            PublishError: other writers have changed rows of the partition, or none is ours.
-            StateError: the manifest is damaged.
-        """
-        snapshot = self._table.snapshot()
-        if snapshot is None:
-            return None
-        if problems := list(reading_problems(snapshot)):
-            raise self._error(
-                f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
-            )
-        files, number = snapshot.files(self._partition), snapshot.number(self._app)
-        if number is None:
-            return self._by_names(files)
-        ids = self._numbered(number)
-        if not ids and not files:
-            return None  # its state was lost, and then its rows were deleted
-        for id_ in reversed(ids):
-            if _is_of(files, self.state.manifest(id_)):
-                return id_
-        if not ids:
-            raise self._error(
-                f"was published {number} times, and {self.state.folder} has no such manifest",
-                "Put the folder of its state back, or delete its rows (DELETE FROM ... WHERE ...)",
-            )
-        changes, is_known = snapshot.changes(self._partition, self._app, number)
-        if not changes:  # its rows were arranged in other files; who needs them compares them
-            if is_known or self.kept(self.state.manifest(ids[-1])) is not None:
-                return ids[-1]
-            raise self._error(
-                f"has other files than manifest {ids[-1]} ({_names(files)}), and its log no longer "
-                "says why"
-            )
-        raise self._error(
-            f"was changed by others since manifest {ids[-1]}: "
-            f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
-        )
-
-    def _by_names(self, files: Sequence[DataFile]) -> str | None:
-        """In force if nothing has a number: the table may forget old transactions."""
-        if not files:
-            return None
-        names = [PUBLISHED.fullmatch(file.name) for file in files]
-        keys = {name["key"] if name else None for name in names}
-        for id_ in reversed(self.state.manifest_ids()):
-            if keys == {id_.split("-")[1]} and _is_of(files, self.state.manifest(id_)):
-                return id_
-        raise self._error(
-            f"holds files that were not published from here ({_names(files)}; state: "
-            f"{self.state.folder})",
-            "Delete its rows (DELETE FROM ... WHERE ...), or choose another output.path",
-        )
-
-    def _numbered(self, number: int | None) -> list[str]:
-        """The ids of the manifests with a number; there is one, or none."""
-        return [id_ for id_ in self.state.manifest_ids() if int(id_.split("-")[0]) == number]
-
-    def _error(
-        self, what: str, do: str = "`nocturne adopt` takes the rows that are there as they are"
-    ) -> PublishError:
-        where = f"partition {self._partition.key} of the Delta table {self._table.folder}"
-        return PublishError(f"{where} {what}. Nothing was changed. {do}", path=str(self.location))
-
-    def last_published(self) -> str | None:
-        """The id of the manifest whose number the table has."""
-        return next(reversed(self._numbered(self._number())), None)
-
-    def files(self) -> dict[str, int]:
-        """The partition's files in the table: name -> size in bytes on the disk, or -1."""
-        snapshot = self._table.snapshot()
-        names = [file.name for file in snapshot.files(self._partition)] if snapshot else []
-        paths = {name: self.file(name) for name in names}
-        return {n: p.stat().st_size if p.is_file() else -1 for n, p in paths.items()}
-
-    def next_number(self) -> int:
-        """The number of the next manifest: above all that the state or the table has."""
-        return max(self.state.next_number(), (self._number() or 0) + 1)
-
-    def _number(self) -> int | None:
-        """The number that the table has of the partition."""
-        snapshot = self._table.snapshot()
-        return snapshot.number(self._app) if snapshot else None
-
-    def file(self, name: str) -> Path:
-        """The path of a published file."""
-        return Path(os.path.normpath(self.location / name))
-
-    def is_rearranged(self, manifest: Manifest) -> bool:
-        """Whether the table has other files, as after OPTIMIZE."""
-        snapshot = self._table.snapshot()
-        return snapshot is not None and not _is_of(snapshot.files(self._partition), manifest)
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Holds the partition's lock, for what a publish writes into the state.
-
-        Raises:
-            Superseded: another process holds it.
-        """
-        return self.state.lock()
-
-    def stage(self, files: Mapping[str, Path], run_key: str) -> None:
-        """Link the files to their places in the table, where no reader sees them yet.
-
-        They get the time of now: VACUUM removes files that are old and in no version. The first
-        publish makes the table.
-
-        Raises:
-            StateError: a file does not exist.
-            PublishError: the table can't be made.
-        """
-        if self._table.snapshot() is None:
-            self._create(next(iter(files.values())))
-        self.location.mkdir(parents=True, exist_ok=True)
-        for name, source in files.items():
-            if not source.exists():
-                raise StateError(
-                    f"{source} is gone, though its result says that it was written; run the "
-                    "partition again with --force"
-                )
-            place(source, self.file(name))
-            os.utime(self.file(name))
-        sync_folder(self.location)
-
-    def _create(self, scores: Path) -> None:
-        schema = pq.read_schema(scores)
-        self._check(None, schema)
-        made = new_schema(schema, self._partition)
-        try:
-            Snapshot.create(self._table.folder, made, [name for name, _ in self._partition.keys])
-        except Conflict as conflict:
-            if self._table.snapshot() is None:
-                raise PublishError(
-                    f"the Delta table {self._table.folder} can't be made: {conflict}. Nothing was "
-                    "changed"
-                ) from None
-
-    def swap(self, manifest: Manifest) -> None:
-        """Commit the files of the manifest.
-
-        Raises:
-            Superseded: another commit has changed the partition.
-            PublishError, OSError: that is impossible, and nothing was changed.
-        """
-        problem: Exception | None = None
-        for attempt in range(_TRIES):
-            if attempt:
-                time.sleep(_CHANCE.uniform(0, 0.02 * min(attempt, 10)))
-            snapshot = self._now()
-            if problem is not None and self._has(snapshot, manifest):
-                break  # the answer was lost
-            try:
-                self._commit(snapshot, manifest)
-                break
-            except Conflict as conflict:
-                problem = conflict
-            except OSError:
-                if self._has(self._now(), manifest):
-                    break
-                raise
-        else:
-            if not self._has(self._now(), manifest):
-                raise RetryableError(
-                    f"the Delta table {self._table.folder} took none of {_TRIES} commits "
-                    f"({problem}). Nothing was changed. Run the partition again"
-                )
-        try:
-            self._sync(snapshot.version)
-        except (NocturneError, OSError) as error:  # it is in force, whatever comes now
-            log.warning("a power failure could lose manifest %s: %s", manifest.id, error)
-
-    def _now(self) -> Snapshot:
-        """The table as it is now. Raises: Superseded if it is gone."""
-        if (snapshot := self._table.snapshot()) is not None:
-            return snapshot
-        raise Superseded(
-            f"the Delta table {self._table.folder} was removed by another program while it was "
-            "published into; this one changed nothing. Run the partition again"
-        )
-
-    def _has(self, snapshot: Snapshot, manifest: Manifest) -> bool:
-        """Whether the manifest was committed: its number is above all that were in force."""
-        return snapshot.number(self._app) == manifest.number
-
-    def _commit(self, snapshot: Snapshot, manifest: Manifest) -> None:
-        mark = Mark(self._app, manifest.number, manifest.id)
-        before = snapshot.files(self._partition)
-        if _is_of(before, manifest):
-            snapshot.mark(mark)  # the files of others, which were adopted
+    def sync(self, before: Snapshot) -> None:
+        """Write the log of later versions to the disk."""
+        if (snapshot := self.snapshot()) is None:
             return
-        replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
-        adopts = bool(manifest.adopted) and not manifest.restores
-        if adopts or not self._is_still(snapshot, before, replaced):
-            raise Superseded(
-                f"partition {self._partition.key} of the Delta table {self._table.folder} is being "
-                "changed by another program; this one changed nothing. Look at `nocturne status`"
-            )
-        schema = None
-        if manifest.outputs:
-            # What is never null is known, and checked, before anything is scored.
-            found = pq.read_schema(self.file(manifest.outputs[0].path))
-            schema = pa.schema([field.with_nullable(False) for field in found])
-        self._check(snapshot, schema, whole=not manifest.restores)
-        snapshot.replace(self._partition, [self._added(f) for f in manifest.outputs], mark)
-
-    def _is_still(
-        self, snapshot: Snapshot, before: Sequence[DataFile], replaced: Manifest | None
-    ) -> bool:
-        """Whether the partition has the rows of the manifest that is replaced, and no others."""
-        if replaced is None:
-            return not before
-        if _is_of(before, replaced):
-            return True
-        changes, is_known = snapshot.changes(self._partition, self._app, replaced.number)
-        return is_known and not changes
-
-    def _added(self, file: OutputFile) -> Added:
-        path = self.file(file.path)
-        return Added(
-            path.relative_to(self._table.folder).as_posix(),
-            file.size,
-            path.stat().st_mtime_ns // 1_000_000,
-            statistics(path, without=dict(self._partition.keys)),
-        )
-
-    def _sync(self, version: int) -> None:
-        """Make the commits from a version on survive a power failure; the library does not."""
-        snapshot = self._now()
-        for later in range(version, snapshot.version + 1):
+        for later in range(before.version, snapshot.version + 1):
             with suppress(FileNotFoundError), open(snapshot.log_file(later), "rb") as file:
                 os.fsync(file.fileno())
-        for folder in (self._table.folder / LOG, self._table.folder):
+        for folder in (self.folder / LOG, self.folder):
             sync_folder(folder)
-
-    def settle(self, manifest: Manifest, keep: int) -> None:
-        """Nothing is left to do after a commit."""
-
-    def kept(self, manifest: Manifest) -> dict[str, Path] | None:
-        """The files of a replaced manifest, by name; None if they are no longer there."""
-        paths = {file.path: self.file(file.path) for file in manifest.outputs}
-        return paths if all(path.is_file() for path in paths.values()) else None
-
-    def unneeded(
-        self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
-    ) -> Iterator[tuple[Path, str]]:
-        """Files that readers are no longer promised, of versions beyond ``keep`` and of no version.
-
-        Files with other names than ours are left to VACUUM.
-        """
-        snapshot = self._table.snapshot()
-        lineage, error = self.state.known_lineage(manifest)
-        if error is not None or snapshot is None:
-            return
-        promised = dt.timedelta(seconds=min(retention(snapshot.configuration), _LONG))
-        until = dt.datetime.now(dt.UTC) - promised
-        needed = [manifest]
-        kept = list(dict.fromkeys(m.content for m in lineage if m.content != manifest.content))
-        needed += [m for m in lineage if m.content in kept[:keep]]
-        needed += [
-            earlier
-            for later, earlier in pairwise(lineage)
-            if dt.datetime.fromisoformat(later.published) > until
-        ]
-        ids = {m.id for m in lineage}
-        needed += [m for m in self.state.history() if m.id not in ids]  # gc asks about them first
-        spared = {file.path for m in needed for file in m.outputs}
-        spared |= {file.name for file in snapshot.files(self._partition)}
-        replaced = {file.path for m in lineage for file in m.outputs}
-        for path in children(self.location):
-            if PUBLISHED.fullmatch(path.name) and path.name not in spared:
-                was = path.name in replaced
-                why = f"of a version past output.keep ({keep})" if was else _NEVER
-                yield path, why
-
-
-def _is_used(folder: Path) -> bool:
-    """Whether there is something at a table's place. A log without a version counts as nothing."""
-    if not folder.is_dir():
-        return folder.exists()
-    return any(path.name != LOG and not path.name.startswith(".") for path in folder.iterdir())
-
-
-def _is_of(files: Iterable[DataFile], manifest: Manifest) -> bool:
-    return {f.name: f.size for f in files} == {f.path: f.size for f in manifest.outputs}
-
-
-def _names(files: Sequence[DataFile]) -> str:
-    names = ", ".join(sorted(file.name for file in files)[:3]) or "none"
-    return names + (", ..." if len(files) > 3 else "")

@@ -1,0 +1,625 @@
+"""Publishes into the tables of lake formats, whose log or catalog decides which files count.
+
+A publish is one commit of the table. It removes the files of the partition, adds ours, and stores
+the number of the manifest under ``nocturne/<partition>``. The libraries do not retry it, since they
+would do so over other writers' commits; ``swap`` does. A commit whose answer was lost is recognised
+by its number.
+
+Files are linked to their places before the commit, where readers do not see them. Replaced files
+stay in their places for rollback, until they are neither kept nor promised to readers by the table
+itself. Its own maintenance (VACUUM, expired snapshots) may remove them earlier.
+
+A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nocturne.errors import (
+    NocturneError,
+    PublishError,
+    RetryableError,
+    StateError,
+    Superseded,
+)
+from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.partition import Partition
+from nocturne.store.files import check_links, place, sync_folder
+from nocturne.store.partition_state import PartitionState, children
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.run_folder import RunFolder
+from nocturne.table_formats.protocol import PUBLISHED, TablePartition
+from nocturne.table_formats.statistics import Statistics, statistics
+
+__all__ = [
+    "Added",
+    "Change",
+    "Conflict",
+    "DataFile",
+    "LakePartition",
+    "LakeTable",
+    "Mark",
+    "Snapshot",
+    "app_of",
+    "folder_of",
+]
+
+log = logging.getLogger(__name__)
+
+_TRIES = 50
+"""Commits of other partitions between which ours is tried again."""
+_CHANCE = random.SystemRandom()
+_NEVER = "of a publish that never came into force"
+
+
+class Conflict(Exception):
+    """Another commit came first, or the answer of ours was lost."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a partition; ``name`` is relative to the partition's folder."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """A file that a commit adds, with the time of its last change in milliseconds."""
+
+    path: Path
+    size: int
+    time: int
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The number of a commit under the name ``app``, and the manifest, for people."""
+
+    app: str
+    number: int
+    manifest_id: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit that changed rows of a partition."""
+
+    version: int
+    operation: str
+    by: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
+
+
+def folder_of(partition: Partition) -> str:
+    """The partition's folder below the table's data, quoted: ``ds=2013-04-01/place=a%20b``.
+
+    It is "." for an unpartitioned table. The log decides which partition a file belongs to, and
+    for Delta tables polars the folder's name (2.1).
+    """
+    return "/".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in partition.keys) or "."
+
+
+def app_of(path: str) -> str:
+    """The name under which a partition's number is stored, from its path in the state."""
+    return f"nocturne/{path}"
+
+
+class Snapshot(Protocol):
+    """A version of a table."""
+
+    version: int
+
+    def number(self, app: str) -> int | None:
+        """The last number that was stored under a name; None if there is none."""
+
+    def files(self, partition: Partition) -> list[DataFile]:
+        """The partition's files, also those that remove rows of others.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+
+    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
+        """Later commits that changed rows of the partition, the last first.
+
+        Commits that only arrange rows in other files are left out.
+
+        Args:
+            app, number: the mark of the commit to start from.
+
+        Returns:
+            These commits, and whether the table still knows all since that commit.
+        """
+
+    def reading_problems(self) -> Iterator[str]:
+        """Features of the table that change what its files say to readers."""
+
+    def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
+        """What the table asks of its writers that we don't do, and columns that don't fit.
+
+        Args:
+            schema: of the scores; None: only the table itself is looked at.
+            whole: whether both need the same columns; else the types of those are compared that
+                both have.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+
+    def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
+        """Names of replaced files that the table promises to readers of its older versions.
+
+        Args:
+            lineage: the manifests that were in force, the last first.
+        """
+
+    def paths(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of partitions that have files, ``ds=2013-04-01/hour=05``, in any order.
+
+        Args:
+            names: the partition keys, in path order; of a table with others there are none.
+        """
+
+    def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
+        """Commit the next version, in which the partition has these files and no others.
+
+        Nothing of it is checked: neither that the files exist nor what is in them.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+
+    def mark(self, mark: Mark) -> None:
+        """Commit the next version, with the same files. Raises: as ``replace``."""
+
+
+class LakeTable(ABC):
+    """A table in a folder on a local file system."""
+
+    format: str
+    """The format's name in messages."""
+
+    def __init__(self, state: PipelineState) -> None:
+        self.folder, self._state = state.table, state.root
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"the {self.format} table {self.folder}"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the partitions' folders."""
+        return self.folder
+
+    @abstractmethod
+    def ready(self) -> None:
+        """Return if the format's library can be used.
+
+        Raises:
+            ConfigError: it is not installed, or lacks a setting.
+            PublishError: no table can be at such a path.
+        """
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot | None:
+        """The table as it is now; None if there is none.
+
+        Raises:
+            PublishError: the table can't be read.
+            RetryableError: its catalog does not answer.
+        """
+
+    @abstractmethod
+    def create(self, schema: pa.Schema, partition: Partition) -> None:
+        """Make a table for scores, without files, unless there is one.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+
+    @abstractmethod
+    def type_problems(self, schema: pa.Schema, keys: Sequence[str]) -> Iterator[str]:
+        """Columns of the scores whose type the format does not have, or whose name is another's.
+
+        Args:
+            keys: the partition columns.
+        """
+
+    @abstractmethod
+    def foreign(self) -> str | None:
+        """What is at the table's place, if there is no table; None if it is free."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Forget what is known of the table, so that it is read anew."""
+
+    @abstractmethod
+    def sync(self, before: Snapshot) -> None:
+        """Make the commits after a version survive a power failure, if the library does not."""
+
+    def check(self) -> None:
+        """Test what a commit needs of the file system.
+
+        Raises:
+            ConfigError: the library is not installed, or lacks a setting.
+            PublishError: the file system lacks it.
+            OSError: a folder can't be written.
+        """
+        self.ready()
+        check_links(self.folder)
+
+    def partition(self, state: PartitionState) -> LakePartition:
+        """The partition that belongs to a state."""
+        return LakePartition(self, state)
+
+    def partitions(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of partitions that were published from here and have files, the last first.
+
+        A table that can't be read has none: each partition of the state says so.
+        """
+        snapshot = None
+        with suppress(PublishError, RetryableError):
+            snapshot = self.snapshot()
+        if snapshot is None:
+            return
+        for path in sorted(snapshot.paths(names), reverse=True):
+            if (self._state / path).is_dir() or snapshot.number(app_of(path)) is not None:
+                yield path
+
+    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
+        """What a killed publish, or a killed test of the file system, left."""
+        for folder in (self.folder, self.folder.parent):
+            yield from sorted(folder.glob(".nocturne-*"))
+        for partition in partitions:
+            for pattern in (".*.tmp", ".garbage-*"):
+                yield from sorted(partition.location.glob(pattern))
+
+
+class LakePartition:
+    """A partition of such a table."""
+
+    staging = "attempts"
+
+    def __init__(self, table: LakeTable, state: PartitionState) -> None:
+        self.state = state
+        self._table, self._partition = table, state.partition
+        self._app = app_of(state.partition.state_path)
+        self.location = table.data / folder_of(state.partition)
+
+    def check(self, schema: pa.Schema | None) -> None:
+        """Return if the scores can be published into the table.
+
+        Raises:
+            PublishError: the folder holds no table, or the table has features that we lack,
+                other partition columns, or columns that differ from those of the scores.
+        """
+        self._table.ready()
+        snapshot, table = self._table.snapshot(), self._table
+        if snapshot is None and (found := table.foreign()) is not None:
+            raise PublishError(
+                f"{table.folder} holds something, and it is no {table.format} table ({found}). "
+                "Nothing was changed. Choose another output.path, or move it away",
+                path=str(table.folder),
+            )
+        if self.location.exists() and not self.location.is_dir():
+            raise PublishError(
+                f"{self.location} is a file; expected the folder of a partition, or nothing. "
+                "Nothing was changed. Move it away, or choose another output.path",
+                path=str(self.location),
+            )
+        self._check(snapshot, schema)
+
+    def _check(
+        self, snapshot: Snapshot | None, schema: pa.Schema | None, *, whole: bool = True
+    ) -> None:
+        problems: list[str] = []
+        if schema is not None:
+            problems += self._table.type_problems(schema, [k for k, _ in self._partition.keys])
+        if snapshot is not None:
+            problems += snapshot.problems(self._partition, None if problems else schema, whole)
+        if problems:
+            raise PublishError(
+                f"scores can't be published into {self._table.title}: {'; '.join(problems)}. "
+                "Nothing was changed. Change the table or the scores, or choose another "
+                "output.path",
+                path=str(self._table.folder),
+            )
+
+    def in_force(self) -> str | None:
+        """The id of the manifest whose number the table has; None if nothing was ever published.
+
+        Raises:
+            PublishError: other writers have changed rows of the partition, or none is ours.
+            StateError: the manifest is damaged.
+        """
+        snapshot = self._table.snapshot()
+        if snapshot is None:
+            return None
+        if problems := list(snapshot.reading_problems()):
+            raise self._error(
+                f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
+            )
+        files, number = snapshot.files(self._partition), snapshot.number(self._app)
+        if number is None:
+            return self._by_names(files)
+        ids = self._numbered(number)
+        if not ids and not files:
+            return None  # its state was lost, and then its rows were deleted
+        for id_ in reversed(ids):
+            if _is_of(files, self.state.manifest(id_)):
+                return id_
+        if not ids:
+            raise self._error(
+                f"was published {number} times, and {self.state.folder} has no such manifest",
+                "Put the folder of its state back, or delete its rows (DELETE FROM ... WHERE ...)",
+            )
+        changes, is_known = snapshot.changes(self._partition, self._app, number)
+        if not changes:  # its rows were arranged in other files; who needs them compares them
+            if is_known or self.kept(self.state.manifest(ids[-1])) is not None:
+                return ids[-1]
+            raise self._error(
+                f"has other files than manifest {ids[-1]} ({_names(files)}), and its log no longer "
+                "says why"
+            )
+        raise self._error(
+            f"was changed by others since manifest {ids[-1]}: "
+            f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
+        )
+
+    def _by_names(self, files: Sequence[DataFile]) -> str | None:
+        """In force if nothing has a number: the table may forget old transactions."""
+        if not files:
+            return None
+        names = [PUBLISHED.fullmatch(file.name) for file in files]
+        keys = {name["key"] if name else None for name in names}
+        for id_ in reversed(self.state.manifest_ids()):
+            if keys == {id_.split("-")[1]} and _is_of(files, self.state.manifest(id_)):
+                return id_
+        raise self._error(
+            f"holds files that were not published from here ({_names(files)}; state: "
+            f"{self.state.folder})",
+            "Delete its rows (DELETE FROM ... WHERE ...), or choose another output.path",
+        )
+
+    def _numbered(self, number: int | None) -> list[str]:
+        """The ids of the manifests with a number; there is one, or none."""
+        return [id_ for id_ in self.state.manifest_ids() if int(id_.split("-")[0]) == number]
+
+    def _error(
+        self, what: str, do: str = "`nocturne adopt` takes the rows that are there as they are"
+    ) -> PublishError:
+        where = f"partition {self._partition.key} of {self._table.title}"
+        return PublishError(f"{where} {what}. Nothing was changed. {do}", path=str(self.location))
+
+    def last_published(self) -> str | None:
+        """The id of the manifest whose number the table has."""
+        return next(reversed(self._numbered(self._number())), None)
+
+    def files(self) -> dict[str, int]:
+        """The partition's files in the table: name -> size in bytes on the disk, or -1."""
+        snapshot = self._table.snapshot()
+        names = [file.name for file in snapshot.files(self._partition)] if snapshot else []
+        paths = {name: self.file(name) for name in names}
+        return {n: p.stat().st_size if p.is_file() else -1 for n, p in paths.items()}
+
+    def next_number(self) -> int:
+        """The number of the next manifest: above all that the state or the table has."""
+        return max(self.state.next_number(), (self._number() or 0) + 1)
+
+    def _number(self) -> int | None:
+        """The number that the table has of the partition."""
+        snapshot = self._table.snapshot()
+        return snapshot.number(self._app) if snapshot else None
+
+    def file(self, name: str) -> Path:
+        """The path of a published file."""
+        return Path(os.path.normpath(self.location / name))
+
+    def is_rearranged(self, manifest: Manifest) -> bool:
+        """Whether the table has other files, as after OPTIMIZE."""
+        snapshot = self._table.snapshot()
+        return snapshot is not None and not _is_of(snapshot.files(self._partition), manifest)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds the partition's lock, for what a publish writes into the state.
+
+        Raises:
+            Superseded: another process holds it.
+        """
+        return self._locked()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.state.lock():
+            self._table.refresh()  # whoever held the lock has changed it
+            yield
+
+    def stage(self, files: Mapping[str, Path], run_key: str) -> None:
+        """Link the files to their places in the table, where no reader sees them yet.
+
+        They get the time of now: VACUUM removes files that are old and in no version. The first
+        publish makes the table.
+
+        Raises:
+            StateError: a file does not exist.
+            PublishError: the table can't be made.
+        """
+        if self._table.snapshot() is None:
+            self._create(next(iter(files.values())))
+        self.location.mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            if not source.exists():
+                raise StateError(
+                    f"{source} is gone, though its result says that it was written; run the "
+                    "partition again with --force"
+                )
+            place(source, self.file(name))
+            os.utime(self.file(name))
+        sync_folder(self.location)
+
+    def _create(self, scores: Path) -> None:
+        schema = pq.read_schema(scores)
+        self._check(None, schema)
+        try:
+            self._table.create(schema, self._partition)
+        except Conflict as conflict:
+            self._table.refresh()
+            if self._table.snapshot() is None:
+                raise PublishError(
+                    f"{self._table.title} can't be made: {conflict}. Nothing was changed"
+                ) from None
+
+    def swap(self, manifest: Manifest) -> None:
+        """Commit the files of the manifest.
+
+        Raises:
+            Superseded: another commit has changed the partition.
+            PublishError, OSError: that is impossible, and nothing was changed.
+        """
+        problem: Exception | None = None
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_CHANCE.uniform(0, 0.02 * min(attempt, 10)))
+            snapshot = self._now()
+            if problem is not None and self._has(snapshot, manifest):
+                break  # the answer was lost
+            try:
+                self._commit(snapshot, manifest)
+                break
+            except Conflict as conflict:
+                problem = conflict
+            except OSError:
+                if self._has(self._now(), manifest):
+                    break
+                raise
+        else:
+            if not self._has(self._now(), manifest):
+                raise RetryableError(
+                    f"{self._table.title} took none of {_TRIES} commits "
+                    f"({problem}). Nothing was changed. Run the partition again"
+                )
+        try:
+            self._table.sync(snapshot)
+        except (NocturneError, OSError) as error:  # it is in force, whatever comes now
+            log.warning("a power failure could lose manifest %s: %s", manifest.id, error)
+
+    def _now(self) -> Snapshot:
+        """The table as it is at this moment. Raises: Superseded if it is gone."""
+        self._table.refresh()
+        if (snapshot := self._table.snapshot()) is not None:
+            return snapshot
+        raise Superseded(
+            f"{self._table.title} was removed by another program while it was "
+            "published into; this one changed nothing. Run the partition again"
+        )
+
+    def _has(self, snapshot: Snapshot, manifest: Manifest) -> bool:
+        """Whether the manifest was committed: its number is above all that were in force."""
+        return snapshot.number(self._app) == manifest.number
+
+    def _commit(self, snapshot: Snapshot, manifest: Manifest) -> None:
+        mark = Mark(self._app, manifest.number, manifest.id)
+        before = snapshot.files(self._partition)
+        if _is_of(before, manifest):
+            snapshot.mark(mark)  # the files of others, which were adopted
+            return
+        replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
+        adopts = bool(manifest.adopted) and not manifest.restores
+        if adopts or not self._is_still(snapshot, before, replaced):
+            raise Superseded(
+                f"partition {self._partition.key} of {self._table.title} is being "
+                "changed by another program; this one changed nothing. Look at `nocturne status`"
+            )
+        schema = None
+        if manifest.outputs:
+            # What is never null is known, and checked, before anything is scored.
+            found = pq.read_schema(self.file(manifest.outputs[0].path))
+            schema = pa.schema([field.with_nullable(False) for field in found])
+        self._check(snapshot, schema, whole=not manifest.restores)
+        snapshot.replace(self._partition, [self._added(f) for f in manifest.outputs], mark)
+
+    def _is_still(
+        self, snapshot: Snapshot, before: Sequence[DataFile], replaced: Manifest | None
+    ) -> bool:
+        """Whether the partition has the rows of the manifest that is replaced, and no others."""
+        if replaced is None:
+            return not before
+        if _is_of(before, replaced):
+            return True
+        changes, is_known = snapshot.changes(self._partition, self._app, replaced.number)
+        return is_known and not changes
+
+    def _added(self, file: OutputFile) -> Added:
+        path = self.file(file.path)
+        return Added(
+            path,
+            file.size,
+            path.stat().st_mtime_ns // 1_000_000,
+            statistics(path, without=dict(self._partition.keys)),
+        )
+
+    def settle(self, manifest: Manifest, keep: int) -> None:
+        """Nothing is left to do after a commit."""
+
+    def kept(self, manifest: Manifest) -> dict[str, Path] | None:
+        """The files of a replaced manifest, by name; None if they are no longer there."""
+        paths = {file.path: self.file(file.path) for file in manifest.outputs}
+        return paths if all(path.is_file() for path in paths.values()) else None
+
+    def unneeded(
+        self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
+    ) -> Iterator[tuple[Path, str]]:
+        """Files that readers are no longer promised, of versions beyond ``keep`` and of no version.
+
+        Files with other names than ours are left to VACUUM.
+        """
+        snapshot = self._table.snapshot()
+        lineage, error = self.state.known_lineage(manifest)
+        if error is not None or snapshot is None:
+            return
+        needed = [manifest]
+        kept = list(dict.fromkeys(m.content for m in lineage if m.content != manifest.content))
+        needed += [m for m in lineage if m.content in kept[:keep]]
+        ids = {m.id for m in lineage}
+        needed += [m for m in self.state.history() if m.id not in ids]  # gc asks about them first
+        spared = {file.path for m in needed for file in m.outputs}
+        spared |= {file.name for file in snapshot.files(self._partition)}
+        spared |= snapshot.promised(self._partition, lineage)
+        replaced = {file.path for m in lineage for file in m.outputs}
+        for path in children(self.location):
+            if PUBLISHED.fullmatch(path.name) and path.name not in spared:
+                was = path.name in replaced
+                why = f"of a version past output.keep ({keep})" if was else _NEVER
+                yield path, why
+
+
+def _is_of(files: Iterable[DataFile], manifest: Manifest) -> bool:
+    return {f.name: f.size for f in files} == {f.path: f.size for f in manifest.outputs}
+
+
+def _names(files: Sequence[DataFile]) -> str:
+    names = ", ".join(sorted(file.name for file in files)[:3]) or "none"
+    return names + (", ..." if len(files) > 3 else "")
