@@ -15,6 +15,7 @@
     `-- RetryableError            the same call may succeed later
         |-- NotReady              the partition is there but not complete yet
         |-- InputChanged          a file changed between planning and reading
+        |-- Unsettled             a commit got no answer: it may be in force or not
         |-- DeviceLost            the accelerator failed; only a new process can use it again
         `-- RegistryUnavailable   the MLflow server did not answer
 
@@ -48,6 +49,7 @@ __all__ = [
     "StateError",
     "Superseded",
     "TerminalError",
+    "Unsettled",
     "WrittenByNewer",
     "choices",
     "did_you_mean",
@@ -128,6 +130,10 @@ class NotReady(RetryableError):
 
 class InputChanged(RetryableError):
     """An input file is no longer the one that was planned."""
+
+
+class Unsettled(RetryableError):
+    """A commit got no answer, and nor did the question what is in force."""
 
 
 class DeviceLost(RetryableError):

@@ -20,6 +20,7 @@ import yaml
 from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root, whole_night
 from conftest import sample
+from formats import CATALOG, OUTPUT
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
 from pipeline.conftest import ROOT, make_project
@@ -96,7 +97,13 @@ def _warm_up(template: Path, folder: Path) -> None:
         whole_night(root.load(), root.partition)
 
 
-@pytest.fixture(params=["parquet", pytest.param("delta", marks=pytest.mark.long)])
+@pytest.fixture(
+    params=[
+        "parquet",
+        pytest.param("delta", marks=pytest.mark.long),
+        pytest.param("iceberg", marks=pytest.mark.long),
+    ]
+)
 def table_format(request: pytest.FixtureRequest) -> str:
     """Every promise is kept for each table format."""
     return str(request.param)
@@ -114,13 +121,14 @@ def make_root(
         folder = tmp_path / f"root-{len(made)}"
         shutil.copytree(template, folder)
         made.append(Root(folder))
-        made[-1].configure("output", format=table_format)
+        made[-1].configure("output", **OUTPUT[table_format])
         return made[-1]
 
     home = os.environ.get("NOCTURNE_HOME")
     yield make
     if home is not None:
         os.environ["NOCTURNE_HOME"] = home
+    os.environ.pop(CATALOG, None)
     for root in made:
         root.end()
 

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from forked import in_child
+from formats import CATALOG, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
@@ -128,6 +129,7 @@ class Root:
 
     def load(self) -> Loaded:
         os.environ["NOCTURNE_HOME"] = str(self.path)
+        os.environ[CATALOG] = catalog_in(self.path)
         return config.load("p")
 
     @property
@@ -140,7 +142,7 @@ class Root:
 
     @property
     def output(self) -> Path:
-        return self.path / "out" / "scores" / f"ds={DAY}"
+        return self.table.location
 
     @property
     def table(self) -> TablePartition:

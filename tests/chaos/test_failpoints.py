@@ -16,6 +16,7 @@ import pytest
 
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import CORES, Root
+from formats import OUTPUT
 from nocturne.errors import ConfigError
 from nocturne.store.failpoints import FAILPOINTS, VARIABLE, reach
 
@@ -74,7 +75,7 @@ def ends(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     @cache
     def end(table_format: str, *steps: Callable[[Root], object]) -> End:
         root = Root(shutil.copytree(template, tmp_path_factory.mktemp("undisturbed") / "root"))
-        root.configure("output", format=table_format)
+        root.configure("output", **OUTPUT[table_format])
         with pytest.MonkeyPatch.context() as patched:
             patched.delenv("MLFLOW_TRACKING_URI", raising=False)
             patched.setenv("NOCTURNE_HOME", str(root.path))

@@ -43,7 +43,8 @@ def undisturbed() -> dict[str, str]:
     [
         *(("parquet", seed) for seed in range(FIRST_SEED, FIRST_SEED + TRIALS)),
         *(
-            pytest.param("delta", seed, marks=pytest.mark.long)
+            pytest.param(lake, seed, marks=pytest.mark.long)
+            for lake in ("delta", "iceberg")
             for seed in range(FIRST_SEED, FIRST_SEED + TRIALS // 3)
         ),
     ],

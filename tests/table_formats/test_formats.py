@@ -9,31 +9,49 @@ import pytest
 from pydantic import ValidationError
 
 from forked import in_child
+from formats import CATALOG, OUTPUT, catalog_in
 from nocturne.config.models import Output
 from nocturne.records.partition import Partition
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats import FORMATS
 
+PLAIN = {"path": "x", "keys": ["id"]}
 DAY = Partition("2024-01-01", (("ds", "2024-01-01"),))
 
 
 def test_the_configuration_offers_these_formats() -> None:
-    assert [Output(path="x", keys=["id"], format=name).format for name in FORMATS] == list(FORMATS)
+    outputs = [Output.model_validate(PLAIN | OUTPUT[name]) for name in FORMATS]
+    assert [output.format for output in outputs] == list(FORMATS) == list(OUTPUT)
     with pytest.raises(ValidationError, match=" or ".join(map(repr, FORMATS))):
-        Output(path="x", keys=["id"], format="none")
+        Output.model_validate(PLAIN | {"format": "none"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"format": "iceberg"}, "needs a table, such as catalog.namespace.table"),
+        ({"format": "iceberg", "table": "scores"}, "String should match pattern"),
+        ({"format": "iceberg", "table": "prod..scores"}, "String should match pattern"),
+        ({"format": "delta", "table": "prod.ml.scores"}, "is for iceberg, and format is delta"),
+    ],
+)
+def test_only_a_table_of_a_catalog_has_a_name(settings: dict[str, str], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Output.model_validate(PLAIN | settings)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_empty_table_has_nothing_in_force_and_can_be_published_into(
-    name: str, tmp_path: Path
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(CATALOG, catalog_in(tmp_path))
     in_child(lambda: _empty(name, tmp_path))
 
 
 def _empty(name: str, tmp_path: Path) -> None:
     state = PipelineState.beside(tmp_path / "scores")
     state.root.mkdir(parents=True)
-    table = FORMATS[name](state)
+    table = FORMATS[name](state, OUTPUT[name].get("table", ""))
     table.check()
     assert list(table.partitions(["ds"])) == []
     output = table.partition(state.partition(DAY))

@@ -21,7 +21,7 @@ from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import Section
-from nocturne.table_formats import FORMATS
+from nocturne.table_formats import FORMATS, IN_CATALOGS
 
 __all__ = [
     "Drift",
@@ -67,6 +67,7 @@ def _table_format(name: str) -> str:
 TableFormat = Annotated[
     str, AfterValidator(_table_format), Field(json_schema_extra={"enum": list(FORMATS)})
 ]
+TableName = Annotated[str, StringConstraints(pattern=r"^[\w-]+(\.[\w-]+){2,}$")]
 Day = Annotated[dt.date, Field(ge=dt.date(1000, 1, 1), le=dt.date(9998, 12, 31))]
 """Days up to 9998, since the schedule needs a day after the last one."""
 
@@ -361,11 +362,31 @@ class Output(Section):
         "Default: all but the model's first output; a row without that one is quarantined.",
     )
     format: TableFormat = Field(
-        "parquet", description="parquet: folders of files; delta: a Delta table (docs/delta.md)."
+        "parquet",
+        description="parquet: folders of files; delta: a Delta table (docs/delta.md); iceberg: an "
+        "Iceberg table (docs/iceberg.md).",
+    )
+    table: TableName | None = Field(
+        None,
+        description="The name of an Iceberg table, catalog.namespace.table; pyiceberg's own "
+        "configuration describes the catalog.",
     )
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
     )
+
+    @model_validator(mode="after")
+    def _named(self) -> Output:
+        if self.format in IN_CATALOGS and self.table is None:
+            raise ValueError(
+                f"format: {self.format} needs a table, such as catalog.namespace.table"
+            )
+        if self.format not in IN_CATALOGS and self.table is not None:
+            raise ValueError(
+                f"table: {self.table!r} is for {' and '.join(sorted(IN_CATALOGS))}, and format is "
+                f"{self.format}, which has no name: its place is path"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> Output:

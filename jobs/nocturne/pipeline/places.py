@@ -36,7 +36,8 @@ class Places:
                     f"input.path ({source}) and output.path ({table}, with its state in {root}) "
                     "lie inside one another; choose folders that don't"
                 )
-        return cls(source, state, FORMATS[loaded.pipeline.output.format](state))
+        output = loaded.pipeline.output
+        return cls(source, state, FORMATS[output.format](state, output.table or ""))
 
     def input(self, partition: Partition) -> Path:
         """The partition's folder in the input."""

@@ -252,6 +252,7 @@ def _planned(
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
         format=pipeline.output.format,
+        table=pipeline.output.table or "",
         staging=output.staging,
     )
     if run_plan.unique_keys:

@@ -183,6 +183,7 @@ class RunPlan(Stored):
             a schema as packed by ``nocturne.columns.normal``.
         path_keys: columns that come from the files' paths (``nocturne.source.path_columns``).
         format: the format of the table (``output.format``).
+        table: its name in a catalog (``output.table``), "" if it has none.
         staging: the folder of the attempts' files, relative to the run directory.
     """
 
@@ -222,6 +223,7 @@ class RunPlan(Stored):
     types: str = ""
     path_keys: tuple[str, ...] = ()
     format: str = "parquet"
+    table: str = ""
     staging: str = "attempts"
 
     @property

@@ -46,4 +46,5 @@ __all__ = [
 
 def table_of(run: Run) -> TablePartition:
     """The partition into which a run is published."""
-    return FORMATS[run.plan.format](PipelineState(run.state.root)).partition(run.state)
+    make = FORMATS[run.plan.format]
+    return make(PipelineState(run.state.root), run.plan.table).partition(run.state)

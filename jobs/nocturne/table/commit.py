@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pyarrow.parquet as pq
 
-from nocturne.errors import NocturneError, StateError, Superseded
+from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
@@ -230,6 +230,8 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
     reach("commit.written")
     try:
         table.swap(new)
+    except Unsettled:
+        raise  # it may be in force, and then the manifest is needed
     except (NocturneError, OSError):
         path.unlink()  # it was never in force
         raise

@@ -28,6 +28,12 @@ from nocturne.table_formats.protocol import PUBLISHED, TablePartition
 __all__ = ["FolderPartition", "FolderTable"]
 
 
+_LAKES = (
+    ("a Delta", "_delta_log", "log"),
+    ("an Iceberg", "metadata/*.metadata.json", "metadata"),
+)
+
+
 class FolderTable:
     """A table of folders, ``ds=2013-04-01/hour=05/part-00000-<run key>.parquet``."""
 
@@ -89,12 +95,14 @@ class FolderPartition:
 
     def _check_folder(self) -> None:
         target = self.location
-        if (self._table / "_delta_log").exists():
-            raise PublishError(
-                f"{self._table} is a Delta table, whose log decides which files count. Nothing was "
-                "changed. Say output.format: delta, or choose another output.path",
-                path=str(self._table),
-            )
+        for lake, mark, truth in _LAKES:
+            if any(self._table.glob(mark)):
+                raise PublishError(
+                    f"{self._table} is {lake} table, whose {truth} decides which files count. "
+                    f"Nothing was changed. Say output.format: {lake.split()[-1].lower()}, or "
+                    "choose another output.path",
+                    path=str(self._table),
+                )
         if target.is_symlink():
             raise PublishError(
                 f"{target} is a link to {target.readlink()}: publishing would replace the link, "

@@ -128,6 +128,7 @@ class TablePartition(Protocol):
         Raises:
             Superseded: another program has changed the partition.
             PublishError, OSError: that is impossible, and nothing was changed.
+            Unsettled: it is unknown whether they are in force.
         """
 
     def settle(self, manifest: Manifest, keep: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,17 +13,18 @@ import pyarrow as pa
 from nocturne.columns.normal import is_list
 from nocturne.records.partition import Partition
 from nocturne.table_formats.delta.library import library
+from nocturne.table_formats.lake import Column, column_problems
 
 if TYPE_CHECKING:
     from nocturne.table_formats.delta.snapshot import DeltaSnapshot
 
 __all__ = [
+    "delta_type",
     "feature_problems",
     "new_schema",
     "reading_problems",
     "retention",
     "schema_problems",
-    "type_problems",
 ]
 
 _READER = {"timestampNtz", "columnMapping"}
@@ -80,46 +81,18 @@ def reading_problems(snapshot: DeltaSnapshot) -> Iterator[str]:
         yield "delta.columnMapping.mode is set: columns have other names in its files"
 
 
-def type_problems(schema: pa.Schema, keys: Collection[str]) -> Iterator[str]:
-    """Columns of the scores whose type Delta does not have, or whose name is another's.
-
-    Args:
-        keys: the partition columns.
-    """
-    names: dict[str, str] = {}
-    for name in dict.fromkeys([*schema.names, *keys]):
-        if (other := names.setdefault(name.lower(), name)) != name:
-            yield f"columns {other!r} and {name!r} are one to Delta, which ignores case"
-    for field in schema:
-        if _delta_type(field.type) is None:
-            yield f"column {field.name!r} is {field.type}, which Delta does not have"
-
-
 def schema_problems(snapshot: DeltaSnapshot, schema: pa.Schema, *, whole: bool) -> Iterator[str]:
     """Differences between the columns of the scores and the table's.
 
     Args:
         schema: of the published files, in types that Delta has.
-        whole: whether both need the same columns; else the types of those are compared that both
-            have.
+        whole: as ``column_problems`` has it.
     """
-    there = {field.name: field for field in snapshot.table.schema().fields}
-    ours = {field.name: field for field in _fields(schema) if field.name not in snapshot.columns}
-    for name, field in ours.items():
-        type_ = _text(field)
-        if name not in there:
-            same = next((other for other in there if other.lower() == name.lower()), None)
-            if same is not None:
-                yield f"its column {same!r} is called {name!r} in the scores"
-            elif whole:
-                yield f"it has no column {name!r} (ALTER TABLE ... ADD COLUMNS ({name} {type_}))"
-        elif _text(there[name]) != type_:
-            yield f"its column {name!r} is {_text(there[name])}, that of the scores is {type_}"
-        elif not there[name].nullable and schema.field(name).nullable:
-            yield f"its column {name!r} is NOT NULL, that of the scores may be null"
-    for name, field in there.items() if whole else ():
-        if name not in ours and name not in snapshot.columns and not field.nullable:
-            yield f"its column {name!r} is NOT NULL, and the scores have no such column"
+    there = {f.name: Column(_text(f), f.nullable) for f in snapshot.table.schema().fields}
+    types = [field.with_type(delta_type(field.type)) for field in schema]
+    fields = library().Schema.from_arrow(pa.schema(types)).fields
+    ours = {f.name: Column(_text(f), schema.field(f.name).nullable) for f in fields}
+    return column_problems(there, ours, snapshot.columns, whole=whole)
 
 
 def new_schema(schema: pa.Schema, partition: Partition) -> pa.Schema:
@@ -128,7 +101,7 @@ def new_schema(schema: pa.Schema, partition: Partition) -> pa.Schema:
     A partition column is a date if its value is one (2013-04-01), else text.
     """
     names = dict(partition.keys)
-    fields = [field.with_type(_delta_type(field.type)) for field in schema]
+    fields = [field.with_type(delta_type(field.type)) for field in schema]
     return pa.schema(
         [
             *(field.with_nullable(True) for field in fields if field.name not in names),
@@ -155,11 +128,6 @@ def retention(settings: Mapping[str, str]) -> float:
     return float(sum(int(count) * _UNITS[unit] for count, unit in parts))
 
 
-def _fields(schema: pa.Schema) -> list[Any]:
-    types = [field.with_type(_delta_type(field.type)) for field in schema]
-    return list(library().Schema.from_arrow(pa.schema(types)).fields)
-
-
 def _text(field: Any) -> str:
     """The type of a field of a Delta schema, as text."""
     type_ = json.loads(field.to_json())["type"]
@@ -172,7 +140,7 @@ _SAME = (
 )
 
 
-def _delta_type(type_: pa.DataType) -> pa.DataType | None:
+def delta_type(type_: pa.DataType) -> pa.DataType | None:
     """The type with which Delta's readers find the values of a Parquet file right; None: none.
 
     Delta's times are in microseconds, and of an instant it does not keep the zone.
@@ -186,12 +154,12 @@ def _delta_type(type_: pa.DataType) -> pa.DataType | None:
     if pa.types.is_timestamp(type_) and type_.unit == "us":
         return pa.timestamp("us", "UTC" if type_.tz else None)
     if pa.types.is_struct(type_):
-        inner = [(field.name, _delta_type(field.type)) for field in type_]
+        inner = [(field.name, delta_type(field.type)) for field in type_]
         return None if any(t is None for _, t in inner) else pa.struct(inner)
     if pa.types.is_map(type_):
-        key, item = _delta_type(type_.key_type), _delta_type(type_.item_type)
+        key, item = delta_type(type_.key_type), delta_type(type_.item_type)
         return None if key is None or item is None else pa.map_(key, item)
     if is_list(type_):
-        element = _delta_type(type_.value_type)
+        element = delta_type(type_.value_type)
         return None if element is None else pa.list_(element)
     return None

@@ -27,7 +27,7 @@ from nocturne.table_formats.delta.compatible import (
     schema_problems,
 )
 from nocturne.table_formats.delta.library import address, library
-from nocturne.table_formats.lake import Added, Change, Conflict, DataFile, Mark, folder_of
+from nocturne.table_formats.lake import Added, Change, Conflict, DataFile, Mark, folder_of, paths_of
 from nocturne.table_formats.statistics import Statistics
 
 __all__ = ["LOG", "DeltaSnapshot"]
@@ -132,10 +132,7 @@ class DeltaSnapshot:
     def paths(self, names: Sequence[str]) -> Iterator[str]:
         """Paths of the partitions that have files, from the folders of these."""
         found = (path for files in self._files.values() for path, _ in files)
-        for folder in {path.rpartition("/")[0] for path in found}:
-            parts = [part.partition("=") for part in folder.split("/")]
-            if [name for name, _, _ in parts] == list(names):
-                yield "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
+        return paths_of(found, names)
 
     @cached_property
     def _files(self) -> dict[tuple[Any, ...], list[tuple[str, int]]]:

@@ -7,7 +7,6 @@ Replaced files are promised to readers for the table's ``delta.deletedFileRetent
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -15,7 +14,7 @@ import pyarrow as pa
 from nocturne.records.partition import Partition
 from nocturne.store.files import sync_folder
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.table_formats.delta.compatible import new_schema, type_problems
+from nocturne.table_formats.delta.compatible import delta_type, new_schema
 from nocturne.table_formats.delta.library import address, library
 from nocturne.table_formats.delta.snapshot import LOG, DeltaSnapshot
 from nocturne.table_formats.lake import LakeTable, Snapshot
@@ -61,9 +60,9 @@ class DeltaLakeTable(LakeTable):
         made = new_schema(schema, partition)
         DeltaSnapshot.create(self.folder, made, [name for name, _ in partition.keys])
 
-    def type_problems(self, schema: pa.Schema, keys: Sequence[str]) -> Iterator[str]:
-        """Columns that Delta can't have."""
-        return type_problems(schema, keys)
+    def has_type(self, type_: pa.DataType) -> bool:
+        """Whether Delta has such a type, or one whose values look alike in a Parquet file."""
+        return delta_type(type_) is not None
 
     def foreign(self) -> str | None:
         """What is in the folder. A log without a version counts as nothing."""

@@ -21,10 +21,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +32,7 @@ from nocturne.errors import (
     RetryableError,
     StateError,
     Superseded,
+    Unsettled,
 )
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
@@ -42,21 +40,20 @@ from nocturne.store.files import check_links, place, sync_folder
 from nocturne.store.partition_state import PartitionState, children
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
+from nocturne.table_formats.lake.columns import name_problems
+from nocturne.table_formats.lake.snapshot import (
+    Added,
+    Conflict,
+    DataFile,
+    Mark,
+    Snapshot,
+    app_of,
+    folder_of,
+)
 from nocturne.table_formats.protocol import PUBLISHED, TablePartition
-from nocturne.table_formats.statistics import Statistics, statistics
+from nocturne.table_formats.statistics import statistics
 
-__all__ = [
-    "Added",
-    "Change",
-    "Conflict",
-    "DataFile",
-    "LakePartition",
-    "LakeTable",
-    "Mark",
-    "Snapshot",
-    "app_of",
-    "folder_of",
-]
+__all__ = ["LakePartition", "LakeTable"]
 
 log = logging.getLogger(__name__)
 
@@ -64,134 +61,6 @@ _TRIES = 50
 """Commits of other partitions between which ours is tried again."""
 _CHANCE = random.SystemRandom()
 _NEVER = "of a publish that never came into force"
-
-
-class Conflict(Exception):
-    """Another commit came first, or the answer of ours was lost."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of a partition; ``name`` is relative to the partition's folder."""
-
-    name: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Added:
-    """A file that a commit adds, with the time of its last change in milliseconds."""
-
-    path: Path
-    size: int
-    time: int
-    statistics: Statistics
-
-
-@dataclass(frozen=True)
-class Mark:
-    """The number of a commit under the name ``app``, and the manifest, for people."""
-
-    app: str
-    number: int
-    manifest_id: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """A commit that changed rows of a partition."""
-
-    version: int
-    operation: str
-    by: str
-    at: str
-
-    def __str__(self) -> str:
-        return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
-
-
-def folder_of(partition: Partition) -> str:
-    """The partition's folder below the table's data, quoted: ``ds=2013-04-01/place=a%20b``.
-
-    It is "." for an unpartitioned table. The log decides which partition a file belongs to, and
-    for Delta tables polars the folder's name (2.1).
-    """
-    return "/".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in partition.keys) or "."
-
-
-def app_of(path: str) -> str:
-    """The name under which a partition's number is stored, from its path in the state."""
-    return f"nocturne/{path}"
-
-
-class Snapshot(Protocol):
-    """A version of a table."""
-
-    version: int
-
-    def number(self, app: str) -> int | None:
-        """The last number that was stored under a name; None if there is none."""
-
-    def files(self, partition: Partition) -> list[DataFile]:
-        """The partition's files, also those that remove rows of others.
-
-        Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
-        """
-
-    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
-        """Later commits that changed rows of the partition, the last first.
-
-        Commits that only arrange rows in other files are left out.
-
-        Args:
-            app, number: the mark of the commit to start from.
-
-        Returns:
-            These commits, and whether the table still knows all since that commit.
-        """
-
-    def reading_problems(self) -> Iterator[str]:
-        """Features of the table that change what its files say to readers."""
-
-    def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
-        """What the table asks of its writers that we don't do, and columns that don't fit.
-
-        Args:
-            schema: of the scores; None: only the table itself is looked at.
-            whole: whether both need the same columns; else the types of those are compared that
-                both have.
-
-        Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
-        """
-
-    def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
-        """Names of replaced files that the table promises to readers of its older versions.
-
-        Args:
-            lineage: the manifests that were in force, the last first.
-        """
-
-    def paths(self, names: Sequence[str]) -> Iterator[str]:
-        """Paths of partitions that have files, ``ds=2013-04-01/hour=05``, in any order.
-
-        Args:
-            names: the partition keys, in path order; of a table with others there are none.
-        """
-
-    def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
-        """Commit the next version, in which the partition has these files and no others.
-
-        Nothing of it is checked: neither that the files exist nor what is in them.
-
-        Raises:
-            Conflict: it may have failed, or not.
-            OSError: the disk is full or read-only.
-        """
-
-    def mark(self, mark: Mark) -> None:
-        """Commit the next version, with the same files. Raises: as ``replace``."""
 
 
 class LakeTable(ABC):
@@ -241,12 +110,8 @@ class LakeTable(ABC):
         """
 
     @abstractmethod
-    def type_problems(self, schema: pa.Schema, keys: Sequence[str]) -> Iterator[str]:
-        """Columns of the scores whose type the format does not have, or whose name is another's.
-
-        Args:
-            keys: the partition columns.
-        """
+    def has_type(self, type_: pa.DataType) -> bool:
+        """Whether the format's readers find such values of a Parquet file right."""
 
     @abstractmethod
     def foreign(self) -> str | None:
@@ -337,7 +202,12 @@ class LakePartition:
     ) -> None:
         problems: list[str] = []
         if schema is not None:
-            problems += self._table.type_problems(schema, [k for k, _ in self._partition.keys])
+            problems += name_problems([*schema.names, *dict(self._partition.keys)])
+            problems += [
+                f"column {field.name!r} is {field.type}, which {self._table.format} does not have"
+                for field in schema
+                if not self._table.has_type(field.type)
+            ]
         if snapshot is not None:
             problems += snapshot.problems(self._partition, None if problems else schema, whole)
         if problems:
@@ -498,12 +368,13 @@ class LakePartition:
         Raises:
             Superseded: another commit has changed the partition.
             PublishError, OSError: that is impossible, and nothing was changed.
+            Unsettled: it is unknown whether they are in force.
         """
         problem: Exception | None = None
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_CHANCE.uniform(0, 0.02 * min(attempt, 10)))
-            snapshot = self._now()
+            snapshot = self._now(problem)
             if problem is not None and self._has(snapshot, manifest):
                 break  # the answer was lost
             try:
@@ -511,30 +382,48 @@ class LakePartition:
                 break
             except Conflict as conflict:
                 problem = conflict
-            except OSError:
-                if self._has(self._now(), manifest):
+            except OSError as error:
+                if self._has(self._now(error), manifest):
                     break
                 raise
         else:
-            if not self._has(self._now(), manifest):
+            if not self._has(self._now(problem), manifest):
                 raise RetryableError(
-                    f"{self._table.title} took none of {_TRIES} commits "
-                    f"({problem}). Nothing was changed. Run the partition again"
+                    f"{self._table.title} took none of {_TRIES} commits ({problem}). Nothing was "
+                    "changed. Run the partition again"
                 )
         try:
             self._table.sync(snapshot)
         except (NocturneError, OSError) as error:  # it is in force, whatever comes now
             log.warning("a power failure could lose manifest %s: %s", manifest.id, error)
 
-    def _now(self) -> Snapshot:
-        """The table as it is at this moment. Raises: Superseded if it is gone."""
+    def _now(self, problem: Exception | None) -> Snapshot:
+        """The table as it is at this moment.
+
+        Args:
+            problem: of a commit, which may have succeeded nevertheless; None before the first.
+
+        Raises:
+            Superseded: it is gone.
+            Unsettled: it can't be seen after a commit.
+        """
         self._table.refresh()
-        if (snapshot := self._table.snapshot()) is not None:
-            return snapshot
-        raise Superseded(
-            f"{self._table.title} was removed by another program while it was "
-            "published into; this one changed nothing. Run the partition again"
-        )
+        try:
+            snapshot = self._table.snapshot()
+        except (NocturneError, OSError) as error:
+            if problem is None:
+                raise
+            raise Unsettled(
+                f"{self._table.title} did not answer a commit ({problem}), and then could not be "
+                f"read: {error}. Whether the scores are published shows when it can: run the "
+                "partition again, which then finds them or publishes them"
+            ) from error
+        if snapshot is None:
+            raise Superseded(
+                f"{self._table.title} was removed by another program while it was published into; "
+                "this one changed nothing. Run the partition again"
+            )
+        return snapshot
 
     def _has(self, snapshot: Snapshot, manifest: Manifest) -> bool:
         """Whether the manifest was committed: its number is above all that were in force."""

@@ -1,0 +1,159 @@
+"""A table's name in a catalog, which pyiceberg's own configuration describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ConfigError, PublishError, RetryableError
+
+__all__ = ["CatalogTable", "address", "local_path"]
+
+
+def address(folder: Path) -> str:
+    """The folder as a table's location.
+
+    Raises:
+        PublishError: the library finds another place for such a path (pyiceberg 0.12).
+    """
+    if found := re.search(r"[\[\]?#*\n]", str(folder)):
+        raise PublishError(
+            f"an Iceberg table can't be at {str(folder)!r}, since its readers do not find paths "
+            f"with {found[0]!r}. Choose another output.path"
+        )
+    return f"file://{folder}"
+
+
+def local_path(location: str) -> Path | None:
+    """The path of a local file or folder; None if it is elsewhere.
+
+    Writers say ``/a/b``, ``file:/a/b`` or ``file:///a/b``.
+    """
+    scheme, _, path = location.partition(":")
+    if location.startswith("/"):
+        path = location
+    elif scheme != "file":
+        return None
+    return Path("/" + path.lstrip("/"))
+
+
+@dataclass(frozen=True)
+class CatalogTable:
+    """The table ``name``, ``catalog.namespace.table``, whether it exists or not."""
+
+    name: str
+
+    @property
+    def catalog(self) -> str:
+        """The catalog's name in pyiceberg's configuration."""
+        return self.name.split(".")[0]
+
+    @property
+    def identifier(self) -> tuple[str, ...]:
+        """The namespace's levels and the table, in the catalog."""
+        return tuple(self.name.split(".")[1:])
+
+    @cached_property
+    def opened(self) -> Any:
+        """The catalog.
+
+        Raises:
+            ConfigError: the library is not installed, or the configuration has no such catalog.
+            RetryableError: it does not answer.
+        """
+        try:
+            from pyiceberg.catalog import load_catalog
+            from pyiceberg.exceptions import NotInstalledError
+            from pyiceberg.utils.config import Config
+
+            from nocturne.table_formats.iceberg.durable import NAME
+        except ImportError:
+            raise ConfigError(
+                "output.format: iceberg needs the package pyiceberg, which is not installed here: "
+                "pip install 'nocturne[iceberg]'"
+            ) from None
+        # As it is now: the library reads it once, when it is imported.
+        settings: dict[str, Any] = dict(Config().get_catalog_config(self.catalog) or {})
+        variable = f"PYICEBERG_CATALOG__{self.catalog.upper()}__URI"
+        if not settings:
+            raise ConfigError(
+                f"output.table: {self.name!r} is in the catalog {self.catalog!r}, which the "
+                f"configuration of pyiceberg does not have. Set {variable} (and what else it "
+                "needs), or describe it in .pyiceberg.yaml in the home folder or $PYICEBERG_HOME"
+            )
+        try:
+            with self.errors():
+                return load_catalog(self.catalog, **{"py-io-impl": NAME, **settings})
+        except (NotInstalledError, ImportError, ValueError) as error:
+            raise ConfigError(
+                f"the Iceberg catalog {self.catalog!r} can't be opened: {first_line(error)}. Look "
+                f"at the configuration of pyiceberg ({variable}, .pyiceberg.yaml)"
+            ) from None
+
+    def load(self) -> Any:
+        """The table as it is now; None if there is none.
+
+        Raises:
+            ConfigError, RetryableError: as ``opened``.
+            PublishError: it can't be read.
+        """
+        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+        try:
+            with self.errors():
+                return self.opened.load_table(self.identifier)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+        except (OSError, ValueError, KeyError) as error:
+            raise PublishError(
+                f"the Iceberg table {self.name} can't be read: {first_line(error)}"
+            ) from None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises our errors for a catalog that does not answer, or does not let us in.
+
+        Raises:
+            ConfigError: it refuses who we are.
+            RetryableError: it does not answer.
+        """
+        from pyiceberg import exceptions as theirs
+
+        try:
+            yield
+        except (theirs.UnauthorizedError, theirs.ForbiddenError, theirs.OAuthError) as error:
+            raise ConfigError(
+                f"the Iceberg catalog {self.catalog!r} refuses access: {first_line(error)}. Look "
+                "at the credentials in the configuration of pyiceberg"
+            ) from None
+        except Exception as error:
+            if not is_out_of_reach(error):
+                raise
+            raise RetryableError(
+                f"the Iceberg catalog {self.catalog!r} does not answer: {first_line(error)}. "
+                "Nothing was changed. Run it again when it does"
+            ) from error
+
+
+def is_out_of_reach(error: Exception) -> bool:
+    """Whether a catalog did not answer, or only that it can't now."""
+    from pyiceberg import exceptions as theirs
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import Timeout
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    known = (
+        *(theirs.ServiceUnavailableError, theirs.ServerError, theirs.TooManyRequestsError),
+        *(NoConnection, Timeout, InterfaceError, OperationalError),
+    )
+    return isinstance(error, known)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows in its later lines, such as an SQL statement."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

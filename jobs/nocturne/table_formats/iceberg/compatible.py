@@ -1,0 +1,173 @@
+"""The types of columns in Iceberg, and whether a table's features and columns fit the scores."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.columns.normal import is_list
+from nocturne.records.partition import Partition
+from nocturne.table_formats.lake import Column, column_problems
+
+__all__ = ["feature_problems", "has_type", "mapping", "new_table", "schema_problems"]
+
+_VERSION = 2
+"""The format version that is written; 1 has no order of commits, 3 wants an id of each row."""
+MAPPING = "schema.name-mapping.default"
+
+
+def feature_problems(metadata: Any) -> Iterator[str]:
+    """What a table asks of its writers that we don't do.
+
+    Args:
+        metadata: ``pyiceberg.table.metadata.TableMetadata``.
+    """
+    if metadata.format_version != _VERSION:
+        yield f"it has format-version {metadata.format_version}, expected {_VERSION}"
+    for name in ("encryption.key-id", "write.wap.enabled"):
+        if metadata.properties.get(name, "false").lower() != "false":
+            yield f"{name} is set"
+
+
+def schema_problems(metadata: Any, schema: pa.Schema, *, whole: bool) -> Iterator[str]:
+    """Differences between the columns of the scores and the table's.
+
+    Args:
+        schema: of the published files, in types that Iceberg has.
+        whole: as ``column_problems`` has it.
+    """
+    theirs = metadata.schema()
+    there = {f.name: Column(_text(f.field_type), not f.required) for f in theirs.fields}
+    ids = count(1)
+    ours = {f.name: Column(_text(_type(f.type, ids)), f.nullable) for f in schema}
+    keys = {theirs.find_column_name(f.source_id) for f in metadata.spec().fields}
+    found = list(column_problems(there, ours, keys, whole=whole))
+    yield from found
+    known = metadata.name_mapping()
+    if known is None or found:
+        return
+    # Our files have no ids of their columns: readers find them by this mapping.
+    numbers = {name: f.field_id for f in known for name in f.names}
+    for name in ours:
+        if name in there and numbers.get(name) != theirs.find_field(name).field_id:
+            yield f"its property {MAPPING} does not give the id of the column {name!r}"
+
+
+def mapping(metadata: Any) -> dict[str, str]:
+    """The property by which readers find columns of files without ids, if it must be set."""
+    if metadata.name_mapping() is not None:
+        return {}
+    return {MAPPING: metadata.schema().name_mapping.model_dump_json()}
+
+
+def new_table(schema: pa.Schema, partition: Partition) -> dict[str, Any]:
+    """How a table is made for scores: their columns, and those of the partition.
+
+    A partition column is a date if its value is one (2013-04-01), else text.
+
+    Returns:
+        Arguments of pyiceberg's ``create_table``.
+    """
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.transforms import IdentityTransform
+    from pyiceberg.types import DateType, NestedField, StringType
+
+    keys, ids = dict(partition.keys), count(1)
+    fields = [
+        NestedField(next(ids), field.name, _type(field.type, ids), required=False)
+        for field in schema
+        if field.name not in keys
+    ]
+    parts = [
+        NestedField(next(ids), name, DateType() if _is_date(value) else StringType())
+        for name, value in keys.items()
+    ]
+    spec = [
+        PartitionField(field.field_id, 1000 + at, IdentityTransform(), field.name)
+        for at, field in enumerate(parts)
+    ]
+    return {
+        "schema": Schema(*fields, *parts),
+        "partition_spec": PartitionSpec(*spec),
+        "properties": {
+            "format-version": str(_VERSION),
+            # Else each commit leaves a copy of all that is known of the table.
+            "write.metadata.delete-after-commit.enabled": "true",
+        },
+    }
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return dt.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def has_type(type_: pa.DataType) -> bool:
+    """Whether Iceberg's readers find such values of a Parquet file right."""
+    try:
+        return _type(type_, count(1)) is not None
+    except TypeError:
+        return False
+
+
+def _type(type_: pa.DataType, ids: Iterator[int]) -> Any:
+    """The type in Iceberg.
+
+    Times are in microseconds, and an instant is in UTC: scans fail on files that say another zone.
+
+    Args:
+        ids: gives the ids of nested fields.
+
+    Raises:
+        TypeError: there is none.
+    """
+    from pyiceberg import types as ice
+
+    same = {
+        pa.bool_(): ice.BooleanType,
+        pa.int8(): ice.IntegerType,
+        pa.int16(): ice.IntegerType,
+        pa.int32(): ice.IntegerType,
+        pa.int64(): ice.LongType,
+        pa.float32(): ice.FloatType,
+        pa.float64(): ice.DoubleType,
+        pa.string(): ice.StringType,
+        pa.binary(): ice.BinaryType,
+        pa.date32(): ice.DateType,
+        pa.time64("us"): ice.TimeType,
+        pa.timestamp("us"): ice.TimestampType,
+        pa.timestamp("us", "UTC"): ice.TimestamptzType,
+    }
+    if type_ in same:
+        return same[type_]()
+    if pa.types.is_decimal128(type_):
+        return ice.DecimalType(type_.precision, type_.scale)
+    if pa.types.is_struct(type_):
+        return ice.StructType(
+            *(ice.NestedField(next(ids), f.name, _type(f.type, ids), required=False) for f in type_)
+        )
+    if pa.types.is_map(type_):
+        key, item = _type(type_.key_type, ids), _type(type_.item_type, ids)
+        return ice.MapType(next(ids), key, next(ids), item, value_required=False)
+    if is_list(type_) and not pa.types.is_large_list(type_):
+        element = _type(type_.value_type, ids)
+        return ice.ListType(next(ids), element, element_required=False)
+    raise TypeError(str(type_))
+
+
+def _text(type_: Any) -> str:
+    """A type as text, without the ids of nested fields."""
+    if type_.is_primitive:
+        return str(type_)
+    if hasattr(type_, "element_type"):
+        return f"list<{_text(type_.element_type)}>"
+    if hasattr(type_, "key_type"):
+        return f"map<{_text(type_.key_type)}, {_text(type_.value_type)}>"
+    return "struct<" + ", ".join(f"{f.name}: {_text(f.field_type)}" for f in type_.fields) + ">"

@@ -1,0 +1,432 @@
+"""One version of an Iceberg table: its files by partition, and the commit that follows it.
+
+A commit is one snapshot with the operation ``overwrite``. In the same step it sets the table's
+property ``nocturne/<partition>`` to the number of the manifest, which outlives expired snapshots;
+the snapshot's summary has the number and the manifest's id.
+
+Files get the values of the partition columns from the table's metadata, so these columns need not
+be in the files (Iceberg's specification, "Column Projection").
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne.errors import ConfigError, PublishError
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.table_formats.iceberg.catalog import (
+    CatalogTable,
+    address,
+    first_line,
+    is_out_of_reach,
+    local_path,
+)
+from nocturne.table_formats.iceberg.compatible import feature_problems, mapping, schema_problems
+from nocturne.table_formats.lake import (
+    Added,
+    Change,
+    Conflict,
+    DataFile,
+    Mark,
+    folder_of,
+    paths_of,
+)
+
+__all__ = ["DATA", "Entries", "IcebergSnapshot"]
+
+DATA = "data"
+"""The folder below the table with the partitions' folders."""
+
+_TYPES = {"int": pa.int32(), "long": pa.int64(), "string": pa.string(), "date": pa.date32()}
+"""Types of partition columns."""
+_EPOCH = dt.date(1970, 1, 1)
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a manifest, whether it was added, kept or removed there."""
+
+    path: str
+    values: Values
+    spec: int
+    is_data: bool
+    is_global: bool
+    """Whether it removes rows of any partition."""
+    is_deleted: bool
+    sequence: int
+    snapshot: int
+    file: Any
+    """``pyiceberg.manifest.DataFile``"""
+
+
+class Entries:
+    """The entries of manifests, which never change; each is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[Entry]] = {}
+
+    def of(self, manifest: Any, io: Any) -> list[Entry]:
+        """The entries of a manifest, removed ones too."""
+        path = manifest.manifest_path
+        if path not in self._known:
+            found = manifest.fetch_manifest_entry(io, discard_deleted=False)
+            self._known[path] = [_entry(entry) for entry in found]
+        return self._known[path]
+
+
+def _entry(entry: Any) -> Entry:
+    from pyiceberg.manifest import DataFileContent, ManifestEntryStatus
+
+    file = entry.data_file
+    values = tuple(file.partition[at] for at in range(len(file.partition)))
+    return Entry(
+        file.file_path,
+        values,
+        file.spec_id,
+        file.content == DataFileContent.DATA,
+        file.content == DataFileContent.EQUALITY_DELETES and not values,
+        entry.status == ManifestEntryStatus.DELETED,
+        entry.sequence_number or 0,
+        entry.snapshot_id or 0,
+        file,
+    )
+
+
+class IcebergSnapshot:
+    """A version of a table.
+
+    Args:
+        folder: where the table is expected.
+        named: the table in its catalog.
+        table: the ``pyiceberg.table.Table`` that was loaded from it.
+        entries: what was read of its manifests before.
+    """
+
+    def __init__(self, folder: Path, named: CatalogTable, table: Any, entries: Entries) -> None:
+        self.folder, self.table = folder, table
+        self._named, self._entries = named, entries
+        self._metadata = table.metadata
+        self._main = table.metadata.current_snapshot()
+        self.version = self._main.snapshot_id if self._main else 0
+
+    @property
+    def _title(self) -> str:
+        return f"the Iceberg table {self._named.name}"
+
+    def number(self, app: str) -> int | None:
+        """The number in the table's property ``app``."""
+        text = self._metadata.properties.get(app)
+        return int(text) if text is not None else None
+
+    # Files
+
+    @property
+    def columns(self) -> list[str]:
+        """The partition columns."""
+        schema, spec = self._metadata.schema(), self._metadata.spec()
+        return [str(schema.find_column_name(field.source_id)) for field in spec.fields]
+
+    def values(self, partition: Partition) -> Values:
+        """The partition's values, in the order of the table's partition columns, as it has them.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+        from pyiceberg.transforms import IdentityTransform
+
+        texts, spec = dict(partition.keys), self._metadata.spec()
+        plain = all(isinstance(field.transform, IdentityTransform) for field in spec.fields)
+        if set(texts) != set(self.columns) or not plain:
+            by = ", ".join(
+                name if isinstance(field.transform, IdentityTransform) else f"{field}"
+                for name, field in zip(self.columns, spec.fields, strict=True)
+            )
+            raise PublishError(
+                f"{self._title} is partitioned by {by or 'nothing'}, input.partition by "
+                f"{', '.join(texts) or 'nothing'}. Choose another output.table"
+            )
+        return tuple(self._typed(name, texts[name]) for name in self.columns)
+
+    def _typed(self, name: str, text: str) -> Any:
+        type_ = str(self._metadata.schema().find_type(name))
+        if type_ not in _TYPES:
+            raise PublishError(
+                f"the partition column {name!r} of {self._title} is {type_}, expected "
+                f"{', '.join(_TYPES)}. Choose another output.table"
+            )
+        try:
+            value = pa.scalar(text).cast(_TYPES[type_]).as_py()
+        except pa.ArrowInvalid:
+            raise PublishError(
+                f"the partition column {name!r} of {self._title} is {type_}, and {text!r} is no "
+                "such value. Choose another output.table, or another format of "
+                f"{name!r} in input.partition"
+            ) from None
+        return (value - _EPOCH).days if isinstance(value, dt.date) else value
+
+    @cached_property
+    def _manifests(self) -> list[Any]:
+        return self._main.manifests(self.table.io) if self._main else []
+
+    def _live(self, partition: Partition) -> list[Entry]:
+        """The entries of the partition's files, and of files that remove rows of them."""
+        values, spec = self.values(partition), self._metadata.default_spec_id
+        found = [
+            entry
+            for manifest in self._manifests
+            if self._may_have(manifest, values)
+            for entry in self._entries.of(manifest, self.table.io)
+            if not entry.is_deleted
+            and ((entry.values == values and entry.spec == spec) or entry.is_global)
+        ]
+        oldest = min((entry.sequence for entry in found if entry.is_data), default=None)
+        if oldest is None:
+            return []
+        # A delete file removes rows of files that are not newer.
+        return [entry for entry in found if entry.is_data or entry.sequence >= oldest]
+
+    def _may_have(self, manifest: Any, values: Values) -> bool:
+        """Whether the bounds of a manifest let it have files of the partition."""
+        from pyiceberg.conversions import from_bytes
+
+        if manifest.partition_spec_id != self._metadata.default_spec_id or not manifest.partitions:
+            return True
+        types = self._metadata.specs()[manifest.partition_spec_id].partition_type(
+            self._metadata.schema()
+        )
+        for part, field, value in zip(manifest.partitions, types.fields, values, strict=True):
+            for bound, sign in ((part.lower_bound, 1), (part.upper_bound, -1)):
+                if bound is None:
+                    continue
+                limit = from_bytes(field.field_type, bound)
+                if (value < limit) if sign == 1 else (value > limit):
+                    return False
+        return True
+
+    def files(self, partition: Partition) -> list[DataFile]:
+        """The partition's files, also those that remove rows of others.
+
+        Raises:
+            PublishError: the table has other partition columns, or a file is not local.
+        """
+        return [
+            DataFile(self._name(entry.path, partition), entry.file.file_size_in_bytes)
+            for entry in self._live(partition)
+        ]
+
+    def _name(self, location: str, partition: Partition) -> str:
+        path = local_path(location)
+        if path is None:
+            raise PublishError(
+                f"{self._title} has files that are not local ({location}), so it is unknown "
+                "whether its rows are ours. Choose another output.table"
+            )
+        return os.path.relpath(path, self.folder / DATA / folder_of(partition))
+
+    def paths(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of the partitions that have files, from the folders of these."""
+        found = (
+            os.path.relpath(path, self.folder / DATA)
+            for manifest in self._manifests
+            for entry in self._entries.of(manifest, self.table.io)
+            if not entry.is_deleted and (path := local_path(entry.path)) is not None
+        )
+        return paths_of(found, names)
+
+    def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
+        """Names of files that are in any snapshot which has not expired."""
+        folder = self.folder / DATA / folder_of(partition)
+        return {path.name for path in self._in_snapshots if path.parent == folder}
+
+    @cached_property
+    def _in_snapshots(self) -> set[Path]:
+        io = self.table.io
+        manifests = {
+            manifest.manifest_path: manifest
+            for snapshot in self._metadata.snapshots
+            for manifest in snapshot.manifests(io)
+        }
+        found = (
+            local_path(entry.path)
+            for manifest in manifests.values()
+            for entry in self._entries.of(manifest, io)
+            if not entry.is_deleted
+        )
+        return {path for path in found if path is not None}
+
+    # What it asks
+
+    def reading_problems(self) -> Iterator[str]:
+        """Files of an earlier partitioning: rows of the partition may be in them."""
+        for manifest in self._manifests:
+            has_files = manifest.has_added_files() or manifest.has_existing_files()
+            if manifest.partition_spec_id != self._metadata.default_spec_id and has_files:
+                yield "it has files of an earlier partitioning"
+                return
+
+    def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
+        """Features that we lack, and columns that don't fit. Raises: PublishError."""
+        self.values(partition)
+        found = list(feature_problems(self._metadata))
+        if local_path(self._metadata.location) != self.folder:
+            found.append(
+                f"it is at {self._metadata.location}, and output.path is {address(self.folder)}"
+            )
+        found += self.reading_problems()
+        if schema is not None and not found:
+            found += schema_problems(self._metadata, schema, whole=whole)
+        return found
+
+    # The snapshots
+
+    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
+        """Later snapshots that changed rows of the partition, the last first.
+
+        Snapshots with the operation ``replace``, as a compaction makes them, are left out.
+        """
+        values = self.values(partition)
+        found: list[Change] = []
+        snapshot = self._main
+        while snapshot is not None:
+            if _is_marked(snapshot, app, number):
+                return found, True
+            if self._changes(snapshot, values):
+                found.append(_change(snapshot))
+            parent = snapshot.parent_snapshot_id
+            snapshot = self._metadata.snapshot_by_id(parent) if parent is not None else None
+        if any(_is_marked(other, app, number) for other in self._metadata.snapshots):
+            # Ours is none of its ancestors: the table was set back.
+            return [_change(self._main, "a rollback of the table")] if self._main else [], True
+        return found, False
+
+    def _changes(self, snapshot: Any, values: Values) -> bool:
+        from pyiceberg.table.snapshots import Operation
+
+        if snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE:
+            return False
+        return any(
+            (entry.values == values or not entry.values) and entry.snapshot == snapshot.snapshot_id
+            for manifest in snapshot.manifests(self.table.io)
+            if manifest.added_snapshot_id == snapshot.snapshot_id
+            for entry in self._entries.of(manifest, self.table.io)
+        )
+
+    def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
+        """Commit a snapshot in which the partition has these files and no others.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+        before = [entry.file for entry in self._live(partition) if entry.is_data]
+        self._commit(before, [self._file(partition, file) for file in files], mark)
+
+    def mark(self, mark: Mark) -> None:
+        """Commit a snapshot with the same files. Raises: as ``replace``."""
+        self._commit([], [], mark)
+
+    def _commit(self, before: Sequence[Any], after: Sequence[Any], mark: Mark) -> None:
+        from pyiceberg.table import TableProperties
+
+        said = {"nocturne.manifest": mark.manifest_id, mark.app: str(mark.number)}
+        # Only in this process: the library's retries would add to what others add meanwhile.
+        self._metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
+        with self._conflicts():
+            transaction = self.table.transaction()
+            transaction.set_properties({mark.app: str(mark.number), **mapping(self._metadata)})
+            with transaction.update_snapshot(snapshot_properties=said).overwrite() as snapshot:
+                for file in before:
+                    snapshot.delete_data_file(file)
+                for file in after:
+                    snapshot.append_data_file(file)
+            transaction.commit_transaction()
+
+    def _file(self, partition: Partition, added: Added) -> Any:
+        from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+        from pyiceberg.typedef import Record
+
+        known, schema = added.statistics, self._metadata.schema()
+        ids = {f.name: f.field_id for f in schema.fields}
+        nulls = {ids[name]: count for name, count in known.nulls.items() if name in ids}
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=address(added.path),
+            file_format=FileFormat.PARQUET,
+            partition=Record(*self.values(partition)),
+            record_count=known.rows,
+            file_size_in_bytes=added.size,
+            column_sizes=None,
+            value_counts=dict.fromkeys(nulls, known.rows),
+            null_value_counts=nulls,
+            nan_value_counts=None,
+            lower_bounds=self._bounds(known.smallest),
+            upper_bounds=self._bounds(known.largest),
+            key_metadata=None,
+            split_offsets=None,
+            equality_ids=None,
+            sort_order_id=None,
+            spec_id=self._metadata.default_spec_id,
+        )
+
+    def _bounds(self, values: Mapping[str, Any]) -> dict[int, bytes]:
+        from pyiceberg.conversions import to_bytes
+
+        schema = self._metadata.schema()
+        fields = {f.name: f for f in schema.fields if f.field_type.is_primitive}
+        return {
+            fields[name].field_id: to_bytes(
+                fields[name].field_type,
+                (value - _EPOCH).days if isinstance(value, dt.date) else value,
+            )
+            for name, value in values.items()
+            if name in fields
+        }
+
+    @contextmanager
+    def _conflicts(self) -> Iterator[None]:
+        from pyiceberg.exceptions import (
+            CommitFailedException,
+            CommitStateUnknownException,
+            NoSuchTableError,
+            ValidationException,
+        )
+
+        known = (
+            *(CommitFailedException, CommitStateUnknownException),
+            *(NoSuchTableError, ValidationException),
+        )
+        try:
+            with self._named.errors():
+                yield
+        except ConfigError:
+            raise
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            if isinstance(error, known) or is_out_of_reach(cause):
+                raise Conflict(first_line(cause)) from error
+            raise
+
+
+def _is_marked(snapshot: Any, app: str, number: int) -> bool:
+    return snapshot.summary is not None and snapshot.summary[app] == str(number)
+
+
+def _change(snapshot: Any, operation: str | None = None) -> Change:
+    summary = snapshot.summary
+    at = dt.datetime.fromtimestamp(snapshot.timestamp_ms / 1000, dt.UTC)
+    named = summary["engine-name"] if summary else None
+    what = operation or (summary.operation.value if summary else "a commit")
+    by = named or "somebody"
+    return Change(snapshot.snapshot_id, what, str(by), at.isoformat(timespec="seconds"))

@@ -1,0 +1,110 @@
+"""An Iceberg table in a local folder, under a name in a catalog."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from nocturne.records.partition import Partition
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.table_formats.iceberg.catalog import CatalogTable, address
+from nocturne.table_formats.iceberg.compatible import has_type, new_table
+from nocturne.table_formats.iceberg.snapshot import DATA, Entries, IcebergSnapshot
+from nocturne.table_formats.lake import LakeTable, Snapshot
+
+__all__ = ["IcebergTable"]
+
+_FRESH = 1.0
+"""Seconds for which the table is taken to be as it was, where nothing is written."""
+
+
+class IcebergTable(LakeTable):
+    """A table in a folder.
+
+    Args:
+        name: ``catalog.namespace.table``.
+    """
+
+    format = "Iceberg"
+
+    def __init__(self, state: PipelineState, name: str) -> None:
+        super().__init__(state)
+        self._named, self._entries = CatalogTable(name), Entries()
+        self._known: IcebergSnapshot | None = None
+        self._until = 0.0
+
+    @property
+    def title(self) -> str:
+        """The table's name, and its folder."""
+        return f"the Iceberg table {self._named.name} ({self.folder})"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the partitions' folders."""
+        return self.folder / DATA
+
+    def ready(self) -> None:
+        """Raises: ConfigError, PublishError, RetryableError."""
+        address(self.folder)
+        _ = self._named.opened
+
+    def snapshot(self) -> IcebergSnapshot | None:
+        """The table as it is now, or was a second ago; None if there is none.
+
+        Raises:
+            ConfigError: the library is not installed, or the catalog is not configured.
+            PublishError: the table can't be read.
+            RetryableError: the catalog does not answer.
+        """
+        if time.monotonic() >= self._until:
+            asked = time.monotonic()
+            self._known = self._loaded()
+            self._until = asked + _FRESH
+        return self._known
+
+    def _loaded(self) -> IcebergSnapshot | None:
+        _ = self._named.opened  # else its library may be missing
+        table = self._named.load()
+        if table is None:
+            return None
+        known = self._known
+        if known is not None and known.table.metadata_location == table.metadata_location:
+            return known
+        return IcebergSnapshot(self.folder, self._named, table, self._entries)
+
+    def refresh(self) -> None:
+        """Ask the catalog again, next time."""
+        self._until = 0.0
+
+    def create(self, schema: pa.Schema, partition: Partition) -> None:
+        """Make a table without files, and its namespace. Raises: Conflict, OSError."""
+        from pyiceberg.exceptions import TableAlreadyExistsError
+
+        catalog, identifier = self._named.opened, self._named.identifier
+        self.refresh()
+        with self._named.errors():
+            catalog.create_namespace_if_not_exists(identifier[:-1])
+            with suppress(TableAlreadyExistsError):
+                catalog.create_table(
+                    identifier, location=address(self.folder), **new_table(schema, partition)
+                )
+
+    def has_type(self, type_: pa.DataType) -> bool:
+        """Whether Iceberg has such a type."""
+        return has_type(type_)
+
+    def foreign(self) -> str | None:
+        """What is in the folder. What a killed first publish left counts as nothing."""
+        if not self.folder.is_dir():
+            return f"{self.folder.name} is a file" if self.folder.exists() else None
+        if any(self.data.rglob("*.parquet")):
+            name = self._named.name
+            return f"there are files in {DATA}/, but no {name}: was it dropped, or renamed?"
+        names = {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
+        return "it has no metadata" if names - {"metadata", DATA} else None
+
+    def sync(self, before: Snapshot) -> None:
+        """The files are synced before each commit (``durable.py``)."""

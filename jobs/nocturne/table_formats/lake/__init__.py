@@ -1,0 +1,34 @@
+"""What the tables of lake formats share: a log or a catalog decides which of their files count.
+
+A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
+"""
+
+from nocturne.table_formats.lake.columns import Column, column_problems
+from nocturne.table_formats.lake.snapshot import (
+    Added,
+    Change,
+    Conflict,
+    DataFile,
+    Mark,
+    Snapshot,
+    app_of,
+    folder_of,
+    paths_of,
+)
+from nocturne.table_formats.lake.table import LakePartition, LakeTable
+
+__all__ = [
+    "Added",
+    "Change",
+    "Column",
+    "Conflict",
+    "DataFile",
+    "LakePartition",
+    "LakeTable",
+    "Mark",
+    "Snapshot",
+    "app_of",
+    "column_problems",
+    "folder_of",
+    "paths_of",
+]

@@ -1,0 +1,168 @@
+"""One version of a lake table, and the commit that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.table_formats.statistics import Statistics
+
+__all__ = [
+    "Added",
+    "Change",
+    "Conflict",
+    "DataFile",
+    "Mark",
+    "Snapshot",
+    "app_of",
+    "folder_of",
+    "paths_of",
+]
+
+
+class Conflict(Exception):
+    """Another commit came first, or the answer of ours was lost."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a partition; ``name`` is relative to the partition's folder."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """A file that a commit adds, with the time of its last change in milliseconds."""
+
+    path: Path
+    size: int
+    time: int
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The number of a commit under the name ``app``, and the manifest, for people."""
+
+    app: str
+    number: int
+    manifest_id: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit that changed rows of a partition."""
+
+    version: int
+    operation: str
+    by: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
+
+
+def folder_of(partition: Partition) -> str:
+    """The partition's folder below the table's data, quoted: ``ds=2013-04-01/place=a%20b``.
+
+    It is "." for an unpartitioned table. The log decides which partition a file belongs to, and
+    for Delta tables polars the folder's name (2.1).
+    """
+    return "/".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in partition.keys) or "."
+
+
+def paths_of(files: Iterable[str], names: Sequence[str]) -> Iterator[str]:
+    """Paths of partitions, ``ds=2013-04-01/hour=05``, from the folders of their files.
+
+    Args:
+        files: paths below the table's data.
+        names: the partition keys, in path order; folders with others are left out.
+    """
+    for folder in {path.rpartition("/")[0] for path in files}:
+        parts = [part.partition("=") for part in folder.split("/")]
+        if [name for name, _, _ in parts] == list(names):
+            yield "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
+
+
+def app_of(path: str) -> str:
+    """The name under which a partition's number is stored, from its path in the state."""
+    return f"nocturne/{path}"
+
+
+class Snapshot(Protocol):
+    """A version of a table."""
+
+    version: int
+
+    def number(self, app: str) -> int | None:
+        """The last number that was stored under a name; None if there is none."""
+
+    def files(self, partition: Partition) -> list[DataFile]:
+        """The partition's files, also those that remove rows of others.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+
+    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
+        """Later commits that changed rows of the partition, the last first.
+
+        Commits that only arrange rows in other files are left out.
+
+        Args:
+            app, number: the mark of the commit to start from.
+
+        Returns:
+            These commits, and whether the table still knows all since that commit.
+        """
+
+    def reading_problems(self) -> Iterator[str]:
+        """Features of the table that change what its files say to readers."""
+
+    def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
+        """What the table asks of its writers that we don't do, and columns that don't fit.
+
+        Args:
+            schema: of the scores; None: only the table itself is looked at.
+            whole: whether both need the same columns; else the types of those are compared that
+                both have.
+
+        Raises:
+            PublishError: the table has other partition columns, or of types that don't fit.
+        """
+
+    def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
+        """Names of replaced files that the table promises to readers of its older versions.
+
+        Args:
+            lineage: the manifests that were in force, the last first.
+        """
+
+    def paths(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of partitions that have files, ``ds=2013-04-01/hour=05``, in any order.
+
+        Args:
+            names: the partition keys, in path order; of a table with others there are none.
+        """
+
+    def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
+        """Commit the next version, in which the partition has these files and no others.
+
+        Nothing of it is checked: neither that the files exist nor what is in them.
+
+        Raises:
+            Conflict: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+
+    def mark(self, mark: Mark) -> None:
+        """Commit the next version, with the same files. Raises: as ``replace``."""
