@@ -19,6 +19,7 @@ import yaml
 
 from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root, whole_night
+from chaos.strangers import STRANGERS, Stranger
 from conftest import sample
 from formats import CATALOG, OUTPUT
 from nocturne.store.failpoints import VARIABLE
@@ -53,6 +54,11 @@ def rows(count: int, seed: int, first_id: int) -> pa.Table:
     keys = table["id"]
     missing = pc.and_(pc.less(keys, 600), pc.equal(pc.bit_wise_and(keys, 63), 7))
     return table.set_column(0, "id", pc.if_else(missing, pa.scalar(None, keys.type), keys))
+
+
+def correct(root: Root) -> None:
+    """A file of the partition is delivered again, with other rows."""
+    pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +145,18 @@ def root(make_root: MakeRoot) -> Root:
     made = make_root()
     assert made.night() == 0
     return made
+
+
+@pytest.fixture
+def lake(root: Root, table_format: str) -> Stranger:
+    """Another program that uses the lake table, where a night is published."""
+    return STRANGERS[table_format](root)
+
+
+@pytest.fixture
+def new(make_root: MakeRoot, table_format: str) -> Stranger:
+    """Another program that uses the lake table, where nothing is scored yet."""
+    return STRANGERS[table_format](make_root())
 
 
 @pytest.fixture(scope="session")

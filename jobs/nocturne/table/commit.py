@@ -137,7 +137,7 @@ def restore(
         if kept is None:
             raise StateError(
                 f"the files of manifest {earlier.id} are no longer kept (output.keep is {keep}; "
-                "VACUUM of a Delta table takes them too). "
+                "a lake table's own cleaning takes them too). "
                 "Score the partition again with that model (--model-version "
                 f"{earlier.model.version}), or raise output.keep for the future"
             )

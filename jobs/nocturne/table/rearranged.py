@@ -36,8 +36,8 @@ def difference(table: TablePartition, manifest: Manifest) -> str:
         return f"{len(missing)} of its files are missing ({missing[0]})"
     if gone := [path for path in before if not path.is_file()]:
         return (
-            f"{_ANEW} {len(gone)} of those of manifest {manifest.id} are gone (VACUUM?), so the "
-            "rows can't be compared"
+            f"{_ANEW} {len(gone)} of those of manifest {manifest.id} are gone (VACUUM, expired?), "
+            "so the rows can't be compared"
         )
     schema = _without_keys(pq.read_schema(before[0]), table) if before else pa.schema([])
     try:

@@ -102,14 +102,14 @@ class CatalogTable:
             ConfigError, RetryableError: as ``opened``.
             PublishError: it can't be read.
         """
-        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+        from pyiceberg import exceptions as theirs
 
         try:
             with self.errors():
                 return self.opened.load_table(self.identifier)
-        except (NoSuchTableError, NoSuchNamespaceError):
+        except (theirs.NoSuchTableError, theirs.NoSuchNamespaceError):
             return None
-        except (OSError, ValueError, KeyError) as error:
+        except (theirs.ValidationError, OSError, ValueError, KeyError) as error:
             raise PublishError(
                 f"the Iceberg table {self.name} can't be read: {first_line(error)}"
             ) from None

@@ -72,18 +72,35 @@ class Entry:
 
 
 class Entries:
-    """The entries of manifests, which never change; each is read once."""
+    """What is in the manifests, which never change; each is read once."""
 
     def __init__(self) -> None:
         self._known: dict[str, list[Entry]] = {}
 
     def of(self, manifest: Any, io: Any) -> list[Entry]:
-        """The entries of a manifest, removed ones too."""
+        """The entries of a manifest, removed ones too. Raises: PublishError."""
         path = manifest.manifest_path
         if path not in self._known:
-            found = manifest.fetch_manifest_entry(io, discard_deleted=False)
+            with _reading(path):
+                found = manifest.fetch_manifest_entry(io, discard_deleted=False)
             self._known[path] = [_entry(entry) for entry in found]
         return self._known[path]
+
+
+def _manifests(snapshot: Any, io: Any) -> list[Any]:
+    """The manifests of a snapshot. Raises: PublishError."""
+    with _reading(snapshot.manifest_list):
+        return list(snapshot.manifests(io))
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever the library's parser meets
+        raise PublishError(
+            f"{path} of an Iceberg table can't be read: {first_line(error)}"
+        ) from error
 
 
 def _entry(entry: Any) -> Entry:
@@ -178,7 +195,7 @@ class IcebergSnapshot:
 
     @cached_property
     def _manifests(self) -> list[Any]:
-        return self._main.manifests(self.table.io) if self._main else []
+        return _manifests(self._main, self.table.io) if self._main else []
 
     def _live(self, partition: Partition) -> list[Entry]:
         """The entries of the partition's files, and of files that remove rows of them."""
@@ -256,7 +273,7 @@ class IcebergSnapshot:
         manifests = {
             manifest.manifest_path: manifest
             for snapshot in self._metadata.snapshots
-            for manifest in snapshot.manifests(io)
+            for manifest in _manifests(snapshot, io)
         }
         found = (
             local_path(entry.path)
@@ -318,7 +335,7 @@ class IcebergSnapshot:
             return False
         return any(
             (entry.values == values or not entry.values) and entry.snapshot == snapshot.snapshot_id
-            for manifest in snapshot.manifests(self.table.io)
+            for manifest in _manifests(snapshot, self.table.io)
             if manifest.added_snapshot_id == snapshot.snapshot_id
             for entry in self._entries.of(manifest, self.table.io)
         )

@@ -251,8 +251,8 @@ class LakePartition:
             if is_known or self.kept(self.state.manifest(ids[-1])) is not None:
                 return ids[-1]
             raise self._error(
-                f"has other files than manifest {ids[-1]} ({_names(files)}), and its log no longer "
-                "says why"
+                f"has other files than manifest {ids[-1]} ({_names(files)}), and its history no "
+                "longer says why"
             )
         raise self._error(
             f"was changed by others since manifest {ids[-1]}: "
