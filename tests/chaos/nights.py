@@ -134,7 +134,10 @@ class Root:
 
     @property
     def partition(self) -> Partition:
-        return config.partition(self.load().pipeline.input.partition, DAY)
+        return self.partition_of(self.load())
+
+    def partition_of(self, loaded: Loaded) -> Partition:
+        return config.partition(loaded.pipeline.input.partition, DAY)
 
     @property
     def input(self) -> Path:

@@ -147,7 +147,7 @@ class DeltaSnapshot:
 
     # What it asks
 
-    def reading_problems(self) -> Iterator[str]:
+    def reading_problems(self, partition: Partition) -> Iterator[str]:
         """Features that change what its files say."""
         return reading_problems(self)
 

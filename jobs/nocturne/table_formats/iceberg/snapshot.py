@@ -198,9 +198,9 @@ class IcebergSnapshot:
         return _manifests(self._main, self.table.io) if self._main else []
 
     def _live(self, partition: Partition) -> list[Entry]:
-        """The entries of the partition's files, and of files that remove rows of them."""
+        """The entries of the partition's files, and of delete files in it or for any partition."""
         values, spec = self.values(partition), self._metadata.default_spec_id
-        found = [
+        return [
             entry
             for manifest in self._manifests
             if self._may_have(manifest, values)
@@ -208,11 +208,6 @@ class IcebergSnapshot:
             if not entry.is_deleted
             and ((entry.values == values and entry.spec == spec) or entry.is_global)
         ]
-        oldest = min((entry.sequence for entry in found if entry.is_data), default=None)
-        if oldest is None:
-            return []
-        # A delete file removes rows of files that are not newer.
-        return [entry for entry in found if entry.is_data or entry.sequence >= oldest]
 
     def _may_have(self, manifest: Any, values: Values) -> bool:
         """Whether the bounds of a manifest let it have files of the partition."""
@@ -233,7 +228,7 @@ class IcebergSnapshot:
         return True
 
     def files(self, partition: Partition) -> list[DataFile]:
-        """The partition's files, also those that remove rows of others.
+        """The partition's files.
 
         Raises:
             PublishError: the table has other partition columns, or a file is not local.
@@ -241,6 +236,7 @@ class IcebergSnapshot:
         return [
             DataFile(self._name(entry.path, partition), entry.file.file_size_in_bytes)
             for entry in self._live(partition)
+            if entry.is_data
         ]
 
     def _name(self, location: str, partition: Partition) -> str:
@@ -285,13 +281,19 @@ class IcebergSnapshot:
 
     # What it asks
 
-    def reading_problems(self) -> Iterator[str]:
-        """Files of an earlier partitioning: rows of the partition may be in them."""
+    def reading_problems(self, partition: Partition) -> Iterator[str]:
+        """Files that may have, or remove, rows of the partition without being among its files."""
+        spec = self._metadata.default_spec_id
         for manifest in self._manifests:
             has_files = manifest.has_added_files() or manifest.has_existing_files()
-            if manifest.partition_spec_id != self._metadata.default_spec_id and has_files:
-                yield "it has files of an earlier partitioning"
-                return
+            if manifest.partition_spec_id != spec and has_files:
+                yield "the table has files of an earlier partitioning (rewrite_data_files)"
+                break
+        live = self._live(partition)
+        oldest = min((entry.sequence for entry in live if entry.is_data), default=None)
+        # A delete file removes rows of files that are not newer.
+        if oldest is not None and any(e.sequence >= oldest for e in live if not e.is_data):
+            yield "delete files remove rows of it (rewrite_data_files applies them)"
 
     def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
         """Features that we lack, and columns that don't fit. Raises: PublishError."""
@@ -301,7 +303,7 @@ class IcebergSnapshot:
             found.append(
                 f"it is at {self._metadata.location}, and output.path is {address(self.folder)}"
             )
-        found += self.reading_problems()
+        found += self.reading_problems(partition)
         if schema is not None and not found:
             found += schema_problems(self._metadata, schema, whole=whole)
         return found

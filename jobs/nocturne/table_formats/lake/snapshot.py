@@ -107,7 +107,7 @@ class Snapshot(Protocol):
         """The last number that was stored under a name; None if there is none."""
 
     def files(self, partition: Partition) -> list[DataFile]:
-        """The partition's files, also those that remove rows of others.
+        """The partition's files.
 
         Raises:
             PublishError: the table has other partition columns, or of types that don't fit.
@@ -125,8 +125,8 @@ class Snapshot(Protocol):
             These commits, and whether the table still knows all since that commit.
         """
 
-    def reading_problems(self) -> Iterator[str]:
-        """Features of the table that change what its files say to readers."""
+    def reading_problems(self, partition: Partition) -> Iterator[str]:
+        """Features of the table that change what the partition's files say to readers."""
 
     def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
         """What the table asks of its writers that we don't do, and columns that don't fit.

@@ -228,10 +228,7 @@ class LakePartition:
         snapshot = self._table.snapshot()
         if snapshot is None:
             return None
-        if problems := list(snapshot.reading_problems()):
-            raise self._error(
-                f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
-            )
+        self._check_readable(snapshot)
         files, number = snapshot.files(self._partition), snapshot.number(self._app)
         if number is None:
             return self._by_names(files)
@@ -259,6 +256,12 @@ class LakePartition:
             f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
         )
 
+    def _check_readable(self, snapshot: Snapshot) -> None:
+        if problems := list(snapshot.reading_problems(self._partition)):
+            raise self._error(
+                f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
+            )
+
     def _by_names(self, files: Sequence[DataFile]) -> str | None:
         """In force if nothing has a number: the table may forget old transactions."""
         if not files:
@@ -285,7 +288,13 @@ class LakePartition:
         return PublishError(f"{where} {what}. Nothing was changed. {do}", path=str(self.location))
 
     def last_published(self) -> str | None:
-        """The id of the manifest whose number the table has."""
+        """The id of the manifest whose number the table has.
+
+        Raises:
+            PublishError: what the files say is not what its readers see.
+        """
+        if (snapshot := self._table.snapshot()) is not None:
+            self._check_readable(snapshot)
         return next(reversed(self._numbered(self._number())), None)
 
     def files(self) -> dict[str, int]:

@@ -1,0 +1,505 @@
+"""What only Iceberg tables have: a catalog, snapshots, delete files and partition specs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import correct
+from chaos.nights import DAY, Root, whole_night
+from chaos.strangers import ID, SCORES, Iceberg, Stranger
+from chaos.test_maintenance import nocturne
+from formats import CATALOG, OUTPUT
+from nocturne.operate.status import statuses
+
+pytestmark = [
+    pytest.mark.parametrize("table_format", ["iceberg"]),
+    pytest.mark.filterwarnings("ignore:Iceberg scan planning"),
+]
+
+
+def test_readers_find_the_rows_their_types_and_the_history(root: Root, lake: Stranger) -> None:
+    first = root.manifest()
+    assert first is not None
+    before = lake.read()
+    correct(root)
+    assert root.night() == 0
+    manifest = root.manifest()
+    assert manifest is not None
+    found = lake.read()
+    assert len(found) == manifest.rows_published
+    assert found.schema.field("ds").type == pa.date32()
+    assert set(found["ds"].to_pylist()) == {dt.date.fromisoformat(DAY)}
+    scores = pa.concat_tables(
+        pq.read_table(root.output / name, partitioning=None) for name in root.published()
+    ).sort_by("id")
+    assert found.drop_columns(["ds"]).equals(scores)
+
+    def others(table: Any) -> tuple[Any, ...]:
+        now = pl.scan_iceberg(table, reader_override="native")
+        day = now.filter(pl.col("ds") == dt.date.fromisoformat(DAY))
+        one = now.filter(pl.col("id") == 1000).collect()
+        [[rows, days]] = (
+            table.scan().to_duckdb("t").sql("select count(*), count(distinct ds) from t").fetchall()
+        )
+        past, last = table.snapshots()
+        then = table.scan(snapshot_id=past.snapshot_id).to_arrow()
+        said = [snapshot.summary["nocturne.manifest"] for snapshot in (past, last)]
+        return (
+            day.collect().to_arrow().sort_by("id"),
+            one.height,
+            table.scan(row_filter="id = 1000 and word is not null").to_arrow().num_rows,
+            (rows, days),
+            then.sort_by("id")["score"].to_pylist(),
+            said,
+        )
+
+    polars, one, also, duck, then, said = lake.do(others)
+    assert polars["score"].to_pylist() == found["score"].to_pylist()
+    assert polars["id"].to_pylist() == found["id"].to_pylist()
+    assert (one, also) == (1, 1)
+    assert duck == (manifest.rows_published, 1)
+    assert then == before["score"].to_pylist(), "time travel"
+    assert said == [first.id, manifest.id], "a snapshot a night"
+
+
+TYPES: dict[str, pa.Array] = {
+    "flag": pa.array([True, False, None]),
+    "tiny": pa.array([-128, 127, None], pa.int8()),
+    "short": pa.array([-32768, 32767, None], pa.int16()),
+    "int": pa.array([-(2**31), 2**31 - 1, None], pa.int32()),
+    "long": pa.array([-(2**63), 2**63 - 1, None], pa.int64()),
+    "real": pa.array([float("nan"), float("inf"), None], pa.float32()),
+    "double": pa.array([float("nan"), -0.0, None], pa.float64()),
+    "money": pa.array([decimal.Decimal("-1.05"), decimal.Decimal("9999999.99"), None]).cast(
+        pa.decimal128(9, 2)
+    ),
+    "bytes": pa.array([b"\x00\xff", b"", None]),
+    "day": pa.array([dt.date(1, 1, 1), dt.date(9999, 12, 31), None]),
+    "clock": pa.array([dt.time(0), dt.time(23, 59, 59, 999_999), None], pa.time64("us")),
+    "local": pa.array([0, -1, None], pa.timestamp("us")),
+    "instant": pa.array([0, 1_700_000_000_000_001, None], pa.timestamp("us", "UTC")),
+    "list": pa.array([[1.5, None], [], None], pa.list_(pa.float32())),
+    "fixed": pa.array([[1.5, 2.5], [0.0, -1.0], [3.5, 4.5]], pa.list_(pa.float32(), 2)),
+    "pair": pa.array([{"a": 1, "b": "x"}, {"a": None, "b": ""}, None]),
+    "map": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+}
+
+
+def _with_columns(root: Root, columns: dict[str, pa.Array]) -> None:
+    """More columns in the input, and in the scores."""
+    for path in root.input.glob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        at = pa.array([n % 3 for n in range(len(table))])
+        for name, values in columns.items():
+            table = table.append_column(name, values.take(at))
+        pq.write_table(table, path, row_group_size=100)
+    root.configure("output", passthrough=["word", *columns])
+
+
+@pytest.mark.long
+def test_each_type_is_read_as_it_was_written(new: Stranger) -> None:
+    root = new.root
+    _with_columns(root, TYPES)
+    came = pa.concat_tables(
+        pq.read_table(path, partitioning=None) for path in root.input.glob("*.parquet")
+    )
+    came = came.filter(pc.is_valid(came["id"])).sort_by("id")
+    assert root.night() == 0
+    root.check()
+
+    def both(table: Any) -> list[dict[str, list[Any]]]:
+        names = ["id", *TYPES]
+        arrow = table.scan(selected_fields=tuple(names)).to_arrow()
+        polars = pl.scan_iceberg(table, reader_override="native").select(names).collect()
+        return [rows.sort_by("id").to_pydict() for rows in (arrow, polars.to_arrow())]
+
+    arrow, polars = new.do(both)
+    for name in TYPES:
+        expected = came[name].to_pylist()
+        assert str(arrow[name]) == str(expected), name
+        if name != "map":  # a list of structs in polars
+            assert str(polars[name]) == str(expected), name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "type_",
+    [
+        *(pa.uint8(), pa.uint32(), pa.float16(), pa.timestamp("ns"), pa.timestamp("ms")),
+        *(pa.timestamp("us", "Europe/Berlin"), pa.time32("ms"), pa.decimal256(40, 2)),
+        pa.list_(pa.uint16()),
+    ],
+    ids=str,
+)
+def test_types_that_iceberg_lacks_are_refused_before_a_row_is_scored(
+    new: Stranger, capfd: pytest.CaptureFixture[str], type_: pa.DataType
+) -> None:
+    _with_columns(new.root, {"odd": pa.nulls(3, type_)})
+    assert new.root.night() == 1
+    assert "which Iceberg does not have" in capfd.readouterr().err
+    assert not new.root.attempts()
+
+
+def test_rows_that_a_delete_file_removes_are_not_taken_for_published(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Spark writes them where `write.delete.mode` is merge-on-read."""
+    before = len(lake.read())
+
+    def delete(table: Any) -> None:
+        from pyiceberg import manifest
+        from pyiceberg.typedef import Record
+
+        task = next(iter(table.scan().plan_files()))
+        path = Path(task.file.file_path.removeprefix("file://")).with_name("deletes.parquet")
+        rows = {"file_path": [task.file.file_path], "pos": pa.array([0], pa.int64())}
+        pq.write_table(pa.table(rows), path)
+        file = manifest.DataFile.from_args(
+            content=manifest.DataFileContent.POSITION_DELETES,
+            file_path=f"file://{path}",
+            file_format=manifest.FileFormat.PARQUET,
+            partition=Record(*task.file.partition._data),
+            record_count=1,
+            file_size_in_bytes=path.stat().st_size,
+            spec_id=task.file.spec_id,
+            **dict.fromkeys(
+                (
+                    *("column_sizes", "value_counts", "null_value_counts", "nan_value_counts"),
+                    *("lower_bounds", "upper_bounds", "key_metadata", "split_offsets"),
+                    *("equality_ids", "sort_order_id"),
+                )
+            ),
+        )
+        manifest.ManifestWriterV2.content = lambda self: manifest.ManifestContent.DELETES
+        transaction = table.transaction()
+        with transaction.update_snapshot().fast_append() as snapshot:
+            snapshot.append_data_file(file)
+        transaction.commit_transaction()
+
+    lake.do(delete)
+    assert len(lake.read()) == before - 1
+    [night] = root.ask(lambda: statuses(root.load()))
+    assert night.state == "failed"
+    assert "delete files remove rows of it" in night.message
+    correct(root)
+    assert root.night() == 1
+    assert "delete files remove rows of it" in capfd.readouterr().err
+    adopted = nocturne(root, "adopt", "--date", DAY)
+    assert adopted.exit_code == 1
+    assert "delete files remove rows of it" in adopted.output
+    lake.compact()
+    assert nocturne(root, "adopt", "--date", DAY).exit_code == 0
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.rows_published == before - 1
+    assert root.night() == 0
+    root.check()
+
+
+def test_a_table_that_was_set_back_is_not_published(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = lake.read()
+    correct(root)
+    assert root.night() == 0
+
+    def set_back(table: Any) -> None:
+        past = table.snapshots()[0].snapshot_id
+        table.manage_snapshots().rollback_to_snapshot(past).commit()
+
+    lake.do(set_back)
+    assert lake.read().equals(first)
+    [night] = root.ask(lambda: statuses(root.load()))
+    assert (night.state, "a rollback of the table" in night.message) == ("failed", True)
+    assert root.night() == 1
+    assert "a rollback of the table" in capfd.readouterr().err
+    assert nocturne(root, "adopt", "--date", DAY).exit_code == 0
+    assert lake.read().equals(first)
+    assert root.night() == 0
+    root.check()
+
+
+def make(lake: Stranger, change: Callable[[Any], object], **settings: str) -> None:
+    lake.make([ID, *SCORES], settings)
+    lake.do(lambda table: change(table) and None)
+
+
+def _transform(table: Any) -> None:
+    from pyiceberg.transforms import BucketTransform
+
+    with table.update_spec() as spec:
+        spec.remove_field("ds")
+        spec.add_field("ds", BucketTransform(4), "some")
+
+
+def _other_spec_with_files(table: Any) -> None:
+    rows = {"id": [1], "word": ["a"], "score": pa.array([1.0], pa.float32())}
+    rows |= {"model_version": pa.array([1], pa.int32()), "ds": [dt.date(2023, 1, 1)]}
+    with table.update_spec() as spec:
+        spec.remove_field("ds")
+    table.append(pa.table(rows))
+    with table.update_spec() as spec:
+        spec.add_identity("ds")
+
+
+def _odd_mapping(table: Any) -> None:
+    with table.transaction() as transaction:
+        mapping = '[{"names":["id"],"field-id":2},{"names":["word"],"field-id":1}]'
+        transaction.set_properties({"schema.name-mapping.default": mapping})
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "said"),
+    [
+        (_transform, {}, "bucket[4]"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                (_other_spec_with_files, {}, "the table has files of an earlier partitioning"),
+                (_odd_mapping, {}, "does not give the id of the column 'id'"),
+                (lambda _: None, {"format-version": "1"}, "it has format-version 1, expected 2"),
+                (lambda _: None, {"format-version": "3"}, "it has format-version 3, expected 2"),
+                (lambda _: None, {"write.wap.enabled": "true"}, "write.wap.enabled is set"),
+                (lambda _: None, {"encryption.key-id": "k"}, "encryption.key-id is set"),
+            )
+        ),
+    ],
+)
+def test_a_table_that_we_cant_write_is_refused_before_a_row_is_scored(
+    new: Stranger,
+    capfd: pytest.CaptureFixture[str],
+    change: Callable[[Any], object],
+    settings: dict[str, str],
+    said: str,
+) -> None:
+    make(new, change, **settings)
+    assert new.root.night() == 1
+    assert said in capfd.readouterr().err
+    assert not new.root.attempts()
+
+
+@pytest.mark.long
+def test_a_table_at_another_place_is_refused_before_a_row_is_scored(
+    new: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new.make([ID, *SCORES])
+    new.root.configure("output", path="out/elsewhere")
+    assert new.root.night() == 1
+    told = capfd.readouterr().err
+    assert f"it is at file://{new.folder}, and output.path is file://" in told
+    assert not new.root.attempts()
+
+
+@pytest.mark.long
+def test_a_renamed_column_is_refused_and_the_scores_of_before_stay(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def rename(table: Any) -> None:
+        with table.update_schema() as schema:
+            schema.rename_column("word", "text")
+
+    found = lake.read()["word"].to_pylist()
+    lake.do(rename)
+    assert lake.read()["text"].to_pylist() == found
+    correct(root)
+    assert root.night() == 1
+    assert "it has no column 'word'" in capfd.readouterr().err
+    root.configure("output", passthrough=[])
+    assert root.night() == 0
+    assert lake.read()["text"].null_count == len(lake.read())
+
+
+# The catalog
+
+
+def test_a_dropped_or_renamed_table_is_not_taken_for_a_new_one(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root.configure("output", table="test.nights.other")
+    correct(root)
+    assert root.night() == 1
+    told = capfd.readouterr().err
+    assert "there are files in data/, but no test.nights.other: was it dropped, or renamed?" in told
+    root.configure("output", table=OUTPUT["iceberg"]["table"])
+    assert root.night() == 0
+    root.check()
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "said"),
+    [
+        ("", 1, f"Set {CATALOG} (and what else it needs), or describe it in .pyiceberg.yaml"),
+        ("sqlite:////no/such/folder/c.db", 75, "does not answer"),
+        ("nonsense", 1, "can't be opened"),
+        ("http://127.0.0.1:9", 75, "does not answer"),
+    ],
+)
+def test_a_catalog_that_cant_be_used_is_named_before_a_row_is_scored(
+    new: Stranger, capfd: pytest.CaptureFixture[str], uri: str, code: int, said: str
+) -> None:
+    root = new.root
+
+    def night() -> None:
+        loaded = root.load()
+        del os.environ[CATALOG]
+        if uri:
+            os.environ[CATALOG] = uri
+        whole_night(loaded, root.partition_of(loaded))
+
+    assert root.wait(root.start(night)) == code
+    assert said in capfd.readouterr().err
+    assert not (root.path / "out" / "_nocturne" / "scores" / f"ds={DAY}" / "runs").exists()
+
+
+def _answers(root: Root, commit: Callable[[Any, Callable[..., Any]], Any]) -> int:
+    """A night in which the catalog's commits go through ``commit``; its exit code."""
+
+    def night() -> None:
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        right = SqlCatalog.commit_table
+        SqlCatalog.commit_table = lambda self, *args: commit(self, lambda: right(self, *args))  # type: ignore
+        whole_night(root.load(), root.partition)
+
+    return root.wait(root.start(night))
+
+
+def _no_answer() -> Exception:
+    from sqlalchemy.exc import OperationalError
+
+    return OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_commit_whose_answer_is_lost_is_published_once(root: Root, landed: bool) -> None:
+    correct(root)
+    lost: list[int] = []
+
+    def commit(catalog: Any, do: Callable[[], Any]) -> Any:
+        if lost:
+            return do()
+        lost.append(1)
+        if landed:
+            do()
+        raise _no_answer()
+
+    assert _answers(root, commit) == 0
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == 2
+    assert len(list((root.state / "manifests").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_catalog_that_is_gone_after_a_commit_leaves_what_may_be_published(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str], landed: bool
+) -> None:
+    correct(root)
+    before = lake.read()
+
+    def commit(catalog: Any, do: Callable[[], Any]) -> Any:
+        if landed:
+            do()
+
+        def gone(*_: Any) -> Any:
+            raise _no_answer()
+
+        type(catalog).load_table = gone
+        raise _no_answer()
+
+    assert _answers(root, commit) == 75
+    assert "did not answer a commit" in capfd.readouterr().err
+    assert lake.read().equals(before) is not landed
+    assert root.ask(lambda: statuses(root.load()))[0].state in ("published", "failed", "unfinished")
+    assert root.night() == 0
+    root.check()
+    assert root.gc() == 0
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == (2 if landed else 3)
+
+
+def test_what_a_commit_names_is_on_the_disk_before_it(root: Root, lake: Stranger) -> None:
+    """A power failure can't leave the catalog with the name of a file that is gone."""
+    correct(root)
+    before = {*(lake.folder / "metadata").iterdir()}
+    found = root.path / "synced"
+
+    def night() -> None:
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        synced: set[str] = set()
+        sync, right = os.fsync, SqlCatalog.commit_table
+
+        def fsync(number: int) -> None:
+            sync(number)
+            synced.add(os.readlink(f"/proc/self/fd/{number}"))
+
+        def commit(self: Any, *args: Any) -> Any:
+            answer = right(self, *args)
+            found.write_text("\n".join(synced))
+            return answer
+
+        os.fsync = fsync
+        SqlCatalog.commit_table = commit  # type: ignore[method-assign]
+        whole_night(root.load(), root.partition)
+
+    assert root.wait(root.start(night)) == 0
+    written = {*(lake.folder / "metadata").iterdir()} - before
+    assert len(written) >= 4, "metadata, manifest list, manifests"
+    synced = set(found.read_text().split("\n"))
+    assert {str(path) for path in written} | {str(lake.folder / "metadata")} <= synced
+
+
+def test_iceberg_said_of_a_folder_of_another_format(
+    root: Root, new: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root.configure("output", format="parquet", table=None)
+    assert root.night() == 1
+    assert "is an Iceberg table, whose metadata decides which files" in capfd.readouterr().err
+    new.root.configure("output", format="parquet", table=None)
+    assert new.root.night() == 0
+    new.root.configure("output", **OUTPUT["iceberg"])
+    assert new.root.night() == 1
+    assert "it is no Iceberg table (it has no metadata)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["out/a#b", "out/a?b", "out/a[1]"])
+def test_a_path_that_readers_do_not_find_is_refused_before_a_row_is_scored(
+    new: Stranger, capfd: pytest.CaptureFixture[str], path: str
+) -> None:
+    new.root.configure("output", path=path)
+    assert new.root.night() == 1
+    assert "since its readers do not find paths with" in capfd.readouterr().err
+    assert not new.root.attempts()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["out/a%20b c", "out/é"])
+def test_odd_paths_are_found(new: Stranger, path: str) -> None:
+    new.root.configure("output", path=path)
+    assert new.root.night() == 0
+    new.root.check()
+    assert len(new.do(lambda table: pl.scan_iceberg(table, reader_override="native").collect()))
+
+
+def test_a_commit_of_ours_sets_no_other_setting_of_the_table(root: Root, lake: Stranger) -> None:
+    settings = lake.do(lambda table: dict(table.properties))
+    assert settings.pop(f"nocturne/ds={DAY}") == "1"
+    assert set(settings) == {
+        "schema.name-mapping.default",
+        "write.metadata.delete-after-commit.enabled",
+    }
+    assert isinstance(lake, Iceberg)
