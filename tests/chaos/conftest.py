@@ -61,6 +61,17 @@ def correct(root: Root) -> None:
     pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
 
 
+def with_columns(root: Root, columns: dict[str, pa.Array]) -> None:
+    """More columns in the input, and in the scores."""
+    for path in root.input.glob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        at = pa.array([n % 3 for n in range(len(table))])
+        for name, values in columns.items():
+            table = table.append_column(name, values.take(at))
+        pq.write_table(table, path, row_group_size=100)
+    root.configure("output", passthrough=["word", *columns])
+
+
 @pytest.fixture(scope="session")
 def template(registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """conf/, a registry and a partition of three files, 18 splits."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,6 +57,9 @@ class Stranger(ABC):
     @abstractmethod
     def _append(self, table: Any, rows: pa.Table) -> None: ...
 
+    @abstractmethod
+    def _polars(self, table: Any) -> pl.LazyFrame: ...
+
     def do(self, work: Callable[[Any], T]) -> T:
         """What ``work`` gives of the table."""
         return self.root.ask(lambda: work(self._table()))
@@ -69,6 +73,10 @@ class Stranger(ABC):
         rows = self.rows()
         days = [str(value) == day for value in rows["ds"].to_pylist()]
         return rows.filter(pa.array(days, pa.bool_())).sort_by("id")
+
+    def polars(self) -> pa.Table:
+        """All rows as polars finds them by itself, by id."""
+        return self.do(lambda table: self._polars(table).sort("id").collect().to_arrow())
 
     def append(self, day: str = DAY) -> None:
         """A row more in a partition."""
@@ -152,6 +160,9 @@ class Delta(Stranger):
 
         schema = pa.schema(table.schema().to_arrow())
         write_deltalake(table, rows.select(schema.names).cast(schema), mode="append")
+
+    def _polars(self, table: Any) -> pl.LazyFrame:
+        return pl.scan_delta(str(self.folder))
 
     def delete(self, where: str) -> None:
         self.do(lambda table: table.delete(where) and None)
@@ -245,6 +256,9 @@ class Iceberg(Stranger):
 
     def _append(self, table: Any, rows: pa.Table) -> None:
         table.append(rows)
+
+    def _polars(self, table: Any) -> pl.LazyFrame:
+        return pl.scan_iceberg(table, reader_override="native")
 
     def delete(self, where: str) -> None:
         self.do(lambda table: table.delete(where))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import json
 import os
 import shutil
@@ -10,10 +12,11 @@ from pathlib import Path
 
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from chaos.conftest import MakeRoot, correct
+from chaos.conftest import MakeRoot, correct, with_columns
 from chaos.nights import DAY, Root, whole_night
 from chaos.strangers import ID, SCORES, STRANGERS, Field, Stranger
 from chaos.test_maintenance import nocturne
@@ -327,6 +330,57 @@ def test_two_partitions_of_a_new_table_are_published_at_once(
         counts = lake.rows()["ds"].value_counts()
         assert len({row["counts"].as_py() for row in counts}) == 1
         assert len(counts) == 2
+
+
+TYPES: dict[str, pa.Array] = {
+    "flag": pa.array([True, False, None]),
+    "tiny": pa.array([-128, 127, None], pa.int8()),
+    "short": pa.array([-32768, 32767, None], pa.int16()),
+    "int": pa.array([-(2**31), 2**31 - 1, None], pa.int32()),
+    "long": pa.array([-(2**63), 2**63 - 1, None], pa.int64()),
+    "real": pa.array([float("nan"), float("inf"), None], pa.float32()),
+    "double": pa.array([float("nan"), -0.0, None], pa.float64()),
+    "money": pa.array([decimal.Decimal("-1.05"), decimal.Decimal("9999999.99"), None]).cast(
+        pa.decimal128(9, 2)
+    ),
+    "bytes": pa.array([b"\x00\xff", b"", None]),
+    "day": pa.array([dt.date(1, 1, 1), dt.date(9999, 12, 31), None]),
+    "clock": pa.array([dt.time(0), dt.time(23, 59, 59, 999_999), None], pa.time64("us")),
+    "local": pa.array([0, -1, None], pa.timestamp("us")),
+    "instant": pa.array([0, 1_700_000_000_000_001, None], pa.timestamp("us", "UTC")),
+    "zone": pa.array([0, 1_700_000_000_000_001, None], pa.timestamp("us", "Europe/Berlin")),
+    "text": pa.array(["a", "", None], pa.large_string()),
+    "large": pa.array([b"a", b"", None], pa.large_binary()),
+    "list": pa.array([[1.5, None], [], None], pa.list_(pa.float32())),
+    "fixed": pa.array([[1.5, 2.5], [0.0, -1.0], [3.5, 4.5]], pa.list_(pa.float32(), 2)),
+    "holes": pa.array([[1.5, None], [None, None], [3.5, 4.5]], pa.list_(pa.float64(), 2)),
+    "wide": pa.array([["a", None], [], None], pa.large_list(pa.string())),
+    "pair": pa.array([{"a": 1, "b": "x"}, {"a": None, "b": ""}, None]),
+    "map": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+}
+LACKS = {"delta": {"clock"}, "iceberg": set[str]()}
+
+
+@pytest.mark.long
+def test_each_type_is_read_as_it_was_written(new: Stranger, table_format: str) -> None:
+    root = new.root
+    columns = {name: column for name, column in TYPES.items() if name not in LACKS[table_format]}
+    with_columns(root, columns)
+    came = pa.concat_tables(
+        pq.read_table(path, partitioning=None) for path in root.input.glob("*.parquet")
+    )
+    came = came.filter(pc.is_valid(came["id"])).sort_by("id")
+    assert root.night() == 0
+    root.check()
+    arrow, polars = new.read(), new.polars()
+    for name in columns:
+        column = came[name]
+        if name == "zone":
+            column = column.cast(pa.timestamp("us", "UTC"))
+        expected = str(column.to_pylist())
+        assert str(arrow[name].to_pylist()) == expected, name
+        if name != "map":  # a list of structs in polars
+            assert str(polars[name].to_pylist()) == expected, name
 
 
 # What tries to break it has found

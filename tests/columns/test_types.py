@@ -16,7 +16,7 @@ import pytest
 
 from arrow_types import COLUMNS, ROWS
 from conftest import ENCODING, MakeRun, sample
-from nocturne.columns.normal import normal_schema, packed
+from nocturne.columns.normal import lake_type, normal_schema, packed, restored
 from nocturne.columns.values import BOOLEANS, NUMBERS, TEXT, TIMES, kind
 from nocturne.encoding import FRAME_TYPES, Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import cast_rows, encode
@@ -189,3 +189,28 @@ def _expected(path: Path) -> Any:
             for f, (x,) in zip(filled, found, strict=True)
         ]
         return np.array(filled).astype(np.float32)
+
+
+def test_a_lake_table_gets_one_kind_of_list_text_and_instant() -> None:
+    came = {
+        "fixed": pa.array([[9, 9], [1, 2], None, [3, None]], pa.list_(pa.int32(), 2)),
+        "large": pa.array([["x"], ["a", None], None, []], pa.large_list(pa.string())),
+        "text": pa.array(["x", "a", None, ""], pa.large_string()),
+        "bytes": pa.array([b"x", b"a", None, b""], pa.large_binary()),
+        "zone": pa.array([9, 0, None, 1], pa.timestamp("us", "Asia/Kolkata")),
+        "local": pa.array([9, 0, None, 1], pa.timestamp("us")),
+        "int": pa.array([9, 0, None, 1], pa.int8()),
+    }
+    batch = pa.RecordBatch.from_pydict(came).slice(1)
+    target = pa.schema([(f.name, lake_type(f.type)) for f in batch.schema])
+    assert [str(field.type) for field in target] == [
+        *("list<item: int32>", "list<item: string>", "string", "binary"),
+        *("timestamp[us, tz=UTC]", "timestamp[us]", "int8"),
+    ]
+    made = restored(batch, target)
+    made.validate(full=True)
+    assert made.schema == target
+    assert made["fixed"].to_pylist() == [[1, 2], None, [3, None]]
+    for name in ("large", "text", "bytes", "local", "int"):
+        assert made[name].to_pylist() == batch[name].to_pylist()
+    assert made["zone"].cast(pa.int64()).to_pylist() == [0, None, 1]

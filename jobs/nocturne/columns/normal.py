@@ -28,6 +28,7 @@ __all__ = [
     "ParquetOnly",
     "is_list",
     "is_nested",
+    "lake_type",
     "normal",
     "normal_schema",
     "normal_type",
@@ -115,6 +116,19 @@ def published_type(type_: Any) -> Any:
     if isinstance(type_, ParquetOnly):
         return published_type(type_.storage_type)
     return _mapped(plain_type(type_), _written)
+
+
+def lake_type(type_: Any) -> Any:
+    """The type by which a column of a published ``type_`` is written for a lake table.
+
+    Readers compare the type that a file says with the table's, which knows one kind of list, of
+    text and of binary, and of an instant no zone.
+    """
+    if pa.types.is_fixed_size_list(type_) or pa.types.is_large_list(type_):
+        return pa.list_(type_.value_field)
+    if pa.types.is_timestamp(type_) and type_.tz:
+        return pa.timestamp(type_.unit, "UTC")
+    return {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}.get(type_, type_)
 
 
 def normal_schema(schema: pa.Schema) -> pa.Schema:
@@ -304,6 +318,8 @@ def _has_list_view(type_: Any) -> bool:
 
 def _restored(column: pa.Array, target: Any) -> pa.Array:
     column = plain(column)
+    if pa.types.is_fixed_size_list(column.type) and pa.types.is_list(target):
+        return relisted(column, target, _restored)
     if isinstance(target, pa.BaseExtensionType):
         stored = _restored(column, target.storage_type)
         return pa.ExtensionArray.from_storage(target, stored)

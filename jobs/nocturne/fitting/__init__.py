@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nocturne.columns.normal import normal_type, plain_type, published_type
+from nocturne.columns.normal import lake_type, normal_type, plain_type, published_type
 from nocturne.columns.types import is_text
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import MODEL_VERSION, Encoding
@@ -135,11 +135,19 @@ def _output_problems(
             yield f"column {name!r} would be written twice: it is an output"
 
 
-def output_schema(encoding: Encoding, source: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    """The published schema: keys and passthrough ``columns``, outputs, and the model's version."""
+def output_schema(
+    encoding: Encoding, source: pa.Schema, columns: Sequence[str], lake: bool = False
+) -> pa.Schema:
+    """The published schema: keys and passthrough ``columns``, outputs, and the model's version.
+
+    Args:
+        lake: whether it is for a lake table, which knows fewer types.
+    """
     source_fields = [source.field(name) for name in columns]
     fields = [
         pa.field(field.name, published_type(field.type), field.nullable) for field in source_fields
     ]
     fields += [pa.field(output.name, output.arrow_type) for output in encoding.outputs]
+    if lake:
+        fields = [field.with_type(lake_type(field.type)) for field in fields]
     return pa.schema([*fields, pa.field(MODEL_VERSION, pa.int32())])

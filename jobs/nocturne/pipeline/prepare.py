@@ -254,6 +254,7 @@ def _planned(
         format=pipeline.output.format,
         table=pipeline.output.table or "",
         staging=output.staging,
+        lake_types=output.lake_types,
     )
     if run_plan.unique_keys:
         check_size(pipeline.name, run_plan.rows)
@@ -330,7 +331,7 @@ def _schema(run_plan: RunPlan, seen: Seen) -> pa.Schema | None:
     if seen.schema is None:
         return None
     keys, columns = run_plan.keys, (*run_plan.keys, *run_plan.passthrough)
-    schema = output_schema(run_plan.encoding, seen.schema, columns)
+    schema = output_schema(run_plan.encoding, seen.schema, columns, run_plan.lake_types)
     never_null = {*keys, MODEL_VERSION}
     return pa.schema([f.with_nullable(f.name not in never_null) for f in schema])
 

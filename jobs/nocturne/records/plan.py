@@ -184,6 +184,7 @@ class RunPlan(Stored):
         path_keys: columns that come from the files' paths (``nocturne.source.path_columns``).
         format: the format of the table (``output.format``).
         table: its name in a catalog (``output.table``), "" if it has none.
+        lake_types: whether the scores have the types of lake tables (``columns.lake_type``).
         staging: the folder of the attempts' files, relative to the run directory.
     """
 
@@ -225,6 +226,7 @@ class RunPlan(Stored):
     format: str = "parquet"
     table: str = ""
     staging: str = "attempts"
+    lake_types: bool = False
 
     @property
     def rows(self) -> int:

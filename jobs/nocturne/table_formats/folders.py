@@ -72,6 +72,7 @@ class FolderPartition:
     """A folder of such a table."""
 
     staging = "attempts"
+    lake_types = False
 
     def __init__(self, table: Path, state: PartitionState) -> None:
         self.state = state

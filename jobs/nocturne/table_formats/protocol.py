@@ -62,6 +62,10 @@ class TablePartition(Protocol):
     def staging(self) -> str:
         """The folder below the run directory to which attempts write their files."""
 
+    @property
+    def lake_types(self) -> bool:
+        """Whether its files have only the types of lake tables (``columns.lake_type``)."""
+
     def check(self, schema: pa.Schema | None) -> None:
         """Return if scores can be published into it. Called before anything is scored.
 

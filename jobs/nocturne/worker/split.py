@@ -192,7 +192,8 @@ def score_batches(
     run.attempts.mkdir(parents=True, exist_ok=True)
     encoding = run.plan.encoding
     model = load_model(run, slot)
-    published = output_schema(encoding, schema, (*run.plan.keys, *run.plan.passthrough))
+    named = (*run.plan.keys, *run.plan.passthrough)
+    published = output_schema(encoding, schema, named, run.plan.lake_types)
     profiler = TableProfiler(run.plan.profile_centers, run.plan.segments)
     read_measurer, scored_measurer = (Measurer(run.plan.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nocturne.columns.normal import is_list
 from nocturne.records.partition import Partition
 from nocturne.table_formats.delta.library import library
 from nocturne.table_formats.lake import Column, column_problems
@@ -159,7 +158,7 @@ def delta_type(type_: pa.DataType) -> pa.DataType | None:
     if pa.types.is_map(type_):
         key, item = delta_type(type_.key_type), delta_type(type_.item_type)
         return None if key is None or item is None else pa.map_(key, item)
-    if is_list(type_):
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         element = delta_type(type_.value_type)
         return None if element is None else pa.list_(element)
     return None

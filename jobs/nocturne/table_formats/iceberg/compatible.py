@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from nocturne.columns.normal import is_list
 from nocturne.records.partition import Partition
 from nocturne.table_formats.lake import Column, column_problems
 
@@ -120,7 +119,7 @@ def has_type(type_: pa.DataType) -> bool:
 def _type(type_: pa.DataType, ids: Iterator[int]) -> Any:
     """The type in Iceberg.
 
-    Times are in microseconds, and an instant is in UTC: scans fail on files that say another zone.
+    Scans fail on files whose own types say something else: another zone, large text, fixed lists.
 
     Args:
         ids: gives the ids of nested fields.
@@ -156,7 +155,7 @@ def _type(type_: pa.DataType, ids: Iterator[int]) -> Any:
     if pa.types.is_map(type_):
         key, item = _type(type_.key_type, ids), _type(type_.item_type, ids)
         return ice.MapType(next(ids), key, next(ids), item, value_required=False)
-    if is_list(type_) and not pa.types.is_large_list(type_):
+    if pa.types.is_list(type_):
         element = _type(type_.value_type, ids)
         return ice.ListType(next(ids), element, element_required=False)
     raise TypeError(str(type_))

@@ -167,6 +167,7 @@ class LakePartition:
     """A partition of such a table."""
 
     staging = "attempts"
+    lake_types = True
 
     def __init__(self, table: LakeTable, state: PartitionState) -> None:
         self.state = state
