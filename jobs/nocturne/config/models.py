@@ -363,8 +363,7 @@ class Output(Section):
     )
     format: TableFormat = Field(
         "parquet",
-        description="parquet: folders of files; delta: a Delta table (docs/delta.md); iceberg: an "
-        "Iceberg table (docs/iceberg.md).",
+        description="parquet: folders of files; delta, iceberg: a lake table (docs/lakes.md).",
     )
     table: TableName | None = Field(
         None,
