@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne import config
-from nocturne.errors import ConfigError, NocturneError
+from nocturne.errors import ConfigError, NocturneError, PublishError
 from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.operate.packages import model_packages
@@ -192,8 +192,10 @@ def _publishable(name: str, places: Places) -> Check:
     title = f"{name}: output"
     try:
         places.table.check()
-    except (OSError, NocturneError) as error:
+    except (OSError, PublishError) as error:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
+    except NocturneError as error:  # of a catalog, or a library
+        return Check(title, False, str(error), "see the message")
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30

@@ -202,30 +202,38 @@ class IcebergSnapshot:
         values, spec = self.values(partition), self._metadata.default_spec_id
         return [
             entry
-            for manifest in self._manifests
-            if self._may_have(manifest, values)
+            for manifest, bounds in self._bounds_of_manifests
+            if bounds is None or all(map(_is_within, values, bounds))
             for entry in self._entries.of(manifest, self.table.io)
             if not entry.is_deleted
             and ((entry.values == values and entry.spec == spec) or entry.is_global)
         ]
 
-    def _may_have(self, manifest: Any, values: Values) -> bool:
-        """Whether the bounds of a manifest let it have files of the partition."""
+    @cached_property
+    def _bounds_of_manifests(self) -> list[tuple[Any, list[tuple[Any, Any]] | None]]:
+        """Each manifest with the least and largest value of each partition column.
+
+        None: it may have files of any partition. A bound is None if it is unknown.
+        """
         from pyiceberg.conversions import from_bytes
 
-        if manifest.partition_spec_id != self._metadata.default_spec_id or not manifest.partitions:
-            return True
-        types = self._metadata.specs()[manifest.partition_spec_id].partition_type(
-            self._metadata.schema()
-        )
-        for part, field, value in zip(manifest.partitions, types.fields, values, strict=True):
-            for bound, sign in ((part.lower_bound, 1), (part.upper_bound, -1)):
-                if bound is None:
-                    continue
-                limit = from_bytes(field.field_type, bound)
-                if (value < limit) if sign == 1 else (value > limit):
-                    return False
-        return True
+        schema, spec = self._metadata.schema(), self._metadata.spec()
+        types = [field.field_type for field in spec.partition_type(schema).fields]
+
+        def read(bound: bytes | None, type_: Any) -> Any:
+            return None if bound is None else from_bytes(type_, bound)
+
+        found: list[tuple[Any, list[tuple[Any, Any]] | None]] = []
+        for manifest in self._manifests:
+            parts = manifest.partitions
+            if manifest.partition_spec_id != spec.spec_id or not parts:
+                found.append((manifest, None))
+                continue
+            pairs = zip(parts, types, strict=True)
+            found.append(
+                (manifest, [(read(p.lower_bound, t), read(p.upper_bound, t)) for p, t in pairs])
+            )
+        return found
 
     def files(self, partition: Partition) -> list[DataFile]:
         """The partition's files.
@@ -436,6 +444,11 @@ class IcebergSnapshot:
             if isinstance(error, known) or is_out_of_reach(cause):
                 raise Conflict(first_line(cause)) from error
             raise
+
+
+def _is_within(value: Any, bounds: tuple[Any, Any]) -> bool:
+    low, high = bounds
+    return (low is None or low <= value) and (high is None or value <= high)
 
 
 def _is_marked(snapshot: Any, app: str, number: int) -> bool:
