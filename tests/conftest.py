@@ -23,6 +23,7 @@ from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, Pinned, RunPlan
 from nocturne.source.fingerprints import fingerprints
+from nocturne.source.folders import listed
 from nocturne.source.parquet_files import cut
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
@@ -159,7 +160,7 @@ def make_run(tmp_path: Path, small_model: ModelRef) -> MakeRun:
         output = tmp_path / "out" / "scores"
         night = Partition(partition, (("ds", partition),))
         state = PipelineState.beside(output).partition(night)
-        files = fingerprints(folder, state.fingerprints())
+        files = fingerprints(listed(folder), state.fingerprints())
         pinned = Pinned("cpu", 256, 1, "float32", 512)
         model = changes.pop("model", small_model)
         pieces = cut(folder, files, max_rows=1000, max_bytes=1 << 30)

@@ -19,6 +19,7 @@ from nocturne.pipeline.places import Places
 from nocturne.quality.spark_scan import scan_frame
 from nocturne.records.plan import RunPlan
 from nocturne.source.fingerprints import fingerprints
+from nocturne.source.folders import listed
 from nocturne.source.path_columns import columns_of_paths
 from nocturne.source.reading import open_parquet
 from nocturne.source.spark_files import read_files
@@ -97,7 +98,7 @@ def test_both_readers_read_the_same_rows_whatever_the_folders(  # type: ignore[n
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(sample(20, number, 20 * number), folder / name)
-    files = [file.path for file in fingerprints(folder, tmp_path / "cache.json")]
+    files = [file.path for file in fingerprints(listed(folder), tmp_path / "cache.json")]
 
     found = read_files(spark, "parquet", {}, str(folder), files)
     assert found.columns == [*sample(1).column_names, *keys]
@@ -141,7 +142,7 @@ def test_what_spark_hides_is_hidden_or_waited_for_or_refused(spark) -> None:  # 
 def test_no_setting_of_spark_hides_a_planned_file(spark, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in ("a.parquet", "b.parquet"):
         pq.write_table(sample(20), tmp_path / name)
-    files = [file.path for file in fingerprints(tmp_path, tmp_path.with_suffix(".json"))]
+    files = [file.path for file in fingerprints(listed(tmp_path), tmp_path.with_suffix(".json"))]
     hides, missing = "spark.sql.files.ignoredPathSegmentRegex", "spark.sql.files.ignoreMissingFiles"
     try:
         spark.conf.set(hides, "^a")

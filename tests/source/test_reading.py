@@ -35,6 +35,7 @@ from nocturne.fitting.roles import TARGETS, Cast
 from nocturne.pipeline.pinning import pin
 from nocturne.records.plan import Piece
 from nocturne.source.fingerprints import fingerprints
+from nocturne.source.folders import listed
 from nocturne.source.parquet_files import cut
 from nocturne.source.reading import open_parquet, read_batches, read_schema
 from nocturne.source.sample import SampleFiles
@@ -500,7 +501,7 @@ def test_encrypted_files_are_refused_by_name_wherever_one_is_opened(
     path = folder / "p.parquet"
     _encrypted(sample(100), path, plain_footer=plain_footer)
     with pytest.raises(InputError, match=said):
-        fingerprints(folder, tmp_path / "cache.json")
+        fingerprints(listed(folder), tmp_path / "cache.json")
     with pytest.raises(InputError, match=said):
         take(inspect(folder))
     for opened in (open_parquet, read_schema):
@@ -672,4 +673,4 @@ def test_odd_footers_are_refused_by_name(make_run: MakeRun, tmp_path: Path, dama
     path = Path(run.plan.input_dir) / "p.parquet"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"p.parquet \(\d+ bytes\) is not a readable Parquet file"):
-        fingerprints(Path(run.plan.input_dir), tmp_path / "cache.json")
+        fingerprints(listed(Path(run.plan.input_dir)), tmp_path / "cache.json")

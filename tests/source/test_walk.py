@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from conftest import sample
 from nocturne.errors import InputError, NotReady, PartitionMissing
+from nocturne.records.partition import Partition
 from nocturne.source.fingerprints import fingerprints
+from nocturne.source.folders import InputFolders, listed
 from nocturne.source.ready import check_ready
 from nocturne.source.walk import data_files, hidden, path_keys, present
 
-READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0, "known": iter(())}
+READY = {"success_file": False, "min_rows": 1, "min_age_minutes": 0.0}
+ALL = Partition("all")
 Shape = Callable[[Path, Path], None]
 """Adds to a partition with the file part-0.parquet, of 3 rows; the other folder is elsewhere."""
 
@@ -112,10 +115,10 @@ def test_what_is_data_is_found_and_what_is_hidden_is_not(
     make(folder, tmp_path / "elsewhere")
     found = [path.relative_to(folder).as_posix() for path in data_files(folder)]
     assert found == sorted(["part-0.parquet", *more], key=lambda name: Path(name).parts)
-    files = fingerprints(folder, tmp_path / "cache.json")
+    files = fingerprints(listed(folder), tmp_path / "cache.json")
     assert [file.path for file in files] == found
     assert sum(file.rows for file in files) == 3 + 2 * len(more)
-    check_ready(folder, **{**READY, "min_rows": 3 + 2 * len(more)})
+    check_ready(InputFolders(folder), ALL, **{**READY, "min_rows": 3 + 2 * len(more)})
 
 
 PARTS = st.lists(
@@ -288,8 +291,8 @@ def test_what_can_not_be_taken_is_refused_by_name(folder: Path, tmp_path: Path, 
     make, said = REFUSED[shape]
     make(folder, tmp_path / "elsewhere")
     for asked in (
-        lambda: check_ready(folder, **READY),
-        lambda: fingerprints(folder, tmp_path / "cache.json"),
+        lambda: check_ready(InputFolders(folder), ALL, **READY),
+        lambda: fingerprints(listed(folder), tmp_path / "cache.json"),
     ):
         with pytest.raises(InputError, match=said) as caught:
             asked()
@@ -316,7 +319,7 @@ def test_every_entry_of_a_folder_that_is_refused_is_said_at_once(folder: Path) -
 )
 def test_a_file_that_is_still_written_is_waited_for(folder: Path, name: str) -> None:
     names(name)(folder, folder)
-    for asked in (data_files, lambda at: check_ready(at, **READY)):
+    for asked in (data_files, lambda at: check_ready(InputFolders(at), ALL, **READY)):
         with pytest.raises(NotReady, match=r"is still being written: it has .*run this again"):
             asked(folder)
 
@@ -325,7 +328,7 @@ def test_a_file_that_is_still_written_is_waited_for(folder: Path, name: str) -> 
 def test_a_file_of_another_kind_is_refused_by_name(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / name).write_text("id,x\n1,2\n")
     with pytest.raises(InputError, match=rf"{name} .* is not a readable Parquet file"):
-        fingerprints(folder, tmp_path / "cache.json")
+        fingerprints(listed(folder), tmp_path / "cache.json")
 
 
 @contextmanager
@@ -358,9 +361,9 @@ def test_what_may_not_be_read_is_refused_and_does_not_vanish(closed: str) -> Non
         cache = Path("/dev/null/cache.json")  # not come to
         try:
             with nobody(), pytest.raises(InputError, match=r"Permission denied"):
-                check_ready(folder, **{**READY, "min_rows": 9})
+                check_ready(InputFolders(folder), ALL, **{**READY, "min_rows": 9})
             with nobody(), pytest.raises(InputError, match=r"Permission denied"):
-                fingerprints(folder, cache, parquet=False)
+                fingerprints(listed(folder), cache, parquet=False)
         finally:
             path.chmod(0o755)
 
@@ -381,14 +384,14 @@ def test_a_partition_that_is_no_folder_is_not_a_missing_one(
     assert not present(path)
     make(path)
     with pytest.raises(InputError, match=said) as caught:
-        check_ready(path, **READY)
+        check_ready(InputFolders(path), ALL, **READY)
     assert not isinstance(caught.value, PartitionMissing)
 
 
 def test_a_lake_table_without_the_folder_is_refused_as_such(tmp_path: Path) -> None:
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(InputError, match="belongs to a table of Delta") as caught:
-        check_ready(tmp_path / "ds=2024-01-01", **READY)
+        check_ready(InputFolders(tmp_path / "ds=2024-01-01"), ALL, **READY)
     assert not isinstance(caught.value, PartitionMissing)
 
 

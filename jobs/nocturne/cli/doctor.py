@@ -179,11 +179,19 @@ def _pipelines() -> Iterator[Check]:
             continue
         yield Check(
             f"{name}: input",
-            places.source.is_dir(),
+            _exists(places),
             str(places.source),
             "correct input.path, or have the table written",
         )
         yield _publishable(name, places)
+
+
+def _exists(places: Places) -> bool:
+    try:
+        return places.inputs.exists()
+    except NocturneError as error:
+        print(error, file=sys.stderr)
+        return False
 
 
 def _publishable(name: str, places: Places) -> Check:

@@ -21,7 +21,7 @@ from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import Section
-from nocturne.table_formats import FORMATS, IN_CATALOGS
+from nocturne.table_formats import FORMATS, IN_CATALOGS, INPUTS
 
 __all__ = [
     "Drift",
@@ -242,6 +242,17 @@ class Model(Section):
         return self
 
 
+def _check_name(format_: str, table: str | None) -> None:
+    """Raises: ValueError if a table has no name and needs one, or has one that is for nothing."""
+    if format_ in IN_CATALOGS and table is None:
+        raise ValueError(f"format: {format_} needs a table, such as catalog.namespace.table")
+    if format_ not in IN_CATALOGS and table is not None:
+        raise ValueError(
+            f"table: {table!r} is for {' and '.join(sorted(IN_CATALOGS))}, and format is "
+            f"{format_}, which has no name: its place is path"
+        )
+
+
 class Ready(Section):
     """When a partition is complete. Every configured condition must be met."""
 
@@ -260,7 +271,12 @@ class Input(Section):
 
     path: PathText = Field(description="Folder of the table; relative to the project.")
     format: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")] = Field(
-        "parquet", description="parquet, or any format that Spark reads (scoring.reader: spark)."
+        "parquet",
+        description="parquet; delta, iceberg: a lake table, one version of it (docs/lakes.md); or "
+        "any format that Spark reads (scoring.reader: spark).",
+    )
+    table: TableName | None = Field(
+        None, description="The name of an Iceberg table, catalog.namespace.table."
     )
     options: Settings = Field(
         {}, description="Options of Spark's reader, e.g. {header: true} for csv."
@@ -303,6 +319,16 @@ class Input(Section):
     on_missing: Literal["fail", "skip"] = Field(
         "fail", description="What happens if the partition of a night is missing."
     )
+
+    @model_validator(mode="after")
+    def _named(self) -> Input:
+        _check_name(self.format, self.table)
+        if self.format in INPUTS and self.ready.success_file:
+            raise ValueError(
+                f"ready.success_file is for folders; a {self.format} table has no such files: what "
+                "is committed is complete. Drop it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tables_are_used(self) -> Input:
@@ -376,15 +402,7 @@ class Output(Section):
 
     @model_validator(mode="after")
     def _named(self) -> Output:
-        if self.format in IN_CATALOGS and self.table is None:
-            raise ValueError(
-                f"format: {self.format} needs a table, such as catalog.namespace.table"
-            )
-        if self.format not in IN_CATALOGS and self.table is not None:
-            raise ValueError(
-                f"table: {self.table!r} is for {' and '.join(sorted(IN_CATALOGS))}, and format is "
-                f"{self.format}, which has no name: its place is path"
-            )
+        _check_name(self.format, self.table)
         return self
 
     @model_validator(mode="after")
@@ -665,11 +683,17 @@ class Pipeline(Section):
                     f"quality.input_suite reads Parquet, input.format is {self.input.format}; "
                     "drop the suite, or have the input written as Parquet"
                 )
+            if self.input.format in INPUTS:
+                raise ValueError(
+                    f"input.format: {self.input.format} is read by scoring.reader: pyarrow, since "
+                    "Spark would need the format's own packages. Drop scoring.reader, or have the "
+                    "rows written as Parquet"
+                )
             return self
         for name, needs in (
             ("sql", self.input.sql),
             ("options", self.input.options),
-            ("format", self.input.format != "parquet"),
+            ("format", self.input.format not in ("parquet", *INPUTS)),
         ):
             if needs:
                 raise ValueError(f"input.{name} needs scoring.reader: spark (it is pyarrow)")

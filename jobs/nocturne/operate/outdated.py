@@ -6,6 +6,7 @@ inputs still give the same bytes. ``_READ_DIFFERENTLY`` finds the others from th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile
-from nocturne.source.walk import data_files
+from nocturne.source.protocol import InputTable
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
 
@@ -74,7 +75,7 @@ def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
         return None
     run = Run.at(output.state, manifest.run_key)
     run = run.changed(input_dir=str(places.input(partition)))
-    reasons = [*_files(run)]
+    reasons = [*_files(run, places.inputs)]
     if manifest.output_version < plan.OUTPUT_VERSION:
         reasons += _changed_readings(manifest, run)
     command = (
@@ -95,13 +96,15 @@ def _scored_files(run: Run) -> dict[str, InputFile]:
     return {file.path: file for file in run.plan.files if TABLE_MARK not in file.path}
 
 
-def _files(run: Run) -> Iterator[str]:
+def _files(run: Run, inputs: InputTable) -> Iterator[str]:
     """Reasons from files that were added, changed or left out since the night was scored."""
-    folder = Path(run.plan.input_dir)
-    if not folder.is_dir():
-        return
     try:
-        current = {path.relative_to(folder).as_posix(): path for path in data_files(folder)}
+        if not inputs.has(run.plan.partition):
+            return
+        listing = inputs.listing(run.plan.partition)
+        current = {
+            Path(os.path.relpath(path, listing.folder)).as_posix(): path for path in listing.files
+        }
     except NocturneError as error:
         yield str(error)
         return

@@ -20,7 +20,6 @@ from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
-from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.protocol import TablePartition
@@ -124,7 +123,7 @@ def known_partitions(loaded: Loaded) -> Iterator[Partition]:
         yield Partition("all")
         return
     listed = (
-        partition_folders(places.source, list(names)),
+        places.inputs.partitions(list(names)),
         places.state.folders(list(names)),
         places.table.partitions(list(names)),
     )
@@ -193,7 +192,7 @@ def newest(loaded: Loaded, *, published: bool = False) -> str | None:
         return max(keys, default=None)
     tables = [places.table.partitions(list(names))]
     if not published:
-        tables += [partition_folders(places.source, list(names)), places.state.folders(list(names))]
+        tables += [places.inputs.partitions(list(names)), places.state.folders(list(names))]
     last_keys = (
         next((p.key for path in paths if (p := from_path(names, path))), "") for paths in tables
     )

@@ -147,9 +147,16 @@ def _expects_work(loaded: Loaded, nights: Sequence[Partition], force: bool) -> b
     """Whether something will probably be scored, judged by the folders that exist."""
     places = Places.of(loaded)
     return any(
-        _is_folder(places.input(night)) and (force or not _is_folder(places.output(night).location))
+        _is_there(places, night) and (force or not _is_folder(places.output(night).location))
         for night in nights
     )
+
+
+def _is_there(places: Places, night: Partition) -> bool:
+    try:
+        return places.inputs.has(night)
+    except NocturneError:  # prepare reports what is wrong with it
+        return False
 
 
 def _is_folder(path: Path) -> bool:

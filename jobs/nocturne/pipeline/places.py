@@ -8,9 +8,11 @@ from pathlib import Path
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
 from nocturne.records.partition import Partition
+from nocturne.source.folders import InputFolders
+from nocturne.source.protocol import InputTable
 from nocturne.store.format import claim, is_new
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.table_formats import FORMATS
+from nocturne.table_formats import FORMATS, INPUTS
 from nocturne.table_formats.protocol import Table, TablePartition
 
 __all__ = ["Places"]
@@ -18,9 +20,10 @@ __all__ = ["Places"]
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of the input, and the table with its state."""
+    """The folder of the input and the table in it; the table of the scores with its state."""
 
     source: Path
+    inputs: InputTable
     state: PipelineState
     table: Table
 
@@ -36,12 +39,14 @@ class Places:
                     f"input.path ({source}) and output.path ({table}, with its state in {root}) "
                     "lie inside one another; choose folders that don't"
                 )
-        output = loaded.pipeline.output
-        return cls(source, state, FORMATS[output.format](state, output.table or ""))
+        given, output = loaded.pipeline.input, loaded.pipeline.output
+        read = INPUTS.get(given.format) if loaded.pipeline.scoring.reader == "pyarrow" else None
+        inputs = read(source, given.table or "") if read else InputFolders(source)
+        return cls(source, inputs, state, FORMATS[output.format](state, output.table or ""))
 
     def input(self, partition: Partition) -> Path:
         """The partition's folder in the input."""
-        return self.source / partition.path if partition.keys else self.source
+        return self.inputs.folder(partition)
 
     def output(self, partition: Partition) -> TablePartition:
         """The partition of the table, with its state."""

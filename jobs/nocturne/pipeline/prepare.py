@@ -81,13 +81,13 @@ def ready(loaded: Loaded, partition: Partition) -> None:
         PartitionMissing: it does not exist.
         NotReady: it is not complete yet.
     """
-    folder, condition = Places.of(loaded).input(partition), loaded.pipeline.input.ready
+    condition = loaded.pipeline.input.ready
     check_ready(
-        folder,
+        Places.of(loaded).inputs,
+        partition,
         success_file=condition.success_file,
         min_rows=condition.min_rows,
         min_age_minutes=condition.min_age_minutes,
-        known=(p.name for p in folder.parent.glob("*=*") if p.is_dir()),
     )
 
 
@@ -225,6 +225,7 @@ def _planned(
         run_key=plan.run_key(splits),
         content_key=standing.content_key,
         input_dir=str(places.input(partition)),
+        input_version=seen.version,
         model=resolved.ref,
         encoding=encoding,
         pinned=pinned,

@@ -119,6 +119,7 @@ def publish_run(run: Run) -> Manifest:
                     judgement=run.state.reference(run.judgement_file),
                     outputs=tuple(outputs),
                     quarantine=tuple(quarantine),
+                    input_version=plan.input_version,
                     rows_in=judgement.rows_in,
                     rows_published=judgement.rows_out,
                     rows_quarantined=judgement.quarantined,

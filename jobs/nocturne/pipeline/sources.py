@@ -19,7 +19,7 @@ __all__ = ["SOURCES", "source_of"]
 def _parquet_files(loaded: Loaded, partition: Partition, places: Places) -> Source:
     settings, scoring = loaded.pipeline.input, loaded.pipeline.scoring
     return ParquetFiles(
-        places.input(partition),
+        places.inputs,
         partition,
         places.state.partition(partition).fingerprints(),
         settings.partition,

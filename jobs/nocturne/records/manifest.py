@@ -198,7 +198,8 @@ class Manifest(Stored):
     files with the plan of the run and with its judgement. ``restores``: after a rollback, the
     manifest whose files are in force again; ``approved_by`` is then who rolled back.
     ``score_summary``: numeric output -> quantiles and mean. ``precision_error``: output -> largest
-    difference to float32. ``output_version``: that of the run. ``adopted``: another program wrote
+    difference to float32. ``output_version``: that of the run. ``input_version``: what the input
+    calls the version that was scored, if it has versions. ``adopted``: another program wrote
     its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
     others, which ``approved_by`` took as they are. The ``content_key`` is then "".
     """
@@ -236,6 +237,7 @@ class Manifest(Stored):
     restores: ManifestId | None = None
     output_version: int = 2
     adopted: Literal["", "files", "rows"] = ""
+    input_version: str = ""
 
     @property
     def content(self) -> tuple[str, str]:

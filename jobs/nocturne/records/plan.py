@@ -165,6 +165,7 @@ class RunPlan(Stored):
         run_key: the key of the run. It equals ``content_key`` (model, settings, input) unless the
             same contents are scored again, by force or since published files were lost.
         input_dir: the partition's folder in the input.
+        input_version: the version of the input that was looked at; "" if it has no versions.
         model: its ``path`` is stored relative to the pipeline's state.
         splits: a run with a ``query`` has one split, whose rows only Spark can count.
         profile_centers: profiled column -> its centre; None for a category.
@@ -227,6 +228,7 @@ class RunPlan(Stored):
     table: str = ""
     staging: str = "attempts"
     lake_types: bool = False
+    input_version: str = ""
 
     @property
     def rows(self) -> int:

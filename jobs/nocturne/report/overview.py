@@ -84,7 +84,8 @@ def facts(plan: RunPlan, judgement: Judgement, location: Path) -> list[tuple[str
         ("Model digest", model.sha256),
         (
             "Input",
-            f"{plan.input_dir} ({_count(plan.files, 'file')}, {_count(plan.splits, 'split')})",
+            f"{plan.input_dir}{f', {plan.input_version}' if plan.input_version else ''} "
+            f"({_count(plan.files, 'file')}, {_count(plan.splits, 'split')})",
         ),
         ("Output", str(location)),
         ("Run key", plan.run_key),

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from nocturne.codec import dump
 from nocturne.errors import InputChanged, InputError, StateError
 from nocturne.records.plan import InputFile
+from nocturne.source.protocol import Listing
 from nocturne.source.reading import read_footer
-from nocturne.source.walk import data_files
 from nocturne.store.files import file_blake3, write_atomic
 from nocturne.store.record_files import content
 
@@ -31,17 +31,19 @@ def stat(path: Path) -> os.stat_result:
         ) from None
 
 
-def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tuple[InputFile, ...]:
+def fingerprints(
+    listing: Listing, cache_file: Path, *, parquet: bool = True
+) -> tuple[InputFile, ...]:
     """Every data file with the BLAKE3 hash of its bytes; rows are counted in Parquet only.
 
     Hashes are cached by path, inode, size and modification time, so that an untouched file is not
     read again.
 
     Raises:
-        InputError: the partition has no data files or no rows, a file is damaged, or an entry of
-            the folder is neither data nor hidden.
-        NotReady, InputChanged: files are being written.
+        InputError: the partition has no data files or no rows, or a file is damaged.
+        InputChanged: files are being written.
     """
+    folder = listing.folder
     cache: dict[str, InputFile] = {}
     with suppress(ValidationError, OSError):  # a damaged cache counts as empty
         stored = TypeAdapter(list[InputFile]).validate_json(content(cache_file))
@@ -49,7 +51,7 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
 
     def fingerprint(path: Path) -> InputFile:
         status = stat(path)
-        name = path.relative_to(folder).as_posix()
+        name = Path(os.path.relpath(path, folder)).as_posix()
         cached = cache.get(name)
         identity = (status.st_ino, status.st_size, status.st_mtime_ns)
         if cached and (cached.inode, cached.size, cached.mtime_ns) == identity:
@@ -65,7 +67,7 @@ def fingerprints(folder: Path, cache_file: Path, *, parquet: bool = True) -> tup
         return InputFile(name, hashed, status.st_size, status.st_mtime_ns, status.st_ino, rows)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing releases the GIL
-        files = list(threads.map(fingerprint, data_files(folder)))
+        files = list(threads.map(fingerprint, listing.files))
     if not files or (parquet and not sum(f.rows for f in files)):
         contents = (
             f"no {'Parquet' if parquet else 'data'} file"

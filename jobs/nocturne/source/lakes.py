@@ -25,6 +25,8 @@ _ACID = re.compile(r"(base|delta|delete_delta)_\d{7,}(_\d+)*")
 """Folders of a transactional Hive table."""
 _ABANDONED = 86400.0
 """Seconds after which a write that has not ended counts as abandoned."""
+_READ = {"Delta": "delta", "Iceberg": "iceberg"}
+"""The formats of lake tables that are read through their log -> ``input.format``."""
 _ADVICE = (
     "Have the rows to be scored written as plain files into a folder of their own, by something "
     "that reads the table through its log, and name that folder"
@@ -41,8 +43,11 @@ def refuse_lake(folder: Path) -> None:
 def refuse_at(folder: Path, of: Path | None = None) -> None:
     """Raises: InputError if ``folder`` contains a lake table's own files."""
     for name, mark in _marks(folder):
+        advice = _ADVICE
+        if name in _READ:
+            advice = f"To score one version of it, say input.format: {_READ[name]} (docs/lakes.md)"
         raise InputError(
-            f"{of or folder} belongs to a table of {name} ({mark}), {_LOG}. {_ADVICE}",
+            f"{of or folder} belongs to a table of {name} ({mark}), {_LOG}. {advice}",
             path=str(of or folder),
         )
 

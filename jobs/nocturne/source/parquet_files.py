@@ -10,7 +10,7 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import columns_of_paths
-from nocturne.source.protocol import Needs, Seen
+from nocturne.source.protocol import InputTable, Needs, Seen
 from nocturne.source.reading import read_footer
 from nocturne.source.schemas import check_schema, inferred_types, keys_as_columns
 
@@ -19,17 +19,17 @@ __all__ = ["ParquetFiles", "cut"]
 
 @dataclass(frozen=True)
 class ParquetFiles:
-    """The files of a partition's folder.
+    """The files of a partition.
 
     Attributes:
-        folder: the folder of the partition.
+        table: the table that the partition is in.
         cache: the file that caches the hashes.
         key_formats: partition key -> its strftime format or fixed value.
         cast, cast_text: ``input.cast`` and ``input.cast_text``.
         split_rows, split_bytes: the largest size of a split.
     """
 
-    folder: Path
+    table: InputTable
     partition: Partition
     cache: Path
     key_formats: Mapping[str, str] = field(default_factory=dict)
@@ -43,9 +43,10 @@ class ParquetFiles:
 
         Raises:
             InputError: the input is missing, empty or damaged, or does not fit the needs.
-            InputChanged: files are being written.
+            NotReady, InputChanged: files are being written.
         """
-        folder, files = self.folder, fingerprints(self.folder, self.cache)
+        listing = self.table.listing(self.partition)
+        folder, files = listing.folder, fingerprints(listing, self.cache)
         names = [file.path for file in files]
         keys = keys_as_columns(folder, files, self.partition, {*needs.read, *needs.expected})
         expected = needs.expected if needs.counted else ()
@@ -74,6 +75,7 @@ class ParquetFiles:
                 folder, files, types, {*needs.read, *expected}, path_columns
             ),
             counted=needs.counted,
+            version=listing.version,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +10,62 @@ from typing import Protocol
 import pyarrow as pa
 
 from nocturne.encoding import Encoding
+from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece, Query
 
-__all__ = ["Needs", "Seen", "Source"]
+__all__ = ["InputTable", "Listing", "Needs", "Seen", "Source"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The data files of a partition.
+
+    Attributes:
+        folder: the folder that the files' names are relative to.
+        version: what the table calls the version that has these files; "" without versions.
+    """
+
+    folder: Path
+    files: list[Path]
+    version: str = ""
+
+
+class InputTable(Protocol):
+    """The table that a pipeline reads: a folder of folders, or a lake table."""
+
+    def exists(self) -> bool:
+        """Whether there is a table."""
+
+    def folder(self, partition: Partition) -> Path:
+        """The folder that the names of the partition's files are relative to."""
+
+    def has(self, partition: Partition) -> bool:
+        """Whether there is such a partition.
+
+        Raises:
+            InputError: the table or the partition can't be read.
+        """
+
+    def listing(self, partition: Partition) -> Listing:
+        """The partition's data files, sorted.
+
+        Raises:
+            InputError: the partition can't be read, or something in it is neither data nor hidden.
+            NotReady: files are being written.
+        """
+
+    def is_marked(self, partition: Partition) -> bool:
+        """Whether its writer has marked it as complete (``_SUCCESS``)."""
+
+    def neighbours(self, partition: Partition) -> Iterator[str]:
+        """Names of partitions that exist, for a message."""
+
+    def partitions(self, names: Sequence[str]) -> Iterator[str]:
+        """Paths of the partitions, ``ds=2013-04-01/hour=05``, the last first.
+
+        Args:
+            names: the partition keys, in path order.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,6 +108,7 @@ class Seen:
         inferred_types: file -> column -> the type that it has from other files or from its path.
         counted: whether expectations are counted while the rows are scored.
         query: the query that Spark reads; None if the workers read the files themselves.
+        version: what the table calls the version that was looked at; "" without versions.
     """
 
     files: tuple[InputFile, ...]
@@ -68,6 +122,7 @@ class Seen:
     inferred_types: dict[str, dict[str, str]] = field(default_factory=dict)
     counted: bool = False
     query: Query | None = None
+    version: str = ""
 
     @property
     def size(self) -> str:

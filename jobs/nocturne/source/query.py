@@ -11,6 +11,7 @@ import pyarrow as pa
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile, Piece, Query
 from nocturne.source.fingerprints import fingerprints
+from nocturne.source.folders import listed
 from nocturne.source.path_columns import columns_of_paths, options_set_columns
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.schemas import check_schema, keys_as_columns
@@ -85,9 +86,9 @@ class SparkQuery:
         A missing or empty table is refused, as a missing or empty input is.
         """
         parquet = self.query.format == "parquet"
-        all_files = fingerprints(self.folder, self.state.fingerprints(), parquet=parquet)
+        all_files = fingerprints(listed(self.folder), self.state.fingerprints(), parquet=parquet)
         for name, path in sorted(self.query.tables.items()):
-            files = fingerprints(Path(path), self.state.fingerprints(name))
+            files = fingerprints(listed(Path(path)), self.state.fingerprints(name))
             all_files += tuple(
                 replace(file, path=f"{name}{TABLE_MARK}{file.path}") for file in files
             )

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from nocturne.errors import NotReady, PartitionMissing, printable
+from nocturne.records.partition import Partition
 from nocturne.source.fingerprints import stat
-from nocturne.source.lakes import refuse_lake
+from nocturne.source.protocol import InputTable
 from nocturne.source.reading import read_footer
-from nocturne.source.walk import data_files, entries, present
 
 __all__ = ["check_ready"]
 
 
 def check_ready(
-    folder: Path, *, success_file: bool, min_rows: int, min_age_minutes: float, known: Iterator[str]
+    table: InputTable,
+    partition: Partition,
+    *,
+    success_file: bool,
+    min_rows: int,
+    min_age_minutes: float,
 ) -> None:
     """Return if the partition is complete; raise if it is not.
 
-    Args:
-        known: names of partitions that exist, for the message; read only if needed.
-
     Raises:
-        PartitionMissing: there is no such folder.
+        PartitionMissing: there is no such partition.
         NotReady: a condition of ``input.ready`` does not hold yet, or files are being written.
         InputError: a file is not Parquet, or an entry of the folder is neither data nor hidden.
     """
-    refuse_lake(folder)
-    if not present(folder):
-        parent = folder.parent
-        names = sorted(map(printable, known))
+    folder = table.folder(partition)
+    if not table.has(partition):
+        names = sorted(map(printable, table.neighbours(partition)))
         existing = (
-            f"the table has {names[0]} to {names[-1]}" if names else f"{parent} has no partition"
+            f"the table has {names[0]} to {names[-1]}"
+            if names
+            else f"{folder.parent} has no partition"
         )
         raise PartitionMissing(
             f"partition {folder} does not exist: {existing}. Check the date and input.path, or set "
             "input.on_missing: skip",
             path=str(folder),
         )
-    if success_file and "_SUCCESS" not in entries(folder):
+    if success_file and not table.is_marked(partition):
         raise NotReady(
             f"{folder} has no _SUCCESS file yet (input.ready.success_file); run this again when "
             "its writer is done"
         )
-    files = data_files(folder)
+    files = table.listing(partition).files
     if min_age_minutes and files:
         age = (time.time() - max(stat(f).st_mtime for f in files)) / 60
         if age < min_age_minutes:

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nocturne.source.protocol import InputTable
     from nocturne.store.pipeline_state import PipelineState
     from nocturne.table_formats.protocol import Table
 
-__all__ = ["FORMATS", "IN_CATALOGS"]
+__all__ = ["FORMATS", "INPUTS", "IN_CATALOGS"]
 
 
 def _parquet(state: PipelineState, name: str) -> Table:
@@ -27,13 +30,13 @@ def _parquet(state: PipelineState, name: str) -> Table:
 def _delta(state: PipelineState, name: str) -> Table:
     from nocturne.table_formats.delta import DeltaLakeTable
 
-    return DeltaLakeTable(state)
+    return DeltaLakeTable(state.table, state.root)
 
 
 def _iceberg(state: PipelineState, name: str) -> Table:
     from nocturne.table_formats.iceberg import IcebergTable
 
-    return IcebergTable(state, name)
+    return IcebergTable(name, state.table, state.root)
 
 
 FORMATS: dict[str, Callable[[PipelineState, str], Table]] = {
@@ -44,6 +47,30 @@ FORMATS: dict[str, Callable[[PipelineState, str], Table]] = {
 """``output.format`` -> a function that makes such a table.
 
 Its arguments are the state of a pipeline and ``output.table``, the name in a catalog ("" without).
+"""
+
+
+def _read_delta(folder: Path, name: str) -> InputTable:
+    from nocturne.table_formats.delta import DeltaLakeTable
+    from nocturne.table_formats.lake import LakeInput
+
+    return LakeInput(DeltaLakeTable(folder))
+
+
+def _read_iceberg(folder: Path, name: str) -> InputTable:
+    from nocturne.table_formats.iceberg import IcebergTable
+    from nocturne.table_formats.lake import LakeInput
+
+    return LakeInput(IcebergTable(name, folder))
+
+
+INPUTS: dict[str, Callable[[Path, str], InputTable]] = {
+    "delta": _read_delta,
+    "iceberg": _read_iceberg,
+}
+"""``input.format`` -> a function that opens such a table to read it.
+
+Its arguments are the table's folder and ``input.table``, the name in a catalog ("" without).
 """
 
 IN_CATALOGS = frozenset({"iceberg"})

@@ -27,7 +27,16 @@ from nocturne.table_formats.delta.compatible import (
     schema_problems,
 )
 from nocturne.table_formats.delta.library import address, library
-from nocturne.table_formats.lake import Added, Change, Conflict, DataFile, Mark, folder_of, paths_of
+from nocturne.table_formats.lake import (
+    Added,
+    Change,
+    Conflict,
+    DataFile,
+    Mark,
+    Misfit,
+    folder_of,
+    paths_of,
+)
 from nocturne.table_formats.statistics import Statistics
 
 __all__ = ["LOG", "DeltaSnapshot"]
@@ -95,14 +104,14 @@ class DeltaSnapshot:
         """The partition's values, in the order and the types of the table's partition columns.
 
         Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
+            Misfit: the table has other partition columns, or of types that don't fit.
         """
         texts = dict(partition.keys)
         if set(texts) != set(self.columns):
-            raise PublishError(
+            raise Misfit(
                 f"the Delta table {self.folder} is partitioned by "
                 f"{', '.join(self.columns) or 'nothing'}, input.partition by "
-                f"{', '.join(texts) or 'nothing'}. Choose another output.path"
+                f"{', '.join(texts) or 'nothing'}"
             )
         return tuple(self._typed(name, texts[name]) for name in self.columns)
 
@@ -111,17 +120,16 @@ class DeltaSnapshot:
         try:
             return pa.scalar(text).cast(type_).as_py()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise PublishError(
+            raise Misfit(
                 f"the partition column {name!r} of the Delta table {self.folder} is {type_}, and "
-                f"{text!r} is no such value. Choose another output.path, or another format of "
-                f"{name!r} in input.partition"
+                f"{text!r} is no such value: input.partition needs another format of {name!r}"
             ) from None
 
     def files(self, partition: Partition) -> list[DataFile]:
         """The partition's files.
 
         Raises:
-            PublishError: the table has other partition columns.
+            Misfit: the table has other partition columns.
         """
         folder = folder_of(partition)
         return [
@@ -152,12 +160,16 @@ class DeltaSnapshot:
         return reading_problems(self)
 
     def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
-        """Features that we lack, and columns that don't fit. Raises: PublishError."""
+        """Features that we lack, and columns that don't fit. Raises: Misfit."""
         self.values(partition)
         found = list(feature_problems(self))
         if schema is not None and not found:
             found += schema_problems(self, schema, whole=whole)
         return found
+
+    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
+        """None: without column mapping, names are all that files and readers have."""
+        return iter(())
 
     def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
         """Names of files that were replaced within the table's retention."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 
 from nocturne.records.partition import Partition
 from nocturne.store.files import sync_folder
-from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats.delta.compatible import delta_type, new_schema
 from nocturne.table_formats.delta.library import address, library
 from nocturne.table_formats.delta.snapshot import LOG, DeltaSnapshot
@@ -27,8 +27,8 @@ class DeltaLakeTable(LakeTable):
 
     format = "Delta"
 
-    def __init__(self, state: PipelineState) -> None:
-        super().__init__(state)
+    def __init__(self, folder: Path, state: Path | None = None) -> None:
+        super().__init__(folder, state)
         self._known: tuple[object, DeltaSnapshot] | None = None
 
     def ready(self) -> None:

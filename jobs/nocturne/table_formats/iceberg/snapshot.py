@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,7 @@ import pyarrow as pa
 from nocturne.errors import ConfigError, PublishError
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
+from nocturne.source.reading import read_schema
 from nocturne.table_formats.iceberg.catalog import (
     CatalogTable,
     address,
@@ -38,6 +39,7 @@ from nocturne.table_formats.lake import (
     Conflict,
     DataFile,
     Mark,
+    Misfit,
     folder_of,
     paths_of,
 )
@@ -50,6 +52,7 @@ DATA = "data"
 _TYPES = {"int": pa.int32(), "long": pa.int64(), "string": pa.string(), "date": pa.date32()}
 """Types of partition columns."""
 _EPOCH = dt.date(1970, 1, 1)
+_ID = b"PARQUET:field_id"
 
 Values = tuple[Any, ...]
 
@@ -149,47 +152,57 @@ class IcebergSnapshot:
 
     # Files
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
-        """The partition columns."""
+        """The partition columns; a day of a time has the name of the partition field."""
+        from pyiceberg.transforms import DayTransform
+
         schema, spec = self._metadata.schema(), self._metadata.spec()
-        return [str(schema.find_column_name(field.source_id)) for field in spec.fields]
+        return [
+            field.name
+            if isinstance(field.transform, DayTransform)
+            else str(schema.find_column_name(field.source_id))
+            for field in spec.fields
+        ]
+
+    def _partitioning(self, of: Callable[[Any], bool]) -> str | None:
+        """How it is partitioned, if not by ``of`` alone."""
+        fields = self._metadata.spec().fields
+        if all(of(field.transform) for field in fields):
+            return None
+        pairs = zip(self.columns, fields, strict=True)
+        return ", ".join(n if of(f.transform) else f"{n} ({f.transform})" for n, f in pairs)
 
     def values(self, partition: Partition) -> Values:
         """The partition's values, in the order of the table's partition columns, as it has them.
 
         Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
+            Misfit: the table has other partition columns, or of types that don't fit.
         """
-        from pyiceberg.transforms import IdentityTransform
-
-        texts, spec = dict(partition.keys), self._metadata.spec()
-        plain = all(isinstance(field.transform, IdentityTransform) for field in spec.fields)
-        if set(texts) != set(self.columns) or not plain:
-            by = ", ".join(
-                name if isinstance(field.transform, IdentityTransform) else f"{field}"
-                for name, field in zip(self.columns, spec.fields, strict=True)
+        texts = dict(partition.keys)
+        odd = self._partitioning(_is_identity_or_day)
+        if odd or set(texts) != set(self.columns):
+            raise Misfit(
+                f"{self._title} is partitioned by {odd or ', '.join(self.columns) or 'nothing'}, "
+                f"input.partition by {', '.join(texts) or 'nothing'}"
             )
-            raise PublishError(
-                f"{self._title} is partitioned by {by or 'nothing'}, input.partition by "
-                f"{', '.join(texts) or 'nothing'}. Choose another output.table"
-            )
-        return tuple(self._typed(name, texts[name]) for name in self.columns)
+        schema, spec = self._metadata.schema(), self._metadata.spec()
+        types = spec.partition_type(schema).fields
+        return tuple(
+            self._typed(name, str(field.field_type), texts[name])
+            for name, field in zip(self.columns, types, strict=True)
+        )
 
-    def _typed(self, name: str, text: str) -> Any:
-        type_ = str(self._metadata.schema().find_type(name))
+    def _typed(self, name: str, type_: str, text: str) -> Any:
+        column = f"the partition column {name!r} of {self._title} is {type_}"
         if type_ not in _TYPES:
-            raise PublishError(
-                f"the partition column {name!r} of {self._title} is {type_}, expected "
-                f"{', '.join(_TYPES)}. Choose another output.table"
-            )
+            raise Misfit(f"{column}, expected {', '.join(_TYPES)}")
         try:
             value = pa.scalar(text).cast(_TYPES[type_]).as_py()
         except pa.ArrowInvalid:
-            raise PublishError(
-                f"the partition column {name!r} of {self._title} is {type_}, and {text!r} is no "
-                "such value. Choose another output.table, or another format of "
-                f"{name!r} in input.partition"
+            raise Misfit(
+                f"{column}, and {text!r} is no such value: input.partition needs another "
+                f"format of {name!r}"
             ) from None
         return (value - _EPOCH).days if isinstance(value, dt.date) else value
 
@@ -239,7 +252,8 @@ class IcebergSnapshot:
         """The partition's files.
 
         Raises:
-            PublishError: the table has other partition columns, or a file is not local.
+            Misfit: the table has other partition columns.
+            PublishError: a file is not local, or the metadata can't be read.
         """
         return [
             DataFile(self._name(entry.path, partition), entry.file.file_size_in_bytes)
@@ -302,11 +316,32 @@ class IcebergSnapshot:
         # A delete file removes rows of files that are not newer.
         if oldest is not None and any(e.sequence >= oldest for e in live if not e.is_data):
             yield "delete files remove rows of it (rewrite_data_files applies them)"
+        formats = {str(entry.file.file_format.value) for entry in live if entry.is_data}
+        if others := sorted(formats - {"PARQUET"}):
+            yield f"it has files in {' and '.join(others)}, expected Parquet"
+
+    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
+        """Files in which a column's id has another name, or its name another id."""
+        schema = self._metadata.schema()
+        ids = {field.name: field.field_id for field in schema.fields}
+        for path in files:
+            for field in read_schema(path):
+                number = int((field.metadata or {}).get(_ID, -1))
+                if number < 0:
+                    continue  # found by its name
+                name = schema.find_column_name(number) if number in ids.values() else None
+                if name not in (None, field.name) or (name is None and field.name in ids):
+                    yield (
+                        f"{path}: its column {field.name!r} is {name or 'another one'!r} in the "
+                        "table now"
+                    )
 
     def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
-        """Features that we lack, and columns that don't fit. Raises: PublishError."""
+        """Features that we lack, and columns that don't fit. Raises: Misfit."""
         self.values(partition)
         found = list(feature_problems(self._metadata))
+        if odd := self._partitioning(_is_identity):
+            found.append(f"it is partitioned by {odd}, and scores have no such time")
         if local_path(self._metadata.location) != self.folder:
             found.append(
                 f"it is at {self._metadata.location}, and output.path is {address(self.folder)}"
@@ -444,6 +479,18 @@ class IcebergSnapshot:
             if isinstance(error, known) or is_out_of_reach(cause):
                 raise Conflict(first_line(cause)) from error
             raise
+
+
+def _is_identity(transform: Any) -> bool:
+    from pyiceberg.transforms import IdentityTransform
+
+    return isinstance(transform, IdentityTransform)
+
+
+def _is_identity_or_day(transform: Any) -> bool:
+    from pyiceberg.transforms import DayTransform
+
+    return _is_identity(transform) or isinstance(transform, DayTransform)
 
 
 def _is_within(value: Any, bounds: tuple[Any, Any]) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from nocturne.records.partition import Partition
-from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats.iceberg.catalog import CatalogTable, address
 from nocturne.table_formats.iceberg.compatible import has_type, new_table
 from nocturne.table_formats.iceberg.snapshot import DATA, Entries, IcebergSnapshot
@@ -30,8 +29,8 @@ class IcebergTable(LakeTable):
 
     format = "Iceberg"
 
-    def __init__(self, state: PipelineState, name: str) -> None:
-        super().__init__(state)
+    def __init__(self, name: str, folder: Path, state: Path | None = None) -> None:
+        super().__init__(folder, state)
         self._named, self._entries = CatalogTable(name), Entries()
         self._known: IcebergSnapshot | None = None
         self._until = 0.0

@@ -4,12 +4,14 @@ A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
 """
 
 from nocturne.table_formats.lake.columns import Column, column_problems
+from nocturne.table_formats.lake.read import LakeInput
 from nocturne.table_formats.lake.snapshot import (
     Added,
     Change,
     Conflict,
     DataFile,
     Mark,
+    Misfit,
     Snapshot,
     app_of,
     folder_of,
@@ -23,9 +25,11 @@ __all__ = [
     "Column",
     "Conflict",
     "DataFile",
+    "LakeInput",
     "LakePartition",
     "LakeTable",
     "Mark",
+    "Misfit",
     "Snapshot",
     "app_of",
     "column_problems",

@@ -20,11 +20,16 @@ __all__ = [
     "Conflict",
     "DataFile",
     "Mark",
+    "Misfit",
     "Snapshot",
     "app_of",
     "folder_of",
     "paths_of",
 ]
+
+
+class Misfit(Exception):
+    """A partition that the table can't have: its columns are others, or of other types."""
 
 
 class Conflict(Exception):
@@ -110,7 +115,8 @@ class Snapshot(Protocol):
         """The partition's files.
 
         Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
+            Misfit: the table has other partition columns, or of types that don't fit.
+            PublishError: what the table knows of its files can't be read.
         """
 
     def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
@@ -137,7 +143,7 @@ class Snapshot(Protocol):
                 both have.
 
         Raises:
-            PublishError: the table has other partition columns, or of types that don't fit.
+            Misfit: the table has other partition columns, or of types that don't fit.
         """
 
     def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
@@ -146,6 +152,9 @@ class Snapshot(Protocol):
         Args:
             lineage: the manifests that were in force, the last first.
         """
+
+    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
+        """Files whose columns have other names than the table's readers see."""
 
     def paths(self, names: Sequence[str]) -> Iterator[str]:
         """Paths of partitions that have files, ``ds=2013-04-01/hour=05``, in any order.

@@ -38,7 +38,6 @@ from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.store.files import check_links, place, sync_folder
 from nocturne.store.partition_state import PartitionState, children
-from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.lake.columns import name_problems
 from nocturne.table_formats.lake.snapshot import (
@@ -46,6 +45,7 @@ from nocturne.table_formats.lake.snapshot import (
     Conflict,
     DataFile,
     Mark,
+    Misfit,
     Snapshot,
     app_of,
     folder_of,
@@ -64,13 +64,18 @@ _NEVER = "of a publish that never came into force"
 
 
 class LakeTable(ABC):
-    """A table in a folder on a local file system."""
+    """A table in a folder on a local file system.
+
+    Args:
+        folder: the table's folder.
+        state: the folder of the state of the pipeline that publishes into it; None if it is read.
+    """
 
     format: str
     """The format's name in messages."""
 
-    def __init__(self, state: PipelineState) -> None:
-        self.folder, self._state = state.table, state.root
+    def __init__(self, folder: Path, state: Path | None = None) -> None:
+        self.folder, self._state = folder, state
 
     @property
     def title(self) -> str:
@@ -151,7 +156,8 @@ class LakeTable(ABC):
         if snapshot is None:
             return
         for path in sorted(snapshot.paths(names), reverse=True):
-            if (self._state / path).is_dir() or snapshot.number(app_of(path)) is not None:
+            known = self._state is not None and (self._state / path).is_dir()
+            if known or snapshot.number(app_of(path)) is not None:
                 yield path
 
     def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
@@ -210,7 +216,8 @@ class LakePartition:
                 if not self._table.has_type(field.type)
             ]
         if snapshot is not None:
-            problems += snapshot.problems(self._partition, None if problems else schema, whole)
+            with self._fitting():
+                problems += snapshot.problems(self._partition, None if problems else schema, whole)
         if problems:
             raise PublishError(
                 f"scores can't be published into {self._table.title}: {'; '.join(problems)}. "
@@ -218,6 +225,20 @@ class LakePartition:
                 "output.path",
                 path=str(self._table.folder),
             )
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        try:
+            yield
+        except Misfit as misfit:
+            raise PublishError(
+                f"{misfit}. Nothing was changed. Choose another output.path or output.table",
+                path=str(self._table.folder),
+            ) from None
+
+    def _files(self, snapshot: Snapshot) -> list[DataFile]:
+        with self._fitting():
+            return snapshot.files(self._partition)
 
     def in_force(self) -> str | None:
         """The id of the manifest whose number the table has; None if nothing was ever published.
@@ -230,7 +251,7 @@ class LakePartition:
         if snapshot is None:
             return None
         self._check_readable(snapshot)
-        files, number = snapshot.files(self._partition), snapshot.number(self._app)
+        files, number = self._files(snapshot), snapshot.number(self._app)
         if number is None:
             return self._by_names(files)
         ids = self._numbered(number)
@@ -258,7 +279,9 @@ class LakePartition:
         )
 
     def _check_readable(self, snapshot: Snapshot) -> None:
-        if problems := list(snapshot.reading_problems(self._partition)):
+        with self._fitting():
+            problems = list(snapshot.reading_problems(self._partition))
+        if problems:
             raise self._error(
                 f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
             )
@@ -301,7 +324,7 @@ class LakePartition:
     def files(self) -> dict[str, int]:
         """The partition's files in the table: name -> size in bytes on the disk, or -1."""
         snapshot = self._table.snapshot()
-        names = [file.name for file in snapshot.files(self._partition)] if snapshot else []
+        names = [file.name for file in self._files(snapshot)] if snapshot else []
         paths = {name: self.file(name) for name in names}
         return {n: p.stat().st_size if p.is_file() else -1 for n, p in paths.items()}
 
@@ -321,7 +344,7 @@ class LakePartition:
     def is_rearranged(self, manifest: Manifest) -> bool:
         """Whether the table has other files, as after OPTIMIZE."""
         snapshot = self._table.snapshot()
-        return snapshot is not None and not _is_of(snapshot.files(self._partition), manifest)
+        return snapshot is not None and not _is_of(self._files(snapshot), manifest)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds the partition's lock, for what a publish writes into the state.
@@ -441,7 +464,7 @@ class LakePartition:
 
     def _commit(self, snapshot: Snapshot, manifest: Manifest) -> None:
         mark = Mark(self._app, manifest.number, manifest.id)
-        before = snapshot.files(self._partition)
+        before = self._files(snapshot)
         if _is_of(before, manifest):
             snapshot.mark(mark)  # the files of others, which were adopted
             return
@@ -505,7 +528,7 @@ class LakePartition:
         ids = {m.id for m in lineage}
         needed += [m for m in self.state.history() if m.id not in ids]  # gc asks about them first
         spared = {file.path for m in needed for file in m.outputs}
-        spared |= {file.name for file in snapshot.files(self._partition)}
+        spared |= {file.name for file in self._files(snapshot)}
         spared |= snapshot.promised(self._partition, lineage)
         replaced = {file.path for m in lineage for file in m.outputs}
         for path in children(self.location):
