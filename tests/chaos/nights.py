@@ -219,7 +219,8 @@ class Root:
 
     def ask(self, question: Callable[[], T]) -> T:
         """The answer; about a lake table a child gives it, so that this process can still fork."""
-        plain = self.load().pipeline.output.format == "parquet"
+        pipeline = self.load().pipeline
+        plain = {pipeline.input.format, pipeline.output.format} == {"parquet"}
         return question() if plain else in_child(question)
 
     def manifest(self) -> Manifest | None:

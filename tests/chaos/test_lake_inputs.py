@@ -1,0 +1,324 @@
+"""Inputs that are lake tables: the files of one version are scored, and no others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from chaos.conftest import MakeRoot, rows
+from chaos.nights import DAY, Root
+from chaos.test_maintenance import nocturne
+from nocturne.operate.status import known_partitions, statuses
+from waiting import until
+
+OTHER = "2024-01-03"
+MORNING = dt.datetime.fromisoformat(DAY)
+
+
+def day_rows(day: str = DAY, count: int = 600, seed: int = 1, first: int = 0) -> pa.Table:
+    """Rows of a day, with the columns ``ds`` and ``at``, a time of that day."""
+    table = rows(count, seed, first)
+    start = dt.datetime.fromisoformat(day)
+    at = [start + dt.timedelta(minutes=n % 1440) for n in range(count)]
+    table = table.append_column("at", pa.array(at, pa.timestamp("us")))
+    return table.append_column("ds", pa.array([start.date()] * count, pa.date32()))
+
+
+class Writer(ABC):
+    """Another program that writes the input."""
+
+    settings: ClassVar[dict[str, Any]]
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.folder = root.path / "lake"
+        root.configure("input", path="lake", **self.settings)
+
+    @abstractmethod
+    def _write(self, table: pa.Table, *, anew: str = "") -> None: ...
+
+    @abstractmethod
+    def _do(self, change: str) -> None: ...
+
+    def write(self, table: pa.Table, *, anew: str = "") -> None:
+        """Append rows, or (``anew``) replace those of a day."""
+        self.root.ask(lambda: self._write(table, anew=anew))
+
+    def do(self, change: str) -> None:
+        self.root.ask(lambda: self._do(change))
+
+
+class Delta(Writer):
+    settings: ClassVar = {"format": "delta"}
+
+    def _write(self, table: pa.Table, *, anew: str = "") -> None:
+        from deltalake import write_deltalake
+
+        mode: Any = "overwrite" if anew else "append"
+        only = f"ds = '{anew}'" if anew else None
+        write_deltalake(str(self.folder), table, partition_by=["ds"], mode=mode, predicate=only)
+
+    def _do(self, change: str) -> None:
+        from deltalake import DeltaTable
+
+        table = DeltaTable(str(self.folder))
+        if change == "compact":
+            table.optimize.compact()
+        elif change == "clean":
+            table.vacuum(
+                retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True
+            )
+        else:
+            table.delete(change)
+
+
+class Iceberg(Writer):
+    settings: ClassVar = {"format": "iceberg", "table": "test.raw.flights"}
+    field: ClassVar = ("ds", "ds")
+
+    def _open(self) -> Any:
+        from pyiceberg.catalog import load_catalog
+
+        self.root.load()
+        return load_catalog("test", uri=os.environ["PYICEBERG_CATALOG__TEST__URI"])
+
+    def _write(self, table: pa.Table, *, anew: str = "") -> None:
+        from pyiceberg.exceptions import NoSuchTableError
+
+        catalog = self._open()
+        catalog.create_namespace_if_not_exists("raw")
+        try:
+            there = catalog.load_table("raw.flights")
+        except NoSuchTableError:
+            there = catalog.create_table(
+                "raw.flights", table.schema, location=f"file://{self.folder}"
+            )
+            with there.update_spec() as spec:
+                self._partition(spec)
+        if anew:
+            there.overwrite(table, f"ds = '{anew}'")
+        else:
+            there.append(table)
+
+    def _partition(self, spec: Any) -> None:
+        spec.add_identity("ds")
+
+    def _do(self, change: str) -> None:
+        there = self._open().load_table("raw.flights")
+        if change == "clean":
+            kept = {task.file.file_path for task in there.scan().plan_files()}
+            for path in (self.folder / "data").rglob("*.parquet"):
+                if f"file://{path}" not in kept:
+                    path.unlink()
+        elif change == "compact":
+            found = there.scan(row_filter=f"ds = '{DAY}'").to_arrow()
+            there.overwrite(found, f"ds = '{DAY}'")
+        else:
+            there.delete(change)
+
+
+class IcebergByDay(Iceberg):
+    """Partitioned by the day of a time, as Iceberg tables mostly are."""
+
+    settings: ClassVar = Iceberg.settings | {"partition": {"at_day": "%Y-%m-%d"}}
+
+    def _partition(self, spec: Any) -> None:
+        from pyiceberg.transforms import DayTransform
+
+        spec.add_field("at", DayTransform(), "at_day")
+
+
+WRITERS: dict[str, type[Writer]] = {"delta": Delta, "iceberg": Iceberg, "day": IcebergByDay}
+LONG = pytest.mark.long
+
+pytestmark = pytest.mark.parametrize("table_format", ["parquet"])
+
+
+@pytest.fixture(
+    params=["delta", pytest.param("iceberg", marks=LONG), pytest.param("day", marks=LONG)]
+)
+def source(request: pytest.FixtureRequest, make_root: MakeRoot) -> Writer:
+    """A table of two days, each written in two commits."""
+    made = WRITERS[request.param](make_root())
+    made.write(day_rows())
+    made.write(day_rows(OTHER, first=5000))
+    made.write(day_rows(seed=2, first=1000))
+    made.write(day_rows(OTHER, seed=2, first=6000))
+    return made
+
+
+def keys(table: pa.Table) -> set[int]:
+    return set(table.filter(pc.is_valid(table["id"]))["id"].to_pylist())
+
+
+def published(root: Root) -> set[int]:
+    names = root.published()
+    return {
+        i
+        for n in names
+        for i in pq.read_table(root.output / n, partitioning=None)["id"].to_pylist()
+    }
+
+
+FIRST = keys(day_rows()) | keys(day_rows(seed=2, first=1000))
+
+
+def test_a_night_scores_the_files_of_the_last_version(source: Writer) -> None:
+    root = source.root
+    assert root.night() == 0
+    assert published(root) == FIRST
+    first = root.manifest()
+    assert first is not None
+    assert " version " in first.input_version
+    assert root.night() == 0
+    assert root.manifest() == first, "nothing to do"
+
+    source.do("id < 100")
+    assert root.night() == 0
+    assert published(root) == {key for key in FIRST if key >= 100}, "removed rows are gone"
+    second = root.manifest()
+    assert second is not None
+    assert second.input_version != first.input_version
+    report = root.table.state.run(second.run_key).report.read_text(encoding="utf-8")
+    assert second.input_version in report
+
+    source.write(day_rows(seed=3, first=2000))
+    assert root.night() == 0
+    assert published(root) >= keys(day_rows(seed=3, first=2000))
+    verified = nocturne(root, "verify", "--date", DAY, "--replay")
+    assert verified.exit_code == 0, verified.output
+
+
+def test_what_status_shows_and_what_is_missing(
+    source: Writer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = source.root
+    assert root.night() == 0
+
+    def seen() -> tuple[set[str], dict[str, str]]:
+        loaded = root.load()
+        return {p.key for p in known_partitions(loaded)}, {n.key: n.state for n in statuses(loaded)}
+
+    known, states = root.ask(seen)
+    assert known == {DAY, OTHER}
+    assert states == {DAY: "published", OTHER: "missing"}
+    absent = nocturne(root, "score", "--date", "2031-05-05")
+    assert absent.exit_code == 1
+    assert f"the table has {next(iter(root.load().pipeline.input.partition))}={DAY} to" in (
+        absent.output.replace("\n", " ")
+    )
+
+
+@LONG
+def test_other_days_and_rearranged_files_change_no_score(source: Writer) -> None:
+    root = source.root
+    assert root.night() == 0
+    before = {i: s for n in root.published() for i, s in _scores(root.output / n)}
+    source.write(day_rows(OTHER, seed=9, first=8000))
+    first = root.manifest()
+    assert root.night() == 0
+    assert root.manifest() == first, "another day was written"
+    source.do("compact")
+    source.do("clean")
+    assert root.night() == 0, "the files are others: it is scored again"
+    assert {i: s for n in root.published() for i, s in _scores(root.output / n)} == before
+
+
+def _scores(path: Path) -> list[tuple[int, float]]:
+    table = pq.read_table(path, partitioning=None)
+    return list(zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+
+def test_a_version_stays_pinned_while_the_table_moves_on(source: Writer) -> None:
+    root = source.root
+    pid = root.start_night("prepare.planned=SIGSTOP")
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    source.write(day_rows(seed=3, first=2000))
+    source.do("id < 100")
+    os.kill(pid, signal.SIGCONT)
+    assert root.wait(pid) == 0
+    assert published(root) == FIRST
+    assert root.night() == 0
+    assert published(root) == {k for k in FIRST | keys(day_rows(seed=3, first=2000)) if k >= 100}
+
+
+@LONG
+def test_files_that_are_cleaned_away_before_they_are_read_are_planned_again(
+    source: Writer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = source.root
+    pid = root.start_night("prepare.planned=SIGSTOP")
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    source.do("id < 100")
+    source.do("clean")
+    os.kill(pid, signal.SIGCONT)
+    assert root.wait(pid) == 75
+    assert "was deleted after planning" in capfd.readouterr().err
+    assert root.night() == 0
+    assert published(root) == {key for key in FIRST if key >= 100}
+
+
+@pytest.mark.parametrize("source", ["iceberg"], indirect=True)
+def test_a_renamed_column_of_older_files_is_refused(
+    source: Writer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def rename() -> None:
+        table = source._open().load_table("raw.flights")  # type: ignore[attr-defined]
+        with table.update_schema() as schema:
+            schema.rename_column("word", "text")
+        with table.update_schema() as schema:
+            schema.rename_column("at", "word")
+
+    source.root.ask(rename)
+    assert source.root.night() == 1
+    told = capfd.readouterr().err
+    assert "its column 'word' is 'text' in the table now" in told
+    assert not source.root.attempts()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"partition": {"day": "%Y-%m-%d"}}, "input.partition must name the columns"),
+        ({"path": "nowhere"}, "does not exist"),
+        ({"format": "parquet", "table": None}, "say input.format: "),
+        ({"ready": {"success_file": True}}, "what is committed is complete"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_row_is_scored(
+    source: Writer, capfd: pytest.CaptureFixture[str], settings: dict[str, Any], said: str
+) -> None:
+    if "path" in settings and "table" in source.settings:
+        settings = {"table": "test.raw.nowhere"}
+    source.root.configure("input", **settings)
+    assert source.root.night() == 1
+    assert said in capfd.readouterr().err.replace("\n", " ")
+
+
+@LONG
+def test_an_empty_partition_is_missing(source: Writer, capfd: pytest.CaptureFixture[str]) -> None:
+    source.do("id >= 0 or id is null")
+    assert source.root.night() == 1
+    assert "does not exist" in capfd.readouterr().err
+    source.root.configure("input", on_missing="skip")
+    assert source.root.night() == 0
+
+
+@LONG
+def test_a_late_file_is_what_since_lists(source: Writer) -> None:
+    root = source.root
+    assert root.night() == 0
+    assert nocturne(root, "verify", "--since", DAY).exit_code == 0
+    source.write(day_rows(seed=3, first=2000))
+    listed = nocturne(root, "verify", "--since", DAY)
+    assert "in the input and not scored" in listed.output
