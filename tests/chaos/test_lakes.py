@@ -107,6 +107,40 @@ def test_files_that_optimize_wrote_are_adopted_once_their_rows_were_compared(
 
 
 @pytest.mark.long
+def test_what_is_compacted_can_be_adopted_before_it_is_forgotten(
+    make_root: MakeRoot, table_format: str
+) -> None:
+    root = make_root()
+    lake = STRANGERS[table_format](root)
+    other = "2024-01-03"
+    (root.path / "data" / f"ds={other}").symlink_to(root.input)
+
+    def night() -> None:
+        loaded = root.load()
+        whole_night(loaded, config.partition(loaded.pipeline.input.partition, other))
+
+    assert root.night() == 0
+    assert root.wait(root.start(night)) == 0
+    assert "no night's rows lie in other files" in nocturne(root, "adopt", "--compacted").output
+    assert nocturne(root, "adopt").exit_code == 2
+    found = lake.rows().sort_by([("ds", "ascending"), ("id", "ascending")])
+    lake.compact()
+    lake.append(other)
+    done = nocturne(root, "adopt", "--compacted")
+    assert done.exit_code == 1
+    assert f"p {DAY}: the same rows in other files, in force as 000002-" in done.output
+    assert f"{other} is left alone: " in done.output
+    lake.clean()
+    lake.lose_log()
+    states = {night.key: night.state for night in root.ask(lambda: statuses(root.load()))}
+    assert states == {DAY: "published", other: "failed"}
+    root.check()
+    assert nocturne(root, "adopt", "--date", other).exit_code == 0
+    now = lake.rows().sort_by([("ds", "ascending"), ("id", "ascending")])
+    assert now.filter(pc.not_equal(now["id"], 4711)).equals(found)
+
+
+@pytest.mark.long
 def test_a_held_night_replaces_what_optimize_rearranged_meanwhile(
     root: Root, lake: Stranger
 ) -> None:

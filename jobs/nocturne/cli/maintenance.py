@@ -233,15 +233,44 @@ def rollback(
 
 @app.command()
 @clean_errors
-def adopt(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
+def adopt(
+    name: Name,
+    date: Annotated[Optional[str], typer.Option("--date", help="Partition.")] = None,
+    compacted: Annotated[
+        bool,
+        typer.Option(
+            "--compacted", help="All nights whose rows only lie in other files, once compared."
+        ),
+    ] = False,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
     """Take the rows of a published partition that another program has changed, as they are.
 
     It is the way out where Nocturne refuses to replace them. A new manifest names them; when the
     partition is scored again, they are replaced. `nocturne rollback` brings the earlier ones back.
+
+    With --compacted it is for a schedule: after a lake table was compacted, and before its old
+    files are cleaned away. Rows that are others are left alone, with exit code 1.
     """
     from nocturne.cli.answers import scores_answer
-    from nocturne.operate.decisions import adopt_present
+    from nocturne.operate.decisions import adopt_compacted, adopt_present
 
+    if (date is None) is not compacted:
+        raise typer.BadParameter("give either --date or --compacted")
+    if date is None:
+        loaded = load(name)
+        manifests, problems = adopt_compacted(loaded)
+        for one in manifests:
+            say(f"{name} {one.partition.key}: the same rows in other files, in force as {one.id}")
+        for problem in problems:
+            say(f"nocturne: {problem}")
+        if not manifests and not problems:
+            say(f"{name}: no night's rows lie in other files")
+        answer([scores_answer(one, loaded) for one in manifests], as_json)
+        if problems:
+            raise typer.Exit(1)
+        return
     loaded, partition = night(name, date)
     manifest = adopt_present(loaded, partition, by or login())
     rows = "the same rows" if manifest.adopted == "files" else "rows that may be others"

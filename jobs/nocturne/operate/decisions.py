@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from nocturne import table
 from nocturne.config import Loaded
-from nocturne.errors import StateError
+from nocturne.errors import NocturneError, StateError
+from nocturne.operate.status import known_partitions
 from nocturne.pipeline.adopting import adopt, adopt_if_same_rows
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.nights import PublishedNights
@@ -23,6 +24,7 @@ from nocturne.table_formats.protocol import TablePartition
 
 __all__ = [
     "accept",
+    "adopt_compacted",
     "adopt_present",
     "approve_held",
     "reject_held",
@@ -106,6 +108,30 @@ def adopt_present(loaded: Loaded, partition: Partition, by: str) -> Manifest:
         Superseded: another process is publishing.
     """
     return adopt(loaded, Places.of(loaded).output(partition), by)
+
+
+def adopt_compacted(loaded: Loaded) -> tuple[list[Manifest], list[str]]:
+    """Adopt every night whose rows another program only wrote into other files.
+
+    The rows are compared, so this must happen before the replaced files are cleaned away, or the
+    table forgets why it has other files.
+
+    Returns:
+        The new manifests, and what was left alone and why.
+    """
+    places = Places.of(loaded)
+    adopted, problems = list[Manifest](), list[str]()
+    for key, output in {p.key: places.output(p) for p in known_partitions(loaded)}.items():
+        try:
+            current = table.published_manifest(output)
+            if current is None:
+                continue
+            manifest = adopt_if_same_rows(loaded, output, current)
+        except (NocturneError, OSError) as error:
+            problems.append(f"{key} is left alone: {error}")
+        else:
+            adopted += [manifest] if manifest != current else []
+    return adopted, problems
 
 
 def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> Manifest:
