@@ -11,14 +11,14 @@ import yaml
 from benchmarks.layout import ROOT, Layout
 from benchmarks.workloads import Workload
 
-__all__ = ["clear", "write"]
+__all__ = ["catalog_of", "clear", "write"]
 
 KEPT = ("models", "tuning")
 """In the state: made once a model, so not part of a night."""
 
 
 def write(layout: Layout, workload: Workload, processes: int) -> None:
-    """conf/ with the pipelines ``bench_<workload>`` and ``bench_<workload>_delta``.
+    """conf/ with the pipelines ``bench_<workload>``, and ``..._delta`` and ``..._iceberg`` of it.
 
     All checks are on; there are no expectation suites.
     """
@@ -40,16 +40,31 @@ def write(layout: Layout, workload: Workload, processes: int) -> None:
     }
     folder = conf / "pipelines"
     folder.mkdir(parents=True, exist_ok=True)
-    into_delta = {"path": str(layout.output(workload.name, "nocturne_delta")), "format": "delta"}
-    delta = {**pipeline, "name": f"{name}_delta", "output": pipeline["output"] | into_delta}
-    for one in (pipeline, delta):
-        text = yaml.safe_dump(one, sort_keys=False)
-        (folder / f"{one['name']}.yaml").write_text(text, encoding="utf-8")
+    lakes: dict[str, dict[str, str]] = {
+        "delta": {},
+        "iceberg": {"table": f"bench.scores.{workload.name}"},
+    }
+    for lake, named in lakes.items():
+        place = {"path": str(layout.output(workload.name, f"nocturne_{lake}")), "format": lake}
+        output = pipeline["output"] | place | named
+        _write(folder, {**pipeline, "name": f"{name}_{lake}", "output": output})
+    _write(folder, pipeline)
+
+
+def _write(folder: Path, pipeline: dict[str, Any]) -> None:
+    text = yaml.safe_dump(pipeline, sort_keys=False)
+    (folder / f"{pipeline['name']}.yaml").write_text(text, encoding="utf-8")
+
+
+def catalog_of(table: Path) -> Path:
+    """The database of the catalog in which an Iceberg table has its name."""
+    return table.with_name(f"{table.name}.db")
 
 
 def clear(table: Path) -> None:
     """Forget what was published there, so that the next run scores; models stay."""
     shutil.rmtree(table, ignore_errors=True)
+    catalog_of(table).unlink(missing_ok=True)
     state = table.parent / "_nocturne" / table.name
     for path in state.iterdir() if state.is_dir() else ():
         if path.is_dir() and path.name not in KEPT:

@@ -35,6 +35,7 @@ CONTENDERS = {
     "bare": Contender("bare loop", "bare"),
     "nocturne": Contender("Nocturne", "nocturne_cli", _SPARK),
     "nocturne_delta": Contender("Nocturne, into Delta", "nocturne_delta", _SPARK),
+    "nocturne_iceberg": Contender("Nocturne, into Iceberg", "nocturne_iceberg", _SPARK),
     "daft": Contender("Daft", "daft_frame", environment="daft"),
     "ray_data": Contender("Ray Data", "ray_data", "^ray::", "ray"),
     "mapInArrow": Contender("`mapInArrow`, read by Spark", "map_in_arrow", _SPARK),

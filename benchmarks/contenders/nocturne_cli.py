@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.contenders.arguments import parse
+from benchmarks.project import catalog_of
 
 SETTINGS: Mapping[str, str] = {}
 
@@ -23,6 +24,7 @@ def main(variant: str = "") -> None:
     model = json.loads((args.model / "model.json").read_text(encoding="utf-8"))
     os.environ["NOCTURNE_HOME"] = model["project"]
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ["PYICEBERG_CATALOG__BENCH__URI"] = f"sqlite:///{catalog_of(args.output)}"
     command = str(Path(sys.executable).with_name("nocturne"))
     date = args.input.name.partition("=")[2]
     sys.stdout.flush()
