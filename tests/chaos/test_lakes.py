@@ -63,6 +63,8 @@ def test_what_others_changed_is_refused_by_name_until_it_is_adopted(
     assert manifest is not None
     assert (manifest.adopted, manifest.approved_by) == ("rows", "ada")
     assert manifest.rows_published == len(theirs)
+    [night] = root.ask(lambda: statuses(root.load()))
+    assert "rows of another program, adopted by ada" in night.remark
     assert nocturne(root, "verify", "--date", DAY).exit_code == 0
     assert lake.read().equals(theirs)
     again = nocturne(root, "adopt", "--date", DAY)

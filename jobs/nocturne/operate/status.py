@@ -73,10 +73,16 @@ class PartitionStatus:
 
     @property
     def remark(self) -> str:
-        """The message, or the reasons of the verdict, in one line."""
-        published = self.manifest is not None and self.state == "published"
-        reasons = self.manifest.reasons if self.manifest and published else ()
-        return self.message or "; ".join(reasons)[:_REMARK]
+        """The message, or whose rows they are and the reasons of the verdict, in one line."""
+        night = self.manifest if self.state == "published" else None
+        if night is None or self.message:
+            return self.message
+        others = (
+            [f"rows of another program, adopted by {night.approved_by}"]
+            if night.adopted == "rows"
+            else []
+        )
+        return "; ".join([*others, *night.reasons])[:_REMARK]
 
     @property
     def model_version(self) -> int | None:

@@ -33,7 +33,7 @@ def adopt(loaded: Loaded, output: TablePartition, by: str) -> Manifest:
     """
     adopted = _adopted(loaded, output, by)
     status = output.state.status()
-    if status is not None and status.state == "held":  # it was planned before
+    if status is not None and status.state in ("held", "failed"):  # of before the decision
         output.state.clear_status(status.run_key)
     return adopted
 
