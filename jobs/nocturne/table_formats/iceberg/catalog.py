@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.errors import ConfigError, PublishError, RetryableError
+from nocturne.model.tracking import without_secret
 
 __all__ = ["CatalogTable", "address", "local_path"]
 
@@ -70,6 +71,7 @@ class CatalogTable:
             from pyiceberg.catalog import load_catalog
             from pyiceberg.exceptions import NotInstalledError
             from pyiceberg.utils.config import Config
+            from sqlalchemy.exc import ArgumentError
 
             from nocturne.table_formats.iceberg.durable import NAME
         except ImportError:
@@ -89,7 +91,7 @@ class CatalogTable:
         try:
             with self.errors():
                 return load_catalog(self.catalog, **{"py-io-impl": NAME, **settings})
-        except (NotInstalledError, ImportError, ValueError) as error:
+        except (NotInstalledError, ArgumentError, ImportError, ValueError) as error:
             raise ConfigError(
                 f"the Iceberg catalog {self.catalog!r} can't be opened: {first_line(error)}. Look "
                 f"at the configuration of pyiceberg ({variable}, .pyiceberg.yaml)"
@@ -155,5 +157,5 @@ def is_out_of_reach(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without what follows in its later lines, such as an SQL statement."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """What an error says, without secrets, and without later lines, such as an SQL statement."""
+    return without_secret(str(error).strip().partition("\n")[0]) or type(error).__name__
