@@ -309,7 +309,8 @@ def _decided(
             output.state.clear_status(current.run_key)
         message = f"{summary}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", message, run, current)
-    output.check(_schema(run_plan, seen))
+    published = {*run_plan.keys, *run_plan.passthrough}
+    output.check(_schema(run_plan, seen), published - {*seen.path_keys})
     if options.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared(

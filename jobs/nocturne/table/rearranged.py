@@ -26,8 +26,8 @@ _ANEW = "its files were written anew by another program, and"
 def difference(table: TablePartition, manifest: Manifest) -> str:
     """How the rows of the partition differ from those of the manifest's files; "" if they don't.
 
-    Columns are compared that the scores have; keys of the partition are left out, since they have
-    one value and other programs leave them out of the files.
+    Columns are compared that any of the manifest's files has; keys of the partition are left out,
+    since they have one value and other programs leave them out of the files.
     """
     present = table.files()
     before = [table.file(file.path) for file in manifest.outputs]
@@ -39,8 +39,8 @@ def difference(table: TablePartition, manifest: Manifest) -> str:
             f"{_ANEW} {len(gone)} of those of manifest {manifest.id} are gone (VACUUM, expired?), "
             "so the rows can't be compared"
         )
-    schema = _without_keys(pq.read_schema(before[0]), table) if before else pa.schema([])
     try:
+        schema = _without_keys(_columns(before), table)
         was, now = (row_sum(map(normal, _rows(paths, schema))) for paths in (before, after))
     except (pa.ArrowException, OSError, KeyError) as error:
         return f"{_ANEW} can't be compared: {error}"
@@ -98,10 +98,22 @@ def _without_keys(schema: pa.Schema, table: TablePartition) -> pa.Schema:
     return pa.schema([field for field in schema if field.name not in names])
 
 
+def _columns(paths: Iterable[Path]) -> pa.Schema:
+    """The columns that any of the files has, each as the first one has it."""
+    fields = {field.name: field for path in reversed([*paths]) for field in pq.read_schema(path)}
+    return pa.schema(fields.values())
+
+
 def _rows(paths: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows in the columns and types of the schema."""
+    """The rows in the columns and types of the schema; a column that a file lacks is null."""
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=schema.names):
-                columns = [batch.column(field.name).cast(field.type) for field in schema]
+            there = [name for name in schema.names if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=there):
+                columns = [
+                    batch.column(field.name).cast(field.type)
+                    if field.name in there
+                    else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)

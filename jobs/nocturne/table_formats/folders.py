@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class FolderPartition:
         self._table = table
         self.location = table / state.partition.path if state.partition.keys else table
 
-    def check(self, schema: pa.Schema | None) -> None:
+    def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if it can be replaced, as far as this can be tested without touching it.
 
         Raises:

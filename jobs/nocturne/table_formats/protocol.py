@@ -7,7 +7,7 @@ these protocols, and publishing, rollback, verification and cleaning up use them
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -66,12 +66,14 @@ class TablePartition(Protocol):
     def lake_types(self) -> bool:
         """Whether its files have only the types of lake tables (``columns.lake_type``)."""
 
-    def check(self, schema: pa.Schema | None) -> None:
+    def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if scores can be published into it. Called before anything is scored.
 
         Args:
             schema: of the scores; columns that are never null are not nullable. None: only Spark
                 knows it, when it scores.
+            from_files: published columns that the input's files have; others come from the model
+                or the partition.
 
         Raises:
             PublishError: it can't be replaced, or does not take such scores.

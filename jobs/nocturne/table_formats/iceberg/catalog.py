@@ -71,7 +71,6 @@ class CatalogTable:
             from pyiceberg.catalog import load_catalog
             from pyiceberg.exceptions import NotInstalledError
             from pyiceberg.utils.config import Config
-            from sqlalchemy.exc import ArgumentError
 
             from nocturne.table_formats.iceberg.durable import NAME
         except ImportError:
@@ -79,22 +78,57 @@ class CatalogTable:
                 "output.format: iceberg needs the package pyiceberg, which is not installed here: "
                 "pip install 'nocturne[iceberg]'"
             ) from None
-        # As it is now: the library reads it once, when it is imported.
-        settings: dict[str, Any] = dict(Config().get_catalog_config(self.catalog) or {})
-        variable = f"PYICEBERG_CATALOG__{self.catalog.upper()}__URI"
+        try:
+            settings: dict[str, Any] = dict(Config().get_catalog_config(self.catalog) or {})
+        except Exception as error:  # a parser's, whose text has lines of the file
+            raise ConfigError(
+                "the configuration of pyiceberg (.pyiceberg.yaml, variables PYICEBERG_...) can't "
+                f"be read: {type(error).__name__}"
+            ) from None
+        variable = f"PYICEBERG_CATALOG__{self.catalog.upper().replace('-', '_')}__URI"
         if not settings:
             raise ConfigError(
-                f"output.table: {self.name!r} is in the catalog {self.catalog!r}, which the "
+                f"the table {self.name!r} is in the catalog {self.catalog!r}, which the "
                 f"configuration of pyiceberg does not have. Set {variable} (and what else it "
                 "needs), or describe it in .pyiceberg.yaml in the home folder or $PYICEBERG_HOME"
+                + ("; it reads a _ in the variable's name as -" if "_" in self.catalog else "")
             )
+        _SECRETS.update(
+            value
+            for key, value in settings.items()
+            if isinstance(value, str) and len(value) > _SHORT and key not in _PLAIN
+        )
+        advice = f"Look at the configuration of pyiceberg ({variable}, .pyiceberg.yaml)"
         try:
             with self.errors():
                 return load_catalog(self.catalog, **{"py-io-impl": NAME, **settings})
-        except (NotInstalledError, ArgumentError, ImportError, ValueError) as error:
+        except (ConfigError, RetryableError):
+            raise
+        except (NotInstalledError, ImportError) as error:
             raise ConfigError(
-                f"the Iceberg catalog {self.catalog!r} can't be opened: {first_line(error)}. Look "
-                f"at the configuration of pyiceberg ({variable}, .pyiceberg.yaml)"
+                f"the Iceberg catalog {self.catalog!r} can't be opened: {first_line(error)}. "
+                f"{advice}"
+            ) from None
+        except Exception as error:  # whose text may have the whole URI, with its password
+            raise ConfigError(
+                f"the Iceberg catalog {self.catalog!r} can't be opened: its settings are not what "
+                f"the library expects ({type(error).__name__}). {advice}"
+            ) from None
+
+    def check_files(self, location: str) -> None:
+        """Return if the catalog's settings let files be written.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        from pyiceberg.io import load_file_io
+
+        try:
+            load_file_io(self.opened.properties, location)
+        except ValueError as error:
+            raise ConfigError(
+                f"the Iceberg catalog {self.catalog!r} names files that can't be used: "
+                f"{first_line(error)}. Look at py-io-impl in the configuration of pyiceberg"
             ) from None
 
     def load(self) -> Any:
@@ -104,14 +138,19 @@ class CatalogTable:
             ConfigError, RetryableError: as ``opened``.
             PublishError: it can't be read.
         """
+        catalog = self.opened
         from pyiceberg import exceptions as theirs
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with self.errors():
-                return self.opened.load_table(self.identifier)
+                return catalog.load_table(self.identifier)
         except (theirs.NoSuchTableError, theirs.NoSuchNamespaceError):
             return None
-        except (theirs.ValidationError, OSError, ValueError, KeyError) as error:
+        except (
+            *(theirs.ValidationError, theirs.RESTError, SQLAlchemyError),
+            *(OSError, ValueError, KeyError),
+        ) as error:
             raise PublishError(
                 f"the Iceberg table {self.name} can't be read: {first_line(error)}"
             ) from None
@@ -124,22 +163,47 @@ class CatalogTable:
             ConfigError: it refuses who we are.
             RetryableError: it does not answer.
         """
-        from pyiceberg import exceptions as theirs
-
         try:
             yield
-        except (theirs.UnauthorizedError, theirs.ForbiddenError, theirs.OAuthError) as error:
-            raise ConfigError(
-                f"the Iceberg catalog {self.catalog!r} refuses access: {first_line(error)}. Look "
-                "at the credentials in the configuration of pyiceberg"
-            ) from None
         except Exception as error:
+            if is_refusal(error):
+                raise ConfigError(
+                    f"the Iceberg catalog {self.catalog!r} refuses access: {first_line(error)}. "
+                    "Look at the credentials in the configuration of pyiceberg"
+                ) from None
             if not is_out_of_reach(error):
                 raise
             raise RetryableError(
                 f"the Iceberg catalog {self.catalog!r} does not answer: {first_line(error)}. "
                 "Nothing was changed. Run it again when it does"
             ) from error
+
+
+_SECRETS: set[str] = set()
+"""Values of settings that no message may have."""
+_PLAIN = {"uri", "type", "warehouse", "py-io-impl", "py-catalog-impl"}
+_SHORT = 3
+
+_REFUSED = re.compile(
+    r"password authentication failed|no pg_hba\.conf entry|Access denied"
+    r"|(role|database) .* does not exist",
+    re.IGNORECASE,
+)
+"""What databases say of wrong credentials, which their drivers report like a lost connection."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a catalog does not let us in."""
+    from pyiceberg import exceptions as theirs
+    from sqlalchemy.exc import OperationalError
+
+    known = (
+        *(theirs.UnauthorizedError, theirs.ForbiddenError, theirs.OAuthError),
+        theirs.AuthorizationExpiredError,
+    )
+    return isinstance(error, known) or (
+        isinstance(error, OperationalError) and _REFUSED.search(str(error)) is not None
+    )
 
 
 def is_out_of_reach(error: Exception) -> bool:
@@ -158,4 +222,9 @@ def is_out_of_reach(error: Exception) -> bool:
 
 def first_line(error: Exception) -> str:
     """What an error says, without secrets, and without later lines, such as an SQL statement."""
-    return without_secret(str(error).strip().partition("\n")[0]) or type(error).__name__
+    said = without_secret(str(error).strip().partition("\n")[0])
+    for secret in _SECRETS:
+        said = said.replace(secret, "***")
+    return re.sub(r"(?i)(token|password|secret|credential)=[^\s&'\"]+", r"\1=***", said) or (
+        type(error).__name__
+    )

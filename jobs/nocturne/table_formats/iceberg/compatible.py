@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from nocturne.records.partition import Partition
 from nocturne.table_formats.lake import Column, column_problems
 
-__all__ = ["feature_problems", "has_type", "mapping", "new_table", "schema_problems"]
+__all__ = ["MAPPING", "feature_problems", "has_type", "mapping", "new_table", "schema_problems"]
 
 _VERSION = 2
 """The format version that is written; 1 has no order of commits, 3 wants an id of each row."""
@@ -43,22 +43,46 @@ def schema_problems(metadata: Any, schema: pa.Schema, *, whole: bool) -> Iterato
     there = {f.name: Column(_text(f.field_type), not f.required) for f in theirs.fields}
     ids = count(1)
     ours = {f.name: Column(_text(_type(f.type, ids)), f.nullable) for f in schema}
-    keys = {theirs.find_column_name(f.source_id) for f in metadata.spec().fields}
-    found = list(column_problems(there, ours, keys, whole=whole))
+    found = []
+    for field in metadata.spec().fields:
+        name = theirs.find_column_name(field.source_id)
+        if name not in ours and not there.pop(name).nullable:
+            found.append(
+                f"its partition column {name!r} is NOT NULL, and readers want such a column in the "
+                f"files, which have none (ALTER TABLE ... ALTER COLUMN {name} DROP NOT NULL)"
+            )
+    found += column_problems(there, ours, whole=whole)
     yield from found
-    known = metadata.name_mapping()
-    if known is None or found:
+    if not found:
+        yield from _mapping_problems(metadata, list(ours))
+
+
+def _mapping_problems(metadata: Any, names: Sequence[str]) -> Iterator[str]:
+    """Our files have no ids of their columns: readers find them by the table's mapping."""
+    try:
+        known = metadata.name_mapping()
+    except ValueError:
+        yield f"its property {MAPPING} is no name mapping (JSON)"
         return
-    # Our files have no ids of their columns: readers find them by this mapping.
-    numbers = {name: f.field_id for f in known for name in f.names}
-    for name in ours:
-        if name in there and numbers.get(name) != theirs.find_field(name).field_id:
-            yield f"its property {MAPPING} does not give the id of the column {name!r}"
+    for right in metadata.schema().name_mapping if known is not None else ():
+        for name in set(right.names) & set(names):
+            if not _maps(known, right):
+                yield f"its property {MAPPING} does not give the ids of the column {name!r}"
+
+
+def _maps(known: Iterable[Any], right: Any) -> bool:
+    """Whether a mapping has a field, and those within it, as the schema has them."""
+    for field in known:
+        if right.names[0] in field.names:
+            return field.field_id == right.field_id and all(
+                _maps(field.fields, inner) for inner in right.fields
+            )
+    return False
 
 
 def mapping(metadata: Any) -> dict[str, str]:
     """The property by which readers find columns of files without ids, if it must be set."""
-    if metadata.name_mapping() is not None:
+    if MAPPING in metadata.properties:
         return {}
     return {MAPPING: metadata.schema().name_mapping.model_dump_json()}
 
@@ -166,7 +190,13 @@ def _text(type_: Any) -> str:
     if type_.is_primitive:
         return str(type_)
     if hasattr(type_, "element_type"):
-        return f"list<{_text(type_.element_type)}>"
+        return f"list<{_of(type_.element_type, type_.element_required)}>"
     if hasattr(type_, "key_type"):
-        return f"map<{_text(type_.key_type)}, {_text(type_.value_type)}>"
-    return "struct<" + ", ".join(f"{f.name}: {_text(f.field_type)}" for f in type_.fields) + ">"
+        value = _of(type_.value_type, type_.value_required)
+        return f"map<{_text(type_.key_type)}, {value}>"
+    fields = (f"{f.name}: {_of(f.field_type, f.required)}" for f in type_.fields)
+    return f"struct<{', '.join(fields)}>"
+
+
+def _of(type_: Any, required: bool) -> str:
+    return _text(type_) + (" not null" if required else "")

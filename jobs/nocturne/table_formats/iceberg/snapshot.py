@@ -32,7 +32,12 @@ from nocturne.table_formats.iceberg.catalog import (
     is_out_of_reach,
     local_path,
 )
-from nocturne.table_formats.iceberg.compatible import feature_problems, mapping, schema_problems
+from nocturne.table_formats.iceberg.compatible import (
+    MAPPING,
+    feature_problems,
+    mapping,
+    schema_problems,
+)
 from nocturne.table_formats.lake import (
     Added,
     Change,
@@ -40,6 +45,7 @@ from nocturne.table_formats.lake import (
     DataFile,
     Mark,
     Misfit,
+    app_of,
     folder_of,
     paths_of,
 )
@@ -138,6 +144,8 @@ class IcebergSnapshot:
         self.folder, self.table = folder, table
         self._named, self._entries = named, entries
         self._metadata = table.metadata
+        # The library changes its table when it commits; this stays the version that was loaded.
+        self.location = table.metadata_location
         self._main = table.metadata.current_snapshot()
         self.version = self._main.snapshot_id if self._main else 0
 
@@ -148,7 +156,12 @@ class IcebergSnapshot:
     def number(self, app: str) -> int | None:
         """The number in the table's property ``app``."""
         text = self._metadata.properties.get(app)
-        return int(text) if text is not None else None
+        if text is None or text.isdecimal():
+            return int(text) if text else None
+        raise PublishError(
+            f"the property {app!r} of {self._title} is {text!r}, expected the number of a "
+            "manifest, which a publish from here has set. Nothing was changed. Put it back"
+        )
 
     # Files
 
@@ -311,6 +324,8 @@ class IcebergSnapshot:
             if manifest.partition_spec_id != spec and has_files:
                 yield "the table has files of an earlier partitioning (rewrite_data_files)"
                 break
+        if MAPPING not in self._metadata.properties and self.number(app_of(partition.state_path)):
+            yield f"its property {MAPPING} is gone, by which readers find our columns"
         live = self._live(partition)
         oldest = min((entry.sequence for entry in live if entry.is_data), default=None)
         # A delete file removes rows of files that are not newer.
@@ -401,6 +416,7 @@ class IcebergSnapshot:
 
     def _commit(self, before: Sequence[Any], after: Sequence[Any], mark: Mark) -> None:
         from pyiceberg.table import TableProperties
+        from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
 
         said = {"nocturne.manifest": mark.manifest_id, mark.app: str(mark.number)}
         # Only in this process: the library's retries would add to what others add meanwhile.
@@ -408,6 +424,14 @@ class IcebergSnapshot:
         with self._conflicts():
             transaction = self.table.transaction()
             transaction.set_properties({mark.app: str(mark.number), **mapping(self._metadata)})
+            # Else only the branch is asserted, and the columns may be others by now.
+            transaction._apply(
+                (),
+                (
+                    AssertCurrentSchemaId(current_schema_id=self._metadata.current_schema_id),
+                    AssertDefaultSpecId(default_spec_id=self._metadata.default_spec_id),
+                ),
+            )
             with transaction.update_snapshot(snapshot_properties=said).overwrite() as snapshot:
                 for file in before:
                     snapshot.delete_data_file(file)

@@ -47,8 +47,7 @@ class IcebergTable(LakeTable):
 
     def ready(self) -> None:
         """Raises: ConfigError, PublishError, RetryableError."""
-        address(self.folder)
-        _ = self._named.opened
+        self._named.check_files(address(self.folder))
 
     def snapshot(self) -> IcebergSnapshot | None:
         """The table as it is now, or was a second ago; None if there is none.
@@ -70,7 +69,7 @@ class IcebergTable(LakeTable):
         if table is None:
             return None
         known = self._known
-        if known is not None and known.table.metadata_location == table.metadata_location:
+        if known is not None and known.location == table.metadata_location:
             return known
         return IcebergSnapshot(self.folder, self._named, table, self._entries)
 
@@ -85,7 +84,11 @@ class IcebergTable(LakeTable):
         catalog, identifier = self._named.opened, self._named.identifier
         self.refresh()
         with self._named.errors():
-            catalog.create_namespace_if_not_exists(identifier[:-1])
+            try:
+                catalog.create_namespace_if_not_exists(identifier[:-1])
+            except Exception:
+                if not catalog.namespace_exists(identifier[:-1]):  # else another process made it
+                    raise
             with suppress(TableAlreadyExistsError):
                 catalog.create_table(
                     identifier, location=address(self.folder), **new_table(schema, partition)

@@ -27,14 +27,14 @@ def name_problems(names: Iterable[str]) -> Iterator[str]:
 def column_problems(
     there: Mapping[str, Column],
     ours: Mapping[str, Column],
-    keys: Collection[str],
+    keys: Collection[str] = (),
     *,
     whole: bool,
 ) -> Iterator[str]:
     """Differences between the columns of a table and those of the scores.
 
     Args:
-        keys: the partition columns, which have their values from the table.
+        keys: columns that readers have from the table, whatever is in the files.
         whole: whether both need the same columns; else the types of those are compared that both
             have.
     """

@@ -19,7 +19,8 @@ import os
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -51,7 +52,7 @@ from nocturne.table_formats.lake.snapshot import (
     folder_of,
 )
 from nocturne.table_formats.protocol import PUBLISHED, TablePartition
-from nocturne.table_formats.statistics import statistics
+from nocturne.table_formats.statistics import Statistics, statistics
 
 __all__ = ["LakePartition", "LakeTable"]
 
@@ -181,7 +182,7 @@ class LakePartition:
         self._app = app_of(state.partition.state_path)
         self.location = table.data / folder_of(state.partition)
 
-    def check(self, schema: pa.Schema | None) -> None:
+    def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if the scores can be published into the table.
 
         Raises:
@@ -201,6 +202,15 @@ class LakePartition:
                 f"{self.location} is a file; expected the folder of a partition, or nothing. "
                 "Nothing was changed. Move it away, or choose another output.path",
                 path=str(self.location),
+            )
+        twice = sorted(set(from_files) & {name for name, _ in self._partition.keys})
+        if twice:
+            raise PublishError(
+                f"scores can't be published into {table.title}: column {', '.join(twice)} of the "
+                "input's files is published, and the table has such a column from the partition, "
+                "whose values may be others. Nothing was changed. Drop it from output.keys and "
+                "output.passthrough",
+                path=str(table.folder),
             )
         self._check(snapshot, schema)
 
@@ -281,6 +291,8 @@ class LakePartition:
     def _check_readable(self, snapshot: Snapshot) -> None:
         with self._fitting():
             problems = list(snapshot.reading_problems(self._partition))
+        names = Counter(file.name for file in self._files(snapshot))
+        problems += [f"it has the file {name} twice" for name, n in names.items() if n > 1]
         if problems:
             raise self._error(
                 f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
@@ -459,8 +471,20 @@ class LakePartition:
         return snapshot
 
     def _has(self, snapshot: Snapshot, manifest: Manifest) -> bool:
-        """Whether the manifest was committed: its number is above all that were in force."""
-        return snapshot.number(self._app) == manifest.number
+        """Whether the manifest was committed: its number is above all that were in force.
+
+        Raises:
+            Unsettled: the table has the number, and other files.
+        """
+        if snapshot.number(self._app) != manifest.number:
+            return False
+        if not _is_of(self._files(snapshot), manifest):
+            raise Unsettled(
+                f"partition {self._partition.key} of {self._table.title} was published as number "
+                f"{manifest.number}, and has other files than ours: another state publishes into "
+                "it too, or another program wrote them at once. Look at `nocturne status`"
+            )
+        return True
 
     def _commit(self, snapshot: Snapshot, manifest: Manifest) -> None:
         mark = Mark(self._app, manifest.number, manifest.id)
@@ -496,12 +520,10 @@ class LakePartition:
 
     def _added(self, file: OutputFile) -> Added:
         path = self.file(file.path)
-        return Added(
-            path,
-            file.size,
-            path.stat().st_mtime_ns // 1_000_000,
-            statistics(path, without=dict(self._partition.keys)),
-        )
+        found = statistics(path, without=dict(self._partition.keys))
+        if not PUBLISHED.fullmatch(path.name):  # its columns may have had other names then
+            found = Statistics(found.rows, {}, {}, {})
+        return Added(path, file.size, path.stat().st_mtime_ns // 1_000_000, found)
 
     def settle(self, manifest: Manifest, keep: int) -> None:
         """Nothing is left to do after a commit."""
@@ -539,7 +561,9 @@ class LakePartition:
 
 
 def _is_of(files: Iterable[DataFile], manifest: Manifest) -> bool:
-    return {f.name: f.size for f in files} == {f.path: f.size for f in manifest.outputs}
+    return sorted((f.name, f.size) for f in files) == sorted(
+        (f.path, f.size) for f in manifest.outputs
+    )
 
 
 def _names(files: Sequence[DataFile]) -> str:
