@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from chaos.nights import DAY, Root
 from formats import OUTPUT
 
-__all__ = ["BY_DAY", "ID", "SCORES", "STRANGERS", "Field", "Stranger"]
+__all__ = ["BY_DAY", "ID", "SCORES", "STRANGERS", "Field", "Stranger", "replace"]
 
 T = TypeVar("T")
 Field = tuple[str, pa.DataType]
@@ -287,34 +287,7 @@ class Iceberg(Stranger):
         self.do(overwrite)
 
     def compact(self) -> None:
-        def rewrite(table: Any) -> None:
-            from pyiceberg.expressions import EqualTo
-            from pyiceberg.io.pyarrow import _dataframe_to_data_files
-            from pyiceberg.table.update import snapshot as snapshots
-
-            summed = snapshots.update_snapshot_summaries
-
-            def as_spark_says(*args: Any, **named: Any) -> Any:
-                said = summed(*args, **named).additional_properties
-                return snapshots.Summary(operation=snapshots.Operation.REPLACE, **said)
-
-            snapshots.update_snapshot_summaries = as_spark_says  # in this process
-            tasks = list(table.scan().plan_files())
-            for days in {task.file.partition[0] for task in tasks}:
-                day = (dt.date(1970, 1, 1) + dt.timedelta(days=days)).isoformat()
-                rows = table.scan(row_filter=EqualTo("ds", day)).to_arrow()
-                transaction = table.transaction()
-                producer = transaction.update_snapshot().overwrite()
-                for file in _dataframe_to_data_files(table.metadata, rows, table.io):
-                    producer.append_data_file(file)
-                for task in tasks:
-                    if task.file.partition[0] == days:
-                        producer.delete_data_file(task.file)
-                producer.commit()
-                transaction.commit_transaction()
-                table.refresh()
-
-        self.do(rewrite)
+        self.do(lambda table: replace(table, table.scan().to_arrow()))
 
     def files(self) -> list[Path]:
         return self.do(
@@ -367,6 +340,28 @@ class Iceberg(Stranger):
 
     def lose_log(self) -> None:
         self.forget()
+
+
+def replace(table: Any, rows: pa.Table) -> None:
+    """The rows in files of their own, partition by partition, as Spark's `rewrite_data_files`."""
+    from pyiceberg.io.pyarrow import _dataframe_to_data_files
+    from pyiceberg.table.update import snapshot as snapshots
+
+    summed = snapshots.update_snapshot_summaries
+
+    def as_spark_says(*args: Any, **named: Any) -> Any:
+        said = summed(*args, **named).additional_properties
+        return snapshots.Summary(operation=snapshots.Operation.REPLACE, **said)
+
+    snapshots.update_snapshot_summaries = as_spark_says  # in this process
+    transaction = table.transaction()
+    producer = transaction.update_snapshot().overwrite()
+    for file in _dataframe_to_data_files(table.metadata, rows, table.io):
+        producer.append_data_file(file)
+    for task in table.scan().plan_files():
+        producer.delete_data_file(task.file)
+    producer.commit()
+    transaction.commit_transaction()
 
 
 def _long() -> Any:

@@ -16,9 +16,9 @@ import pytest
 
 from chaos.conftest import correct, with_columns
 from chaos.nights import DAY, Root, whole_night
-from chaos.strangers import ID, SCORES, Iceberg, Stranger
+from chaos.strangers import ID, SCORES, Iceberg, Stranger, replace
 from chaos.test_maintenance import nocturne
-from formats import CATALOG, OUTPUT
+from formats import CATALOG, OUTPUT, catalog_in
 from nocturne.operate.status import statuses
 
 pytestmark = [
@@ -207,6 +207,20 @@ def _odd_mapping(table: Any) -> None:
         transaction.set_properties({"schema.name-mapping.default": mapping})
 
 
+def _property(name: str, value: str) -> Callable[[Any], None]:
+    def change(table: Any) -> None:
+        with table.transaction() as transaction:
+            transaction.set_properties({name: value})
+
+    return change
+
+
+def _not_null(table: Any) -> None:
+    with table.update_schema(allow_incompatible_changes=True) as schema:
+        schema.make_column_optional("id")
+        schema.update_column("ds", required=True)
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "said"),
     [
@@ -215,7 +229,10 @@ def _odd_mapping(table: Any) -> None:
             pytest.param(*case, marks=pytest.mark.long)
             for case in (
                 (_other_spec_with_files, {}, "the table has files of an earlier partitioning"),
-                (_odd_mapping, {}, "does not give the id of the column 'id'"),
+                (_odd_mapping, {}, "does not give the ids of the column 'id'"),
+                (_property("schema.name-mapping.default", "{"), {}, "is no name mapping"),
+                (_property(f"nocturne/ds={DAY}", "x"), {}, "expected the number of a manifest"),
+                (_not_null, {}, "its partition column 'ds' is NOT NULL"),
                 (lambda _: None, {"format-version": "1"}, "it has format-version 1, expected 2"),
                 (_version_3, {}, "it has format-version 3, expected 2"),
                 (lambda _: None, {"write.wap.enabled": "true"}, "write.wap.enabled is set"),
@@ -235,6 +252,87 @@ def test_a_table_that_we_cant_write_is_refused_before_a_row_is_scored(
     assert new.root.night() == 1
     assert said in capfd.readouterr().err
     assert not new.root.attempts()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("nested", "said"),
+    [
+        ('{"names":["vec"],"field-id":1}', "does not give the ids of the column 'vec'"),
+        ("", "its column 'vec' is list<float not null>, that of the scores is list<float>"),
+    ],
+)
+def test_nested_columns_that_readers_would_not_find_are_refused(
+    new: Stranger, capfd: pytest.CaptureFixture[str], nested: str, said: str
+) -> None:
+    with_columns(new.root, {"vec": pa.array([[1.5], [], None], pa.list_(pa.float32()))})
+
+    def change(table: Any) -> None:
+        if nested:
+            known = json.loads(table.schema().name_mapping.model_dump_json())
+            for field in known:
+                field.pop("fields", None)
+            _property("schema.name-mapping.default", json.dumps(known))(table)
+
+    new.make(
+        [
+            ID,
+            SCORES[0],
+            ("vec", pa.list_(pa.field("element", pa.float32(), bool(nested)))),
+            *SCORES[1:],
+        ]
+    )
+    new.do(change)
+    assert new.root.night() == 1
+    assert said in capfd.readouterr().err
+    assert not new.root.attempts()
+
+
+def test_a_file_that_is_there_twice_is_not_taken_for_once(root: Root, lake: Stranger) -> None:
+    """`add_files` does so, if it is told not to look."""
+    before = len(lake.read())
+
+    def add_again(table: Any) -> None:
+        transaction = table.transaction()
+        with transaction.update_snapshot().fast_append() as snapshot:
+            for task in table.scan().plan_files():
+                snapshot.append_data_file(task.file)
+        transaction.commit_transaction()
+
+    lake.do(add_again)
+    assert len(lake.read()) == 2 * before
+    [night] = root.ask(lambda: statuses(root.load()))
+    assert (night.state, "twice" in night.message) == ("failed", True)
+    for command in ("verify", "adopt"):
+        assert nocturne(root, command, "--date", DAY).exit_code == 1
+    assert root.night() == 1
+
+
+@pytest.mark.long
+def test_a_compaction_after_an_adoption_is_compared_in_all_columns(
+    root: Root, lake: Stranger
+) -> None:
+    def add(table: Any) -> None:
+        rows = pa.table({"id": [4711], "ds": [dt.date.fromisoformat(DAY)]})
+        table.append(rows.cast(pa.schema([("id", pa.int64()), ("ds", pa.date32())])))
+
+    lake.do(add)
+    assert nocturne(root, "adopt", "--date", DAY).exit_code == 0
+    lake.compact()
+    assert nocturne(root, "verify", "--date", DAY).exit_code == 0
+    done = nocturne(root, "adopt", "--compacted")
+    assert "the same rows in other files" in done.output
+
+    def lie(table: Any) -> None:
+        """What calls itself a compaction, and changes the scores."""
+        rows = lake._rows(table)  # type: ignore[attr-defined]
+        at = rows.schema.names.index("score")
+        other = rows.set_column(at, "score", pa.array([7.0] * len(rows), pa.float32()))
+        replace(table, other)
+
+    lake.do(lie)
+    assert nocturne(root, "verify", "--date", DAY).exit_code == 1
+    assert nocturne(root, "adopt", "--compacted").exit_code == 1
 
 
 @pytest.mark.long
@@ -293,7 +391,8 @@ def test_a_dropped_or_renamed_table_is_not_taken_for_a_new_one(
         ("postgresql+none://ada:s3cr3t@db/c", 1, "can't be opened"),
         ("mysql://ada:s3cr3t@db/c", 1, "can't be opened"),
         ("postgresql+psycopg2://ada:s3cr3t@127.0.0.1:9/c", 75, "does not answer"),
-        ("http://127.0.0.1:9", 75, "does not answer"),
+        ("http://127.0.0.1:9/?token=s3cr3t", 75, "does not answer"),
+        ("file", 1, "can't be used: Could not initialize FileIO: no.such.Class"),
     ],
 )
 def test_a_catalog_that_cant_be_used_is_named_before_a_row_is_scored(
@@ -304,7 +403,10 @@ def test_a_catalog_that_cant_be_used_is_named_before_a_row_is_scored(
     def night() -> None:
         loaded = root.load()
         del os.environ[CATALOG]
-        if uri:
+        if uri == "file":
+            os.environ[CATALOG] = catalog_in(root.path)
+            os.environ[CATALOG.replace("URI", "PY_IO_IMPL")] = "no.such.Class"
+        elif uri:
             os.environ[CATALOG] = uri
         whole_night(loaded, root.partition_of(loaded))
 
@@ -382,6 +484,56 @@ def test_a_catalog_that_is_gone_after_a_commit_leaves_what_may_be_published(
     manifest = root.manifest()
     assert manifest is not None
     assert manifest.number == (2 if landed else 3)
+
+
+@pytest.mark.parametrize("change", ["columns", "partitioning"])
+def test_a_table_that_changes_in_the_moment_of_a_commit_is_refused(
+    root: Root, capfd: pytest.CaptureFixture[str], change: str
+) -> None:
+    correct(root)
+    before = root.published()
+    changed: list[int] = []
+
+    def commit(catalog: Any, do: Callable[[], Any]) -> Any:
+        if not changed:
+            changed.append(1)
+            table = catalog.load_table(tuple(OUTPUT["iceberg"]["table"].split(".")[1:]))
+            if change == "columns":
+                with table.update_schema() as schema:
+                    schema.rename_column("word", "text")
+            else:
+                with table.update_spec() as spec:
+                    spec.add_identity("model_version")
+        return do()
+
+    assert _answers(root, commit) == 1
+    told = capfd.readouterr().err
+    said = {
+        "columns": "it has no column 'word'",
+        "partitioning": "partitioned by ds, model_version",
+    }
+    assert said[change] in told
+    if change == "columns":
+        assert root.published() == before
+
+
+def test_the_number_of_another_is_not_taken_for_ours(
+    root: Root, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Another state publishes into the partition, with the same number."""
+    correct(root)
+    changed: list[int] = []
+
+    def commit(catalog: Any, do: Callable[[], Any]) -> Any:
+        if changed:
+            return do()
+        changed.append(1)
+        table = catalog.load_table(tuple(OUTPUT["iceberg"]["table"].split(".")[1:]))
+        _property(f"nocturne/ds={DAY}", "2")(table)
+        raise _no_answer()
+
+    assert _answers(root, commit) == 75
+    assert "another state publishes into it too" in capfd.readouterr().err
 
 
 def test_what_a_commit_names_is_on_the_disk_before_it(root: Root, lake: Stranger) -> None:

@@ -21,6 +21,7 @@ from chaos.nights import DAY, Root, whole_night
 from chaos.strangers import ID, SCORES, STRANGERS, Field, Stranger
 from chaos.test_maintenance import nocturne
 from nocturne import config
+from nocturne.operate.decisions import roll_back
 from nocturne.operate.status import newest, statuses
 from nocturne.pipeline.places import Places
 from waiting import until
@@ -585,3 +586,75 @@ def test_a_held_night_ends_with_an_adoption(root: Root, lake: Stranger) -> None:
     assert nocturne(root, "adopt", "--date", DAY).exit_code == 0
     [night] = root.ask(lambda: statuses(root.load()))
     assert night.state == "published"
+
+
+@pytest.mark.long
+def test_a_rollback_of_a_compacted_night_is_a_commit_over_its_adoption(
+    root: Root, lake: Stranger
+) -> None:
+    first = lake.read()
+    correct(root)
+    assert root.night() == 0
+    lake.compact()
+    assert nocturne(root, "rollback", "--date", DAY).exit_code == 0
+    assert lake.read().equals(first)
+    assert root.gc() == 0
+    assert nocturne(root, "rollback", "--date", DAY, "--to", "3").exit_code == 0, "the adoption"
+    root.check()
+
+
+@pytest.mark.long
+def test_a_commit_between_adoption_and_rollback_is_not_replaced(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    correct(root)
+    assert root.night() == 0
+    lake.compact()
+    back = lambda: roll_back(root.load(), root.partition, None, "ada")  # noqa: E731
+    pid = root.start(back, "commit.written@2=SIGSTOP")
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    lake.append()
+    theirs = lake.read()
+    os.kill(pid, signal.SIGCONT)
+    assert root.wait(pid) == 1
+    assert "is being changed by another program" in capfd.readouterr().err
+    assert lake.read().equals(theirs)
+
+
+def test_a_partition_column_of_the_input_is_not_published_beside_the_tables(
+    new: Stranger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = new.root
+    for path in root.input.glob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        pq.write_table(table.append_column("ds", pa.array(["1999-09-09"] * len(table))), path)
+    root.configure("output", passthrough=["word", "ds"])
+    assert root.night() == 1
+    told = capfd.readouterr().err
+    assert "column ds of the input's files is published, and the table has such a column" in told
+    assert not root.attempts()
+    root.configure("output", passthrough=["word"])
+    assert root.night() == 0
+    assert {str(day) for day in new.rows()["ds"].to_pylist()} == {DAY}
+
+
+@pytest.mark.long
+def test_a_table_without_partitions(new: Stranger, capfd: pytest.CaptureFixture[str]) -> None:
+    root = new.root
+    root.configure("input", path=f"data/ds={DAY}", partition={})
+
+    def night() -> None:
+        loaded = root.load()
+        whole_night(loaded, config.partition({}, DAY))
+
+    assert root.wait(root.start(night)) == 0
+    assert len(new.rows()) == 1790
+    assert root.wait(root.start(night)) == 0
+    path = next(iter(root.input.glob("*.parquet")))
+    pq.write_table(pq.read_table(path, partitioning=None).slice(0, 100), path)
+    assert root.wait(root.start(night)) == 0
+    assert len(new.rows()) < 1790
+    assert nocturne(root, "rollback", "--date", DAY).exit_code == 0
+    assert len(new.rows()) == 1790
+    assert nocturne(root, "verify", "--date", DAY).exit_code == 0
+    assert [night.state for night in root.ask(lambda: statuses(root.load()))] == ["published"]
