@@ -302,7 +302,7 @@ def test_a_file_that_is_there_twice_is_not_taken_for_once(root: Root, lake: Stra
     lake.do(add_again)
     assert len(lake.read()) == 2 * before
     [night] = root.ask(lambda: statuses(root.load()))
-    assert (night.state, "twice" in night.message) == ("failed", True)
+    assert (night.state, " 2 times" in night.message) == ("failed", True)
     for command in ("verify", "adopt"):
         assert nocturne(root, command, "--date", DAY).exit_code == 1
     assert root.night() == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from nocturne.errors import InputError, PublishError
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Listing
-from nocturne.table_formats.lake.snapshot import DataFile, Misfit, Snapshot, folder_of
+from nocturne.table_formats.lake.snapshot import DataFile, Misfit, Snapshot, folder_of, twice
 from nocturne.table_formats.lake.table import LakeTable
 
 __all__ = ["LakeInput"]
@@ -44,10 +44,10 @@ class LakeInput:
         """
         snapshot = self._snapshot()
         folder = self.folder(partition)
-        names = [file.name for file in self._files(snapshot, partition)]
-        paths = sorted(Path(os.path.normpath(folder / name)) for name in names)
+        files = self._files(snapshot, partition)
+        paths = sorted(Path(os.path.normpath(folder / file.name)) for file in files)
         with self._reading():
-            problems = list(snapshot.reading_problems(partition))
+            problems = [*snapshot.reading_problems(partition), *twice(files)]
             problems += snapshot.column_problems(paths if not problems else [])
         if problems:
             shown = "; ".join(problems[:5])

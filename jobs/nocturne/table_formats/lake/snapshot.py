@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "app_of",
     "folder_of",
     "paths_of",
+    "twice",
 ]
 
 
@@ -96,6 +98,12 @@ def paths_of(files: Iterable[str], names: Sequence[str]) -> Iterator[str]:
         parts = [part.partition("=") for part in folder.split("/")]
         if [name for name, _, _ in parts] == list(names):
             yield "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
+
+
+def twice(files: Iterable[DataFile]) -> list[str]:
+    """What is wrong with files that a partition has more than once; readers read them so often."""
+    counts = Counter(file.name for file in files)
+    return [f"it has the file {name} {n} times" for name, n in counts.items() if n > 1]
 
 
 def app_of(path: str) -> str:

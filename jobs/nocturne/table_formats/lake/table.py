@@ -19,7 +19,6 @@ import os
 import random
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -50,6 +49,7 @@ from nocturne.table_formats.lake.snapshot import (
     Snapshot,
     app_of,
     folder_of,
+    twice,
 )
 from nocturne.table_formats.protocol import PUBLISHED, TablePartition
 from nocturne.table_formats.statistics import Statistics, statistics
@@ -203,10 +203,10 @@ class LakePartition:
                 "Nothing was changed. Move it away, or choose another output.path",
                 path=str(self.location),
             )
-        twice = sorted(set(from_files) & {name for name, _ in self._partition.keys})
-        if twice:
+        doubled = sorted(set(from_files) & {name for name, _ in self._partition.keys})
+        if doubled:
             raise PublishError(
-                f"scores can't be published into {table.title}: column {', '.join(twice)} of the "
+                f"scores can't be published into {table.title}: column {', '.join(doubled)} of the "
                 "input's files is published, and the table has such a column from the partition, "
                 "whose values may be others. Nothing was changed. Drop it from output.keys and "
                 "output.passthrough",
@@ -291,8 +291,7 @@ class LakePartition:
     def _check_readable(self, snapshot: Snapshot) -> None:
         with self._fitting():
             problems = list(snapshot.reading_problems(self._partition))
-        names = Counter(file.name for file in self._files(snapshot))
-        problems += [f"it has the file {name} twice" for name, n in names.items() if n > 1]
+        problems += twice(self._files(snapshot))
         if problems:
             raise self._error(
                 f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
