@@ -74,7 +74,8 @@ def _advice(loaded: Loaded, partition: Partition) -> RescoreAdvice | None:
     if manifest is None:
         return None
     run = Run.at(output.state, manifest.run_key)
-    run = run.changed(input_dir=str(places.input(partition)))
+    if not run.plan.input_version:  # a folder, which may have been moved
+        run = run.changed(input_dir=str(places.input(partition)))
     reasons = [*_files(run, places.inputs)]
     if manifest.output_version < plan.OUTPUT_VERSION:
         reasons += _changed_readings(manifest, run)
@@ -100,10 +101,13 @@ def _files(run: Run, inputs: InputTable) -> Iterator[str]:
     """Reasons from files that were added, changed or left out since the night was scored."""
     try:
         if not inputs.has(run.plan.partition):
+            if run.plan.input_version:
+                yield "the table has no row of the partition any more"
             return
-        listing = inputs.listing(run.plan.partition)
+        folder = run.plan.input_dir
         current = {
-            Path(os.path.relpath(path, listing.folder)).as_posix(): path for path in listing.files
+            Path(os.path.relpath(path, folder)).as_posix(): path
+            for path in inputs.listing(run.plan.partition).files
         }
     except NocturneError as error:
         yield str(error)

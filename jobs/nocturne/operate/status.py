@@ -7,6 +7,7 @@ process, since a manifest never changes.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,8 @@ from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["PartitionStatus", "known_partitions", "newest", "status_of", "statuses", "statuses_of"]
+
+log = logging.getLogger(__name__)
 
 State = Literal["published", "held", "rejected", "failed", "running", "missing"]
 
@@ -129,12 +132,20 @@ def known_partitions(loaded: Loaded) -> Iterator[Partition]:
         yield Partition("all")
         return
     listed = (
-        places.inputs.partitions(list(names)),
+        _of_input(places, names),
         places.state.folders(list(names)),
         places.table.partitions(list(names)),
     )
     for paths in listed:
         yield from (partition for path in paths if (partition := from_path(names, path)))
+
+
+def _of_input(places: Places, key_formats: Mapping[str, str]) -> Iterator[str]:
+    """Paths of the input's partitions; none if it can't be read, which hides no published night."""
+    try:
+        yield from places.inputs.partitions(key_formats)
+    except NocturneError as error:
+        log.warning("the input's partitions can't be listed: %s", error)
 
 
 def status_of(places: Places, partition: Partition) -> PartitionStatus:
@@ -198,7 +209,7 @@ def newest(loaded: Loaded, *, published: bool = False) -> str | None:
         return max(keys, default=None)
     tables = [places.table.partitions(list(names))]
     if not published:
-        tables += [places.inputs.partitions(list(names)), places.state.folders(list(names))]
+        tables += [_of_input(places, names), places.state.folders(list(names))]
     last_keys = (
         next((p.key for path in paths if (p := from_path(names, path))), "") for paths in tables
     )

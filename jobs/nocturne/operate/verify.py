@@ -91,7 +91,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     places = Places.of(loaded)
     output, manifest = places.output(partition), PublishedNights(loaded).manifest(partition)
     run = Run.at(output.state, manifest.run_key)
-    run = run.changed(input_dir=str(places.input(partition)))  # the input may have been moved
+    if not run.plan.input_version:  # a folder, which may have been moved
+        run = run.changed(input_dir=str(places.input(partition)))
     outputs = [output.name for output in run.plan.encoding.outputs]
     columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
     problems = table.verify(output, manifest, columns) + _settings_problems(run)

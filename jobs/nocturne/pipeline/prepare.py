@@ -224,7 +224,7 @@ def _planned(
         partition=partition,
         run_key=plan.run_key(splits),
         content_key=standing.content_key,
-        input_dir=str(places.input(partition)),
+        input_dir=str(seen.folder or places.input(partition)),
         input_version=seen.version,
         model=resolved.ref,
         encoding=encoding,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.columns.normal import published_type
 from nocturne.host import machine
 from nocturne.quality.frames import readable
 from nocturne.source.spark_files import with_keys
@@ -84,7 +85,8 @@ def _schema(files: Sequence[Path]) -> pa.Schema:
     schemas = []
     for path in files:
         with readable(path):
-            schemas.append(pq.read_schema(path).remove_metadata())
+            schema = pq.read_schema(path).remove_metadata()
+            schemas.append(pa.schema([f.with_type(published_type(f.type)) for f in schema]))
     return pa.unify_schemas(schemas, promote_options="permissive")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,6 @@ class InputFolders:
         """Names of the folders beside it."""
         return (p.name for p in self.folder(partition).parent.glob("*=*") if p.is_dir())
 
-    def partitions(self, names: Sequence[str]) -> Iterator[str]:
+    def partitions(self, key_formats: Mapping[str, str]) -> Iterator[str]:
         """The folders of partitions."""
-        return partition_folders(self.root, names)
+        return partition_folders(self.root, list(key_formats))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nocturne.errors import InputError
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece
 from nocturne.source.fingerprints import fingerprints
@@ -51,6 +52,14 @@ class ParquetFiles:
         keys = keys_as_columns(folder, files, self.partition, {*needs.read, *needs.expected})
         expected = needs.expected if needs.counted else ()
         path_columns = columns_of_paths(self.partition, self.key_formats, names, keys)
+        of_paths = {f.name: f.type for f in path_columns.schema} if path_columns else {}
+        if problems := listing.problems({*needs.read, *needs.expected, *needs.unique}, of_paths):
+            shown = "\n  ".join(problems[:20])
+            raise InputError(
+                f"the files of partition {self.partition.key} are not what readers of the table "
+                f"see:\n  {shown}\nHave the partition rewritten, or leave these columns out",
+                problems=problems,
+            )
         schema, types = check_schema(
             folder,
             files,
@@ -76,6 +85,7 @@ class ParquetFiles:
             ),
             counted=needs.counted,
             version=listing.version,
+            folder=folder,
         )
 
 

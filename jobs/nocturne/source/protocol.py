@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,10 @@ from nocturne.records.plan import InputFile, Piece, Query
 __all__ = ["InputTable", "Listing", "Needs", "Seen", "Source"]
 
 
+def _no_problems(columns: Collection[str], of_paths: Mapping[str, pa.DataType]) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class Listing:
     """The data files of a partition.
@@ -23,11 +27,14 @@ class Listing:
     Attributes:
         folder: the folder that the files' names are relative to.
         version: what the table calls the version that has these files; "" without versions.
+        problems: what keeps columns from being read as the table's readers see them. Its arguments
+            are their names, and the types of those that are taken from the files' paths.
     """
 
     folder: Path
     files: list[Path]
     version: str = ""
+    problems: Callable[[Collection[str], Mapping[str, pa.DataType]], list[str]] = _no_problems
 
 
 class InputTable(Protocol):
@@ -60,11 +67,14 @@ class InputTable(Protocol):
     def neighbours(self, partition: Partition) -> Iterator[str]:
         """Names of partitions that exist, for a message."""
 
-    def partitions(self, names: Sequence[str]) -> Iterator[str]:
+    def partitions(self, key_formats: Mapping[str, str]) -> Iterator[str]:
         """Paths of the partitions, ``ds=2013-04-01/hour=05``, the last first.
 
         Args:
-            names: the partition keys, in path order.
+            key_formats: ``input.partition``, key -> strftime format or fixed value, in path order.
+
+        Raises:
+            NocturneError: the table can't be read.
         """
 
 
@@ -109,6 +119,7 @@ class Seen:
         counted: whether expectations are counted while the rows are scored.
         query: the query that Spark reads; None if the workers read the files themselves.
         version: what the table calls the version that was looked at; "" without versions.
+        folder: what the files' names are relative to; None if Spark reads them.
     """
 
     files: tuple[InputFile, ...]
@@ -123,6 +134,7 @@ class Seen:
     counted: bool = False
     query: Query | None = None
     version: str = ""
+    folder: Path | None = None
 
     @property
     def size(self) -> str:

@@ -27,7 +27,7 @@ def library() -> Any:
         import deltalake
     except ImportError:
         raise ConfigError(
-            "output.format: delta needs the package deltalake, which is not installed here: "
+            "the format delta needs the package deltalake, which is not installed here: "
             "pip install 'nocturne[delta]'"
         ) from None
     if _used_by not in (None, os.getpid()):
@@ -49,6 +49,6 @@ def address(folder: Path) -> str:
     if found := re.search(r"[\[\]^|\\\n]|%[0-9A-Fa-f]{2}", str(folder)):
         raise PublishError(
             f"a Delta table can't be at {str(folder)!r}, since the library does not find paths "
-            f"with {found[0]!r}. Choose another output.path"
+            f"with {found[0]!r}. Choose another folder"
         )
     return str(folder)

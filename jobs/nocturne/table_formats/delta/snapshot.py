@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -42,6 +42,7 @@ from nocturne.table_formats.statistics import Statistics
 __all__ = ["LOG", "DeltaSnapshot"]
 
 LOG = "_delta_log"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _LONG = 100 * 365 * 86400.0
 """Seconds that are as good as for ever."""
 
@@ -150,6 +151,11 @@ class DeltaSnapshot:
         for action in pa.table(self.table.get_add_actions()).to_pylist():
             values = tuple(action["partition"][name] for name in columns) if columns else ()
             path = unquote(action["path"])  # the log has URIs
+            if path.startswith("/") or _SCHEME.match(path):
+                raise PublishError(
+                    f"the Delta table {self.folder} has files outside of its folder ({path}), as a "
+                    "shallow clone has. Have it copied (a deep clone)"
+                )
             found.setdefault(values, []).append((path, action["size_bytes"]))
         return found
 
@@ -167,9 +173,22 @@ class DeltaSnapshot:
             found += schema_problems(self, schema, whole=whole)
         return found
 
-    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
+    def types(self) -> dict[str, pa.DataType]:
+        """The table's columns with their types."""
+        return {field.name: field.type for field in self.schema}
+
+    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
         """None: without column mapping, names are all that files and readers have."""
         return iter(())
+
+    @property
+    def from_log(self) -> Collection[str]:
+        """All partition columns."""
+        return self.columns
+
+    def partition_values(self) -> Iterator[dict[str, Any]]:
+        """The values by which the log has files."""
+        return (dict(zip(self.columns, values, strict=True)) for values in self._files)
 
     def promised(self, partition: Partition, lineage: Sequence[Manifest]) -> set[str]:
         """Names of files that were replaced within the table's retention."""

@@ -25,7 +25,7 @@ def address(folder: Path) -> str:
     if found := re.search(r"[\[\]?#*\n]", str(folder)):
         raise PublishError(
             f"an Iceberg table can't be at {str(folder)!r}, since its readers do not find paths "
-            f"with {found[0]!r}. Choose another output.path"
+            f"with {found[0]!r}. Choose another folder"
         )
     return f"file://{folder}"
 
@@ -75,7 +75,7 @@ class CatalogTable:
             from nocturne.table_formats.iceberg.durable import NAME
         except ImportError:
             raise ConfigError(
-                "output.format: iceberg needs the package pyiceberg, which is not installed here: "
+                "the format iceberg needs the package pyiceberg, which is not installed here: "
                 "pip install 'nocturne[iceberg]'"
             ) from None
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from nocturne.columns.normal import is_list
 from nocturne.errors import ConfigError, PublishError
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -279,7 +280,7 @@ class IcebergSnapshot:
         if path is None:
             raise PublishError(
                 f"{self._title} has files that are not local ({location}), so it is unknown "
-                "whether its rows are ours. Choose another output.table"
+                "which rows are in it. Choose another table"
             )
         return os.path.relpath(path, self.folder / DATA / folder_of(partition))
 
@@ -335,21 +336,45 @@ class IcebergSnapshot:
         if others := sorted(formats - {"PARQUET"}):
             yield f"it has files in {' and '.join(others)}, expected Parquet"
 
-    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
-        """Files in which a column's id has another name, or its name another id."""
-        schema = self._metadata.schema()
-        ids = {field.name: field.field_id for field in schema.fields}
-        for path in files:
-            for field in read_schema(path):
-                number = int((field.metadata or {}).get(_ID, -1))
-                if number < 0:
-                    continue  # found by its name
-                name = schema.find_column_name(number) if number in ids.values() else None
-                if name not in (None, field.name) or (name is None and field.name in ids):
-                    yield (
-                        f"{path}: its column {field.name!r} is {name or 'another one'!r} in the "
-                        "table now"
-                    )
+    def types(self) -> dict[str, pa.DataType]:
+        """The table's columns with their types."""
+        return {f.name: f.type for f in self._metadata.schema().as_arrow()}
+
+    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
+        """Columns of a file that have, or have within them, another name or another's id now."""
+        theirs = {field.name: field for field in self._metadata.schema().as_arrow()}
+        known = self._metadata.name_mapping()
+        mapped = {name: field for field in known or () for name in field.names}
+        for field in read_schema(path):
+            if field.name not in names:
+                continue
+            if not _is_found(field, theirs[field.name], mapped.get(field.name)):
+                yield (
+                    f"{path}: its column {field.name!r} is not the table's, in which columns were "
+                    "renamed, dropped or added again"
+                )
+
+    @property
+    def from_log(self) -> Collection[str]:
+        """None: readers take a partition column from the file, if it is there."""
+        return ()
+
+    def partition_values(self) -> Iterator[dict[str, Any]]:
+        """The values by which the manifests have files; days as dates."""
+        spec = self._metadata.spec()
+        types = [f.field_type for f in spec.partition_type(self._metadata.schema()).fields]
+        found = {
+            entry.values
+            for manifest in self._manifests
+            for entry in self._entries.of(manifest, self.table.io)
+            if not entry.is_deleted and entry.is_data and entry.spec == spec.spec_id
+        }
+        for values in found:
+            shown = (
+                _EPOCH + dt.timedelta(days=value) if str(type_) == "date" else value
+                for value, type_ in zip(values, types, strict=True)
+            )
+            yield dict(zip(self.columns, shown, strict=True))
 
     def problems(self, partition: Partition, schema: pa.Schema | None, whole: bool) -> list[str]:
         """Features that we lack, and columns that don't fit. Raises: Misfit."""
@@ -503,6 +528,48 @@ class IcebergSnapshot:
             if isinstance(error, known) or is_out_of_reach(cause):
                 raise Conflict(first_line(cause)) from error
             raise
+
+
+def _id(field: pa.Field) -> int | None:
+    """The id of a column in a file or a table; None if it has none."""
+    number = (field.metadata or {}).get(_ID)
+    return int(number) if number is not None else None
+
+
+def _is_found(field: pa.Field, there: pa.Field, mapped: Any) -> bool:
+    """Whether readers take a field of a file for that of the table, and so those within it.
+
+    Args:
+        mapped: the field of the table's name mapping, by which files without ids are read.
+    """
+    number = _id(field) if _id(field) is not None else mapped and mapped.field_id
+    if number is None or number != _id(there):
+        return False
+    inside, pairs = _parts_of(mapped), _pairs(field.type, there.type)
+    return pairs is not None and all(
+        _is_found(mine, theirs, inside.get(name)) for name, mine, theirs in pairs
+    )
+
+
+def _parts_of(mapped: Any) -> dict[str, Any]:
+    return {name: part for part in mapped.fields for name in part.names} if mapped else {}
+
+
+def _pairs(mine: Any, theirs: Any) -> list[tuple[str, pa.Field, pa.Field]] | None:
+    """The fields within two types, by the names that a mapping gives them; None: others."""
+    if pa.types.is_map(mine) and pa.types.is_map(theirs):
+        return [
+            ("key", mine.key_field, theirs.key_field),
+            ("value", mine.item_field, theirs.item_field),
+        ]
+    if is_list(mine) and is_list(theirs):
+        return [("element", mine.value_field, theirs.value_field)]
+    if pa.types.is_struct(mine) and pa.types.is_struct(theirs):
+        known = {part.name: part for part in theirs}
+        if any(part.name not in known for part in mine):
+            return None
+        return [(part.name, part, known[part.name]) for part in mine]
+    return [] if mine.num_fields == theirs.num_fields == 0 else None
 
 
 def _is_identity(transform: Any) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -161,8 +161,18 @@ class Snapshot(Protocol):
             lineage: the manifests that were in force, the last first.
         """
 
-    def column_problems(self, files: Sequence[Path]) -> Iterator[str]:
-        """Files whose columns have other names than the table's readers see."""
+    def types(self) -> dict[str, pa.DataType]:
+        """The table's columns with their types."""
+
+    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
+        """Columns of a file that the table's readers do not find under these names."""
+
+    @property
+    def from_log(self) -> Collection[str]:
+        """Partition columns whose values readers have from the log, whatever is in the files."""
+
+    def partition_values(self) -> Iterator[dict[str, Any]]:
+        """The values of the partition columns, by name, of each partition that has files."""
 
     def paths(self, names: Sequence[str]) -> Iterator[str]:
         """Paths of partitions that have files, ``ds=2013-04-01/hour=05``, in any order.
