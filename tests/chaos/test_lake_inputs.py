@@ -18,7 +18,7 @@ import pytest
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import DAY, Root
 from chaos.test_maintenance import nocturne
-from nocturne.operate.status import known_partitions, statuses
+from nocturne.operate.status import known_partitions, newest, statuses
 from waiting import until
 
 OTHER = "2024-01-03"
@@ -282,7 +282,7 @@ def test_a_renamed_column_of_older_files_is_refused(
     source.root.ask(rename)
     assert source.root.night() == 1
     told = capfd.readouterr().err
-    assert "its column 'word' is 'text' in the table now" in told
+    assert "its column 'word' is not the table's, in which columns were renamed" in told
     assert not source.root.attempts()
 
 
@@ -322,3 +322,216 @@ def test_a_late_file_is_what_since_lists(source: Writer) -> None:
     source.write(day_rows(seed=3, first=2000))
     listed = nocturne(root, "verify", "--since", DAY)
     assert "in the input and not scored" in listed.output
+
+
+# What tries to break it has found
+
+
+def log_of(writer: Writer, files: dict[str, pa.Table], schema: pa.Schema) -> None:
+    """A Delta table with such files, whose log says that they are of the day."""
+
+    def write() -> None:
+        from deltalake import DeltaTable, Schema
+        from deltalake.transaction import AddAction
+
+        DeltaTable.create(str(writer.folder), Schema.from_arrow(schema), partition_by=["ds"])
+        adds = []
+        for name, table in files.items():
+            path = writer.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+            stats = f'{{"numRecords": {len(table)}}}'
+            adds.append(AddAction(name, path.stat().st_size, {"ds": DAY}, 0, True, stats))
+        table = DeltaTable(str(writer.folder))
+        table.create_write_transaction(adds, "append", table.schema(), ["ds"])
+
+    writer.root.ask(write)
+
+
+SCHEMA = day_rows().schema
+PLAIN = day_rows().drop_columns(["ds"])
+USUAL = f"ds={DAY}/p.parquet"
+
+
+@pytest.mark.parametrize(
+    ("files", "schema", "said"),
+    [
+        (
+            {USUAL: day_rows()},
+            SCHEMA,
+            "it has the partition column 'ds' too, and readers have its value from the log",
+        ),
+        pytest.param(
+            {USUAL: PLAIN},
+            SCHEMA.set(SCHEMA.get_field_index("ds"), pa.field("ds", pa.string())),
+            "the partition column 'ds' is string in the table, and date32[day] by its format",
+            marks=LONG,
+        ),
+        pytest.param(
+            {USUAL: PLAIN},
+            SCHEMA.remove(SCHEMA.get_field_index("word")),
+            "column 'word' is no column of the table",
+            marks=LONG,
+        ),
+        pytest.param(
+            {USUAL: PLAIN},
+            SCHEMA.set(SCHEMA.get_field_index("word"), pa.field("word", pa.binary())),
+            "its column 'word' is string, in the table it is binary",
+            marks=LONG,
+        ),
+    ],
+)
+def test_columns_that_readers_see_otherwise_are_refused(
+    make_root: MakeRoot,
+    capfd: pytest.CaptureFixture[str],
+    files: dict[str, pa.Table],
+    schema: pa.Schema,
+    said: str,
+) -> None:
+    writer = Delta(make_root())
+    log_of(writer, files, schema)
+    writer.root.configure("output", passthrough=["word", "ds"])
+    assert writer.root.night() == 1
+    assert said in capfd.readouterr().err
+    assert not writer.root.attempts()
+
+
+def test_files_at_odd_places_are_scored_and_listed(make_root: MakeRoot) -> None:
+    writer = Delta(make_root())
+    root = writer.root
+    first, second = PLAIN.slice(0, 300), PLAIN.slice(300)
+    log_of(writer, {"a/p-0.parquet": first, "b/p-1.parquet": second}, SCHEMA)
+    assert root.night() == 0
+    assert published(root) == keys(PLAIN)
+    assert next(p.key for p in root.ask(lambda: [*known_partitions(root.load())])) == DAY
+    replayed = nocturne(root, "verify", "--date", DAY, "--replay")
+    assert replayed.exit_code == 0, replayed.output
+    assert nocturne(root, "verify", "--since", DAY).exit_code == 0
+
+
+@LONG
+def test_partitions_are_listed_by_their_values(make_root: MakeRoot) -> None:
+    """As Spark names folders of numbers: month=1/day=2."""
+    writer = Delta(make_root())
+    root = writer.root
+    root.configure("input", partition={"year": "%Y", "month": "%m", "day": "%d"})
+
+    def write() -> None:
+        from deltalake import write_deltalake
+
+        table = PLAIN
+        for name, value in (("year", 2024), ("month", 1), ("day", 2)):
+            table = table.append_column(name, pa.array([value] * len(table), pa.int32()))
+        write_deltalake(str(writer.folder), table, partition_by=["year", "month", "day"])
+
+    root.ask(write)
+    assert [p.key for p in root.ask(lambda: [*known_partitions(root.load())])] == [DAY]
+    assert root.night() == 0
+    assert root.ask(lambda: statuses(root.load()))[0].state == "published"
+
+
+@LONG
+def test_files_outside_of_the_table_are_refused(
+    make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    writer = Delta(make_root())
+    log_of(writer, {USUAL: PLAIN}, SCHEMA)
+    log = writer.folder / "_delta_log" / f"{1:020d}.json"
+    log.write_text(log.read_text().replace(f"ds={DAY}/p", f"/elsewhere/ds={DAY}/p"))
+    assert writer.root.night() == 1
+    assert "has files outside of its folder" in capfd.readouterr().err
+
+
+@LONG
+def test_an_input_that_cant_be_read_hides_no_published_night(source: Writer) -> None:
+    root = source.root
+    assert root.night() == 0
+    if isinstance(source, Delta):
+        next((source.folder / "_delta_log").glob("*3.json")).write_text("garbage")
+    else:
+        sorted((source.folder / "metadata").glob("*.json"))[-1].write_text("garbage")
+    [night] = root.ask(lambda: statuses(root.load()))
+    assert (night.key, night.state) == (DAY, "published")
+    assert root.ask(lambda: newest(root.load())) == DAY
+    assert nocturne(root, "status").exit_code == 0
+    assert root.gc() == 0
+    assert root.night() == 1
+
+
+@LONG
+def test_a_file_that_is_gone_for_good_is_no_matter_for_a_retry(
+    source: Writer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in source.folder.rglob("*.parquet"):
+        path.unlink()
+    assert source.root.night() == 1
+    assert "that are not there" in capfd.readouterr().err
+
+
+@LONG
+def test_a_table_that_is_not_there_yet_is_waited_for(make_root: MakeRoot) -> None:
+    for writer in WRITERS.values():
+        root = writer(make_root()).root
+        assert nocturne(root, "ready", "--date", DAY).exit_code == 75
+        root.configure("input", on_missing="skip")
+        assert root.night() == 0
+
+
+@LONG
+def test_rows_that_were_all_removed_are_said_to_be(source: Writer) -> None:
+    assert source.root.night() == 0
+    source.do("id >= 0 or id is null")
+    listed = nocturne(source.root, "verify", "--since", DAY)
+    assert "the table has no row of the partition any more" in listed.output
+
+
+@LONG
+@pytest.mark.parametrize("source", ["iceberg"], indirect=True)
+@pytest.mark.parametrize("what", ["nested", "promoted", "mapped"])
+def test_columns_that_icebergs_readers_see_otherwise_are_refused(
+    source: Writer, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    assert isinstance(source, Iceberg)
+    root = source.root
+
+    def change() -> None:
+        from pyiceberg.types import LongType
+
+        table = source._open().load_table("raw.flights")
+        if what == "nested":
+            with table.update_schema() as schema:
+                inner = pa.struct([("a", pa.int64()), ("b", pa.int64())])
+                schema.union_by_name(pa.schema([("pair", inner)]))
+            rows = day_rows(seed=4, first=3000)
+            pairs = pa.array([{"a": n, "b": -n} for n in range(len(rows))])
+            table.overwrite(rows.append_column("pair", pairs), f"ds = '{DAY}'")
+            with table.update_schema() as schema:
+                schema.rename_column(("pair", "a"), "c")
+            with table.update_schema() as schema:
+                schema.rename_column(("pair", "b"), "a")
+        elif what == "promoted":
+            rows = day_rows(seed=4, first=3000)
+            narrow = pa.array(range(len(rows)), pa.int32())
+            with table.update_schema() as schema:
+                schema.union_by_name(pa.schema([("small", pa.int32())]))
+            table.overwrite(rows.append_column("small", narrow), f"ds = '{DAY}'")
+            with table.update_schema() as schema:
+                schema.update_column("small", LongType())
+        else:
+            path = source.folder / "data" / f"ds={DAY}" / "theirs.parquet"
+            pq.write_table(day_rows(seed=4, first=3000), path)
+            table.delete(f"ds = '{DAY}'")
+            table.add_files([str(path)])
+            with table.transaction() as transaction:
+                known = transaction.table_metadata.schema().name_mapping.model_dump_json()
+                swapped = known.replace('"word"', '"?"').replace('"x"', '"word"')
+                transaction.set_properties(
+                    {"schema.name-mapping.default": swapped.replace('"?"', '"x"')}
+                )
+
+    root.ask(change)
+    column = {"nested": "pair", "promoted": "small", "mapped": "word"}[what]
+    root.configure("output", passthrough=["word", column] if column != "word" else ["word"])
+    assert root.night() == 1
+    assert f"its column '{column}' is" in capfd.readouterr().err
+    assert not root.attempts()
