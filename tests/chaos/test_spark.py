@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,13 +32,18 @@ POINTS = (
 
 
 def _start(root: Root, failpoint: str = "") -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
-        env={**os.environ, "NOCTURNE_HOME": str(root.path), VARIABLE: failpoint},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with open(_log(root), "wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
+            env={**os.environ, "NOCTURNE_HOME": str(root.path), VARIABLE: failpoint},
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+
+
+def _log(root: Root) -> Path:
+    return root.path / "score.log"
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
@@ -50,7 +56,8 @@ def test_killed_on_spark(
         assert _start(root, POINTS[trial]).wait(300) != 0
     else:
         process = _start(root)
-        until(root.attempts, "a split that is begun", 120)
+        until(lambda: root.attempts() or process.poll() is not None, "a split that is begun", 120)
+        assert process.poll() is None, _log(root).read_text()
         time.sleep(chance.uniform(0, 0.5))
         whom = chance.choice(("driver", "java", "worker", "all"))
         record_property("hit", f"Spark, {whom} killed")
