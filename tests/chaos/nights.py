@@ -127,9 +127,13 @@ class Root:
     path: Path
     started: list[int] = field(default_factory=list)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands in it need to know."""
+        return {"NOCTURNE_HOME": str(self.path), CATALOG: catalog_in(self.path)}
+
     def load(self) -> Loaded:
-        os.environ["NOCTURNE_HOME"] = str(self.path)
-        os.environ[CATALOG] = catalog_in(self.path)
+        os.environ.update(self.environment)
         return config.load("p")
 
     @property
