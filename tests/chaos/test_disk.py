@@ -120,7 +120,7 @@ def test_looking_and_going_back_on_a_read_only_disk(make_root: MakeRoot) -> None
         def command(*arguments):
             done = subprocess.run(
                 [sys.executable, "-m", "nocturne.cli", *arguments], capture_output=True, text=True,
-                env={**os.environ, "NOCTURNE_HOME": str(root.path)}, check=False,
+                env={**os.environ, **root.environment}, check=False,
             )
             print(done.stderr, file=sys.stderr)
             return done.returncode

@@ -49,7 +49,7 @@ def test_a_task_that_spark_runs_twice_counts_once(
     root.configure("spark", master=cluster, conf=spark)
     done = subprocess.run(
         [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAY],
-        env={**os.environ, "NOCTURNE_HOME": str(root.path)},
+        env={**os.environ, **root.environment},
         capture_output=True,
         text=True,
         timeout=300,
