@@ -56,7 +56,6 @@ def test_killed_on_spark(
         code = _start(root, POINTS[trial]).wait(300)
         of_a_worker = POINTS[trial].startswith("split.")
         assert code == -signal.SIGKILL or (of_a_worker and code), _log(root).read_text()
-        assert root.attempts()
     else:
         process = _start(root)
         until(lambda: root.attempts() or process.poll() is not None, "a split that is begun", 120)
