@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from chaos.conftest import MakeRoot, rows
+from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import CORES, Root
 from formats import OUTPUT
 from nocturne.errors import ConfigError
@@ -53,7 +53,7 @@ BACK = [name for name in FAILPOINTS if name.startswith("commit.") and "quarantin
 
 def _correct(root: Root) -> None:
     """One file of three is delivered again, one is new: 12 splits are as they were."""
-    pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root)
     pq.write_table(rows(200, 60, 9000), root.input / "part-9.parquet", row_group_size=100)
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from chaos.conftest import MakeRoot, rows
+from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
 from nocturne.operate.status import statuses
@@ -41,10 +41,6 @@ def _called(root: Root, *words: str) -> Said:
 
 def _last_json(result: Said) -> object:
     return json.loads(result.stdout.splitlines()[-1])
-
-
-def _correct(root: Root) -> None:
-    pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
 
 
 def test_a_night_as_published_verifies(root: Root) -> None:
@@ -163,7 +159,7 @@ def test_other_bits_on_the_same_machine_are_different(
 
 
 def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
-    _correct(root)
+    correct(root)
     done = nocturne(root, "verify", "--date", DAY, "--replay", "--splits", "0")
     assert done.exit_code == 1
     assert "part-1.parquet was changed since" in done.output
@@ -174,7 +170,7 @@ def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
 
 def test_a_rollback_brings_the_earlier_files_back_and_can_be_undone(root: Root) -> None:
     first = root.published()
-    _correct(root)
+    correct(root)
     assert root.night() == 0
     second = root.published()
 
@@ -196,7 +192,7 @@ def test_a_rollback_brings_the_earlier_files_back_and_can_be_undone(root: Root) 
 
 
 def test_the_next_run_after_a_rollback_publishes_under_names_of_its_own(root: Root) -> None:
-    _correct(root)
+    correct(root)
     assert root.night() == 0
     second = root.published()
     assert nocturne(root, "rollback", "--date", DAY).exit_code == 0
@@ -226,7 +222,7 @@ def test_a_rollback_to_nowhere_is_refused(root: Root, to: tuple[str, ...], said:
 
 
 def test_a_damaged_version_is_not_put_in_force(root: Root) -> None:
-    _correct(root)
+    correct(root)
     assert root.night() == 0
     before = root.published()
     kept = [*(root.state / "versions").glob("000001-*/*"), *root.output.iterdir()]
@@ -299,7 +295,7 @@ def test_rows_that_a_fix_has_healed_are_published_by_a_requeue(make_root: MakeRo
 
 
 def test_a_requeue_of_what_has_changed_says_what_to_do(root: Root) -> None:
-    _correct(root)
+    correct(root)
     done = nocturne(root, "requeue", "--date", DAY)
     assert done.exit_code == 1
     assert "`nocturne score p --date 2024-01-02` scores all that changed" in done.output.replace(
@@ -310,7 +306,7 @@ def test_a_requeue_of_what_has_changed_says_what_to_do(root: Root) -> None:
 def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
     root = make_root()
     assert root.night("judge.judged") < 0  # scored, never published
-    _correct(root)
+    correct(root)
     assert root.night() == 0
     root.configure("quality", max_quarantined=0.0)
     pq.write_table(rows(600, 51, 1000), root.input / "part-1.parquet", row_group_size=100)

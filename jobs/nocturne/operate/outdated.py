@@ -6,7 +6,6 @@ inputs still give the same bytes. ``_READ_DIFFERENTLY`` finds the others from th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile
-from nocturne.source.protocol import InputTable
+from nocturne.source.protocol import InputTable, file_name
 from nocturne.store.files import file_blake3
 from nocturne.store.run import Run
 
@@ -106,8 +105,7 @@ def _files(run: Run, inputs: InputTable) -> Iterator[str]:
             return
         folder = run.plan.input_dir
         current = {
-            Path(os.path.relpath(path, folder)).as_posix(): path
-            for path in inputs.listing(run.plan.partition).files
+            file_name(path, folder): path for path in inputs.listing(run.plan.partition).files
         }
     except NocturneError as error:
         yield str(error)

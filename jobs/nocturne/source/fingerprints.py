@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from nocturne.codec import dump
 from nocturne.errors import InputChanged, InputError, StateError
 from nocturne.records.plan import InputFile
-from nocturne.source.protocol import Listing
+from nocturne.source.protocol import Listing, file_name
 from nocturne.source.reading import read_footer
 from nocturne.store.files import file_blake3, write_atomic
 from nocturne.store.record_files import content
@@ -51,7 +51,7 @@ def fingerprints(
 
     def fingerprint(path: Path) -> InputFile:
         status = stat(path)
-        name = Path(os.path.relpath(path, folder)).as_posix()
+        name = file_name(path, folder)
         cached = cache.get(name)
         identity = (status.st_ino, status.st_size, status.st_mtime_ns)
         if cached and (cached.inode, cached.size, cached.mtime_ns) == identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from nocturne.encoding import Encoding
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece, Query
 
-__all__ = ["InputTable", "Listing", "Needs", "Seen", "Source"]
+__all__ = ["InputTable", "Listing", "Needs", "Seen", "Source", "file_name"]
 
 
 def _no_problems(columns: Collection[str], of_paths: Mapping[str, pa.DataType]) -> list[str]:
@@ -35,6 +36,11 @@ class Listing:
     files: list[Path]
     version: str = ""
     problems: Callable[[Collection[str], Mapping[str, pa.DataType]], list[str]] = _no_problems
+
+
+def file_name(path: Path, folder: str | Path) -> str:
+    """What a plan calls a file: its path from the folder, which need not contain it."""
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 class InputTable(Protocol):

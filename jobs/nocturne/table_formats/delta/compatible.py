@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from nocturne.records.partition import Partition
 from nocturne.table_formats.delta.library import library
-from nocturne.table_formats.lake import Column, column_problems
+from nocturne.table_formats.lake import Column, column_problems, is_date
 
 if TYPE_CHECKING:
     from nocturne.table_formats.delta.snapshot import DeltaSnapshot
@@ -104,16 +103,12 @@ def new_schema(schema: pa.Schema, partition: Partition) -> pa.Schema:
     return pa.schema(
         [
             *(field.with_nullable(True) for field in fields if field.name not in names),
-            *(pa.field(name, _partition_type(value)) for name, value in names.items()),
+            *(
+                pa.field(name, pa.date32() if is_date(value) else pa.string())
+                for name, value in names.items()
+            ),
         ]
     )
-
-
-def _partition_type(value: str) -> pa.DataType:
-    try:
-        return pa.date32() if dt.date.fromisoformat(value).isoformat() == value else pa.string()
-    except ValueError:
-        return pa.string()
 
 
 def retention(settings: Mapping[str, str]) -> float:

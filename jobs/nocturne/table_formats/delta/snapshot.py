@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -33,9 +33,10 @@ from nocturne.table_formats.lake import (
     Conflict,
     DataFile,
     Mark,
-    Misfit,
+    check_columns,
     folder_of,
     paths_of,
+    typed,
 )
 from nocturne.table_formats.statistics import Statistics
 
@@ -108,23 +109,18 @@ class DeltaSnapshot:
             Misfit: the table has other partition columns, or of types that don't fit.
         """
         texts = dict(partition.keys)
-        if set(texts) != set(self.columns):
-            raise Misfit(
-                f"the Delta table {self.folder} is partitioned by "
-                f"{', '.join(self.columns) or 'nothing'}, input.partition by "
-                f"{', '.join(texts) or 'nothing'}"
-            )
+        fits = set(texts) == set(self.columns)
+        check_columns(self._title, ", ".join(self.columns), fits, texts)
         return tuple(self._typed(name, texts[name]) for name in self.columns)
+
+    @property
+    def _title(self) -> str:
+        return f"the Delta table {self.folder}"
 
     def _typed(self, name: str, text: str) -> Any:
         type_ = self.schema.field(name).type
-        try:
-            return pa.scalar(text).cast(type_).as_py()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise Misfit(
-                f"the partition column {name!r} of the Delta table {self.folder} is {type_}, and "
-                f"{text!r} is no such value: input.partition needs another format of {name!r}"
-            ) from None
+        column = f"the partition column {name!r} of {self._title} is {type_}"
+        return typed(column, name, type_, text)
 
     def files(self, partition: Partition) -> list[DataFile]:
         """The partition's files.
@@ -153,7 +149,7 @@ class DeltaSnapshot:
             path = unquote(action["path"])  # the log has URIs
             if path.startswith("/") or _SCHEME.match(path):
                 raise PublishError(
-                    f"the Delta table {self.folder} has files outside of its folder ({path}), as a "
+                    f"{self._title} has files outside of its folder ({path}), as a "
                     "shallow clone has. Have it copied (a deep clone)"
                 )
             found.setdefault(values, []).append((path, action["size_bytes"]))
@@ -177,12 +173,12 @@ class DeltaSnapshot:
         """The table's columns with their types."""
         return {field.name: field.type for field in self.schema}
 
-    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
+    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
         """None: without column mapping, names are all that files and readers have."""
         return iter(())
 
     @property
-    def from_log(self) -> Collection[str]:
+    def from_log(self) -> Sequence[str]:
         """All partition columns."""
         return self.columns
 

@@ -220,7 +220,7 @@ def is_out_of_reach(error: Exception) -> bool:
     return isinstance(error, known)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, without secrets, and without later lines, such as an SQL statement."""
     said = without_secret(str(error).strip().partition("\n")[0])
     for secret in _SECRETS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.records.partition import Partition
-from nocturne.table_formats.lake import Column, column_problems
+from nocturne.table_formats.lake import Column, column_problems, is_date
 
 __all__ = ["MAPPING", "feature_problems", "has_type", "mapping", "new_table", "schema_problems"]
 
@@ -107,7 +106,7 @@ def new_table(schema: pa.Schema, partition: Partition) -> dict[str, Any]:
         if field.name not in keys
     ]
     parts = [
-        NestedField(next(ids), name, DateType() if _is_date(value) else StringType())
+        NestedField(next(ids), name, DateType() if is_date(value) else StringType())
         for name, value in keys.items()
     ]
     spec = [
@@ -123,13 +122,6 @@ def new_table(schema: pa.Schema, partition: Partition) -> dict[str, Any]:
             "write.metadata.delete-after-commit.enabled": "true",
         },
     }
-
-
-def _is_date(value: str) -> bool:
-    try:
-        return dt.date.fromisoformat(value).isoformat() == value
-    except ValueError:
-        return False
 
 
 def has_type(type_: pa.DataType) -> bool:

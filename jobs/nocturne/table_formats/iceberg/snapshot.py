@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,15 +22,13 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.columns.normal import is_list
-from nocturne.errors import ConfigError, PublishError
+from nocturne.errors import PublishError, RetryableError
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.source.reading import read_schema
 from nocturne.table_formats.iceberg.catalog import (
     CatalogTable,
     address,
     first_line,
-    is_out_of_reach,
     local_path,
 )
 from nocturne.table_formats.iceberg.compatible import (
@@ -47,8 +45,10 @@ from nocturne.table_formats.lake import (
     Mark,
     Misfit,
     app_of,
+    check_columns,
     folder_of,
     paths_of,
+    typed,
 )
 
 __all__ = ["DATA", "Entries", "IcebergSnapshot"]
@@ -195,11 +195,8 @@ class IcebergSnapshot:
         """
         texts = dict(partition.keys)
         odd = self._partitioning(_is_identity_or_day)
-        if odd or set(texts) != set(self.columns):
-            raise Misfit(
-                f"{self._title} is partitioned by {odd or ', '.join(self.columns) or 'nothing'}, "
-                f"input.partition by {', '.join(texts) or 'nothing'}"
-            )
+        fits = not odd and set(texts) == set(self.columns)
+        check_columns(self._title, odd or ", ".join(self.columns), fits, texts)
         schema, spec = self._metadata.schema(), self._metadata.spec()
         types = spec.partition_type(schema).fields
         return tuple(
@@ -211,13 +208,7 @@ class IcebergSnapshot:
         column = f"the partition column {name!r} of {self._title} is {type_}"
         if type_ not in _TYPES:
             raise Misfit(f"{column}, expected {', '.join(_TYPES)}")
-        try:
-            value = pa.scalar(text).cast(_TYPES[type_]).as_py()
-        except pa.ArrowInvalid:
-            raise Misfit(
-                f"{column}, and {text!r} is no such value: input.partition needs another "
-                f"format of {name!r}"
-            ) from None
+        value = typed(column, name, _TYPES[type_], text)
         return (value - _EPOCH).days if isinstance(value, dt.date) else value
 
     @cached_property
@@ -336,26 +327,27 @@ class IcebergSnapshot:
         if others := sorted(formats - {"PARQUET"}):
             yield f"it has files in {' and '.join(others)}, expected Parquet"
 
+    @cached_property
+    def _columns(self) -> dict[str, pa.Field]:
+        return {field.name: field for field in self._metadata.schema().as_arrow()}
+
     def types(self) -> dict[str, pa.DataType]:
         """The table's columns with their types."""
-        return {f.name: f.type for f in self._metadata.schema().as_arrow()}
+        return {name: field.type for name, field in self._columns.items()}
 
-    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
+    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
         """Columns of a file that have, or have within them, another name or another's id now."""
-        theirs = {field.name: field for field in self._metadata.schema().as_arrow()}
         known = self._metadata.name_mapping()
         mapped = {name: field for field in known or () for name in field.names}
-        for field in read_schema(path):
-            if field.name not in names:
-                continue
-            if not _is_found(field, theirs[field.name], mapped.get(field.name)):
+        for field in fields:
+            if not _is_found(field, self._columns[field.name], mapped.get(field.name)):
                 yield (
                     f"{path}: its column {field.name!r} is not the table's, in which columns were "
                     "renamed, dropped or added again"
                 )
 
     @property
-    def from_log(self) -> Collection[str]:
+    def from_log(self) -> Sequence[str]:
         """None: readers take a partition column from the file, if it is there."""
         return ()
 
@@ -521,13 +513,10 @@ class IcebergSnapshot:
         try:
             with self._named.errors():
                 yield
-        except ConfigError:
-            raise
-        except Exception as error:
-            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            if isinstance(error, known) or is_out_of_reach(cause):
-                raise Conflict(first_line(cause)) from error
-            raise
+        except known as error:
+            raise Conflict(first_line(error)) from error
+        except RetryableError as error:  # it did not answer
+            raise Conflict(first_line(error.__cause__ or error)) from error
 
 
 def _id(field: pa.Field) -> int | None:

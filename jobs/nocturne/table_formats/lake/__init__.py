@@ -3,7 +3,7 @@
 A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
 """
 
-from nocturne.table_formats.lake.columns import Column, column_problems
+from nocturne.table_formats.lake.columns import Column, column_problems, is_date
 from nocturne.table_formats.lake.read import LakeInput
 from nocturne.table_formats.lake.snapshot import (
     Added,
@@ -14,8 +14,10 @@ from nocturne.table_formats.lake.snapshot import (
     Misfit,
     Snapshot,
     app_of,
+    check_columns,
     folder_of,
     paths_of,
+    typed,
 )
 from nocturne.table_formats.lake.table import LakePartition, LakeTable
 
@@ -32,7 +34,10 @@ __all__ = [
     "Misfit",
     "Snapshot",
     "app_of",
+    "check_columns",
     "column_problems",
     "folder_of",
+    "is_date",
     "paths_of",
+    "typed",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Column", "column_problems", "name_problems"]
+__all__ = ["Column", "column_problems", "is_date", "name_problems"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,11 @@ def column_problems(
     for name, column in there.items() if whole else ():
         if name not in ours and name not in keys and not column.nullable:
             yield f"its column {name!r} is NOT NULL, and the scores have no such column"
+
+
+def is_date(value: str) -> bool:
+    """Whether a new table's partition column is a date, by its first value: 2013-04-01."""
+    try:
+        return dt.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False

@@ -182,7 +182,7 @@ def _column_problems(
             )
     for path, schema in schemas.items():
         inside = [field for field in schema if field.name in columns and field.name in theirs]
-        problems += snapshot.renamed(path, [field.name for field in inside])
+        problems += snapshot.renamed(path, inside)
         for field in inside:
             if field.name in snapshot.from_log:
                 problems.append(

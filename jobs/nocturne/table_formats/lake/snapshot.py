@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +24,11 @@ __all__ = [
     "Misfit",
     "Snapshot",
     "app_of",
+    "check_columns",
     "folder_of",
     "paths_of",
     "twice",
+    "typed",
 ]
 
 
@@ -100,6 +102,38 @@ def paths_of(files: Iterable[str], names: Sequence[str]) -> Iterator[str]:
             yield "/".join(f"{name}={unquote(value)}" for name, _, value in parts)
 
 
+def check_columns(title: str, by: str, fits: bool, texts: Mapping[str, str]) -> None:
+    """Raises: Misfit if a table is not partitioned as the input is.
+
+    Args:
+        by: the table's partition columns, for the message.
+        texts: the values of ``input.partition``.
+    """
+    if not fits:
+        raise Misfit(
+            f"{title} is partitioned by {by or 'nothing'}, input.partition by "
+            f"{', '.join(texts) or 'nothing'}"
+        )
+
+
+def typed(column: str, name: str, type_: pa.DataType, text: str) -> Any:
+    """A partition's value in the type of its column.
+
+    Args:
+        column: what a message calls the column, with its type.
+
+    Raises:
+        Misfit: it is no such value.
+    """
+    try:
+        return pa.scalar(text).cast(type_).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise Misfit(
+            f"{column}, and {text!r} is no such value: input.partition needs another format of "
+            f"{name!r}"
+        ) from None
+
+
 def twice(files: Iterable[DataFile]) -> list[str]:
     """What is wrong with files that a partition has more than once; readers read them so often."""
     counts = Counter(file.name for file in files)
@@ -164,11 +198,11 @@ class Snapshot(Protocol):
     def types(self) -> dict[str, pa.DataType]:
         """The table's columns with their types."""
 
-    def renamed(self, path: Path, names: Collection[str]) -> Iterator[str]:
-        """Columns of a file that the table's readers do not find under these names."""
+    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
+        """Columns of a file, among ``fields``, that readers do not find under their names."""
 
     @property
-    def from_log(self) -> Collection[str]:
+    def from_log(self) -> Sequence[str]:
         """Partition columns whose values readers have from the log, whatever is in the files."""
 
     def partition_values(self) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -260,8 +260,7 @@ class LakePartition:
         snapshot = self._table.snapshot()
         if snapshot is None:
             return None
-        self._check_readable(snapshot)
-        files, number = self._files(snapshot), snapshot.number(self._app)
+        files, number = self._readable(snapshot), snapshot.number(self._app)
         if number is None:
             return self._by_names(files)
         ids = self._numbered(number)
@@ -288,14 +287,17 @@ class LakePartition:
             f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
         )
 
-    def _check_readable(self, snapshot: Snapshot) -> None:
+    def _readable(self, snapshot: Snapshot) -> list[DataFile]:
+        """The partition's files. Raises: PublishError if readers see other rows than theirs."""
         with self._fitting():
             problems = list(snapshot.reading_problems(self._partition))
-        problems += twice(self._files(snapshot))
+        files = self._files(snapshot)
+        problems += twice(files)
         if problems:
             raise self._error(
                 f"can't be read: {'; '.join(problems)}", "Take that out of the table again"
             )
+        return files
 
     def _by_names(self, files: Sequence[DataFile]) -> str | None:
         """In force if nothing has a number: the table may forget old transactions."""
@@ -329,7 +331,7 @@ class LakePartition:
             PublishError: what the files say is not what its readers see.
         """
         if (snapshot := self._table.snapshot()) is not None:
-            self._check_readable(snapshot)
+            self._readable(snapshot)
         return next(reversed(self._numbered(self._number())), None)
 
     def files(self) -> dict[str, int]:
@@ -357,16 +359,13 @@ class LakePartition:
         snapshot = self._table.snapshot()
         return snapshot is not None and not _is_of(self._files(snapshot), manifest)
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
         """Holds the partition's lock, for what a publish writes into the state.
 
         Raises:
             Superseded: another process holds it.
         """
-        return self._locked()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
         with self.state.lock():
             self._table.refresh()  # whoever held the lock has changed it
             yield
