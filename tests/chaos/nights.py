@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -43,6 +44,7 @@ from nocturne.store.run import Run
 from nocturne.table import published_manifest
 from nocturne.table_formats.protocol import TablePartition
 from nocturne.worker.split import run_split
+from waiting import until
 
 T = TypeVar("T")
 
@@ -114,6 +116,12 @@ def _fork(work: Callable[[], object]) -> int:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def until_stopped(pid: int) -> None:
+    """Wait until a failpoint with SIGSTOP has stopped the process."""
+    process = psutil.Process(pid)
+    until(lambda: process.status() == psutil.STATUS_STOPPED, "the failpoint")
 
 
 def _wait(pid: int) -> int:

@@ -9,17 +9,15 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, rows
-from chaos.nights import DAY, Root
+from chaos.nights import DAY, Root, until_stopped
 from chaos.test_maintenance import nocturne
 from nocturne.operate.status import known_partitions, newest, statuses
-from waiting import until
 
 OTHER = "2024-01-03"
 MORNING = dt.datetime.fromisoformat(DAY)
@@ -242,7 +240,7 @@ def _scores(path: Path) -> list[tuple[int, float]]:
 def test_a_version_stays_pinned_while_the_table_moves_on(source: Writer) -> None:
     root = source.root
     pid = root.start_night("prepare.planned=SIGSTOP")
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    until_stopped(pid)
     source.write(day_rows(seed=3, first=2000))
     source.do("id < 100")
     os.kill(pid, signal.SIGCONT)
@@ -258,7 +256,7 @@ def test_files_that_are_cleaned_away_before_they_are_read_are_planned_again(
 ) -> None:
     root = source.root
     pid = root.start_night("prepare.planned=SIGSTOP")
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    until_stopped(pid)
     source.do("id < 100")
     source.do("clean")
     os.kill(pid, signal.SIGCONT)

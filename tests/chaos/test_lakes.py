@@ -10,21 +10,19 @@ import shutil
 import signal
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, correct, with_columns
-from chaos.nights import DAY, Root, whole_night
+from chaos.nights import DAY, Root, until_stopped, whole_night
 from chaos.strangers import ID, SCORES, STRANGERS, Field, Stranger
 from chaos.test_maintenance import nocturne
 from nocturne import config
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.status import newest, statuses
 from nocturne.pipeline.places import Places
-from waiting import until
 
 pytestmark = pytest.mark.parametrize(
     "table_format", ["delta", pytest.param("iceberg", marks=pytest.mark.long)]
@@ -213,7 +211,7 @@ def test_a_commit_between_look_and_publish_is_not_replaced(
 ) -> None:
     correct(root)
     pid = root.start_night("commit.written=SIGSTOP")
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    until_stopped(pid)
     lake.append()
     theirs = lake.read()
     os.kill(pid, signal.SIGCONT)
@@ -227,7 +225,7 @@ def test_a_commit_between_look_and_publish_is_not_replaced(
 def test_a_commit_in_another_partition_between_does_no_harm(root: Root, lake: Stranger) -> None:
     correct(root)
     pid = root.start_night("commit.written=SIGSTOP")
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    until_stopped(pid)
     lake.append("2023-12-31")
     os.kill(pid, signal.SIGCONT)
     assert root.wait(pid) == 0
@@ -612,7 +610,7 @@ def test_a_commit_between_adoption_and_rollback_is_not_replaced(
     lake.compact()
     back = lambda: roll_back(root.load(), root.partition, None, "ada")  # noqa: E731
     pid = root.start(back, "commit.written@2=SIGSTOP")
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the failpoint")
+    until_stopped(pid)
     lake.append()
     theirs = lake.read()
     os.kill(pid, signal.SIGCONT)

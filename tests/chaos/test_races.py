@@ -11,15 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, rows
-from chaos.nights import CORES, Root
+from chaos.nights import CORES, Root, until_stopped
 from nocturne.model.tracking import connect
 from waiting import until
 
 STOPPED = psutil.STATUS_STOPPED
-
-
-def _until_stopped(pid: int) -> None:
-    until(lambda: psutil.Process(pid).status() == STOPPED, "the failpoint")
 
 
 def _until_workers_stopped(driver: int) -> None:
@@ -47,7 +43,7 @@ def test_an_orphan_that_wants_to_publish_after_a_newer_run_has_no_effect(
 ) -> None:
     root = make_root()
     orphan = root.start_night("judge.judged=SIGSTOP")
-    _until_stopped(orphan)
+    until_stopped(orphan)
     pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
     assert root.night() == 0
     newer = root.published()
@@ -66,7 +62,7 @@ def test_who_finds_the_partition_locked_changes_nothing(
 ) -> None:
     root = make_root()
     first = root.start_night("commit.locked=SIGSTOP")
-    _until_stopped(first)
+    until_stopped(first)
     assert root.night() == 1
     assert "another process is publishing" in capfd.readouterr().err
     assert root.published() == {}
@@ -80,7 +76,7 @@ def test_a_run_that_another_process_publishes_keeps_its_judgement(
 ) -> None:
     root = make_root()
     late = root.start_night(f"{point}=SIGSTOP")
-    _until_stopped(late)
+    until_stopped(late)
     assert root.night() == 0
     published, judged = root.manifest(), root.run().judgement_file.read_bytes()
 
@@ -95,7 +91,7 @@ def test_a_run_that_another_process_publishes_keeps_its_judgement(
 def test_an_alias_that_moves_half_way_changes_the_next_night_only(make_root: MakeRoot) -> None:
     root, other = make_root(), make_root()
     pid = root.start_night("prepare.planned=SIGSTOP")
-    _until_stopped(pid)
+    until_stopped(pid)
 
     def move() -> None:
         client = connect(f"sqlite:///{root.path / 'var/mlflow/mlflow.db'}")
