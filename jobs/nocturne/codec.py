@@ -86,16 +86,21 @@ def dump(record: Any) -> str:
     indent = None if getattr(record, "ON_ONE_LINE", False) else 1
     fields = record
     if isinstance(record, Stored):
-        fields = {"version": record.VERSION, **vars(record)}
+        fields = {"version": record.VERSION, **_fields(record)}
     text = json.dumps(
         fields,
         sort_keys=True,
         indent=indent,
         allow_nan=False,
         ensure_ascii=False,
-        default=lambda value: str(value) if isinstance(value, Path) else vars(value),
+        default=lambda value: str(value) if isinstance(value, Path) else _fields(value),
     )
     return text + "\n"
+
+
+def _fields(record: Any) -> Fields:
+    """What a record is made of, without what was derived from it and kept (``_name``)."""
+    return {name: value for name, value in vars(record).items() if not name.startswith("_")}
 
 
 def load(kind: type[T], text: str | bytes, source: str = "text") -> T:

@@ -17,7 +17,8 @@
         |-- InputChanged          a file changed between planning and reading
         |-- Unsettled             a commit got no answer: it may be in force or not
         |-- DeviceLost            the accelerator failed; only a new process can use it again
-        `-- RegistryUnavailable   the MLflow server did not answer
+        |-- RegistryUnavailable   the MLflow server did not answer
+        `-- StoreUnavailable      an object store did not answer
 
 A retryable error ends a command with exit code 75 (EX_TEMPFAIL of sysexits.h), a terminal error
 with 1, or with 3 if the night is held. Airflow's retries follow these codes.
@@ -47,6 +48,7 @@ __all__ = [
     "RegistryUnavailable",
     "RetryableError",
     "StateError",
+    "StoreUnavailable",
     "Superseded",
     "TerminalError",
     "Unsettled",
@@ -144,6 +146,10 @@ class RegistryUnavailable(RetryableError):
     """The MLflow server did not answer."""
 
 
+class StoreUnavailable(RetryableError):
+    """An object store did not answer."""
+
+
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """Raises Nocturne's errors, which say what to do, for a full or read-only disk.
@@ -193,6 +199,6 @@ def did_you_mean(name: object, options: Iterable[str], most: int = 1) -> str:
     return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 
 
-def printable(path: str | os.PathLike[str]) -> str:
+def printable(path: object) -> str:
     """A path for a message, also one whose bytes are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")

@@ -1,6 +1,7 @@
 """The lineage of a published partition in OpenLineage's format, without an agent in Spark's JVM.
 
-Datasets are tables (namespace ``file``, absolute path); their subset facets name the partition.
+Datasets are tables (namespace ``file``, absolute path; ``s3://bucket``, key); their subset facets
+name the partition.
 https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from nocturne.objects import Location
     from nocturne.records.manifest import Judgement, Manifest
     from nocturne.records.partition import Partition
     from nocturne.records.plan import RunPlan
@@ -59,6 +61,8 @@ def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
     from openlineage.client.facet_v2 import base_subset_dataset as subset
     from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
 
+    from nocturne.objects import location
+
     plan = run.plan
     columns = {
         name: metrics.ColumnMetrics(
@@ -71,8 +75,7 @@ def _input(run: Run, manifest: Manifest, judgement: Judgement) -> Any:
         if name not in manifest.score_summary
     }
     return InputDataset(
-        "file",
-        str(_table(Path(plan.input_dir), plan.partition)),
+        *_table(location(plan.input_dir), plan.partition),
         facets=_schema(plan.input_file(plan.files[0].path)) if plan.files else {},
         inputFacets={
             "dataQualityMetrics": metrics.DataQualityMetricsInputDatasetFacet(
@@ -100,8 +103,7 @@ def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, table: Tabl
 
     size = sum(f.size for f in manifest.outputs)
     return OutputDataset(
-        "file",
-        str(_table(table.location, plan.partition)),
+        *_table(table.location, plan.partition),
         facets={
             **(_schema(table.file(manifest.outputs[0].path)) if manifest.outputs else {}),
             "version": version.DatasetVersionDatasetFacet(manifest.id),
@@ -116,10 +118,13 @@ def _output(plan: RunPlan, manifest: Manifest, judgement: Judgement, table: Tabl
     )
 
 
-def _table(folder: Path, partition: Partition) -> Path:
+def _table(folder: Location, partition: Partition) -> tuple[str, str]:
+    """The namespace and the name of the table that has a partition's folder."""
+    from nocturne.objects import ObjectPath
+
     for _ in partition.keys:
         folder = folder.parent
-    return folder
+    return (folder.root, folder.key) if isinstance(folder, ObjectPath) else ("file", str(folder))
 
 
 def _condition(partition: Partition) -> Any:
@@ -129,15 +134,16 @@ def _condition(partition: Partition) -> Any:
     return subset.PartitionSubsetCondition([subset_partition])
 
 
-def _schema(file: Path) -> dict[str, Any]:
+def _schema(file: Location) -> dict[str, Any]:
     """The schema of a Parquet file; empty for other files."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from openlineage.client.facet_v2 import schema_dataset
 
+    from nocturne.errors import NocturneError
+    from nocturne.source.reading import read_footer
+
     try:
-        schema = pq.read_schema(file)
-    except (OSError, pa.ArrowInvalid):
+        schema = read_footer(file).schema.to_arrow_schema()
+    except NocturneError:
         return {}
     fields = [schema_dataset.SchemaDatasetFacetFields(f.name, str(f.type)) for f in schema]
     return {"schema": schema_dataset.SchemaDatasetFacet(fields)}

@@ -14,6 +14,7 @@ from nocturne.config.alerts import CHANNELS
 from nocturne.config.models import DEFAULT_POOL, HIDDEN_VALUE, NAME, Pipeline, Registry, Spark
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
+from nocturne.objects import Location, ObjectPath, is_uri
 from nocturne.safe_yaml import load_yaml
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Loaded:
             return (self.home / Path(text).expanduser()).resolve()
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"the path {text!r} leads nowhere: {error}") from None
+
+    def location(self, text: str) -> Location:
+        """A configured path or URI.
+
+        Raises:
+            ConfigError: as ``path``.
+        """
+        return ObjectPath.of(text) if is_uri(text) else self.path(text)
 
     def suite(self, name: str) -> Path:
         """The file of a suite in conf/expectations/.

@@ -1,6 +1,6 @@
-"""Accepts paths on a local file system and refuses URIs.
+"""Accepts paths on a local file system and, where they can be read, URIs of object stores.
 
-Python reads ``s3://lake/x`` as the relative path ``s3:/lake/x``, a folder that does not exist.
+Python reads ``hdfs://lake/x`` as the relative path ``hdfs:/lake/x``, a folder that does not exist.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import re
 
 from nocturne.errors import ConfigError
 from nocturne.model.tracking import without_secret
+from nocturne.objects import ObjectPath, is_uri
 
-__all__ = ["check_local", "local_path"]
+__all__ = ["check_local", "local_path", "local_path_or_uri"]
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/")
 """Also the form with one slash, which Hadoop writes (file:/data, dbfs:/data)."""
@@ -22,14 +23,37 @@ def local_path(text: str) -> str:
     Raises:
         ValueError: it has a scheme.
     """
+    _refuse_scheme(text, "only paths on a local file system are, such as data/x or /data/x")
+    return text
+
+
+def local_path_or_uri(text: str) -> str:
+    """The text itself, for pydantic.
+
+    Raises:
+        ValueError: it has a scheme that is no object store's, or is no such URI.
+    """
+    if is_uri(text):
+        if "?" in text:
+            raise ValueError("a URI with a query; credentials belong in the environment")
+        ObjectPath.of(text)
+        return text
+    _refuse_scheme(
+        text,
+        "only s3://, gs://, az:// and abfs:// are, and paths on a local file system (/data/x)",
+    )
+    return text
+
+
+def _refuse_scheme(text: str, supported: str) -> None:
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return text
+        return
     if scheme[1].lower() == "file":
         raise ValueError("URIs are not supported; write the path without file: (/data/x)")
     raise ValueError(
-        f"the scheme {scheme[1]}: is not supported, only paths on a local file system are, such as "
-        "data/x or /data/x. Mount the store or copy the files, and name that folder"
+        f"the scheme {scheme[1]}: is not supported, {supported}. Mount the store or copy the "
+        "files, and name that folder"
     )
 
 

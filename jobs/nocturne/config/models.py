@@ -18,9 +18,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from nocturne.config.alerts import Alert
-from nocturne.config.local_paths import local_path
+from nocturne.config.local_paths import local_path, local_path_or_uri
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import Section
+from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, INPUTS
 
 __all__ = [
@@ -45,6 +46,11 @@ PathText = Annotated[
     str,
     StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$"),
     AfterValidator(local_path),
+]
+PathOrUri = Annotated[
+    str,
+    StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$"),
+    AfterValidator(local_path_or_uri),
 ]
 DEFAULT_POOL = "default_pool"
 """The pool that every Airflow has."""
@@ -269,7 +275,10 @@ class Ready(Section):
 class Input(Section):
     """The table that is scored."""
 
-    path: PathText = Field(description="Folder of the table; relative to the project.")
+    path: PathOrUri = Field(
+        description="Folder of the table, relative to the project; or a URI of an object store, "
+        "s3://bucket/folder (docs/stores.md)."
+    )
     format: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.]*$")] = Field(
         "parquet",
         description="parquet; delta, iceberg: a lake table, one version of it (docs/lakes.md); or "
@@ -310,6 +319,12 @@ class Input(Section):
         "model's vocabulary), text; for times with a time zone local (the clock of their zone), "
         "utc, or the clock of a zone such as Europe/Berlin. A row with a value that the cast would "
         "change is quarantined. Keys, passthrough and expectations keep the original column.",
+    )
+    fingerprint: Literal["content", "version"] | None = Field(
+        None,
+        description="How a changed file is known. content: by the hash of its bytes, which are all "
+        "read once; version: by what the file system (inode, size, time) or the store (ETag, size) "
+        "says of it. Default: content for local files, version for objects.",
     )
     checksums: bool = Field(
         True,
@@ -661,6 +676,22 @@ class Pipeline(Section):
                 raise ValueError(
                     f"drift.segments names {name}, whose values quality.sensitive keeps from being "
                     "shown; take it out of one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _reads_objects(self) -> Pipeline:
+        if not is_uri(self.input.path):
+            return self
+        for what, needs in (
+            ("scoring.reader: spark", self.scoring.reader == "spark"),
+            ("quality.scan: spark", self.quality.scan == "spark"),
+            (f"input.format: {self.input.format}", self.input.format in INPUTS),
+        ):
+            if needs:
+                raise ValueError(
+                    f"input.path is in an object store, and {what} reads local files only. Drop "
+                    "it, or copy the files to a local folder"
                 )
         return self
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,14 +17,16 @@ from nocturne import plan, table
 from nocturne.columns.normal import plain_type
 from nocturne.columns.types import zone_of
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError
+from nocturne.errors import InputChanged, InputError, NocturneError
+from nocturne.objects import location
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import TABLE_MARK, InputFile
+from nocturne.source.fingerprints import current
 from nocturne.source.protocol import InputTable, file_name
-from nocturne.store.files import file_blake3
+from nocturne.source.reading import read_footer
 from nocturne.store.run import Run
 
 __all__ = ["RescoreAdvice", "rescore_advice"]
@@ -103,21 +104,15 @@ def _files(run: Run, inputs: InputTable) -> Iterator[str]:
             if run.plan.input_version:
                 yield "the table has no row of the partition any more"
             return
-        folder = run.plan.input_dir
-        current = {
-            file_name(path, folder): path for path in inputs.listing(run.plan.partition).files
-        }
+        folder = location(run.plan.input_dir)
+        there = {file_name(path, folder): path for path in inputs.listing(run.plan.partition).files}
     except NocturneError as error:
         yield str(error)
         return
     scored = _scored_files(run)
-    new = [name for name in current if name not in scored]
-    changed = [
-        name for name in current if name in scored and not _same(current[name], scored[name])
-    ]
-    removed = [
-        name for name in scored if name not in current and run.plan.input_file(name).exists()
-    ]
+    new = [name for name in there if name not in scored]
+    changed = [name for name in there if name in scored and not current(there[name], scored[name])]
+    removed = [name for name in scored if name not in there and run.plan.input_file(name).exists()]
     for names, description in (
         (new, "in the input and not scored"),
         (changed, "changed since it was scored"),
@@ -125,14 +120,6 @@ def _files(run: Run, inputs: InputTable) -> Iterator[str]:
     ):
         if names:
             yield f"{description}: {_summary(names)}"
-
-
-def _same(path: Path, planned: InputFile) -> bool:
-    """Whether the file has the planned bytes; it is read only if its time changed."""
-    stat = path.stat()
-    if stat.st_size != planned.size:
-        return False
-    return stat.st_mtime_ns == planned.mtime_ns or file_blake3(path) == planned.blake3
 
 
 def _changed_readings(manifest: Manifest, run: Run) -> Iterator[str]:
@@ -149,8 +136,8 @@ def _changed_readings(manifest: Manifest, run: Run) -> Iterator[str]:
     for name in _scored_files(run):
         path = run.plan.input_file(name)
         try:
-            footer = pq.read_metadata(path)
-        except (OSError, pa.ArrowException):
+            footer = read_footer(path)
+        except (InputError, InputChanged):
             unreadable.append(name)
             continue
         for check in checks:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from nocturne.config import Loaded, from_path, key_format, partition
 from nocturne.errors import NocturneError, disk_errors
+from nocturne.objects import Location
 from nocturne.pipeline.places import Places
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Manifest
@@ -50,7 +51,7 @@ class PartitionStatus:
 
     key: str
     state: State
-    input: Path
+    input: Location
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
     problem: str = ""

@@ -6,7 +6,7 @@ import json
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,9 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import InputFile, Split
-from nocturne.store.files import digest, file_blake3
+from nocturne.records.plan import Split
+from nocturne.source.fingerprints import current
+from nocturne.store.files import digest
 from nocturne.store.record_files import content
 from nocturne.store.run import Run
 from nocturne.table import Problem, rows_with_keys
@@ -180,12 +181,13 @@ def _replay_split(
     if split is None or planned is None:
         return Replayed(name, "impossible", "its run.json does not name it: it is damaged")
     source = run.plan.input_file(planned.path)
-    if not source.is_file():
-        return Replayed(name, "impossible", f"its input {source} is gone")
-    if file_blake3(source) != planned.blake3:
-        return Replayed(name, "impossible", f"its input {source} was changed since")
     try:
-        result = run_split(_with_current_stat(run, planned, source), split)
+        if not source.is_file():
+            return Replayed(name, "impossible", f"its input {source} is gone")
+        if (now := current(source, planned)) is None:
+            return Replayed(name, "impossible", f"its input {source} was changed since")
+        files = tuple(now if f is planned else f for f in run.plan.files)
+        result = run_split(run.changed(files=files), split)
     except NocturneError as error:
         return Replayed(name, "impossible", str(error))
     replayed_file = run.attempt(result.file)
@@ -198,14 +200,6 @@ def _replay_split(
     if environment_changes and difference is None:
         return Replayed(name, "within tolerance", f"relative {TOLERANCE:g}; {environment_changes}")
     return Replayed(name, "different", difference or "in the last bits, on the same processor type")
-
-
-def _with_current_stat(run: Run, planned: InputFile, source: Path) -> Run:
-    """The run with the file's current inode and time, which differ if the file was copied."""
-    stat = source.stat()
-    now = replace(planned, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
-    files = tuple(now if f is planned else f for f in run.plan.files)
-    return run.changed(files=files)
 
 
 def _environment_changes(before: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from nocturne import profile, quality
 from nocturne.columns.normal import normal_schema, packed_rows, unpacked, with_types
 from nocturne.config import Loaded, Pipeline
 from nocturne.errors import NocturneError
+from nocturne.objects import Location
 from nocturne.pipeline.runs import as_planned, scores_of
 from nocturne.records.plan import TABLE_MARK
 from nocturne.records.quality import Measure, Measured, QualityResult
@@ -142,7 +143,8 @@ def _measured(
     missing = [measure for measure in measures if measure.key not in measured]
     if not missing:
         return measured
-    path, groups, path_columns = scores_of(run, result), None, None
+    path: Location = scores_of(run, result)
+    groups, path_columns = None, None
     if side == "input":
         split = run.plan.splits[result.index]
         path, groups = run.plan.input_file(split.file), split.row_groups

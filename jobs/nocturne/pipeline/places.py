@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.source.folders import InputFolders
+from nocturne.source.objects import InputObjects
 from nocturne.source.protocol import InputTable
 from nocturne.store.format import claim, is_new
 from nocturne.store.pipeline_state import PipelineState
@@ -22,7 +23,7 @@ __all__ = ["Places"]
 class Places:
     """The folder of the input and the table in it; the table of the scores with its state."""
 
-    source: Path
+    source: Location
     inputs: InputTable
     state: PipelineState
     table: Table
@@ -30,7 +31,7 @@ class Places:
     @classmethod
     def of(cls, loaded: Loaded) -> Places:
         """Raises: ConfigError if input and output overlap."""
-        source = loaded.path(loaded.pipeline.input.path)
+        source = loaded.location(loaded.pipeline.input.path)
         state = PipelineState.beside(loaded.path(loaded.pipeline.output.path))
         table, root = state.table, state.root
         for outer, inner in ((source, table), (table, source), (source, root), (root, source)):
@@ -41,10 +42,14 @@ class Places:
                 )
         given, output = loaded.pipeline.input, loaded.pipeline.output
         read = INPUTS.get(given.format) if loaded.pipeline.scoring.reader == "pyarrow" else None
-        inputs = read(source, given.table or "") if read else InputFolders(source)
+        inputs: InputTable
+        if isinstance(source, ObjectPath):
+            inputs = InputObjects(source)
+        else:
+            inputs = read(source, given.table or "") if read else InputFolders(source)
         return cls(source, inputs, state, FORMATS[output.format](state, output.table or ""))
 
-    def input(self, partition: Partition) -> Path:
+    def input(self, partition: Partition) -> Location:
         """The partition's folder in the input."""
         return self.inputs.folder(partition)
 

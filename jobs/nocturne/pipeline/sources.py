@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from nocturne.config import Loaded
+from nocturne.objects import ObjectPath, local
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Query
@@ -27,7 +28,13 @@ def _parquet_files(loaded: Loaded, partition: Partition, places: Places) -> Sour
         settings.cast_text,
         scoring.split_rows,
         scoring.split_mb << 20,
+        (settings.fingerprint or _fingerprint(places)) == "content",
     )
+
+
+def _fingerprint(places: Places) -> str:
+    """An object's tag tells its versions apart; a file's time may be set back."""
+    return "version" if isinstance(places.source, ObjectPath) else "content"
 
 
 def _spark_query(loaded: Loaded, partition: Partition, places: Places) -> Source:
@@ -38,7 +45,7 @@ def _spark_query(loaded: Loaded, partition: Partition, places: Places) -> Source
     }
     return SparkQuery(
         Query(settings.format, settings.options, settings.sql, tables),
-        places.input(partition),
+        local(places.input(partition)),
         partition,
         places.state.partition(partition),
         settings.partition,

@@ -48,7 +48,7 @@ def split_keys(
             key=digest(
                 settings,
                 piece.file.path,
-                piece.file.blake3,
+                piece.file.fingerprint,
                 piece.row_groups,
                 *([sorted(types[piece.file.path].items())] if piece.file.path in types else []),
             ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nocturne.columns.normal import unpacked, unpacked_rows
 from nocturne.errors import ConfigError
+from nocturne.objects import Location, local
 from nocturne.quality import docs, gx
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.expectation_records import expectation_record
@@ -44,7 +45,7 @@ class SuiteRequest:
     suite: Path
     schema: str = ""
     measured: dict[str, Measured] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
+    files: tuple[Location, ...] = ()
     sensitive: tuple[str, ...] = ()
     spark: dict[str, str] = field(default_factory=dict)
     path_columns: str = ""
@@ -111,7 +112,11 @@ def _validate(
             from nocturne.quality.spark_scan import scan_batch, scan_frame
 
             rows, schema = scan_frame(
-                request.files, names, request.spark, path_columns, all_names=by_name
+                [*map(local, request.files)],
+                names,
+                request.spark,
+                path_columns,
+                all_names=by_name,
             )
             batch = scan_batch(context, side, rows)
         else:

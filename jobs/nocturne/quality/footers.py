@@ -13,7 +13,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from nocturne.objects import Location
 from nocturne.quality.suites import load_suite
+from nocturne.source.reading import read_footer
 
 __all__ = ["failed_for_certain"]
 
@@ -32,7 +34,7 @@ class _ColumnStatistics:
 
 
 def failed_for_certain(
-    suite: Path, files: Sequence[Path], sensitive: Collection[str] = ()
+    suite: Path, files: Sequence[Location], sensitive: Collection[str] = ()
 ) -> list[str]:
     """The expectations of the suite that fail whatever the rows are, with the reason.
 
@@ -41,7 +43,7 @@ def failed_for_certain(
         files: the Parquet files of its table.
         sensitive: columns whose values must not be shown.
     """
-    footers = [pq.read_metadata(path) for path in files]
+    footers = [read_footer(path) for path in files]
     failures = []
     for expectation in load_suite(suite)["expectations"]:
         kwargs = expectation["kwargs"]

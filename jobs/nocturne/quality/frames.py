@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +11,8 @@ import pyarrow.parquet as pq
 
 from nocturne.columns.normal import normal
 from nocturne.errors import InputError
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 from nocturne.source.path_columns import of_file
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["read_frame", "readable"]
 
 
 def read_frame(
-    files: Sequence[Path],
+    files: Sequence[Location],
     columns: Collection[str],
     path_columns: pa.RecordBatch | None = None,
     *,
@@ -47,7 +48,7 @@ def read_frame(
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Location) -> Iterator[None]:
     """Raises: InputError if ``path`` turns out to be missing, or not a Parquet file."""
     try:
         yield
@@ -60,10 +61,10 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _read(
-    path: Path, columns: Collection[str], path_columns: pa.RecordBatch | None
+    path: Location, columns: Collection[str], path_columns: pa.RecordBatch | None
 ) -> tuple[pa.Table, list[str]]:
     # Not pq.read_table: it would add the folder's `ds=...` as a column.
-    with readable(path), pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
+    with readable(path), pq.ParquetFile(native(path), coerce_int96_timestamp_unit="us") as file:
         names = list(file.schema_arrow.names)
         table = normal(file.read(columns=[name for name in names if name in columns]))
     if path_columns is not None:

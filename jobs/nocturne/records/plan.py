@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
 from nocturne.encoding import Encoding
+from nocturne.objects import Location, ObjectPath, location
+from nocturne.objects.path import Stat
 from nocturne.records.partition import Partition
 from nocturne.records.quality import Measure
 from nocturne.records.texts import Time
@@ -24,6 +26,7 @@ __all__ = [
     "Split",
     "Table",
     "Tuning",
+    "located",
 ]
 
 
@@ -51,7 +54,9 @@ class InputFile:
     """A file of the input partition, or (``table://path``) of a table that its query joins.
 
     ``blake3`` is the BLAKE3 hash of its bytes in hex, as ``b3sum`` prints it. It takes less than
-    half the time of SHA-256, which matters since the whole input is hashed every night.
+    half the time of SHA-256, which matters since the whole input is hashed every night. It is ""
+    if the bytes were not read (``input.fingerprint: version``); then ``tag`` stands for them: what
+    the store, or the file system, calls this version of the file.
     """
 
     path: str
@@ -60,6 +65,20 @@ class InputFile:
     mtime_ns: int
     inode: int
     rows: int
+    tag: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What its bytes are known by; equal only for equal bytes of files of the same name."""
+        return self.blake3 or f"version {self.tag} {self.size}"
+
+
+def located(folder: Location, file: InputFile) -> Location:
+    """The location of a file in a folder; an object's is pinned to the one that was planned."""
+    found = folder / file.path
+    if isinstance(found, ObjectPath) and file.tag:
+        return found.pinned(Stat(file.size, file.mtime_ns, file.tag))
+    return found
 
 
 @dataclass(frozen=True)
@@ -234,12 +253,20 @@ class RunPlan(Stored):
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
 
-    def input_file(self, name: str) -> Path:
-        """The location of a file of the plan; a joined table's file has the table in its name."""
+    def input_file(self, name: str) -> Location:
+        """The location of a file of the plan; a joined table's file has the table in its name.
+
+        An object's is pinned to the one that was planned.
+        """
         table, mark, path = name.rpartition(TABLE_MARK)
         if self.query is not None and mark:
-            return Path(self.query.tables[table]) / path
-        return Path(self.input_dir) / name
+            return location(self.query.tables[table]) / path
+        folder, file = location(self.input_dir), self._files.get(name)
+        return located(folder, file) if file else folder / name
+
+    @cached_property
+    def _files(self) -> dict[str, InputFile]:
+        return {file.path: file for file in self.files}
 
     @property
     def sensitive(self) -> frozenset[str]:

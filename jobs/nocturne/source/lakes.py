@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import InputError, printable
+from nocturne.objects import Location, ObjectPath
 
 __all__ = ["abandoned", "hive_acid", "refuse_at", "refuse_lake", "replaced_files", "uncommitted"]
 
@@ -33,14 +34,15 @@ _ADVICE = (
 )
 
 
-def refuse_lake(folder: Path) -> None:
+def refuse_lake(folder: Location) -> None:
     """Raises: InputError if the folder is such a table or lies in one."""
-    for path in dict.fromkeys((folder, Path(os.path.realpath(folder)))):
+    real = Path(os.path.realpath(folder)) if isinstance(folder, Path) else folder
+    for path in dict.fromkeys((folder, real)):
         for parent in (path, *path.parents):
             refuse_at(parent, of=folder)
 
 
-def refuse_at(folder: Path, of: Path | None = None) -> None:
+def refuse_at(folder: Location, of: Location | None = None) -> None:
     """Raises: InputError if ``folder`` contains a lake table's own files."""
     for name, mark in _marks(folder):
         advice = _ADVICE
@@ -52,8 +54,15 @@ def refuse_at(folder: Path, of: Path | None = None) -> None:
         )
 
 
-def _marks(folder: Path) -> Iterator[tuple[str, str]]:
+def _marks(folder: Location) -> Iterator[tuple[str, str]]:
     """(format, path that shows it) if ``folder`` contains a lake table's own files."""
+    if isinstance(folder, ObjectPath):
+        for name, mark in _MARKS:
+            if (folder / mark).is_dir():
+                yield name, str(folder / mark)
+        if any(".metadata.json" in path.name for path in (folder / "metadata").below()):
+            yield "Iceberg", str(folder / "metadata")
+        return
     with suppress(OSError):  # no permission to look
         for name, mark in _MARKS:
             if (folder / mark).exists():
@@ -81,7 +90,7 @@ def uncommitted(names: Sequence[str]) -> list[str]:
     ]
 
 
-def abandoned(folder: Path, started: str, names: Sequence[str]) -> str | None:
+def abandoned(folder: Location, started: str, names: Sequence[str]) -> str | None:
     """Why it makes no sense to wait for ``started``, one of ``uncommitted``; None if it does."""
     try:
         if time.time() - (folder / started).stat().st_mtime < _ABANDONED:
@@ -96,7 +105,7 @@ def abandoned(folder: Path, started: str, names: Sequence[str]) -> str | None:
     )
 
 
-def replaced_files(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+def replaced_files(folder: Location, names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, problem) of files that exist although a ``_committed_<id>`` removed them."""
     problems = []
     for name in names:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nocturne.errors import InputError
+from nocturne.objects import Location
 from nocturne.records.partition import Partition
-from nocturne.records.plan import InputFile, Piece
+from nocturne.records.plan import InputFile, Piece, located
 from nocturne.source.fingerprints import fingerprints
 from nocturne.source.path_columns import columns_of_paths
 from nocturne.source.protocol import InputTable, Needs, Seen
@@ -28,6 +29,7 @@ class ParquetFiles:
         key_formats: partition key -> its strftime format or fixed value.
         cast, cast_text: ``input.cast`` and ``input.cast_text``.
         split_rows, split_bytes: the largest size of a split.
+        content: whether a file's fingerprint is the hash of its bytes (``input.fingerprint``).
     """
 
     table: InputTable
@@ -38,6 +40,7 @@ class ParquetFiles:
     cast_text: bool = False
     split_rows: int = 1 << 20
     split_bytes: int = 256 << 20
+    content: bool = True
 
     def look(self, needs: Needs) -> Seen:
         """The files and their schema, once they are known to fit.
@@ -47,7 +50,8 @@ class ParquetFiles:
             NotReady, InputChanged: files are being written.
         """
         listing = self.table.listing(self.partition)
-        folder, files = listing.folder, fingerprints(listing, self.cache)
+        folder = listing.folder
+        files = fingerprints(listing, self.cache, content=self.content)
         names = [file.path for file in files]
         keys = keys_as_columns(folder, files, self.partition, {*needs.read, *needs.expected})
         expected = needs.expected if needs.counted else ()
@@ -76,7 +80,7 @@ class ParquetFiles:
             cut(folder, files, max_rows=self.split_rows, max_bytes=self.split_bytes),
             schema,
             types,
-            paths=[folder / name for name in names],
+            paths=[located(folder, file) for file in files],
             rows=sum(file.rows for file in files),
             path_keys=keys,
             path_columns=path_columns,
@@ -89,11 +93,13 @@ class ParquetFiles:
         )
 
 
-def cut(folder: Path, files: Sequence[InputFile], *, max_rows: int, max_bytes: int) -> list[Piece]:
+def cut(
+    folder: Location, files: Sequence[InputFile], *, max_rows: int, max_bytes: int
+) -> list[Piece]:
     """Pieces of whole row groups of one file, each up to so many rows and bytes."""
     pieces = []
     for file in files:
-        footer = read_footer(folder / file.path)
+        footer = read_footer(located(folder, file))
         groups: list[int] = []
         rows = size = start = 0
         for number in range(footer.num_row_groups):

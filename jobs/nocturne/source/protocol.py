@@ -11,6 +11,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from nocturne.encoding import Encoding
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.records.plan import InputFile, Piece, Query
 
@@ -32,15 +33,21 @@ class Listing:
             are their names, and the types of those that are taken from the files' paths.
     """
 
-    folder: Path
-    files: list[Path]
+    folder: Location
+    files: Sequence[Location]
     version: str = ""
     problems: Callable[[Collection[str], Mapping[str, pa.DataType]], list[str]] = _no_problems
 
 
-def file_name(path: Path, folder: str | Path) -> str:
-    """What a plan calls a file: its path from the folder, which need not contain it."""
-    return Path(os.path.relpath(path, folder)).as_posix()
+def file_name(path: Location, folder: Location) -> str:
+    """What a plan calls a file: its path from the folder, which need not contain it.
+
+    Raises:
+        ValueError: an object is not in the folder.
+    """
+    if isinstance(path, ObjectPath):
+        return path.relative_to(folder).as_posix()
+    return Path(os.path.relpath(path, str(folder))).as_posix()
 
 
 class InputTable(Protocol):
@@ -49,7 +56,7 @@ class InputTable(Protocol):
     def exists(self) -> bool:
         """Whether there is a table."""
 
-    def folder(self, partition: Partition) -> Path:
+    def folder(self, partition: Partition) -> Location:
         """The folder that the names of the partition's files are relative to."""
 
     def has(self, partition: Partition) -> bool:
@@ -132,7 +139,7 @@ class Seen:
     pieces: Sequence[Piece]
     schema: pa.Schema | None = None
     types: pa.Schema = field(default_factory=lambda: pa.schema([]))
-    paths: Sequence[Path] = ()
+    paths: Sequence[Location] = ()
     rows: int = 0
     path_keys: tuple[str, ...] = ()
     path_columns: pa.RecordBatch | None = None
@@ -140,7 +147,7 @@ class Seen:
     counted: bool = False
     query: Query | None = None
     version: str = ""
-    folder: Path | None = None
+    folder: Location | None = None
 
     @property
     def size(self) -> str:

@@ -102,7 +102,7 @@ def _piece(files: Sequence[InputFile], query: Query, path_columns: pa.RecordBatc
         path_columns: columns of the files' paths, one row for each file.
     """
     contents = digest(
-        [(f.path, f.blake3) for f in files],
+        [(f.path, f.fingerprint) for f in files],
         query.sql,
         query.format,
         query.options,

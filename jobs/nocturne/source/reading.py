@@ -9,23 +9,30 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.columns.normal import FINE, ParquetOnly, normal
 from nocturne.errors import InputChanged, InputError
-from nocturne.records.plan import InputFile
+from nocturne.objects import Location, ObjectPath
+from nocturne.objects.path import Stat
+from nocturne.objects.reading import ObjectFile
+from nocturne.records.plan import InputFile, located
 
 __all__ = [
+    "REQUESTS",
     "check_unchanged",
     "file_schema",
     "open_parquet",
     "read_batches",
     "read_footer",
     "read_schema",
+    "read_schemas",
     "with_constants",
 ]
 
@@ -33,6 +40,10 @@ _PAGE_BYTES = 1 << 20
 """How much of a column chunk is read at once. So memory does not grow with the row groups."""
 _SHORT = 3
 """Bytes for each value. A chunk has more if its writer gave up the dictionary."""
+REQUESTS = 16
+"""Files whose footers are read at once."""
+_TAIL = 64 << 10
+"""How much of an object's end is fetched for its footer."""
 _SIGNATURE = 28
 """Bytes after a plaintext footer of a file with encrypted columns: a nonce and the signature
 (Parquet's encryption specification, "plaintext footer mode")."""
@@ -41,8 +52,13 @@ _OTHER_SIZE = "Expected all lists to be of size"
 _GROUP = re.compile(r"^  \w+ group field_id=-?\d+ (?P<name>.*) \(Variant\b.*\) \{$", re.MULTILINE)
 
 
-def check_unchanged(path: Path, planned: InputFile) -> None:
-    """Raises: InputChanged if the file is no longer the one that was planned."""
+def check_unchanged(path: Location, planned: InputFile) -> None:
+    """Raises: InputChanged if the file is no longer the one that was planned.
+
+    The store compares an object with the planned one whenever a part of it is read.
+    """
+    if isinstance(path, ObjectPath):
+        return
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -56,23 +72,42 @@ def check_unchanged(path: Path, planned: InputFile) -> None:
         )
 
 
-def read_footer(path: Path) -> pq.FileMetaData:
+def read_footer(path: Location) -> pq.FileMetaData:
     """The footer of a Parquet file.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
+        InputChanged, StoreUnavailable, ConfigError: an object can't be read.
     """
+    if isinstance(path, ObjectPath) and path.stat_:
+        return _footer_of(path, path.stat_)
+    return _footer(path)
+
+
+@lru_cache(maxsize=1024)
+def _footer_of(path: ObjectPath, stat: Stat) -> pq.FileMetaData:
+    """Read once in each process: a version of an object never changes."""
+    return _footer(path)
+
+
+def _footer(path: Location) -> pq.FileMetaData:
     try:
-        footer = pq.read_metadata(path)
-        with open(path, "rb") as file:
-            file.seek(-8, os.SEEK_END)
+        with path.open() if isinstance(path, ObjectPath) else open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if isinstance(file, ObjectFile):
+                file.will_need([(max(0, size - _TAIL), size)])
+            file.seek(max(0, size - 8))
             length = int.from_bytes(file.read(4), "little")
+            if isinstance(file, ObjectFile) and _TAIL < length < size:
+                file.will_need([(max(0, size - length - 8), size)])
+            footer = pq.read_metadata(
+                pa.PythonFile(file, "r") if isinstance(file, ObjectFile) else path
+            )
     except (pa.ArrowException, OSError) as error:
-        size = f" ({path.stat().st_size} bytes)" if path.exists() else ""
         raise InputError(
-            f"{path}{size} is not a readable Parquet file: {error}. Have it written again, or move "
-            "it out of the partition; CSV and JSON can be converted with pyarrow or pandas, or "
-            "read with scoring.reader: spark",
+            f"{path}{_size(path)} is not a readable Parquet file: {error}. Have it written again, "
+            "or move it out of the partition; CSV and JSON can be converted with pyarrow or "
+            "pandas, or read with scoring.reader: spark",
             path=str(path),
         ) from None
     if length == footer.serialized_size + _SIGNATURE:
@@ -85,7 +120,44 @@ def read_footer(path: Path) -> pq.FileMetaData:
     return footer
 
 
-def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
+def _size(path: Location) -> str:
+    with suppress(OSError):
+        return f" ({path.stat().st_size} bytes)"
+    return ""
+
+
+class _Parquet(pq.ParquetFile):  # type: ignore[misc]
+    """A Parquet file that can be told which of its parts are read next."""
+
+    def __init__(self, path: Location, **options: Any) -> None:
+        self._object = path.open() if isinstance(path, ObjectPath) else None
+        super().__init__(
+            path if self._object is None else pa.PythonFile(self._object, "r"), **options
+        )
+
+    def will_need(self, handle: int | None, groups: Sequence[int], columns: Sequence[str]) -> None:
+        """Announce row groups: to the kernel, for the file that is open as ``handle``, or a store.
+
+        Args:
+            columns: those that are read of them.
+        """
+        for group in groups:
+            footer = self.metadata.row_group(group)
+            chunks = [footer.column(i) for i in range(footer.num_columns)]
+            starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
+            if self._object is not None:
+                self._object.will_need(
+                    (start, start + chunk.total_compressed_size)
+                    for start, chunk in zip(starts, chunks, strict=True)
+                    if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in columns)
+                )
+            elif handle is not None:
+                length = sum(c.total_compressed_size for c in chunks)
+                with suppress(AttributeError, OSError):  # only advice; macOS does not have it
+                    os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)
+
+
+def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
     """Open a file; text columns that it stores as dictionaries are read as dictionaries.
 
     So text is neither copied row by row nor hashed again when it is written. Times in INT96 are
@@ -100,7 +172,7 @@ def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
     """
     footer = read_footer(path)
     try:
-        return pq.ParquetFile(
+        return _Parquet(
             path,
             metadata=footer,
             buffer_size=_PAGE_BYTES,
@@ -113,15 +185,24 @@ def open_parquet(path: Path, *, checksums: bool = True) -> pq.ParquetFile:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
 
 
-def read_schema(path: Path, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
+def read_schema(path: Location, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
     """``file_schema`` of a file that is opened for nothing else.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
     """
     footer = read_footer(path)
-    with pq.ParquetFile(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
+    with _Parquet(path, metadata=footer, coerce_int96_timestamp_unit="us") as source:
         return file_schema(source, path_columns)
+
+
+def read_schemas(
+    folder: Location, files: Sequence[InputFile], path_columns: pa.RecordBatch | None = None
+) -> dict[str, pa.Schema]:
+    """Path -> ``read_schema`` of each of the files. Raises: as ``read_footer``."""
+    with ThreadPoolExecutor(REQUESTS) as threads:
+        schemas = threads.map(lambda file: read_schema(located(folder, file), path_columns), files)
+        return dict(zip([file.path for file in files], schemas, strict=True))
 
 
 def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
@@ -165,7 +246,7 @@ def _dictionaries(footer: pq.FileMetaData) -> list[str]:
 
 def read_batches(
     source: pq.ParquetFile,
-    path: Path,
+    path: Location,
     row_groups: Sequence[int],
     columns: list[str],
     rows: int,
@@ -175,9 +256,11 @@ def read_batches(
     """Batches of ``rows`` rows of the row groups, in order; only the last one may be shorter.
 
     Their columns have the types of ``nocturne.columns.normal``. While one row group is decoded,
-    the kernel is asked to read the next one from the disk, which needs no thread.
+    the kernel is asked to read the next one from the disk, which needs no thread, or threads fetch
+    it from a store.
 
     Args:
+        source: what ``open_parquet`` gave for the path.
         known: types for columns without a type, whose values are all null.
         path_columns: one row of further columns (``nocturne.source.path_columns``), whose values
             every row gets.
@@ -190,8 +273,9 @@ def read_batches(
         names = [name for name in path_columns.schema.names if name in columns]
         constants = path_columns.select(names) if names else None
         columns = [name for name in columns if name not in names]
-    with open(path, "rb") as file:
-        _will_need(file.fileno(), source, row_groups[:1])
+    with nullcontext() if isinstance(path, ObjectPath) else open(path, "rb") as file:
+        handle = file.fileno() if file else None
+        source.will_need(handle, row_groups[:1], columns)
         next_group, group_end = 0, 0
         rows_read = 0
         try:
@@ -201,7 +285,7 @@ def read_batches(
                 while rows_read >= group_end and next_group < len(row_groups):
                     group_end += source.metadata.row_group(row_groups[next_group]).num_rows
                     next_group += 1
-                    _will_need(file.fileno(), source, row_groups[next_group : next_group + 1])
+                    source.will_need(handle, row_groups[next_group : next_group + 1], columns)
                 rows_read += batch.num_rows
                 batch = _normal(batch, path, known)
                 yield batch if constants is None else with_constants(batch, constants)
@@ -232,7 +316,7 @@ def _has_fixed_lists(type_: pa.DataType) -> bool:
     return fixed or any(_has_fixed_lists(type_.field(i).type) for i in range(type_.num_fields))
 
 
-def _normal(batch: pa.RecordBatch, path: Path, known: pa.Schema | None) -> pa.RecordBatch:
+def _normal(batch: pa.RecordBatch, path: Location, known: pa.Schema | None) -> pa.RecordBatch:
     try:
         return normal(batch, known)
     except pa.ArrowInvalid:
@@ -261,13 +345,3 @@ def _repeated(value: pa.Array, rows: int) -> pa.Array:
     if value.null_count:
         return pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), value)
-
-
-def _will_need(handle: int, source: pq.ParquetFile, groups: Sequence[int]) -> None:
-    for group in groups:
-        footer = source.metadata.row_group(group)
-        chunks = [footer.column(i) for i in range(footer.num_columns)]
-        starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
-        length = sum(c.total_compressed_size for c in chunks)
-        with suppress(AttributeError, OSError):  # only advice; macOS does not have it
-            os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)

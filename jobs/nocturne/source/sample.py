@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from nocturne.encoding import Encoding
 from nocturne.errors import ModelError
+from nocturne.objects import Location
 from nocturne.source.path_columns import of_file
 from nocturne.source.reading import file_schema, open_parquet, read_batches
 
@@ -28,7 +28,7 @@ class SampleFiles:
         path_columns: columns of the files' paths, one row for each file.
     """
 
-    files: Sequence[Path]
+    files: Sequence[Location]
     rows: int = 0
     cast: Mapping[str, str] = field(default_factory=dict)
     checksums: bool = True

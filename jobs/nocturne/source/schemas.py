@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,16 +11,17 @@ from nocturne.columns.values import kind
 from nocturne.encoding import Encoding
 from nocturne.errors import InputError
 from nocturne.fitting import absent, casts, check_columns, check_output
+from nocturne.objects import Location
 from nocturne.records.partition import Partition
-from nocturne.records.plan import InputFile
+from nocturne.records.plan import InputFile, located
 from nocturne.source.path_columns import keys_of, not_in_files
-from nocturne.source.reading import read_schema
+from nocturne.source.reading import read_schema, read_schemas
 
 __all__ = ["check_schema", "inferred_types", "keys_as_columns"]
 
 
 def check_schema(
-    folder: Path,
+    folder: Location,
     files: Sequence[InputFile],
     encoding: Encoding,
     columns: Sequence[str],
@@ -54,7 +54,7 @@ def check_schema(
         InputError: a column of a file is missing or has a wrong type; the message names them all.
     """
     with_rows = [f for f in files if f.rows] or list(files)
-    schemas = {f.path: read_schema(folder / f.path, path_columns) for f in with_rows}
+    schemas = read_schemas(folder, with_rows, path_columns)
     merged, origin = _merged(schemas)
     problems, coarse = [], set[str]()
     for path, schema in schemas.items():
@@ -128,7 +128,7 @@ def _merged(schemas: Mapping[str, pa.Schema]) -> tuple[pa.Schema, dict[str, str]
 
 
 def inferred_types(
-    folder: Path,
+    folder: Location,
     files: Sequence[InputFile],
     types: pa.Schema,
     names: Collection[str],
@@ -145,7 +145,7 @@ def inferred_types(
     """
     inferred: dict[str, dict[str, str]] = {}
     for file in files if len(types) else ():
-        own = read_schema(folder / file.path)
+        own = read_schema(located(folder, file))
         borrowed = {
             target.name: str(target.type)
             for field, target in zip(own, with_types(own, types), strict=True)
@@ -161,7 +161,7 @@ def inferred_types(
 
 
 def keys_as_columns(
-    folder: Path,
+    folder: Location,
     files: Sequence[InputFile],
     partition: Partition,
     names: Collection[str],
@@ -178,9 +178,8 @@ def keys_as_columns(
     """
     keys = [key for key in keys_of(partition, (f.path for f in files)) if key in names]
     if keys and parquet:
-        keys = not_in_files(
-            keys, {name for f in files for name in read_schema(folder / f.path).names}
-        )
+        schemas = read_schemas(folder, files)
+        keys = not_in_files(keys, {name for schema in schemas.values() for name in schema.names})
     if duplicates := sorted({key for key in keys if keys.count(key) > 1}):
         raise InputError(
             f"{folder / files[0].path} has the key {', '.join(duplicates)} twice in its path; "

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
 from nocturne.errors import InputError, NotReady, printable
+from nocturne.objects import Location
 from nocturne.source.lakes import (
     abandoned,
     hive_acid,
@@ -30,6 +31,7 @@ __all__ = [
     "entries",
     "hidden",
     "identity",
+    "judge",
     "listing",
     "path_keys",
     "present",
@@ -131,8 +133,31 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
     refuse_at(folder)
     if folder.is_symlink():
         refuse_lake(Path(os.path.realpath(folder)))
-    names = entries(folder)
     files, folders = list[Path](), list[Path]()
+
+    def problem(name: str) -> str | None:
+        return _problem(folder / name, folders, files)
+
+    judge(folder, entries(folder), lambda name: (folder / name).is_dir(), problem)
+    for path in {Path(os.path.realpath(p)).parent: p for p in files if p.is_symlink()}.values():
+        refuse_lake(path)
+    return files, folders
+
+
+def judge(
+    folder: Location,
+    names: Sequence[str],
+    is_folder: Callable[[str], bool],
+    problem: Callable[[str], str | None],
+) -> None:
+    """Look at each of the ``names`` in a folder; those of possible data are given to ``problem``.
+
+    Args:
+        problem: says why an entry can't be data; None if it can.
+
+    Raises:
+        InputError, NotReady: as ``data_files``.
+    """
     refused, waiting = replaced_files(folder, names), list[str]()
     for name in uncommitted(names):
         if why := abandoned(folder, name, names):
@@ -140,18 +165,15 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
         else:
             waiting.append(name)
     for name in names:
-        path = folder / name
         if name == "_temporary" or (name.endswith(_UNDER_WAY) and not hidden(name)):
             waiting.append(name)
         elif hidden(name):
-            if name.startswith(_SUMMARIES) and path.is_dir():
+            if name.startswith(_SUMMARIES) and is_folder(name):
                 refused.append((name, "a folder with the name of a marker; rename or remove it"))
         elif name.lower().endswith(_BACKUPS) and "=" not in name:
             refused.append((name, "has the name of a backup copy; move it out, or rename it"))
-        elif problem := _problem(path, folders, files):
-            refused.append((name, problem))
-    for path in {Path(os.path.realpath(p)).parent: p for p in files if p.is_symlink()}.values():
-        refuse_lake(path)
+        elif why := problem(name):
+            refused.append((name, why))
     if refused:
         shown = "\n  ".join(f"{printable(name)}: {why}" for name, why in refused[:20])
         more = f"\n  and {len(refused) - 20} more" if len(refused) > 20 else ""
@@ -162,7 +184,6 @@ def listing(folder: Path) -> tuple[list[Path], list[Path]]:
             f"{', '.join(map(printable, waiting[:5]))}{', ...' if len(waiting) > 5 else ''}; run "
             "this again when its writer is done, or remove what an interrupted writer left"
         )
-    return files, folders
 
 
 def _problem(path: Path, folders: list[Path], files: list[Path]) -> str | None:

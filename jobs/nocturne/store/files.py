@@ -18,6 +18,7 @@ from typing import Any
 from blake3 import blake3
 
 from nocturne.errors import PublishError, Superseded
+from nocturne.objects import Location, ObjectPath
 
 __all__ = [
     "check_exchange",
@@ -34,15 +35,19 @@ __all__ = [
 ]
 
 
-def file_digest(path: str | Path) -> str:
+def _reading(path: str | Location) -> Any:
+    return path.open(whole=True) if isinstance(path, ObjectPath) else open(path, "rb")
+
+
+def file_digest(path: str | Location) -> str:
     """sha256 of a file's bytes, in hex."""
-    with open(path, "rb") as file:
+    with _reading(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_blake3(path: str | Path) -> str:
+def file_blake3(path: str | Location) -> str:
     """BLAKE3 of a file's bytes, in hex: as safe as sha256, and faster."""
-    with open(path, "rb") as file:
+    with _reading(path) as file:
         return hashlib.file_digest(file, blake3).hexdigest()  # type: ignore[arg-type]
 
 

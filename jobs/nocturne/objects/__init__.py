@@ -1,0 +1,5 @@
+"""Objects in a store (S3, Google Cloud Storage, Azure): their paths, and how they are read."""
+
+from nocturne.objects.path import Location, ObjectPath, is_uri, local, location
+
+__all__ = ["Location", "ObjectPath", "is_uri", "local", "location"]

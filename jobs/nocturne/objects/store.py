@@ -1,0 +1,267 @@
+"""Object stores through obstore, which is imported when a store is first used.
+
+Credentials, endpoint and region are those of the environment, of a profile of AWS, or of the
+machine's own identity. They are in no record, pickle or message: a store is made anew in each
+process from a path, and an error shows what the server said, never the request.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nocturne.errors import ConfigError, InputChanged, StoreUnavailable
+from nocturne.host.forks import Threaded
+from nocturne.objects.path import ObjectPath, Stat
+
+__all__ = ["asking", "below", "check_conditions", "folders", "library", "stat", "store"]
+
+_threads = Threaded("an object store")
+_RETRIES = 10
+_RETRY_S, _TIMEOUT_S = 120, 60
+"""For how long a request is repeated, and how long one of them may take."""
+_ABOVE_PROFILES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+)
+_PROFILES = {
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+    "AWS_CONFIG_FILE": "~/.aws/config",
+}
+"""Variable -> the file with profiles where it is not set."""
+_ADVICE = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL or AWS_PROFILE",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or the like",
+}
+"""Scheme -> the variables that say who asks, and where."""
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([\w.]+)</Code>")
+_SAID = re.compile(r"<Message>([^<]{1,300})")
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
+_REDIRECT = "without LOCATION"
+"""Of obstore's message for a bucket in another region (object_store 0.13)."""
+
+
+def library() -> Any:
+    """The package ``obstore``.
+
+    Raises:
+        ConfigError: it is not installed.
+        StateError: this process was forked from one that has used it.
+    """
+    try:
+        import obstore
+    except ImportError:
+        raise ConfigError(
+            "object stores need the package obstore, which is not installed here: "
+            "pip install 'nocturne[stores]'"
+        ) from None
+    _threads.use()
+    return obstore
+
+
+@lru_cache
+def _made(root: str) -> Any:
+    from obstore.store import from_url
+
+    profile = {"credential_provider": _profile(root)} if _has_profile(root) else {}
+    return from_url(
+        root,
+        **profile,
+        client_options={
+            "timeout": timedelta(seconds=_TIMEOUT_S),
+            "connect_timeout": timedelta(seconds=10),
+            "allow_http": True,  # only if the endpoint is given as http://
+        },
+        retry_config={
+            "max_retries": _RETRIES,
+            "retry_timeout": timedelta(seconds=_RETRY_S),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=15),
+                "base": 2,
+            },
+        },
+    )
+
+
+def _has_profile(root: str) -> bool:
+    """Whether the credentials are those of a profile, which nothing in the environment is above."""
+    if not root.startswith("s3:") or any(os.environ.get(name) for name in _ABOVE_PROFILES):
+        return False
+    files = [
+        Path(os.environ.get(variable) or default).expanduser()
+        for variable, default in _PROFILES.items()
+    ]
+    return "AWS_PROFILE" in os.environ or any(path.is_file() for path in files)
+
+
+def _profile(root: str) -> Any:
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        raise ConfigError(
+            f"{root}: the credentials of a profile (AWS_PROFILE, ~/.aws) need the package boto3, "
+            "which is not installed here: pip install 'nocturne[s3]'"
+        ) from None
+    return Boto3CredentialProvider()
+
+
+def store(path: ObjectPath) -> Any:
+    """The store of a path's bucket. Raises: ConfigError, StateError."""
+    library()
+    try:
+        return _made(path.root)
+    except ConfigError:
+        raise
+    except Exception as error:  # nothing was asked of it yet
+        first = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{path.root} can't be opened: {first}. {_advice(path)}") from None
+
+
+def stat(path: ObjectPath) -> Stat:
+    """Raises: FileNotFoundError, StoreUnavailable, ConfigError."""
+    bucket, path = store(path), ObjectPath(path.root, path.key)  # whatever was meant before
+    with asking(path):
+        try:
+            return _stat(library().head(bucket, path.key), path)
+        except FileNotFoundError:
+            raise
+        except Exception:  # the answer to HEAD has no words
+            return _stat(library().get(bucket, path.key).meta, path)
+
+
+def _stat(meta: Any, path: ObjectPath) -> Stat:
+    tag = meta["e_tag"] or meta["version"]
+    if not tag:
+        raise ConfigError(
+            f"the store of {path} gives objects no ETag, so a replaced one could not be noticed. "
+            "Copy the files to another store, or to a local folder"
+        )
+    return Stat(meta["size"], round(meta["last_modified"].timestamp() * 1e9), tag)
+
+
+def check_conditions(path: ObjectPath) -> None:
+    """Test that a read on a condition that does not hold is refused, for an object with bytes.
+
+    Raises:
+        ConfigError: it is not, so an object that is replaced in mid-read would not be noticed.
+        StoreUnavailable: the store does not answer.
+    """
+    bucket = store(path)
+    try:
+        with asking(path.pinned(Stat(1, 0, "another"))):
+            library().get(bucket, path.key, options={"range": (0, 1), "if_match": '"another"'})
+    except InputChanged:
+        return
+    raise ConfigError(
+        f"the server of {path.root} ignores conditions (If-Match), so an object that is replaced "
+        "while it is read would not be noticed. Use a server that honours them, or copy the files "
+        "to a local folder"
+    )
+
+
+def below(path: ObjectPath) -> Iterator[ObjectPath]:
+    """Every object below a path, in any order. Raises: StoreUnavailable, ConfigError."""
+    bucket = store(path)
+    with asking(path):
+        for chunk in library().list(bucket, path.key or None):
+            for meta in chunk:
+                found = ObjectPath(path.root, meta["path"])
+                if found != path:  # the marker of the folder itself
+                    yield found.pinned(_stat(meta, found))
+
+
+def folders(path: ObjectPath) -> list[ObjectPath]:
+    """The folders directly in a path, sorted. Raises: StoreUnavailable, ConfigError."""
+    bucket = store(path)
+    with asking(path):
+        found = library().list_with_delimiter(bucket, path.key or None)["common_prefixes"]
+    return sorted(ObjectPath(path.root, key.strip("/")) for key in found)
+
+
+@contextmanager
+def asking(path: ObjectPath) -> Iterator[None]:
+    """Raises the errors of the store as ours, with what the server said and without the request.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        InputChanged: it is pinned, and another one or none is there.
+        StoreUnavailable: it did not answer, or the credentials have expired.
+        ConfigError: it refuses: the bucket, the credentials or their permissions are wrong.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if _code(str(error)) in _NO_BUCKET:
+            raise _of(path, error) from None
+        if path.stat_:
+            raise path.changed() from None
+        raise FileNotFoundError(errno.ENOENT, "there is no such object", str(path)) from None
+    except Exception as error:
+        if not type(error).__module__.startswith("obstore"):
+            raise
+        if type(error).__name__ == "PreconditionError" and path.stat_:
+            raise path.changed() from None
+        raise _of(path, error) from None
+
+
+def _advice(path: ObjectPath) -> str:
+    variables = _ADVICE.get(path.root.partition(":")[0], _ADVICE["az"])
+    return f"Check {variables} in the environment of this process (docs/stores.md)"
+
+
+def _code(text: str) -> str:
+    found = _CODE.search(text)
+    return found[1] if found else ""
+
+
+def _of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailable:
+    text = str(error)
+    code, said = _code(text), _SAID.search(text)
+    found = _STATUS.search(text)
+    status = found[1] if found else ""
+    answer = ", ".join(filter(None, (status, code, said[1].strip() if said else "")))
+    if code in _EXPIRED:
+        return StoreUnavailable(
+            f"{path}: the credentials have expired ({answer}). Nothing is lost; give new ones "
+            "and run the same command again"
+        )
+    if code in _NO_BUCKET:
+        return ConfigError(
+            f"there is no {path.root} ({answer}). Correct the name, or make it. {_advice(path)}"
+        )
+    if status in ("401", "403"):
+        return ConfigError(
+            f"{path}: access denied ({answer}): these credentials may not do this. {_advice(path)}"
+        )
+    if _REDIRECT in text:
+        return ConfigError(f"{path}: the bucket is elsewhere. Set its region (AWS_REGION)")
+    if status.startswith("4") and status not in ("404", "408", "409", "429"):
+        return ConfigError(f"{path}: the store refuses ({answer}). {_advice(path)}")
+    if not status and type(error).__name__ not in ("GenericError", "JoinError"):
+        first = text.strip().partition("\n")[0][:300]
+        return ConfigError(f"{path}: {type(error).__name__}: {first}")
+    return StoreUnavailable(
+        f"{path}: the store did not answer ({answer or _reason(text)}), also when asked again. "
+        f"Nothing is lost; run the same command again when it does. {_advice(path)}"
+    )
+
+
+def _reason(text: str) -> str:
+    for words in ("timed out", "connection refused", "dns error", "error sending request"):
+        if words in text.lower():
+            return words
+    return "no answer"

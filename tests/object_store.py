@@ -1,0 +1,171 @@
+"""An object store of the tests: moto, which answers one request at a time.
+
+By itself moto checks a condition and writes in two steps, between which another request may come.
+Tests use it through boto3: the library of the project must not be used before a process forks.
+
+A test may ask for faults (``Bucket.fail``): answers that are errors, or that are lost after the
+server has done what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nocturne_airflow.processes import free_port
+from waiting import until
+
+__all__ = ["Bucket", "serving"]
+
+_FAULTS = "/-/faults"
+_KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket, and what a process needs to reach it."""
+
+    name: str
+    endpoint: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {**_KEYS, "AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1"}
+
+    @property
+    def client(self) -> Any:
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=_KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=_KEYS["AWS_SECRET_ACCESS_KEY"],
+            region_name="us-east-1",
+        )
+
+    def fail(self, **fault: object) -> None:
+        """Faults from now on, none without arguments.
+
+        Args:
+            fault: ``method`` and ``path``: patterns of the requests that fail, by default all;
+                ``times``: how many of them; ``status`` and ``code`` of the answer; ``lost``: the
+                request is done all the same; ``seconds`` by which the answer is late;
+                ``unconditional``: nothing fails, but conditions are ignored.
+        """
+        import httpx
+
+        answer = httpx.post(f"{self.endpoint}{_FAULTS}", json=fault)
+        assert answer.status_code == 200, answer.text
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    def put(self, key: str, data: bytes = b"") -> None:
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def get(self, key: str) -> bytes:
+        answer = self.client.get_object(Bucket=self.name, Key=key)
+        return bytes(answer["Body"].read())
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
+        return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    def upload(self, folder: Path, prefix: str) -> None:
+        """Copy the files of a folder."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The endpoint of a server that runs meanwhile."""
+    import httpx
+
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        until(lambda: _answers(httpx, endpoint), f"no object store at {endpoint}")
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(httpx: Any, endpoint: str) -> bool:
+    try:
+        return bool(httpx.get(endpoint).status_code)
+    except httpx.HTTPError:
+        return False
+
+
+def _serve(port: int) -> None:
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import run_simple
+
+    app, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+    fault: dict[str, Any] = {}
+
+    def one_at_a_time(environ: Any, start: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == _FAULTS:
+            size = int(environ["CONTENT_LENGTH"])
+            fault.clear()
+            fault.update(json.loads(environ["wsgi.input"].read(size)))
+            start("200 OK", [("Content-Length", "0")])
+            return [b""]
+        with lock:
+            if not _is_hit(fault, environ):
+                return list(app(environ, start))
+            if fault.get("unconditional"):
+                kept = {k: v for k, v in environ.items() if not k.startswith("HTTP_IF_")}
+                return list(app(kept, start))
+            if fault.get("lost"):
+                list(app(environ, lambda *_: None))
+        time.sleep(fault.get("seconds", 0))
+        if "status" not in fault:
+            with lock:
+                return list(app(environ, start))
+        body = f"<Error><Code>{fault.get('code', '')}</Code><Message>a fault</Message></Error>"
+        start(f"{fault['status']} Fault", [("Content-Length", str(len(body)))])
+        return [body.encode()]
+
+    run_simple("127.0.0.1", port, one_at_a_time, threaded=True)
+
+
+def _is_hit(fault: dict[str, Any], environ: Any) -> bool:
+    """Whether a request is one of those that fail."""
+    if not fault or fault.get("times", 1) < 1:
+        return False
+    is_meant = re.search(fault.get("method", ""), environ["REQUEST_METHOD"]) and re.search(
+        fault.get("path", ""), environ["PATH_INFO"]
+    )
+    if is_meant and "times" in fault:
+        fault["times"] -= 1
+    return bool(is_meant)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
