@@ -91,7 +91,31 @@ class Bucket:
         """Copy the files of a folder."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
+                self.put(key, path.read_bytes())
+
+    def put_in_parts(self, key: str, data: bytes, size: int = 5 << 20) -> None:
+        """Write an object as large ones are; then its tag depends on the parts."""
+        at = {"Bucket": self.name, "Key": key}
+        upload = self.client.create_multipart_upload(**at)["UploadId"]
+        parts = [
+            {
+                "PartNumber": number,
+                "ETag": self.client.upload_part(
+                    **at, UploadId=upload, PartNumber=number, Body=data[start : start + size]
+                )["ETag"],
+            }
+            for number, start in enumerate(range(0, len(data), size), 1)
+        ]
+        self.client.complete_multipart_upload(
+            **at, UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+
+    def requests(self) -> int:
+        """The number of requests that the server has answered."""
+        import httpx
+
+        return int(httpx.get(f"{self.endpoint}{_FAULTS}").text)
 
 
 @contextmanager
@@ -128,15 +152,19 @@ def _serve(port: int) -> None:
 
     app, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
     fault: dict[str, Any] = {}
+    answered: list[str] = []
 
     def one_at_a_time(environ: Any, start: Any) -> list[bytes]:
         if environ["PATH_INFO"] == _FAULTS:
-            size = int(environ["CONTENT_LENGTH"])
-            fault.clear()
-            fault.update(json.loads(environ["wsgi.input"].read(size)))
-            start("200 OK", [("Content-Length", "0")])
-            return [b""]
+            if environ["REQUEST_METHOD"] == "POST":
+                size = int(environ["CONTENT_LENGTH"])
+                fault.clear()
+                fault.update(json.loads(environ["wsgi.input"].read(size)))
+            said = str(len(answered)).encode()
+            start("200 OK", [("Content-Length", str(len(said)))])
+            return [said]
         with lock:
+            answered.append(environ["PATH_INFO"])
             if not _is_hit(fault, environ):
                 return list(app(environ, start))
             if fault.get("unconditional"):

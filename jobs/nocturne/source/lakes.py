@@ -6,14 +6,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import InputError, printable
 from nocturne.objects import Location, ObjectPath
 
-__all__ = ["abandoned", "hive_acid", "refuse_at", "refuse_lake", "replaced_files", "uncommitted"]
+__all__ = [
+    "abandoned",
+    "hive_acid",
+    "refuse_at",
+    "refuse_lake",
+    "refuse_names",
+    "replaced_files",
+    "uncommitted",
+]
 
 _MARKS = (
     ("Delta", "_delta_log"),
@@ -44,33 +52,44 @@ def refuse_lake(folder: Location) -> None:
 
 def refuse_at(folder: Location, of: Location | None = None) -> None:
     """Raises: InputError if ``folder`` contains a lake table's own files."""
-    for name, mark in _marks(folder):
+    if isinstance(folder, ObjectPath):
+        names = {mark for _, mark in _MARKS if (folder / mark).is_dir()}
+        refuse_names(folder, names, (p.name for p in (folder / "metadata").below()), of)
+        return
+    names, metadata = set[str](), list[str]()
+    with suppress(OSError):  # no permission to look
+        names = {mark for _, mark in _MARKS if (folder / mark).exists()}
+    with suppress(OSError):  # most folders have no metadata/
+        metadata = [path.name for path in (folder / "metadata").iterdir()]
+    refuse_names(folder, names, metadata, of)
+
+
+def refuse_names(
+    folder: Location, names: Container[str], metadata: Iterable[str], of: Location | None = None
+) -> None:
+    """Refuse a folder with the names of a lake table's own files.
+
+    Args:
+        names: those of the folder's entries.
+        metadata: those of the entries of the folder ``metadata`` in it, if there is one.
+        of: the folder that the message is about.
+
+    Raises:
+        InputError: it has such names.
+    """
+    found = [(name, folder / mark) for name, mark in _MARKS if mark in names]
+    for name in () if found else metadata:
+        if ".metadata.json" in name:  # v3.metadata.json, 00003-<uuid>.metadata.json, .gz
+            found.append(("Iceberg", folder / "metadata" / name))
+            break
+    for name, mark in found:
         advice = _ADVICE
         if name in _READ:
             advice = f"To score one version of it, say input.format: {_READ[name]} (docs/lakes.md)"
         raise InputError(
-            f"{of or folder} belongs to a table of {name} ({mark}), {_LOG}. {advice}",
+            f"{of or folder} belongs to a table of {name} ({printable(mark)}), {_LOG}. {advice}",
             path=str(of or folder),
         )
-
-
-def _marks(folder: Location) -> Iterator[tuple[str, str]]:
-    """(format, path that shows it) if ``folder`` contains a lake table's own files."""
-    if isinstance(folder, ObjectPath):
-        for name, mark in _MARKS:
-            if (folder / mark).is_dir():
-                yield name, str(folder / mark)
-        if any(".metadata.json" in path.name for path in (folder / "metadata").below()):
-            yield "Iceberg", str(folder / "metadata")
-        return
-    with suppress(OSError):  # no permission to look
-        for name, mark in _MARKS:
-            if (folder / mark).exists():
-                yield name, str(folder / mark)
-    with suppress(OSError):  # most folders have no metadata/
-        for path in (folder / "metadata").iterdir():
-            if ".metadata.json" in path.name:  # v3.metadata.json, 00003-<uuid>.metadata.json, .gz
-                yield "Iceberg", printable(path)
 
 
 def hive_acid(name: str) -> str | None:

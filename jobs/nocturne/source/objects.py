@@ -10,7 +10,7 @@ from nocturne.errors import InputError
 from nocturne.objects import ObjectPath
 from nocturne.objects.store import check_conditions
 from nocturne.records.partition import Partition
-from nocturne.source.lakes import hive_acid, refuse_lake
+from nocturne.source.lakes import hive_acid, refuse_lake, refuse_names
 from nocturne.source.protocol import Listing
 from nocturne.source.walk import judge
 
@@ -101,7 +101,9 @@ def _data(folder: ObjectPath, found: list[ObjectPath]) -> list[ObjectPath]:
     data, pending = list[ObjectPath](), [folder]
     while pending:
         inner = pending.pop()
-        files, below = _entries(inner, objects.get(inner, {}), folders.get(inner, set()))
+        here, inside = objects.get(inner, {}), folders.get(inner, set())
+        refuse_names(inner, {*here, *inside}, objects.get(inner / "metadata", ()))
+        files, below = _entries(inner, here, inside)
         data += files
         pending += [inner / name for name in below]
     return data
