@@ -367,10 +367,8 @@ def test_every_committed_pipeline_is_valid_and_points_editors_to_the_schema() ->
 
 
 URIS = (
-    "s3://lake/x",
     "S3A://lake/x",
-    "gs://lake/x",
-    "abfs://c@a.dfs.core.windows.net/x",
+    "S3://lake/x",
     "hdfs://name/x",
     "dbfs:/mnt/x",
     "https://example.com/x",
@@ -383,8 +381,22 @@ def test_a_uri_names_no_folder(project, uri: str) -> None:  # type: ignore[no-un
     said = _error(project({**PIPELINE, "input": {"path": uri, "on_missing": "skip"}}))
     scheme = uri.strip().partition("/")[0]
     assert said.startswith("conf/pipelines/p.yaml: input.path: got ")
-    assert f"the scheme {scheme} is not supported, only paths on a local file system are" in said
+    assert f"the scheme {scheme} is not supported, only s3://, gs://, az:// and abfs://" in said
     assert "Mount the store or copy the files" in said
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://lake/x", "gs://lake", "az://c/x", "abfs://c@a.dfs.core.windows.net/x"]
+)
+def test_a_uri_of_a_store_names_an_input(project, uri: str) -> None:  # type: ignore[no-untyped-def]
+    loaded = config.load("p", root=project({**PIPELINE, "input": {"path": uri}}))
+    assert str(loaded.location(loaded.pipeline.input.path)) == uri
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "s3://lake//x", "az://c@a/x", "s3://a b/x"])
+def test_a_uri_that_is_none_of_a_store_is_refused(project, uri: str) -> None:  # type: ignore[no-untyped-def]
+    said = _error(project({**PIPELINE, "input": {"path": uri}}))
+    assert said.startswith(f"conf/pipelines/p.yaml: input.path: got {uri!r}: ")
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from commands import nocturne
 from forked import in_child
 from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
@@ -24,21 +21,6 @@ from pipeline.conftest import DAYS
 Project = Callable[..., config.Loaded]
 
 PINNED = {"scoring__kernel": "graph", "scoring__micro_batch": 64}
-
-
-def nocturne(*words: str) -> Any:
-    """The answer of a command in a process of its own: this one must be able to fork."""
-    hidden = ("SPARK_CONF_DIR", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
-    done = subprocess.run(
-        [sys.executable, "-m", "nocturne.cli", *words, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        env={name: value for name, value in os.environ.items() if name not in hidden},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(params=["delta", pytest.param("iceberg", marks=pytest.mark.long)])

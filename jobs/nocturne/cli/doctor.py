@@ -177,21 +177,17 @@ def _pipelines() -> Iterator[Check]:
         except NocturneError as error:
             yield Check(name, False, str(error), "correct the YAML")
             continue
-        yield Check(
-            f"{name}: input",
-            _exists(places),
-            str(places.source),
-            "correct input.path, or have the table written",
-        )
+        yield _readable(name, places)
         yield _publishable(name, places)
 
 
-def _exists(places: Places) -> bool:
+def _readable(name: str, places: Places) -> Check:
+    title = f"{name}: input"
     try:
-        return places.inputs.exists()
+        exists = places.inputs.exists()
     except NocturneError as error:
-        print(error, file=sys.stderr)
-        return False
+        return Check(title, False, str(error), "see the message")
+    return Check(title, exists, str(places.source), "correct input.path, or have the table written")
 
 
 def _publishable(name: str, places: Places) -> Check:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nocturne.config.alerts import CHANNELS
-from nocturne.config.models import DEFAULT_POOL, HIDDEN_VALUE, NAME, Pipeline, Registry, Spark
+from nocturne.config.models import DEFAULT_POOL, NAME, Pipeline, Registry, Spark
+from nocturne.config.section import HIDDEN_VALUE
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
 from nocturne.objects import Location, ObjectPath, is_uri

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 
+from pydantic_core import PydanticCustomError
+
+from nocturne.config.section import HIDDEN_VALUE
 from nocturne.errors import ConfigError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import ObjectPath, is_uri
@@ -35,7 +38,9 @@ def local_path_or_uri(text: str) -> str:
     """
     if is_uri(text):
         if "?" in text:
-            raise ValueError("a URI with a query; credentials belong in the environment")
+            raise PydanticCustomError(
+                HIDDEN_VALUE, "a URI with a query; credentials belong in the environment"
+            )
         ObjectPath.of(text)
         return text
     _refuse_scheme(

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path, local_path_or_uri
 from nocturne.config.partitions import is_reversible, period
-from nocturne.config.section import Section
+from nocturne.config.section import HIDDEN_VALUE, Section
 from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, INPUTS
 
@@ -56,8 +56,6 @@ DEFAULT_POOL = "default_pool"
 """The pool that every Airflow has."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
 """The values of ``input.cast``, besides time zones; ``nocturne.fitting.roles`` applies them."""
-HIDDEN_VALUE = "hidden_value"
-"""The type of an error whose value must not be shown."""
 _SECRET = re.compile(r"(?i)secret|passw|token|access\.?key|account\.key|credential|\bsas\b")
 _CREDENTIALS = re.compile(r"(?i)://[^/\s]*@|[?&](user|password|token|key)=")
 _KEY = re.compile(r"\{(\w*)\}")

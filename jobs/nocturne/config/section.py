@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Section"]
+__all__ = ["HIDDEN_VALUE", "Section"]
+
+HIDDEN_VALUE = "hidden_value"
+"""The type of an error whose value must not be shown."""
 
 
 class Section(BaseModel):

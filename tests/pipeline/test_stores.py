@@ -1,0 +1,252 @@
+"""Nights whose input is in an object store, as the command line scores them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from commands import done, nocturne
+from conftest import sample
+from forked import in_child
+from nocturne import config
+from nocturne.cli import doctor
+from nocturne.errors import ConfigError, InputChanged, StoreUnavailable
+from nocturne.objects import store as stores
+from nocturne.records.manifest import Manifest
+from nocturne.store.run import Run
+from nocturne.worker import split
+from object_store import Bucket
+from pipeline.conftest import DAYS, judgement_of, night_of, scored
+from store_fixtures import bucket as bucket
+from store_fixtures import store_endpoint as store_endpoint
+
+Project = Callable[..., config.Loaded]
+PINNED = {"scoring__kernel": "graph", "scoring__micro_batch": 64}
+FILE = f"in/ds={DAYS[0]}/part-0.parquet"
+
+
+@pytest.fixture
+def remote(project: Project, bucket: Bucket, tmp_path: Path) -> Project:
+    """A project that reads its data from the bucket; it has them in data/ too."""
+
+    def make(**changes: object) -> config.Loaded:
+        settings = {**PINNED, "input__path": bucket.uri("in"), **changes}
+        loaded = project(**settings)
+        bucket.upload(tmp_path / "data", "in")
+        return loaded
+
+    return make
+
+
+def beside(**overrides: object) -> config.Loaded:
+    """The same pipeline with the local copy of the data, published elsewhere."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    return config.load("p", overrides={"input.path": "data", "output.path": "out/local", **changes})
+
+
+def hashes(manifest: Manifest) -> list[str]:
+    return [file.sha256 for file in manifest.outputs]
+
+
+def changed(bucket: Bucket, tmp_path: Path) -> None:
+    """The first day's file is delivered again, with other rows."""
+    pq.write_table(sample(600, 99), tmp_path / "new.parquet", row_group_size=250)
+    bucket.put(FILE, (tmp_path / "new.parquet").read_bytes())
+
+
+def test_spark_scores_objects_as_files(remote: Project) -> None:
+    loaded = remote()
+    [night] = nocturne("score", "p", "--date", DAYS[0])
+    assert night["outcome"] == "published"
+    local = in_child(lambda: night_of(beside(), DAYS[0]))
+    published = sorted((loaded.path("out/scores") / f"ds={DAYS[0]}").glob("*.parquet"))
+    there = loaded.path("out/local") / f"ds={DAYS[0]}"
+    assert [path.read_bytes() for path in published] == [
+        (there / file.path).read_bytes() for file in local.outputs
+    ]
+
+
+@pytest.mark.long
+def test_commands_read_objects_too(remote: Project, bucket: Bucket, tmp_path: Path) -> None:
+    """The life of a night: scored, found again, verified, delivered anew, outdated, rolled back."""
+    remote()
+    nocturne("score", "p", "--date", DAYS[0])
+    assert [n["outcome"] for n in nocturne("score", "p", "--date", DAYS[0])] == ["unchanged"]
+    [verified] = nocturne("verify", "p", "--date", DAYS[0], "--replay", "--splits", "0")
+    assert {replayed["outcome"] for replayed in verified["replayed"]} == {"bit-equal"}
+    states = nocturne("status", "p", "--to", DAYS[1])
+    assert [(n["state"], n["input"]) for n in states] == [
+        ("published", bucket.uri(f"in/ds={DAYS[0]}")),
+        ("missing", bucket.uri(f"in/ds={DAYS[1]}")),
+    ]
+
+    changed(bucket, tmp_path)
+    said = done("verify", "p", "--since", DAYS[0], "--json")
+    assert said.returncode == 1
+    [outdated] = json.loads(said.stdout)
+    assert outdated["reasons"] == ["changed since it was scored: part-0.parquet"]
+    [again] = nocturne("score", "p", "--date", DAYS[0])
+    assert again["outcome"] == "published"
+    replay = done("verify", "p", "--date", DAYS[0], "--replay", "--splits", "0")
+    assert replay.returncode == 0, replay.stderr
+    back = nocturne("rollback", "p", "--date", DAYS[0])
+    assert Path(back["manifest"]).name.startswith("000003-")
+
+
+def test_rows_are_scored_alike_and_content_makes_the_same_run(remote: Project) -> None:
+    loaded = remote()
+    by_version = in_child(lambda: night_of(loaded, DAYS[0]))
+    local = in_child(lambda: night_of(beside(), DAYS[0]))
+    content = config.load(
+        "p", overrides={"input.fingerprint": "content", "output.path": "out/content"}
+    )
+    by_content = in_child(lambda: night_of(content, DAYS[0]))
+    version = in_child(
+        lambda: night_of(beside(input__fingerprint="version", output__path="out/v"), DAYS[0])
+    )
+    assert hashes(by_version) == hashes(local) == hashes(by_content) == hashes(version)
+    assert by_content.run_key == local.run_key
+    assert len({local.run_key, by_version.run_key, version.run_key}) == 3
+
+
+def test_unchanged_files_are_taken_over(remote: Project, bucket: Bucket, tmp_path: Path) -> None:
+    loaded = remote()
+    late = f"in/ds={DAYS[0]}/part-1.parquet"
+    first = in_child(lambda: night_of(loaded, DAYS[0]))
+    pq.write_table(sample(100, 5, 9000), tmp_path / "late.parquet")
+    bucket.put(late, (tmp_path / "late.parquet").read_bytes())
+    second = in_child(lambda: night_of(loaded, DAYS[0]))
+    assert hashes(second)[:3] == hashes(first)
+    assert second.rows_in == 700
+    bucket.put(late, bucket.get(late))  # the same bytes: moto's tags are of the bytes
+    assert in_child(lambda: scored(loaded, DAYS[0]).plan.run_key) == second.run_key
+
+
+@pytest.mark.parametrize("scan", ["none", "pandas"])
+def test_expectations_count_the_rows_of_objects(remote: Project, scan: str) -> None:
+    loaded = remote(quality__input_suite="in.yaml", quality__scan=scan)
+    suite = {
+        "name": "in",
+        "expectations": [
+            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "id"}},
+            {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 600}},
+            {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 9}},
+        ],
+    }
+    (loaded.home / "conf" / "expectations" / "in.yaml").write_text(yaml.safe_dump(suite))
+
+    def check() -> list[bool]:
+        judged = judgement_of(loaded, night_of(loaded, DAYS[0]))
+        return [expectation.success for expectation in judged.quality.expectations]
+
+    assert in_child(check) == [True, True, True]
+
+
+# What goes wrong
+
+
+def test_an_object_replaced_after_planning_ends_the_night(
+    remote: Project, bucket: Bucket, tmp_path: Path
+) -> None:
+    loaded = remote()
+    folder = loaded.path("out/scores") / f"ds={DAYS[0]}"
+
+    def check() -> str:
+        run = planned(loaded)
+        changed(bucket, tmp_path)
+        with pytest.raises(InputChanged) as caught:
+            split.run_split(run, run.plan.splits[0])
+        return str(caught.value)
+
+    assert in_child(check).startswith(f"{bucket.uri(FILE)} was replaced or deleted after planning")
+    assert not folder.exists()
+    assert in_child(lambda: night_of(loaded, DAYS[0])).rows_published == 600
+
+
+def planned(loaded: config.Loaded) -> Run:
+    from nocturne.pipeline import prepare
+
+    run = prepare(loaded, config.partition(loaded.pipeline.input.partition, DAYS[0])).run
+    assert run is not None
+    return run
+
+
+def test_a_store_that_goes_away_is_waited_for_by_the_next_run(
+    remote: Project, bucket: Bucket
+) -> None:
+    loaded = remote()
+    bucket.fail(path=bucket.name, status=503, code="SlowDown")
+
+    def prepare() -> None:
+        stores._RETRIES = 1
+        planned(loaded)
+
+    with pytest.raises(StoreUnavailable, match="the store did not answer"):
+        in_child(prepare)
+    bucket.fail()
+
+    def score() -> None:
+        stores._RETRIES = 1
+        run = planned(loaded)
+        split.run_split(run, run.plan.splits[0])
+        bucket.fail(path=bucket.name, status=503, code="SlowDown")
+        with pytest.raises(StoreUnavailable):
+            split.run_split(run, run.plan.splits[1])
+
+    in_child(score)
+    bucket.fail()
+    assert in_child(lambda: night_of(loaded, DAYS[0])).rows_published == 600
+
+
+def test_a_command_says_what_is_wrong_with_the_store(remote: Project, bucket: Bucket) -> None:
+    remote()
+    bucket.fail(path=bucket.name, status=403, code="InvalidAccessKeyId")
+    refused = done("score", "p", "--date", DAYS[0])
+    assert refused.returncode == 1
+    assert "access denied (403, InvalidAccessKeyId" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    bucket.fail(path=bucket.name, status=400, code="ExpiredToken")
+    expired = done("score", "p", "--date", DAYS[0])
+    assert expired.returncode == 75
+    assert "the credentials have expired" in expired.stderr
+    bucket.fail()
+    missing = done("score", "p", "--date", "2024-02-01")
+    assert missing.returncode == 1
+    assert f"the table has ds={DAYS[0]} to ds={DAYS[-1]}" in missing.stderr
+
+
+def test_doctor_looks_at_the_store(remote: Project, bucket: Bucket) -> None:
+    remote()
+
+    def found() -> doctor.Check:
+        return next(check for check in doctor._pipelines() if check.name == "p: input")
+
+    assert in_child(found).ok
+    assert in_child(found).found == bucket.uri("in")
+    bucket.fail(path=bucket.name, status=404, code="NoSuchBucket")
+    assert not in_child(found).ok
+    assert f"there is no s3://{bucket.name}" in in_child(found).found
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scoring.reader": "spark"}, "scoring.reader: spark reads local files only"),
+        ({"quality.scan": "spark"}, "quality.scan: spark reads local files only"),
+        ({"input.format": "delta"}, "input.format: delta reads local files only"),
+        ({"input.path": "s3://b/x?sig=secret"}, "credentials belong in the environment"),
+        ({"input.path": "s3a://b/x"}, "the scheme s3a: is not supported"),
+    ],
+)
+def test_what_reads_no_objects_is_refused(
+    remote: Project, changes: dict[str, object], said: str
+) -> None:
+    remote()
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")) as caught:
+        config.load("p", overrides=changes)
+    assert "secret" not in str(caught.value)
