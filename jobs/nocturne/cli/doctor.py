@@ -16,6 +16,7 @@ from nocturne import config
 from nocturne.errors import ConfigError, NocturneError, PublishError
 from nocturne.host import java, machine
 from nocturne.model.tracking import connect, reachable, uris, without_secret
+from nocturne.objects import ObjectPath
 from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.scoring import launch_settings
@@ -200,10 +201,12 @@ def _publishable(name: str, places: Places) -> Check:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
     except NocturneError as error:  # of a catalog, or a library
         return Check(title, False, str(error), "see the message")
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 2**30
-    return Check(title, True, f"{places.state.table}, {free:.0f} GiB free", "")
+    disk = places.state.root if isinstance(folder, ObjectPath) else folder
+    place = f"{folder}, its state in {disk}" if disk is not folder else str(folder)
+    while not disk.exists():
+        disk = disk.parent
+    free = shutil.disk_usage(disk).free / 2**30
+    return Check(title, True, f"{place}, {free:.0f} GiB free", "")
 
 
 CHECKS: dict[str, Callable[[], Iterator[Check]]] = {

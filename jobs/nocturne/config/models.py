@@ -22,7 +22,7 @@ from nocturne.config.local_paths import local_path, local_path_or_uri
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import HIDDEN_VALUE, Section
 from nocturne.objects import is_uri
-from nocturne.table_formats import FORMATS, IN_CATALOGS, INPUTS
+from nocturne.table_formats import FORMATS, IN_CATALOGS, IN_STORES, INPUTS
 
 __all__ = [
     "Drift",
@@ -390,7 +390,13 @@ class Input(Section):
 class Output(Section):
     """The table that is published."""
 
-    path: PathText = Field(description="Folder of the scores; the state is kept beside it.")
+    path: PathOrUri = Field(
+        description="Folder of the scores; the state is kept beside it. Or, of a lake table, a URI "
+        "of an object store, s3://bucket/folder (docs/stores.md)."
+    )
+    state: PathText | None = Field(
+        None, description="Folder of the state, if path is in an object store."
+    )
     keys: Annotated[list[str], Field(min_length=1)] = Field(
         description="Columns that identify a row; a null in one quarantines the row."
     )
@@ -416,6 +422,25 @@ class Output(Section):
     @model_validator(mode="after")
     def _named(self) -> Output:
         _check_name(self.format, self.table)
+        return self
+
+    @model_validator(mode="after")
+    def _in_a_store(self) -> Output:
+        if not is_uri(self.path):
+            if self.state is not None:
+                raise ValueError("state is for a path in an object store; it lies beside others")
+            return self
+        if self.format not in IN_STORES:
+            raise ValueError(
+                f"path is in an object store, where a reader of {self.format} files could see a "
+                "half published night: no store replaces several objects at once. Use format: "
+                f"{' or '.join(sorted(IN_STORES))}, or a path on a local file system"
+            )
+        if self.state is None:
+            raise ValueError(
+                "path is in an object store, and the state needs a local file system: name its "
+                "folder as output.state, e.g. var/state/NAME"
+            )
         return self
 
     @model_validator(mode="after")

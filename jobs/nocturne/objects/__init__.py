@@ -1,5 +1,25 @@
 """Objects in a store (S3, Google Cloud Storage, Azure): their paths, and how they are read."""
 
-from nocturne.objects.path import Location, ObjectPath, is_uri, local, location
+from nocturne.objects.path import (
+    Location,
+    ObjectPath,
+    is_uri,
+    is_within,
+    joined,
+    local,
+    location,
+    relative,
+    size_of,
+)
 
-__all__ = ["Location", "ObjectPath", "is_uri", "local", "location"]
+__all__ = [
+    "Location",
+    "ObjectPath",
+    "is_uri",
+    "is_within",
+    "joined",
+    "local",
+    "location",
+    "relative",
+    "size_of",
+]

@@ -6,6 +6,7 @@ would be the relative path ``s3:/b/x``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,17 @@ from nocturne.errors import ConfigError, InputChanged
 if TYPE_CHECKING:
     from nocturne.objects.reading import ObjectFile
 
-__all__ = ["SCHEMES", "Location", "ObjectPath", "Stat", "is_uri", "local", "location"]
+__all__ = [
+    "SCHEMES",
+    "Location",
+    "ObjectPath",
+    "Stat",
+    "is_uri",
+    "is_within",
+    "local",
+    "location",
+    "relative",
+]
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _URI = re.compile(rf"({'|'.join(SCHEMES)})://")
@@ -40,7 +51,7 @@ class Stat(NamedTuple):
         return self.st_mtime_ns / 1e9
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class ObjectPath:
     """The path of an object, or a prefix of paths that is used like a folder.
 
@@ -78,8 +89,22 @@ class ObjectPath:
         return f"{self.root}/{self.key}" if self.key else self.root
 
     def __truediv__(self, name: str) -> ObjectPath:
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        return ObjectPath(self.root, "/".join([self.key, *parts] if self.key else parts))
+        """The path of a name in it; ``..`` leads up, since no object is called so."""
+        parts = self.key.split("/") if self.key else []
+        for part in name.split("/"):
+            if part == "..":
+                parts = parts[:-1]
+            elif part not in ("", "."):
+                parts.append(part)
+        return ObjectPath(self.root, "/".join(parts))
+
+    def __lt__(self, other: ObjectPath) -> bool:
+        return self.parts < other.parts
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The bucket and the names, by which paths are sorted, as those of files are."""
+        return self.root, *self.key.split("/")
 
     @property
     def name(self) -> str:
@@ -166,6 +191,27 @@ class ObjectPath:
         with self.open(whole=True) as file:
             return file.read()
 
+    # Writing
+
+    def upload(self, source: Path) -> None:
+        """Write an object with the bytes of a file; it is there whole, or not at all.
+
+        An object that is there already is replaced.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreUnavailable, ConfigError: the store does not answer, or refuses.
+        """
+        from nocturne.objects.store import upload
+
+        upload(self, source)
+
+    def unlink(self) -> None:
+        """Remove the object, if there is one. Raises: StoreUnavailable, ConfigError."""
+        from nocturne.objects.store import remove
+
+        remove(self)
+
     def changed(self) -> InputChanged:
         """The error for a pinned object that is no longer there."""
         return InputChanged(
@@ -182,6 +228,31 @@ Location = Path | ObjectPath
 def is_uri(text: str) -> bool:
     """Whether it is a URI of an object store."""
     return _URI.match(text) is not None
+
+
+def is_within(inner: Location, outer: Location) -> bool:
+    """Whether a location is another one, or lies below it."""
+    if isinstance(inner, Path):
+        return isinstance(outer, Path) and inner.is_relative_to(outer)
+    return inner.is_relative_to(outer)
+
+
+def relative(path: Location, folder: Location) -> str:
+    """The names that lead from a folder to a location below it. Raises: ValueError."""
+    if isinstance(path, ObjectPath):
+        return path.relative_to(folder).as_posix()
+    return path.relative_to(local(folder)).as_posix()
+
+
+def joined(folder: Location, name: str) -> Location:
+    """The location of a relative name, which may lead up (``../x``)."""
+    path = folder / name
+    return path if isinstance(path, ObjectPath) else Path(os.path.normpath(path))
+
+
+def size_of(path: Location) -> int:
+    """The size in bytes: as it was listed, or as it is now. Raises: FileNotFoundError."""
+    return ((isinstance(path, ObjectPath) and path.stat_) or path.stat()).st_size
 
 
 def local(path: Location) -> Path:

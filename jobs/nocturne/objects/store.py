@@ -11,21 +11,35 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from nocturne.errors import ConfigError, InputChanged, StoreUnavailable
+from nocturne.errors import ConfigError, InputChanged, PublishError, StoreUnavailable
 from nocturne.host.forks import Threaded
 from nocturne.objects.path import ObjectPath, Stat
 
-__all__ = ["asking", "below", "check_conditions", "folders", "library", "stat", "store"]
+__all__ = [
+    "TIMEOUT_S",
+    "asking",
+    "below",
+    "check_conditions",
+    "check_creating",
+    "error_of",
+    "folders",
+    "is_of_store",
+    "library",
+    "remove",
+    "stat",
+    "store",
+    "upload",
+]
 
 _threads = Threaded("an object store")
 _RETRIES = 10
-_RETRY_S, _TIMEOUT_S = 120, 60
+_RETRY_S, TIMEOUT_S = 120, 60
 """For how long a request is repeated, and how long one of them may take."""
 _ABOVE_PROFILES = (
     "AWS_ACCESS_KEY_ID",
@@ -81,7 +95,7 @@ def _made(root: str) -> Any:
         root,
         **profile,
         client_options={
-            "timeout": timedelta(seconds=_TIMEOUT_S),
+            "timeout": timedelta(seconds=TIMEOUT_S),
             "connect_timeout": timedelta(seconds=10),
             "allow_http": True,  # only if the endpoint is given as http://
         },
@@ -173,6 +187,61 @@ def check_conditions(path: ObjectPath) -> None:
     )
 
 
+def upload(path: ObjectPath, source: Path) -> None:
+    """Write an object with the bytes of a file; what is there already is replaced.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    bucket = store(path)
+    if not source.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+    with asking(path):
+        library().put(bucket, path.key, source)
+
+
+def remove(path: ObjectPath) -> None:
+    """Remove an object, if there is one. Raises: StoreUnavailable, ConfigError."""
+    bucket = store(path)
+    with suppress(FileNotFoundError), asking(ObjectPath(path.root, path.key)):
+        library().delete(bucket, path.key)
+
+
+def check_creating(folder: ObjectPath) -> None:
+    """Test what commits need: that an object is created once, and that it is listed and read.
+
+    Raises:
+        PublishError: the server lacks it.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    bucket, path = store(folder), folder / f".nocturne-{os.urandom(8).hex()}"
+    lacking = ""
+    try:
+        with asking(path):
+            library().put(bucket, path.key, b"probe", mode="create")
+        try:
+            library().put(bucket, path.key, b"again", mode="create")
+            lacking = "lets two programs create the same object (it ignores If-None-Match)"
+        except library().exceptions.AlreadyExistsError:
+            pass
+        except library().exceptions.NotSupportedError:
+            lacking = "can't create an object only if there is none"
+        with asking(path):
+            read = bytes(library().get_range(bucket, path.key, start=1, end=3))
+        if not lacking and read != b"ro":
+            lacking = "gives other bytes than those of the range that was asked for"
+        if not lacking and path not in set(folder.below()):
+            lacking = "does not list an object that was just written"
+    finally:
+        remove(path)
+    if lacking:
+        raise PublishError(
+            f"the server of {folder.root} {lacking}, so a commit could be lost. Choose another "
+            "output.path"
+        )
+
+
 def below(path: ObjectPath) -> Iterator[ObjectPath]:
     """Every object below a path, in any order. Raises: StoreUnavailable, ConfigError."""
     bucket = store(path)
@@ -206,7 +275,7 @@ def asking(path: ObjectPath) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if _code(str(error)) in _NO_BUCKET:
-            raise _of(path, error) from None
+            raise error_of(path, error) from None
         if path.stat_:
             raise path.changed() from None
         raise FileNotFoundError(errno.ENOENT, "there is no such object", str(path)) from None
@@ -215,7 +284,7 @@ def asking(path: ObjectPath) -> Iterator[None]:
             raise
         if type(error).__name__ == "PreconditionError" and path.stat_:
             raise path.changed() from None
-        raise _of(path, error) from None
+        raise error_of(path, error) from None
 
 
 def _advice(path: ObjectPath) -> str:
@@ -228,7 +297,13 @@ def _code(text: str) -> str:
     return found[1] if found else ""
 
 
-def _of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailable:
+def is_of_store(error: Exception) -> bool:
+    """Whether a library that uses the same one below has told of an error of the store."""
+    return any(word in str(error) for word in ("Generic S3 error", "HTTP error", "status code: "))
+
+
+def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailable:
+    """Our error for one of the library's, or of another that uses the same one below."""
     text = str(error)
     code, said = _code(text), _SAID.search(text)
     found = _STATUS.search(text)

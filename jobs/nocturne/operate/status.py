@@ -56,7 +56,7 @@ class PartitionStatus:
     unfinished: RunStatus | None = None
     problem: str = ""
     manifest_file: Path | None = None
-    location: Path | None = None
+    location: Location | None = None
     run: RunFolder | None = None
 
     @property

@@ -20,6 +20,8 @@ from nocturne.columns.normal import is_list
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
@@ -139,7 +141,7 @@ def _replay(
         reason = "another program has changed its rows; score the partition again"
         return [Replayed("", "impossible", reason)]
     splits = {split.key: split for split in run.plan.splits}
-    chosen: list[tuple[Split | None, str, Path | None]] = []
+    chosen: list[tuple[Split | None, str, Location | None]] = []
     if manifest.adopted or output.is_rearranged(manifest):
         chosen += [(split, f"split {split.index}", None) for split in run.plan.splits]
     else:
@@ -152,9 +154,9 @@ def _replay(
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as scratch:
         replay_run = Run(Path(scratch), run.state, run.plan)
 
-        def published(file: Path | None, replayed: pa.Table) -> pa.Table:
+        def published(file: Location | None, replayed: pa.Table) -> pa.Table:
             if file is not None:
-                return pq.read_table(file)
+                return pq.ParquetFile(native(file)).read()
             return rows_with_keys(output, run.plan.keys, replayed)
 
         return [

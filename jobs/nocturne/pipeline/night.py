@@ -6,12 +6,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, TerminalError
+from nocturne.objects import Location
 from nocturne.pipeline.background import Background
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.progress import Progress
@@ -159,10 +159,10 @@ def _is_there(places: Places, night: Partition) -> bool:
         return False
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Location) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # prepare reports what is wrong with it
+    except (OSError, NocturneError):  # prepare reports what is wrong with it
         return False
 
 

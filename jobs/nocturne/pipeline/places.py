@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
-from nocturne.objects import Location, ObjectPath
+from nocturne.objects import Location, ObjectPath, is_within
 from nocturne.records.partition import Partition
 from nocturne.source.folders import InputFolders
 from nocturne.source.objects import InputObjects
@@ -32,10 +32,14 @@ class Places:
     def of(cls, loaded: Loaded) -> Places:
         """Raises: ConfigError if input and output overlap."""
         source = loaded.location(loaded.pipeline.input.path)
-        state = PipelineState.beside(loaded.path(loaded.pipeline.output.path))
+        place = loaded.location(loaded.pipeline.output.path)
+        if isinstance(place, ObjectPath):
+            state = PipelineState(loaded.path(loaded.pipeline.output.state or ""), place)
+        else:
+            state = PipelineState.beside(place)
         table, root = state.table, state.root
         for outer, inner in ((source, table), (table, source), (source, root), (root, source)):
-            if outer == inner or outer in inner.parents:
+            if is_within(inner, outer):
                 raise ConfigError(
                     f"input.path ({source}) and output.path ({table}, with its state in {root}) "
                     "lie inside one another; choose folders that don't"

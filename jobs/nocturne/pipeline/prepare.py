@@ -25,6 +25,7 @@ from nocturne.errors import (
 from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.requirements import warning
+from nocturne.objects import is_uri
 from nocturne.pipeline.adopting import adopt_if_same_rows
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
@@ -253,6 +254,7 @@ def _planned(
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
         format=pipeline.output.format,
+        output_uri=pipeline.output.path if is_uri(pipeline.output.path) else "",
         table=pipeline.output.table or "",
         staging=output.staging,
         lake_types=output.lake_types,

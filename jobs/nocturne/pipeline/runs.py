@@ -13,6 +13,7 @@ from nocturne import table
 from nocturne.config import Loaded, Pipeline, home
 from nocturne.errors import StateError
 from nocturne.model.tracking import run_url, tracking_uri
+from nocturne.objects import Location
 from nocturne.quality.duplicates import ScoredKeys
 from nocturne.records.manifest import Manifest
 from nocturne.records.plan import RunPlan
@@ -106,7 +107,7 @@ def scored_keys(run: Run, results: Sequence[SplitResult]) -> list[ScoredKeys]:
     return keys
 
 
-def scores_of(run: Run, result: SplitResult) -> Path:
+def scores_of(run: Run, result: SplitResult) -> Location:
     """The file with a split's scores, in the run directory or published."""
     staged = run.attempt(result.file)
     name = table.file_name(result.index, run.plan.run_key)

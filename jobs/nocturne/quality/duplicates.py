@@ -16,6 +16,8 @@ from nocturne.columns.key_hashes import KEY_BYTES, Hashes, key_hashes
 from nocturne.columns.normal import normal, restored
 from nocturne.columns.values import python_values
 from nocturne.errors import InputError
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 
 __all__ = ["Duplicates", "ScoredKeys", "check_size", "duplicates"]
 
@@ -32,7 +34,7 @@ _COMPARED = 1 << 20
 class ScoredKeys:
     """The files with the keys of some scores, and with the hashes of the keys by a worker."""
 
-    scores: Path
+    scores: Location
     hashes: Path
     rows: int
 
@@ -90,7 +92,7 @@ def duplicates(
         return None
     is_complete = len(compared) == len(distinct)
     rows = pc.sum(proved["count_all"]).as_py() if is_complete else len(repeated) + len(distinct)
-    written = pq.read_schema(parts[0].scores)
+    written = pq.read_schema(native(parts[0].scores))
     return Duplicates(rows, _examples(restored(proved, written), keys, sensitive))
 
 
@@ -124,5 +126,5 @@ def _rows(part: ScoredKeys, keys: Sequence[str], hashes: Hashes) -> pa.Table:
 
 def _keys(part: ScoredKeys, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The keys of the scores, in the form in which they are compared."""
-    with pq.ParquetFile(part.scores) as source:
+    with pq.ParquetFile(native(part.scores)) as source:
         yield from map(normal, source.iter_batches(columns=list(keys)))

@@ -203,6 +203,7 @@ class RunPlan(Stored):
             a schema as packed by ``nocturne.columns.normal``.
         path_keys: columns that come from the files' paths (``nocturne.source.path_columns``).
         format: the format of the table (``output.format``).
+        output_uri: the URI of the table in an object store; "" if it lies beside the state.
         table: its name in a catalog (``output.table``), "" if it has none.
         lake_types: whether the scores have the types of lake tables (``columns.lake_type``).
         staging: the folder of the attempts' files, relative to the run directory.
@@ -248,6 +249,7 @@ class RunPlan(Stored):
     staging: str = "attempts"
     lake_types: bool = False
     input_version: str = ""
+    output_uri: str = ""
 
     @property
     def rows(self) -> int:

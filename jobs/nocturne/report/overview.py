@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from pathlib import Path
 from typing import NamedTuple
 
+from nocturne.objects import Location
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 
@@ -74,7 +74,7 @@ def tiles(judgement: Judgement) -> list[Tile]:
     ]
 
 
-def facts(plan: RunPlan, judgement: Judgement, location: Path) -> list[tuple[str, str]]:
+def facts(plan: RunPlan, judgement: Judgement, location: Location) -> list[tuple[str, str]]:
     """The run's identity as (name, value); ``location`` is the folder where it is published."""
     model = plan.model
     pairs = [

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from nocturne.objects import Location
 from nocturne.records.drift import Baseline, FeatureDrift, MetricText
 from nocturne.records.manifest import Judgement, PublishedNight
 from nocturne.records.plan import RunPlan
@@ -47,7 +48,7 @@ def night_html(
     history: Sequence[PublishedNight],
     *,
     metrics: Mapping[str, MetricText],
-    location: Path,
+    location: Location,
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
 ) -> str:

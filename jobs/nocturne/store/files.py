@@ -25,6 +25,7 @@ __all__ = [
     "check_links",
     "digest",
     "exchange",
+    "fetch",
     "file_blake3",
     "file_digest",
     "locked",
@@ -116,6 +117,25 @@ def place(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fetch(source: ObjectPath, target: Path) -> None:
+    """Make ``target`` a file with the bytes of an object; it is there whole, or not at all.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        InputChanged: it was replaced meanwhile.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    temporary = _temporary(target)
+    try:
+        with source.open(whole=True) as read, open(temporary, "wb") as written:
+            shutil.copyfileobj(read, written, 1 << 20)
+            written.flush()
+            os.fsync(written.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
             runs/<run key>/                 ``Run``
 
 No stored record has an absolute path into the table or the state, so both can be moved or mounted
-elsewhere together.
+elsewhere together. Of a table in an object store the state lies at ``output.state``, and plans have
+the table's URI.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
@@ -30,10 +32,15 @@ _FOLDER = "_nocturne"
 
 
 class PipelineState:
-    """The state of one pipeline; ``root`` is its folder."""
+    """The state of one pipeline.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: its folder.
+        table: the table that it belongs to, if that is in an object store.
+    """
+
+    def __init__(self, root: Path, table: ObjectPath | None = None) -> None:
+        self.root, self._table = root, table
 
     @classmethod
     def beside(cls, table: Path) -> PipelineState:
@@ -41,9 +48,9 @@ class PipelineState:
         return cls(table.parent / _FOLDER / table.name)
 
     @property
-    def table(self) -> Path:
+    def table(self) -> Location:
         """The folder of the table that the state belongs to."""
-        return self.root.parent.parent / self.root.name
+        return self._table or self.root.parent.parent / self.root.name
 
     @property
     def models(self) -> Path:

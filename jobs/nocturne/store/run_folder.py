@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nocturne.objects import Location
 from nocturne.records.manifest import Decision, Judgement, Logged
 from nocturne.records.plan import Split
 from nocturne.records.profile import Profile
@@ -80,9 +81,9 @@ class RunFolder:
         for folder in self.working:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def keys_file(self, scores: Path) -> Path:
+    def keys_file(self, scores: Location) -> Path:
         """The hashes of an attempt's keys, if keys have to be unique."""
-        return scores.with_name(f"keys-{scores.stem}.npy")
+        return self.attempt(f"keys-{PurePosixPath(scores.name).stem}.npy")
 
     def result_file(self, split: Split) -> Path:
         """The result of a split; the first finished attempt writes it."""

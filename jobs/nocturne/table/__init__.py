@@ -1,5 +1,6 @@
 """The table room: publishes runs into tables, exactly once, with a manifest."""
 
+from nocturne.objects import ObjectPath
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 from nocturne.table.commit import (
@@ -46,5 +47,6 @@ __all__ = [
 
 def table_of(run: Run) -> TablePartition:
     """The partition into which a run is published."""
-    make = FORMATS[run.plan.format]
-    return make(PipelineState(run.state.root), run.plan.table).partition(run.state)
+    uri, make = run.plan.output_uri, FORMATS[run.plan.format]
+    state = PipelineState(run.state.root, ObjectPath.of(uri) if uri else None)
+    return make(state, run.plan.table).partition(run.state)

@@ -13,6 +13,7 @@ from contextlib import suppress
 import pyarrow.parquet as pq
 
 from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
+from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
@@ -196,7 +197,11 @@ def present(table: TablePartition) -> Iterator[OutputFile]:
     for name in sorted(table.files()):
         path = table.file(name)
         yield OutputFile(
-            name, file_digest(path), path.stat().st_size, pq.read_metadata(path).num_rows, ""
+            name,
+            file_digest(path),
+            path.stat().st_size,
+            pq.read_metadata(native(path)).num_rows,
+            "",
         )
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.manifest import Manifest
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.failpoints import reach
@@ -27,7 +28,7 @@ _HALF_MADE = "half made by a process that was killed"
 class Garbage:
     """A file or folder of the state, its size, and why nothing needs it."""
 
-    path: Path
+    path: Location
     bytes: int
     why: str
 
@@ -52,7 +53,7 @@ def garbage(
     keys, ids = {m.run_key[:16] for m in lineage}, {m.id for m in lineage}
     busy_keys = {key[:16] for key in busy}
 
-    def candidates() -> Iterator[tuple[Path, str]]:
+    def candidates() -> Iterator[tuple[Location, str]]:
         published = []
         for run in state.runs():
             if run.name in busy_keys or run.name.startswith("."):
@@ -95,7 +96,7 @@ def unused(models: Path, needed: Collection[str], seconds: float) -> list[Garbag
     return _older_than(((path, "a model that no run needs") for path in stored), seconds)
 
 
-def _older_than(candidates: Iterable[tuple[Path, str]], seconds: float) -> list[Garbage]:
+def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> list[Garbage]:
     return [
         Garbage(path, _size(path), why)
         for path, why in candidates
@@ -105,6 +106,9 @@ def _older_than(candidates: Iterable[tuple[Path, str]], seconds: float) -> list[
 
 def remove(item: Garbage) -> None:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part."""
+    if isinstance(item.path, ObjectPath):
+        item.path.unlink()
+        return
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         item.path.rename(renamed)
@@ -123,9 +127,13 @@ def _walk(path: Path) -> Iterator[os.stat_result]:
             yield inner.lstat()
 
 
-def _size(path: Path) -> int:
+def _size(path: Location) -> int:
+    if isinstance(path, ObjectPath):
+        return path.stat_.st_size if path.stat_ else 0
     return sum(stat.st_size for stat in _walk(path))
 
 
-def _changed(path: Path) -> float:
+def _changed(path: Location) -> float:
+    if isinstance(path, ObjectPath):
+        return path.stat_.st_mtime if path.stat_ else 0.0
     return max((stat.st_mtime for stat in _walk(path)), default=0.0)

@@ -6,7 +6,6 @@ Only the order of the rows, and how they are spread over files, may have changed
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 from nocturne.columns.key_hashes import Hashes, key_hashes
 from nocturne.columns.normal import normal
 from nocturne.columns.row_sum import RowSum, row_sum
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest
 from nocturne.table_formats.protocol import TablePartition
 
@@ -98,16 +99,18 @@ def _without_keys(schema: pa.Schema, table: TablePartition) -> pa.Schema:
     return pa.schema([field for field in schema if field.name not in names])
 
 
-def _columns(paths: Iterable[Path]) -> pa.Schema:
+def _columns(paths: Iterable[Location]) -> pa.Schema:
     """The columns that any of the files has, each as the first one has it."""
-    fields = {field.name: field for path in reversed([*paths]) for field in pq.read_schema(path)}
+    fields = {
+        field.name: field for path in reversed([*paths]) for field in pq.read_schema(native(path))
+    }
     return pa.schema(fields.values())
 
 
-def _rows(paths: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _rows(paths: Iterable[Location], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows in the columns and types of the schema; a column that a file lacks is null."""
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(native(path)) as file:
             there = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(columns=there):
                 columns = [

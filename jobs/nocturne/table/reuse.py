@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nocturne.errors import StateError
+from nocturne.errors import InputChanged, StateError
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
-from nocturne.store.files import place
+from nocturne.store.files import fetch, place
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition, has_bytes
@@ -60,9 +61,22 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
     return reused
 
 
-def _link(source: Path, target: Path, expected: OutputFile) -> bool:
+def _link(source: Location, target: Path, expected: OutputFile) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, ObjectPath):
+        return _download(source, target, expected)
     if not has_bytes(source, expected):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     place(source, target)
     return True
+
+
+def _download(source: ObjectPath, target: Path, expected: OutputFile) -> bool:
+    try:
+        fetch(source, target)
+    except (FileNotFoundError, InputChanged):
+        return False
+    if has_bytes(target, expected):
+        return True
+    target.unlink()
+    return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile, StoredFile
 from nocturne.store.files import file_digest
 from nocturne.table.rearranged import difference
@@ -65,7 +66,7 @@ def _stored(table: TablePartition, stored: StoredFile) -> list[str]:
     return []
 
 
-def _file(path: Path, file: OutputFile) -> tuple[list[str], pa.Schema | None]:
+def _file(path: Location, file: OutputFile) -> tuple[list[str], pa.Schema | None]:
     if not path.is_file():
         return ["is missing"], None
     size = path.stat().st_size
@@ -74,7 +75,7 @@ def _file(path: Path, file: OutputFile) -> tuple[list[str], pa.Schema | None]:
     if file_digest(path) != file.sha256:
         return ["has other bytes than were published (sha256 differs)"], None
     try:
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(native(path))
         schema = footer.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
         return [f"is not a readable Parquet file: {error}"], None

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from nocturne.objects import local
 
+if TYPE_CHECKING:
+    from nocturne.objects import Location
     from nocturne.source.protocol import InputTable
     from nocturne.store.pipeline_state import PipelineState
     from nocturne.table_formats.protocol import Table
 
-__all__ = ["FORMATS", "INPUTS", "IN_CATALOGS"]
+__all__ = ["FORMATS", "INPUTS", "IN_CATALOGS", "IN_STORES"]
 
 
 def _parquet(state: PipelineState, name: str) -> Table:
@@ -36,7 +37,7 @@ def _delta(state: PipelineState, name: str) -> Table:
 def _iceberg(state: PipelineState, name: str) -> Table:
     from nocturne.table_formats.iceberg import IcebergTable
 
-    return IcebergTable(name, state.table, state.root)
+    return IcebergTable(name, local(state.table), state.root)
 
 
 FORMATS: dict[str, Callable[[PipelineState, str], Table]] = {
@@ -50,21 +51,21 @@ Its arguments are the state of a pipeline and ``output.table``, the name in a ca
 """
 
 
-def _read_delta(folder: Path, name: str) -> InputTable:
+def _read_delta(folder: Location, name: str) -> InputTable:
     from nocturne.table_formats.delta import DeltaLakeTable
     from nocturne.table_formats.lake import LakeInput
 
     return LakeInput(DeltaLakeTable(folder))
 
 
-def _read_iceberg(folder: Path, name: str) -> InputTable:
+def _read_iceberg(folder: Location, name: str) -> InputTable:
     from nocturne.table_formats.iceberg import IcebergTable
     from nocturne.table_formats.lake import LakeInput
 
-    return LakeInput(IcebergTable(name, folder))
+    return LakeInput(IcebergTable(name, local(folder)))
 
 
-INPUTS: dict[str, Callable[[Path, str], InputTable]] = {
+INPUTS: dict[str, Callable[[Location, str], InputTable]] = {
     "delta": _read_delta,
     "iceberg": _read_iceberg,
 }
@@ -72,6 +73,9 @@ INPUTS: dict[str, Callable[[Path, str], InputTable]] = {
 
 Its arguments are the table's folder and ``input.table``, the name in a catalog ("" without).
 """
+
+IN_STORES = frozenset({"delta"})
+"""Formats whose tables may be in object stores."""
 
 IN_CATALOGS = frozenset({"iceberg"})
 """Formats whose tables have a name in a catalog."""

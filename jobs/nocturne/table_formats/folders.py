@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from nocturne.errors import PublishError, StateError
+from nocturne.objects import Location, local
 from nocturne.records.manifest import Manifest
 from nocturne.store.failpoints import reach
 from nocturne.store.files import check_exchange, exchange, partition_folders, sync_folder
@@ -38,7 +39,7 @@ class FolderTable:
     """A table of folders, ``ds=2013-04-01/hour=05/part-00000-<run key>.parquet``."""
 
     def __init__(self, state: PipelineState) -> None:
-        self._state, self.folder = state.root, state.table
+        self._state, self.folder = state.root, local(state.table)
 
     def check(self) -> None:
         """Try an exchange between the folder of the state and the folder of the scores.
@@ -59,7 +60,7 @@ class FolderTable:
 
     def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
         """The empty folders that a killed test of the exchange left beside or in the table."""
-        parents = {folder for partition in partitions for folder in partition.location.parents}
+        parents = {f for partition in partitions for f in local(partition.location).parents}
         searched = {f for f in parents if self.folder in (f, *f.parents)} | {self.folder.parent}
         for folder in sorted(searched):
             for pattern in (".nocturne-*", ".garbage-*"):
@@ -171,7 +172,7 @@ class FolderPartition:
         """
         return self.state.lock()
 
-    def stage(self, files: Mapping[str, Path], run_key: str) -> None:
+    def stage(self, files: Mapping[str, Location], run_key: str) -> None:
         """Link the files under their final names into a folder of the run directory.
 
         Raises:
@@ -186,7 +187,7 @@ class FolderPartition:
                     f"{source} is gone, though its result says that it was written; run the "
                     "partition again with --force"
                 )
-            os.link(source, arranged / name)
+            os.link(local(source), arranged / name)
         sync_folder(arranged)
 
     def swap(self, manifest: Manifest) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
+from nocturne.objects import Location
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.store.files import file_digest
 from nocturne.store.partition_state import PartitionState
@@ -36,7 +36,7 @@ class Table(Protocol):
     def partition(self, state: PartitionState) -> TablePartition:
         """The partition that belongs to a state."""
 
-    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
+    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Location]:
         """Temporary folders of killed processes, beside or in the table."""
 
     def partitions(self, names: Sequence[str]) -> Iterator[str]:
@@ -55,7 +55,7 @@ class TablePartition(Protocol):
         """The partition's state."""
 
     @property
-    def location(self) -> Path:
+    def location(self) -> Location:
         """The place where readers find it."""
 
     @property
@@ -106,7 +106,7 @@ class TablePartition(Protocol):
         the rows.
         """
 
-    def file(self, name: str) -> Path:
+    def file(self, name: str) -> Location:
         """The path of a published file."""
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -116,7 +116,7 @@ class TablePartition(Protocol):
             Superseded: another process is publishing.
         """
 
-    def stage(self, files: Mapping[str, Path], run_key: str) -> None:
+    def stage(self, files: Mapping[str, Location], run_key: str) -> None:
         """Prepare the files of a run for the swap.
 
         Args:
@@ -145,12 +145,12 @@ class TablePartition(Protocol):
             keep: the number of replaced versions that stay.
         """
 
-    def kept(self, manifest: Manifest) -> dict[str, Path] | None:
+    def kept(self, manifest: Manifest) -> Mapping[str, Location] | None:
         """The files of a replaced manifest, by published name; None if they are not kept."""
 
     def unneeded(
         self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
-    ) -> Iterator[tuple[Path, str]]:
+    ) -> Iterator[tuple[Location, str]]:
         """(path, reason) of kept files that are no longer needed.
 
         Args:
@@ -169,6 +169,6 @@ def file_name(index: int, run_key: str) -> str:
     return f"part-{index:05d}-{run_key[:16]}.parquet"
 
 
-def has_bytes(path: Path, file: OutputFile) -> bool:
+def has_bytes(path: Location, file: OutputFile) -> bool:
     """Whether ``path`` exists and has exactly the bytes of a manifest's file."""
     return path.is_file() and file_digest(path) == file.sha256

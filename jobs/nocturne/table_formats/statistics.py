@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 
 __all__ = ["Statistics", "statistics"]
 
@@ -34,13 +36,13 @@ class Statistics:
     largest: dict[str, Any]
 
 
-def statistics(path: Path, without: Collection[str] = ()) -> Statistics:
+def statistics(path: Location, without: Collection[str] = ()) -> Statistics:
     """The statistics in a file's footer.
 
     Args:
         without: columns that are left out, since the table has them from the partition.
     """
-    footer = pq.read_metadata(path)
+    footer = pq.read_metadata(native(path))
     schema = footer.schema.to_arrow_schema()
     found = Statistics(footer.num_rows, {}, {}, {})
     for index in range(footer.num_columns):

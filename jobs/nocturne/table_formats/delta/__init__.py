@@ -1,4 +1,4 @@
-"""Delta Lake tables on a local file system: the format ``delta`` (extra ``delta``)."""
+"""Delta Lake tables: the format ``delta`` (extra ``delta``)."""
 
 from nocturne.table_formats.delta.table import DeltaLakeTable
 

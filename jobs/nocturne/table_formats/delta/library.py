@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 from nocturne.errors import ConfigError, PublishError
+from nocturne.host.forks import Threaded
+from nocturne.objects import Location, ObjectPath
+from nocturne.objects.store import TIMEOUT_S
 
-__all__ = ["address", "library"]
+__all__ = ["address", "library", "options"]
 
-_used_by: int | None = None
-"""The process that used the library. Its threads are missing in processes forked from it."""
+_threads = Threaded("a Delta table")
 
 
 def library() -> Any:
@@ -20,9 +20,8 @@ def library() -> Any:
 
     Raises:
         ConfigError: it is not installed.
-        PublishError: this process was forked from one that has used it.
+        StateError: this process was forked from one that has used it.
     """
-    global _used_by
     try:
         import deltalake
     except ImportError:
@@ -30,17 +29,11 @@ def library() -> Any:
             "the format delta needs the package deltalake, which is not installed here: "
             "pip install 'nocturne[delta]'"
         ) from None
-    if _used_by not in (None, os.getpid()):
-        raise PublishError(
-            "this process was forked from one that had opened a Delta table, and can't use it "
-            "(the library's threads are gone). Start it anew (subprocess, or the start method "
-            "spawn)"
-        )
-    _used_by = os.getpid()
+    _threads.use()
     return deltalake
 
 
-def address(folder: Path) -> str:
+def address(folder: Location) -> str:
     """How the library is told of a folder.
 
     Raises:
@@ -52,3 +45,13 @@ def address(folder: Path) -> str:
             f"with {found[0]!r}. Choose another folder"
         )
     return str(folder)
+
+
+def options(folder: Location) -> dict[str, str] | None:
+    """The library's options for a folder; None for a local one. Credentials are the environment's.
+
+    An endpoint without TLS is used only if it is given as http://.
+    """
+    if not isinstance(folder, ObjectPath):
+        return None
+    return {"allow_http": "true", "timeout": f"{TIMEOUT_S}s", "connect_timeout": "10s"}

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from nocturne.errors import PublishError
+from nocturne.objects import Location, ObjectPath, relative
+from nocturne.objects.store import error_of, is_of_store
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.table_formats.delta.compatible import (
@@ -26,7 +27,7 @@ from nocturne.table_formats.delta.compatible import (
     retention,
     schema_problems,
 )
-from nocturne.table_formats.delta.library import address, library
+from nocturne.table_formats.delta.library import address, library, options
 from nocturne.table_formats.lake import (
     Added,
     Change,
@@ -56,27 +57,34 @@ class DeltaSnapshot:
         table: the ``deltalake.DeltaTable`` that was loaded from it.
     """
 
-    def __init__(self, folder: Path, table: Any) -> None:
+    def __init__(self, folder: Location, table: Any) -> None:
         self.folder = folder
         self.table = table
         self.version: int = table.version()
 
     @classmethod
-    def of(cls, folder: Path) -> DeltaSnapshot | None:
+    def of(cls, folder: Location) -> DeltaSnapshot | None:
         """The last version; None if there is no table.
 
         Raises:
             PublishError: the table can't be read.
+            StoreUnavailable, ConfigError: the store does not answer, or refuses.
         """
         if not (folder / LOG).is_dir():
             return None
         lake = library()
         try:
             with system_errors(folder):
-                return cls(folder, lake.DeltaTable(address(folder)))
+                return cls(
+                    folder, lake.DeltaTable(address(folder), storage_options=options(folder))
+                )
         except lake.exceptions.TableNotFoundError:
             return None
-        except lake.exceptions.DeltaError as error:
+        except (lake.exceptions.DeltaError, OSError) as error:
+            if isinstance(folder, ObjectPath) and is_of_store(error):
+                raise error_of(folder, error) from None
+            if isinstance(error, OSError):
+                raise
             raise PublishError(
                 f"the Delta table {folder} can't be read: {_first_line(error)}"
             ) from None
@@ -173,7 +181,7 @@ class DeltaSnapshot:
         """The table's columns with their types."""
         return {field.name: field.type for field in self.schema}
 
-    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
+    def renamed(self, path: Location, fields: Sequence[pa.Field]) -> Iterator[str]:
         """None: without column mapping, names are all that files and readers have."""
         return iter(())
 
@@ -215,7 +223,7 @@ class DeltaSnapshot:
         found: list[Change] = []
         for version in range(self.version, -1, -1):
             try:
-                text = self.log_file(version).read_text(encoding="utf-8")
+                text = self.log_file(version).read_bytes().decode()
             except FileNotFoundError:
                 return found, False
             actions = [json.loads(line) for line in text.splitlines() if line]
@@ -238,7 +246,7 @@ class DeltaSnapshot:
         named = [(name, texts[name]) for name in self.columns]
         return tuple(None if t is None else self._typed(n, t) for n, t in named) == values
 
-    def log_file(self, version: int) -> Path:
+    def log_file(self, version: int) -> Location:
         """The file of the log with a version's commit."""
         return self.folder / LOG / f"{version:020d}.json"
 
@@ -264,7 +272,7 @@ class DeltaSnapshot:
         values, root = dict(partition.keys), self.folder
         return [
             AddAction(
-                file.path.relative_to(root).as_posix(),
+                relative(file.path, root),
                 file.size,
                 values,
                 file.time,
@@ -286,7 +294,7 @@ class DeltaSnapshot:
             )
 
     @staticmethod
-    def create(folder: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
+    def create(folder: Location, schema: pa.Schema, columns: Sequence[str]) -> None:
         """Make a table without files, partitioned by ``columns``, unless there is one.
 
         Raises:
@@ -300,6 +308,7 @@ class DeltaSnapshot:
                 lake.Schema.from_arrow(schema),
                 mode="ignore",
                 partition_by=list(columns),
+                storage_options=options(folder),
             )
 
 
@@ -338,7 +347,7 @@ def _change(version: int, actions: Iterable[Mapping[str, Any]]) -> Change:
 
 
 @contextmanager
-def _conflicts(folder: Path) -> Iterator[None]:
+def _conflicts(folder: Location) -> Iterator[None]:
     lake = library()
     try:
         with system_errors(folder):
@@ -348,7 +357,7 @@ def _conflicts(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def system_errors(folder: Path) -> Iterator[None]:
+def system_errors(folder: Location) -> Iterator[None]:
     """Raises the library's errors of the system, such as a full disk, as OSError."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""A Delta table in a local folder.
+"""A Delta table in a local folder, or in an object store.
 
 The number of a publish is the version of the application transaction ``nocturne/<partition>``.
 Replaced files are promised to readers for the table's ``delta.deletedFileRetentionDuration``.
@@ -7,11 +7,13 @@ Replaced files are promised to readers for the table's ``delta.deletedFileRetent
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
+from nocturne.objects import Location, ObjectPath, local
 from nocturne.records.partition import Partition
 from nocturne.store.files import sync_folder
 from nocturne.table_formats.delta.compatible import delta_type, new_schema
@@ -27,7 +29,7 @@ class DeltaLakeTable(LakeTable):
 
     format = "Delta"
 
-    def __init__(self, folder: Path, state: Path | None = None) -> None:
+    def __init__(self, folder: Location, state: Path | None = None) -> None:
         super().__init__(folder, state)
         self._known: tuple[object, DeltaSnapshot] | None = None
 
@@ -42,12 +44,8 @@ class DeltaLakeTable(LakeTable):
         Raises:
             PublishError: the table can't be read.
         """
-        try:
-            log = (self.folder / LOG).stat()
-            commits = [path.name for path in (self.folder / LOG).glob("*.json")]
-        except (FileNotFoundError, NotADirectoryError):
+        if (now := _log(self.folder / LOG)) is None:
             return None
-        now = (log.st_ino, log.st_mtime_ns, len(commits), max(commits, default=""))
         if self._known is None or self._known[0] != now:
             found = DeltaSnapshot.of(self.folder)
             if found is None:
@@ -66,9 +64,14 @@ class DeltaLakeTable(LakeTable):
 
     def foreign(self) -> str | None:
         """What is in the folder. A log without a version counts as nothing."""
+        if isinstance(self.folder, ObjectPath):
+            below = (path.relative_to(self.folder).parts[0] for path in self.folder.below())
+            return self._foreign(below)
         if not self.folder.is_dir():
             return f"{self.folder.name} is a file" if self.folder.exists() else None
-        names = (path.name for path in self.folder.iterdir())
+        return self._foreign(path.name for path in self.folder.iterdir())
+
+    def _foreign(self, names: Iterable[str]) -> str | None:
         is_used = any(name != LOG and not name.startswith(".") for name in names)
         return f"{LOG} is missing" if is_used else None
 
@@ -77,10 +80,24 @@ class DeltaLakeTable(LakeTable):
 
     def sync(self, before: Snapshot) -> None:
         """Write the log of later versions to the disk."""
-        if (snapshot := self.snapshot()) is None:
+        if isinstance(self.folder, ObjectPath) or (snapshot := self.snapshot()) is None:
             return
         for later in range(before.version, snapshot.version + 1):
-            with suppress(FileNotFoundError), open(snapshot.log_file(later), "rb") as file:
+            with suppress(FileNotFoundError), open(local(snapshot.log_file(later)), "rb") as file:
                 os.fsync(file.fileno())
         for folder in (self.folder / LOG, self.folder):
             sync_folder(folder)
+
+
+def _log(folder: Location) -> tuple[object, ...] | None:
+    """What tells the present log from an earlier one; None if there is none."""
+    if isinstance(folder, ObjectPath):
+        commits = [path for path in folder.below() if path.name.endswith(".json")]
+        last = max(commits, default=None)
+        return None if last is None else (len(commits), last, last.stat_)
+    try:
+        log = folder.stat()
+        names = [path.name for path in folder.glob("*.json")]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return log.st_ino, log.st_mtime_ns, len(names), max(names, default="")

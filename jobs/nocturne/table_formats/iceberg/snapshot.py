@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from nocturne.columns.normal import is_list
 from nocturne.errors import PublishError, RetryableError
+from nocturne.objects import Location, local
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.table_formats.iceberg.catalog import (
@@ -335,7 +336,7 @@ class IcebergSnapshot:
         """The table's columns with their types."""
         return {name: field.type for name, field in self._columns.items()}
 
-    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
+    def renamed(self, path: Location, fields: Sequence[pa.Field]) -> Iterator[str]:
         """Columns of a file that have, or have within them, another name or another's id now."""
         known = self._metadata.name_mapping()
         mapped = {name: field for field in known or () for name in field.names}
@@ -465,7 +466,7 @@ class IcebergSnapshot:
         nulls = {ids[name]: count for name, count in known.nulls.items() if name in ids}
         return DataFile.from_args(
             content=DataFileContent.DATA,
-            file_path=address(added.path),
+            file_path=address(local(added.path)),
             file_format=FileFormat.PARQUET,
             partition=Record(*self.values(partition)),
             record_count=known.rows,

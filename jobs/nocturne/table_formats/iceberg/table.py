@@ -31,6 +31,7 @@ class IcebergTable(LakeTable):
 
     def __init__(self, name: str, folder: Path, state: Path | None = None) -> None:
         super().__init__(folder, state)
+        self._folder = folder
         self._named, self._entries = CatalogTable(name), Entries()
         self._known: IcebergSnapshot | None = None
         self._until = 0.0
@@ -43,11 +44,11 @@ class IcebergTable(LakeTable):
     @property
     def data(self) -> Path:
         """The folder of the partitions' folders."""
-        return self.folder / DATA
+        return self._folder / DATA
 
     def ready(self) -> None:
         """Raises: ConfigError, PublishError, RetryableError."""
-        self._named.check_files(address(self.folder))
+        self._named.check_files(address(self._folder))
 
     def snapshot(self) -> IcebergSnapshot | None:
         """The table as it is now, or was a second ago; None if there is none.
@@ -71,7 +72,7 @@ class IcebergTable(LakeTable):
         known = self._known
         if known is not None and known.location == table.metadata_location:
             return known
-        return IcebergSnapshot(self.folder, self._named, table, self._entries)
+        return IcebergSnapshot(self._folder, self._named, table, self._entries)
 
     def refresh(self) -> None:
         """Ask the catalog again, next time."""
@@ -91,7 +92,7 @@ class IcebergTable(LakeTable):
                     raise
             with suppress(TableAlreadyExistsError):
                 catalog.create_table(
-                    identifier, location=address(self.folder), **new_table(schema, partition)
+                    identifier, location=address(self._folder), **new_table(schema, partition)
                 )
 
     def has_type(self, type_: pa.DataType) -> bool:
@@ -100,12 +101,13 @@ class IcebergTable(LakeTable):
 
     def foreign(self) -> str | None:
         """What is in the folder. What a killed first publish left counts as nothing."""
-        if not self.folder.is_dir():
-            return f"{self.folder.name} is a file" if self.folder.exists() else None
+        folder = self._folder
+        if not folder.is_dir():
+            return f"{folder.name} is a file" if folder.exists() else None
         if any(self.data.rglob("*.parquet")):
             name = self._named.name
             return f"there are files in {DATA}/, but no {name}: was it dropped, or renamed?"
-        names = {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         return "it has no metadata" if names - {"metadata", DATA} else None
 
     def sync(self, before: Snapshot) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nocturne.columns.normal import lake_type, published_type
 from nocturne.errors import InputChanged, InputError, PublishError
+from nocturne.objects import Location, is_within, joined
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Listing
 from nocturne.source.reading import read_schema
@@ -37,7 +36,7 @@ class LakeInput:
         with self._reading():
             return self.table.snapshot() is not None
 
-    def folder(self, partition: Partition) -> Path:
+    def folder(self, partition: Partition) -> Location:
         """The folder where a writer puts the partition's files, unless it has a reason not to."""
         return self.table.data / folder_of(partition)
 
@@ -70,8 +69,7 @@ class LakeInput:
                 "written into a table of their own",
                 path=str(usual),
             )
-        paths = sorted(Path(os.path.normpath(usual / file.name)) for file in files)
-        self._check_there(snapshot, partition, paths)
+        paths = self._found(snapshot, partition, [joined(usual, file.name) for file in files])
         return Listing(
             _common(usual, paths),
             paths,
@@ -79,10 +77,14 @@ class LakeInput:
             partial(_column_problems, snapshot, paths),
         )
 
-    def _check_there(self, snapshot: Snapshot, partition: Partition, paths: list[Path]) -> None:
-        missing = [path for path in paths if not path.exists()]
+    def _found(
+        self, snapshot: Snapshot, partition: Partition, paths: Sequence[Location]
+    ) -> list[Location]:
+        """The files, objects pinned. Raises: InputError, InputChanged if one is missing."""
+        found = self.table.files.existing(paths)
+        missing = [path for path, there in zip(paths, found, strict=True) if there is None]
         if not missing:
-            return
+            return sorted((path for path in found if path), key=lambda path: path.parts)
         self.table.refresh()
         now = self._snapshot()
         if now is not None and now.version != snapshot.version:
@@ -139,11 +141,11 @@ class LakeInput:
             raise InputError(str(error), path=str(self.table.folder)) from None
 
 
-def _common(usual: Path, paths: list[Path]) -> Path:
+def _common(usual: Location, paths: Sequence[Location]) -> Location:
     """A folder that all files are in: the usual one, if they are."""
-    if all(path.is_relative_to(usual) for path in paths):
-        return usual
-    return Path(os.path.commonpath([path.parent for path in paths]))
+    while not all(is_within(path, usual) for path in paths):
+        usual = usual.parent
+    return usual
 
 
 def _text(value: Any, how: str) -> str:
@@ -157,7 +159,7 @@ def _text(value: Any, how: str) -> str:
 
 def _column_problems(
     snapshot: Snapshot,
-    paths: list[Path],
+    paths: Sequence[Location],
     columns: Collection[str],
     of_paths: Mapping[str, pa.DataType],
 ) -> list[str]:

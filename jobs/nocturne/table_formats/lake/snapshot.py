@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
+from nocturne.objects import Location
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.table_formats.statistics import Statistics
@@ -52,7 +52,7 @@ class DataFile:
 class Added:
     """A file that a commit adds, with the time of its last change in milliseconds."""
 
-    path: Path
+    path: Location
     size: int
     time: int
     statistics: Statistics
@@ -198,7 +198,7 @@ class Snapshot(Protocol):
     def types(self) -> dict[str, pa.DataType]:
         """The table's columns with their types."""
 
-    def renamed(self, path: Path, fields: Sequence[pa.Field]) -> Iterator[str]:
+    def renamed(self, path: Location, fields: Sequence[pa.Field]) -> Iterator[str]:
         """Columns of a file, among ``fields``, that readers do not find under their names."""
 
     @property

@@ -5,9 +5,9 @@ the number of the manifest under ``nocturne/<partition>``. The libraries do not 
 would do so over other writers' commits; ``swap`` does. A commit whose answer was lost is recognised
 by its number.
 
-Files are linked to their places before the commit, where readers do not see them. Replaced files
-stay in their places for rollback, until they are neither kept nor promised to readers by the table
-itself. Its own maintenance (VACUUM, expired snapshots) may remove them earlier.
+Files are linked, or uploaded, to their places before the commit, where readers do not see them.
+Replaced files stay in their places for rollback, until they are neither kept nor promised to
+readers by the table itself. Its own maintenance (VACUUM, expired snapshots) may remove them earlier.
 
 A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
 """
@@ -15,7 +15,6 @@ A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import time
 from abc import ABC, abstractmethod
@@ -30,16 +29,17 @@ from nocturne.errors import (
     NocturneError,
     PublishError,
     RetryableError,
-    StateError,
     Superseded,
     Unsettled,
 )
+from nocturne.objects import Location, joined, size_of
+from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
-from nocturne.store.files import check_links, place, sync_folder
-from nocturne.store.partition_state import PartitionState, children
+from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.lake.columns import name_problems
+from nocturne.table_formats.lake.files import files_of
 from nocturne.table_formats.lake.snapshot import (
     Added,
     Conflict,
@@ -65,7 +65,7 @@ _NEVER = "of a publish that never came into force"
 
 
 class LakeTable(ABC):
-    """A table in a folder on a local file system.
+    """A table in a folder.
 
     Args:
         folder: the table's folder.
@@ -75,8 +75,9 @@ class LakeTable(ABC):
     format: str
     """The format's name in messages."""
 
-    def __init__(self, folder: Path, state: Path | None = None) -> None:
+    def __init__(self, folder: Location, state: Path | None = None) -> None:
         self.folder, self._state = folder, state
+        self.files = files_of(folder)
 
     @property
     def title(self) -> str:
@@ -84,7 +85,7 @@ class LakeTable(ABC):
         return f"the {self.format} table {self.folder}"
 
     @property
-    def data(self) -> Path:
+    def data(self) -> Location:
         """The folder of the partitions' folders."""
         return self.folder
 
@@ -132,15 +133,14 @@ class LakeTable(ABC):
         """Make the commits after a version survive a power failure, if the library does not."""
 
     def check(self) -> None:
-        """Test what a commit needs of the file system.
+        """Test what a commit needs.
 
         Raises:
             ConfigError: the library is not installed, or lacks a setting.
-            PublishError: the file system lacks it.
-            OSError: a folder can't be written.
+            PublishError, OSError, StoreUnavailable: as ``Files.check``.
         """
         self.ready()
-        check_links(self.folder)
+        self.files.check()
 
     def partition(self, state: PartitionState) -> LakePartition:
         """The partition that belongs to a state."""
@@ -161,13 +161,9 @@ class LakeTable(ABC):
             if known or snapshot.number(app_of(path)) is not None:
                 yield path
 
-    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Path]:
-        """What a killed publish, or a killed test of the file system, left."""
-        for folder in (self.folder, self.folder.parent):
-            yield from sorted(folder.glob(".nocturne-*"))
-        for partition in partitions:
-            for pattern in (".*.tmp", ".garbage-*"):
-                yield from sorted(partition.location.glob(pattern))
+    def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Location]:
+        """What a killed publish, or a killed test, left."""
+        return self.files.half_made(partition.location for partition in partitions)
 
 
 class LakePartition:
@@ -197,7 +193,7 @@ class LakePartition:
                 "Nothing was changed. Choose another output.path, or move it away",
                 path=str(table.folder),
             )
-        if self.location.exists() and not self.location.is_dir():
+        if isinstance(self.location, Path) and self.location.is_file():
             raise PublishError(
                 f"{self.location} is a file; expected the folder of a partition, or nothing. "
                 "Nothing was changed. Move it away, or choose another output.path",
@@ -338,8 +334,9 @@ class LakePartition:
         """The partition's files in the table: name -> size in bytes on the disk, or -1."""
         snapshot = self._table.snapshot()
         names = [file.name for file in self._files(snapshot)] if snapshot else []
-        paths = {name: self.file(name) for name in names}
-        return {n: p.stat().st_size if p.is_file() else -1 for n, p in paths.items()}
+        found = self._table.files.existing([self.file(name) for name in names])
+        sizes = (size_of(path) if path else -1 for path in found)
+        return dict(zip(names, sizes, strict=True))
 
     def next_number(self) -> int:
         """The number of the next manifest: above all that the state or the table has."""
@@ -350,9 +347,9 @@ class LakePartition:
         snapshot = self._table.snapshot()
         return snapshot.number(self._app) if snapshot else None
 
-    def file(self, name: str) -> Path:
+    def file(self, name: str) -> Location:
         """The path of a published file."""
-        return Path(os.path.normpath(self.location / name))
+        return joined(self.location, name)
 
     def is_rearranged(self, manifest: Manifest) -> bool:
         """Whether the table has other files, as after OPTIMIZE."""
@@ -370,11 +367,10 @@ class LakePartition:
             self._table.refresh()  # whoever held the lock has changed it
             yield
 
-    def stage(self, files: Mapping[str, Path], run_key: str) -> None:
-        """Link the files to their places in the table, where no reader sees them yet.
+    def stage(self, files: Mapping[str, Location], run_key: str) -> None:
+        """Bring the files to their places in the table, where no reader sees them yet.
 
-        They get the time of now: VACUUM removes files that are old and in no version. The first
-        publish makes the table.
+        The first publish makes the table.
 
         Raises:
             StateError: a file does not exist.
@@ -382,19 +378,11 @@ class LakePartition:
         """
         if self._table.snapshot() is None:
             self._create(next(iter(files.values())))
-        self.location.mkdir(parents=True, exist_ok=True)
-        for name, source in files.items():
-            if not source.exists():
-                raise StateError(
-                    f"{source} is gone, though its result says that it was written; run the "
-                    "partition again with --force"
-                )
-            place(source, self.file(name))
-            os.utime(self.file(name))
-        sync_folder(self.location)
+        put = {self.file(name): source for name, source in files.items()}
+        self._table.files.put(put, self.location)
 
-    def _create(self, scores: Path) -> None:
-        schema = pq.read_schema(scores)
+    def _create(self, scores: Location) -> None:
+        schema = pq.read_schema(native(scores))
         self._check(None, schema)
         try:
             self._table.create(schema, self._partition)
@@ -500,7 +488,7 @@ class LakePartition:
         schema = None
         if manifest.outputs:
             # What is never null is known, and checked, before anything is scored.
-            found = pq.read_schema(self.file(manifest.outputs[0].path))
+            found = pq.read_schema(native(self.file(manifest.outputs[0].path)))
             schema = pa.schema([field.with_nullable(False) for field in found])
         self._check(snapshot, schema, whole=not manifest.restores)
         snapshot.replace(self._partition, [self._added(f) for f in manifest.outputs], mark)
@@ -526,14 +514,14 @@ class LakePartition:
     def settle(self, manifest: Manifest, keep: int) -> None:
         """Nothing is left to do after a commit."""
 
-    def kept(self, manifest: Manifest) -> dict[str, Path] | None:
+    def kept(self, manifest: Manifest) -> dict[str, Location] | None:
         """The files of a replaced manifest, by name; None if they are no longer there."""
         paths = {file.path: self.file(file.path) for file in manifest.outputs}
-        return paths if all(path.is_file() for path in paths.values()) else None
+        return paths if None not in self._table.files.existing([*paths.values()]) else None
 
     def unneeded(
         self, manifest: Manifest, keep: int, runs: Iterable[RunFolder]
-    ) -> Iterator[tuple[Path, str]]:
+    ) -> Iterator[tuple[Location, str]]:
         """Files that readers are no longer promised, of versions beyond ``keep`` and of no version.
 
         Files with other names than ours are left to VACUUM.
@@ -551,7 +539,7 @@ class LakePartition:
         spared |= {file.name for file in self._files(snapshot)}
         spared |= snapshot.promised(self._partition, lineage)
         replaced = {file.path for m in lineage for file in m.outputs}
-        for path in children(self.location):
+        for path in self._table.files.inside(self.location):
             if PUBLISHED.fullmatch(path.name) and path.name not in spared:
                 was = path.name in replaced
                 why = f"of a version past output.keep ({keep})" if was else _NEVER
