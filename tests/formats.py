@@ -9,9 +9,10 @@ __all__ = ["CATALOG", "OUTPUT", "catalog_in"]
 OUTPUT: dict[str, dict[str, str]] = {
     "parquet": {},
     "delta": {"format": "delta"},
+    "delta on s3": {"format": "delta"},
     "iceberg": {"format": "iceberg", "table": "test.nights.scores"},
 }
-"""Table format -> settings of ``output``."""
+"""Table format -> settings of ``output``; where its tables are in a store, without their place."""
 CATALOG = "PYICEBERG_CATALOG__TEST__URI"
 """The variable that tells pyiceberg of the catalog ``test``."""
 

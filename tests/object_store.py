@@ -1,10 +1,10 @@
-"""An object store of the tests: moto, which answers one request at a time.
+"""Two object stores of the tests: SeaweedFS, a real one, and moto, which can be made to fail.
 
-By itself moto checks a condition and writes in two steps, between which another request may come.
-Tests use it through boto3: the library of the project must not be used before a process forks.
+By itself moto checks a condition and writes in two steps, between which another request may come;
+here it answers one request at a time. A test may ask it for faults (``Bucket.fail``): answers that
+are errors, or that are lost after the server has done what was asked.
 
-A test may ask for faults (``Bucket.fail``): answers that are errors, or that are lost after the
-server has done what was asked.
+Tests use both through boto3: the library of the project must not be used before a process forks.
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ from typing import Any
 from nocturne_airflow.processes import free_port
 from waiting import until
 
-__all__ = ["Bucket", "serving"]
+__all__ = ["Bucket", "BucketPath", "real_store", "serving"]
 
 _FAULTS = "/-/faults"
+_PORTS = [
+    f"{part}.port{kind}"
+    for part in ("s3", "master", "volume", "filer", "admin")
+    for kind in ("", ".grpc")
+]
 _KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 
 
@@ -116,6 +121,91 @@ class Bucket:
         import httpx
 
         return int(httpx.get(f"{self.endpoint}{_FAULTS}").text)
+
+
+@dataclass(frozen=True)
+class BucketPath:
+    """A path in a bucket, with those methods of ``Path`` that tests use."""
+
+    bucket: Bucket
+    key: str
+
+    def __truediv__(self, name: str) -> BucketPath:
+        return BucketPath(self.bucket, f"{self.key}/{name}")
+
+    def __str__(self) -> str:
+        return self.bucket.uri(self.key)
+
+    @property
+    def name(self) -> str:
+        return self.key.rpartition("/")[2]
+
+    @property
+    def parent(self) -> BucketPath:
+        return BucketPath(self.bucket, self.key.rpartition("/")[0])
+
+    def iterdir(self) -> Iterator[BucketPath]:
+        """The objects directly in it."""
+        inside = self.bucket.keys(f"{self.key}/")
+        return (
+            BucketPath(self.bucket, key) for key in inside if "/" not in key[len(self.key) + 1 :]
+        )
+
+    def exists(self) -> bool:
+        return self.key in self.bucket.keys(self.key)
+
+    def is_dir(self) -> bool:
+        return bool(self.bucket.keys(f"{self.key}/"))
+
+    def read_bytes(self) -> bytes:
+        return self.bucket.get(self.key)
+
+    def read_text(self) -> str:
+        return self.read_bytes().decode()
+
+    def write_bytes(self, data: bytes) -> None:
+        self.bucket.put(self.key, data)
+
+    def write_text(self, text: str) -> None:
+        self.write_bytes(text.encode())
+
+    def unlink(self) -> None:
+        self.bucket.delete(self.key)
+
+
+@contextmanager
+def real_store(folder: Path) -> Iterator[str]:
+    """The endpoint of SeaweedFS, which keeps its data in the folder and runs meanwhile."""
+    ports = {name: free_port() for name in _PORTS}
+    command = [Path(sys.prefix) / "bin" / "weed", "mini", f"-dir={folder}", "-s3.port.iceberg=0"]
+    command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
+    command += ["-master.telemetry=false", "-s3.autoCreateBucket=false"]
+    with open(folder / "log", "wb") as log:
+        server = subprocess.Popen(
+            [*command, *(f"-{name}={port}" for name, port in ports.items())],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **_KEYS},
+        )
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    try:
+        until(lambda: _takes_buckets(endpoint), lambda: (folder / "log").read_text())
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _takes_buckets(endpoint: str) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    first = Bucket("first", endpoint)
+    try:
+        first.client.create_bucket(Bucket=first.name)
+        first.put("x", b"1")
+    except (BotoCoreError, ClientError):
+        return False
+    return True
 
 
 @contextmanager

@@ -21,9 +21,10 @@ from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root, whole_night
 from chaos.strangers import STRANGERS, Stranger
 from conftest import sample
-from formats import CATALOG, OUTPUT
+from formats import CATALOG
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
+from object_store import Bucket, real_store
 from pipeline.conftest import ROOT, make_project
 from pipeline.conftest import registry as registry
 from waiting import until
@@ -118,6 +119,7 @@ def _warm_up(template: Path, folder: Path) -> None:
     params=[
         "parquet",
         pytest.param("delta", marks=pytest.mark.long),
+        pytest.param("delta on s3", marks=pytest.mark.long),
         pytest.param("iceberg", marks=pytest.mark.long),
     ]
 )
@@ -126,9 +128,29 @@ def table_format(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def shared_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A bucket of a real store. Each project has a folder of its own in it."""
+    with real_store(tmp_path_factory.mktemp("store")) as endpoint:
+        yield Bucket("first", endpoint)
+
+
+@pytest.fixture
+def bucket(request: pytest.FixtureRequest, table_format: str) -> Bucket | None:
+    """The bucket of formats that are in a store."""
+    if not table_format.endswith("s3"):
+        return None
+    found: Bucket = request.getfixturevalue("shared_bucket")
+    return found
+
+
 @pytest.fixture
 def make_root(
-    template: Path, table_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    template: Path,
+    table_format: str,
+    bucket: Bucket | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[MakeRoot]:
     """Copies of the project; processes that they left running are ended."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -137,15 +159,16 @@ def make_root(
     def make() -> Root:
         folder = tmp_path / f"root-{len(made)}"
         shutil.copytree(template, folder)
-        made.append(Root(folder))
-        made[-1].configure("output", **OUTPUT[table_format])
+        made.append(Root(folder, bucket))
+        made[-1].publish_into(table_format)
         return made[-1]
 
     home = os.environ.get("NOCTURNE_HOME")
     yield make
     if home is not None:
         os.environ["NOCTURNE_HOME"] = home
-    os.environ.pop(CATALOG, None)
+    for name in (CATALOG, *(bucket.environment if bucket else ())):
+        os.environ.pop(name, None)
     for root in made:
         root.end()
 

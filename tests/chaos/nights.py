@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from forked import in_child
-from formats import CATALOG, catalog_in
+from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
+from nocturne.objects import local
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
@@ -44,6 +45,7 @@ from nocturne.store.run import Run
 from nocturne.table import published_manifest
 from nocturne.table_formats.protocol import TablePartition
 from nocturne.worker.split import run_split
+from object_store import Bucket, BucketPath
 from waiting import until
 
 T = TypeVar("T")
@@ -133,12 +135,32 @@ class Root:
     """A project's folder, and the processes that were started in it."""
 
     path: Path
+    bucket: Bucket | None = None
     started: list[int] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
         """What commands in it need to know."""
-        return {"NOCTURNE_HOME": str(self.path), CATALOG: catalog_in(self.path)}
+        reach = self.bucket.environment if self.bucket else {}
+        return {"NOCTURNE_HOME": str(self.path), CATALOG: catalog_in(self.path), **reach}
+
+    def publish_into(self, table_format: str) -> None:
+        """The table format, and the place of the table."""
+        self.configure("output", **OUTPUT[table_format])
+        if self.bucket is not None:
+            place = {"path": self.bucket.uri(self._key), "state": "out/_nocturne/scores"}
+            self.configure("output", **place)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.path.name}-{sha256(str(self.path).encode()).hexdigest()[:12]}/scores"
+
+    @property
+    def scores(self) -> Path | BucketPath:
+        """The table's folder."""
+        if self.bucket is not None:
+            return BucketPath(self.bucket, self._key)
+        return self.path / "out" / "scores"
 
     def load(self) -> Loaded:
         os.environ.update(self.environment)
@@ -156,8 +178,11 @@ class Root:
         return self.path / "data" / f"ds={DAY}"
 
     @property
-    def output(self) -> Path:
-        return self.table.location
+    def output(self) -> Path | BucketPath:
+        """The partition's folder."""
+        if self.bucket is not None:
+            return self.scores / f"ds={DAY}"
+        return local(self.table.location)
 
     @property
     def table(self) -> TablePartition:
@@ -274,7 +299,7 @@ class Root:
         came = Counter[object]()
         for file in self.run().plan.files:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
-        kept = [pq.read_table(self.output / f.path, partitioning=None) for f in manifest.outputs]
+        kept = [rows_of(self.output / f.path) for f in manifest.outputs]
         held = [
             pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
             for f in manifest.quarantine
@@ -284,6 +309,11 @@ class Root:
             went.update(_keys(table))
         assert went == came, (went - came, came - went)
         assert all(key is not None for table in kept for key in _keys(table))
+
+
+def rows_of(path: Path | BucketPath) -> pa.Table:
+    """The rows of a Parquet file, without columns of its path."""
+    return pq.read_table(pa.BufferReader(path.read_bytes()), partitioning=None)
 
 
 def _keys(table: pa.Table) -> list[object]:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from chaos.nights import DAY, Root
 from formats import OUTPUT
 
-__all__ = ["BY_DAY", "ID", "SCORES", "STRANGERS", "Field", "Stranger", "replace"]
+__all__ = ["BY_DAY", "ID", "SCORES", "STRANGERS", "Field", "Stranger", "commits", "replace"]
 
 T = TypeVar("T")
 Field = tuple[str, pa.DataType]
@@ -44,8 +45,9 @@ class Stranger(ABC):
         self.root = root
 
     @property
-    def folder(self) -> Path:
-        return self.root.path / "out" / "scores"
+    def folder(self) -> Any:
+        """The table's folder, a path or one in a bucket."""
+        return self.root.scores
 
     @abstractmethod
     def _table(self) -> Any:
@@ -107,8 +109,8 @@ class Stranger(ABC):
         """The rows of each partition in one file."""
 
     @abstractmethod
-    def files(self) -> list[Path]:
-        """The files of the last version."""
+    def files(self) -> list[Any]:
+        """The files of the last version, as paths."""
 
     @abstractmethod
     def forget(self) -> None:
@@ -147,10 +149,14 @@ class Delta(Stranger):
         "update": (lambda lake: lake.update(), "UPDATE by"),
     }
 
+    @property
+    def _options(self) -> dict[str, str] | None:
+        return {"allow_http": "true"} if self.root.bucket else None
+
     def _table(self) -> Any:
         from deltalake import DeltaTable
 
-        return DeltaTable(str(self.folder))
+        return DeltaTable(str(self.folder), storage_options=self._options)
 
     def _rows(self, table: Any) -> pa.Table:
         return table.to_pyarrow_table()
@@ -162,7 +168,7 @@ class Delta(Stranger):
         write_deltalake(table, rows.select(schema.names).cast(schema), mode="append")
 
     def _polars(self, table: Any) -> pl.LazyFrame:
-        return pl.scan_delta(str(self.folder))
+        return pl.scan_delta(str(self.folder), storage_options=self._options)
 
     def delete(self, where: str) -> None:
         self.do(lambda table: table.delete(where) and None)
@@ -183,8 +189,10 @@ class Delta(Stranger):
     def compact(self) -> None:
         self.do(lambda table: table.optimize.compact() and None)
 
-    def files(self) -> list[Path]:
-        return [Path(uri) for uri in self.do(lambda table: table.file_uris())]
+    def files(self) -> list[Any]:
+        uris = self.do(lambda table: table.file_uris())
+        below = [unquote(uri).removeprefix(str(self.folder)).lstrip("/") for uri in uris]
+        return [self.folder / name for name in below]
 
     def forget(self) -> None:
         nothing = {"delta.deletedFileRetentionDuration": "interval 0 days"}
@@ -212,7 +220,11 @@ class Delta(Stranger):
             schema = Schema.from_arrow(pa.schema([*fields, *keys]))
             names = [name for name, _ in keys]
             DeltaTable.create(
-                str(self.folder), schema, partition_by=names, configuration=settings or {}
+                str(self.folder),
+                schema,
+                partition_by=names,
+                configuration=settings or {},
+                storage_options=self._options,
             )
 
         self.root.ask(make)
@@ -222,7 +234,7 @@ class Delta(Stranger):
 
     def lose_log(self) -> None:
         self.do(lambda table: table.create_checkpoint())
-        for commit in sorted((self.folder / "_delta_log").glob("*.json"))[:-1]:
+        for commit in commits(self.folder)[:-1]:
             commit.unlink()
 
 
@@ -289,7 +301,7 @@ class Iceberg(Stranger):
     def compact(self) -> None:
         self.do(lambda table: replace(table, table.scan().to_arrow()))
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[Any]:
         return self.do(
             lambda table: [
                 Path(task.file.file_path.removeprefix("file://"))
@@ -364,6 +376,12 @@ def replace(table: Any, rows: pa.Table) -> None:
     transaction.commit_transaction()
 
 
+def commits(table: Any) -> list[Any]:
+    """The commits in the log of a Delta table, as paths, the last one last."""
+    log = (path for path in (table / "_delta_log").iterdir() if path.name.endswith(".json"))
+    return sorted(log, key=lambda path: path.name)
+
+
 def _long() -> Any:
     from pyiceberg.types import LongType
 
@@ -375,4 +393,8 @@ def _retyped(rows: pa.Table) -> pa.Table:
     return rows.set_column(at, "word", pa.array([7] * len(rows), pa.int64()))
 
 
-STRANGERS: dict[str, type[Stranger]] = {"delta": Delta, "iceberg": Iceberg}
+STRANGERS: dict[str, type[Stranger]] = {
+    "delta": Delta,
+    "delta on s3": Delta,
+    "iceberg": Iceberg,
+}

@@ -16,9 +16,9 @@ import pytest
 
 from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import CORES, Root
-from formats import OUTPUT
 from nocturne.errors import ConfigError
 from nocturne.store.failpoints import FAILPOINTS, VARIABLE, reach
+from object_store import Bucket
 
 SOURCE = Path(__file__).parents[2] / "jobs" / "nocturne"
 KILLED = -signal.SIGKILL
@@ -73,9 +73,10 @@ def ends(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     """Goes the steps in a project of its own, once for all tests of a format."""
 
     @cache
-    def end(table_format: str, *steps: Callable[[Root], object]) -> End:
-        root = Root(shutil.copytree(template, tmp_path_factory.mktemp("undisturbed") / "root"))
-        root.configure("output", **OUTPUT[table_format])
+    def end(table_format: str, bucket: Bucket | None, *steps: Callable[[Root], object]) -> End:
+        folder = shutil.copytree(template, tmp_path_factory.mktemp("undisturbed") / "root")
+        root = Root(folder, bucket)
+        root.publish_into(table_format)
         with pytest.MonkeyPatch.context() as patched:
             patched.delenv("MLFLOW_TRACKING_URI", raising=False)
             patched.setenv("NOCTURNE_HOME", str(root.path))
@@ -89,13 +90,16 @@ def ends(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 @pytest.fixture
 def undisturbed(
-    request: pytest.FixtureRequest, table_format: str, ends: Callable[..., End]
+    request: pytest.FixtureRequest,
+    table_format: str,
+    bucket: Bucket | None,
+    ends: Callable[..., End],
 ) -> Undisturbed:
     """Where steps lead to that nothing disturbs."""
     point = str(request.node.callspec.params.get("point", ""))
     if table_format != "parquet" and point.startswith(OF_FOLDERS):
         pytest.skip("a step of folders")
-    return partial(ends, table_format)
+    return partial(ends, table_format, bucket)
 
 
 def _go(root: Root, *steps: Callable[[Root], object]) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import correct, with_columns
-from chaos.nights import DAY, Root, whole_night
+from chaos.nights import DAY, Root, rows_of, whole_night
 from chaos.strangers import ID, SCORES, Iceberg, Stranger, replace
 from chaos.test_maintenance import nocturne
 from formats import CATALOG, OUTPUT, catalog_in
@@ -39,9 +39,9 @@ def test_readers_find_the_rows_their_types_and_the_history(root: Root, lake: Str
     assert len(found) == manifest.rows_published
     assert found.schema.field("ds").type == pa.date32()
     assert set(found["ds"].to_pylist()) == {dt.date.fromisoformat(DAY)}
-    scores = pa.concat_tables(
-        pq.read_table(root.output / name, partitioning=None) for name in root.published()
-    ).sort_by("id")
+    scores = pa.concat_tables(rows_of(root.output / name) for name in root.published()).sort_by(
+        "id"
+    )
     assert found.drop_columns(["ds"]).equals(scores)
 
     def others(table: Any) -> tuple[Any, ...]:

@@ -25,7 +25,12 @@ from nocturne.operate.status import newest, statuses
 from nocturne.pipeline.places import Places
 
 pytestmark = pytest.mark.parametrize(
-    "table_format", ["delta", pytest.param("iceberg", marks=pytest.mark.long)]
+    "table_format",
+    [
+        "delta",
+        pytest.param("delta on s3", marks=pytest.mark.long),
+        pytest.param("iceberg", marks=pytest.mark.long),
+    ],
 )
 
 
@@ -393,7 +398,7 @@ TYPES: dict[str, pa.Array] = {
     "pair": pa.array([{"a": 1, "b": "x"}, {"a": None, "b": ""}, None]),
     "map": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
 }
-LACKS = {"delta": {"clock"}, "iceberg": set[str]()}
+LACKS = {"delta": {"clock"}, "delta on s3": {"clock"}, "iceberg": set[str]()}
 
 
 @pytest.mark.long

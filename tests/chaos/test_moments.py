@@ -1,9 +1,9 @@
 """SIGKILL at random moments between the first split and the commit, while somebody reads.
 
 ``NOCTURNE_CHAOS`` trials (the default is for `make test`, `make chaos` makes 220), and a third as
-many for a Delta table, each with a seed of its own; how many hit which phase is printed at the end.
-What is killed: the driver alone, so that its workers live on while the next run starts; one worker;
-or all of them.
+many for each lake format, each with a seed of its own; how many hit which phase is printed at the
+end. What is killed: the driver alone, so that its workers live on while the next run starts; one
+worker; or all of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot
-from chaos.nights import CORES, DAY, Root
+from chaos.nights import CORES, DAY, Root, rows_of
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
 from waiting import gone, until
@@ -44,7 +44,7 @@ def undisturbed() -> dict[str, str]:
         *(("parquet", seed) for seed in range(FIRST_SEED, FIRST_SEED + TRIALS)),
         *(
             pytest.param(lake, seed, marks=pytest.mark.long)
-            for lake in ("delta", "iceberg")
+            for lake in ("delta", "delta on s3", "iceberg")
             for seed in range(FIRST_SEED, FIRST_SEED + TRIALS // 3)
         ),
     ],
@@ -126,10 +126,11 @@ def _whole_or_nothing(root: Root, night: dict[str, str]) -> bool:
 
 def _read(root: Root) -> tuple[list[str], int]:
     """The names of the files, and the number of rows, as a reader of the format finds them."""
-    if (root.output.parent / "_delta_log").is_dir():
+    if (root.scores / "_delta_log").is_dir():
         from deltalake import DeltaTable
 
-        table = DeltaTable(str(root.output.parent))
+        options = {"allow_http": "true"} if root.bucket else None
+        table = DeltaTable(str(root.scores), storage_options=options)
         where = [("ds", "=", DAY)]
         names = [Path(uri).name for uri in table.file_uris(partition_filters=where)]
         return names, len(table.to_pyarrow_table(partitions=where, columns=["id"]))
@@ -137,7 +138,7 @@ def _read(root: Root) -> tuple[list[str], int]:
         names = [path.name for path in root.output.iterdir()]
     except FileNotFoundError:
         return [], 0
-    return names, sum(pq.read_metadata(root.output / name).num_rows for name in names)
+    return names, sum(len(rows_of(root.output / name)) for name in names)
 
 
 def _all(root: Root) -> int:

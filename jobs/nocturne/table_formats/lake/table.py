@@ -7,7 +7,7 @@ by its number.
 
 Files are linked, or uploaded, to their places before the commit, where readers do not see them.
 Replaced files stay in their places for rollback, until they are neither kept nor promised to
-readers by the table itself. Its own maintenance (VACUUM, expired snapshots) may remove them earlier.
+readers by the table itself. Its own maintenance (VACUUM, expired snapshots) may remove them sooner.
 
 A format is a subclass of ``LakeTable``, and a ``Snapshot`` of its versions.
 """
