@@ -66,7 +66,8 @@ class Bucket:
             fault: ``method`` and ``path``: patterns of the requests that fail, by default all;
                 ``times``: how many of them; ``status`` and ``code`` of the answer; ``lost``: the
                 request is done all the same; ``seconds`` by which the answer is late;
-                ``unconditional``: nothing fails, but conditions are ignored.
+                ``then``: the status of all answers after that; ``unconditional``: nothing fails,
+                but conditions are ignored.
         """
         import httpx
 
@@ -262,6 +263,10 @@ def _serve(port: int) -> None:
                 return list(app(kept, start))
             if fault.get("lost"):
                 list(app(environ, lambda *_: None))
+            if "then" in fault:
+                status = fault["then"]
+                fault.clear()
+                fault["status"] = status
         time.sleep(fault.get("seconds", 0))
         if "status" not in fault:
             with lock:

@@ -393,6 +393,25 @@ def test_a_uri_of_a_store_names_an_input(project, uri: str) -> None:  # type: ig
     assert str(loaded.location(loaded.pipeline.input.path)) == uri
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"path": "s3://b/x"}, "a reader of parquet files could see a half published night"),
+        ({"path": "s3://b/x", "format": "delta"}, "name its folder as output.state"),
+        ({"path": "x", "format": "delta", "state": "y"}, "state is for a path in an object store"),
+        ({"path": "s3://b/x", "format": "delta", "state": "y"}, None),
+    ],
+)
+def test_a_table_in_a_store_is_a_lake_table_with_its_state_elsewhere(
+    project, settings: dict[str, str], said: str | None
+) -> None:  # type: ignore[no-untyped-def]
+    root = project({**PIPELINE, "output": {**PIPELINE["output"], **settings}})
+    if said is None:
+        config.load("p", root=root)
+    else:
+        assert said in _error(root)
+
+
 @pytest.mark.parametrize("uri", ["s3://", "s3:///x", "s3://lake//x", "s3://a b/x"])
 def test_a_uri_that_is_none_of_a_store_is_refused(project, uri: str) -> None:  # type: ignore[no-untyped-def]
     said = _error(project({**PIPELINE, "input": {"path": uri}}))
@@ -402,7 +421,7 @@ def test_a_uri_that_is_none_of_a_store_is_refused(project, uri: str) -> None:  #
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("output.path", "s3://lake/x"),
+        ("output.state", "s3://lake/x"),
         ("input.tables.weather", "s3://lake/weather/ds={ds}"),
         ("quality.input_suite", "s3://lake/suite.yaml"),
         ("quality.output_suite", "s3://lake/suite.yaml"),

@@ -206,7 +206,7 @@ def failing(bucket: Bucket, call: Callable[[ObjectPath], object]) -> Exception:
     """The error of a call in a process that asks a failing store three times."""
 
     def check() -> Exception:
-        stores._RETRIES = 2
+        stores.RETRIES = 2
         try:
             call(at(bucket, "x"))
         except Exception as error:

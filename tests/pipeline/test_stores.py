@@ -183,7 +183,7 @@ def test_a_store_that_goes_away_is_waited_for_by_the_next_run(
     bucket.fail(path=bucket.name, status=503, code="SlowDown")
 
     def prepare() -> None:
-        stores._RETRIES = 1
+        stores.RETRIES = 1
         planned(loaded)
 
     with pytest.raises(StoreUnavailable, match="the store did not answer"):
@@ -191,7 +191,7 @@ def test_a_store_that_goes_away_is_waited_for_by_the_next_run(
     bucket.fail()
 
     def score() -> None:
-        stores._RETRIES = 1
+        stores.RETRIES = 1
         run = planned(loaded)
         split.run_split(run, run.plan.splits[0])
         bucket.fail(path=bucket.name, status=503, code="SlowDown")

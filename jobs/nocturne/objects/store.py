@@ -22,6 +22,8 @@ from nocturne.host.forks import Threaded
 from nocturne.objects.path import ObjectPath, Stat
 
 __all__ = [
+    "RETRIES",
+    "RETRY_S",
     "TIMEOUT_S",
     "asking",
     "below",
@@ -38,9 +40,9 @@ __all__ = [
 ]
 
 _threads = Threaded("an object store")
-_RETRIES = 10
-_RETRY_S, TIMEOUT_S = 120, 60
-"""For how long a request is repeated, and how long one of them may take."""
+RETRIES = 10
+RETRY_S, TIMEOUT_S = 120, 60
+"""How often and for how long a request is repeated, and how long one of them may take."""
 _ABOVE_PROFILES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -59,7 +61,9 @@ _ADVICE = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or the like",
 }
 """Scheme -> the variables that say who asks, and where."""
-_STATUS = re.compile(r"status code: (\d{3})")
+_STATUS = re.compile(r"status code:? (\d{3})")
+_REQUEST = re.compile(r"Error performing (GET|PUT|HEAD|POST|DELETE|list|[Mm]ulti)|HTTP error")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m|↳|╰─▶|├─▶")
 _CODE = re.compile(r"<Code>([\w.]+)</Code>")
 _SAID = re.compile(r"<Message>([^<]{1,300})")
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -100,8 +104,8 @@ def _made(root: str) -> Any:
             "allow_http": True,  # only if the endpoint is given as http://
         },
         retry_config={
-            "max_retries": _RETRIES,
-            "retry_timeout": timedelta(seconds=_RETRY_S),
+            "max_retries": RETRIES,
+            "retry_timeout": timedelta(seconds=RETRY_S),
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
                 "max_backoff": timedelta(seconds=15),
@@ -218,7 +222,7 @@ def check_creating(folder: ObjectPath) -> None:
     bucket, path = store(folder), folder / f".nocturne-{os.urandom(8).hex()}"
     lacking = ""
     try:
-        with asking(path):
+        with asking(path), suppress(library().exceptions.AlreadyExistsError):  # by a lost answer
             library().put(bucket, path.key, b"probe", mode="create")
         try:
             library().put(bucket, path.key, b"again", mode="create")
@@ -274,7 +278,7 @@ def asking(path: ObjectPath) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if _code(str(error)) in _NO_BUCKET:
+        if _code(_plain(error)) in _NO_BUCKET:
             raise error_of(path, error) from None
         if path.stat_:
             raise path.changed() from None
@@ -299,12 +303,17 @@ def _code(text: str) -> str:
 
 def is_of_store(error: Exception) -> bool:
     """Whether a library that uses the same one below has told of an error of the store."""
-    return any(word in str(error) for word in ("Generic S3 error", "HTTP error", "status code: "))
+    return _REQUEST.search(_plain(error)) is not None
+
+
+def _plain(error: Exception) -> str:
+    """The message in one line, without the colours that deltalake gives it."""
+    return " ".join(_COLOUR.sub(" ", str(error)).split())
 
 
 def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailable:
     """Our error for one of the library's, or of another that uses the same one below."""
-    text = str(error)
+    text = _plain(error)
     code, said = _code(text), _SAID.search(text)
     found = _STATUS.search(text)
     status = found[1] if found else ""
@@ -324,11 +333,10 @@ def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailab
         )
     if _REDIRECT in text:
         return ConfigError(f"{path}: the bucket is elsewhere. Set its region (AWS_REGION)")
-    if status.startswith("4") and status not in ("404", "408", "409", "429"):
+    if status.startswith("4") and status not in ("404", "408", "409", "412", "429"):
         return ConfigError(f"{path}: the store refuses ({answer}). {_advice(path)}")
-    if not status and type(error).__name__ not in ("GenericError", "JoinError"):
-        first = text.strip().partition("\n")[0][:300]
-        return ConfigError(f"{path}: {type(error).__name__}: {first}")
+    if not status and not is_of_store(error):
+        return ConfigError(f"{path}: {type(error).__name__}: {text[:300]}")
     return StoreUnavailable(
         f"{path}: the store did not answer ({answer or _reason(text)}), also when asked again. "
         f"Nothing is lost; run the same command again when it does. {_advice(path)}"

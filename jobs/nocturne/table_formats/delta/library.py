@@ -8,7 +8,7 @@ from typing import Any
 from nocturne.errors import ConfigError, PublishError
 from nocturne.host.forks import Threaded
 from nocturne.objects import Location, ObjectPath
-from nocturne.objects.store import TIMEOUT_S
+from nocturne.objects import store as limits
 
 __all__ = ["address", "library", "options"]
 
@@ -54,4 +54,10 @@ def options(folder: Location) -> dict[str, str] | None:
     """
     if not isinstance(folder, ObjectPath):
         return None
-    return {"allow_http": "true", "timeout": f"{TIMEOUT_S}s", "connect_timeout": "10s"}
+    return {
+        "allow_http": "true",
+        "timeout": f"{limits.TIMEOUT_S}s",
+        "connect_timeout": "10s",
+        "max_retries": str(limits.RETRIES),
+        "retry_timeout": f"{limits.RETRY_S}s",
+    }

@@ -309,6 +309,7 @@ class DeltaSnapshot:
                 mode="ignore",
                 partition_by=list(columns),
                 storage_options=options(folder),
+                commit_properties=lake.CommitProperties(max_commit_retries=0),
             )
 
 
@@ -352,7 +353,11 @@ def _conflicts(folder: Location) -> Iterator[None]:
     try:
         with system_errors(folder):
             yield
-    except lake.exceptions.DeltaError as error:
+    except (lake.exceptions.DeltaError, OSError) as error:
+        if isinstance(folder, ObjectPath) and is_of_store(error):
+            raise error_of(folder, error) from error
+        if isinstance(error, OSError):
+            raise
         raise Conflict(_first_line(error)) from error
 
 
@@ -362,7 +367,8 @@ def system_errors(folder: Location) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None or isinstance(folder, ObjectPath):
             raise
         code = int(number[1])
         if code == errno.EEXIST:  # another commit came first

@@ -221,8 +221,9 @@ class Snapshot(Protocol):
         Nothing of it is checked: neither that the files exist nor what is in them.
 
         Raises:
-            Conflict: it may have failed, or not.
+            Conflict, StoreUnavailable: it may have failed, or not.
             OSError: the disk is full or read-only.
+            ConfigError: the store refuses; nothing was done.
         """
 
     def mark(self, mark: Mark) -> None:

@@ -29,6 +29,7 @@ from nocturne.errors import (
     NocturneError,
     PublishError,
     RetryableError,
+    StoreUnavailable,
     Superseded,
     Unsettled,
 )
@@ -386,12 +387,15 @@ class LakePartition:
         self._check(None, schema)
         try:
             self._table.create(schema, self._partition)
-        except Conflict as conflict:
+        except (Conflict, StoreUnavailable) as error:
             self._table.refresh()
-            if self._table.snapshot() is None:
-                raise PublishError(
-                    f"{self._table.title} can't be made: {conflict}. Nothing was changed"
-                ) from None
+            if self._table.snapshot() is not None:
+                return
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise PublishError(
+                f"{self._table.title} can't be made: {error}. Nothing was changed"
+            ) from None
 
     def swap(self, manifest: Manifest) -> None:
         """Commit the files of the manifest.
@@ -413,6 +417,10 @@ class LakePartition:
                 break
             except Conflict as conflict:
                 problem = conflict
+            except StoreUnavailable as error:  # the commit may land even now
+                if self._has(self._now(error), manifest):
+                    break
+                raise self._unsettled(error, "it does not have them yet") from error
             except OSError as error:
                 if self._has(self._now(error), manifest):
                     break
@@ -444,17 +452,20 @@ class LakePartition:
         except (NocturneError, OSError) as error:
             if problem is None:
                 raise
-            raise Unsettled(
-                f"{self._table.title} did not answer a commit ({problem}), and then could not be "
-                f"read: {error}. Whether the scores are published shows when it can: run the "
-                "partition again, which then finds them or publishes them"
-            ) from error
+            raise self._unsettled(problem, f"then could not be read: {error}") from error
         if snapshot is None:
             raise Superseded(
                 f"{self._table.title} was removed by another program while it was published into; "
                 "this one changed nothing. Run the partition again"
             )
         return snapshot
+
+    def _unsettled(self, problem: Exception, then: str) -> Unsettled:
+        return Unsettled(
+            f"{self._table.title} did not answer a commit ({problem}), and {then}. Whether the "
+            "scores are published shows when it can be read: run the partition again, which then "
+            "finds them or publishes them"
+        )
 
     def _has(self, snapshot: Snapshot, manifest: Manifest) -> bool:
         """Whether the manifest was committed: its number is above all that were in force.

@@ -1,0 +1,205 @@
+"""A table in a store that fails: an answer is lost, it is slow, refuses, or is gone for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chaos.conftest import MakeRoot, correct
+from chaos.nights import DAY, Root
+from chaos.strangers import STRANGERS, Stranger, commits
+from nocturne.objects import store
+from object_store import Bucket, serving
+from waiting import until
+
+pytestmark = pytest.mark.parametrize("table_format", ["delta on s3"])
+
+
+@pytest.fixture(scope="module")
+def failing_store() -> Iterator[Bucket]:
+    with serving() as endpoint:
+        made = Bucket("first", endpoint)
+        made.client.create_bucket(Bucket=made.name)
+        yield made
+
+
+@pytest.fixture
+def bucket(failing_store: Bucket) -> Iterator[Bucket]:
+    """A bucket that can be made to fail."""
+    yield failing_store
+    failing_store.fail()
+
+
+@pytest.fixture
+def lake(root: Root, table_format: str) -> Stranger:
+    return STRANGERS[table_format](root)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are repeated only twice."""
+    monkeypatch.setattr(store, "RETRIES", 2)
+
+
+REQUESTS = {
+    "probe": ("PUT", r"/\.nocturne-"),
+    "scores": ("PUT", r"/ds=.*/part-"),
+    "new table": ("PUT", r"_delta_log/0{20}\.json"),
+    "commit": ("PUT", r"_delta_log/0{19}1\.json"),
+    "look at the log": ("GET", r"_delta_log"),
+    "list": ("GET", r"^/first/?$"),
+    "delete": ("DELETE", ""),
+}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [pytest.param(name, marks=() if name == "commit" else pytest.mark.long) for name in REQUESTS],
+)
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_an_answer_that_is_lost_is_found(
+    make_root: MakeRoot, bucket: Bucket, request_: str, times: int
+) -> None:
+    root = make_root()
+    method, path = REQUESTS[request_]
+    bucket.fail(method=method, path=path, status=500, code="InternalError", lost=True, times=times)
+    assert root.night() == 0
+    bucket.fail()
+    root.check()
+    assert len(commits(root.scores)) == 2, "one made the table, one published"
+
+
+@pytest.mark.long
+def test_an_answer_that_is_lost_in_the_second_night_is_found(root: Root, bucket: Bucket) -> None:
+    correct(root)
+    bucket.fail(method="PUT", path="_delta_log", status=503, code="SlowDown", lost=True, times=1)
+    assert root.night() == 0
+    bucket.fail()
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == 2
+    assert len(commits(root.scores)) == 3
+
+
+@pytest.mark.long
+def test_a_store_that_fails_now_and_then_is_asked_again(
+    make_root: MakeRoot, bucket: Bucket
+) -> None:
+    root = make_root()
+    bucket.fail(path="scores", status=503, code="SlowDown", times=5)
+    assert root.night() == 0
+    bucket.fail()
+    root.check()
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ({"status": 503, "code": "SlowDown"}, 75, "the store did not answer (503, SlowDown"),
+        ({"status": 403, "code": "AccessDenied"}, 1, "access denied (403, AccessDenied"),
+        ({"status": 400, "code": "ExpiredToken"}, 75, "the credentials have expired"),
+    ],
+)
+@pytest.mark.parametrize("path", ["_delta_log/", pytest.param(r"/part-", marks=pytest.mark.long)])
+def test_a_store_that_stops_to_take_writes_changes_nothing(
+    root: Root,
+    lake: Stranger,
+    bucket: Bucket,
+    capfd: pytest.CaptureFixture[str],
+    fault: dict[str, object],
+    code: int,
+    said: str,
+    path: str,
+) -> None:
+    before = lake.read()
+    correct(root)
+    bucket.fail(method="PUT", path=path, **fault)
+    assert root.night() == code
+    assert said in capfd.readouterr().err
+    bucket.fail()
+    assert lake.read().equals(before)
+    assert root.night() == 0
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == (3 if "log" in path and code == 75 else 2), "2 may be under way"
+    assert root.gc() == 0
+    left = {one.name for one in root.output.iterdir()}
+    assert len(left) == 36, "the files in force, and those that they replaced"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("_impatient")
+def test_a_store_that_is_gone_after_the_commit_leaves_it_to_the_next_run(
+    root: Root, bucket: Bucket, capfd: pytest.CaptureFixture[str]
+) -> None:
+    correct(root)
+    bucket.fail(method="PUT", path="_delta_log", status=500, lost=True, then=503)
+    assert root.night() == 75
+    assert "Whether the scores are published shows when it can" in capfd.readouterr().err
+    bucket.fail()
+    assert root.night() == 0
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == 2
+    assert len(commits(root.scores)) == 3
+
+
+def test_a_commit_that_lands_after_we_stopped_to_wait_is_found(
+    root: Root, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    correct(root)
+    monkeypatch.setattr(store, "TIMEOUT_S", 1)
+    bucket.fail(method="PUT", path="_delta_log", seconds=4)
+    assert root.night() == 75
+    assert "it does not have them yet" in capfd.readouterr().err
+    assert len(commits(root.scores)) == 2
+    until(lambda: len(commits(root.scores)) == 3, "the commit")
+    bucket.fail()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == 2
+    root.check()
+    assert root.night() == 0
+    assert root.manifest() == manifest
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ({"status": 403, "code": "AccessDenied", "method": "PUT"}, 1, "access denied (403"),
+        ({"status": 404, "code": "NoSuchBucket"}, 1, "there is no s3://first"),
+        ({"status": 503, "code": "SlowDown"}, 75, "the store did not answer"),
+        ({"unconditional": True}, 1, "lets two programs create the same object"),
+    ],
+)
+def test_a_store_that_takes_no_table_is_refused_before_a_row_is_scored(
+    make_root: MakeRoot,
+    bucket: Bucket,
+    capfd: pytest.CaptureFixture[str],
+    fault: dict[str, object],
+    code: int,
+    said: str,
+) -> None:
+    root = make_root()
+    bucket.fail(path="first", **fault)
+    assert root.night() == code
+    assert said in capfd.readouterr().err
+    assert not root.attempts()
+    bucket.fail()
+    assert root.night() == 0
+    root.check()
+
+
+@pytest.mark.long
+def test_a_slow_store_is_waited_for(make_root: MakeRoot, bucket: Bucket) -> None:
+    root = make_root()
+    bucket.fail(path=f"{DAY}|_delta_log", seconds=0.3)
+    assert root.night() == 0
+    bucket.fail()
+    root.check()
