@@ -152,6 +152,14 @@ class BucketPath:
             BucketPath(self.bucket, key) for key in inside if "/" not in key[len(self.key) + 1 :]
         )
 
+    def glob(self, pattern: str) -> Iterator[BucketPath]:
+        """The objects below it whose names match ``**/*.x``, or directly in it ``*.x``."""
+        ending = pattern.removeprefix("**/").removeprefix("*")
+        if not pattern.startswith("**/"):
+            return (path for path in self.iterdir() if path.name.endswith(ending))
+        inside = self.bucket.keys(f"{self.key}/")
+        return (BucketPath(self.bucket, key) for key in inside if key.endswith(ending))
+
     def exists(self) -> bool:
         return self.key in self.bucket.keys(self.key)
 

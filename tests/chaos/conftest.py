@@ -21,7 +21,6 @@ from chaos.damage import Nights, make_nights
 from chaos.nights import DAY, Root, whole_night
 from chaos.strangers import STRANGERS, Stranger
 from conftest import sample
-from formats import CATALOG
 from nocturne.store.failpoints import VARIABLE
 from nocturne_airflow.processes import free_port
 from object_store import Bucket, real_store
@@ -167,8 +166,9 @@ def make_root(
     yield make
     if home is not None:
         os.environ["NOCTURNE_HOME"] = home
-    for name in (CATALOG, *(bucket.environment if bucket else ())):
-        os.environ.pop(name, None)
+    for root in made:
+        for name in root.environment.keys() - {"NOCTURNE_HOME"}:
+            os.environ.pop(name, None)
     for root in made:
         root.end()
 

@@ -30,7 +30,7 @@ from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.objects import local
+from nocturne.objects import is_uri, local
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
@@ -52,14 +52,42 @@ T = TypeVar("T")
 
 DAY = "2024-01-02"
 CORES = 2
+_LINE = 512
+"""Bytes by which a worker is told of its run."""
 
 
 def score_here(run: Run, throttle: float = 0.0) -> None:
     """Score in ``CORES`` forked workers; raises if one of them failed."""
-    workers = [_fork(lambda core=core: _work(run, core, throttle)) for core in range(CORES)]
+    _await([_fork(lambda core=core: _work(run, core, throttle)) for core in range(CORES)])
+
+
+def _await(workers: list[int]) -> None:
     codes = [_wait(pid) for pid in workers]
     if any(codes):
         raise ChildProcessError("a worker died")
+
+
+class Crew:
+    """Workers that are forked before the driver uses an object store, after which it can't fork."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        self._workers = [_fork(lambda core=core: self._wait(core)) for core in range(CORES)]
+        os.close(self._reading)
+
+    def _wait(self, core: int) -> None:
+        os.close(self._writing)
+        if path := os.read(self._reading, _LINE).decode().strip():  # "" if the driver ends
+            _work(Run.open(path), core, 0.0)
+
+    def score(self, run: Run) -> None:
+        os.write(self._writing, run.uri.ljust(_LINE).encode() * CORES)
+        self.end()
+
+    def end(self) -> None:
+        """Also those end who have nothing to do."""
+        os.close(self._writing)
+        _await(self._workers)
 
 
 def _work(run: Run, core: int, throttle: float) -> None:
@@ -86,12 +114,18 @@ def whole_night(
     loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
 ) -> None:
     """From plan to publish."""
+    crew = Crew() if is_uri(loaded.pipeline.input.path) else None
     prepared = prepare(loaded, partition, requeue=requeue)
     if prepared.action == "score" and prepared.run is not None:
-        score_here(prepared.run, throttle)
+        if crew is not None:
+            crew.score(prepared.run)
+        else:
+            score_here(prepared.run, throttle)
         prepared.run.results()
         judge_run(prepared.run)
         publish_run(prepared.run)
+    elif crew is not None:
+        crew.end()
 
 
 def _fork(work: Callable[[], object]) -> int:
@@ -136,12 +170,14 @@ class Root:
 
     path: Path
     bucket: Bucket | None = None
+    input_bucket: Bucket | None = None
     started: list[int] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
         """What commands in it need to know."""
-        reach = self.bucket.environment if self.bucket else {}
+        bucket = self.bucket or self.input_bucket
+        reach = bucket.environment if bucket else {}
         return {"NOCTURNE_HOME": str(self.path), CATALOG: catalog_in(self.path), **reach}
 
     def publish_into(self, table_format: str) -> None:

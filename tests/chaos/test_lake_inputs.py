@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, rows
-from chaos.nights import DAY, Root, until_stopped
+from chaos.nights import DAY, Root, rows_of, until_stopped
 from chaos.test_maintenance import nocturne
 from nocturne.operate.status import known_partitions, newest, statuses
+from object_store import BucketPath
 
 OTHER = "2024-01-03"
 MORNING = dt.datetime.fromisoformat(DAY)
@@ -39,8 +41,9 @@ class Writer(ABC):
 
     def __init__(self, root: Root) -> None:
         self.root = root
-        self.folder = root.path / "lake"
-        root.configure("input", path="lake", **self.settings)
+        bucket, name = root.input_bucket, f"{uuid.uuid4().hex}/lake"
+        self.folder: Any = BucketPath(bucket, name) if bucket else root.path / "lake"
+        root.configure("input", path=str(self.folder) if bucket else "lake", **self.settings)
 
     @abstractmethod
     def _write(self, table: pa.Table, *, anew: str = "") -> None: ...
@@ -59,17 +62,28 @@ class Writer(ABC):
 class Delta(Writer):
     settings: ClassVar = {"format": "delta"}
 
+    @property
+    def _options(self) -> dict[str, str] | None:
+        return {"allow_http": "true"} if self.root.input_bucket else None
+
     def _write(self, table: pa.Table, *, anew: str = "") -> None:
         from deltalake import write_deltalake
 
         mode: Any = "overwrite" if anew else "append"
         only = f"ds = '{anew}'" if anew else None
-        write_deltalake(str(self.folder), table, partition_by=["ds"], mode=mode, predicate=only)
+        write_deltalake(
+            str(self.folder),
+            table,
+            partition_by=["ds"],
+            mode=mode,
+            predicate=only,
+            storage_options=self._options,
+        )
 
     def _do(self, change: str) -> None:
         from deltalake import DeltaTable
 
-        table = DeltaTable(str(self.folder))
+        table = DeltaTable(str(self.folder), storage_options=self._options)
         if change == "compact":
             table.optimize.compact()
         elif change == "clean":
@@ -136,18 +150,31 @@ class IcebergByDay(Iceberg):
         spec.add_field("at", DayTransform(), "at_day")
 
 
-WRITERS: dict[str, type[Writer]] = {"delta": Delta, "iceberg": Iceberg, "day": IcebergByDay}
+WRITERS: dict[str, type[Writer]] = {
+    "delta": Delta,
+    "delta on s3": Delta,
+    "iceberg": Iceberg,
+    "day": IcebergByDay,
+}
 LONG = pytest.mark.long
 
 pytestmark = pytest.mark.parametrize("table_format", ["parquet"])
 
 
 @pytest.fixture(
-    params=["delta", pytest.param("iceberg", marks=LONG), pytest.param("day", marks=LONG)]
+    params=[
+        "delta",
+        pytest.param("delta on s3", marks=LONG),
+        pytest.param("iceberg", marks=LONG),
+        pytest.param("day", marks=LONG),
+    ]
 )
 def source(request: pytest.FixtureRequest, make_root: MakeRoot) -> Writer:
     """A table of two days, each written in two commits."""
-    made = WRITERS[request.param](make_root())
+    root = make_root()
+    if request.param.endswith("s3"):
+        root.input_bucket = request.getfixturevalue("shared_bucket")
+    made = WRITERS[request.param](root)
     made.write(day_rows())
     made.write(day_rows(OTHER, first=5000))
     made.write(day_rows(seed=2, first=1000))
@@ -161,11 +188,7 @@ def keys(table: pa.Table) -> set[int]:
 
 def published(root: Root) -> set[int]:
     names = root.published()
-    return {
-        i
-        for n in names
-        for i in pq.read_table(root.output / n, partitioning=None)["id"].to_pylist()
-    }
+    return {i for n in names for i in rows_of(root.output / n)["id"].to_pylist()}
 
 
 FIRST = keys(day_rows()) | keys(day_rows(seed=2, first=1000))
@@ -233,7 +256,7 @@ def test_other_days_and_rearranged_files_change_no_score(source: Writer) -> None
 
 
 def _scores(path: Path) -> list[tuple[int, float]]:
-    table = pq.read_table(path, partitioning=None)
+    table = rows_of(path)
     return list(zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True))
 
 
@@ -261,7 +284,7 @@ def test_files_that_are_cleaned_away_before_they_are_read_are_planned_again(
     source.do("clean")
     os.kill(pid, signal.SIGCONT)
     assert root.wait(pid) == 75
-    assert "was deleted after planning" in capfd.readouterr().err
+    assert "deleted after planning" in capfd.readouterr().err
     assert root.night() == 0
     assert published(root) == {key for key in FIRST if key >= 100}
 
@@ -460,7 +483,7 @@ def test_an_input_that_cant_be_read_hides_no_published_night(source: Writer) -> 
 def test_a_file_that_is_gone_for_good_is_no_matter_for_a_retry(
     source: Writer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for path in source.folder.rglob("*.parquet"):
+    for path in [*source.folder.glob("**/*.parquet")]:
         path.unlink()
     assert source.root.night() == 1
     assert "that are not there" in capfd.readouterr().err

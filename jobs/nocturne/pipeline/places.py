@@ -47,10 +47,12 @@ class Places:
         given, output = loaded.pipeline.input, loaded.pipeline.output
         read = INPUTS.get(given.format) if loaded.pipeline.scoring.reader == "pyarrow" else None
         inputs: InputTable
-        if isinstance(source, ObjectPath):
+        if read is not None:
+            inputs = read(source, given.table or "")
+        elif isinstance(source, ObjectPath):
             inputs = InputObjects(source)
         else:
-            inputs = read(source, given.table or "") if read else InputFolders(source)
+            inputs = InputFolders(source)
         return cls(source, inputs, state, FORMATS[output.format](state, output.table or ""))
 
     def input(self, partition: Partition) -> Location:
