@@ -14,11 +14,11 @@ import pyarrow as pa
 from nocturne.errors import StoreUnavailable
 from nocturne.objects.path import Location, ObjectPath
 
-__all__ = ["ObjectFile", "native"]
+__all__ = ["AHEAD", "ObjectFile", "native"]
 
-_BLOCK = 16 << 20
+_BLOCK = 8 << 20
 """The most bytes that are asked for at once; of each part that is announced, one block is held."""
-_AHEAD = 128 << 20
+AHEAD = 128 << 20
 """The most bytes of an announcement that are held."""
 _REQUESTS = 8
 """Requests at once, for a file."""
@@ -32,7 +32,7 @@ class _Part:
     end: int
     block: int
     at: int = 0
-    held: Future[bytes] | None = None
+    held: Future[memoryview] | None = None
 
 
 class ObjectFile(io.RawIOBase):
@@ -71,20 +71,22 @@ class ObjectFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")
-        data = self.read(len(target))
+        data = self.read_buffer(len(target))
         target[: len(data)] = data
         return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
         """Raises: InputChanged, StoreUnavailable, ConfigError."""
-        start = self._position
-        wanted = self.size - start if size is None or size < 0 else size
-        end = min(self.size, start + wanted)
+        return bytes(self.read_buffer(self.size if size is None or size < 0 else size))
+
+    def read_buffer(self, size: int) -> memoryview:
+        """As ``read``, without a copy if the bytes were fetched together. Arrow calls this."""
+        end = min(self.size, self._position + size)
         pieces = []
         while self._position < end:
             pieces.append(self._some(self._position, end))
             self._position += len(pieces[-1])
-        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
     def readall(self) -> bytes:
         return self.read()
@@ -95,7 +97,7 @@ class ObjectFile(io.RawIOBase):
         Those that were announced before the last announcement are forgotten.
         """
         parts = _merged(sorted(ranges))
-        block = max(1 << 20, min(_BLOCK, _AHEAD // max(1, len(parts))))
+        block = max(1 << 20, min(_BLOCK, AHEAD // max(1, len(parts))))
         self._announced = [*self._announced[-1:], [_Part(s, e, block) for s, e in parts]]
         for part in self._announced[-1]:
             self._fetch(part, part.start)
@@ -120,16 +122,16 @@ class ObjectFile(io.RawIOBase):
                     if not part.at <= start < min(part.end, part.at + part.block):
                         self._fetch(part, start)
                     assert part.held is not None
-                    return memoryview(part.held.result())[start - part.at : end - part.at]
-        return memoryview(self._get(start, min(end, start + _BLOCK)))
+                    return part.held.result()[start - part.at : end - part.at]
+        return self._get(start, min(end, start + _BLOCK))
 
-    def _get(self, start: int, end: int) -> bytes:
+    def _get(self, start: int, end: int) -> memoryview:
         from nocturne.objects.store import asking, library, store
 
         bucket = store(self.path)
         with asking(self.path):
             options = {"range": (start, end), "if_match": self._tag}
-            data = bytes(library().get(bucket, self.path.key, options=options).bytes())
+            data = memoryview(library().get(bucket, self.path.key, options=options).bytes())
         if len(data) != end - start:
             raise StoreUnavailable(
                 f"{self.path}: asked for {end - start} bytes, the store gave {len(data)}"

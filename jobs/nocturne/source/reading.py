@@ -21,7 +21,7 @@ from nocturne.columns.normal import FINE, ParquetOnly, normal
 from nocturne.errors import InputChanged, InputError
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects.path import Stat
-from nocturne.objects.reading import ObjectFile
+from nocturne.objects.reading import AHEAD, ObjectFile
 from nocturne.records.plan import InputFile, located
 
 __all__ = [
@@ -175,7 +175,7 @@ def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
         return _Parquet(
             path,
             metadata=footer,
-            buffer_size=_PAGE_BYTES,
+            buffer_size=_buffered(path, footer),
             pre_buffer=False,
             read_dictionary=_dictionaries(footer),
             coerce_int96_timestamp_unit="us",
@@ -183,6 +183,22 @@ def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
         )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} can't be opened as Parquet: {error}", path=str(path)) from None
+
+
+def _buffered(path: Location, footer: pq.FileMetaData) -> int:
+    """How many bytes of a column chunk are read at once; 0: all of them.
+
+    Of an object they were fetched together, if its row groups are not too large, and are not
+    copied then.
+    """
+    if isinstance(path, ObjectPath):
+        groups = (footer.row_group(i) for i in range(footer.num_row_groups))
+        sizes = (
+            sum(g.column(i).total_compressed_size for i in range(g.num_columns)) for g in groups
+        )
+        if max(sizes, default=0) <= AHEAD:
+            return 0
+    return _PAGE_BYTES
 
 
 def read_schema(path: Location, path_columns: pa.RecordBatch | None = None) -> pa.Schema:
