@@ -16,26 +16,32 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.long
-def test_the_tutorial_runs_from_the_first_block_to_the_last(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty project."""
     conf = tmp_path / "conf"
     for name in ("env", "schema", "spark"):
         shutil.copytree(ROOT / "conf" / name, conf / name)
     shutil.copy(ROOT / "conf" / "base.yaml", conf)
     for name in ("pipelines", "expectations"):
         (conf / name).mkdir()
+    return tmp_path
+
+
+def run(page: str, project: Path) -> str:
+    """Run the blocks of a page, one after the other; what they said."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "NOCTURNE_"))}
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
     said = ""
-    for language, code in BLOCK.findall((ROOT / "docs" / "tutorial.md").read_text()):
+    for language, code in BLOCK.findall((ROOT / "docs" / page).read_text()):
         if language == "python":
-            target = tmp_path / code.splitlines()[0].removeprefix("# file: ")
+            target = project / code.splitlines()[0].removeprefix("# file: ")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(code)
             continue
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path,
+            cwd=project,
             env=env,
             capture_output=True,
             text=True,
@@ -44,9 +50,32 @@ def test_the_tutorial_runs_from_the_first_block_to_the_last(tmp_path: Path) -> N
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
         said += done.stdout + done.stderr
+    return said
+
+
+@pytest.mark.long
+def test_the_tutorial_runs_from_the_first_block_to_the_last(project: Path) -> None:
+    said = run("tutorial.md", project)
     assert "dry run, nothing was scored" in said
     for day in ("12", "13", "14"):
-        table = pq.read_table(tmp_path / f"var/scores/fraud/ds=2026-01-{day}", partitioning=None)
+        table = pq.read_table(project / f"var/scores/fraud/ds=2026-01-{day}", partitioning=None)
         assert table.num_rows == 2000
         assert table.schema.names[-2:] == ["fraud_probability", "model_version"]
-    assert not (tmp_path / "var/scores/fraud/ds=2026-01-11").exists()
+    assert not (project / "var/scores/fraud/ds=2026-01-11").exists()
+
+
+@pytest.mark.long
+def test_the_demo_runs_in_an_object_store(project: Path) -> None:
+    for name in (
+        "pipelines/flight_delay.yaml",
+        *(f"expectations/flight_delay_{s}.yaml" for s in ("input", "output")),
+    ):
+        shutil.copy(ROOT / "conf" / name, project / "conf" / name)
+    try:
+        said = run("tutorial-stores.md", project)
+    finally:
+        subprocess.run(["pkill", "-F", project / "var" / "store" / "pid"], check=False)
+    assert said.count("published") >= 2
+    assert "bit-equal" in said
+    assert "2013-04-02" in said.rpartition("shape: (2, 2)")[2]
+    assert not (project / "var" / "demo" / "scores").exists()
