@@ -11,6 +11,7 @@ OUTPUT: dict[str, dict[str, str]] = {
     "delta": {"format": "delta"},
     "delta on s3": {"format": "delta"},
     "iceberg": {"format": "iceberg", "table": "test.nights.scores"},
+    "iceberg on s3": {"format": "iceberg", "table": "test.nights.scores"},
 }
 """Table format -> settings of ``output``; where its tables are in a store, without their place."""
 CATALOG = "PYICEBERG_CATALOG__TEST__URI"

@@ -120,6 +120,7 @@ def _warm_up(template: Path, folder: Path) -> None:
         pytest.param("delta", marks=pytest.mark.long),
         pytest.param("delta on s3", marks=pytest.mark.long),
         pytest.param("iceberg", marks=pytest.mark.long),
+        pytest.param("iceberg on s3", marks=pytest.mark.long),
     ]
 )
 def table_format(request: pytest.FixtureRequest) -> str:
@@ -141,6 +142,13 @@ def bucket(request: pytest.FixtureRequest, table_format: str) -> Bucket | None:
         return None
     found: Bucket = request.getfixturevalue("shared_bucket")
     return found
+
+
+@pytest.fixture
+def _on_a_disk(table_format: str) -> None:
+    """For tests of what only a file system has."""
+    if table_format.endswith("s3"):
+        pytest.skip("of file systems")
 
 
 @pytest.fixture

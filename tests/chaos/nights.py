@@ -30,7 +30,7 @@ from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.objects import is_uri, local
+from nocturne.objects import ObjectPath, is_uri, local
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
@@ -216,9 +216,10 @@ class Root:
     @property
     def output(self) -> Path | BucketPath:
         """The partition's folder."""
-        if self.bucket is not None:
-            return self.scores / f"ds={DAY}"
-        return local(self.table.location)
+        location = self.table.location
+        if self.bucket is not None and isinstance(location, ObjectPath):
+            return BucketPath(self.bucket, location.key)
+        return local(location)
 
     @property
     def table(self) -> TablePartition:

@@ -6,7 +6,6 @@ import datetime as dt
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote
 
@@ -255,7 +254,18 @@ class Iceberg(Stranger):
         from pyiceberg.catalog import load_catalog
 
         self.root.load()  # sets the variable
-        return load_catalog("test", uri=os.environ["PYICEBERG_CATALOG__TEST__URI"])
+        settings = {"uri": os.environ["PYICEBERG_CATALOG__TEST__URI"]}
+        if bucket := self.root.bucket:
+            reach = bucket.environment
+            settings["s3.endpoint"] = reach["AWS_ENDPOINT_URL"]
+            settings["s3.access-key-id"] = reach["AWS_ACCESS_KEY_ID"]
+            settings["s3.secret-access-key"] = reach["AWS_SECRET_ACCESS_KEY"]
+            settings["s3.region"] = reach["AWS_REGION"]
+        return load_catalog("test", **settings)
+
+    @property
+    def _location(self) -> str:
+        return str(self.folder) if self.root.bucket else f"file://{self.folder}"
 
     def _table(self) -> Any:
         return self._catalog().load_table(self._name)
@@ -302,12 +312,8 @@ class Iceberg(Stranger):
         self.do(lambda table: replace(table, table.scan().to_arrow()))
 
     def files(self) -> list[Any]:
-        return self.do(
-            lambda table: [
-                Path(task.file.file_path.removeprefix("file://"))
-                for task in table.scan().plan_files()
-            ]
-        )
+        uris = self.do(lambda table: [task.file.file_path for task in table.scan().plan_files()])
+        return [self.folder / uri.removeprefix(f"{self._location}/") for uri in uris]
 
     def forget(self) -> None:
         def expire(table: Any) -> None:
@@ -321,7 +327,7 @@ class Iceberg(Stranger):
     def clean(self) -> None:
         self.forget()
         kept = set(self.files())
-        for path in (self.folder / "data").rglob("*.parquet"):
+        for path in [*(self.folder / "data").glob("**/*.parquet")]:
             if path not in kept:
                 path.unlink()
 
@@ -337,7 +343,7 @@ class Iceberg(Stranger):
             table = catalog.create_table(
                 self._name,
                 pa.schema([*fields, *keys]),
-                location=f"file://{self.folder}",
+                location=self._location,
                 properties=settings or {},
             )
             with table.update_spec() as spec:
@@ -347,7 +353,7 @@ class Iceberg(Stranger):
         self.root.ask(make)
 
     def spoil(self) -> None:
-        newest = sorted((self.folder / "metadata").glob("*.metadata.json"))[-1]
+        newest = max((self.folder / "metadata").glob("*.metadata.json"), key=lambda p: p.name)
         newest.write_text("{")
 
     def lose_log(self) -> None:
@@ -397,4 +403,5 @@ STRANGERS: dict[str, type[Stranger]] = {
     "delta": Delta,
     "delta on s3": Delta,
     "iceberg": Iceberg,
+    "iceberg on s3": Iceberg,
 }

@@ -75,6 +75,7 @@ def test_a_table_with_features_that_we_lack_is_refused_before_a_row_is_scored(
     assert not root.attempts()
 
 
+@pytest.mark.usefixtures("_on_a_disk")
 def test_a_folder_of_one_format_is_not_taken_for_the_other(
     root: Root, make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_folder_of_one_format_is_not_taken_for_the_other(
     assert "it is no Delta table (_delta_log is missing)" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("_on_a_disk")
 def test_a_log_without_a_version_is_no_table_yet(new: Stranger) -> None:
     """A process that made it was killed."""
     lake, root = new, new.root
@@ -127,6 +129,7 @@ def test_a_process_forked_from_one_that_opened_a_table_is_told_so(root: Root) ->
     assert "was forked from one that had used " in in_child(fork)
 
 
+@pytest.mark.usefixtures("_on_a_disk")
 def test_a_path_that_the_library_does_not_find_is_refused_before_a_row_is_scored(
     make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
 ) -> None:

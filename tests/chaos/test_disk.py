@@ -38,9 +38,12 @@ def _may_mount() -> bool:
     return done.returncode == 0
 
 
-pytestmark = pytest.mark.skipif(
-    not _may_mount(), reason="this system gives no mount namespace to its users (unshare)"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not _may_mount(), reason="this system gives no mount namespace to its users (unshare)"
+    ),
+    pytest.mark.usefixtures("_on_a_disk"),
+]
 
 
 def _on_a_disk_of_its_own(root: Path, script: str, size: str = "100m") -> str:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.parametrize(
         "delta",
         pytest.param("delta on s3", marks=pytest.mark.long),
         pytest.param("iceberg", marks=pytest.mark.long),
+        pytest.param("iceberg on s3", marks=pytest.mark.long),
     ],
 )
 
@@ -398,13 +399,15 @@ TYPES: dict[str, pa.Array] = {
     "pair": pa.array([{"a": 1, "b": "x"}, {"a": None, "b": ""}, None]),
     "map": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
 }
-LACKS = {"delta": {"clock"}, "delta on s3": {"clock"}, "iceberg": set[str]()}
+LACKS = {"delta": {"clock"}, "delta on s3": {"clock"}}
 
 
 @pytest.mark.long
 def test_each_type_is_read_as_it_was_written(new: Stranger, table_format: str) -> None:
     root = new.root
-    columns = {name: column for name, column in TYPES.items() if name not in LACKS[table_format]}
+    columns = {
+        name: column for name, column in TYPES.items() if name not in LACKS.get(table_format, set())
+    }
     with_columns(root, columns)
     came = pa.concat_tables(
         pq.read_table(path, partitioning=None) for path in root.input.glob("*.parquet")
@@ -531,6 +534,7 @@ def test_a_partition_whose_state_was_lost_is_published_once_its_rows_are_deleted
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("_on_a_disk")
 def test_a_file_at_the_place_of_a_partition_is_refused_before_a_row_is_scored(
     new: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:

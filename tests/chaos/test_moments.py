@@ -44,7 +44,7 @@ def undisturbed() -> dict[str, str]:
         *(("parquet", seed) for seed in range(FIRST_SEED, FIRST_SEED + TRIALS)),
         *(
             pytest.param(lake, seed, marks=pytest.mark.long)
-            for lake in ("delta", "delta on s3", "iceberg")
+            for lake in ("delta", "delta on s3", "iceberg", "iceberg on s3")
             for seed in range(FIRST_SEED, FIRST_SEED + TRIALS // 3)
         ),
     ],

@@ -244,6 +244,19 @@ def relative(path: Location, folder: Location) -> str:
     return path.relative_to(local(folder)).as_posix()
 
 
+def leading(path: Location, folder: Location) -> str:
+    """The names that lead from a folder to a location, which may lie beside it (``../x``).
+
+    Raises:
+        ValueError: they are in two places: a store and a file system, or two buckets.
+    """
+    if isinstance(path, ObjectPath) and isinstance(folder, ObjectPath) and path.root == folder.root:
+        return os.path.relpath(f"/{path.key}", f"/{folder.key}")
+    if isinstance(path, ObjectPath) or isinstance(folder, ObjectPath):
+        raise ValueError(f"{path} is in another place than {folder}")
+    return os.path.relpath(path, folder)
+
+
 def joined(folder: Location, name: str) -> Location:
     """The location of a relative name, which may lead up (``../x``)."""
     path = folder / name

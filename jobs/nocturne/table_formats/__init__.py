@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nocturne.objects import local
-
 if TYPE_CHECKING:
     from nocturne.objects import Location
     from nocturne.source.protocol import InputTable
@@ -37,7 +35,7 @@ def _delta(state: PipelineState, name: str) -> Table:
 def _iceberg(state: PipelineState, name: str) -> Table:
     from nocturne.table_formats.iceberg import IcebergTable
 
-    return IcebergTable(name, local(state.table), state.root)
+    return IcebergTable(name, state.table, state.root)
 
 
 FORMATS: dict[str, Callable[[PipelineState, str], Table]] = {
@@ -62,7 +60,7 @@ def _read_iceberg(folder: Location, name: str) -> InputTable:
     from nocturne.table_formats.iceberg import IcebergTable
     from nocturne.table_formats.lake import LakeInput
 
-    return LakeInput(IcebergTable(name, local(folder)))
+    return LakeInput(IcebergTable(name, folder))
 
 
 INPUTS: dict[str, Callable[[Location, str], InputTable]] = {
@@ -74,7 +72,7 @@ INPUTS: dict[str, Callable[[Location, str], InputTable]] = {
 Its arguments are the table's folder and ``input.table``, the name in a catalog ("" without).
 """
 
-IN_STORES = frozenset({"delta"})
+IN_STORES = frozenset({"delta", "iceberg"})
 """Formats whose tables may be in object stores."""
 
 IN_CATALOGS = frozenset({"iceberg"})

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nocturne.errors import ConfigError, PublishError, RetryableError
+from nocturne.errors import ConfigError, PublishError, RetryableError, StoreUnavailable
 from nocturne.model.tracking import without_secret
+from nocturne.objects import Location, ObjectPath, is_uri
 
-__all__ = ["CatalogTable", "address", "local_path"]
+__all__ = ["CatalogTable", "address", "place_of"]
+
+_VARIABLES = {
+    "s3.endpoint": "AWS_ENDPOINT_URL",
+    "s3.access-key-id": "AWS_ACCESS_KEY_ID",
+    "s3.secret-access-key": "AWS_SECRET_ACCESS_KEY",
+    "s3.session-token": "AWS_SESSION_TOKEN",
+    "s3.region": "AWS_REGION",
+}
+"""pyiceberg's setting -> the variable that says the same."""
 
 
-def address(folder: Path) -> str:
-    """The folder as a table's location.
+def address(folder: Location) -> str:
+    """The folder, or file, as a table's location.
 
     Raises:
         PublishError: the library finds another place for such a path (pyiceberg 0.12).
@@ -27,20 +38,34 @@ def address(folder: Path) -> str:
             f"an Iceberg table can't be at {str(folder)!r}, since its readers do not find paths "
             f"with {found[0]!r}. Choose another folder"
         )
-    return f"file://{folder}"
+    return str(folder) if isinstance(folder, ObjectPath) else f"file://{folder}"
 
 
-def local_path(location: str) -> Path | None:
-    """The path of a local file or folder; None if it is elsewhere.
+def place_of(location: str) -> Location | None:
+    """The path of a file or folder; None if it is in no place that is known.
 
-    Writers say ``/a/b``, ``file:/a/b`` or ``file:///a/b``.
+    Writers say ``/a/b``, ``file:/a/b`` or ``file:///a/b``, and ``s3a://`` for ``s3://``.
     """
+    location = re.sub("^s3[an]://", "s3://", location)
+    if is_uri(location):
+        with suppress(ValueError):
+            return ObjectPath.of(location)
+        return None
     scheme, _, path = location.partition(":")
     if location.startswith("/"):
         path = location
     elif scheme != "file":
         return None
     return Path("/" + path.lstrip("/"))
+
+
+def _of_environment() -> dict[str, str]:
+    """What the environment says of S3, for pyiceberg's own files.
+
+    Without these, Arrow's own chain would not know of the endpoint.
+    """
+    known = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    return {name: value for name, value in known.items() if value}
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,9 @@ class CatalogTable:
         advice = f"Look at the configuration of pyiceberg ({variable}, .pyiceberg.yaml)"
         try:
             with self.errors():
-                return load_catalog(self.catalog, **{"py-io-impl": NAME, **settings})
+                return load_catalog(
+                    self.catalog, **{"py-io-impl": NAME, **_of_environment(), **settings}
+                )
         except (ConfigError, RetryableError):
             raise
         except (NotInstalledError, ImportError) as error:
@@ -151,6 +178,8 @@ class CatalogTable:
             *(theirs.ValidationError, theirs.RESTError, SQLAlchemyError),
             *(OSError, ValueError, KeyError),
         ) as error:
+            if (told := of_store(error)) is not None:
+                raise told from None
             raise PublishError(
                 f"the Iceberg table {self.name} can't be read: {first_line(error)}"
             ) from None
@@ -171,6 +200,8 @@ class CatalogTable:
                     f"the Iceberg catalog {self.catalog!r} refuses access: {first_line(error)}. "
                     "Look at the credentials in the configuration of pyiceberg"
                 ) from None
+            if (told := of_store(error)) is not None:
+                raise told from error
             if not is_out_of_reach(error):
                 raise
             raise RetryableError(
@@ -181,7 +212,7 @@ class CatalogTable:
 
 _SECRETS: set[str] = set()
 """Values of settings that no message may have."""
-_PLAIN = {"uri", "type", "warehouse", "py-io-impl", "py-catalog-impl"}
+_PLAIN = {"uri", "type", "warehouse", "py-io-impl", "py-catalog-impl", "s3.endpoint", "s3.region"}
 _SHORT = 3
 
 _REFUSED = re.compile(
@@ -190,6 +221,30 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 """What databases say of wrong credentials, which their drivers report like a lost connection."""
+
+
+_AWS = re.compile(
+    r"(?P<what>When [^:]*): AWS Error (?P<code>[\w ]+?) during (?P<how>\w+) operation"
+)
+_DENIED = {"ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET"}
+
+
+def of_store(error: BaseException) -> ConfigError | StoreUnavailable | None:
+    """Our error for one of Arrow's S3 client, which pyiceberg uses; None if it is another."""
+    found = _AWS.search(str(error)) if isinstance(error, OSError) else None
+    if found is None:
+        return None
+    said = f"{found['what']}: {found['code']} at {found['how']}"
+    if found["code"] in _DENIED:
+        return ConfigError(
+            f"the store refuses what pyiceberg asks ({said}). Check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL in the environment of this "
+            "process, or s3.* in the configuration of pyiceberg"
+        )
+    return StoreUnavailable(
+        f"the store did not answer pyiceberg ({said}). Nothing is lost; run the same command again "
+        "when it does"
+    )
 
 
 def is_refusal(error: Exception) -> bool:

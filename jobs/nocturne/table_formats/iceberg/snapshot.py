@@ -11,26 +11,25 @@ be in the files (Iceberg's specification, "Column Projection").
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nocturne.columns.normal import is_list
-from nocturne.errors import PublishError, RetryableError
-from nocturne.objects import Location, local
+from nocturne.errors import PublishError, RetryableError, StoreUnavailable
+from nocturne.objects import Location, is_within, leading
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.table_formats.iceberg.catalog import (
     CatalogTable,
     address,
     first_line,
-    local_path,
+    of_store,
+    place_of,
 )
 from nocturne.table_formats.iceberg.compatible import (
     MAPPING,
@@ -109,6 +108,8 @@ def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever the library's parser meets
+        if (told := of_store(error)) is not None:
+            raise told from error
         raise PublishError(
             f"{path} of an Iceberg table can't be read: {first_line(error)}"
         ) from error
@@ -142,7 +143,7 @@ class IcebergSnapshot:
         entries: what was read of its manifests before.
     """
 
-    def __init__(self, folder: Path, named: CatalogTable, table: Any, entries: Entries) -> None:
+    def __init__(self, folder: Location, named: CatalogTable, table: Any, entries: Entries) -> None:
         self.folder, self.table = folder, table
         self._named, self._entries = named, entries
         self._metadata = table.metadata
@@ -268,21 +269,24 @@ class IcebergSnapshot:
         ]
 
     def _name(self, location: str, partition: Partition) -> str:
-        path = local_path(location)
-        if path is None:
-            raise PublishError(
-                f"{self._title} has files that are not local ({location}), so it is unknown "
-                "which rows are in it. Choose another table"
-            )
-        return os.path.relpath(path, self.folder / DATA / folder_of(partition))
+        path = place_of(location)
+        if path is not None:
+            with suppress(ValueError):
+                return leading(path, self.folder / DATA / folder_of(partition))
+        raise PublishError(
+            f"{self._title} has files elsewhere than at {self.folder} ({location}), so it is "
+            "unknown which rows are in it. Choose another table"
+        )
 
     def paths(self, names: Sequence[str]) -> Iterator[str]:
         """Paths of the partitions that have files, from the folders of these."""
         found = (
-            os.path.relpath(path, self.folder / DATA)
+            leading(path, self.folder / DATA)
             for manifest in self._manifests
             for entry in self._entries.of(manifest, self.table.io)
-            if not entry.is_deleted and (path := local_path(entry.path)) is not None
+            if not entry.is_deleted
+            and (path := place_of(entry.path)) is not None
+            and is_within(path, self.folder)
         )
         return paths_of(found, names)
 
@@ -292,7 +296,7 @@ class IcebergSnapshot:
         return {path.name for path in self._in_snapshots if path.parent == folder}
 
     @cached_property
-    def _in_snapshots(self) -> set[Path]:
+    def _in_snapshots(self) -> set[Location]:
         io = self.table.io
         manifests = {
             manifest.manifest_path: manifest
@@ -300,7 +304,7 @@ class IcebergSnapshot:
             for manifest in _manifests(snapshot, io)
         }
         found = (
-            local_path(entry.path)
+            place_of(entry.path)
             for manifest in manifests.values()
             for entry in self._entries.of(manifest, io)
             if not entry.is_deleted
@@ -375,7 +379,7 @@ class IcebergSnapshot:
         found = list(feature_problems(self._metadata))
         if odd := self._partitioning(_is_identity):
             found.append(f"it is partitioned by {odd}, and scores have no such time")
-        if local_path(self._metadata.location) != self.folder:
+        if place_of(self._metadata.location) != self.folder:
             found.append(
                 f"it is at {self._metadata.location}, and output.path is {address(self.folder)}"
             )
@@ -466,7 +470,7 @@ class IcebergSnapshot:
         nulls = {ids[name]: count for name, count in known.nulls.items() if name in ids}
         return DataFile.from_args(
             content=DataFileContent.DATA,
-            file_path=address(local(added.path)),
+            file_path=address(added.path),
             file_format=FileFormat.PARQUET,
             partition=Record(*self.values(partition)),
             record_count=known.rows,
@@ -516,6 +520,8 @@ class IcebergSnapshot:
                 yield
         except known as error:
             raise Conflict(first_line(error)) from error
+        except StoreUnavailable:
+            raise
         except RetryableError as error:  # it did not answer
             raise Conflict(first_line(error.__cause__ or error)) from error
 

@@ -1,4 +1,4 @@
-"""An Iceberg table in a local folder, under a name in a catalog."""
+"""An Iceberg table in a local folder or an object store, under a name in a catalog."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.table_formats.iceberg.catalog import CatalogTable, address
 from nocturne.table_formats.iceberg.compatible import has_type, new_table
@@ -29,9 +30,8 @@ class IcebergTable(LakeTable):
 
     format = "Iceberg"
 
-    def __init__(self, name: str, folder: Path, state: Path | None = None) -> None:
+    def __init__(self, name: str, folder: Location, state: Path | None = None) -> None:
         super().__init__(folder, state)
-        self._folder = folder
         self._named, self._entries = CatalogTable(name), Entries()
         self._known: IcebergSnapshot | None = None
         self._until = 0.0
@@ -42,13 +42,13 @@ class IcebergTable(LakeTable):
         return f"the Iceberg table {self._named.name} ({self.folder})"
 
     @property
-    def data(self) -> Path:
+    def data(self) -> Location:
         """The folder of the partitions' folders."""
-        return self._folder / DATA
+        return self.folder / DATA
 
     def ready(self) -> None:
         """Raises: ConfigError, PublishError, RetryableError."""
-        self._named.check_files(address(self._folder))
+        self._named.check_files(address(self.folder))
 
     def snapshot(self) -> IcebergSnapshot | None:
         """The table as it is now, or was a second ago; None if there is none.
@@ -72,7 +72,7 @@ class IcebergTable(LakeTable):
         known = self._known
         if known is not None and known.location == table.metadata_location:
             return known
-        return IcebergSnapshot(self._folder, self._named, table, self._entries)
+        return IcebergSnapshot(self.folder, self._named, table, self._entries)
 
     def refresh(self) -> None:
         """Ask the catalog again, next time."""
@@ -92,7 +92,7 @@ class IcebergTable(LakeTable):
                     raise
             with suppress(TableAlreadyExistsError):
                 catalog.create_table(
-                    identifier, location=address(self._folder), **new_table(schema, partition)
+                    identifier, location=address(self.folder), **new_table(schema, partition)
                 )
 
     def has_type(self, type_: pa.DataType) -> bool:
@@ -101,12 +101,18 @@ class IcebergTable(LakeTable):
 
     def foreign(self) -> str | None:
         """What is in the folder. What a killed first publish left counts as nothing."""
-        folder = self._folder
+        folder, name = self.folder, self._named.name
+        dropped = f"there are files in {DATA}/, but no {name}: was it dropped, or renamed?"
+        if isinstance(folder, ObjectPath):
+            below = [path.relative_to(folder).parts for path in folder.below()]
+            if any(parts[0] == DATA and parts[-1].endswith(".parquet") for parts in below):
+                return dropped
+            names = {parts[0] for parts in below if not parts[0].startswith(".")}
+            return "it has no metadata" if names - {"metadata", DATA} else None
         if not folder.is_dir():
             return f"{folder.name} is a file" if folder.exists() else None
-        if any(self.data.rglob("*.parquet")):
-            name = self._named.name
-            return f"there are files in {DATA}/, but no {name}: was it dropped, or renamed?"
+        if any((folder / DATA).rglob("*.parquet")):
+            return dropped
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         return "it has no metadata" if names - {"metadata", DATA} else None
 
