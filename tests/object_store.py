@@ -25,7 +25,7 @@ from typing import Any
 from nocturne_airflow.processes import free_port
 from waiting import until
 
-__all__ = ["Bucket", "BucketPath", "real_store", "serving"]
+__all__ = ["Bucket", "BucketPath", "real_store", "s3_settings", "serving"]
 
 _FAULTS = "/-/faults"
 _PORTS = [
@@ -122,6 +122,18 @@ class Bucket:
         import httpx
 
         return int(httpx.get(f"{self.endpoint}{_FAULTS}").text)
+
+
+def s3_settings(bucket: Bucket | None) -> dict[str, str]:
+    """How pyiceberg is told of a bucket."""
+    if bucket is None:
+        return {}
+    return {
+        "s3.endpoint": bucket.endpoint,
+        "s3.access-key-id": _KEYS["AWS_ACCESS_KEY_ID"],
+        "s3.secret-access-key": _KEYS["AWS_SECRET_ACCESS_KEY"],
+        "s3.region": "us-east-1",
+    }
 
 
 @dataclass(frozen=True)

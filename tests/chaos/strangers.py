@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from chaos.nights import DAY, Root
 from formats import OUTPUT
+from object_store import s3_settings
 
 __all__ = ["BY_DAY", "ID", "SCORES", "STRANGERS", "Field", "Stranger", "commits", "replace"]
 
@@ -254,14 +255,8 @@ class Iceberg(Stranger):
         from pyiceberg.catalog import load_catalog
 
         self.root.load()  # sets the variable
-        settings = {"uri": os.environ["PYICEBERG_CATALOG__TEST__URI"]}
-        if bucket := self.root.bucket:
-            reach = bucket.environment
-            settings["s3.endpoint"] = reach["AWS_ENDPOINT_URL"]
-            settings["s3.access-key-id"] = reach["AWS_ACCESS_KEY_ID"]
-            settings["s3.secret-access-key"] = reach["AWS_SECRET_ACCESS_KEY"]
-            settings["s3.region"] = reach["AWS_REGION"]
-        return load_catalog("test", **settings)
+        reach = s3_settings(self.root.bucket)
+        return load_catalog("test", uri=os.environ["PYICEBERG_CATALOG__TEST__URI"], **reach)
 
     @property
     def _location(self) -> str:

@@ -19,7 +19,7 @@ from chaos.conftest import MakeRoot, rows
 from chaos.nights import DAY, Root, rows_of, until_stopped
 from chaos.test_maintenance import nocturne
 from nocturne.operate.status import known_partitions, newest, statuses
-from object_store import BucketPath
+from object_store import BucketPath, s3_settings
 
 OTHER = "2024-01-03"
 MORNING = dt.datetime.fromisoformat(DAY)
@@ -102,7 +102,12 @@ class Iceberg(Writer):
         from pyiceberg.catalog import load_catalog
 
         self.root.load()
-        return load_catalog("test", uri=os.environ["PYICEBERG_CATALOG__TEST__URI"])
+        reach = s3_settings(self.root.input_bucket)
+        return load_catalog("test", uri=os.environ["PYICEBERG_CATALOG__TEST__URI"], **reach)
+
+    @property
+    def _location(self) -> str:
+        return str(self.folder) if self.root.input_bucket else f"file://{self.folder}"
 
     def _write(self, table: pa.Table, *, anew: str = "") -> None:
         from pyiceberg.exceptions import NoSuchTableError
@@ -112,9 +117,7 @@ class Iceberg(Writer):
         try:
             there = catalog.load_table("raw.flights")
         except NoSuchTableError:
-            there = catalog.create_table(
-                "raw.flights", table.schema, location=f"file://{self.folder}"
-            )
+            there = catalog.create_table("raw.flights", table.schema, location=self._location)
             with there.update_spec() as spec:
                 self._partition(spec)
         if anew:
@@ -129,8 +132,8 @@ class Iceberg(Writer):
         there = self._open().load_table("raw.flights")
         if change == "clean":
             kept = {task.file.file_path for task in there.scan().plan_files()}
-            for path in (self.folder / "data").rglob("*.parquet"):
-                if f"file://{path}" not in kept:
+            for path in [*(self.folder / "data").glob("**/*.parquet")]:
+                if (f"file://{path}" if isinstance(path, Path) else str(path)) not in kept:
                     path.unlink()
         elif change == "compact":
             found = there.scan(row_filter=f"ds = '{DAY}'").to_arrow()
@@ -154,6 +157,7 @@ WRITERS: dict[str, type[Writer]] = {
     "delta": Delta,
     "delta on s3": Delta,
     "iceberg": Iceberg,
+    "iceberg on s3": Iceberg,
     "day": IcebergByDay,
 }
 LONG = pytest.mark.long
@@ -166,6 +170,7 @@ pytestmark = pytest.mark.parametrize("table_format", ["parquet"])
         "delta",
         pytest.param("delta on s3", marks=LONG),
         pytest.param("iceberg", marks=LONG),
+        pytest.param("iceberg on s3", marks=LONG),
         pytest.param("day", marks=LONG),
     ]
 )

@@ -238,7 +238,6 @@ def test_doctor_looks_at_the_store(remote: Project, bucket: Bucket) -> None:
     [
         ({"scoring.reader": "spark"}, "scoring.reader: spark reads local files only"),
         ({"quality.scan": "spark"}, "quality.scan: spark reads local files only"),
-        ({"input.format": "iceberg", "input.table": "a.b.c"}, "input.format: iceberg reads local"),
         ({"input.path": "s3://b/x?sig=secret"}, "credentials belong in the environment"),
         ({"input.path": "s3a://b/x"}, "the scheme s3a: is not supported"),
     ],

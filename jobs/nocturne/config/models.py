@@ -709,10 +709,6 @@ class Pipeline(Section):
         for what, needs in (
             ("scoring.reader: spark", self.scoring.reader == "spark"),
             ("quality.scan: spark", self.quality.scan == "spark"),
-            (
-                f"input.format: {self.input.format}",
-                self.input.format in INPUTS and self.input.format not in IN_STORES,
-            ),
         ):
             if needs:
                 raise ValueError(
