@@ -10,13 +10,15 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from demo.project import made, take
-from e2e.helpers import REPOSITORY, Local, copy_conf, late_partitions
+from e2e.helpers import BUCKET, FIRST, REPOSITORY, Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
+from object_store import Bucket, real_store
 from receivers import mailbox, metrics, posts
 
 RUNNING = (
@@ -27,6 +29,7 @@ RUNNING = (
     "watched",
     "watched_on_new_model",
     "after_scores",
+    "in_store",
 )
 
 
@@ -36,6 +39,15 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     copy_conf(root)
     take(made(tmp_path_factory), root)
     late_partitions(root)
+    with real_store(tmp_path_factory.mktemp("store")) as endpoint:
+        bucket = Bucket(BUCKET, endpoint)
+        bucket.upload(root / "var/demo/flights" / f"ds={FIRST}", f"in/ds={FIRST}")
+        yield from _running(root, tmp_path_factory, bucket)
+
+
+def _running(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, bucket: Bucket
+) -> Iterator[Local]:
     code = tmp_path_factory.mktemp("code")
     shutil.copytree(REPOSITORY / "dags", code / "dags")
     example = (REPOSITORY / "examples" / "after_scores.py").read_text()
@@ -47,6 +59,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         mail, hook, figures = (receivers.enter_context(r()) for r in (mailbox, posts, metrics))
         stack = Stack(root, Ports(0, 0), code=code, users=users)
         lineage = root / "lineage.jsonl"
+        stack.env |= bucket.environment
         stack.env |= {
             "AIRFLOW_CONN_MAIL": mail.connection,
             # Each DAG file's process takes seconds of CPU; only one test waits for a change.
@@ -80,4 +93,4 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
             airflow.pause(dag_id, False)
         url = f"http://localhost:{stack.ports.airflow}"
         passwords = {user: stack.password(user) for user in users}
-        yield Local(root, stack.env, airflow, url, passwords, mail, hook, figures, lineage)
+        yield Local(root, stack.env, airflow, url, passwords, mail, hook, figures, lineage, bucket)

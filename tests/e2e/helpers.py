@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from nocturne_airflow.client import Airflow
+from object_store import Bucket
 from receivers import Mailbox, Metrics, Posts
 from waiting import until
 
 __all__ = [
+    "BUCKET",
     "DAYS",
     "FIRST",
     "REPOSITORY",
@@ -36,6 +38,7 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
+BUCKET = "first"
 DAYS = int(os.environ.get("NOCTURNE_E2E_DAYS", "1"))
 RUN_TIMEOUT_S = 600
 
@@ -53,6 +56,7 @@ class Local:
     hook: Posts
     figures: Metrics
     lineage: Path
+    bucket: Bucket
 
     def run(self, *command: str, root: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the stack's environment; its output is shown if it fails."""
@@ -117,7 +121,7 @@ def copy_conf(root: Path) -> None:
 
     ``by_hand`` is the demo with an output of its own; ``nightly`` has an input of its own too,
     and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
-    models.
+    models; ``in_store`` is the demo in a bucket.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -163,7 +167,15 @@ def copy_conf(root: Path) -> None:
         "on_new_model": "hold",
         "poll_seconds": 2,
     }
-    for pipeline in (by_hand, nightly, held, unanswered, watched):
+    in_store: dict[str, Any] = yaml.safe_load(demo)
+    in_store["name"] = "in_store"
+    in_store["input"]["path"] = f"s3://{BUCKET}/in"
+    in_store["output"] |= {
+        "path": f"s3://{BUCKET}/scores",
+        "format": "delta",
+        "state": "var/in_store/state",
+    }
+    for pipeline in (by_hand, nightly, held, unanswered, watched, in_store):
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 
