@@ -362,3 +362,16 @@ def test_a_pickled_path_has_no_secret(bucket: Bucket) -> None:
         return pickle.dumps(path)
 
     assert bucket.environment["AWS_SECRET_ACCESS_KEY"].encode() not in in_child(check)
+
+
+def test_the_daemon_of_sparks_workers_uses_no_store_before_it_forks(bucket: Bucket) -> None:
+    """Else its workers would hang. What it imports may be used in each of them."""
+    bucket.put("x", b"abc")
+
+    def daemon() -> bytes:
+        from nocturne.spark.start.daemon import warm
+
+        warm()
+        return in_child(lambda: at(bucket, "x").read_bytes())
+
+    assert in_child(daemon) == b"abc"
