@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -203,3 +204,21 @@ def test_a_slow_store_is_waited_for(make_root: MakeRoot, bucket: Bucket) -> None
     assert root.night() == 0
     bucket.fail()
     root.check()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["_delta_log", "/part-"])
+def test_a_store_that_is_gone_for_half_a_minute(root: Root, bucket: Bucket, path: str) -> None:
+    correct(root)
+    bucket.fail(path=path, status=503, code="SlowDown")
+    pid = root.start_night()
+    time.sleep(30)
+    bucket.fail()
+    code = root.wait(pid)
+    assert code in (0, 75), "it was waited for, or the next run has to"
+    assert root.night() == 0
+    root.check()
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number >= 2
+    assert len(commits(root.scores)) == 3
