@@ -63,7 +63,8 @@ class Bucket:
         """Faults from now on, none without arguments.
 
         Args:
-            fault: ``method`` and ``path``: patterns of the requests that fail, by default all;
+            fault: ``method``, ``path`` and ``query``: patterns of the requests that fail, by
+                default all;
                 ``times``: how many of them; ``status`` and ``code`` of the answer; ``lost``: the
                 request is done all the same; ``seconds`` by which the answer is late;
                 ``then``: the status of all answers after that; ``unconditional``: nothing fails,
@@ -302,8 +303,13 @@ def _is_hit(fault: dict[str, Any], environ: Any) -> bool:
     """Whether a request is one of those that fail."""
     if not fault or fault.get("times", 1) < 1:
         return False
-    is_meant = re.search(fault.get("method", ""), environ["REQUEST_METHOD"]) and re.search(
-        fault.get("path", ""), environ["PATH_INFO"]
+    is_meant = all(
+        re.search(fault.get(name, ""), environ[variable])
+        for name, variable in (
+            ("method", "REQUEST_METHOD"),
+            ("path", "PATH_INFO"),
+            ("query", "QUERY_STRING"),
+        )
     )
     if is_meant and "times" in fault:
         fault["times"] -= 1

@@ -3,6 +3,7 @@
     NocturneError                 has its values as attributes; str() is the whole message
     |-- TerminalError             a retry gives the same result: a person must act
     |   |-- ConfigError           a YAML file, a run parameter or a path is wrong
+    |   |   `-- StoreRefused      an object store does not let us do something
     |   |-- MachineError          Spark can't start or work on this machine as it is
     |   |-- ModelError            the registry has no such model, or it must not be loaded
     |   |-- InputError            the data can't be scored: missing, empty, wrong columns
@@ -48,6 +49,7 @@ __all__ = [
     "RegistryUnavailable",
     "RetryableError",
     "StateError",
+    "StoreRefused",
     "StoreUnavailable",
     "Superseded",
     "TerminalError",
@@ -86,6 +88,10 @@ class RetryableError(NocturneError):
 
 class ConfigError(TerminalError):
     """A YAML file, a run parameter or a path is wrong."""
+
+
+class StoreRefused(ConfigError):
+    """An object store does not let us do something."""
 
 
 class MachineError(TerminalError):

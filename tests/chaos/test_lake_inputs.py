@@ -475,7 +475,8 @@ def test_an_input_that_cant_be_read_hides_no_published_night(source: Writer) -> 
     if isinstance(source, Delta):
         next((source.folder / "_delta_log").glob("*3.json")).write_text("garbage")
     else:
-        sorted((source.folder / "metadata").glob("*.json"))[-1].write_text("garbage")
+        metadata = (source.folder / "metadata").glob("*.json")
+        max(metadata, key=lambda path: path.name).write_text("garbage")
     [night] = root.ask(lambda: statuses(root.load()))
     assert (night.key, night.state) == (DAY, "published")
     assert root.ask(lambda: newest(root.load())) == DAY

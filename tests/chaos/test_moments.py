@@ -22,6 +22,7 @@ import pytest
 
 from chaos.conftest import MakeRoot
 from chaos.nights import CORES, DAY, Root, rows_of
+from chaos.strangers import Iceberg
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import read
 from waiting import gone, until
@@ -134,6 +135,8 @@ def _read(root: Root) -> tuple[list[str], int]:
         where = [("ds", "=", DAY)]
         names = [Path(uri).name for uri in table.file_uris(partition_filters=where)]
         return names, len(table.to_pyarrow_table(partitions=where, columns=["id"]))
+    if root.load().pipeline.output.format == "iceberg":
+        return Iceberg(root).night(DAY)
     try:
         names = [path.name for path in root.output.iterdir()]
     except FileNotFoundError:

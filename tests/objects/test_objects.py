@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from forked import in_child
-from nocturne.errors import ConfigError, InputChanged, InputError, StateError, StoreUnavailable
+from nocturne.errors import (
+    ConfigError,
+    InputChanged,
+    InputError,
+    StateError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from nocturne.objects import ObjectPath, location
 from nocturne.objects import store as stores
 from nocturne.objects.path import Stat
@@ -230,7 +237,7 @@ CALLS = {
     [
         ({"status": 503, "code": "SlowDown"}, StoreUnavailable, "the store did not answer"),
         ({"status": 500, "code": "InternalError"}, StoreUnavailable, "the store did not answer"),
-        ({"status": 403, "code": "AccessDenied"}, ConfigError, "access denied"),
+        ({"status": 403, "code": "AccessDenied"}, StoreRefused, "access denied"),
         ({"status": 400, "code": "ExpiredToken"}, StoreUnavailable, "the credentials have expired"),
         ({"status": 404, "code": "NoSuchBucket"}, ConfigError, "there is no s3://"),
         ({"status": 301, "code": "PermanentRedirect"}, ConfigError, "Set its region (AWS_REGION)"),
@@ -375,3 +382,56 @@ def test_the_daemon_of_sparks_workers_uses_no_store_before_it_forks(bucket: Buck
         return in_child(lambda: at(bucket, "x").read_bytes())
 
     assert in_child(daemon) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AWS_ENDPOINT_URL", "", "AWS_ENDPOINT_URL is empty, expected http://host:port"),
+        ("AWS_ENDPOINT_URL", "minio:9000", "AWS_ENDPOINT_URL is 'minio:9000', expected"),
+        ("AWS_ENDPOINT_URL", " http://minio:9000", "expected http://host:port"),
+        ("AWS_ENDPOINT_URL_S3", "http://", "expected http://host:port"),
+        ("AWS_ENDPOINT_URL", "me:secret@minio", "AWS_ENDPOINT_URL is not such an address"),
+        ("AWS_ACCESS_KEY_ID", "key\n", "AWS_ACCESS_KEY_ID has a blank or a line break in it"),
+        ("AWS_SESSION_TOKEN", "a\nb", "AWS_SESSION_TOKEN has a blank or a line break in it"),
+    ],
+)
+def test_values_at_which_the_library_would_panic_are_said(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    error = failing(bucket, ObjectPath.stat)
+    assert type(error) is ConfigError
+    assert said in str(error)
+    assert "secret" not in str(error)
+
+
+def test_a_store_that_did_not_answer_is_not_asked_for_a_while(bucket: Bucket) -> None:
+    """A list of many nights would take minutes for each of them."""
+    bucket.put("x", b"abc")
+    bucket.fail(path=bucket.name, status=503, code="SlowDown")
+
+    def check() -> None:
+        stores.RETRIES = 2
+        said = []
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable) as caught:
+                at(bucket, "x").stat()
+            said.append((str(caught.value), bucket.requests()))
+        assert said[1] == said[2] == said[0], "asked once"
+        bucket.fail()
+        stores._down.clear()
+        assert at(bucket, "x").read_bytes() == b"abc"
+
+    in_child(check)
+
+
+@pytest.mark.parametrize("key", ["in/a//b", "in/./x", "in/a\tb"])
+def test_a_key_that_cant_be_used_is_said(bucket: Bucket, key: str) -> None:
+    bucket.put(key, b"1")
+    error = failing(bucket, lambda _: [path.read_bytes() for path in at(bucket, "in").below()])
+    if isinstance(error, FileNotFoundError | InputChanged):
+        pytest.skip("the library leaves the slash out")
+    assert type(error) is ConfigError
+    assert f"below {bucket.uri('in')} is an object whose key can't be used" in str(error)
+    assert "Debug source" not in str(error)

@@ -15,7 +15,7 @@ from conftest import sample
 from forked import in_child
 from nocturne import config
 from nocturne.cli import doctor
-from nocturne.errors import ConfigError, InputChanged, StoreUnavailable
+from nocturne.errors import ConfigError, InputChanged, PublishError, StoreUnavailable
 from nocturne.objects import store as stores
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
@@ -203,6 +203,65 @@ def test_a_store_that_goes_away_is_waited_for_by_the_next_run(
     assert in_child(lambda: night_of(loaded, DAYS[0])).rows_published == 600
 
 
+def test_a_state_is_that_of_one_table(remote: Project, bucket: Bucket) -> None:
+    first = remote(
+        output__path=bucket.uri("out/scores"), output__format="delta", output__state="state"
+    )
+    in_child(lambda: night_of(first, DAYS[0]))
+    other = {"output.path": bucket.uri("out/other")}
+    refused = done("status", "p", NOCTURNE_HOME=str(first.home))
+    assert refused.returncode == 0, refused.stderr
+    with pytest.raises(ConfigError, match="output.state; if the table was moved, say"):
+        in_child(lambda: night_of(config.load("p", overrides=other), DAYS[0]))
+    assert not bucket.keys("out/other")
+
+
+def test_a_night_of_another_state_is_not_taken_for_ours(
+    remote: Project, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Both have published it as number 1."""
+    place = {"output__path": bucket.uri("out/scores"), "output__format": "delta"}
+    first = remote(**place, output__state="state")
+    in_child(lambda: night_of(first, DAYS[0]))
+    changed(bucket, tmp_path)
+    elsewhere = {"output.path": bucket.uri("out/other"), "output.state": "two"}
+    second = config.load("p", overrides=elsewhere)
+    in_child(lambda: night_of(second, DAYS[0]))
+    moved = first.home / "two" / "table.json"
+    moved.write_text(moved.read_text().replace("out/other", "out/scores"))
+    meant = config.load("p", overrides=elsewhere | {"output.path": bucket.uri("out/scores")})
+    with pytest.raises(PublishError, match="another state publishes into it too"):
+        in_child(lambda: night_of(meant, DAYS[0]))
+
+
+def test_a_table_is_opened_at_its_own_place_or_refused(remote: Project, bucket: Bucket) -> None:
+    remote()
+    for name in ("out/scores ", "out/ /scores"):
+        place = {"output.path": bucket.uri(name), "output.format": "delta", "output.state": "state"}
+        with pytest.raises(PublishError, match="a Delta table can't be at"):
+            in_child(lambda place=place: night_of(config.load("p", overrides=place), DAYS[0]))
+    assert not bucket.keys("out/")
+
+
+@pytest.mark.long
+def test_a_profile_opens_delta_tables_too(
+    remote: Project, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = remote(
+        output__path=bucket.uri("out/scores"), output__format="delta", output__state="state"
+    )
+    keys = {
+        name: bucket.environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    }
+    for name in keys:
+        monkeypatch.delenv(name)
+    lines = [f"{name.lower()} = {value}" for name, value in keys.items()]
+    (tmp_path / "credentials").write_text("\n".join(["[work]", *lines]))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert in_child(lambda: night_of(loaded, DAYS[0])).rows_published == 600
+
+
 def test_a_command_says_what_is_wrong_with_the_store(remote: Project, bucket: Bucket) -> None:
     remote()
     bucket.fail(path=bucket.name, status=403, code="InvalidAccessKeyId")
@@ -239,6 +298,15 @@ def test_doctor_looks_at_the_store(remote: Project, bucket: Bucket) -> None:
         ({"scoring.reader": "spark"}, "scoring.reader: spark reads local files only"),
         ({"quality.scan": "spark"}, "quality.scan: spark reads local files only"),
         ({"input.path": "s3://b/x?sig=secret"}, "credentials belong in the environment"),
+        ({"input.path": "s3://b/x#sig=secret"}, "credentials belong in the environment"),
+        ({"input.path": "s3://b/x%3Fsig%3Dsecret"}, "credentials belong in the environment"),
+        ({"input.path": "s3://me:secret@b/x"}, "credentials belong in the environment"),
+        ({"input.path": "s3:/me:secret@b/x"}, "credentials belong in the environment"),
+        ({"input.path": "s3:me:secret@b/x"}, "credentials belong in the environment"),
+        ({"input.path": "s3:b/x"}, "write s3://bucket/folder, with two slashes"),
+        ({"input.path": "https://a/c/x?sv=1&sig=secret"}, "credentials belong in the environment"),
+        ({"output.path": "https://a/c?sig=secret"}, "credentials belong in the environment"),
+        ({"output.path": "s3:me:secret@b/x"}, "credentials belong in the environment"),
         ({"input.path": "s3a://b/x"}, "the scheme s3a: is not supported"),
     ],
 )

@@ -85,6 +85,43 @@ def test_markers_of_folders_are_no_data(bucket: Bucket, tmp_path: Path) -> None:
     assert in_child(lambda: found(table, "")) == ["region=eu/part-0.parquet"]
 
 
+@pytest.mark.parametrize("with_data", [True, False])
+def test_an_empty_folder_of_a_console_is_no_data(
+    bucket: Bucket, tmp_path: Path, with_data: bool
+) -> None:
+    bucket.put("in/ds=2024-01-01/sub/")
+    bucket.put("in/ds=2024-01-01/region=eu/deep/")
+    if with_data:
+        bucket.put("in/ds=2024-01-01/region=eu/part-0.parquet", data(tmp_path))
+    table = InputObjects(ObjectPath.of(bucket.uri("in")))
+    expected = ["region=eu/part-0.parquet"] if with_data else []
+    assert in_child(lambda: found(table, "")) == expected
+
+
+def test_an_object_with_bytes_whose_key_ends_with_a_slash_is_refused(bucket: Bucket) -> None:
+    bucket.put("in/ds=2024-01-01/extra/", b"PAR1")
+    bucket.put("in/ds=2024-01-01/a.parquet", b"PAR1")
+    table = InputObjects(ObjectPath.of(bucket.uri("in")))
+    with pytest.raises(InputError, match="extra/ is an object with bytes whose key ends with a"):
+        in_child(lambda: table.listing(DAY))
+
+
+def test_a_table_deep_below_a_folder_of_that_name_is_no_matter(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("in/ds=2024-01-01/a.parquet", data(tmp_path))
+    bucket.put("metadata/x/other/v3.metadata.json", b"{}")
+    table = InputObjects(ObjectPath.of(bucket.uri("in")))
+    assert in_child(lambda: found(table, "")) == ["a.parquet"]
+
+
+def test_who_may_list_only_the_table_may_read_it(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("team/in/ds=2024-01-01/a.parquet", data(tmp_path))
+    table = InputObjects(ObjectPath.of(bucket.uri("team/in")))
+    bucket.fail(query=r"prefix=(?!team%2Fin)", status=403, code="AccessDenied")
+    assert in_child(lambda: (table.has(DAY), found(table, ""))) == (True, ["a.parquet"])
+
+
 def test_an_object_whose_name_is_also_a_folders_is_data(bucket: Bucket) -> None:
     for key in ("in/ds=2024-01-01/x", "in/ds=2024-01-01/x/y.parquet"):
         bucket.put(key, b"abc")

@@ -156,7 +156,7 @@ def verify(
     whose scores would differ today, the reasons, and the commands that score them again; exit
     code 1 if there is one.
     """
-    from nocturne.errors import ConfigError, NocturneError
+    from nocturne.errors import ConfigError, NocturneError, StoreUnavailable
     from nocturne.operate.verify import verify_partition
 
     loaded = load(name)
@@ -173,6 +173,8 @@ def verify(
     for partition in config.span(loaded.pipeline.input.partition, date, to):
         try:
             verified = verify_partition(loaded, partition, (splits or None) if replay else 0)
+        except StoreUnavailable:
+            raise
         except NocturneError as error:
             results.append({"partition": partition.key, "ok": False, "message": str(error)})
             say(f"{partition.key}: {error}")

@@ -13,11 +13,15 @@ from nocturne.config.section import HIDDEN_VALUE
 from nocturne.errors import ConfigError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import ObjectPath, is_uri
+from nocturne.objects.path import SCHEMES
 
 __all__ = ["check_local", "local_path", "local_path_or_uri"]
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/")
 """Also the form with one slash, which Hadoop writes (file:/data, dbfs:/data)."""
+_STORE = re.compile(rf"\s*({'|'.join(SCHEMES)}):(?!//)", re.IGNORECASE)
+_SECRET = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:.*([?#@]|%(3F|23|40))", re.IGNORECASE | re.DOTALL)
+"""A URI with what may be a user, a query or a fragment, quoted or not."""
 
 
 def local_path(text: str) -> str:
@@ -30,6 +34,16 @@ def local_path(text: str) -> str:
     return text
 
 
+def _hide_secrets(text: str) -> None:
+    """Raises: PydanticCustomError if a URI has what may be a secret; it does not show the URI."""
+    if _SECRET.match(text):
+        raise PydanticCustomError(
+            HIDDEN_VALUE,
+            "a URI with a user, a query or a fragment in it; credentials belong in the "
+            "environment (docs/stores.md), and no folder's name has such a sign here",
+        )
+
+
 def local_path_or_uri(text: str) -> str:
     """The text itself, for pydantic.
 
@@ -37,10 +51,7 @@ def local_path_or_uri(text: str) -> str:
         ValueError: it has a scheme that is no object store's, or is no such URI.
     """
     if is_uri(text):
-        if "?" in text:
-            raise PydanticCustomError(
-                HIDDEN_VALUE, "a URI with a query; credentials belong in the environment"
-            )
+        _hide_secrets(text.replace("@", "", 1) if text.startswith("abfs") else text)
         ObjectPath.of(text)
         return text
     _refuse_scheme(
@@ -52,8 +63,12 @@ def local_path_or_uri(text: str) -> str:
 
 def _refuse_scheme(text: str, supported: str) -> None:
     scheme = _SCHEME.match(text)
+    if scheme is None and (store := _STORE.match(text)):
+        _hide_secrets(text)
+        raise ValueError(f"write {store[1].lower()}://bucket/folder, with two slashes")
     if scheme is None:
         return
+    _hide_secrets(text)
     if scheme[1].lower() == "file":
         raise ValueError("URIs are not supported; write the path without file: (/data/x)")
     raise ValueError(
@@ -70,5 +85,7 @@ def check_local(key: str, text: str) -> None:
     """
     try:
         local_path(text)
+    except PydanticCustomError as error:
+        raise ConfigError(f"{key}: got {error.message()}") from None
     except ValueError as error:
         raise ConfigError(f"{key}: got {without_secret(repr(text))}: {error}") from None

@@ -162,11 +162,17 @@ class ObjectPath:
 
         return below(self)
 
+    def iterdir(self) -> Iterator[ObjectPath]:
+        """The objects directly in it, pinned. Raises: StoreUnavailable, ConfigError."""
+        from nocturne.objects.store import entries
+
+        return iter(entries(self)[1])
+
     def folders(self) -> list[ObjectPath]:
         """The folders directly in it, sorted. Raises: StoreUnavailable, ConfigError."""
-        from nocturne.objects.store import folders
+        from nocturne.objects.store import entries
 
-        return folders(self)
+        return entries(self)[0]
 
     def open(self, *, whole: bool = False) -> ObjectFile:
         """The object, to read parts of it, or all from its start to its end (``whole``).

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -17,7 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from nocturne.errors import ConfigError, InputChanged, PublishError, StoreUnavailable
+from nocturne.errors import (
+    ConfigError,
+    InputChanged,
+    PublishError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from nocturne.host.forks import Threaded
 from nocturne.objects.path import ObjectPath, Stat
 
@@ -29,8 +36,9 @@ __all__ = [
     "below",
     "check_conditions",
     "check_creating",
+    "entries",
     "error_of",
-    "folders",
+    "has_profile",
     "is_of_store",
     "library",
     "remove",
@@ -40,6 +48,9 @@ __all__ = [
 ]
 
 _threads = Threaded("an object store")
+_REST_S = 30.0
+"""For how long a store that did not answer is not asked again by this process."""
+_down: dict[str, tuple[float, StoreUnavailable | None]] = {}
 RETRIES = 10
 RETRY_S, TIMEOUT_S = 120, 60
 """How often and for how long a request is repeated, and how long one of them may take."""
@@ -61,6 +72,8 @@ _ADVICE = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or the like",
 }
 """Scheme -> the variables that say who asks, and where."""
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
 _STATUS = re.compile(r"status code:? (\d{3})")
 _REQUEST = re.compile(r"Error performing (GET|PUT|HEAD|POST|DELETE|list|[Mm]ulti)|HTTP error")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|↳|╰─▶|├─▶")
@@ -94,7 +107,7 @@ def library() -> Any:
 def _made(root: str) -> Any:
     from obstore.store import from_url
 
-    profile = {"credential_provider": _profile(root)} if _has_profile(root) else {}
+    profile = {"credential_provider": _profile(root)} if has_profile(root) else {}
     return from_url(
         root,
         **profile,
@@ -115,7 +128,7 @@ def _made(root: str) -> Any:
     )
 
 
-def _has_profile(root: str) -> bool:
+def has_profile(root: str) -> bool:
     """Whether the credentials are those of a profile, which nothing in the environment is above."""
     if not root.startswith("s3:") or any(os.environ.get(name) for name in _ABOVE_PROFILES):
         return False
@@ -140,11 +153,14 @@ def _profile(root: str) -> Any:
 def store(path: ObjectPath) -> Any:
     """The store of a path's bucket. Raises: ConfigError, StateError."""
     library()
+    _check_environment(path)
     try:
         return _made(path.root)
     except ConfigError:
         raise
-    except Exception as error:  # nothing was asked of it yet
+    except BaseException as error:  # nothing was asked of it yet
+        if not isinstance(error, Exception) and not _is_panic(error):
+            raise
         first = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{path.root} can't be opened: {first}. {_advice(path)}") from None
 
@@ -257,12 +273,18 @@ def below(path: ObjectPath) -> Iterator[ObjectPath]:
                     yield found.pinned(_stat(meta, found))
 
 
-def folders(path: ObjectPath) -> list[ObjectPath]:
-    """The folders directly in a path, sorted. Raises: StoreUnavailable, ConfigError."""
+def entries(path: ObjectPath) -> tuple[list[ObjectPath], list[ObjectPath]]:
+    """The folders and the objects directly in a path, sorted, objects pinned.
+
+    Raises: StoreUnavailable, ConfigError.
+    """
     bucket = store(path)
     with asking(path):
-        found = library().list_with_delimiter(bucket, path.key or None)["common_prefixes"]
-    return sorted(ObjectPath(path.root, key.strip("/")) for key in found)
+        found = library().list_with_delimiter(bucket, path.key or None)
+    folders = [ObjectPath(path.root, key.strip("/")) for key in found["common_prefixes"]]
+    objects = [(ObjectPath(path.root, meta["path"]), meta) for meta in found["objects"]]
+    pinned = [object_.pinned(_stat(meta, object_)) for object_, meta in objects if object_ != path]
+    return sorted(folders), sorted(pinned)
 
 
 @contextmanager
@@ -275,6 +297,9 @@ def asking(path: ObjectPath) -> Iterator[None]:
         StoreUnavailable: it did not answer, or the credentials have expired.
         ConfigError: it refuses: the bucket, the credentials or their permissions are wrong.
     """
+    until, down = _down.get(path.root, (0.0, None))
+    if down is not None and time.monotonic() < until:
+        raise StoreUnavailable(str(down))
     try:
         yield
     except FileNotFoundError as error:
@@ -283,12 +308,43 @@ def asking(path: ObjectPath) -> Iterator[None]:
         if path.stat_:
             raise path.changed() from None
         raise FileNotFoundError(errno.ENOENT, "there is no such object", str(path)) from None
-    except Exception as error:
-        if not type(error).__module__.startswith("obstore"):
+    except BaseException as error:
+        if _is_panic(error):
+            raise ConfigError(f"{path}: {_plain(error)[:300]}. {_advice(path)}") from None
+        if not type(error).__module__.startswith("obstore") or not isinstance(error, Exception):
             raise
         if type(error).__name__ == "PreconditionError" and path.stat_:
             raise path.changed() from None
-        raise error_of(path, error) from None
+        told = error_of(path, error)
+        if isinstance(told, StoreUnavailable):
+            _down[path.root] = time.monotonic() + _REST_S, told
+        raise told from None
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether the library met what it did not expect; that is no ``Exception``."""
+    return type(error).__name__ == "PanicException"
+
+
+def _check_environment(path: ObjectPath) -> None:
+    """Raises: ConfigError for values at which the libraries would panic."""
+    if not path.root.startswith("s3:"):
+        return
+    for name in _ENDPOINTS:
+        if name in os.environ and not re.fullmatch(r"https?://[^\s/]+\S*", os.environ[name]):
+            raise ConfigError(
+                f"{name} is {_shown(os.environ[name])}, expected http://host:port or "
+                "https://host. Correct it, or unset it for Amazon's own"
+            )
+    for name in _KEYS:
+        if re.search(r"\s", os.environ.get(name, "")):
+            raise ConfigError(
+                f"{name} has a blank or a line break in it, as a file's last line has; take it out"
+            )
+
+
+def _shown(text: str) -> str:
+    return "empty" if not text else "not such an address" if "@" in text else repr(text)
 
 
 def _advice(path: ObjectPath) -> str:
@@ -306,7 +362,7 @@ def is_of_store(error: Exception) -> bool:
     return _REQUEST.search(_plain(error)) is not None
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: BaseException) -> str:
     """The message in one line, without the colours that deltalake gives it."""
     return " ".join(_COLOUR.sub(" ", str(error)).split())
 
@@ -323,12 +379,18 @@ def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailab
             f"{path}: the credentials have expired ({answer}). Nothing is lost; give new ones "
             "and run the same command again"
         )
+    if type(error).__name__ == "InvalidPathError":
+        return ConfigError(
+            f"below {path} is an object whose key can't be used: a name in it is empty, '.' or "
+            f"'..', or has control characters ({text.partition(' Debug source')[0]}). Rename it, "
+            "or remove it"
+        )
     if code in _NO_BUCKET:
         return ConfigError(
             f"there is no {path.root} ({answer}). Correct the name, or make it. {_advice(path)}"
         )
     if status in ("401", "403"):
-        return ConfigError(
+        return StoreRefused(
             f"{path}: access denied ({answer}): these credentials may not do this. {_advice(path)}"
         )
     if _REDIRECT in text:

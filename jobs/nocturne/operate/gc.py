@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nocturne import table
 from nocturne.config import Loaded
-from nocturne.errors import NocturneError, Superseded, disk_errors
+from nocturne.errors import NocturneError, StoreUnavailable, Superseded, disk_errors
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
 from nocturne.records.plan import RunPlan
@@ -41,6 +41,8 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
         try:
             with disk_errors():
                 garbage.extend(find())
+        except StoreUnavailable:
+            raise
         except (NocturneError, OSError) as error:
             problems.append(f"{name} is left alone: {error}")
 

@@ -17,7 +17,7 @@ from nocturne import plan, table
 from nocturne.columns.normal import plain_type
 from nocturne.columns.types import zone_of
 from nocturne.config import Loaded
-from nocturne.errors import InputChanged, InputError, NocturneError
+from nocturne.errors import InputChanged, InputError, NocturneError, StoreUnavailable
 from nocturne.objects import location
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
@@ -60,6 +60,8 @@ def rescore_advice(loaded: Loaded, since: str, until: str | None = None) -> Iter
         if since <= partition.key and (until is None or partition.key <= until):
             try:
                 advice = _advice(loaded, partition)
+            except StoreUnavailable:
+                raise
             except NocturneError as error:
                 advice = RescoreAdvice(partition.key, "", 0, (str(error),))
             if advice is not None:
@@ -106,6 +108,8 @@ def _files(run: Run, inputs: InputTable) -> Iterator[str]:
             return
         folder = location(run.plan.input_dir)
         there = {file_name(path, folder): path for path in inputs.listing(run.plan.partition).files}
+    except StoreUnavailable:
+        raise
     except NocturneError as error:
         yield str(error)
         return

@@ -30,11 +30,12 @@ class Places:
 
     @classmethod
     def of(cls, loaded: Loaded) -> Places:
-        """Raises: ConfigError if input and output overlap."""
+        """Raises: ConfigError if input and output overlap, or the state is another table's."""
         source = loaded.location(loaded.pipeline.input.path)
         place = loaded.location(loaded.pipeline.output.path)
         if isinstance(place, ObjectPath):
             state = PipelineState(loaded.path(loaded.pipeline.output.state or ""), place)
+            state.check_table()
         else:
             state = PipelineState.beside(place)
         table, root = state.table, state.root
@@ -74,9 +75,10 @@ class Places:
         root = self.state.root
         try:
             root.mkdir(parents=True, exist_ok=True)
-            if is_new(root):
-                self.table.check()
+            if is_new(root) or isinstance(self.state.table, ObjectPath):
+                self.table.check()  # a store may be another one under the same name
             claim(root)
+            self.state.belong()
         except OSError as error:
             raise ConfigError(
                 f"{root} can't be written: {error.strerror}. It must be on the same file system as "

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nocturne.errors import InputError, printable
+from nocturne.errors import InputError, StoreRefused, printable
 from nocturne.objects import Location, ObjectPath
 
 __all__ = [
@@ -52,16 +52,17 @@ def refuse_lake(folder: Location) -> None:
 
 def refuse_at(folder: Location, of: Location | None = None) -> None:
     """Raises: InputError if ``folder`` contains a lake table's own files."""
-    if isinstance(folder, ObjectPath):
-        names = {mark for _, mark in _MARKS if (folder / mark).is_dir()}
-        refuse_names(folder, names, (p.name for p in (folder / "metadata").below()), of)
-        return
     names, metadata = set[str](), list[str]()
-    with suppress(OSError):  # no permission to look
-        names = {mark for _, mark in _MARKS if (folder / mark).exists()}
-    with suppress(OSError):  # most folders have no metadata/
+    with suppress(OSError, StoreRefused):  # no permission to look
+        names = {mark for _, mark in _MARKS if _is_there(folder / mark)}
+    with suppress(OSError, StoreRefused):  # most folders have no metadata/
         metadata = [path.name for path in (folder / "metadata").iterdir()]
     refuse_names(folder, names, metadata, of)
+
+
+def _is_there(mark: Location) -> bool:
+    """Of objects, those of a table's root are folders, and the others are in a listing."""
+    return mark.is_dir() if isinstance(mark, ObjectPath) else mark.exists()
 
 
 def refuse_names(

@@ -102,11 +102,32 @@ def _data(folder: ObjectPath, found: list[ObjectPath]) -> list[ObjectPath]:
     while pending:
         inner = pending.pop()
         here, inside = objects.get(inner, {}), folders.get(inner, set())
+        here = _without_markers(inner, here, inside)
         refuse_names(inner, {*here, *inside}, objects.get(inner / "metadata", ()))
         files, below = _entries(inner, here, inside)
         data += files
         pending += [inner / name for name in below]
     return data
+
+
+def _without_markers(
+    folder: ObjectPath, objects: Mapping[str, ObjectPath], folders: Collection[str]
+) -> dict[str, ObjectPath]:
+    """The objects without those that only say that there is a folder, as consoles make them.
+
+    Their keys end with a slash, which a listing of all that is below has not.
+
+    Raises:
+        InputError: such an object has bytes.
+    """
+    marked = {path.name for path in folder.folders()} - {*folders} if objects else set()
+    for name in sorted(marked & objects.keys()):
+        if not _is_empty(objects[name]):
+            raise InputError(
+                f"{objects[name]}/ is an object with bytes whose key ends with a slash, so it "
+                "can't be read. Rename it, or remove it"
+            )
+    return {name: path for name, path in objects.items() if name not in marked}
 
 
 def _entries(
@@ -129,5 +150,8 @@ def _entries(
 
 def _is_marker(path: ObjectPath, is_folder: bool) -> bool:
     """Whether an object only says that there is a folder, as consoles and Hadoop make them."""
-    empty = path.stat_ is not None and not path.stat_.st_size
-    return empty and (is_folder or path.name.endswith("_$folder$"))
+    return _is_empty(path) and (is_folder or path.name.endswith("_$folder$"))
+
+
+def _is_empty(path: ObjectPath) -> bool:
+    return path.stat_ is not None and not path.stat_.st_size

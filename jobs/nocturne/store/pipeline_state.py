@@ -19,16 +19,27 @@ the table's URI.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from nocturne.codec import Stored
+from nocturne.errors import ConfigError
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
+from nocturne.store.record_files import find, write
 
 __all__ = ["PipelineState"]
 
 _FOLDER = "_nocturne"
+
+
+@dataclass(frozen=True)
+class Belongs(Stored):
+    """``table.json``: the URI of the table that a state belongs to."""
+
+    table: str
 
 
 class PipelineState:
@@ -51,6 +62,27 @@ class PipelineState:
     def table(self) -> Location:
         """The folder of the table that the state belongs to."""
         return self._table or self.root.parent.parent / self.root.name
+
+    def belong(self) -> None:
+        """Note the table in an object store that the state belongs to; the first one counts.
+
+        Raises:
+            ConfigError: it belongs to another table.
+            OSError: it can't be written.
+        """
+        if self._table is not None:
+            write(self.root / "table.json", Belongs(str(self._table)), exclusive=True)
+            self.check_table()
+
+    def check_table(self) -> None:
+        """Raises: ConfigError if the state belongs to another table."""
+        known = find(Belongs, self.root / "table.json")
+        if known is not None and known.table != str(self.table):
+            raise ConfigError(
+                f"the state in {self.root} is that of {known.table}, and output.path is "
+                f"{self.table}. Name another folder as output.state; if the table was moved, say "
+                f"so in {self.root / 'table.json'}"
+            )
 
     @property
     def models(self) -> Path:

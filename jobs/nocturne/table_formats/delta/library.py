@@ -39,7 +39,10 @@ def address(folder: Location) -> str:
     Raises:
         PublishError: it looks elsewhere, or panics, for such a path (deltalake 1.6).
     """
-    if found := re.search(r"[\[\]^|\\\n]|%[0-9A-Fa-f]{2}", str(folder)):
+    odd = r"[\[\]^|\\\n]|%[0-9A-Fa-f]{2}"
+    if isinstance(folder, ObjectPath):  # a URI: the library would open another table
+        odd += r"|[?#\x00-\x1f\x7f]|\s$|\s(?=/)"
+    if found := re.search(odd, str(folder)):
         raise PublishError(
             f"a Delta table can't be at {str(folder)!r}, since the library does not find paths "
             f"with {found[0]!r}. Choose another folder"
@@ -54,7 +57,8 @@ def options(folder: Location) -> dict[str, str] | None:
     """
     if not isinstance(folder, ObjectPath):
         return None
-    return {
+    profile = {"aws_force_credential_load": "true"} if limits.has_profile(folder.root) else {}
+    return profile | {
         "allow_http": "true",
         "timeout": f"{limits.TIMEOUT_S}s",
         "connect_timeout": "10s",

@@ -34,6 +34,7 @@ from nocturne.table_formats.lake import (
     Conflict,
     DataFile,
     Mark,
+    Since,
     check_columns,
     folder_of,
     paths_of,
@@ -207,17 +208,14 @@ class DeltaSnapshot:
 
     # The log
 
-    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
-        """Later commits that changed rows of the partition, the last first.
+    def changes(self, partition: Partition, app: str, number: int) -> Since:
+        """What happened to the partition since a commit of ours.
 
         Commits that only arrange rows in other files (``dataChange: false``, as OPTIMIZE makes
         them) are left out.
 
         Args:
             app, number: the application transaction of the commit to start from.
-
-        Returns:
-            These commits, and whether the log still has all since that commit.
         """
         values = self.values(partition)
         found: list[Change] = []
@@ -225,14 +223,16 @@ class DeltaSnapshot:
             try:
                 text = self.log_file(version).read_bytes().decode()
             except FileNotFoundError:
-                return found, False
+                return Since(found, False)
             actions = [json.loads(line) for line in text.splitlines() if line]
             transactions = [action["txn"] for action in actions if "txn" in action]
             if any((t["appId"], t["version"]) == (app, number) for t in transactions):
-                return found, True
+                infos = (action.get("commitInfo", {}) for action in actions)
+                ids = (info.get("nocturne.manifest") for info in infos)
+                return Since(found, True, next((id_ for id_ in ids if id_), None))
             if any(self._changes(action, partition, values) for action in actions):
                 found.append(_change(version, actions))
-        return found, False
+        return Since(found, False)
 
     def _changes(
         self, action: Mapping[str, Any], partition: Partition, values: tuple[Any, ...]

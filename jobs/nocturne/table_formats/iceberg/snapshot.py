@@ -44,6 +44,7 @@ from nocturne.table_formats.lake import (
     DataFile,
     Mark,
     Misfit,
+    Since,
     app_of,
     check_columns,
     folder_of,
@@ -390,8 +391,8 @@ class IcebergSnapshot:
 
     # The snapshots
 
-    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
-        """Later snapshots that changed rows of the partition, the last first.
+    def changes(self, partition: Partition, app: str, number: int) -> Since:
+        """What happened to the partition since a snapshot of ours.
 
         Snapshots with the operation ``replace``, as a compaction makes them, are left out.
         """
@@ -400,15 +401,16 @@ class IcebergSnapshot:
         snapshot = self._main
         while snapshot is not None:
             if _is_marked(snapshot, app, number):
-                return found, True
+                return Since(found, True, snapshot.summary["nocturne.manifest"])
             if self._changes(snapshot, values):
                 found.append(_change(snapshot))
             parent = snapshot.parent_snapshot_id
             snapshot = self._metadata.snapshot_by_id(parent) if parent is not None else None
         if any(_is_marked(other, app, number) for other in self._metadata.snapshots):
             # Ours is none of its ancestors: the table was set back.
-            return [_change(self._main, "a rollback of the table")] if self._main else [], True
-        return found, False
+            back = [_change(self._main, "a rollback of the table")] if self._main else []
+            return Since(back, True)
+        return Since(found, False)
 
     def _changes(self, snapshot: Any, values: Values) -> bool:
         from pyiceberg.table.snapshots import Operation

@@ -22,6 +22,7 @@ __all__ = [
     "DataFile",
     "Mark",
     "Misfit",
+    "Since",
     "Snapshot",
     "app_of",
     "check_columns",
@@ -78,6 +79,21 @@ class Change:
 
     def __str__(self) -> str:
         return f"version {self.version}: {self.operation} by {self.by}, {self.at}"
+
+
+@dataclass(frozen=True)
+class Since:
+    """What a table knows of a partition since a commit of ours.
+
+    Attributes:
+        changes: later commits that changed rows of the partition, the last first.
+        is_known: whether the table still has all since that commit.
+        manifest_id: of the manifest that the commit names; None if it is not known any more.
+    """
+
+    changes: list[Change]
+    is_known: bool
+    manifest_id: str | None = None
 
 
 def folder_of(partition: Partition) -> str:
@@ -161,16 +177,13 @@ class Snapshot(Protocol):
             PublishError: what the table knows of its files can't be read.
         """
 
-    def changes(self, partition: Partition, app: str, number: int) -> tuple[list[Change], bool]:
-        """Later commits that changed rows of the partition, the last first.
+    def changes(self, partition: Partition, app: str, number: int) -> Since:
+        """What happened to the partition since a commit of ours.
 
         Commits that only arrange rows in other files are left out.
 
         Args:
             app, number: the mark of the commit to start from.
-
-        Returns:
-            These commits, and whether the table still knows all since that commit.
         """
 
     def reading_problems(self, partition: Partition) -> Iterator[str]:

@@ -271,7 +271,14 @@ class LakePartition:
                 f"was published {number} times, and {self.state.folder} has no such manifest",
                 "Put the folder of its state back, or delete its rows (DELETE FROM ... WHERE ...)",
             )
-        changes, is_known = snapshot.changes(self._partition, self._app, number)
+        since = snapshot.changes(self._partition, self._app, number)
+        changes, is_known = since.changes, since.is_known
+        if since.manifest_id not in (None, *ids):
+            raise self._error(
+                f"was published as {since.manifest_id}, and {self.state.folder} has no such "
+                "manifest: another state publishes into it too",
+                "Use that one as output.state, or another output.path",
+            )
         if not changes:  # its rows were arranged in other files; who needs them compares them
             if is_known or self.kept(self.state.manifest(ids[-1])) is not None:
                 return ids[-1]
@@ -512,8 +519,8 @@ class LakePartition:
             return not before
         if _is_of(before, replaced):
             return True
-        changes, is_known = snapshot.changes(self._partition, self._app, replaced.number)
-        return is_known and not changes
+        since = snapshot.changes(self._partition, self._app, replaced.number)
+        return since.is_known and not since.changes
 
     def _added(self, file: OutputFile) -> Added:
         path = self.file(file.path)
