@@ -48,9 +48,10 @@ __all__ = [
 ]
 
 _threads = Threaded("an object store")
+_down: dict[str, tuple[float, StoreUnavailable | None]] = {}
+"""Bucket -> until when it is not asked again, and the error until then."""
 _REST_S = 30.0
 """For how long a store that did not answer is not asked again by this process."""
-_down: dict[str, tuple[float, StoreUnavailable | None]] = {}
 RETRIES = 10
 RETRY_S, TIMEOUT_S = 120, 60
 """How often and for how long a request is repeated, and how long one of them may take."""
@@ -236,22 +237,21 @@ def check_creating(folder: ObjectPath) -> None:
         StoreUnavailable, ConfigError: the store does not answer, or refuses.
     """
     bucket, path = store(folder), folder / f".nocturne-{os.urandom(8).hex()}"
+    taken = library().exceptions.AlreadyExistsError
     lacking = ""
     try:
-        with asking(path), suppress(library().exceptions.AlreadyExistsError):  # by a lost answer
-            library().put(bucket, path.key, b"probe", mode="create")
-        try:
-            library().put(bucket, path.key, b"again", mode="create")
-            lacking = "lets two programs create the same object (it ignores If-None-Match)"
-        except library().exceptions.AlreadyExistsError:
-            pass
-        except library().exceptions.NotSupportedError:
-            lacking = "can't create an object only if there is none"
         with asking(path):
+            with suppress(taken):  # by this very request, whose answer was lost
+                library().put(bucket, path.key, b"probe", mode="create")
+            try:
+                library().put(bucket, path.key, b"again", mode="create")
+                lacking = "lets two programs create the same object (it ignores If-None-Match)"
+            except taken:
+                pass
             read = bytes(library().get_range(bucket, path.key, start=1, end=3))
         if not lacking and read != b"ro":
             lacking = "gives other bytes than those of the range that was asked for"
-        if not lacking and path not in set(folder.below()):
+        if not lacking and path not in entries(folder)[1]:
             lacking = "does not list an object that was just written"
     finally:
         remove(path)
