@@ -79,3 +79,13 @@ def test_the_demo_runs_in_an_object_store(project: Path) -> None:
     assert "bit-equal" in said
     assert "2013-04-02" in said.rpartition("shape: (2, 2)")[2]
     assert not (project / "var" / "demo" / "scores").exists()
+    again = subprocess.run(
+        [sys.executable, "-m", "nocturne.demo", "prepare"],
+        cwd=project,
+        env=os.environ | {"NOCTURNE_HOME": str(project)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert again.stdout.count("was there already") == 2, again.stdout
+    assert not (project / "s3:").exists()

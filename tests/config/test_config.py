@@ -391,6 +391,8 @@ def test_a_uri_names_no_folder(project, uri: str) -> None:  # type: ignore[no-un
 def test_a_uri_of_a_store_names_an_input(project, uri: str) -> None:  # type: ignore[no-untyped-def]
     loaded = config.load("p", root=project({**PIPELINE, "input": {"path": uri}}))
     assert str(loaded.location(loaded.pipeline.input.path)) == uri
+    with pytest.raises(ConfigError, match="a local folder is needed here"):
+        loaded.path(loaded.pipeline.input.path)
 
 
 @pytest.mark.parametrize(

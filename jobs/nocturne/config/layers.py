@@ -46,8 +46,10 @@ class Loaded:
         """A configured path as an absolute path.
 
         Raises:
-            ConfigError: the path has an unknown user (`~nobody`) or a loop of links.
+            ConfigError: the path has an unknown user (`~nobody`) or a loop of links, or is a URI.
         """
+        if is_uri(text):
+            raise ConfigError(f"{text} is in an object store, and a local folder is needed here")
         try:
             return (self.home / Path(text).expanduser()).resolve()
         except (OSError, ValueError, RuntimeError) as error:

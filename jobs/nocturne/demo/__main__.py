@@ -12,6 +12,7 @@ from nocturne.demo.champion import ALIAS, MODEL, champion
 from nocturne.demo.flights import prepare
 from nocturne.errors import NocturneError
 from nocturne.model.tracking import uris, without_secret
+from nocturne.objects import is_uri
 
 
 def main() -> int:
@@ -29,7 +30,8 @@ def main() -> int:
 
 def _prepare() -> None:
     loaded = config.load("flight_delay")
-    folder = loaded.path(loaded.pipeline.input.path).parent
+    reads = loaded.pipeline.input.path
+    folder = loaded.path(_FOLDER if is_uri(reads) else reads).parent
     started = time.perf_counter()
     tables = prepare(folder)
     rows = f"{sum(tables.rows.values()):,} flights in {len(tables.rows)} days"
@@ -44,6 +46,10 @@ def _prepare() -> None:
         f"       AUC on April {model.auc_april:.4f}; a logistic regression of the same features "
         f"has {model.logistic_april:.4f}"
     )
+
+
+_FOLDER = "var/demo/flights"
+"""Where the demo's data are made, if its pipeline reads them elsewhere."""
 
 
 def _outcome(was_made: bool, started: float) -> str:
