@@ -17,6 +17,7 @@ from nocturne import config
 from nocturne.cli import doctor
 from nocturne.errors import ConfigError, InputChanged, PublishError, StoreUnavailable
 from nocturne.objects import store as stores
+from nocturne.operate.status import statuses
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.worker import split
@@ -232,6 +233,28 @@ def test_a_night_of_another_state_is_not_taken_for_ours(
     meant = config.load("p", overrides=elsewhere | {"output.path": bucket.uri("out/scores")})
     with pytest.raises(PublishError, match="another state publishes into it too"):
         in_child(lambda: night_of(meant, DAYS[0]))
+
+
+def test_the_status_of_many_nights_takes_no_request_for_each(
+    remote: Project, bucket: Bucket
+) -> None:
+    loaded = remote(
+        output__path=bucket.uri("out/scores"), output__format="delta", output__state="state"
+    )
+
+    def counted(nights: int) -> int:
+        before = bucket.requests()
+        found = statuses(loaded, None, DAYS[nights - 1])
+        assert [night.state for night in found] == ["published"] * nights
+        return bucket.requests() - before
+
+    def check() -> tuple[int, int]:
+        for day in DAYS:
+            night_of(loaded, day)
+        return counted(1), counted(len(DAYS))
+
+    one, all_ = in_child(check)
+    assert all_ == one
 
 
 def test_a_table_is_opened_at_its_own_place_or_refused(remote: Project, bucket: Bucket) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -28,6 +29,7 @@ from nocturne.table_formats.delta.compatible import (
     schema_problems,
 )
 from nocturne.table_formats.delta.library import address, library, options
+from nocturne.table_formats.delta.mirror import LOG
 from nocturne.table_formats.lake import (
     Added,
     Change,
@@ -42,9 +44,8 @@ from nocturne.table_formats.lake import (
 )
 from nocturne.table_formats.statistics import Statistics
 
-__all__ = ["LOG", "DeltaSnapshot"]
+__all__ = ["DeltaSnapshot"]
 
-LOG = "_delta_log"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _LONG = 100 * 365 * 86400.0
 """Seconds that are as good as for ever."""
@@ -55,7 +56,7 @@ class DeltaSnapshot:
 
     Args:
         folder: the table's folder.
-        table: the ``deltalake.DeltaTable`` that was loaded from it.
+        table: the ``deltalake.DeltaTable`` that was loaded from it, or from a copy of its log.
     """
 
     def __init__(self, folder: Location, table: Any) -> None:
@@ -64,21 +65,24 @@ class DeltaSnapshot:
         self.version: int = table.version()
 
     @classmethod
-    def of(cls, folder: Location) -> DeltaSnapshot | None:
+    def of(cls, folder: Location, copy: Path | None = None) -> DeltaSnapshot | None:
         """The last version; None if there is no table.
+
+        Args:
+            copy: a folder with a copy of the table's log, which is read in its place.
 
         Raises:
             PublishError: the table can't be read.
             StoreUnavailable, ConfigError: the store does not answer, or refuses.
         """
-        if not (folder / LOG).is_dir():
+        if copy is None and not (folder / LOG).is_dir():
             return None
-        lake = library()
+        lake, place = library(), address(folder)
         try:
             with system_errors(folder):
-                return cls(
-                    folder, lake.DeltaTable(address(folder), storage_options=options(folder))
-                )
+                if copy is not None:
+                    return cls(folder, lake.DeltaTable(str(copy)))
+                return cls(folder, lake.DeltaTable(place, storage_options=options(folder)))
         except lake.exceptions.TableNotFoundError:
             return None
         except (lake.exceptions.DeltaError, OSError) as error:
@@ -284,7 +288,7 @@ class DeltaSnapshot:
 
     def _write(self, mode: str, adds: list[Any], mark: Mark, **options: Any) -> None:
         with _conflicts(self.folder):
-            self.table.create_write_transaction(
+            self._writable().create_write_transaction(
                 adds,
                 mode,
                 self.table.schema(),
@@ -292,6 +296,13 @@ class DeltaSnapshot:
                 commit_properties=_properties(mark),
                 **options,
             )
+
+    def _writable(self) -> Any:
+        """The table at this version, at its own place."""
+        if not isinstance(self.folder, ObjectPath):
+            return self.table
+        place, how = address(self.folder), options(self.folder)
+        return library().DeltaTable(place, version=self.version, storage_options=how)
 
     @staticmethod
     def create(folder: Location, schema: pa.Schema, columns: Sequence[str]) -> None:

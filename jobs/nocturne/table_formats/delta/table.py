@@ -18,7 +18,8 @@ from nocturne.records.partition import Partition
 from nocturne.store.files import sync_folder
 from nocturne.table_formats.delta.compatible import delta_type, new_schema
 from nocturne.table_formats.delta.library import address, library
-from nocturne.table_formats.delta.snapshot import LOG, DeltaSnapshot
+from nocturne.table_formats.delta.mirror import LOG, Mirror, last_commit
+from nocturne.table_formats.delta.snapshot import DeltaSnapshot
 from nocturne.table_formats.lake import LakeTable, Snapshot
 
 __all__ = ["DeltaLakeTable"]
@@ -32,22 +33,38 @@ class DeltaLakeTable(LakeTable):
     def __init__(self, folder: Location, state: Path | None = None) -> None:
         super().__init__(folder, state)
         self._known: tuple[object, DeltaSnapshot] | None = None
+        self._mirror = Mirror()
 
     def ready(self) -> None:
         """Raises: ConfigError, PublishError."""
         library()
         address(self.folder)
 
-    def snapshot(self) -> DeltaSnapshot | None:
-        """The table as it is now; None if there is none.
+    @property
+    def fresh_s(self) -> float:
+        """None on a disk, where a look at the log takes no time."""
+        return super().fresh_s if isinstance(self.folder, ObjectPath) else 0.0
 
-        Raises:
-            PublishError: the table can't be read.
-        """
+    def _loaded(self) -> DeltaSnapshot | None:
+        if isinstance(self.folder, ObjectPath):
+            return self._loaded_from(self.folder)
         if (now := _log(self.folder / LOG)) is None:
             return None
         if self._known is None or self._known[0] != now:
             found = DeltaSnapshot.of(self.folder)
+            if found is None:
+                return None
+            self._known = now, found
+        return self._known[1]
+
+    def _loaded_from(self, folder: ObjectPath) -> DeltaSnapshot | None:
+        log = {path.relative_to(folder / LOG).as_posix(): path for path in (folder / LOG).below()}
+        last = last_commit(log)
+        if last is None:
+            return None
+        now = last, len(log), log[f"{last:020d}.json"].stat_
+        if self._known is None or self._known[0] != now:
+            found = DeltaSnapshot.of(folder, self._mirror.update(log))
             if found is None:
                 return None
             self._known = now, found
@@ -75,12 +92,9 @@ class DeltaLakeTable(LakeTable):
         is_used = any(name != LOG and not name.startswith(".") for name in names)
         return f"{LOG} is missing" if is_used else None
 
-    def refresh(self) -> None:
-        """The log is looked at each time."""
-
     def sync(self, before: Snapshot) -> None:
         """Write the log of later versions to the disk."""
-        if isinstance(self.folder, ObjectPath) or (snapshot := self.snapshot()) is None:
+        if isinstance(self.folder, ObjectPath) or (snapshot := self._loaded()) is None:
             return
         for later in range(before.version, snapshot.version + 1):
             with suppress(FileNotFoundError), open(local(snapshot.log_file(later)), "rb") as file:
@@ -89,12 +103,8 @@ class DeltaLakeTable(LakeTable):
             sync_folder(folder)
 
 
-def _log(folder: Location) -> tuple[object, ...] | None:
+def _log(folder: Path) -> tuple[object, ...] | None:
     """What tells the present log from an earlier one; None if there is none."""
-    if isinstance(folder, ObjectPath):
-        commits = [path for path in folder.below() if path.name.endswith(".json")]
-        last = max(commits, default=None)
-        return None if last is None else (len(commits), last, last.stat_)
     try:
         log = folder.stat()
         names = [path.name for path in folder.glob("*.json")]

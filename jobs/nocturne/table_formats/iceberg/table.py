@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +15,6 @@ from nocturne.table_formats.iceberg.snapshot import DATA, Entries, IcebergSnapsh
 from nocturne.table_formats.lake import LakeTable, Snapshot
 
 __all__ = ["IcebergTable"]
-
-_FRESH = 1.0
-"""Seconds for which the table is taken to be as it was, where nothing is written."""
 
 
 class IcebergTable(LakeTable):
@@ -34,7 +30,6 @@ class IcebergTable(LakeTable):
         super().__init__(folder, state)
         self._named, self._entries = CatalogTable(name), Entries()
         self._known: IcebergSnapshot | None = None
-        self._until = 0.0
 
     @property
     def title(self) -> str:
@@ -50,20 +45,6 @@ class IcebergTable(LakeTable):
         """Raises: ConfigError, PublishError, RetryableError."""
         self._named.check_files(address(self.folder))
 
-    def snapshot(self) -> IcebergSnapshot | None:
-        """The table as it is now, or was a second ago; None if there is none.
-
-        Raises:
-            ConfigError: the library is not installed, or the catalog is not configured.
-            PublishError: the table can't be read.
-            RetryableError: the catalog does not answer.
-        """
-        if time.monotonic() >= self._until:
-            asked = time.monotonic()
-            self._known = self._loaded()
-            self._until = asked + _FRESH
-        return self._known
-
     def _loaded(self) -> IcebergSnapshot | None:
         _ = self._named.opened  # else its library may be missing
         table = self._named.load()
@@ -72,11 +53,8 @@ class IcebergTable(LakeTable):
         known = self._known
         if known is not None and known.location == table.metadata_location:
             return known
-        return IcebergSnapshot(self.folder, self._named, table, self._entries)
-
-    def refresh(self) -> None:
-        """Ask the catalog again, next time."""
-        self._until = 0.0
+        self._known = IcebergSnapshot(self.folder, self._named, table, self._entries)
+        return self._known
 
     def create(self, schema: pa.Schema, partition: Partition) -> None:
         """Make a table without files, and its namespace. Raises: Conflict, OSError."""

@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 
 _TRIES = 50
 """Commits of other partitions between which ours is tried again."""
+_FRESH_S = 1.0
 _CHANCE = random.SystemRandom()
 _NEVER = "of a publish that never came into force"
 
@@ -79,6 +80,8 @@ class LakeTable(ABC):
     def __init__(self, folder: Location, state: Path | None = None) -> None:
         self.folder, self._state = folder, state
         self.files = files_of(folder)
+        self._seen: Snapshot | None = None
+        self._until = 0.0
 
     @property
     def title(self) -> str:
@@ -99,14 +102,28 @@ class LakeTable(ABC):
             PublishError: no table can be at such a path.
         """
 
-    @abstractmethod
+    @property
+    def fresh_s(self) -> float:
+        """Seconds for which the table is taken to be as it was, where nothing is written."""
+        return _FRESH_S
+
     def snapshot(self) -> Snapshot | None:
-        """The table as it is now; None if there is none.
+        """The table as it is now, or was a moment ago (``fresh_s``); None if there is none.
 
         Raises:
+            ConfigError: the library is not installed, or lacks a setting.
             PublishError: the table can't be read.
-            RetryableError: its catalog does not answer.
+            RetryableError: its catalog, or its store, does not answer.
         """
+        if time.monotonic() >= self._until:
+            asked = time.monotonic()
+            self._seen = self._loaded()
+            self._until = asked + self.fresh_s
+        return self._seen
+
+    @abstractmethod
+    def _loaded(self) -> Snapshot | None:
+        """The table as it is now. Raises: as ``snapshot``."""
 
     @abstractmethod
     def create(self, schema: pa.Schema, partition: Partition) -> None:
@@ -125,9 +142,9 @@ class LakeTable(ABC):
     def foreign(self) -> str | None:
         """What is at the table's place, if there is no table; None if it is free."""
 
-    @abstractmethod
     def refresh(self) -> None:
         """Forget what is known of the table, so that it is read anew."""
+        self._until = 0.0
 
     @abstractmethod
     def sync(self, before: Snapshot) -> None:
