@@ -12,7 +12,7 @@ from nocturne.objects.store import check_conditions
 from nocturne.records.partition import Partition
 from nocturne.source.lakes import hive_acid, refuse_lake, refuse_names
 from nocturne.source.protocol import Listing
-from nocturne.source.walk import judge
+from nocturne.source.walk import hidden, judge
 
 __all__ = ["InputObjects"]
 
@@ -115,13 +115,19 @@ def _without_markers(
 ) -> dict[str, ObjectPath]:
     """The objects without those that only say that there is a folder, as consoles make them.
 
-    Their keys end with a slash, which a listing of all that is below has not.
+    Their keys end with a slash, which a listing of all that is below has not. The store is asked
+    again only if a name may be theirs.
 
     Raises:
         InputError: such an object has bytes.
     """
-    marked = {path.name for path in folder.folders()} - {*folders} if objects else set()
-    for name in sorted(marked & objects.keys()):
+    may_be = {
+        name
+        for name, path in objects.items()
+        if name not in folders and not hidden(name) and (_is_empty(path) or "." not in name)
+    }
+    marked = may_be & {path.name for path in folder.folders()} if may_be else set()
+    for name in sorted(marked):
         if not _is_empty(objects[name]):
             raise InputError(
                 f"{objects[name]}/ is an object with bytes whose key ends with a slash, so it "
