@@ -34,9 +34,15 @@ THROTTLE = 0.06
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[str, str]:
-    """Filled by the first trial: file name -> sha256 of a night that nobody disturbed."""
+def nights() -> dict[str, dict[str, str]]:
+    """Table format -> file name -> sha256 of a night that nobody disturbed."""
     return {}
+
+
+@pytest.fixture
+def undisturbed(nights: dict[str, dict[str, str]], table_format: str) -> dict[str, str]:
+    """Filled by the first trial of a format."""
+    return nights.setdefault(table_format, {})
 
 
 @pytest.mark.parametrize(

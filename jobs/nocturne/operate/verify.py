@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nocturne import table
-from nocturne.columns.normal import is_list
+from nocturne.columns.normal import is_list, unpacked
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
@@ -97,7 +97,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     if not run.plan.input_version:  # a folder, which may have been moved
         run = run.changed(input_dir=str(places.input(partition)))
     outputs = [output.name for output in run.plan.encoding.outputs]
-    columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version"]
+    of_partition = unpacked(run.plan.partition_columns).names
+    columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version", *of_partition]
     problems = table.verify(output, manifest, columns) + _settings_problems(run)
     allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
     replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []

@@ -211,7 +211,9 @@ def _planned(
     pinned = pin(
         pipeline.scoring, resolved.ref, encoding, places.state, sample_files, costly=costly
     )
-    keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen)
+    named = {*pipeline.output.keys, *pipeline.output.passthrough}
+    of_partition = pa.schema([f for f in output.partition_columns() if f.name not in named])
+    keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition)
     standing = Standing.of(output, current, plan.run_key(keyed.splits()))
     splits = splits_to_score(
         loaded, partition, output, options.requeue, options.force, keyed, standing
@@ -258,6 +260,7 @@ def _planned(
         table=pipeline.output.table or "",
         staging=output.staging,
         lake_types=output.lake_types,
+        partition_columns=packed(of_partition) if len(of_partition) else "",
     )
     if run_plan.unique_keys:
         check_size(pipeline.name, run_plan.rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from nocturne import plan, table
 from nocturne.config import Loaded
 from nocturne.encoding import Encoding
@@ -29,6 +31,7 @@ class KeyedPieces:
     encoding: Encoding
     pinned: Pinned
     seen: Seen
+    partition_columns: pa.Schema
 
     def splits(self, salt: str = "") -> tuple[Split, ...]:
         """The splits with their keys. A ``salt`` makes other keys of the same contents."""
@@ -43,6 +46,7 @@ class KeyedPieces:
             salt,
             pipeline.input.cast,
             self.seen.inferred_types,
+            [f"{field.name}: {field.type}" for field in self.partition_columns],
         )
 
 

@@ -25,6 +25,7 @@ def split_keys(
     salt: str = "",
     cast: Mapping[str, str] = {},
     types: Mapping[str, Mapping[str, str]] = {},
+    partition_columns: Sequence[str] = (),
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
@@ -32,6 +33,7 @@ def split_keys(
         salt: makes other keys of the same contents, to score published contents again.
         cast: ``input.cast``: column -> target type.
         types: file -> column -> a type that the file itself does not have.
+        partition_columns: columns of the partition that the files of scores have, with their types.
     """
     settings = digest(
         OUTPUT_VERSION,
@@ -41,6 +43,7 @@ def split_keys(
         [list(keys), list(passthrough)],
         salt,
         *([sorted(cast.items())] if cast else []),
+        *([["partition", *partition_columns]] if partition_columns else []),
     )
     return tuple(
         Split(

@@ -206,6 +206,8 @@ class RunPlan(Stored):
         output_uri: the URI of the table in an object store; "" if it lies beside the state.
         table: its name in a catalog (``output.table``), "" if it has none.
         lake_types: whether the scores have the types of lake tables (``columns.lake_type``).
+        partition_columns: columns of the partition that the files of scores have too
+            (``TablePartition.partition_columns``); a schema, packed as ``types`` is.
         staging: the folder of the attempts' files, relative to the run directory.
     """
 
@@ -250,6 +252,7 @@ class RunPlan(Stored):
     lake_types: bool = False
     input_version: str = ""
     output_uri: str = ""
+    partition_columns: str = ""
 
     @property
     def rows(self) -> int:

@@ -80,6 +80,10 @@ class FolderPartition:
         self._table = table
         self.location = table / state.partition.path if state.partition.keys else table
 
+    def partition_columns(self) -> pa.Schema:
+        """None: the folders' names say them."""
+        return pa.schema([])
+
     def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if it can be replaced, as far as this can be tested without touching it.
 

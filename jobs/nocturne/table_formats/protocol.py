@@ -66,6 +66,13 @@ class TablePartition(Protocol):
     def lake_types(self) -> bool:
         """Whether its files have only the types of lake tables (``columns.lake_type``)."""
 
+    def partition_columns(self) -> pa.Schema:
+        """Columns of the partition that its files need besides the scores, with their types.
+
+        Raises:
+            PublishError: the table can't be read.
+        """
+
     def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if scores can be published into it. Called before anything is scored.
 

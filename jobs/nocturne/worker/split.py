@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -193,7 +193,14 @@ def score_batches(
     encoding = run.plan.encoding
     model = load_model(run, slot)
     named = (*run.plan.keys, *run.plan.passthrough)
-    published = output_schema(encoding, schema, named, run.plan.lake_types)
+    of_partition = _of_partition(run)
+    published = pa.schema(
+        [
+            *output_schema(encoding, schema, named, run.plan.lake_types),
+            *(pa.field(name, value.type) for name, value in of_partition.items()),
+        ]
+    )
+    constants = {MODEL_VERSION: pa.scalar(run.plan.model.version, pa.int32()), **of_partition}
     profiler = TableProfiler(run.plan.profile_centers, run.plan.segments)
     read_measurer, scored_measurer = (Measurer(run.plan.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []
@@ -218,7 +225,7 @@ def score_batches(
     with (
         import_errors(run.plan.model.path),
         Staging(
-            run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema
+            run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema, constants
         ) as staging,
         closing(prefetch(scored) if steps else scored) as triples,
     ):
@@ -233,7 +240,7 @@ def score_batches(
                 with_outputs if cast_batch is batch else Rows(cast_batch).with_columns(outputs)
             )
             read_measurer.update(rows)
-            scores = _published(with_outputs.batch, published, run.plan.model.version)
+            scores = _published(with_outputs.batch, published, constants)
             bad = None
             if reasons.null_count < len(reasons):
                 scores = scores.filter(reasons.is_null())
@@ -306,10 +313,19 @@ def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str
     return why
 
 
-def _published(batch: pa.RecordBatch, schema: pa.Schema, version: int) -> pa.RecordBatch:
+def _of_partition(run: Run) -> dict[str, pa.Scalar]:
+    """The published columns that are the partition's: name -> value, the same in each row."""
+    texts = dict(run.plan.partition.keys)
+    fields = unpacked(run.plan.partition_columns)
+    return {field.name: pa.scalar(texts[field.name]).cast(field.type) for field in fields}
+
+
+def _published(
+    batch: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, pa.Scalar]
+) -> pa.RecordBatch:
     columns = [
-        pa.repeat(pa.scalar(version, pa.int32()), batch.num_rows)
-        if field.name == MODEL_VERSION
+        pa.repeat(constants[field.name], batch.num_rows)
+        if field.name in constants
         else batch.column(field.name)
         for field in schema
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.columns.normal import plain, published_type, restored
+from nocturne.encoding import MODEL_VERSION
 
 __all__ = ["LOCATION", "Staging", "quarantined_name"]
 
@@ -35,9 +37,19 @@ class Staging:
     """
 
     def __init__(
-        self, target: Path, quarantine: Path, schema: pa.Schema, source: pa.Schema
+        self,
+        target: Path,
+        quarantine: Path,
+        schema: pa.Schema,
+        source: pa.Schema,
+        constants: Collection[str] = (MODEL_VERSION,),
     ) -> None:
-        """``schema`` is the published schema, ``source`` the schema of the input."""
+        """``schema`` is the published schema, ``source`` the schema of the input.
+
+        Args:
+            constants: published columns with one value.
+        """
+        self._constants = constants
         self.target, self.quarantine = target, quarantine
         shown = [pa.field(quarantined_name(f.name), published_type(f.type)) for f in source]
         self._shown = pa.schema({f.name: f for f in shown}.values())
@@ -83,7 +95,7 @@ class Staging:
         # Dictionaries pay off for text that repeats; for keys and scores they only cost time.
         words = [f.name for f in self._schema if pa.types.is_string(f.type)]
         writer = pq.ParquetWriter(
-            self.target, schema, use_dictionary=[*words, schema.names[-1]], store_schema=False
+            self.target, schema, use_dictionary=[*words, *self._constants], store_schema=False
         )
         stored = base64.b64encode(self._schema.serialize().to_pybytes())
         writer.add_key_value_metadata({"ARROW:schema": stored.decode()})

@@ -4,8 +4,9 @@ A commit is one snapshot with the operation ``overwrite``. In the same step it s
 property ``nocturne/<partition>`` to the number of the manifest, which outlives expired snapshots;
 the snapshot's summary has the number and the manifest's id.
 
-Files get the values of the partition columns from the table's metadata, so these columns need not
-be in the files (Iceberg's specification, "Column Projection").
+Readers have the values of the partition columns from the table's metadata, whatever is in the files
+(Iceberg's specification, "Column Projection"); ours have them too, since pyiceberg (0.12) finds no
+rows by a filter on a column that is neither in the file nor selected.
 """
 
 from __future__ import annotations

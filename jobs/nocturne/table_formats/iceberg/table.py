@@ -12,7 +12,7 @@ from nocturne.records.partition import Partition
 from nocturne.table_formats.iceberg.catalog import CatalogTable, address
 from nocturne.table_formats.iceberg.compatible import has_type, new_table
 from nocturne.table_formats.iceberg.snapshot import DATA, Entries, IcebergSnapshot
-from nocturne.table_formats.lake import LakeTable, Snapshot
+from nocturne.table_formats.lake import LakeTable, Snapshot, is_date
 
 __all__ = ["IcebergTable"]
 
@@ -72,6 +72,21 @@ class IcebergTable(LakeTable):
                 catalog.create_table(
                     identifier, location=address(self.folder), **new_table(schema, partition)
                 )
+
+    def partition_columns(self, partition: Partition) -> pa.Schema:
+        """All: pyiceberg finds no rows by a column that is neither selected nor in the file (0.12).
+
+        Raises:
+            PublishError: the table can't be read.
+        """
+        snapshot = self.snapshot()
+        types = dict[str, pa.DataType]() if snapshot is None else snapshot.types()
+        return pa.schema(
+            [
+                (name, types.get(name, pa.date32() if is_date(value) else pa.string()))
+                for name, value in partition.keys
+            ]
+        )
 
     def has_type(self, type_: pa.DataType) -> bool:
         """Whether Iceberg has such a type."""

@@ -134,6 +134,14 @@ class LakeTable(ABC):
             OSError: the disk is full or read-only.
         """
 
+    def partition_columns(self, partition: Partition) -> pa.Schema:
+        """Partition columns that must be in the files too, with their types; by default none.
+
+        Raises:
+            PublishError: the table can't be read.
+        """
+        return pa.schema([])
+
     @abstractmethod
     def has_type(self, type_: pa.DataType) -> bool:
         """Whether the format's readers find such values of a Parquet file right."""
@@ -195,6 +203,10 @@ class LakePartition:
         self._table, self._partition = table, state.partition
         self._app = app_of(state.partition.state_path)
         self.location = table.data / folder_of(state.partition)
+
+    def partition_columns(self) -> pa.Schema:
+        """Those that readers of the format need in the files. Raises: PublishError."""
+        return self._table.partition_columns(self._partition)
 
     def check(self, schema: pa.Schema | None, from_files: Collection[str] = ()) -> None:
         """Return if the scores can be published into the table.
