@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -49,6 +50,24 @@ def test_readers_find_the_rows_their_types_and_the_history(root: Root, lake: Str
     assert min(one["minValues"]["id"] for one in stats) == min(found["id"].to_pylist())
     assert max(one["maxValues"]["id"] for one in stats) == max(found["id"].to_pylist())
     assert {name for one in stats for name in one["minValues"]} == {"id", "word", "model_version"}
+
+
+def test_readers_that_filter_by_a_column_which_they_do_not_select_find_the_rows(
+    root: Root, lake: Stranger
+) -> None:
+    manifest = root.manifest()
+    assert manifest is not None
+    day = dt.date.fromisoformat(DAY)
+
+    def found(table: Any) -> list[int]:
+        where = [("ds", "=", day), ("id", ">=", 0)]
+        frame = lake._polars(table).filter((pl.col("ds") == day) & (pl.col("id") >= 0))
+        return [
+            len(table.to_pyarrow_table(filters=where, columns=["id"])),
+            frame.select("id").collect().height,
+        ]
+
+    assert lake.do(found) == [manifest.rows_published] * 2
 
 
 @pytest.mark.parametrize(
