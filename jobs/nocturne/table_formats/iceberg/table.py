@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nocturne.columns.normal import lake_type, published_type
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
 from nocturne.table_formats.iceberg.catalog import CatalogTable, address
@@ -80,7 +81,8 @@ class IcebergTable(LakeTable):
             PublishError: the table can't be read.
         """
         snapshot = self.snapshot()
-        types = dict[str, pa.DataType]() if snapshot is None else snapshot.types()
+        known = dict[str, pa.DataType]() if snapshot is None else snapshot.types()
+        types = {name: lake_type(published_type(type_)) for name, type_ in known.items()}
         return pa.schema(
             [
                 (name, types.get(name, pa.date32() if is_date(value) else pa.string()))
