@@ -42,16 +42,9 @@ __all__ = [
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
-PathText = Annotated[
-    str,
-    StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$"),
-    AfterValidator(local_path),
-]
-PathOrUri = Annotated[
-    str,
-    StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$"),
-    AfterValidator(local_path_or_uri),
-]
+_OneLine = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+PathText = Annotated[_OneLine, AfterValidator(local_path)]
+PathOrUri = Annotated[_OneLine, AfterValidator(local_path_or_uri)]
 DEFAULT_POOL = "default_pool"
 """The pool that every Airflow has."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")

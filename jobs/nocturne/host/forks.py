@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
-from nocturne.errors import StateError
+from nocturne.errors import ConfigError, StateError
 
 __all__ = ["Threaded"]
 
 
+@dataclass
 class Threaded:
-    """A library that hangs or panics in such a process."""
+    """A library that hangs or panics in such a process, and is imported when it is first used.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._used_by: int | None = None
+    Attributes:
+        package: its name, to import it.
+        extra: the extra of ours that installs it.
+        needs: who needs it, and ``used``: what was used, for messages.
+    """
 
-    def use(self) -> None:
-        """Raises: StateError if this process was forked from one that has used it."""
-        if self._used_by not in (None, os.getpid()):
+    package: str
+    extra: str
+    needs: str
+    used: str
+    _by: int | None = None
+
+    def load(self) -> Any:
+        """The library.
+
+        Raises:
+            ConfigError: it is not installed.
+            StateError: this process was forked from one that has used it.
+        """
+        try:
+            module = import_module(self.package)
+        except ImportError:
+            raise ConfigError(
+                f"{self.needs} the package {self.package}, which is not installed here: "
+                f"pip install 'nocturne[{self.extra}]'"
+            ) from None
+        if self._by not in (None, os.getpid()):
             raise StateError(
-                f"this process was forked from one that had used {self._what}, and can't use it "
+                f"this process was forked from one that had used {self.used}, and can't use it "
                 "(the library's threads are gone). Start it anew (subprocess, or the start method "
                 "spawn)"
             )
-        self._used_by = os.getpid()
+        self._by = os.getpid()
+        return module

@@ -25,9 +25,12 @@ __all__ = [
     "Stat",
     "is_uri",
     "is_within",
+    "joined",
+    "leading",
     "local",
     "location",
     "relative",
+    "size_of",
 ]
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")

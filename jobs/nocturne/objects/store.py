@@ -47,8 +47,8 @@ __all__ = [
     "upload",
 ]
 
-_threads = Threaded("an object store")
-_down: dict[str, tuple[float, StoreUnavailable | None]] = {}
+_obstore = Threaded("obstore", "stores", "object stores need", "an object store")
+_down: dict[str, tuple[float, StoreUnavailable]] = {}
 """Bucket -> until when it is not asked again, and the error until then."""
 _REST_S = 30.0
 """For how long a store that did not answer is not asked again by this process."""
@@ -93,15 +93,7 @@ def library() -> Any:
         ConfigError: it is not installed.
         StateError: this process was forked from one that has used it.
     """
-    try:
-        import obstore
-    except ImportError:
-        raise ConfigError(
-            "object stores need the package obstore, which is not installed here: "
-            "pip install 'nocturne[stores]'"
-        ) from None
-    _threads.use()
-    return obstore
+    return _obstore.load()
 
 
 @lru_cache
@@ -297,9 +289,8 @@ def asking(path: ObjectPath) -> Iterator[None]:
         StoreUnavailable: it did not answer, or the credentials have expired.
         ConfigError: it refuses: the bucket, the credentials or their permissions are wrong.
     """
-    until, down = _down.get(path.root, (0.0, None))
-    if down is not None and time.monotonic() < until:
-        raise StoreUnavailable(str(down))
+    if (down := _down.get(path.root)) and time.monotonic() < down[0]:
+        raise StoreUnavailable(str(down[1]))
     try:
         yield
     except FileNotFoundError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nocturne.errors import ConfigError, PublishError
+from nocturne.errors import PublishError
 from nocturne.host.forks import Threaded
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects import store as limits
 
 __all__ = ["address", "library", "options"]
 
-_threads = Threaded("a Delta table")
+_deltalake = Threaded("deltalake", "delta", "the format delta needs", "a Delta table")
 
 
 def library() -> Any:
@@ -22,15 +22,7 @@ def library() -> Any:
         ConfigError: it is not installed.
         StateError: this process was forked from one that has used it.
     """
-    try:
-        import deltalake
-    except ImportError:
-        raise ConfigError(
-            "the format delta needs the package deltalake, which is not installed here: "
-            "pip install 'nocturne[delta]'"
-        ) from None
-    _threads.use()
-    return deltalake
+    return _deltalake.load()
 
 
 def address(folder: Location) -> str:
