@@ -130,7 +130,7 @@ def _status(pipeline: str, home: str, key: str) -> PartitionStatus | None:
         loaded = load(pipeline, root=Path(home))
         if not Places.of(loaded).state.root.is_dir():
             return None
-        return next(statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)]))
+        return statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)])[0]
     except Exception:
         log.warning("Can't read the status of %s %s here", pipeline, key, exc_info=True)
         return None

@@ -8,7 +8,6 @@ https://openlineage.io/docs/spec/naming, https://openlineage.io/docs/spec/facets
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,20 +33,23 @@ class Traced:
     manifest: str = ""
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
-        return lineage(Path(self.manifest)) if self.manifest else None
+        from nocturne.objects import location
+
+        return lineage(location(self.manifest)) if self.manifest else None
 
 
-def lineage(path: Path) -> OperatorLineage:
+def lineage(path: Location) -> OperatorLineage:
     """Input and output tables of published scores, with schemas, counts, checks and the model."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from nocturne.records.manifest import Manifest  # with Arrow: not for parsing DAGs
+    from nocturne.store.partition_state import PartitionState
     from nocturne.store.record_files import read
     from nocturne.store.run import Run
     from nocturne.table import table_of
 
     manifest = read(Manifest, path)
-    run = Run.open(path.parents[1] / Path(manifest.run.path).parent)
+    run = Run.open(PartitionState.of_manifest(path, manifest).stored(manifest.run).parent)
     judgement = run.judgement()
     return OperatorLineage(
         inputs=[_input(run, manifest, judgement), *_joined(run.plan)],
@@ -162,7 +164,7 @@ def _assertions(judgement: Judgement, suite: str) -> Any:
     )
 
 
-def _facts(path: Path, manifest: Manifest, mlflow_run_id: str | None) -> dict[str, Any]:
+def _facts(path: Location, manifest: Manifest, mlflow_run_id: str | None) -> dict[str, Any]:
     return {
         "manifest": str(path),
         "manifestId": manifest.id,

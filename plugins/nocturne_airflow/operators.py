@@ -17,10 +17,11 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
-from nocturne.errors import ConfigError, StateError
+from nocturne.errors import ConfigError, NocturneError, StateError
 from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
+from nocturne.objects import location
 from nocturne.records.answers import (
     JudgeAnswer,
     PrepareAnswer,
@@ -275,14 +276,14 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
     def _run(self) -> RunFolder:
         from nocturne.store.run_folder import RunFolder  # with Arrow: not for parsing DAGs
 
-        return RunFolder(Path((self.application_args or [""])[0]))
+        return RunFolder(location((self.application_args or [""])[0]))
 
     def _explained(self, failure: AirflowException) -> AirflowException:
         """The job's own error, terminal or not, in place of "spark-submit failed"."""
         error_file = self._run.error_file
         try:
-            error = dict(json.loads(error_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError):
+            error = dict(json.loads(error_file.read_bytes()))
+        except (NocturneError, OSError, ValueError, TypeError, RecursionError):
             return self._unstarted(failure)
         if error.get("type") == "InputChanged":  # a retry with the same plan fails again
             return AirflowFailException(

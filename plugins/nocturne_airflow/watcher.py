@@ -112,7 +112,7 @@ def last_night(loaded: Loaded) -> str | None:
     if last is None:
         return None
     latest = partition(loaded.pipeline.input.partition, last)
-    running = next(statuses_of(loaded, [latest])).state == "running"
+    running = statuses_of(loaded, [latest])[0].state == "running"
     return last if running else newest(loaded, published=True)
 
 

@@ -156,7 +156,7 @@ def test_the_night_resolves_it_to_a_torch_model_without_pickles(
         version=None,
         allow_pickle=False,
         tracking_uri=tracking,
-        store=tmp_path,
+        models=tmp_path,
     )
     assert found.ref.backend == "torch"
     assert found.encoding == ENCODING

@@ -10,7 +10,8 @@ import pytest
 
 from nocturne.errors import ModelError
 from nocturne.model.artifact import code_in, mlmodel
-from nocturne.model.registry import Resolved, _tree_digest, require_loadable
+from nocturne.model.copies import tree_digest
+from nocturne.model.registry import Resolved, require_loadable
 from nocturne.records.plan import ModelRef
 
 _INPUTS = json.dumps([{"name": "a", "type": "double"}])
@@ -29,7 +30,7 @@ def _folder(path: Path, *, data: str = "model.xgb", **said: Any) -> Path:
 
 
 def _ref(folder: Path, backend: Any = "pyfunc") -> ModelRef:
-    return ModelRef("m", 1, "version 1", backend, _tree_digest(folder), str(folder))
+    return ModelRef("m", 1, "version 1", backend, tree_digest(folder), str(folder))
 
 
 @pytest.mark.parametrize(

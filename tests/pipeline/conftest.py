@@ -99,7 +99,7 @@ def _try_once(folder: Path) -> None:
         version=None,
         allow_pickle=False,
         tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
-        store=folder / "models",
+        models=folder / "models",
     )
     pq.write_table(sample(100), folder / "rows.parquet")
     asked = TrialRequest(

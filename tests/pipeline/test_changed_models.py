@@ -15,6 +15,7 @@ import pytest
 from nocturne import config, plan
 from nocturne.errors import Held, ModelError, StateError
 from nocturne.model import registry
+from nocturne.model.copies import tree_digest
 from nocturne.operate.decisions import approve_held
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import open_run, prepare
@@ -60,7 +61,7 @@ def _pickled(folder: Path, mark: Path) -> dict[str, str]:
     )
     return {
         "path": str(folder),
-        "sha256": registry._tree_digest(folder),
+        "sha256": tree_digest(folder),
         "backend": "pyfunc",
     }
 

@@ -91,7 +91,7 @@ class Registry:
             tags=None,
             version=1,
             tracking_uri=self.uri,
-            store=store,
+            models=store,
             **{"allow_pickle": False, **options},
         )
 

@@ -14,7 +14,7 @@ CONF = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
 TOLD = """
 import json, sys
 from pathlib import Path
-from nocturne.store import cache
+from nocturne.host import cache
 from nocturne.spark.application import Application
 
 cache._candidates = lambda: iter([Path(sys.argv[1])])

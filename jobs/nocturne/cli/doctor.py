@@ -196,13 +196,15 @@ def _publishable(name: str, places: Places) -> Check:
     folder = places.state.table
     title = f"{name}: output"
     try:
-        places.table.check()
+        places.check()
     except (OSError, PublishError) as error:
         return Check(title, False, f"{folder}: {error}", "make it a writable local Linux folder")
     except NocturneError as error:  # of a catalog, or a library
         return Check(title, False, str(error), "see the message")
     disk = places.state.root if isinstance(folder, ObjectPath) else folder
     place = f"{folder}, its state in {disk}" if disk is not folder else str(folder)
+    if isinstance(disk, ObjectPath):
+        return Check(title, True, place, "")
     while not disk.exists():
         disk = disk.parent
     free = shutil.disk_usage(disk).free / 2**30

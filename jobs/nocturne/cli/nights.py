@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -34,7 +33,7 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-RunDir = Annotated[Path, typer.Argument(help="The run directory that prepare printed.")]
+RunDir = Annotated[str, typer.Argument(help="The run directory that prepare printed.")]
 Force = Annotated[bool, typer.Option("--force", help="Score again what is published already.")]
 Hold = Annotated[
     str,
@@ -168,7 +167,7 @@ def judge(
     from nocturne.pipeline.recording import judge_again, judge_run
 
     if date is None:
-        judged = open_run(Path(run))
+        judged = open_run(run)
         judgement = judge_run(judged)
         say(f"verdict {judgement.verdict}")
     else:

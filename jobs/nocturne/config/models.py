@@ -387,8 +387,10 @@ class Output(Section):
         description="Folder of the scores; the state is kept beside it. Or, of a lake table, a URI "
         "of an object store, s3://bucket/folder (docs/stores.md)."
     )
-    state: PathText | None = Field(
-        None, description="Folder of the state, if path is in an object store."
+    state: PathOrUri | None = Field(
+        None,
+        description="Folder, or URI, of the state of a table in an object store. Default: beside "
+        "the table.",
     )
     keys: Annotated[list[str], Field(min_length=1)] = Field(
         description="Columns that identify a row; a null in one quarantines the row."
@@ -428,11 +430,6 @@ class Output(Section):
                 f"path is in an object store, where a reader of {self.format} files could see a "
                 "half published night: no store replaces several objects at once. Use format: "
                 f"{' or '.join(sorted(IN_STORES))}, or a path on a local file system"
-            )
-        if self.state is None:
-            raise ValueError(
-                "path is in an object store, and the state needs a local file system: name its "
-                "folder as output.state, e.g. var/state/NAME"
             )
         return self
 

@@ -22,18 +22,18 @@ from nocturne.encoding import ENCODING_FILE, Encoding, output_of
 from nocturne.errors import ConfigError, ModelError, RegistryUnavailable, choices, disk_errors
 from nocturne.model.artifact import (
     BASELINE_FILE,
-    REGISTRATION,
     code_in,
     is_pt2,
     mlmodel,
     require_plain_files,
 )
+from nocturne.model.copies import check_copy, folder_of, keep
 from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.signature import encoding_of_signature, signature_of
 from nocturne.model.tracking import connect, equal, reachable, without_secret
+from nocturne.objects import Location
 from nocturne.records.drift import Baseline
 from nocturne.records.plan import ModelRef
-from nocturne.store.files import digest, file_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE_FILE",
     "Resolved",
-    "check_copy",
     "require_loadable",
     "resolve",
     "version_of",
@@ -134,11 +133,11 @@ def resolve(
     allow_pickle: bool,
     tracking_uri: str,
     registry_uri: str | None = None,
-    store: Path,
+    models: Location,
     inputs: Inputs | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """The model behind a selector, downloaded into ``store`` and verified.
+    """The model behind a selector, downloaded into ``models`` and verified.
 
     Args:
         inputs, params: ``model.inputs`` and ``model.params`` of the pipeline.
@@ -156,7 +155,7 @@ def resolve(
     with reachable(registry):
         model_version = _select(client, name, alias, tags, version, registry)
     with reachable(tracking_uri), disk_errors():
-        folder, sha256 = _pin(client, model_version, store)
+        folder, sha256 = _pin(client, model_version, models)
     ref = _ref(model_version, _selector(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 
@@ -252,8 +251,8 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
     return [v for v in client.search_model_versions(equal("name", name)) if v.name == name]
 
 
-def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tuple[Path, str]:
-    """Copies the version's files into ``store``, under the hash of their content."""
+def _pin(client: MlflowClient, model_version: ModelVersion, models: Location) -> tuple[Path, str]:
+    """Copies the version's files into ``models``, under the hash of their content."""
     import mlflow.artifacts
 
     what = _label(model_version)
@@ -262,8 +261,9 @@ def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tupl
             f"{what} is {model_version.status}, not READY; wait for its registration, or register "
             "it again"
         )
-    store.mkdir(parents=True, exist_ok=True)
-    download = store / f".download-{os.getpid()}-{os.urandom(4).hex()}"
+    folder = folder_of(models)
+    folder.mkdir(parents=True, exist_ok=True)
+    download = folder / f".download-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         source = _local_source(client, model_version)
         if source is not None:
@@ -275,24 +275,9 @@ def _pin(client: MlflowClient, model_version: ModelVersion, store: Path) -> tupl
                 tracking_uri=client.tracking_uri,
             )
         require_plain_files(download, what)
-        sha256 = _tree_digest(download)
-        final = store / sha256[:32]
-        verified = False
-        if not final.exists():
-            try:
-                os.rename(download, final)
-                verified = True
-            except OSError:
-                if not final.exists():
-                    raise
+        return keep(download, models, what)
     finally:
         shutil.rmtree(download, ignore_errors=True)
-    if not verified and _tree_digest(final) != sha256:
-        raise ModelError(
-            f"the stored copy of {what} in {final} was changed; delete that folder and run this "
-            "again"
-        )
-    return final, sha256
 
 
 def _local_source(client: MlflowClient, model_version: ModelVersion) -> Path | None:
@@ -402,21 +387,6 @@ def require_loadable(ref: ModelRef, allow_pickle: bool) -> None:
             f"{what} in {ref.path} is loaded as {backend}, its run says {ref.backend}: it was "
             "changed, or prepared by another version of Nocturne. Prepare the partition again"
         )
-
-
-def check_copy(ref: ModelRef) -> None:
-    """Raises: ModelError if the pinned copy of a model is missing or was changed."""
-    if not Path(ref.path).is_dir() or _tree_digest(Path(ref.path)) != ref.sha256:
-        raise ModelError(
-            f"{ref.path} is not the copy of model {ref.name} version {ref.version} that was pinned "
-            "(missing or changed), so nothing can be scored with it again. Score the partition "
-            f"anew with --model-version {ref.version} --force"
-        )
-
-
-def _tree_digest(folder: Path) -> str:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != REGISTRATION)
-    return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in files])
 
 
 def _find(folder: str, name: str) -> Path | None:

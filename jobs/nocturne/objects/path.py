@@ -114,6 +114,18 @@ class ObjectPath:
         return self.key.rpartition("/")[2]
 
     @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
+
+    def with_name(self, name: str) -> ObjectPath:
+        """The path of another name beside it."""
+        return self.parent / name
+
+    @property
     def parent(self) -> ObjectPath:
         return ObjectPath(self.root, self.key.rpartition("/")[0])
 
@@ -197,10 +209,39 @@ class ObjectPath:
             InputChanged: it is pinned, and another one or none is there.
             StoreUnavailable, ConfigError: the store does not answer, or refuses.
         """
-        with self.open(whole=True) as file:
-            return file.read()
+        from nocturne.objects.store import content
+
+        return content(self)
 
     # Writing
+
+    def write_bytes(self, data: bytes, *, exclusive: bool = False) -> bool:
+        """Write an object, whole or not at all.
+
+        Args:
+            exclusive: the first writer wins; otherwise the last writer wins.
+
+        Returns:
+            False if ``exclusive`` and another object was there already (it is not changed).
+
+        Raises:
+            StoreUnavailable: the store does not answer; the object may be there.
+            ConfigError: the store refuses.
+        """
+        from nocturne.objects.store import write
+
+        return write(self, data, exclusive=exclusive)
+
+    def copy(self, source: ObjectPath) -> None:
+        """Write an object with the bytes of another, within a bucket without reading it.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StoreUnavailable, ConfigError: the store does not answer, or refuses.
+        """
+        from nocturne.objects.store import copy
+
+        copy(source, self)
 
     def upload(self, source: Path) -> None:
         """Write an object with the bytes of a file; it is there whole, or not at all.
@@ -220,6 +261,12 @@ class ObjectPath:
         from nocturne.objects.store import remove
 
         remove(self)
+
+    def remove_tree(self) -> None:
+        """Remove every object below it. Raises: StoreUnavailable, ConfigError."""
+        from nocturne.objects.store import remove_all
+
+        remove_all([*self.below()])
 
     def changed(self) -> InputChanged:
         """The error for a pinned object that is no longer there."""

@@ -11,7 +11,8 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
@@ -26,6 +27,7 @@ from nocturne.errors import (
     StoreUnavailable,
 )
 from nocturne.host.forks import Threaded
+from nocturne.objects import listing
 from nocturne.objects.path import ObjectPath, Stat
 
 __all__ = [
@@ -36,15 +38,20 @@ __all__ = [
     "below",
     "check_conditions",
     "check_creating",
+    "content",
+    "copy",
     "entries",
     "error_of",
+    "fetch_listed",
     "has_profile",
     "is_of_store",
     "library",
     "remove",
+    "remove_all",
     "stat",
     "store",
     "upload",
+    "write",
 ]
 
 _obstore = Threaded("obstore", "stores", "object stores need", "an object store")
@@ -52,6 +59,10 @@ _down: dict[str, tuple[float, StoreUnavailable]] = {}
 """Bucket -> until when it is not asked again, and the error until then."""
 _REST_S = 30.0
 """For how long a store that did not answer is not asked again by this process."""
+_TRIES = 5
+"""How often an object is written of which the store says both, that it exists and that not."""
+_REQUESTS = 16
+"""Objects that are fetched at once."""
 RETRIES = 10
 RETRY_S, TIMEOUT_S = 120, 60
 """How often and for how long a request is repeated, and how long one of them may take."""
@@ -160,6 +171,8 @@ def store(path: ObjectPath) -> Any:
 
 def stat(path: ObjectPath) -> Stat:
     """Raises: FileNotFoundError, StoreUnavailable, ConfigError."""
+    if (known := listing.known(path)) is not None and known.stat_ is not None:
+        return known.stat_
     bucket, path = store(path), ObjectPath(path.root, path.key)  # whatever was meant before
     with asking(path):
         try:
@@ -214,11 +227,82 @@ def upload(path: ObjectPath, source: Path) -> None:
         library().put(bucket, path.key, source)
 
 
+def write(path: ObjectPath, data: bytes, *, exclusive: bool = False) -> bool:
+    """Write an object: see ``ObjectPath.write_bytes``."""
+    bucket, put = store(path), library().put
+    if not exclusive:
+        with asking(path):
+            put(bucket, path.key, data)
+        return True
+    for attempt in range(_TRIES):
+        time.sleep(0.1 * attempt)
+        with asking(path), suppress(library().exceptions.AlreadyExistsError):
+            put(bucket, path.key, data, mode="create")
+            return True
+        with suppress(FileNotFoundError):  # 409: another one is being written, perhaps
+            return content(path) == data  # ours, if the answer to it was lost
+    raise StoreUnavailable(
+        f"{path}: the store says that the object exists, and that it does not. Nothing is lost; "
+        "run the same command again"
+    )
+
+
+def content(path: ObjectPath) -> bytes:
+    """The bytes of an object: see ``ObjectPath.read_bytes``."""
+    if (known := listing.known(path)) is not None:
+        return listing.kept(known, lambda: _content(ObjectPath(path.root, path.key)))
+    return _content(path)
+
+
+def fetch_listed(prefixes: Iterable[ObjectPath]) -> None:
+    """Keep the bytes of what is below listed prefixes, several at once, since it is read next.
+
+    Raises: StoreUnavailable, ConfigError.
+    """
+
+    def fetch(path: ObjectPath) -> None:
+        with suppress(FileNotFoundError):  # removed since
+            listing.kept(path, lambda: _content(ObjectPath(path.root, path.key)))
+
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        list(threads.map(fetch, (path for prefix in prefixes for path in below(prefix))))
+
+
+def _content(path: ObjectPath) -> bytes:
+    bucket = store(path)
+    options = {"if_match": path.stat_.tag} if path.stat_ else {}
+    with asking(path):
+        return bytes(library().get(bucket, path.key, options=options).bytes())
+
+
+def copy(source: ObjectPath, target: ObjectPath) -> None:
+    """Write an object with the bytes of another: see ``ObjectPath.copy``."""
+    if source.root != target.root:
+        with source.open(whole=True) as read, asking(target):
+            library().put(store(target), target.key, read)
+        return
+    bucket = store(source)
+    with asking(source):
+        library().copy(bucket, source.key, target.key, overwrite=True)
+
+
 def remove(path: ObjectPath) -> None:
     """Remove an object, if there is one. Raises: StoreUnavailable, ConfigError."""
     bucket = store(path)
     with suppress(FileNotFoundError), asking(ObjectPath(path.root, path.key)):
         library().delete(bucket, path.key)
+
+
+def remove_all(paths: Sequence[ObjectPath]) -> None:
+    """Remove objects of one bucket, if they are there. Raises: StoreUnavailable, ConfigError."""
+    if paths:
+        bucket = store(paths[0])
+        try:
+            with asking(paths[0].parent):
+                library().delete(bucket, [path.key for path in paths])
+        except FileNotFoundError:  # of one of them, by stores that say so
+            for path in paths:
+                remove(path)
 
 
 def check_creating(folder: ObjectPath) -> None:
@@ -256,6 +340,11 @@ def check_creating(folder: ObjectPath) -> None:
 
 def below(path: ObjectPath) -> Iterator[ObjectPath]:
     """Every object below a path, in any order. Raises: StoreUnavailable, ConfigError."""
+    if (known := listing.listing_of(path)) is not None:
+        yield from (
+            found for found in known.objects if found != path and found.is_relative_to(path)
+        )
+        return
     bucket = store(path)
     with asking(path):
         for chunk in library().list(bucket, path.key or None):
@@ -270,6 +359,8 @@ def entries(path: ObjectPath) -> tuple[list[ObjectPath], list[ObjectPath]]:
 
     Raises: StoreUnavailable, ConfigError.
     """
+    if (known := listing.listing_of(path)) is not None:
+        return known.inside.get(path, ([], []))
     bucket = store(path)
     with asking(path):
         found = library().list_with_delimiter(bucket, path.key or None)

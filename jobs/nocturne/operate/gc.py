@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,10 @@ from nocturne.table import Garbage
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["collect"]
+
+
+_REQUESTS = 16
+"""Plans that are read at once."""
 
 
 def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage], list[str]]:
@@ -65,8 +70,6 @@ def _removed(found: list[Garbage], remove: bool) -> list[Garbage]:
 
 def _of_partition(output: TablePartition, keep: int, seconds: float, remove: bool) -> list[Garbage]:
     state = output.state
-    if not state.folder.is_dir():
-        return []
     try:
         if remove:
             table.settle(output, keep)
@@ -84,5 +87,7 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
 
 def _of_models(places: Places, seconds: float) -> list[Garbage]:
     """Copies of models that no run names, in partitions or outside of them."""
-    used = {Path(read(RunPlan, path).model.path).name for path in places.state.plans()}
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        plans = threads.map(partial(read, RunPlan), places.state.plans())
+        used = {Path(plan.model.path).name for plan in plans}
     return table.unused(places.state.models, used, seconds)

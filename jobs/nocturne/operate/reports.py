@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from nocturne import report
 from nocturne.config import Loaded
 from nocturne.errors import StateError
+from nocturne.objects import Location, leading
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
+from nocturne.store.files import write_atomic
 
 __all__ = ["report_of"]
 
 
-def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None) -> Path:
+def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None) -> Location:
     """Write the report of those ``partitions`` that are published; returns its path.
 
     Args:
@@ -35,14 +37,15 @@ def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None
             f"{name}`"
         )
     published, state = {night.key for night in nights}, Places.of(loaded).state
-    path = path or state.report(f"{keys[0]}-to-{keys[-1]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target: Location = path or state.report(f"{keys[0]}-to-{keys[-1]}")
     links = {}
     for night in nights:
         partition_state = state.partition(night.manifest.partition)
         night_report = partition_state.run(night.manifest.run_key).report
-        if night_report.exists():
-            links[night.key] = quote(Path(os.path.relpath(night_report, path.parent)).as_posix())
+        with suppress(ValueError):  # one is in a store, and the other is not
+            names = leading(night_report, target.parent)
+            if night_report.is_file():
+                links[night.key] = quote(names)
     page = report.span_html(name, nights, [key for key in keys if key not in published], links)
-    path.write_text(page, encoding="utf-8")
-    return path
+    write_atomic(target, page.encode())
+    return target

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from nocturne.config import Loaded, from_path, key_format, partition
 from nocturne.errors import NocturneError, disk_errors
 from nocturne.objects import Location
+from nocturne.objects.path import Stat
 from nocturne.pipeline.places import Places
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Manifest
@@ -55,7 +55,7 @@ class PartitionStatus:
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
     problem: str = ""
-    manifest_file: Path | None = None
+    manifest_file: Location | None = None
     location: Location | None = None
     run: RunFolder | None = None
 
@@ -101,12 +101,12 @@ class PartitionStatus:
         return round(self.manifest.rows_in / seconds) if self.manifest and seconds else None
 
     @property
-    def report(self) -> Path | None:
+    def report(self) -> Location | None:
         """The report of ``run``; None if an unpublished run has none yet."""
         if self.run is None:
             return None
         path = self.run.report
-        return path if self.unfinished is None or path.exists() else None
+        return path if self.unfinished is None or path.is_file() else None
 
 
 def statuses(
@@ -118,12 +118,13 @@ def statuses(
         first, last: the first and the last partition key of the list, both included.
     """
     places = Places.of(loaded)
-    by_key = {p.key: p for p in known_partitions(loaded)}
-    return [
-        status_of(places, by_key[key])
-        for key in sorted(by_key)
-        if (first is None or key >= first) and (last is None or key <= last)
-    ]
+    with places.state.listed():
+        by_key = {p.key: p for p in known_partitions(loaded)}
+        return [
+            status_of(places, by_key[key])
+            for key in sorted(by_key)
+            if (first is None or key >= first) and (last is None or key <= last)
+        ]
 
 
 def known_partitions(loaded: Loaded) -> Iterator[Partition]:
@@ -189,11 +190,12 @@ def _in_force(output: TablePartition) -> Manifest | None:
         written = output.state.manifest_file(manifest_id).stat()
     except OSError:
         return output.state.manifest(manifest_id)  # raises an error that explains it
-    return _manifest(output.state, manifest_id, (written.st_mtime_ns, written.st_size))
+    version = written if isinstance(written, Stat) else (written.st_mtime_ns, written.st_size)
+    return _manifest(output.state, manifest_id, version)
 
 
 @lru_cache(maxsize=100_000)
-def _manifest(state: PartitionState, id_: str, written: tuple[int, int]) -> Manifest:
+def _manifest(state: PartitionState, id_: str, written: tuple[int, int] | Stat) -> Manifest:
     """Read once in each process: a manifest never changes, unless somebody edits it."""
     return state.manifest(id_)
 
@@ -235,7 +237,9 @@ def _folders_in_order(names: Mapping[str, str]) -> bool:
     return _sorted_by_time(tuple(names.items()))
 
 
-def statuses_of(loaded: Loaded, partitions: Iterable[Partition]) -> Iterator[PartitionStatus]:
+def statuses_of(loaded: Loaded, partitions: Iterable[Partition]) -> list[PartitionStatus]:
     """The status of each of the partitions."""
     places = Places.of(loaded)
-    yield from (status_of(places, partition) for partition in partitions)
+    partitions = [*partitions]
+    with places.state.listed(partitions):
+        return [status_of(places, partition) for partition in partitions]

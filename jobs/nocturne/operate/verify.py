@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ from nocturne.columns.normal import is_list, unpacked
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
-from nocturne.objects import Location
+from nocturne.model.copies import fetch_model
+from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.reading import native
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
@@ -29,7 +31,7 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Split
 from nocturne.source.fingerprints import current
-from nocturne.store.files import digest
+from nocturne.store.files import digest, scratch
 from nocturne.store.record_files import content
 from nocturne.store.run import Run
 from nocturne.table import Problem, rows_with_keys
@@ -116,7 +118,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
 def _settings_problems(run: Run) -> list[Problem]:
     """Settings other than those that were planned with; the plan holds their hash."""
     path = run.settings_file
-    if not path.exists():
+    if not path.is_file():
         return []  # plans of version 1 contain them
     try:
         if digest(json.loads(content(path))) == run.plan.config_digest:
@@ -124,7 +126,7 @@ def _settings_problems(run: Run) -> list[Problem]:
         problem = "has changed since the run was planned (its hash is not the plan's)"
     except (NocturneError, ValueError, RecursionError) as error:
         problem = f"can't be read: {error}"
-    return [Problem(path.relative_to(run.state.folder).as_posix(), problem)]
+    return [Problem(run.state.name_of(path), problem)]
 
 
 def _replay(
@@ -135,6 +137,7 @@ def _replay(
         reason = "a query is read by Spark as a whole; score the partition again with --force"
         return [Replayed("", "impossible", reason)]
     try:
+        fetch_model(run)
         registry.require_loadable(run.plan.model, allow_pickle)
     except NocturneError as error:
         return [Replayed("", "impossible", str(error))]
@@ -152,8 +155,8 @@ def _replay(
         positions = random.SystemRandom().sample(range(len(chosen)), count)
         chosen = [chosen[i] for i in sorted(positions)]
     changes = _environment_changes(manifest.environment)
-    with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as scratch:
-        replay_run = Run(Path(scratch), run.state, run.plan)
+    with _scratch(run) as folder:
+        replay_run = Run(folder, run.state, run.plan)
 
         def published(file: Location | None, replayed: pa.Table) -> pa.Table:
             if file is not None:
@@ -164,6 +167,16 @@ def _replay(
             _replay_split(replay_run, split, name, partial(published, file), changes)
             for split, name, file in chosen
         ]
+
+
+@contextmanager
+def _scratch(run: Run) -> Iterator[Path]:
+    if isinstance(run.state.root, ObjectPath):
+        with scratch("replay") as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=".replay-", dir=run.state.folder) as name:
+        yield Path(name)
 
 
 def _replay_split(
@@ -193,7 +206,7 @@ def _replay_split(
         result = run_split(run.changed(files=files), split)
     except NocturneError as error:
         return Replayed(name, "impossible", str(error))
-    replayed_file = run.attempt(result.file)
+    replayed_file = local(run.attempt(result.file))
     actual = pq.read_table(replayed_file)
     replayed_file.unlink()
     expected = published(actual)

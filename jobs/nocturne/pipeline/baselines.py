@@ -10,6 +10,7 @@ from nocturne.config import Loaded
 from nocturne.config.models import Span, Weeks
 from nocturne.errors import StateError
 from nocturne.model import registry
+from nocturne.model.copies import fetch_model
 from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import settings_of
@@ -30,6 +31,7 @@ def baseline_of(run: Run, loaded: Loaded) -> tuple[Baseline | None, str, list[Pu
         The baseline is None if the model has none, or if none of the nights is published. For the
         model's own baseline, the description and the list of nights are empty.
     """
+    fetch_model(run)
     setting, model = loaded.pipeline.drift.baseline, registry.Resolved(run.plan.model)
     if setting == "model":
         return model.baseline, "", []

@@ -19,13 +19,13 @@ _SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "param
 Resolve = Callable[[], registry.Resolved]
 
 
-def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
+def resolver(loaded: Loaded, models: Path | None = None) -> Resolve:
     """A function that resolves the model in its first call, and then returns the same answer.
 
     It raises the same error again, too: otherwise each night of a range would wait for it.
 
     Args:
-        store: the folder for the model's files. Default: the one in the pipeline's state.
+        models: the folder for the model's files. Default: the one in the pipeline's state.
     """
     answer: registry.Resolved | NocturneError | None = None
 
@@ -37,7 +37,7 @@ def resolver(loaded: Loaded, store: Path | None = None) -> Resolve:
                 answer = registry.resolve(
                     **pipeline.model.model_dump(include=_SELECTS),
                     **uris(pipeline.registry, loaded.home),
-                    store=store or Places.of(loaded).state.models,
+                    models=models or Places.of(loaded).state.models,
                 )
             except NocturneError as error:
                 answer = error

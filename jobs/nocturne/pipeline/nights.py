@@ -66,8 +66,10 @@ class PublishedNights:
 
         A night that can't be read is left out, since it must not stop others; `status` shows it.
         """
-        keys = [p.key for p in self.partitions() if before is None or p.key < before]
-        return [night for key in (keys[-last:] if last else keys) if (night := self.of(key))]
+        before_it = [p for p in self.partitions() if before is None or p.key < before]
+        chosen = before_it[-last:] if last else before_it
+        with self._places.state.listed(chosen):
+            return [night for p in chosen if (night := self.of(p.key))]
 
     def by_name(self, name: str) -> PublishedNight | None:
         """The night with the name ``key:manifest id``, in force or not; None if it is gone."""
@@ -80,7 +82,7 @@ class PublishedNights:
 
     def is_accepted(self, manifest: Manifest) -> bool:
         """Whether a person has accepted the drift of a published night."""
-        return self._places.state.partition(manifest.partition).accepted(manifest.id).exists()
+        return self._places.state.partition(manifest.partition).accepted(manifest.id).is_file()
 
 
 def night_in_force(output: TablePartition) -> PublishedNight | None:

@@ -22,10 +22,11 @@ from nocturne.config import Scoring
 from nocturne.encoding import Encoding
 from nocturne.errors import ModelError, StateError, choices
 from nocturne.fitting import casts
+from nocturne.objects import Location
 from nocturne.records.plan import ModelRef, Pinned, Tuning
 from nocturne.records.result import SplitResult
 from nocturne.source.sample import SampleFiles, sample
-from nocturne.store.files import digest
+from nocturne.store.files import digest, forget
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
@@ -89,7 +90,7 @@ def pin(
     return replace(pinned, kernel=tuning.kernel, micro_batch=micro_batch, batch_rows=whole)
 
 
-def _kept(path: Path) -> Tuning | None:
+def _kept(path: Location) -> Tuning | None:
     """The result of an earlier search; None if there is none, or it is damaged."""
     try:
         stored = find(Tuning, path)
@@ -101,7 +102,7 @@ def _kept(path: Path) -> Tuning | None:
     except StateError as error:
         log.warning("%s: the search is made again", error)
         with suppress(OSError):
-            path.unlink()
+            forget(path)
         return None
     return stored
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
 from nocturne.objects import Location, ObjectPath, is_within
+from nocturne.objects.store import check_creating
 from nocturne.records.partition import Partition
 from nocturne.source.folders import InputFolders
 from nocturne.source.objects import InputObjects
@@ -34,7 +36,9 @@ class Places:
         source = loaded.location(loaded.pipeline.input.path)
         place = loaded.location(loaded.pipeline.output.path)
         if isinstance(place, ObjectPath):
-            state = PipelineState(loaded.path(loaded.pipeline.output.state or ""), place)
+            beside, given_state = PipelineState.beside(place), loaded.pipeline.output.state
+            root = loaded.location(given_state) if given_state else beside.root
+            state = PipelineState(root, place)
             state.check_table()
         else:
             state = PipelineState.beside(place)
@@ -64,6 +68,18 @@ class Places:
         """The partition of the table, with its state."""
         return self.table.partition(self.state.partition(partition))
 
+    def check(self) -> None:
+        """Test what publishing needs of the places of the table and of the state.
+
+        Raises:
+            PublishError: one of them lacks something.
+            OSError: a folder can't be written.
+            StoreUnavailable, ConfigError: the store does not answer, or refuses.
+        """
+        self.table.check()
+        if isinstance(self.state.root, ObjectPath):
+            check_creating(self.state.root)
+
     def claim(self) -> None:
         """Create the state, or check that this version of Nocturne can use it.
 
@@ -74,9 +90,10 @@ class Places:
         """
         root = self.state.root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            if isinstance(root, Path):
+                root.mkdir(parents=True, exist_ok=True)
             if is_new(root) or isinstance(self.state.table, ObjectPath):
-                self.table.check()  # a store may be another one under the same name
+                self.check()  # a store may be another one under the same name
             claim(root)
             self.state.belong()
         except OSError as error:

@@ -13,6 +13,7 @@ from nocturne import drift, quality, report, table
 from nocturne.columns.values import python_values
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
+from nocturne.objects.reading import native
 from nocturne.pipeline.checks import check, evaluate_arguments
 from nocturne.pipeline.judging import Check, judge
 from nocturne.pipeline.nights import PublishedNights
@@ -27,6 +28,7 @@ from nocturne.records.result import SplitResult
 from nocturne.records.status import RunStatus
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.failpoints import reach
+from nocturne.store.files import place, write_atomic
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -79,7 +81,7 @@ def judge_run(
                 quarantine_reasons=_reasons(judged.results),
                 quarantine_examples=_examples(run, judged.results),
             )
-            run.report.write_text(page, encoding="utf-8")
+            write_atomic(run.report, page.encode())
             write(run.profile_file, judged.profile)
         reach("judge.reported")
         judgement = replace(judged.judgement, seconds=mine.rounded())
@@ -153,7 +155,7 @@ def _unpublished_run(status: RunStatus, folder: RunFolder) -> Run | None:
     """The run that is not published, if all of it is scored."""
     if status.state in ("held", "rejected"):
         return open_run(folder.path)
-    if status.state == "failed" and status.run_key and folder.plan_file.exists():
+    if status.state == "failed" and status.run_key and folder.plan_file.is_file():
         run = open_run(folder.path)
         return run if run.is_scored else None
     return None
@@ -173,7 +175,6 @@ def _logged_judgement(run: Run, loaded: Loaded) -> Judgement:
 
 
 def _log(run: Run, loaded: Loaded, judgement: Judgement, profile: Profile) -> str | None:
-    artifacts = [run.report]
     records = {
         "profile": _without(profile, run.plan.sensitive),
         "judgement": judgement,
@@ -181,6 +182,8 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement, profile: Profile) -> st
     }
     try:
         with tempfile.TemporaryDirectory() as scratch:
+            artifacts = [Path(scratch) / run.report.name]
+            place(run.report, artifacts[0])
             for name, record in records.items():
                 artifacts.append(Path(scratch) / f"{name}.json")
                 write(artifacts[-1], record)
@@ -222,9 +225,9 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
     for result in results:
         if result.quarantine_file and len(examples) < limit:
             path = run.attempt(result.quarantine_file)
-            if not path.exists():
+            if not path.is_file():
                 continue
             columns = ["source_file", "source_row", "reason", *run.plan.keys]
-            batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
+            batch = next(pq.ParquetFile(native(path)).iter_batches(limit, columns=columns))
             examples += python_values(batch)
     return examples[:limit]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,7 +33,7 @@ __all__ = [
 ]
 
 
-def open_run(run_dir: str | Path) -> Run:
+def open_run(run_dir: str | Location) -> Run:
     """The run of a run directory.
 
     Raises:
@@ -57,7 +56,7 @@ def settings_of(run: Run) -> Pipeline:
         StateError: the stored settings are damaged.
     """
     stored: Any = None
-    path = run.settings_file if run.settings_file.exists() else run.plan_file
+    path = run.settings_file if run.settings_file.is_file() else run.plan_file
     try:
         stored = json.loads(content(path))
         # Plans of version 1 contained them.
@@ -111,4 +110,4 @@ def scores_of(run: Run, result: SplitResult) -> Location:
     """The file with a split's scores, in the run directory or published."""
     staged = run.attempt(result.file)
     name = table.file_name(result.index, run.plan.run_key)
-    return staged if staged.exists() else table.table_of(run).file(name)
+    return staged if staged.is_file() else table.table_of(run).file(name)

@@ -15,6 +15,7 @@ from nocturne import plan
 from nocturne.config import Pipeline, home
 from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
 from nocturne.model import registry
+from nocturne.model.copies import fetch_model
 from nocturne.pipeline.runs import open_run, settings_of
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
@@ -169,6 +170,7 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
                     "would not be scored alike: prepare the partition again",
                     run_dir=run.uri,
                 )
+            fetch_model(run)
             require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
         except NocturneError as error:
             failures[run.uri] = error

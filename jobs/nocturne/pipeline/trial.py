@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,10 +26,11 @@ from nocturne.encoding import MODEL_VERSION, Encoding, OutputSpec, with_nulls
 from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.host.machine import is_local
 from nocturne.model.registry import Resolved
+from nocturne.objects import Location
 from nocturne.pipeline.pinning import device_of
 from nocturne.pipeline.scoring import application
 from nocturne.source.sample import SampleFiles, sample
-from nocturne.store.files import digest
+from nocturne.store.files import digest, forget
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.trial import Trial, TrialAnswer, TrialRequest
@@ -163,7 +163,7 @@ def kept_or_new(
     return trial
 
 
-def _stored(path: Path, request: TrialRequest) -> Trial | None:
+def _stored(path: Location, request: TrialRequest) -> Trial | None:
     """The stored trial; None if there is none, or it is damaged."""
     try:
         trial = find(Trial, path)
@@ -172,7 +172,7 @@ def _stored(path: Path, request: TrialRequest) -> Trial | None:
     except StateError as error:
         log.warning("%s: the model is tried again", error)
         with suppress(OSError):
-            path.unlink()
+            forget(path)
         return None
     return trial
 

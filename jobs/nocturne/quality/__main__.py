@@ -11,11 +11,11 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
 from nocturne.codec import dump, load
 from nocturne.errors import NocturneError
+from nocturne.objects import location
 from nocturne.quality import gx
 from nocturne.quality.evaluate import evaluate
 from nocturne.quality.helper import Question
@@ -34,7 +34,7 @@ def main(questions: IO[str], answers: IO[str]) -> None:
 
 
 def _evaluate(question: Question) -> dict[str, Any]:
-    docs_dir, watch = Path(question.docs_dir), Stopwatch()
+    docs_dir, watch = location(question.docs_dir), Stopwatch()
     try:
         result = evaluate(question.suites, docs_dir=docs_dir, title=question.title, watch=watch)
     except NocturneError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 
+from nocturne.objects import Location, ObjectPath
+from nocturne.store.files import replace_folder
+
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
     from great_expectations.data_context.data_context.abstract_data_context import (
@@ -22,16 +26,19 @@ if TYPE_CHECKING:
     )
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-__all__ = ["Validated", "add", "place", "scratch"]
+__all__ = ["INDEX", "Validated", "add", "place", "scratch"]
 
 Validated = tuple["ExpectationSuite", "ExpectationSuiteValidationResult"]
 
+INDEX = "index.html"
 _LONGEST = 1000
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
-def scratch(docs_dir: Path) -> Path:
-    """A folder next to ``docs_dir`` in which the site is built."""
+def scratch(docs_dir: Location) -> Path:
+    """A folder in which the site is built: next to ``docs_dir``, if that is on a file system."""
+    if isinstance(docs_dir, ObjectPath):
+        return Path(tempfile.mkdtemp(prefix="nocturne-docs-"))
     docs_dir.parent.mkdir(parents=True, exist_ok=True)
     return docs_dir.with_name(f".{docs_dir.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
@@ -78,23 +85,17 @@ def add(
     gx.suites.add(Suite(name=suite.name, expectations=described))
 
 
-def place(gx: AbstractDataContext, made_in: Path, docs_dir: Path) -> Path:
-    """Build the pages in the scratch folder, then replace ``docs_dir`` with it.
-
-    Returns:
-        The index page.
-    """
+def place(gx: AbstractDataContext, made_in: Path, docs_dir: Location) -> None:
+    """Build the pages in the scratch folder, then replace ``docs_dir`` with it."""
     try:
         with _templates_compiled_once():
             gx.build_data_docs()
         # 3.3 MB of animations for a guide that is switched off; a night's docs are then .7 MB.
         for animation in (made_in / "static" / "images").glob("*.gif"):
             animation.unlink()
-        shutil.rmtree(docs_dir, ignore_errors=True)
-        os.replace(made_in, docs_dir)
+        replace_folder(made_in, docs_dir)
     finally:
         shutil.rmtree(made_in, ignore_errors=True)
-    return docs_dir / "index.html"
 
 
 class _TemplateCache(BytecodeCache):

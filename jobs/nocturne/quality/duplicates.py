@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from nocturne.columns.key_hashes import KEY_BYTES, Hashes, key_hashes
 from nocturne.columns.normal import normal, restored
 from nocturne.columns.values import python_values
 from nocturne.errors import InputError
-from nocturne.objects import Location
+from nocturne.objects import Location, ObjectPath
 from nocturne.objects.reading import native
 
 __all__ = ["Duplicates", "ScoredKeys", "check_size", "duplicates"]
@@ -35,7 +35,7 @@ class ScoredKeys:
     """The files with the keys of some scores, and with the hashes of the keys by a worker."""
 
     scores: Location
-    hashes: Path
+    hashes: Location
     rows: int
 
 
@@ -109,11 +109,17 @@ def _examples(proved: pa.Table, keys: Sequence[str], sensitive: Collection[str])
 def _hashes(part: ScoredKeys, keys: Sequence[str]) -> Hashes:
     """The hashes that the worker wrote; if there are none, they are computed from the scores."""
     with suppress(OSError, ValueError, EOFError):  # gone or damaged: computed again
-        kept = np.load(part.hashes, mmap_mode="r")
+        kept = _stored(part.hashes)
         if kept.dtype == np.uint64 and kept.shape == (part.rows,):
             return np.asarray(kept)
     made = [key_hashes(batch.columns) for batch in _keys(part, keys)]
     return np.concatenate(made) if made else np.zeros(0, dtype=np.uint64)
+
+
+def _stored(path: Location) -> Hashes:
+    if isinstance(path, ObjectPath):
+        return np.load(io.BytesIO(path.read_bytes()))  # type: ignore[no-any-return]
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def _rows(part: ScoredKeys, keys: Sequence[str], hashes: Hashes) -> pa.Table:

@@ -54,7 +54,7 @@ class SuiteRequest:
 def evaluate(
     suites: Mapping[str, SuiteRequest],
     *,
-    docs_dir: Path | None,
+    docs_dir: Location | None,
     title: str,
     watch: Stopwatch | None = None,
 ) -> QualityResult:
@@ -92,8 +92,8 @@ def evaluate(
         with watch("docs"):
             for validated in answers:
                 docs.add(context, title, *validated)
-            index = docs.place(context, scratch_dir, docs_dir)
-    return QualityResult(tuple(records), index.relative_to(docs_dir.parent).as_posix())
+            docs.place(context, scratch_dir, docs_dir)
+    return QualityResult(tuple(records), f"{docs_dir.name}/{docs.INDEX}")
 
 
 def _validate(

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 
 from nocturne import errors
 from nocturne.codec import dump, load
+from nocturne.objects import Location
 from nocturne.quality.evaluate import SuiteRequest
 from nocturne.records.quality import QualityResult
 
@@ -68,7 +68,7 @@ class Helper:
                 self._answers.put(answer)
         self._answers.put(_END)
 
-    def ask(self, suites: Mapping[str, SuiteRequest], docs_dir: Path, title: str) -> None:
+    def ask(self, suites: Mapping[str, SuiteRequest], docs_dir: Location, title: str) -> None:
         """Send a question; the answers come in the order of the questions."""
         question = Question(dict(suites), str(docs_dir), title)
         self._questions.put(dump(question).replace("\n", " ").encode() + b"\n")

@@ -76,8 +76,14 @@ class SplitResult(Stored):
 
 @dataclass(frozen=True)
 class Scored(Stored):
-    """The number of results of a run with a query."""
+    """The number of results of a run with a query, and which execution of it they are of.
 
+    Its file is created once, which decides between two drivers.
+    """
+
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar = {1: dict}
     mend: ClassVar[str] = "Move it away and score the run again"
 
     results: int
+    execution: str = ""

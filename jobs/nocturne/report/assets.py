@@ -8,7 +8,7 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from nocturne.store import cache
+from nocturne.host import cache
 
 __all__ = ["digest", "script", "style"]
 

@@ -6,7 +6,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -82,7 +81,7 @@ def _identity(file: InputFile) -> tuple[object, ...]:
 
 
 def fingerprints(
-    listing: Listing, cache_file: Path, *, parquet: bool = True, content: bool = True
+    listing: Listing, cache_file: Location, *, parquet: bool = True, content: bool = True
 ) -> tuple[InputFile, ...]:
     """Every data file with its fingerprint; rows are counted in Parquet only.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from nocturne.errors import InputError
 from nocturne.objects import Location
@@ -34,7 +33,7 @@ class ParquetFiles:
 
     table: InputTable
     partition: Partition
-    cache: Path
+    cache: Location
     key_formats: Mapping[str, str] = field(default_factory=dict)
     cast: Mapping[str, str] = field(default_factory=dict)
     cast_text: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nocturne.errors import NocturneError
+from nocturne.errors import NocturneError, StoreUnavailable
 from nocturne.records.plan import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
@@ -45,13 +45,7 @@ def score_runs(
         RetryableError: Spark itself failed (for example, it lost a worker). Splits that were
             scored stay and are not scored again.
     """
-    pending = [
-        (run, split)
-        for run in runs
-        if not run.plan.is_whole
-        for split in run.plan.splits
-        if not run.result_file(split).exists()
-    ]
+    pending = [(run, split) for run in runs if not run.plan.is_whole for split in run.unscored()]
     failures: dict[str, NocturneError] = {}
     share = gpu_share(spark)
     for run in runs:
@@ -125,15 +119,15 @@ def _score(run_dir: str, index: int, share: float) -> int:
 
 
 def _count(runs: Sequence[Run]) -> tuple[int, int]:
-    rows_done = 0
+    total = rows_done = sum(run.plan.rows for run in runs)
     for run in runs:
-        for split in run.plan.splits:
-            if run.result_file(split).exists():
-                rows_done += split.rows
-            else:
+        begun = {*run.progress_files()}
+        for split in run.unscored():
+            rows_done -= split.rows
+            if (file := run.progress_file(split)) in begun:
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    rows_done += int(run.progress_file(split).read_text() or 0)
-    return rows_done, sum(run.plan.rows for run in runs)
+                    rows_done += int(file.read_bytes())
+    return rows_done, total
 
 
 class _Watch:
@@ -144,8 +138,9 @@ class _Watch:
         self._thread = threading.Thread(target=self._loop, args=(runs, progress), daemon=True)
 
     def _loop(self, runs: Sequence[Run], progress: Progress | None) -> None:
-        while progress and not self._stop.wait(1):
-            progress(*_count(runs))
+        while progress and not self._stop.wait(max(run.report_s for run in runs)):
+            with contextlib.suppress(StoreUnavailable):  # scoring does not need it
+                progress(*_count(runs))
 
     def __enter__(self) -> None:
         self._thread.start()

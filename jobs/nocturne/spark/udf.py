@@ -117,7 +117,7 @@ def score_udf(
         or os.environ.get("MLFLOW_REGISTRY_URI")
         or tracking_uri
         or mlflow.get_registry_uri(),
-        store=store,
+        models=store,
         inputs=inputs,
         params=params,
     )

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -19,6 +18,8 @@ from nocturne import errors
 from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.hiding import redacted
 from nocturne.host.trouble import explain
+from nocturne.objects import location
+from nocturne.objects.path import Stat
 from nocturne.spark.session import cause_of
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
@@ -36,11 +37,12 @@ _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 def open_run(run_dir: str) -> Run:
     """The run; it is read once in each process, and again if it has been planned again."""
-    return _run(run_dir, RunFolder(Path(run_dir)).plan_file.stat().st_mtime_ns)
+    stat = RunFolder(location(run_dir)).plan_file.stat()
+    return _run(run_dir, stat.tag if isinstance(stat, Stat) else stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _run(run_dir: str, written: int) -> Run:
+def _run(run_dir: str, written: int | str) -> Run:
     return Run.open(run_dir)
 
 

@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,24 @@ from blake3 import blake3
 
 from nocturne.errors import PublishError, Superseded
 from nocturne.objects import Location, ObjectPath
+from nocturne.objects import store as objects
 
 __all__ = [
     "check_exchange",
     "check_links",
+    "children",
     "digest",
     "exchange",
     "fetch",
     "file_blake3",
     "file_digest",
+    "forget",
     "locked",
     "partition_folders",
     "place",
+    "remove",
+    "replace_folder",
+    "scratch",
     "sync_folder",
     "write_atomic",
 ]
@@ -59,17 +67,17 @@ def digest(*parts: Any) -> str:
 
 
 def write_atomic(
-    path: str | Path,
+    path: str | Location,
     content: bytes,
     *,
     exclusive: bool = False,
     durable: bool = False,
     written: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Write a file whole or not at all; its folder is made if needed.
+    """Write a file, or an object, whole or not at all; its folder is made if needed.
 
-    The bytes are written to a hidden temporary file beside it, which is then renamed. `nocturne gc`
-    removes temporary files of killed processes.
+    The bytes of a file are written to a hidden temporary file beside it, which is then renamed.
+    `nocturne gc` removes temporary files of killed processes.
 
     Args:
         exclusive: the first writer wins; otherwise the last writer wins.
@@ -77,8 +85,11 @@ def write_atomic(
         written: called when the temporary file is whole and not renamed yet.
 
     Returns:
-        False if ``exclusive`` and the file existed already (it is not changed).
+        False if ``exclusive`` and another file existed already (it is not changed).
     """
+    if isinstance(path, ObjectPath):
+        written()
+        return path.write_bytes(content, exclusive=exclusive)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
@@ -102,17 +113,35 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
-def place(source: Path, target: Path) -> None:
+def place(source: Location, target: Location) -> None:
     """Make ``target`` a file with the bytes of ``source``: a link, or across file systems a copy.
 
-    A file that is there already is replaced in one step.
+    A file that is there already is replaced in one step. Either may be in a store.
+
+    Raises:
+        FileNotFoundError: there is no such source.
     """
+    if isinstance(target, ObjectPath):
+        if isinstance(source, ObjectPath):
+            target.copy(source)
+        else:
+            target.upload(source)
+    elif isinstance(source, ObjectPath):
+        fetch(source, target)
+    else:
+        _link(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
     try:
         if target.exists() and target.samefile(source):
             return
         try:
             os.link(source, temporary)
+        except FileNotFoundError:
+            raise
         except OSError:
             shutil.copyfile(source, temporary)
             with open(temporary, "rb") as file:
@@ -141,6 +170,21 @@ def fetch(source: ObjectPath, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """A folder for files that are made on this machine and belong in a store; it is removed then.
+
+    Those of processes that were killed are removed after a day.
+    """
+    prefix = f"nocturne-{os.getuid()}-{what}-"
+    for old in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):
+            if old.stat().st_uid == os.getuid() and time.time() - old.stat().st_mtime > _OLD_S:
+                shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        yield Path(name)
+
+
 def check_links(folder: Path) -> None:
     """Test that a file is created only once in a folder, or in the one where it will be made.
 
@@ -167,8 +211,51 @@ def check_links(folder: Path) -> None:
         )
 
 
-def sync_folder(path: str | Path) -> None:
-    """Make the names in a folder survive a power failure."""
+def children(folder: Location) -> list[Location]:
+    """The content of a folder, sorted; empty if the folder does not exist."""
+    if isinstance(folder, ObjectPath):
+        folders, files = objects.entries(folder)
+        return [*folders, *files]
+    return [*sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def remove(path: Location) -> None:
+    """Remove a file, or a folder with all its content, if it is there."""
+    if isinstance(path, ObjectPath):
+        if path.stat_ is None:  # else it is one object of a listing
+            path.remove_tree()
+        path.unlink()
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace_folder(made: Path, target: Location) -> None:
+    """Make a folder with the content of another, which is moved; what was in it is removed."""
+    if isinstance(target, Path):
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(made, target)
+        return
+    files = {target / path.relative_to(made).as_posix(): path for path in made.rglob("*")}
+    files = {name: path for name, path in files.items() if path.is_file()}
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        list(threads.map(ObjectPath.upload, files, files.values()))
+    objects.remove_all([path for path in target.below() if path not in files])
+
+
+def forget(path: Location) -> None:
+    """Remove a file, if there is one."""
+    if isinstance(path, ObjectPath):
+        path.unlink()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(path: str | Location) -> None:
+    """Make the names in a folder survive a power failure. Those in a store do already."""
+    if isinstance(path, ObjectPath):
+        return
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -176,6 +263,9 @@ def sync_folder(path: str | Path) -> None:
         os.close(handle)
 
 
+_OLD_S = 86_400.0
+_REQUESTS = 8
+"""Files that are uploaded at once."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -239,23 +329,26 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def partition_folders(root: Path, names: Sequence[str]) -> Iterator[str]:
+def partition_folders(root: Location, names: Sequence[str]) -> Iterator[str]:
     """The folders of a table's partitions, ``ds=2013-04-01/hour=05``, the last first."""
     if not names:
         return
     try:
-        with os.scandir(root) as entries:
-            matching = sorted(
-                (e.name for e in entries if e.name.startswith(f"{names[0]}=") and e.is_dir()),
-                reverse=True,
-            )
+        folders = _folders(root)
     except OSError:
         return
-    for name in matching:
+    for name in sorted((f for f in folders if f.startswith(f"{names[0]}=")), reverse=True):
         if len(names) == 1:
             yield name
         else:
             yield from (f"{name}/{rest}" for rest in partition_folders(root / name, names[1:]))
+
+
+def _folders(root: Location) -> list[str]:
+    if isinstance(root, ObjectPath):
+        return [folder.name for folder in root.folders()]
+    with os.scandir(root) as found:
+        return [entry.name for entry in found if entry.is_dir()]
 
 
 @contextmanager

@@ -6,10 +6,9 @@ format when this Nocturne first writes something that an earlier one can't read.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nocturne.codec import STATE_FORMAT, Format
 from nocturne.errors import StateError, WrittenByNewer
+from nocturne.objects import Location
 from nocturne.store.record_files import find, read, write
 
 __all__ = ["claim", "is_new", "raise_format"]
@@ -18,16 +17,16 @@ _FIRST = 2
 """The earliest format whose records can be read."""
 
 
-def _marker(root: Path) -> Path:
+def _marker(root: Location) -> Location:
     return root / "format.json"
 
 
-def is_new(root: Path) -> bool:
+def is_new(root: Location) -> bool:
     """Whether the state has no format mark yet."""
-    return not _marker(root).exists()
+    return not _marker(root).is_file()
 
 
-def claim(root: Path) -> None:
+def claim(root: Location) -> None:
     """Mark a new state with this format, or check that this Nocturne can read an existing one.
 
     Raises:
@@ -51,7 +50,7 @@ def claim(root: Path) -> None:
         )
 
 
-def raise_format(root: Path) -> None:
+def raise_format(root: Location) -> None:
     """Mark a state of an earlier format with this one, before this Nocturne writes into it."""
     stored = find(Format, _marker(root))
     if stored is not None and stored.format < STATE_FORMAT:

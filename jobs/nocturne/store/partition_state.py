@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
+import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from nocturne.errors import Held, NocturneError, StateError, Superseded, disk_errors
+from nocturne.objects import Location, ObjectPath, local, relative
 from nocturne.records.manifest import Judgement, Manifest, StoredFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
 from nocturne.records.status import RunState, RunStatus
 from nocturne.records.texts import MANIFEST_ID
-from nocturne.store.files import file_digest, locked
+from nocturne.store.files import children, forget, locked
 from nocturne.store.format import raise_format
-from nocturne.store.record_files import find, read, write
+from nocturne.store.record_files import content, find, read, write
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["SILENCE", "PartitionState", "manifest_id", "now"]
@@ -39,25 +40,59 @@ def manifest_id(number: int, run_key: str) -> str:
 class PartitionState:
     """Every path and every transition of a partition's state.
 
+    On a file system it is a folder, ``ds=2013-04-01/manifests/``. In a store the kind comes first,
+    ``manifests/ds=2013-04-01/``, so that the manifests of a year are one listing, without the
+    files of its runs.
+
     Args:
-        root: the folder of the pipeline's state.
+        root: the place of the pipeline's state.
     """
 
-    def __init__(self, root: Path, partition: Partition) -> None:
+    def __init__(self, root: Location, partition: Partition) -> None:
         self.root = root
         self.partition = partition
-        self.folder = root / partition.state_path
+
+    @classmethod
+    def of_manifest(cls, path: Location, manifest: Manifest) -> PartitionState:
+        """The state that a manifest's file is in."""
+        depth = len(manifest.partition.state_path.split("/"))
+        return cls(path.parents[depth + 1], manifest.partition)
 
     def __repr__(self) -> str:
-        return f"PartitionState({str(self.folder)!r})"
+        return f"PartitionState({self.title!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PartitionState) and other.folder == self.folder
+        return isinstance(other, PartitionState) and (other.root, other.partition.state_path) == (
+            self.root,
+            self.partition.state_path,
+        )
 
     def __hash__(self) -> int:
-        return hash(self.folder)
+        return hash((self.root, self.partition.state_path))
 
     # Paths
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.root}/{self.partition.state_path}"
+
+    def place(self, kind: str) -> Location:
+        """The folder of the files of a kind: ``manifests``, ``runs``, ..."""
+        path = self.partition.state_path
+        if isinstance(self.root, ObjectPath):
+            return self.root / kind / path
+        return self.root / path / kind
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a state on a file system. Raises: ConfigError if it is in a store."""
+        return local(self.root) / self.partition.state_path
+
+    @property
+    def _single(self) -> Location:
+        """The folder of the files of which there is one."""
+        return self.place("status") if isinstance(self.root, ObjectPath) else self.folder
 
     @property
     def lock_file(self) -> Path:
@@ -66,34 +101,37 @@ class PartitionState:
     def lock(self) -> AbstractContextManager[None]:
         """Hold the lock of the partition for a publish.
 
+        There is none in a store: there the table alone decides who publishes, and what several
+        write at once is the same, or created once.
+
         Raises:
             Superseded: another process holds the lock.
         """
-        return locked(self.lock_file)
+        return nullcontext() if isinstance(self.root, ObjectPath) else locked(self.lock_file)
 
-    def fingerprints(self, table: str = "") -> Path:
+    def fingerprints(self, table: str = "") -> Location:
         """The file that caches hashes of the input's files, or of the files of a joined table."""
-        return self.folder / (f"fingerprints-{table}.json" if table else "fingerprints.json")
+        return self._single / (f"fingerprints-{table}.json" if table else "fingerprints.json")
 
     def run(self, run_key: str) -> RunFolder:
         """The run directory of a run key."""
-        return RunFolder(self.folder / "runs" / run_key[:16])
+        return RunFolder(self.place("runs") / run_key[:16])
 
     def runs(self) -> list[RunFolder]:
         """Every run directory."""
-        return [RunFolder(path) for path in children(self.folder / "runs")]
+        return [RunFolder(path) for path in children(self.place("runs"))]
 
-    def quarantine(self, run_key: str) -> Path:
+    def quarantine(self, run_key: str) -> Location:
         """The folder of the rows that a published run quarantined."""
-        return self.folder / "quarantine" / run_key[:16]
+        return self.place("quarantine") / run_key[:16]
 
-    def quarantine_file(self, run_key: str, name: str) -> Path:
+    def quarantine_file(self, run_key: str, name: str) -> Location:
         """A file of quarantined rows of a run."""
         return self.quarantine(run_key) / name
 
-    def quarantines(self) -> list[Path]:
+    def quarantines(self) -> list[Location]:
         """The folders of quarantined rows, of all runs."""
-        return children(self.folder / "quarantine")
+        return children(self.place("quarantine"))
 
     def version(self, id_: str) -> Path:
         """The folder that keeps the files of the manifest ``id_`` after it was replaced."""
@@ -101,21 +139,21 @@ class PartitionState:
 
     def versions(self) -> list[Path]:
         """The folders of the kept files of replaced manifests, oldest first."""
-        return children(self.folder / "versions")
+        return [local(path) for path in children(self.folder / "versions")]
 
-    def accepted(self, id_: str) -> Path:
+    def accepted(self, id_: str) -> Location:
         """The record of who accepted the drift of the manifest ``id_``."""
-        return self.folder / "accepted" / f"{id_}.json"
+        return self.place("accepted") / f"{id_}.json"
 
     # Manifests
 
-    def manifest_file(self, id_: str) -> Path:
+    def manifest_file(self, id_: str) -> Location:
         """The file of the manifest ``id_``."""
-        return self.folder / "manifests" / f"{id_}.json"
+        return self.place("manifests") / f"{id_}.json"
 
-    def manifest_files(self) -> list[Path]:
+    def manifest_files(self) -> list[Location]:
         """All files in the folder of manifests."""
-        return children(self.folder / "manifests")
+        return children(self.place("manifests"))
 
     def manifest_ids(self) -> list[str]:
         """The ids of all manifests, by number. Files with other names are ignored."""
@@ -171,7 +209,7 @@ class PartitionState:
         return lineage, None
 
     def _replaced_by(self, manifest: Manifest) -> Manifest | None:
-        if manifest.replaces is None or not self.manifest_file(manifest.replaces).exists():
+        if manifest.replaces is None or not self.manifest_file(manifest.replaces).is_file():
             return None
         before = self.manifest(manifest.replaces)
         if before.number >= manifest.number:  # a cycle, which would never end
@@ -183,13 +221,27 @@ class PartitionState:
             )
         return before
 
-    def stored(self, file: StoredFile) -> Path:
+    def stored(self, file: StoredFile) -> Location:
         """The path of a file that a manifest names."""
-        return self.folder / file.path
+        kind, _, name = file.path.partition("/")
+        return self.place(kind) / name
 
-    def reference(self, path: Path) -> StoredFile:
-        """The reference to a file of the state, for a manifest."""
-        return StoredFile(path.relative_to(self.folder).as_posix(), file_digest(path))
+    def reference(self, path: Location) -> StoredFile:
+        """The reference to a file of a run, for a manifest.
+
+        In a store, where no lock keeps others from writing it again, it is one to a copy, whose
+        name has its hash.
+        """
+        data = content(path)
+        hash_ = hashlib.sha256(data).hexdigest()
+        if isinstance(path, ObjectPath):
+            path = path.with_name(f"{path.stem}-{hash_[:16]}{path.suffix}")
+            path.write_bytes(data, exclusive=True)
+        return StoredFile(self.name_of(path), hash_)
+
+    def name_of(self, path: Location) -> str:
+        """The name of a file of a run in records, ``runs/<run key>/...``, wherever the state is."""
+        return f"runs/{relative(path, self.place('runs'))}"
 
     def judgement(self, manifest: Manifest) -> Judgement:
         """The judgement that a manifest names.
@@ -202,8 +254,8 @@ class PartitionState:
     # Status of the last run
 
     @property
-    def _status(self) -> Path:
-        return self.folder / "current.json"
+    def _status(self) -> Location:
+        return self._single / "current.json"
 
     def write_status(self, status: RunStatus) -> None:
         """Store the status of the last run."""
@@ -253,8 +305,7 @@ class PartitionState:
             status = self.status()
             if status is not None and status.run_key not in ("", run_key):
                 return
-        with suppress(FileNotFoundError):
-            os.unlink(self._status)
+        forget(self._status)
 
     @contextmanager
     def step(self, name: str, plan: RunPlan) -> Iterator[None]:
@@ -278,8 +329,3 @@ class PartitionState:
             with suppress(OSError):  # if the disk is full, this can't be written either
                 say("failed", str(error) if is_ours else f"{type(error).__name__}: {error}")
             raise
-
-
-def children(folder: Path) -> list[Path]:
-    """The content of a folder, sorted; empty if the folder does not exist."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []

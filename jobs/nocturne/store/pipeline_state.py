@@ -11,20 +11,32 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
             manifests/, quarantine/, versions/, accepted/
             runs/<run key>/                 ``Run``
 
-No stored record has an absolute path into the table or the state, so both can be moved or mounted
-elsewhere together. Of a table in an object store the state lies at ``output.state``, and plans have
-the table's URI.
+In an object store the kind comes first, so that a listing of one kind is short::
+
+    s3://lake/scores/_nocturne/flight_delay/
+        format.json, table.json
+        models/<digest>/, trials/, tuning/, reports/
+        manifests/ds=2013-04-01/, accepted/ds=2013-04-01/, status/ds=2013-04-01/
+        runs/ds=2013-04-01/<run key>/, quarantine/ds=2013-04-01/<run key>/
+
+No stored record has an absolute path into the state, so it can be moved or mounted elsewhere; nor
+into a table on a file system. ``output.state`` names the state of a table in an object store if it
+is not beside the table, and plans have the table's URI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from nocturne.codec import Stored
 from nocturne.errors import ConfigError
+from nocturne.host import cache
 from nocturne.objects import Location, ObjectPath
+from nocturne.objects.listing import listed
+from nocturne.objects.store import fetch_listed
 from nocturne.records.partition import Partition
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
@@ -33,6 +45,8 @@ from nocturne.store.record_files import find, write
 __all__ = ["PipelineState"]
 
 _FOLDER = "_nocturne"
+_NIGHTS = ("manifests", "status")
+"""Kinds of which a partition has one if it has state."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,14 @@ class PipelineState:
         table: the table that it belongs to, if that is in an object store.
     """
 
-    def __init__(self, root: Path, table: ObjectPath | None = None) -> None:
+    def __init__(self, root: Location, table: ObjectPath | None = None) -> None:
         self.root, self._table = root, table
 
     @classmethod
-    def beside(cls, table: Path) -> PipelineState:
+    def beside(cls, table: Location) -> PipelineState:
         """The state that belongs to the table in a folder; it lies beside the table."""
-        return cls(table.parent / _FOLDER / table.name)
+        in_store = table if isinstance(table, ObjectPath) else None
+        return cls(table.parent / _FOLDER / table.name, in_store)
 
     @property
     def table(self) -> Location:
@@ -76,7 +91,7 @@ class PipelineState:
 
     def check_table(self) -> None:
         """Raises: ConfigError if the state belongs to another table."""
-        known = find(Belongs, self.root / "table.json")
+        known = _belongs(self.root)
         if known is not None and known.table != str(self.table):
             raise ConfigError(
                 f"the state in {self.root} is that of {known.table}, and output.path is "
@@ -84,20 +99,39 @@ class PipelineState:
                 f"so in {self.root / 'table.json'}"
             )
 
+    def listed(self, partitions: Iterable[Partition] | None = None) -> AbstractContextManager[None]:
+        """Within the block, nights of a state in a store are as they are listed now.
+
+        Then many nights cost some listings, and one request for each manifest that this machine
+        has not seen yet. It makes no difference on a file system.
+
+        Args:
+            partitions: those whose manifests are read; None: all.
+
+        Raises:
+            StoreUnavailable, ConfigError: the store does not answer, or refuses.
+        """
+        return nullcontext() if isinstance(self.root, Path) else _listed(self.root, partitions)
+
     @property
-    def models(self) -> Path:
+    def models(self) -> Location:
         """Copies of the models that runs are pinned to."""
         return self.root / "models"
 
-    def trial(self, name: str) -> Path:
+    def model(self, sha256: str) -> Path:
+        """The folder on this machine of a model's copy, which may have to be fetched first."""
+        name = sha256[:32]
+        return self.models / name if isinstance(self.models, Path) else cache.models() / name
+
+    def trial(self, name: str) -> Location:
         """The result of the trial of a model."""
         return self.root / "trials" / f"{name}.json"
 
-    def tuning(self, name: str) -> Path:
+    def tuning(self, name: str) -> Location:
         """The result of the search for the fastest settings."""
         return self.root / "tuning" / f"{name}.json"
 
-    def report(self, name: str) -> Path:
+    def report(self, name: str) -> Location:
         """The report of a range of partitions."""
         return self.root / "reports" / f"{name}.html"
 
@@ -111,8 +145,36 @@ class PipelineState:
         Args:
             names: the partition keys, in path order.
         """
-        return partition_folders(self.root, names)
+        if isinstance(self.root, Path):
+            return partition_folders(self.root, names)
+        found = {path for kind in _NIGHTS for path in partition_folders(self.root / kind, names)}
+        return iter(sorted(found, reverse=True))
 
-    def plans(self) -> Iterator[Path]:
+    def plans(self) -> Iterator[Location]:
         """The plans of all runs, in partitions or outside of them."""
-        return self.root.glob("**/runs/*/run.json")
+        if isinstance(self.root, Path):
+            yield from self.root.glob("**/runs/*/run.json")
+        else:
+            runs = (self.root / "runs").below()
+            yield from (path for path in runs if path.name == "run.json")
+
+
+@contextmanager
+def _listed(root: ObjectPath, partitions: Iterable[Partition] | None) -> Iterator[None]:
+    manifests = root / "manifests"
+    folders = None if partitions is None else [manifests / p.state_path for p in partitions]
+    with listed(*(root / kind for kind in (*_NIGHTS, "accepted"))):
+        fetch_listed([manifests] if folders is None else folders)
+        yield
+
+
+_known: dict[ObjectPath, Belongs] = {}
+
+
+def _belongs(root: Location) -> Belongs | None:
+    """In a store it is read once in each process: it never changes."""
+    if isinstance(root, Path):
+        return find(Belongs, root / "table.json")
+    if root not in _known and (found := find(Belongs, root / "table.json")) is not None:
+        _known[root] = found
+    return _known.get(root)

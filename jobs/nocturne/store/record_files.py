@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import Any, TypeVar
 
 from nocturne.codec import damaged, dump, load
 from nocturne.errors import StateError
+from nocturne.objects import Location, ObjectPath
 from nocturne.store.failpoints import reach
 from nocturne.store.files import write_atomic
 
@@ -21,7 +21,7 @@ _MOST_BYTES = 1 << 30
 """A larger file is not a record. The largest records, with profiles, have some megabytes."""
 
 
-def find(kind: type[T], path: str | Path) -> T | None:
+def find(kind: type[T], path: str | Location) -> T | None:
     """Load a record from a file; None if the file does not exist.
 
     Raises:
@@ -38,13 +38,16 @@ def find(kind: type[T], path: str | Path) -> T | None:
     return load(kind, text, str(path))
 
 
-def content(path: str | Path) -> bytes:
-    """The bytes of a file of the state.
+def content(path: str | Location) -> bytes:
+    """The bytes of a file, or an object, of the state.
 
     Raises:
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
         OSError: the file does not exist or is not a regular file. (Reading a pipe would wait, and
             reading a device might never end.)
     """
+    if isinstance(path, ObjectPath):
+        return path.read_bytes()
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -54,7 +57,7 @@ def content(path: str | Path) -> bytes:
         return file.read()
 
 
-def read(kind: type[T], path: str | Path) -> T:
+def read(kind: type[T], path: str | Location) -> T:
     """Load a record from a file.
 
     Raises:
@@ -70,7 +73,9 @@ def read(kind: type[T], path: str | Path) -> T:
     return record
 
 
-def write(path: str | Path, record: Any, *, exclusive: bool = False, durable: bool = True) -> bool:
+def write(
+    path: str | Location, record: Any, *, exclusive: bool = False, durable: bool = True
+) -> bool:
     """Write a record whole or not at all.
 
     Args:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nocturne.errors import StateError
-from nocturne.records.plan import RunPlan, Split
+from nocturne.objects import Location, ObjectPath, location
+from nocturne.records.plan import ModelRef, RunPlan, Split
 from nocturne.records.result import Scored, SplitResult
-from nocturne.store.files import locked
+from nocturne.store.files import forget
 from nocturne.store.partition_state import PartitionState
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["Run"]
+
+_REQUESTS = 16
+"""Results that are fetched at once from a store."""
 
 
 class Run(RunFolder):
@@ -27,7 +34,7 @@ class Run(RunFolder):
         plan: the content of its ``run.json``; the model's ``path`` is absolute.
     """
 
-    def __init__(self, path: Path, state: PartitionState, plan: RunPlan) -> None:
+    def __init__(self, path: Location, state: PartitionState, plan: RunPlan) -> None:
         super().__init__(path)
         self.state, self.plan = state, plan
 
@@ -46,22 +53,23 @@ class Run(RunFolder):
         return cls.open(state.run(run_key).path)
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Location) -> Run:
         """The run in a run directory.
 
         Raises:
             StateError: it is not a run directory, is damaged, or was moved out of its partition's
                 state.
         """
-        path = Path(path).resolve()
+        path = location(path) if isinstance(path, str) else path
+        path = path.resolve() if isinstance(path, Path) else path
         plan = read(RunPlan, RunFolder(path).plan_file)
         depth = len(Path(plan.partition.state_path).parts)
         parents = path.parents
         if len(parents) > depth + 1:
             state = PartitionState(parents[depth + 1], plan.partition)
             if state.run(plan.run_key).path == path:
-                model_path = str(state.root / plan.model.path)
-                return cls(path, state, replace(plan, model=replace(plan.model, path=model_path)))
+                model = replace(plan.model, path=str(_model_folder(state.root, plan.model)))
+                return cls(path, state, replace(plan, model=model))
         raise StateError(
             f"{path} says that it is the run {plan.run_key[:16]} of {plan.pipeline} "
             f"{plan.partition.key}: it was moved or copied. Prepare the partition again",
@@ -75,32 +83,35 @@ class Run(RunFolder):
     def write_plan(self) -> None:
         """Write the plan; the model's path is stored relative to the pipeline's state."""
         model, root = Path(self.plan.model.path), self.state.root
-        if model.is_relative_to(root):
+        if isinstance(root, ObjectPath):
+            model = Path("models") / model.name
+        elif model.is_relative_to(root):
             model = model.relative_to(root)
         write(self.plan_file, replace(self.plan, model=replace(self.plan.model, path=str(model))))
 
     @property
-    def attempts(self) -> Path:
+    def attempts(self) -> Location:
         """The folder to which attempts write, which the table chooses."""
         return self.path / self.plan.staging
 
     @property
     def is_scored(self) -> bool:
         """Whether every split has its result."""
-        if self.plan.is_whole:
-            return self.scored_file.exists()
-        return all(self.result_file(split).exists() for split in self.plan.splits)
+        return self.scored_file.is_file() if self.plan.is_whole else not self.unscored()
+
+    def unscored(self) -> list[Split]:
+        """The splits without a result, in split order."""
+        there = {*self.result_files()}
+        return [split for split in self.plan.splits if self.result_file(split) not in there]
 
     def write_results(self, results: list[SplitResult]) -> None:
         """Write the results of a query. If two drivers do this, the results of the first count."""
         [planned] = self.plan.splits
-        with locked(self.path / "scored.lock"):
-            if self.scored_file.exists():
-                return
-            for index, result in enumerate(results):
-                path = self.result_file(replace(planned, index=index))
-                write(path, replace(result, index=index))
-            write(self.scored_file, Scored(len(results)))
+        execution = os.urandom(4).hex()
+        for index, result in enumerate(results):
+            path = self.result_file(replace(planned, index=index), execution)
+            write(path, replace(result, index=index))
+        write(self.scored_file, Scored(len(results), execution), exclusive=True)
 
     def results(self) -> list[SplitResult]:
         """Every split's result, in split order.
@@ -108,9 +119,18 @@ class Run(RunFolder):
         Raises:
             StateError: a split is not scored yet, or its result is damaged.
         """
-        splits = self._splits()
-        paths = [self.result_file(split) for split in splits]
-        missing = [path for path in paths if not path.exists()]
+        scored = find(Scored, self.scored_file) if self.plan.is_whole else None
+        splits, there = self.plan.splits, {*self.result_files()}
+        if scored is not None:
+            splits = tuple(replace(splits[0], index=index) for index in range(scored.results))
+        paths = [self.result_file(split, scored.execution if scored else "") for split in splits]
+        missing = [path for path in paths if path not in there]
+        if scored is not None and (missing or not paths):
+            raise StateError(
+                f"{self.scored_file} says that there are {scored.results} results, there are "
+                f"{len(paths) - len(missing)}. It is damaged, or some were removed. {Scored.mend}",
+                run_dir=str(self.path),
+            )
         if missing:
             raise StateError(
                 f"{len(missing)} of {len(paths)} splits of {self.path} are not scored yet; "
@@ -118,34 +138,29 @@ class Run(RunFolder):
                 f"{self.plan.partition.key}`)",
                 run_dir=str(self.path),
             )
-        return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
+        if isinstance(self.path, Path):
+            return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
+        with ThreadPoolExecutor(_REQUESTS) as threads:
+            return list(threads.map(_result, paths, splits))
 
-    def _splits(self) -> tuple[Split, ...]:
-        """The planned splits; for a query, one for each result that Spark returned."""
-        scored = find(Scored, self.scored_file) if self.plan.is_whole else None
-        if scored is None:
-            return self.plan.splits
-        count = len(self.result_files())
-        if not 0 < scored.results <= count:
-            raise StateError(
-                f"{self.scored_file} says that there are {scored.results} results, there are "
-                f"{count}. It is damaged, or some were removed. {Scored.mend}",
-                run_dir=str(self.path),
-            )
-        return tuple(replace(self.plan.splits[0], index=index) for index in range(scored.results))
-
-    def drop(self, result: Path) -> None:
+    def drop(self, result: Location) -> None:
         """Remove a result: its split is scored again, and a query is scored again as a whole."""
-        result.unlink()
+        forget(result)
         if self.plan.is_whole:
-            self.scored_file.unlink(missing_ok=True)
+            forget(self.scored_file)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Mark the partition as running this step, and as held or failed if the step raises."""
         return self.state.step(name, self.plan)
 
 
-def _result(path: Path, split: Split) -> SplitResult:
+def _model_folder(root: Location, model: ModelRef) -> Path:
+    if isinstance(root, Path):
+        return root / model.path
+    return PipelineState(root).model(model.sha256)
+
+
+def _result(path: Location, split: Split) -> SplitResult:
     result = read(SplitResult, path)
     if (result.index, result.key) != (split.index, split.key):
         raise StateError(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nocturne.objects import Location
+from nocturne.objects import Location, ObjectPath
 from nocturne.records.manifest import Decision, Judgement, Logged
 from nocturne.records.plan import Split
 from nocturne.records.profile import Profile
+from nocturne.store.files import children, forget, place, remove, scratch
 from nocturne.store.record_files import find, read, write
 
 __all__ = ["RunFolder"]
@@ -24,7 +25,7 @@ class RunFolder:
         path: the directory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
 
     def __repr__(self) -> str:
@@ -47,81 +48,112 @@ class RunFolder:
         return self.path.name
 
     @property
-    def plan_file(self) -> Path:
+    def plan_file(self) -> Location:
         return self.path / "run.json"
 
     @property
-    def settings_file(self) -> Path:
+    def settings_file(self) -> Location:
         """The pipeline's settings as they were when the run was planned."""
         return self.path / "settings.json"
 
     # Attempts and results
 
     @property
-    def attempts(self) -> Path:
+    def attempts(self) -> Location:
         """The folder to which attempts write."""
         return self.path / "attempts"
 
-    def attempt(self, name: str) -> Path:
+    def attempt(self, name: str) -> Location:
         """A file of an attempt."""
         return self.attempts / name
 
     @property
-    def arranged(self) -> Path:
+    def arranged(self) -> Location:
         """The folder of files under their published names, before they are published."""
         return self.path / "table"
 
     @property
-    def working(self) -> list[Path]:
+    def working(self) -> list[Location]:
         """Existing folders that are not needed once the scores are published."""
-        return [folder for folder in (self.attempts, self.path / "progress") if folder.exists()]
+        return [folder for folder in (self.attempts, self.path / "progress") if folder.is_dir()]
 
     def tidy(self) -> None:
         """Remove the files that a published run no longer needs."""
         for folder in self.working:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
-    def keys_file(self, scores: Location) -> Path:
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """A folder on this machine for the files of an attempt.
+
+        When the block ends without an error, what is in it is among the attempts of the run.
+        """
+        attempts = self.attempts
+        if isinstance(attempts, Path):
+            attempts.mkdir(parents=True, exist_ok=True)
+            yield attempts
+            return
+        with scratch("attempt") as folder:
+            yield folder
+            for path in sorted(folder.iterdir()):
+                place(path, attempts / path.name)
+
+    def keys_file(self, scores: Location) -> Location:
         """The hashes of an attempt's keys, if keys have to be unique."""
         return self.attempt(f"keys-{PurePosixPath(scores.name).stem}.npy")
 
-    def result_file(self, split: Split) -> Path:
-        """The result of a split; the first finished attempt writes it."""
-        return self.path / "results" / f"{split.index:05d}-{split.key[:16]}.json"
+    def result_file(self, split: Split, of_query: str = "") -> Location:
+        """The result of a split; the first finished attempt writes it.
 
-    def result_files(self) -> list[Path]:
+        Args:
+            of_query: what tells the results of one execution of a query from those of others.
+        """
+        name = f"{split.index:05d}-{split.key[:16]}{of_query and f'-{of_query}'}.json"
+        return self.path / "results" / name
+
+    def result_files(self) -> list[Location]:
         """All results, including those of splits that are no longer planned."""
-        return sorted((self.path / "results").glob("*.json"))
+        files = children(self.path / "results")
+        return [path for path in files if path.suffix == ".json" and path.name[0] != "."]
 
-    def result_of(self, key: str) -> Path | None:
-        """The result for a split key, whatever the split's number is; None if there is none."""
-        return next(iter((self.path / "results").glob(f"*-{key[:16]}.json")), None)
+    def results_by_key(self) -> dict[str, Location]:
+        """The results by the first letters of their splits' keys, whatever the splits' numbers."""
+        return {path.stem.split("-")[1]: path for path in self.result_files()}
 
-    def progress_file(self, split: Split) -> Path:
+    def progress_file(self, split: Split) -> Location:
         """The number of rows done so far, as text, while an attempt runs."""
         return self.path / "progress" / f"{split.index:05d}"
 
+    def progress_files(self) -> list[Location]:
+        """Those that exist, of attempts that are running or were killed."""
+        return children(self.path / "progress")
+
     @property
-    def scored_file(self) -> Path:
+    def report_s(self) -> float:
+        """Seconds between two reports of a split's progress: each is a request in a store."""
+        return 10.0 if isinstance(self.path, ObjectPath) else 1.0
+
+    @property
+    def scored_file(self) -> Location:
         """The ``Scored`` of a run with a query, once all its results exist."""
         return self.path / "scored.json"
 
     # Judgement and decisions
 
     @property
-    def report(self) -> Path:
+    def report(self) -> Location:
         return self.path / "report.html"
 
     @property
-    def data_docs(self) -> Path:
+    def data_docs(self) -> Location:
         return self.path / "data_docs"
 
     @property
-    def judgement_file(self) -> Path:
+    def judgement_file(self) -> Location:
         return self.path / "judgement.json"
 
     @property
-    def profile_file(self) -> Path:
+    def profile_file(self) -> Location:
         return self.path / "profile.json"
 
     @cached_property
@@ -147,19 +179,19 @@ class RunFolder:
         write(self._logged_file, Logged(mlflow_run_id))
 
     @property
-    def _logged_file(self) -> Path:
+    def _logged_file(self) -> Location:
         return self.path / "logged.json"
 
     @property
     def is_judged(self) -> bool:
-        return self.judgement_file.exists()
+        return self.judgement_file.is_file()
 
     @property
-    def approval_file(self) -> Path:
+    def approval_file(self) -> Location:
         return self.path / "approval.json"
 
     @property
-    def rejection_file(self) -> Path:
+    def rejection_file(self) -> Location:
         return self.path / "rejection.json"
 
     def approval(self) -> Decision | None:
@@ -172,13 +204,13 @@ class RunFolder:
 
     def undecide(self) -> None:
         """Remove the decision of a person, which was about an earlier judgement."""
-        self.approval_file.unlink(missing_ok=True)
-        self.rejection_file.unlink(missing_ok=True)
+        forget(self.approval_file)
+        forget(self.rejection_file)
 
     # Errors
 
     @property
-    def error_file(self) -> Path:
+    def error_file(self) -> Location:
         """The reason why scoring failed, since spark-submit passes on an exit code at most."""
         return self.path / "error.json"
 
@@ -186,4 +218,4 @@ class RunFolder:
         write(self.error_file, dict(error))
 
     def forget_error(self) -> None:
-        self.error_file.unlink(missing_ok=True)
+        forget(self.error_file)

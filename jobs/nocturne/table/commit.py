@@ -6,18 +6,19 @@ force: the old one before the swap, and the new one after it, whatever crashes i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
+from nocturne.objects import size_of
 from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
-from nocturne.store.files import file_digest, sync_folder
+from nocturne.store.files import file_digest, place, sync_folder
 from nocturne.store.format import raise_format
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -60,7 +61,7 @@ def staged(run: Run, results: list[SplitResult]) -> tuple[list[OutputFile], list
         outputs.append(OutputFile(name, r.sha256, r.size, r.rows_out, r.key))
         if r.quarantine_file:
             path = run.attempt(r.quarantine_file)
-            size = path.stat().st_size
+            size = size_of(path)
             quarantine.append(OutputFile(name, file_digest(path), size, r.quarantined, r.key))
     return outputs, quarantine
 
@@ -109,8 +110,7 @@ def commit(
         )
         reach("commit.arranged")
         _keep_quarantine(run, results)
-        _put_in_force(table, new, keep)
-    return new
+        return _put_in_force(table, new, keep)
 
 
 def restore(
@@ -150,9 +150,7 @@ def restore(
                 )
         table.stage(kept, earlier.run_key)
         reach("commit.arranged")
-        new = manifest(table.next_number(), now.id)
-        _put_in_force(table, new, keep)
-    return new
+        return _put_in_force(table, manifest(table.next_number(), now.id), keep)
 
 
 def adopt(
@@ -188,8 +186,7 @@ def adopt(
                 "rows are lost. Score the partition again, which replaces them"
             )
         new = manifest(now, tuple(present(table)), table.next_number())
-        _put_in_force(table, new, keep)
-    return new
+        return _put_in_force(table, new, keep)
 
 
 def present(table: TablePartition) -> Iterator[OutputFile]:
@@ -199,7 +196,7 @@ def present(table: TablePartition) -> Iterator[OutputFile]:
         yield OutputFile(
             name,
             file_digest(path),
-            path.stat().st_size,
+            size_of(path),
             pq.read_metadata(native(path)).num_rows,
             "",
         )
@@ -221,16 +218,16 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
     for result in results:
         if result.quarantine_file:
             kept = run.state.quarantine_file(key, file_name(result.index, key))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.unlink(missing_ok=True)
-            os.link(run.attempt(result.quarantine_file), kept)
+            place(run.attempt(result.quarantine_file), kept)
     reach("commit.quarantined")
 
 
-def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
+def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> Manifest:
+    """Write the manifest and swap; returns the manifest as it is stored."""
     raise_format(table.state.root)
     path = table.state.manifest_file(new.id)
-    write(path, new, exclusive=True)
+    if not write(path, new, exclusive=True):
+        new = table.state.manifest(new.id)  # of a process that publishes the same run just now
     sync_folder(path.parent)
     reach("commit.written")
     try:
@@ -238,7 +235,9 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> None:
     except Unsettled:
         raise  # it may be in force, and then the manifest is needed
     except (NocturneError, OSError):
-        path.unlink()  # it was never in force
+        if isinstance(path, Path):  # without a lock, another process may have put it in force
+            path.unlink()
         raise
     reach("commit.swapped")
     table.settle(new, keep)  # it is in force: an error here must not remove the manifest
+    return new

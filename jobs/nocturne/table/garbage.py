@@ -8,13 +8,13 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.manifest import Manifest
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.failpoints import reach
-from nocturne.store.partition_state import children
+from nocturne.store.files import children
+from nocturne.store.files import remove as remove_all
 from nocturne.table_formats.protocol import Table, TablePartition
 
 __all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
@@ -76,8 +76,10 @@ def garbage(
     return _older_than(candidates(), seconds)
 
 
-def scratch(folder: Path, seconds: float) -> list[Garbage]:
-    """Temporary files of killed processes, anywhere in the state of a table."""
+def scratch(folder: Location, seconds: float) -> list[Garbage]:
+    """Temporary files of killed processes, anywhere in the state of a table; a store has none."""
+    if isinstance(folder, ObjectPath):
+        return []
     paths = [path for pattern in _SCRATCH for path in sorted(folder.rglob(pattern))]
     return _older_than(((path, _HALF_MADE) for path in paths), seconds)
 
@@ -87,7 +89,7 @@ def half_made(table: Table, partitions: Iterable[TablePartition], seconds: float
     return _older_than(((path, _HALF_MADE) for path in table.half_made(partitions)), seconds)
 
 
-def unused(models: Path, needed: Collection[str], seconds: float) -> list[Garbage]:
+def unused(models: Location, needed: Collection[str], seconds: float) -> list[Garbage]:
     """Stored models whose folder is not in ``needed``.
 
     Also the folders ``<model>.flat``, which earlier versions made beside ``<model>``.
@@ -97,17 +99,19 @@ def unused(models: Path, needed: Collection[str], seconds: float) -> list[Garbag
 
 
 def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> list[Garbage]:
-    return [
-        Garbage(path, _size(path), why)
-        for path, why in candidates
-        if time.time() - _changed(path) >= seconds
-    ]
+    garbage_found = []
+    for path, why in candidates:
+        files = [*_files(path)]
+        if time.time() - max((changed for _, changed in files), default=0.0) >= seconds:
+            garbage_found.append(Garbage(path, sum(size for size, _ in files), why))
+    return garbage_found
 
 
 def remove(item: Garbage) -> None:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part."""
     if isinstance(item.path, ObjectPath):
-        item.path.unlink()
+        reach("gc.moved")
+        remove_all(item.path)
         return
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:
@@ -121,19 +125,14 @@ def remove(item: Garbage) -> None:
         renamed.unlink()
 
 
-def _walk(path: Path) -> Iterator[os.stat_result]:
+def _files(path: Location) -> Iterator[tuple[int, float]]:
+    """Size and time of a file, or of everything in a folder."""
+    if isinstance(path, ObjectPath):
+        for found in (path,) if path.stat_ else path.below():
+            if found.stat_:
+                yield found.stat_.st_size, found.stat_.st_mtime
+        return
     for inner in (path, *path.rglob("*")):
         with suppress(FileNotFoundError):
-            yield inner.lstat()
-
-
-def _size(path: Location) -> int:
-    if isinstance(path, ObjectPath):
-        return path.stat_.st_size if path.stat_ else 0
-    return sum(stat.st_size for stat in _walk(path))
-
-
-def _changed(path: Location) -> float:
-    if isinstance(path, ObjectPath):
-        return path.stat_.st_mtime if path.stat_ else 0.0
-    return max((stat.st_mtime for stat in _walk(path)), default=0.0)
+            stat = inner.lstat()
+            yield stat.st_size, stat.st_mtime

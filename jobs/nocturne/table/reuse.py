@@ -26,13 +26,14 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
     """
     published = {file.split: file for file in current.outputs}
     quarantined = {file.split: file for file in current.quarantine}
-    earlier = table.state.run(current.run_key)
+    earlier = table.state.run(current.run_key).results_by_key()
+    there = {*run.result_files()}
     reused = 0
     for split in run.plan.splits:
         file = published.get(split.key)
-        earlier_result = earlier.result_of(split.key)
+        earlier_result = earlier.get(split.key[:16])
         target = run.result_file(split)
-        if file is None or earlier_result is None or target.exists():
+        if file is None or earlier_result is None or target in there:
             continue
         try:
             old = read(SplitResult, earlier_result)
@@ -61,9 +62,9 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
     return reused
 
 
-def _link(source: Location, target: Path, expected: OutputFile) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(source, ObjectPath):
+def _link(source: Location, target: Location, expected: OutputFile) -> bool:
+    """Whether the file has the bytes that are expected, and the run has it now."""
+    if isinstance(source, ObjectPath) and isinstance(target, Path):
         return _download(source, target, expected)
     if not has_bytes(source, expected):
         return False
@@ -72,6 +73,7 @@ def _link(source: Location, target: Path, expected: OutputFile) -> bool:
 
 
 def _download(source: ObjectPath, target: Path, expected: OutputFile) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         fetch(source, target)
     except (FileNotFoundError, InputChanged):

@@ -39,7 +39,7 @@ class FolderTable:
     """A table of folders, ``ds=2013-04-01/hour=05/part-00000-<run key>.parquet``."""
 
     def __init__(self, state: PipelineState) -> None:
-        self._state, self.folder = state.root, local(state.table)
+        self._state, self.folder = local(state.root), local(state.table)
 
     def check(self) -> None:
         """Try an exchange between the folder of the state and the folder of the scores.
@@ -182,7 +182,7 @@ class FolderPartition:
         Raises:
             StateError: a file does not exist.
         """
-        arranged = self.state.run(run_key).arranged
+        arranged = self._arranged(run_key)
         shutil.rmtree(arranged, ignore_errors=True)
         arranged.mkdir(parents=True)
         for name, source in files.items():
@@ -194,6 +194,9 @@ class FolderPartition:
             os.link(local(source), arranged / name)
         sync_folder(arranged)
 
+    def _arranged(self, run_key: str) -> Path:
+        return local(self.state.run(run_key).arranged)
+
     def swap(self, manifest: Manifest) -> None:
         """Exchange the arranged folder of the manifest's run and the partition's folder.
 
@@ -201,7 +204,7 @@ class FolderPartition:
             PublishError, OSError: that is impossible, and nothing was changed.
         """
         self._check_folder()
-        arranged, target = self.state.run(manifest.run_key).arranged, self.location
+        arranged, target = self._arranged(manifest.run_key), self.location
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             exchange(arranged, target)
@@ -211,7 +214,7 @@ class FolderPartition:
     def settle(self, manifest: Manifest, keep: int) -> None:
         """Keep the replaced files as a version, and remove versions that are too old."""
         sync_folder(self.location.parent)
-        arranged = self.state.run(manifest.run_key).arranged
+        arranged = self._arranged(manifest.run_key)
         if manifest.replaces is not None and arranged.is_dir():
             version = self.state.version(manifest.replaces)
             version.parent.mkdir(exist_ok=True)
@@ -236,10 +239,11 @@ class FolderPartition:
     ) -> Iterator[tuple[Path, str]]:
         """Arranged folders that were swapped already, and versions beyond ``keep``."""
         # The replaced files of the manifest in force stay there until ``settle`` keeps them.
-        settling = self.state.run(manifest.run_key).arranged
+        settling = self._arranged(manifest.run_key)
         for run in runs:
-            if run.arranged != settling and run.arranged.exists():
-                yield run.arranged, "working files of a published run"
+            arranged = local(run.arranged)
+            if arranged != settling and arranged.exists():
+                yield arranged, "working files of a published run"
         for path in self._unneeded_versions(manifest, keep):
             yield path, f"a version past output.keep ({keep}), or in force again"
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,9 @@ from nocturne.engine import (
     score,
     score_cast,
 )
-from nocturne.errors import InputChanged, NocturneError
+from nocturne.errors import InputChanged, NocturneError, StoreUnavailable
 from nocturne.fitting import casts, output_schema
+from nocturne.model.copies import fetch_model
 from nocturne.model.requirements import import_errors, load_error
 from nocturne.profile import Measurer, Rows, TableProfiler
 from nocturne.records.plan import Split
@@ -47,8 +49,8 @@ from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
 from nocturne.store.failpoints import reach
-from nocturne.store.files import file_digest
-from nocturne.store.record_files import read, write
+from nocturne.store.files import file_digest, write_atomic
+from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
@@ -113,6 +115,7 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
     Raises:
         ModelError: the model can't be loaded, or its device is not available.
     """
+    fetch_model(run)
     pinned = run.plan.pinned
     device = slot.device or pinned.device
     if device.startswith("cuda") and slot.memory < 1:
@@ -148,8 +151,8 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
         DeviceLost: the GPU failed (retryable, in a new process).
     """
     decided = run.result_file(split)
-    if decided.exists():
-        return read(SplitResult, decided)
+    if (earlier := find(SplitResult, decided)) is not None:
+        return earlier
     planned = next(f for f in run.plan.files if f.path == split.file)
     path = run.plan.input_file(planned.path)
     check_unchanged(path, planned)
@@ -187,9 +190,20 @@ def score_batches(
         batches: batches with normal types (``nocturne.columns.normal``).
         schema: the schema of the source, with the columns that are not read.
     """
+    with run.writing() as folder:
+        return _score_batches(run, split, batches, schema, slot, folder)
+
+
+def _score_batches(
+    run: Run,
+    split: Split,
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    slot: DeviceSlot,
+    folder: Path,
+) -> SplitResult:
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
-    run.attempts.mkdir(parents=True, exist_ok=True)
     encoding = run.plan.encoding
     model = load_model(run, slot)
     named = (*run.plan.keys, *run.plan.passthrough)
@@ -225,7 +239,7 @@ def score_batches(
     with (
         import_errors(run.plan.model.path),
         Staging(
-            run.attempt(attempt), run.attempt(f"quarantine-{attempt}"), published, schema, constants
+            folder / attempt, folder / f"quarantine-{attempt}", published, schema, constants
         ) as staging,
         closing(prefetch(scored) if steps else scored) as triples,
     ):
@@ -253,11 +267,11 @@ def score_batches(
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
             staging.add(scores, bad)
             reach("split.batch")
-            if time.monotonic() - last_report > 1:
+            if time.monotonic() - last_report > run.report_s:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
     if hashes:
-        np.save(run.keys_file(staging.target), np.concatenate(hashes))
+        np.save(folder / run.keys_file(staging.target).name, np.concatenate(hashes))
     return SplitResult(
         key=split.key,
         index=split.index,
@@ -369,6 +383,5 @@ def _with_location(
 
 
 def _report(run: Run, split: Split, rows: int) -> None:
-    path = run.progress_file(split)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(str(rows), encoding="ascii")
+    with suppress(StoreUnavailable):  # scoring does not need it
+        write_atomic(run.progress_file(split), str(rows).encode())

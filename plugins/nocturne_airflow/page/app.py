@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import mimetypes
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -203,7 +204,11 @@ def _document(dag_id: str, key: str, run: str, part: str) -> Response:
     path = document(loaded, _partition(loaded, key), run, part)
     if path is None:
         raise HTTPException(404, f"{dag_id} {key} has no {part} of the run {run}")
-    return FileResponse(path, headers=_NO_SCRIPTS if "data_docs" in path.parts else _SANDBOX)
+    headers = _NO_SCRIPTS if "data_docs" in path.parts else _SANDBOX
+    if isinstance(path, Path):
+        return FileResponse(path, headers=headers)
+    kind, _ = mimetypes.guess_type(path.name)
+    return Response(path.read_bytes(), media_type=kind or "text/plain", headers=headers)
 
 
 def _pipeline(dag_id: str) -> Loaded:

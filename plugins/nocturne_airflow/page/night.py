@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
+from nocturne.objects import Location, is_within
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import mlflow_page
@@ -95,7 +96,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     )
 
 
-def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path | None:
+def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Location | None:
     """A file that the page may serve: a run's report, its Data Docs, or a manifest.
 
     Args:
@@ -111,14 +112,18 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Path 
     # Only these hide the values of sensitive columns.
     allowed = [folder.data_docs, folder.report]
     try:
-        path = (folder.path / part).resolve()
-        inside = any(path == a.resolve() or a.resolve() in path.parents for a in allowed)
+        path = _resolved(folder.path / part)
+        inside = any(is_within(path, _resolved(a)) for a in allowed)
     except (OSError, ValueError, RuntimeError):  # a null byte, links in a circle
         return None
     return path if inside and _is_file(path) else None
 
 
-def _is_file(path: Path) -> bool:
+def _resolved(path: Location) -> Location:
+    return path.resolve() if isinstance(path, Path) else path
+
+
+def _is_file(path: Location) -> bool:
     """Whether it is a file; False if the name is too long for one."""
     try:
         return path.is_file()

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.host import java
+from nocturne.host import cache, java
 from nocturne.spark.start import archive
 from nocturne.spark.start.archive import Archive
-from nocturne.store import cache
 
 
 @pytest.fixture

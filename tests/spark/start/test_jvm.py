@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nocturne.host import cache
 from nocturne.spark.start import jvm
-from nocturne.store import cache
 
 OPTIONS = "spark.driver.extraJavaOptions"
 

@@ -90,7 +90,7 @@ def choose(
         version=version,
         tracking_uri=tracking_uri,
         registry_uri=registry_uri,
-        store=store,
+        models=store,
     )
     pickled = False
     try:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nocturne.store import cache
+from nocturne.host import cache
 from nocturne.store.files import digest
 
 __all__ = ["Archive", "find"]

@@ -30,7 +30,7 @@ class DeltaLakeTable(LakeTable):
 
     format = "Delta"
 
-    def __init__(self, folder: Location, state: Path | None = None) -> None:
+    def __init__(self, folder: Location, state: Location | None = None) -> None:
         super().__init__(folder, state)
         self._known: tuple[object, DeltaSnapshot] | None = None
         self._mirror = Mirror()

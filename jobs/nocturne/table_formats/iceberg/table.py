@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -27,7 +26,7 @@ class IcebergTable(LakeTable):
 
     format = "Iceberg"
 
-    def __init__(self, name: str, folder: Location, state: Path | None = None) -> None:
+    def __init__(self, name: str, folder: Location, state: Location | None = None) -> None:
         super().__init__(folder, state)
         self._named, self._entries = CatalogTable(name), Entries()
         self._known: IcebergSnapshot | None = None

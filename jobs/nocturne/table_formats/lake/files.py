@@ -11,8 +11,7 @@ from typing import Protocol
 from nocturne.errors import StateError
 from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.store import check_creating
-from nocturne.store.files import check_links, place, sync_folder
-from nocturne.store.partition_state import children
+from nocturne.store.files import check_links, children, place, sync_folder
 
 __all__ = ["Files", "files_of"]
 
@@ -96,7 +95,7 @@ class LocalFiles:
 
 
 class StoreFiles:
-    """Objects: uploaded from the attempts, each there whole or not at all."""
+    """Objects: uploaded, or copied from the attempts, each there whole or not at all."""
 
     def __init__(self, folder: ObjectPath) -> None:
         self._folder = folder
@@ -105,16 +104,15 @@ class StoreFiles:
         check_creating(self._folder)
 
     def put(self, files: Mapping[Location, Location], folder: Location) -> None:
-        def upload(target: Location, source: Location) -> None:
-            assert isinstance(target, ObjectPath)
+        def put(target: Location, source: Location) -> None:
             try:
-                target.upload(local(source))
+                place(source, target)
             except FileNotFoundError:
                 raise _gone(source) from None
 
         moved = {target: source for target, source in files.items() if target != source}
         with ThreadPoolExecutor(_REQUESTS) as threads:
-            list(threads.map(upload, moved, moved.values()))
+            list(threads.map(put, moved, moved.values()))
 
     def existing(self, paths: Sequence[Location]) -> list[Location | None]:
         """From one listing of each folder."""

@@ -38,6 +38,7 @@ from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.store.partition_state import PartitionState
+from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.lake.columns import name_problems
 from nocturne.table_formats.lake.files import files_of
@@ -71,13 +72,13 @@ class LakeTable(ABC):
 
     Args:
         folder: the table's folder.
-        state: the folder of the state of the pipeline that publishes into it; None if it is read.
+        state: the place of the state of the pipeline that publishes into it; None if it is read.
     """
 
     format: str
     """The format's name in messages."""
 
-    def __init__(self, folder: Location, state: Path | None = None) -> None:
+    def __init__(self, folder: Location, state: Location | None = None) -> None:
         self.folder, self._state = folder, state
         self.files = files_of(folder)
         self._seen: Snapshot | None = None
@@ -182,9 +183,10 @@ class LakeTable(ABC):
             snapshot = self.snapshot()
         if snapshot is None:
             return
+        state = PipelineState(self._state).folders(names) if self._state is not None else ()
+        known = {*state}
         for path in sorted(snapshot.paths(names), reverse=True):
-            known = self._state is not None and (self._state / path).is_dir()
-            if known or snapshot.number(app_of(path)) is not None:
+            if path in known or snapshot.number(app_of(path)) is not None:
                 yield path
 
     def half_made(self, partitions: Iterable[TablePartition]) -> Iterator[Location]:
@@ -297,26 +299,28 @@ class LakePartition:
                 return id_
         if not ids:
             raise self._error(
-                f"was published {number} times, and {self.state.folder} has no such manifest",
+                f"was published {number} times, and {self.state.title} has no such manifest",
                 "Put the folder of its state back, or delete its rows (DELETE FROM ... WHERE ...)",
             )
         since = snapshot.changes(self._partition, self._app, number)
         changes, is_known = since.changes, since.is_known
+        id_ = since.manifest_id or ids[-1]
         if since.manifest_id not in (None, *ids):
             raise self._error(
-                f"was published as {since.manifest_id}, and {self.state.folder} has no such "
+                f"was published as {since.manifest_id}, and {self.state.title} has no such "
                 "manifest: another state publishes into it too",
                 "Use that one as output.state, or another output.path",
             )
         if not changes:  # its rows were arranged in other files; who needs them compares them
-            if is_known or self.kept(self.state.manifest(ids[-1])) is not None:
-                return ids[-1]
+            is_one = len(ids) == 1 and self.kept(self.state.manifest(id_)) is not None
+            if is_known or is_one:
+                return id_
             raise self._error(
-                f"has other files than manifest {ids[-1]} ({_names(files)}), and its history no "
+                f"has other files than manifest {id_} ({_names(files)}), and its history no "
                 "longer says why"
             )
         raise self._error(
-            f"was changed by others since manifest {ids[-1]}: "
+            f"was changed by others since manifest {id_}: "
             f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
         )
 
@@ -343,12 +347,16 @@ class LakePartition:
                 return id_
         raise self._error(
             f"holds files that were not published from here ({_names(files)}; state: "
-            f"{self.state.folder})",
+            f"{self.state.title})",
             "Delete its rows (DELETE FROM ... WHERE ...), or choose another output.path",
         )
 
     def _numbered(self, number: int | None) -> list[str]:
-        """The ids of the manifests with a number; there is one, or none."""
+        """The ids of the manifests with a number.
+
+        There are several if publishes at once were not kept apart by a lock: all but one of them
+        never came into force.
+        """
         return [id_ for id_ in self.state.manifest_ids() if int(id_.split("-")[0]) == number]
 
     def _error(
@@ -363,9 +371,14 @@ class LakePartition:
         Raises:
             PublishError: what the files say is not what its readers see.
         """
-        if (snapshot := self._table.snapshot()) is not None:
-            self._readable(snapshot)
-        return next(reversed(self._numbered(self._number())), None)
+        if (snapshot := self._table.snapshot()) is None:
+            return None
+        self._readable(snapshot)
+        number = snapshot.number(self._app)
+        ids = self._numbered(number)
+        if number is None or len(ids) < 2:
+            return ids[0] if ids else None
+        return snapshot.changes(self._partition, self._app, number).manifest_id or ids[-1]
 
     def files(self) -> dict[str, int]:
         """The partition's files in the table: name -> size in bytes on the disk, or -1."""
@@ -511,7 +524,11 @@ class LakePartition:
         """
         if snapshot.number(self._app) != manifest.number:
             return False
-        if not _is_of(self._files(snapshot), manifest):
+        files = self._files(snapshot)
+        if not _is_of(files, manifest):
+            others = [id_ for id_ in self._numbered(manifest.number) if id_ != manifest.id]
+            if any(_is_of(files, self.state.manifest(id_)) for id_ in others):
+                raise self._superseded()
             raise Unsettled(
                 f"partition {self._partition.key} of {self._table.title} was published as number "
                 f"{manifest.number}, and has other files than ours: another state publishes into "
@@ -528,10 +545,7 @@ class LakePartition:
         replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
         adopts = bool(manifest.adopted) and not manifest.restores
         if adopts or not self._is_still(snapshot, before, replaced):
-            raise Superseded(
-                f"partition {self._partition.key} of {self._table.title} is being "
-                "changed by another program; this one changed nothing. Look at `nocturne status`"
-            )
+            raise self._superseded()
         schema = None
         if manifest.outputs:
             # What is never null is known, and checked, before anything is scored.
@@ -539,6 +553,12 @@ class LakePartition:
             schema = pa.schema([field.with_nullable(False) for field in found])
         self._check(snapshot, schema, whole=not manifest.restores)
         snapshot.replace(self._partition, [self._added(f) for f in manifest.outputs], mark)
+
+    def _superseded(self) -> Superseded:
+        return Superseded(
+            f"partition {self._partition.key} of {self._table.title} is being changed by another "
+            "program; this one changed nothing. Look at `nocturne status`"
+        )
 
     def _is_still(
         self, snapshot: Snapshot, before: Sequence[DataFile], replaced: Manifest | None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.store import cache
+from nocturne.host import cache
 
 
 def _places(monkeypatch: pytest.MonkeyPatch, *places: Path) -> None:

@@ -1,0 +1,151 @@
+"""The copies of pinned models: in the pipeline's state, under the hash of their content.
+
+Of a state in a store, a model is fetched once for each machine, into the user's cache; all
+processes there share it. Its hash is that of its run key, so what was fetched is what was pinned.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from nocturne.errors import ModelError, disk_errors
+from nocturne.host import cache
+from nocturne.model.artifact import REGISTRATION
+from nocturne.objects import Location, ObjectPath, relative, size_of
+from nocturne.records.plan import ModelRef
+from nocturne.store.files import digest, fetch, file_digest
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.run import Run
+
+__all__ = ["check_copy", "fetch_model", "folder_of", "keep", "tree_digest"]
+
+_REQUESTS = 8
+"""Files of a model that are fetched or uploaded at once."""
+_UNUSED_S = 30 * 86_400
+"""Fetched models that were not used for this time are removed from this machine."""
+
+
+def folder_of(models: Location) -> Path:
+    """The folder on this machine for the models of a state. Raises: OSError."""
+    return models if isinstance(models, Path) else cache.models()
+
+
+def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:
+    """Make a downloaded model the copy in the pipeline's state, under the hash of its content.
+
+    Args:
+        download: a folder in ``folder_of(models)``, which is moved.
+
+    Returns:
+        The folder with its files on this machine, and their hash.
+
+    Raises:
+        ModelError: the copy that is there already was changed.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    sha256 = tree_digest(download)
+    folder = download.with_name(sha256[:32])
+    if isinstance(models, ObjectPath):
+        _upload(download, models / folder.name)
+    if not _moved(download, folder) and tree_digest(folder) != sha256:
+        raise ModelError(
+            f"the stored copy of {what} in {folder} was changed; delete that folder and run this "
+            "again"
+        )
+    return folder, sha256
+
+
+def _moved(source: Path, target: Path) -> bool:
+    """Whether a folder could be moved; False if the target is there already."""
+    if target.exists():
+        return False
+    try:
+        os.rename(source, target)
+    except OSError:
+        if not target.exists():
+            raise
+        return False
+    return True
+
+
+def _upload(folder: Path, copy: ObjectPath) -> None:
+    """Upload the files that the copy lacks. Each is there whole, or not at all."""
+    sizes = {path: size_of(path) for path in copy.below()}
+    files = {copy / path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    missing = {t: f for t, f in files.items() if sizes.get(t) != f.stat().st_size}
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        list(threads.map(ObjectPath.upload, missing, missing.values()))
+
+
+def fetch_model(run: Run) -> None:
+    """Make the run's model available on this machine, in the folder that its plan names.
+
+    Raises:
+        ModelError: the state has no such copy, or it was changed.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+        RetryableError: there is no space left.
+    """
+    ref, models = run.plan.model, PipelineState(run.state.root).models
+    if isinstance(models, Path):
+        return
+    folder = Path(ref.path)
+    with disk_errors():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.with_name(f".{folder.name}.lock"), "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the first process fetches it, the others wait
+            if folder.is_dir():
+                os.utime(folder)
+                return
+            _remove_unused(folder.parent)
+            _fetch(models / folder.name, ref, folder)
+
+
+def _fetch(copy: ObjectPath, ref: ModelRef, folder: Path) -> None:
+    download = folder.with_name(f".download-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        targets = {path: download / relative(path, copy) for path in copy.below()}
+        for target in targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_REQUESTS) as threads:
+            list(threads.map(fetch, targets, targets.values()))
+        if not targets or tree_digest(download) != ref.sha256:
+            raise _changed(ref, copy)
+        os.rename(download, folder)
+    finally:
+        shutil.rmtree(download, ignore_errors=True)
+
+
+def _remove_unused(models: Path) -> None:
+    for path in models.iterdir():
+        with suppress(OSError):
+            if path.is_dir() and time.time() - path.stat().st_mtime > _UNUSED_S:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check_copy(ref: ModelRef) -> None:
+    """Raises: ModelError if the pinned copy of a model is missing or was changed."""
+    if not Path(ref.path).is_dir() or tree_digest(Path(ref.path)) != ref.sha256:
+        raise _changed(ref, ref.path)
+
+
+def _changed(ref: ModelRef, copy: object) -> ModelError:
+    return ModelError(
+        f"{copy} is not the copy of model {ref.name} version {ref.version} that was pinned "
+        "(missing or changed), so nothing can be scored with it again. Score the partition "
+        f"anew with --model-version {ref.version} --force"
+    )
+
+
+def tree_digest(folder: Path) -> str:
+    """sha256 over the names and the bytes of a model's files, in hex."""
+    return digest([(p.relative_to(folder).as_posix(), file_digest(p)) for p in _files(folder)])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != REGISTRATION)
