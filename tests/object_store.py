@@ -150,6 +150,9 @@ class BucketPath:
     def __str__(self) -> str:
         return self.bucket.uri(self.key)
 
+    def relative_to(self, other: BucketPath) -> PurePosixPath:
+        return PurePosixPath(self.key).relative_to(other.key)
+
     @property
     def name(self) -> str:
         return self.key.rpartition("/")[2]

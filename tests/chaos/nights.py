@@ -114,7 +114,8 @@ def whole_night(
     loaded: Loaded, partition: Partition, throttle: float = 0.0, requeue: bool = False
 ) -> None:
     """From plan to publish."""
-    crew = Crew() if is_uri(loaded.pipeline.input.path) else None
+    places = loaded.pipeline.input.path, loaded.pipeline.output.path
+    crew = Crew() if any(map(is_uri, places)) else None
     prepared = prepare(loaded, partition, requeue=requeue)
     if prepared.action == "score" and prepared.run is not None:
         if crew is not None:
@@ -184,8 +185,10 @@ class Root:
         """The table format, and the place of the table."""
         self.configure("output", **OUTPUT[table_format])
         if self.bucket is not None:
-            place = {"path": self.bucket.uri(self._key), "state": "out/_nocturne/scores"}
-            self.configure("output", **place)
+            self.configure("output", path=self.bucket.uri(self._key))
+            for path in (self.path / "out" / "_nocturne" / "scores" / "trials").iterdir():
+                key = f"{self._key.rpartition('/')[0]}/_nocturne/scores/trials/{path.name}"
+                self.bucket.put(key, path.read_bytes())
 
     @property
     def _key(self) -> str:
@@ -225,13 +228,21 @@ class Root:
     def table(self) -> TablePartition:
         return Places.of(self.load()).output(self.partition)
 
+    def place(self, kind: str) -> Path | BucketPath:
+        """The folder of a kind of the night's state."""
+        place = self.table.state.place(kind)
+        if self.bucket is not None and isinstance(place, ObjectPath):
+            return BucketPath(self.bucket, place.key)
+        return local(place)
+
     @property
     def state(self) -> Path:
+        """The folder of the night's state on a disk."""
         return self.table.state.folder
 
-    def attempts(self) -> list[Path]:
+    def attempts(self) -> list[Path | BucketPath]:
         """Files of attempts at splits, of every run."""
-        return list(self.state.glob("runs/*/attempts/[0-9]*.parquet"))
+        return [*self.place("runs").glob("**/attempts/[0-9]*.parquet")]
 
     def configure(self, section: str, **values: object) -> None:
         """Say something else in the pipeline's YAML."""
@@ -315,17 +326,20 @@ class Root:
 
         return self.ask(files)
 
-    def decided(self) -> dict[str, int]:
-        """Result file -> inode, of every run: which splits are done."""
+    def decided(self) -> dict[str, int | str]:
+        """Result file -> what tells it from another, of every run: which splits are done."""
+        runs = self.place("runs")
         return {
-            str(p.relative_to(self.state)): p.stat().st_ino
-            for p in self.state.glob("runs/*/results/*.json")
+            f"runs/{p.relative_to(runs)}": p.stat().st_ino if isinstance(p, Path) else p.tag
+            for p in runs.glob("**/results/*.json")
         }
 
     def files(self) -> list[str]:
         """Every file and folder of the state."""
         state = Places.of(self.load()).state.root
-        return sorted(str(path.relative_to(self.path)) for path in state.rglob("*"))
+        if self.bucket is not None and isinstance(state, ObjectPath):
+            return sorted(key[len(state.key) :] for key in self.bucket.keys(f"{state.key}/"))
+        return sorted(str(path.relative_to(self.path)) for path in local(state).rglob("*"))
 
     def check(self) -> None:
         """The night is whole, is what its manifest says, and no row is lost or doubled."""
@@ -338,7 +352,7 @@ class Root:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [rows_of(self.output / f.path) for f in manifest.outputs]
         held = [
-            pq.read_table(self.state / "quarantine" / manifest.run_key[:16] / f.path)
+            rows_of(self.place("quarantine") / manifest.run_key[:16] / f.path)
             for f in manifest.quarantine
         ]
         went = Counter[object]()

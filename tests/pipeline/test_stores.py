@@ -340,3 +340,45 @@ def test_what_reads_no_objects_is_refused(
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")) as caught:
         config.load("p", overrides=changes)
     assert "secret" not in str(caught.value)
+
+
+# The state in a store
+
+
+@pytest.fixture
+def in_store(remote: Project, bucket: Bucket) -> Project:
+    """A project that has its data, its table and its state in the bucket."""
+
+    def make(**changes: object) -> config.Loaded:
+        place = {"output__path": bucket.uri("out/scores"), "output__format": "delta"}
+        return remote(**place, **changes)
+
+    return make
+
+
+def test_a_night_lives_in_a_store(in_store: Project, bucket: Bucket, tmp_path: Path) -> None:
+    """Scored by Spark, found again, verified, delivered anew, rolled back, reported, cleaned."""
+    in_store(quality__unique_keys=True)
+    [first] = nocturne("score", "p", "--date", DAYS[0])
+    assert first["outcome"] == "published"
+    assert {path.name for path in (tmp_path / "out" / "_nocturne" / "scores").iterdir()} == {"trials"}
+    assert [n["outcome"] for n in nocturne("score", "p", "--date", DAYS[0])] == ["unchanged"]
+    [verified] = nocturne("verify", "p", "--date", DAYS[0], "--replay", "--splits", "0")
+    assert {replayed["outcome"] for replayed in verified["replayed"]} == {"bit-equal"}
+    changed(bucket, tmp_path)
+    [second] = nocturne("score", "p", "--date", DAYS[0])
+    assert second["outcome"] == "published"
+    back = nocturne("rollback", "p", "--date", DAYS[0])
+    assert back["manifest"].startswith(f"{bucket.uri('out/_nocturne/scores')}/manifests/")
+    assert [n["state"] for n in nocturne("status", "p", "--to", DAYS[0])] == ["published"]
+    said = done("report", "p", "--from", DAYS[0], "--to", DAYS[0])
+    assert said.returncode == 0, said.stderr
+    key = said.stdout.strip().removeprefix(f"{bucket.uri('')}").lstrip("/")
+    assert b"<html" in bucket.get(key)
+    nocturne("gc", "p", "--older-than", "0", "--yes")
+    assert nocturne("verify", "p", "--date", DAYS[0])[0]["ok"]
+    kinds = {key.split("/")[3] for key in bucket.keys("out/_nocturne/scores/")}
+    assert kinds == {
+        *("format.json", "table.json", "models", "trials", "reports"),
+        *("manifests", "runs", "status"),
+    }

@@ -39,7 +39,8 @@ class Places:
             beside, given_state = PipelineState.beside(place), loaded.pipeline.output.state
             root = loaded.location(given_state) if given_state else beside.root
             state = PipelineState(root, place)
-            state.check_table()
+            if isinstance(root, Path):  # a store is asked by ``claim``
+                state.check_table()
         else:
             state = PipelineState.beside(place)
         table, root = state.table, state.root

@@ -91,7 +91,7 @@ class PipelineState:
 
     def check_table(self) -> None:
         """Raises: ConfigError if the state belongs to another table."""
-        known = _belongs(self.root)
+        known = find(Belongs, self.root / "table.json")
         if known is not None and known.table != str(self.table):
             raise ConfigError(
                 f"the state in {self.root} is that of {known.table}, and output.path is "
@@ -167,14 +167,3 @@ def _listed(root: ObjectPath, partitions: Iterable[Partition] | None) -> Iterato
         fetch_listed([manifests] if folders is None else folders)
         yield
 
-
-_known: dict[ObjectPath, Belongs] = {}
-
-
-def _belongs(root: Location) -> Belongs | None:
-    """In a store it is read once in each process: it never changes."""
-    if isinstance(root, Path):
-        return find(Belongs, root / "table.json")
-    if root not in _known and (found := find(Belongs, root / "table.json")) is not None:
-        _known[root] = found
-    return _known.get(root)
