@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nocturne_airflow.credentials import lent
+
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -32,9 +34,13 @@ class Traced:
     """
 
     manifest: str = ""
+    connection: str | None = None
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
-        return lineage(Path(self.manifest)) if self.manifest else None
+        if not self.manifest:
+            return None
+        with lent(self.connection):
+            return lineage(Path(self.manifest))
 
 
 def lineage(path: Path) -> OperatorLineage:
