@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nocturne_airflow.processes import free_port
@@ -42,10 +42,12 @@ class Bucket:
 
     name: str
     endpoint: str
+    secret: str = _KEYS["AWS_SECRET_ACCESS_KEY"]
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {**_KEYS, "AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1"}
+        keys = {**_KEYS, "AWS_SECRET_ACCESS_KEY": self.secret}
+        return {**keys, "AWS_ENDPOINT_URL": self.endpoint, "AWS_REGION": "us-east-1"}
 
     @property
     def client(self) -> Any:
@@ -55,7 +57,7 @@ class Bucket:
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=_KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_KEYS["AWS_SECRET_ACCESS_KEY"],
+            aws_secret_access_key=self.secret,
             region_name="us-east-1",
         )
 
@@ -169,12 +171,15 @@ class BucketPath:
         )
 
     def glob(self, pattern: str) -> Iterator[BucketPath]:
-        """The objects below it whose names match ``**/*.x``, or directly in it ``*.x``."""
-        ending = pattern.removeprefix("**/").removeprefix("*")
+        """The objects below it whose names match ``**/x/*.y``, or directly in it ``*.y``."""
         if not pattern.startswith("**/"):
-            return (path for path in self.iterdir() if path.name.endswith(ending))
-        inside = self.bucket.keys(f"{self.key}/")
-        return (BucketPath(self.bucket, key) for key in inside if key.endswith(ending))
+            return (path for path in self.iterdir() if PurePosixPath(path.name).match(pattern))
+        inside = (BucketPath(self.bucket, key) for key in self.bucket.keys(f"{self.key}/"))
+        return (p for p in inside if p.relative_to(self).match(pattern.removeprefix("**/")))
+
+    @property
+    def tag(self) -> str:
+        return str(self.bucket.client.head_object(Bucket=self.bucket.name, Key=self.key)["ETag"])
 
     def exists(self) -> bool:
         return self.key in self.bucket.keys(self.key)
@@ -199,8 +204,13 @@ class BucketPath:
 
 
 @contextmanager
-def real_store(folder: Path) -> Iterator[str]:
-    """The endpoint of SeaweedFS, which keeps its data in the folder and runs meanwhile."""
+def real_store(
+    folder: Path, bucket: str = "first", secret: str = _KEYS["AWS_SECRET_ACCESS_KEY"]
+) -> Iterator[str]:
+    """The endpoint of SeaweedFS, which keeps its data in the folder and runs meanwhile.
+
+    It has one bucket.
+    """
     ports = {name: free_port() for name in _PORTS}
     command = [Path(sys.prefix) / "bin" / "weed", "mini", f"-dir={folder}", "-s3.port.iceberg=0"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
@@ -210,24 +220,25 @@ def real_store(folder: Path) -> Iterator[str]:
             [*command, *(f"-{name}={port}" for name, port in ports.items())],
             stdout=log,
             stderr=log,
-            env={**os.environ, **_KEYS},
+            env={**os.environ, **_KEYS, "AWS_SECRET_ACCESS_KEY": secret},
         )
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     try:
-        until(lambda: _takes_buckets(endpoint), lambda: (folder / "log").read_text())
+        until(
+            lambda: _takes(Bucket(bucket, endpoint, secret)), lambda: (folder / "log").read_text()
+        )
         yield endpoint
     finally:
         server.kill()
         server.wait()
 
 
-def _takes_buckets(endpoint: str) -> bool:
+def _takes(bucket: Bucket) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    first = Bucket("first", endpoint)
     try:
-        first.client.create_bucket(Bucket=first.name)
-        first.put("x", b"1")
+        bucket.client.create_bucket(Bucket=bucket.name)
+        bucket.put("x", b"1")
     except (BotoCoreError, ClientError):
         return False
     return True

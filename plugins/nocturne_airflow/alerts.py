@@ -5,7 +5,8 @@ sent, an error is logged, and the night is not affected.
 
 ``tell`` runs in the task. ``failed`` runs in the DAG processor after a run has failed, so also if
 the task's process was killed. ``late`` runs in the triggerer. The last two read the reason from the
-state beside the table; if they have no access to it, the alert has no reason.
+state beside the table; if they have no access to it, the alert has no reason. Credentials of an
+Airflow connection are for ``failed`` only: the triggerer's environment is that of all its triggers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nocturne.config import Loaded, load, partition
 from nocturne.config.alerts import Alert, Channel, Event
 from nocturne.errors import ConfigError
 from nocturne_airflow.channels import NOTIFIERS, Message
+from nocturne_airflow.credentials import lent
 from nocturne_airflow.links import key_of, night_page, run_page
 
 if TYPE_CHECKING:
@@ -42,11 +44,15 @@ class Alerts:
 
     Args:
         rules: ``alerts`` of the pipeline's YAML.
+        connection: the Airflow connection with the object store's credentials, if any.
     """
 
-    def __init__(self, pipeline: str, rules: Iterable[Channel] = ()) -> None:
+    def __init__(
+        self, pipeline: str, rules: Iterable[Channel] = (), connection: str | None = None
+    ) -> None:
         self.pipeline = pipeline
         self.rules = tuple(rules)
+        self.connection = connection
 
     def tell(
         self, event: Event, context: Context, why: str, links: Mapping[str, str] | None = None
@@ -67,7 +73,7 @@ class Alerts:
         if (run.conf or {}).get("action", "score") != "score":
             return
         reason = f"the task {task.task_id} failed"
-        status = _status(self.pipeline, home, key_of(run))
+        status = _status(self.pipeline, home, key_of(run), self.connection)
         if status is not None and status.remark:
             reason += f": {status.remark}"
         self.tell("failed", context, reason, {f"Log of {task.task_id}": task.log_url})
@@ -121,16 +127,19 @@ def _late(alerts: Alerts, home: str, key: str, due: str) -> None:
     alerts.send(Message("late", pipeline, key, reason, pages))
 
 
-def _status(pipeline: str, home: str, key: str) -> PartitionStatus | None:
+def _status(
+    pipeline: str, home: str, key: str, connection: str | None = None
+) -> PartitionStatus | None:
     """The status of the night from the state beside the table; None if that can't be read."""
     from nocturne.operate.status import statuses_of  # with Arrow: not for parsing DAGs
     from nocturne.pipeline.places import Places
 
     try:
         loaded = load(pipeline, root=Path(home))
-        if not Places.of(loaded).state.root.is_dir():
-            return None
-        return statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)])[0]
+        with lent(connection):
+            if not Places.of(loaded).state.root.is_dir():
+                return None
+            return statuses_of(loaded, [partition(loaded.pipeline.input.partition, key)])[0]
     except Exception:
         log.warning("Can't read the status of %s %s here", pipeline, key, exc_info=True)
         return None

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from nocturne_airflow.credentials import lend
+
 __all__ = ["Command", "Commanding", "Log", "Outcome", "interpreter", "job_environment"]
 
 _GRACE_S = 10.0
@@ -52,21 +54,30 @@ def job_environment(home: Path) -> dict[str, str]:
 
 
 class Command:
-    """One running step. A signal handler may call ``end`` while it runs."""
+    """One running step. A signal handler may call ``end`` while it runs.
 
-    def __init__(self, arguments: Sequence[str], home: Path, log: Log) -> None:
+    Args:
+        connection: the Airflow connection whose credentials the step has, if any.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], home: Path, log: Log, connection: str | None = None
+    ) -> None:
         self.arguments = [interpreter(), "-P", "-m", "nocturne.cli", *arguments]
         self.home = home
         self.log = log
+        self.connection = connection
         self._process: subprocess.Popen[str] | None = None
 
     def run(self) -> Outcome:
         """Run to the end; the last line of stdout is the step's answer if it is JSON."""
+        environment = job_environment(self.home)
+        lend(environment, self.connection)
         self.log.info("$ nocturne %s", " ".join(self.arguments[4:]))
         self._process = process = subprocess.Popen(
             self.arguments,
             cwd=self.home,
-            env=job_environment(self.home),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -114,12 +125,13 @@ class Commanding:
     """An operator that runs steps; a running step ends with its task."""
 
     home: str
+    connection: str | None = None
     log: Any
     _command: Command | None = None
 
     def command(self, *arguments: str) -> Outcome:
         """Run ``nocturne ARGUMENTS`` to the end."""
-        self._command = Command(arguments, Path(self.home), self.log)
+        self._command = Command(arguments, Path(self.home), self.log, self.connection)
         return self._command.run()
 
     def on_kill(self) -> None:

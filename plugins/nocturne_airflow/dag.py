@@ -40,9 +40,10 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     check_providers(loaded)
     pipeline, home = loaded.pipeline, str(loaded.home)
     key_formats, schedule = pipeline.input.partition, pipeline.schedule
+    connection = schedule.connection
     start, end = bounds(schedule, key_formats)
     scores = Asset(name=f"scores/{pipeline.name}")
-    alerts = Alerts(pipeline.name, pipeline.alerts)
+    alerts = Alerts(pipeline.name, pipeline.alerts, connection)
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -70,6 +71,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             pipeline=pipeline.name,
             key_formats=key_formats,
             home=home,
+            connection=connection,
             skip_missing=pipeline.input.on_missing == "skip",
             timeout=timedelta(minutes=pipeline.input.ready.timeout_minutes),
             doc_md="Checks the run's parameters; waits until the partition is complete.",
@@ -80,6 +82,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             key_formats=key_formats,
             asset=scores,
             home=home,
+            connection=connection,
             doc_md="Pins the model version and plans the splits.",
         )
         score = ScoreOperator(
@@ -89,12 +92,14 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             conf=pipeline.spark_conf,
             pool=schedule.pool,
             home=home,
+            connection=connection,
             doc_md="Scores the splits with Spark, into the run's staging folder.",
         )
         judge = JudgeOperator(
             task_id="judge",
             alerts=alerts,
             home=home,
+            connection=connection,
             doc_md="Checks quality and drift; writes the report and the verdict.",
         )
         gate = GateOperator(
@@ -102,6 +107,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             pipeline=pipeline.name,
             alerts=alerts,
             home=home,
+            connection=connection,
             deadline=timedelta(hours=pipeline.gate.deadline_hours),
             doc_md="Stops a failed night; asks a person about a held one.",
         )
@@ -109,6 +115,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             task_id="publish",
             asset=scores,
             home=home,
+            connection=connection,
             doc_md="Exchanges the published partition for the new scores, all at once.",
         )
         wait >> prepare >> score >> judge >> gate >> publish

@@ -40,6 +40,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         alerts: the alerts to send if a night is held.
         home: the project's folder.
         deadline: how long a held night waits.
+        connection: the Airflow connection with the object store's credentials, if any.
     """
 
     template_fields: Sequence[str] = ("run_dir",)
@@ -53,6 +54,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         alerts: Alerts,
         home: str,
         deadline: timedelta,
+        connection: str | None = None,
         run_dir: str = RUN_DIR,
         **kwargs: Any,
     ) -> None:
@@ -65,6 +67,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         self.pipeline = pipeline
         self.alerts = alerts
         self.home = home
+        self.connection = connection
         self.run_dir = run_dir
 
     def execute(self, context: Context) -> Any:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from nocturne_airflow.credentials import lent
+
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
@@ -31,11 +33,15 @@ class Traced:
     """
 
     manifest: str = ""
+    connection: str | None = None
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
         from nocturne.objects import location
 
-        return lineage(location(self.manifest)) if self.manifest else None
+        if not self.manifest:
+            return None
+        with lent(self.connection):
+            return lineage(location(self.manifest))
 
 
 def lineage(path: Location) -> OperatorLineage:

@@ -32,6 +32,7 @@ from nocturne.records.answers import (
 from nocturne.records.findings import Verdict
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
+from nocturne_airflow.credentials import lent
 from nocturne_airflow.lineage import Traced
 from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
 from nocturne_airflow.metrics import emit
@@ -115,6 +116,7 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
         *,
         step: str,
         home: str,
+        connection: str | None = None,
         options: Sequence[str] = (),
         run_dir: str = RUN_DIR,
         **kwargs: Any,
@@ -122,6 +124,7 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
         super().__init__(**kwargs)
         self.step = step
         self.home = home
+        self.connection = connection
         self.options = list(options)
         self.run_dir = run_dir
 
@@ -246,9 +249,12 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
 
     ui_color = "#f7ece4"
 
-    def __init__(self, *, home: str, run_dir: str = RUN_DIR, **kwargs: Any) -> None:
+    def __init__(
+        self, *, home: str, connection: str | None = None, run_dir: str = RUN_DIR, **kwargs: Any
+    ) -> None:
         super().__init__(application_args=[run_dir], **kwargs)
         self.home = home
+        self.connection = connection
 
     def execute(self, context: Context) -> None:
         self.link(context)
@@ -266,11 +272,12 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
         spark_conf = Path(self.home) / "conf" / "spark"
         if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
             self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
-        self._run.forget_error()
-        try:
-            super().execute(context)
-        except AirflowException as failure:
-            raise self._explained(failure) from None
+        with lent(self.connection):  # not env_vars, for the reason above
+            self._run.forget_error()
+            try:
+                super().execute(context)
+            except AirflowException as failure:
+                raise self._explained(failure) from None
 
     @property
     def _run(self) -> RunFolder:

@@ -47,12 +47,14 @@ class ReadySensor(Commanding, BaseSensorOperator):  # type: ignore[misc,unused-i
         home: str,
         skip_missing: bool,
         timeout: timedelta,
+        connection: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(mode="reschedule", timeout=timeout, poke_interval=60, **kwargs)
         self.pipeline = pipeline
         self.key_formats = dict(key_formats)
         self.home = home
+        self.connection = connection
         self.skip_missing = skip_missing
 
     def execute(self, context: Context) -> Any:

@@ -19,6 +19,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from nocturne.config import Loaded, load, partition
 from nocturne_airflow.alerts import Alerts
+from nocturne_airflow.credentials import lent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -95,7 +96,9 @@ class RescoreOperator(TriggerDagRunOperator):  # type: ignore[misc,unused-ignore
         self.pipeline, self.home, self.hold = pipeline, home, hold
 
     def execute(self, context: Context) -> None:
-        key = last_night(load(self.pipeline, root=Path(self.home)))
+        loaded = load(self.pipeline, root=Path(self.home))
+        with lent(loaded.pipeline.schedule.connection):
+            key = last_night(loaded)
         if key is None:
             raise AirflowSkipException(f"nothing of {self.pipeline} is published yet")
         payload = _last_payload(context["triggering_asset_events"])

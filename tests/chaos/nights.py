@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -178,7 +179,8 @@ class Root:
     def environment(self) -> dict[str, str]:
         """What commands in it need to know."""
         bucket = self.bucket or self.input_bucket
-        reach = bucket.environment if bucket else {}
+        cache = {"XDG_CACHE_HOME": str(self.path / "cache")}
+        reach = {**bucket.environment, **cache} if bucket else {}
         return {"NOCTURNE_HOME": str(self.path), CATALOG: catalog_in(self.path), **reach}
 
     def publish_into(self, table_format: str) -> None:
@@ -239,6 +241,14 @@ class Root:
     def state(self) -> Path:
         """The folder of the night's state on a disk."""
         return self.table.state.folder
+
+    def lose_state(self) -> None:
+        """The night's state is gone."""
+        if self.bucket is None:
+            shutil.rmtree(self.state)
+        for kind in ("manifests", "runs", "status", "quarantine") if self.bucket else ():
+            for path in self.place(kind).glob("**/*"):
+                path.unlink()
 
     def attempts(self) -> list[Path | BucketPath]:
         """Files of attempts at splits, of every run."""
@@ -348,7 +358,7 @@ class Root:
         manifest = self.manifest()
         assert manifest is not None
         came = Counter[object]()
-        for file in self.run().plan.files:
+        for file in self.ask(self.run).plan.files:
             came.update(_keys(pq.read_table(self.input / file.path, partitioning=None)))
         kept = [rows_of(self.output / f.path) for f in manifest.outputs]
         held = [

@@ -117,9 +117,13 @@ def _same(root: Root, other: End) -> None:
 
 
 def _names(root: Root) -> list[str]:
-    """The state's files; a commit that was killed leaves a gap in the numbers of manifests."""
-    commit = r"/(manifests|versions)/\d{6}-"
-    return sorted(re.sub(commit, r"/\1/N-", name) for name in root.files())
+    """The state's files; a commit that was killed leaves a gap in the numbers of manifests.
+
+    In a store, copies of what a manifest names have their hash, which times are in.
+    """
+    commit, copy = r"/((manifests|versions)(/ds=[^/]*)?)/\d{6}-", r"/(run|judgement)-[0-9a-f]{16}\."
+    names = (re.sub(copy, r"/\1-HASH.", name) for name in root.files())
+    return sorted(re.sub(commit, r"/\1/N-", name) for name in names)
 
 
 @pytest.mark.parametrize("point", _points(FIRST, EACH))

@@ -474,7 +474,7 @@ def test_a_commit_whose_answer_is_lost_is_published_once(root: Root, landed: boo
     manifest = root.manifest()
     assert manifest is not None
     assert manifest.number == 2
-    assert len(list((root.state / "manifests").glob("*.json"))) == 2
+    assert len(list(root.place("manifests").glob("*.json"))) == 2
 
 
 @pytest.mark.parametrize("landed", [True, False])

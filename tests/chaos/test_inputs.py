@@ -140,7 +140,7 @@ def test_text_among_numbers_is_cast_and_what_is_none_is_quarantined(make_root: M
     kept = scores[1].filter(pc.is_in(scores[1]["id"], scores[0]["id"]))
     assert scores[0].sort_by("id") == kept.sort_by("id"), "the scores that numbers would give"
     held = [
-        pq.read_table(root.state / "quarantine" / found.run_key[:16] / file.path)
+        rows_of(root.place("quarantine") / found.run_key[:16] / file.path)
         for file in found.quarantine
     ]
     reasons = pa.concat_tables([t for t in held if t.schema.field("y").type == pa.string()])

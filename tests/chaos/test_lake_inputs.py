@@ -215,7 +215,7 @@ def test_a_night_scores_the_files_of_the_last_version(source: Writer) -> None:
     second = root.manifest()
     assert second is not None
     assert second.input_version != first.input_version
-    report = root.table.state.run(second.run_key).report.read_text(encoding="utf-8")
+    report = (root.place("runs") / second.run_key[:16] / "report.html").read_text()
     assert second.input_version in report
 
     source.write(day_rows(seed=3, first=2000))

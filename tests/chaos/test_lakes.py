@@ -6,7 +6,6 @@ import datetime as dt
 import decimal
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -224,7 +223,7 @@ def test_a_commit_between_look_and_publish_is_not_replaced(
     assert root.wait(pid) == 1
     assert "is being changed by another program" in capfd.readouterr().err
     assert lake.read().equals(theirs)
-    assert len(list((root.state / "manifests").glob("*.json"))) == 1
+    assert len(list(root.place("manifests").glob("*.json"))) == (2 if root.bucket else 1)
 
 
 @pytest.mark.long
@@ -522,7 +521,7 @@ def test_lost_files_of_another_program_are_scored_again(root: Root, lake: Strang
 def test_a_partition_whose_state_was_lost_is_published_once_its_rows_are_deleted(
     root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(root.state)
+    root.lose_state()
     assert root.night() == 1
     assert "or delete its rows (DELETE FROM" in capfd.readouterr().err
     lake.delete(f"ds = '{DAY}'")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
+from nocturne.codec import dump
 from nocturne.operate.status import statuses
-from nocturne.store.record_files import write
 from object_store import BucketPath
 
 
@@ -82,15 +82,18 @@ def _flip(path: Path | BucketPath) -> None:
     path.write_bytes(content)
 
 
+def rewrite(root: Root, manifest: Manifest) -> None:
+    """Somebody edits the manifest."""
+    (root.place("manifests") / f"{manifest.id}.json").write_bytes(dump(manifest).encode())
+
+
 def test_counts_and_quarantine_are_verified_too(root: Root) -> None:
     manifest = root.manifest()
     assert manifest is not None
     assert manifest.rows_quarantined > 0
-    kept = root.state / "quarantine" / manifest.run_key[:16] / manifest.quarantine[0].path
+    kept = root.place("quarantine") / manifest.run_key[:16] / manifest.quarantine[0].path
     kept.unlink()
-    write(
-        root.table.state.manifest_file(manifest.id), replace(manifest, rows_in=manifest.rows_in + 1)
-    )
+    rewrite(root, replace(manifest, rows_in=manifest.rows_in + 1))
     done = nocturne(root, "verify", "--date", DAY)
     assert done.exit_code == 1
     assert f"quarantine/{manifest.quarantine[0].path}: is missing" in done.output
@@ -109,7 +112,7 @@ def test_a_replay_is_bit_equal(root: Root) -> None:
     assert done.exit_code == 0, done.output
     [found] = _last_json(done)  # type: ignore[misc]
     assert [one["outcome"] for one in found["replayed"]] == ["bit-equal"] * 18
-    assert not list(root.state.glob(".replay-*"))
+    assert not [name for name in root.files() if ".replay-" in name]
     sample = nocturne(root, "verify", "--date", DAY, "--replay", "--json")
     assert len(_last_json(sample)[0]["replayed"]) == 2  # type: ignore[index]
 
@@ -120,7 +123,7 @@ def test_a_replay_elsewhere_is_equal_within_the_tolerance_and_says_why(
     manifest = root.manifest()
     assert manifest is not None
     then = {**manifest.environment, "cpu": "Another Processor"}
-    write(root.table.state.manifest_file(manifest.id), replace(manifest, environment=then))
+    rewrite(root, replace(manifest, environment=then))
     _nudge(monkeypatch, 1e-7)
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert done.exit_code == 0, done.output
@@ -164,7 +167,7 @@ def test_a_replay_without_its_input_or_its_model_says_so(root: Root) -> None:
     done = nocturne(root, "verify", "--date", DAY, "--replay", "--splits", "0")
     assert done.exit_code == 1
     assert "part-1.parquet was changed since" in done.output
-    next(Path(root.run().plan.model.path).rglob("*.pt2")).write_bytes(b"")
+    next(Path(root.ask(root.run).plan.model.path).rglob("*.pt2")).write_bytes(b"")
     done = nocturne(root, "verify", "--date", DAY, "--replay")
     assert "is not the copy of model small version 1 that was pinned" in done.output
 
@@ -226,7 +229,7 @@ def test_a_damaged_version_is_not_put_in_force(root: Root) -> None:
     correct(root)
     assert root.night() == 0
     before = root.published()
-    kept = [*(root.state / "versions").glob("000001-*/*"), *root.output.iterdir()]
+    kept = [*root.place("versions").glob("000001-*/*"), *root.output.iterdir()]
     older = [path for path in kept if path.name not in before]
     used = [*root.output.iterdir()] if root.bucket else []  # else links: of a split that changed
     _flip(next(p for p in older if p in used or p.stat().st_nlink == 1))
@@ -240,7 +243,7 @@ def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: M
     root = make_root()
     root.configure("quality", max_quarantined=0.0)
     assert root.night() == 3
-    [run] = (root.state / "runs").iterdir()
+    [plan] = root.place("runs").glob("**/run.json")
     done = nocturne(root, "reject", "--date", DAY, "--by", "ada", "--why", "keys are missing")
     assert done.exit_code == 0, done.output
     [night] = root.ask(lambda: statuses(root.load()))
@@ -248,7 +251,7 @@ def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: M
     approved = nocturne(root, "approve", "--date", DAY)
     assert approved.exit_code == 1
     assert "has no held scores (it is rejected)" in approved.output
-    published = _called(root, "publish", str(run))
+    published = _called(root, "publish", str(plan.parent))
     assert published.exit_code == 1
     assert "was rejected by ada" in published.output
     assert root.published() == {}
@@ -332,12 +335,17 @@ def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
 
 
 def test_gc_removes_models_that_no_run_names_any_more(root: Root) -> None:
-    models = root.state.parent / "models"
-    (models / ("ab" * 16)).mkdir()
-    (models / ("ab" * 16 + ".flat")).write_bytes(b"weights")
-    used = {path.name for path in models.iterdir() if not path.name.startswith("ab")}
+    used = {name for name in root.files() if "/models/" in name}
+    models = next(iter(used)).partition("/models/")[0].lstrip("/")
+    for name in ("ab" * 16 + "/MLmodel", "ab" * 16 + ".flat"):
+        if root.bucket is None:
+            path = root.path / models / "models" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"weights")
+        else:
+            (root.place("runs").parent.parent / "models" / name).write_bytes(b"weights")
     assert nocturne(root, "gc", "--older-than", "0", "--yes").exit_code == 0
-    assert {path.name for path in models.iterdir()} == used
+    assert {name for name in root.files() if "/models/" in name} == used
     assert nocturne(root, "verify", "--date", DAY, "--replay").exit_code == 0
 
 

@@ -23,8 +23,8 @@ import pytest
 from chaos.conftest import MakeRoot
 from chaos.nights import CORES, DAY, Root, rows_of
 from chaos.strangers import Iceberg
+from nocturne.codec import load
 from nocturne.records.result import SplitResult
-from nocturne.store.record_files import read
 from waiting import gone, until
 
 TRIALS = int(os.environ.get("NOCTURNE_CHAOS", "4"))
@@ -101,11 +101,10 @@ def test_killed_at_a_random_moment(
 
 def _phase(root: Root) -> str:
     """What the night is at, by what lies on the disk."""
-    [run] = root.state.glob("runs/*")
-    decided = len(list((run / "results").glob("*.json")))
-    if list((root.state / "manifests").glob("*.json")):
+    decided = len(root.decided())
+    if [*root.place("manifests").glob("*.json")]:
         return "4 commit and after"
-    if (run / "judgement.json").exists():
+    if [*root.place("runs").glob("**/judgement.json")]:
         return "3 judged"
     return "2 scored" if decided == 18 else "1 scoring"
 
@@ -158,9 +157,11 @@ def _all(root: Root) -> int:
     return sum(len(table) - table["id"].null_count for table in tables)
 
 
-def _scored_twice(root: Root, before: dict[str, int]) -> int:
+def _scored_twice(root: Root, before: dict[str, int | str]) -> int:
     """Attempts that were begun and are not the ones that count: work that was done in vain."""
-    results = [read(SplitResult, root.state / name) for name in root.decided()]
+    runs = root.place("runs")
+    names = (name.removeprefix("runs/") for name in root.decided())
+    results = [load(SplitResult, (runs / name).read_bytes()) for name in names]
     assert len(results) == 18
     counted = {result.file for result in results}
     begun = {path.name for path in root.attempts()}

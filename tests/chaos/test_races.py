@@ -78,12 +78,15 @@ def test_a_run_that_another_process_publishes_keeps_its_judgement(
     late = root.start_night(f"{point}=SIGSTOP")
     until_stopped(late)
     assert root.night() == 0
-    published, judged = root.manifest(), root.run().judgement_file.read_bytes()
+    published = root.manifest()
+    assert published is not None
+    [judgement] = root.place("runs").glob("**/judgement.json")
+    judged = judgement.read_bytes()
 
     assert _go_on(root, late) == 0
 
     assert root.manifest() == published
-    assert root.run().judgement_file.read_bytes() == judged
+    assert judgement.read_bytes() == judged
     root.check()
 
 
@@ -158,13 +161,13 @@ def _change(path: Path, how: str) -> None:
 def test_a_page_corrected_in_place_is_another_fingerprint(make_root: MakeRoot) -> None:
     root = make_root()
     assert root.night() == 0
-    before, first = root.published(), root.run().plan.files
+    before, first = root.published(), root.ask(root.run).plan.files
     path = root.input / "part-2.parquet"
     size = path.stat().st_size
     _change(path, "corrected in place")
     assert path.stat().st_size == size
     assert root.night() == 0
-    second = root.run().plan.files
+    second = root.ask(root.run).plan.files
     assert second[2].blake3 != first[2].blake3
     assert second[:2] == first[:2]
     assert root.published() != before
@@ -193,7 +196,7 @@ def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot
     text = yaml.read_text()
     root.configure("quality", max_quarantined=0.0)
     assert root.night() == 3
-    held = root.state / "current.json"
+    held = root.place("status" if root.bucket else ".") / "current.json"
     kept = held.read_text()
     pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
     yaml.write_text(text)

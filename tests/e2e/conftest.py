@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.project import made, take
-from e2e.helpers import BUCKET, FIRST, REPOSITORY, Local, copy_conf, late_partitions
+from e2e.helpers import BUCKET, FIRST, LAKE, REPOSITORY, Local, copy_conf, late_partitions
 from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
 from object_store import Bucket, real_store
@@ -30,7 +30,9 @@ RUNNING = (
     "watched_on_new_model",
     "after_scores",
     "in_store",
+    "by_connection",
 )
+SECRET = "of-the-lake-alone"
 
 
 @pytest.fixture(scope="package")
@@ -39,14 +41,18 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     copy_conf(root)
     take(made(tmp_path_factory), root)
     late_partitions(root)
-    with real_store(tmp_path_factory.mktemp("store")) as endpoint:
-        bucket = Bucket(BUCKET, endpoint)
-        bucket.upload(root / "var/demo/flights" / f"ds={FIRST}", f"in/ds={FIRST}")
-        yield from _running(root, tmp_path_factory, bucket)
+    with (
+        real_store(tmp_path_factory.mktemp("store")) as endpoint,
+        real_store(tmp_path_factory.mktemp("lake"), LAKE, SECRET) as other,
+    ):
+        bucket, lake = Bucket(BUCKET, endpoint), Bucket(LAKE, other, SECRET)
+        for one in (bucket, lake):
+            one.upload(root / "var/demo/flights" / f"ds={FIRST}", f"in/ds={FIRST}")
+        yield from _running(root, tmp_path_factory, bucket, lake)
 
 
 def _running(
-    root: Path, tmp_path_factory: pytest.TempPathFactory, bucket: Bucket
+    root: Path, tmp_path_factory: pytest.TempPathFactory, bucket: Bucket, lake: Bucket
 ) -> Iterator[Local]:
     code = tmp_path_factory.mktemp("code")
     shutil.copytree(REPOSITORY / "dags", code / "dags")
@@ -75,22 +81,29 @@ def _running(
         }
         receivers.enter_context(stack)
         airflow = stack.client()
-        # Not in the environment: all that alerts must get it from Airflow's database.
-        airflow.call(
-            "POST",
-            "/connections",
-            json={
-                "connection_id": "hook",
+        # Not in the environment: all that alerts or need credentials must ask Airflow's database.
+        connections: dict[str, dict[str, object]] = {
+            "hook": {
                 "conn_type": "http",
                 "host": "127.0.0.1",
                 "port": hook.port,
                 "schema": "http",
             },
-        )
+            LAKE: {
+                "conn_type": "aws",
+                "login": lake.environment["AWS_ACCESS_KEY_ID"],
+                "password": SECRET,
+                "extra": json.dumps({"region_name": "us-east-1", "endpoint_url": lake.endpoint}),
+            },
+        }
+        for name, fields in connections.items():
+            airflow.call("POST", "/connections", json={"connection_id": name, **fields})
         for dag_id in ("nightly", *RUNNING):
             airflow.wait_for_dag(dag_id)
         for dag_id in RUNNING:
             airflow.pause(dag_id, False)
         url = f"http://localhost:{stack.ports.airflow}"
         passwords = {user: stack.password(user) for user in users}
-        yield Local(root, stack.env, airflow, url, passwords, mail, hook, figures, lineage, bucket)
+        yield Local(
+            root, stack.env, airflow, url, passwords, mail, hook, figures, lineage, bucket, lake
+        )

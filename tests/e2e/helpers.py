@@ -26,6 +26,7 @@ __all__ = [
     "BUCKET",
     "DAYS",
     "FIRST",
+    "LAKE",
     "REPOSITORY",
     "RUN_TIMEOUT_S",
     "Local",
@@ -39,6 +40,7 @@ __all__ = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST = dt.date(2013, 4, 1)
 BUCKET = "first"
+LAKE = "lake"
 DAYS = int(os.environ.get("NOCTURNE_E2E_DAYS", "1"))
 RUN_TIMEOUT_S = 600
 
@@ -57,6 +59,7 @@ class Local:
     figures: Metrics
     lineage: Path
     bucket: Bucket
+    lake: Bucket
 
     def run(self, *command: str, root: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the stack's environment; its output is shown if it fails."""
@@ -121,7 +124,8 @@ def copy_conf(root: Path) -> None:
 
     ``by_hand`` is the demo with an output of its own; ``nightly`` has an input of its own too,
     and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
-    models; ``in_store`` is the demo in a bucket.
+    models; ``in_store`` is the demo in a bucket; ``by_connection`` is in one of another server,
+    whose credentials only an Airflow connection has.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -175,7 +179,14 @@ def copy_conf(root: Path) -> None:
         "format": "delta",
         "state": "var/in_store/state",
     }
-    for pipeline in (by_hand, nightly, held, unanswered, watched, in_store):
+    by_connection = in_store | {"name": "by_connection", "input": dict(in_store["input"])}
+    by_connection["input"]["path"] = f"s3://{LAKE}/in"
+    by_connection["output"] = in_store["output"] | {
+        "path": f"s3://{LAKE}/scores",
+        "state": "var/by_connection/state",
+    }
+    by_connection["schedule"] = in_store["schedule"] | {"connection": LAKE}
+    for pipeline in (by_hand, nightly, held, unanswered, watched, in_store, by_connection):
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 

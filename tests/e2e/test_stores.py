@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -82,3 +83,29 @@ def test_the_page_and_the_lineage_know_the_bucket(local: Local) -> None:
         for data in event[side]
     }
     assert {("s3://first", "in"), ("s3://first", "scores")} <= named
+
+
+def test_credentials_may_be_in_an_airflow_connection_alone(local: Local) -> None:
+    dag, secret = "by_connection", local.lake.secret
+    assert secret not in str(local.env)
+    run = local.airflow.trigger(dag, conf={"day": DAY})
+    assert set(local.ended(dag, run).values()) == {"success"}
+    # The environment of the commands is another store's, so this one asks with the lake's.
+    night = status(replace(local, env=local.env | local.lake.environment), dag, DAY)
+    assert night["state"] == "published"
+    assert night["output"] == f"s3://lake/scores/ds={DAY}"
+    manifest = json.loads(Path(night["manifest"]).read_text())
+    keys = local.lake.keys(f"scores/ds={DAY}/")
+    assert {key.rpartition("/")[2] for key in keys} == {f["path"] for f in manifest["outputs"]}
+    events = [json.loads(line) for line in local.lineage.read_text().splitlines()]
+    [output] = [
+        data
+        for event in events
+        if event["job"]["name"] == f"{dag}.publish"
+        for data in event["outputs"]
+    ]
+    assert output["facets"]["schema"]["fields"], "lineage has read a footer of the scores"
+    # Logs, records, Airflow's database with XCom and rendered templates, MLflow's.
+    written = [path for path in local.root.rglob("*") if path.is_file()]
+    assert any("attempt=1.log" in path.name and f"dag_id={dag}" in str(path) for path in written)
+    assert not [path for path in written if secret.encode() in path.read_bytes()]

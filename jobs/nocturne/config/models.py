@@ -576,6 +576,11 @@ class Schedule(Section):
         description="The Airflow pool in which the task score takes a slot, one for each GPU or "
         "cluster that pipelines share; conf/pools.json lists the pools.",
     )
+    connection: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        None,
+        description="Id of the Airflow connection with the credentials for object stores; null: "
+        "they are those of the environment.",
+    )
     on_skew: Literal["warn", "fail"] = Field(
         "warn",
         description="What happens to a night if the code of Nocturne differs between Airflow and "

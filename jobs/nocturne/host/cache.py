@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["folder", "keep", "kept", "models", "text"]
+__all__ = ["fetched", "folder", "keep", "text"]
 
 
 def _candidates() -> Iterator[Path]:
     # In the environment, it is removed with the packages that the files are made from.
     yield Path(sys.prefix) / "var" / "nocturne"
-    yield from _large()
+    yield from _of_user()
 
 
-def _large() -> Iterator[Path]:
-    """Folders for what is large: the user's cache, if there is one."""
+def _of_user() -> Iterator[Path]:
     with suppress(RuntimeError):  # the user of a container may have no home
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nocturne"
 
@@ -30,49 +29,37 @@ def folder() -> Path | None:
 
     None if neither can be written.
     """
-    for candidate in _candidates():
-        with suppress(OSError):
-            candidate.mkdir(parents=True, exist_ok=True)
-            if os.access(candidate, os.W_OK):
-                return candidate
-    return None
+    return next((path for path in _candidates() if _is_usable(path)), None)
 
 
-def models() -> Path:
-    """The folder of models that are fetched for this machine; it is the user's own.
+def _is_usable(path: Path) -> bool:
+    with suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True)
+        return os.access(path, os.W_OK)
+    return False
+
+
+def fetched(kind: str) -> Path:
+    """The folder on this machine for what is fetched from a store; it is the user's own.
 
     In the user's cache (XDG_CACHE_HOME), else below the folder of temporary files.
 
     Raises:
         OSError: it can't be made, or is another user's.
     """
-    for candidate in _large():
-        with suppress(OSError):
-            (candidate / "models").mkdir(parents=True, exist_ok=True)
-            if os.access(candidate / "models", os.W_OK):
-                return candidate / "models"
-    path = Path(tempfile.gettempdir()) / f"nocturne-{os.getuid()}" / "models"
-    for folder_ in (path.parent, path):
-        folder_.mkdir(mode=0o700, exist_ok=True)
-        if folder_.is_symlink() or folder_.stat().st_uid != os.getuid():
-            raise PermissionError(errno.EPERM, "it belongs to another user", str(folder_))
-    return path
+    for path in _of_user():
+        if _is_usable(path / kind):
+            return path / kind
+    own = Path(tempfile.gettempdir()) / f"nocturne-{os.getuid()}"
+    for path in (own, own / kind):
+        path.mkdir(mode=0o700, exist_ok=True)
+        if path.is_symlink() or path.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
+    return own / kind
 
 
-def kept(name: str) -> bytes | None:
-    """The bytes that are cached under ``name``; None if there are none."""
-    cache = folder()
-    with suppress(OSError):
-        return None if cache is None else (cache / name).read_bytes()
-    return None
-
-
-def keep(name: str, content: bytes) -> None:
-    """Cache bytes under ``name``, whole or not at all, if the cache can be written."""
-    cache = folder()
-    if cache is None:
-        return
-    path = cache / name
+def keep(path: Path, content: bytes) -> None:
+    """Write a cached file, whole or not at all, if it can be written."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +74,11 @@ def text(name: str, make: Callable[[], str]) -> str:
         name: contains everything that the text depends on (versions), since a cached text is never
             made again.
     """
-    with suppress(UnicodeDecodeError):
-        if (content := kept(name)) is not None:
-            return content.decode()
+    cache = folder()
+    if cache is None:
+        return make()
+    with suppress(OSError, UnicodeDecodeError):
+        return (cache / name).read_text(encoding="utf-8")
     made = make()
-    keep(name, made.encode())
+    keep(cache / name, made.encode())
     return made

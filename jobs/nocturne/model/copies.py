@@ -33,7 +33,7 @@ _UNUSED_S = 30 * 86_400
 
 def folder_of(models: Location) -> Path:
     """The folder on this machine for the models of a state. Raises: OSError."""
-    return models if isinstance(models, Path) else cache.models()
+    return models if isinstance(models, Path) else cache.fetched("models")
 
 
 def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
@@ -103,10 +103,14 @@ def kept(path: ObjectPath, fetch: Callable[[], bytes]) -> bytes:
     if path.stat_ is None or path.stat_.st_size > _MOST_BYTES:
         return fetch()
     key = sha256(f"{path}\n{path.stat_.tag}".encode()).hexdigest()
-    name = f"objects/{key[:2]}/{key}"
-    data = cache.kept(name)
-    if data is None or len(data) != path.stat_.st_size:
-        data = fetch()
-        if len(data) == path.stat_.st_size:  # else it was replaced since
-            cache.keep(name, data)
+    try:
+        file = cache.fetched("objects") / key[:2] / key
+    except OSError:
+        return fetch()
+    with suppress(OSError):
+        if len(data := file.read_bytes()) == path.stat_.st_size:
+            return data
+    data = fetch()
+    if len(data) == path.stat_.st_size:  # else it was replaced since
+        cache.keep(file, data)
     return data

@@ -431,7 +431,10 @@ def _shown(text: str) -> str:
 
 def _advice(path: ObjectPath) -> str:
     variables = _ADVICE.get(path.root.partition(":")[0], _ADVICE["az"])
-    return f"Check {variables} in the environment of this process (docs/stores.md)"
+    return (
+        f"Check {variables} in the environment of this process, or the connection of Airflow's "
+        "task (schedule.connection; docs/stores.md)"
+    )
 
 
 def _code(text: str) -> str:

@@ -121,7 +121,9 @@ class PipelineState:
     def model(self, sha256: str) -> Path:
         """The folder on this machine of a model's copy, which may have to be fetched first."""
         name = sha256[:32]
-        return self.models / name if isinstance(self.models, Path) else cache.models() / name
+        return (
+            self.models / name if isinstance(self.models, Path) else cache.fetched("models") / name
+        )
 
     def trial(self, name: str) -> Location:
         """The result of the trial of a model."""
@@ -166,4 +168,3 @@ def _listed(root: ObjectPath, partitions: Iterable[Partition] | None) -> Iterato
     with listed(*(root / kind for kind in (*_NIGHTS, "accepted"))):
         fetch_listed([manifests] if folders is None else folders)
         yield
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +17,8 @@ from nocturne.store.files import children, forget, place, remove, scratch
 from nocturne.store.record_files import find, read, write
 
 __all__ = ["RunFolder"]
+
+_COPY = re.compile(r"(run|judgement)-[0-9a-f]{16}\.json")
 
 
 class RunFolder:
@@ -137,6 +140,10 @@ class RunFolder:
     def scored_file(self) -> Location:
         """The ``Scored`` of a run with a query, once all its results exist."""
         return self.path / "scored.json"
+
+    def copies(self) -> list[Location]:
+        """Copies of files of a run in a store: see ``PartitionState.reference``."""
+        return [path for path in children(self.path) if _COPY.fullmatch(path.name)]
 
     # Judgement and decisions
 

@@ -52,6 +52,7 @@ def garbage(
     lineage = state.lineage(now) if now else state.history()
     keys, ids = {m.run_key[:16] for m in lineage}, {m.id for m in lineage}
     busy_keys = {key[:16] for key in busy}
+    named = {state.stored(file) for m in lineage for file in (m.run, m.judgement)}
 
     def candidates() -> Iterator[tuple[Location, str]]:
         published = []
@@ -62,6 +63,7 @@ def garbage(
                 yield run.path, "of a run that was not published"
                 continue
             published.append(run)
+            yield from ((p, "of a publish that was killed") for p in run.copies() if p not in named)
             yield from ((path, "working files of a published run") for path in run.working)
         if now is not None:
             yield from table.unneeded(now, keep, published)
