@@ -16,6 +16,7 @@ from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
 from nocturne.codec import dump
 from nocturne.operate.status import statuses
+from nocturne.records.manifest import Manifest
 from object_store import BucketPath
 
 
