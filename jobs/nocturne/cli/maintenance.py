@@ -285,6 +285,52 @@ def adopt(
 
 @app.command()
 @clean_errors
+def move(
+    name: Name,
+    to: Annotated[str, typer.Option("--to", help="The new output.path: a folder or a URI.")],
+    format_: Annotated[
+        Optional[str], typer.Option("--format", help="The new output.format; default: as now.")
+    ] = None,
+    table: Annotated[
+        Optional[str], typer.Option("--table", help="The new output.table of an Iceberg table.")
+    ] = None,
+    state: Annotated[
+        Optional[str], typer.Option("--state", help="The new output.state; default: beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a pipeline's published nights and their state to another place or format.
+
+    Each night is verified there. Nothing is removed from the old place, and the pipeline publishes
+    there until its YAML names the new one. The same command goes on where it was interrupted, and
+    brings nights that were published since. Exit code 1 if a night could not be moved.
+    """
+    from nocturne.operate.move import move as move_nights
+    from nocturne.operate.move import moved_pipeline
+
+    loaded = load(name)
+    output = {"path": to, "table": table, "state": state}
+    if format_ is not None:
+        output["format"] = format_
+    target = moved_pipeline(loaded, **output)
+    nights = move_nights(loaded, target, say)
+    moved = [night for night in nights if night.ok]
+    say(f"{len(moved)} of {len(nights)} published nights are in {to}, and verified there")
+    if len(moved) == len(nights):
+        lines = {"path": to, "format": target.pipeline.output.format, **output}
+        shown = "".join(f"\n  {key}: {value}" for key, value in lines.items() if value is not None)
+        say(f"To publish there from now on, write into conf/pipelines/{name}.yaml:\noutput:{shown}")
+        say(
+            "Kept earlier versions stay in the old place, and so do nights that are not published; "
+            "remove it when it is no longer needed"
+        )
+    answer([{**vars(night), "ok": night.ok} for night in nights], as_json)
+    if len(moved) < len(nights):
+        raise typer.Exit(1)
+
+
+@app.command()
+@clean_errors
 def gc(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only listed.")] = False,

@@ -63,6 +63,19 @@ class Loaded:
         """
         return ObjectPath.of(text) if is_uri(text) else self.path(text)
 
+    def with_output(self, **changes: Any) -> Loaded:
+        """The pipeline with some values of its ``output`` replaced.
+
+        Raises:
+            ConfigError: they don't fit together.
+        """
+        tree = self.pipeline.model_dump(mode="json", exclude_unset=True)
+        tree["output"] = {**tree["output"], **changes}
+        try:
+            return Loaded(Pipeline.model_validate(tree), self.origins, self.home)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, self.origins, "the command")) from None
+
     def suite(self, name: str) -> Path:
         """The file of a suite in conf/expectations/.
 

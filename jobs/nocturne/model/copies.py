@@ -110,8 +110,6 @@ def _fetch(copy: ObjectPath, ref: ModelRef, folder: Path) -> None:
     download = folder.with_name(f".download-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         targets = {path: download / relative(path, copy) for path in copy.below()}
-        for target in targets.values():
-            target.parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_REQUESTS) as threads:
             list(threads.map(fetch, targets, targets.values()))
         if not targets or tree_digest(download) != ref.sha256:

@@ -160,6 +160,7 @@ def fetch(source: ObjectPath, target: Path) -> None:
         StoreUnavailable, ConfigError: the store does not answer, or refuses.
     """
     temporary = _temporary(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with source.open(whole=True) as read, open(temporary, "wb") as written:
             shutil.copyfileobj(read, written, 1 << 20)

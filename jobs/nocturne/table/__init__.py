@@ -12,9 +12,11 @@ from nocturne.table.commit import (
     restore,
     settle,
     staged,
+    take_over,
 )
+from nocturne.table.fitted import fitted
 from nocturne.table.garbage import Garbage, garbage, half_made, remove, scratch, unused
-from nocturne.table.rearranged import difference, rows_with_keys
+from nocturne.table.rearranged import difference, other_rows, rows_with_keys
 from nocturne.table.reuse import reuse
 from nocturne.table.verify import Problem, verify
 from nocturne.table_formats import FORMATS
@@ -28,9 +30,11 @@ __all__ = [
     "commit",
     "difference",
     "file_name",
+    "fitted",
     "garbage",
     "half_made",
     "is_intact",
+    "other_rows",
     "published_manifest",
     "remove",
     "restore",
@@ -40,6 +44,7 @@ __all__ = [
     "settle",
     "staged",
     "table_of",
+    "take_over",
     "unused",
     "verify",
 ]

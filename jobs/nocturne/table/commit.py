@@ -6,14 +6,15 @@ force: the old one before the swap, and the new one after it, whatever crashes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
-from nocturne.objects import size_of
+from nocturne.objects import Location, size_of
 from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
@@ -34,6 +35,7 @@ __all__ = [
     "restore",
     "settle",
     "staged",
+    "take_over",
 ]
 
 
@@ -187,6 +189,34 @@ def adopt(
             )
         new = manifest(now, tuple(present(table)), table.next_number())
         return _put_in_force(table, new, keep)
+
+
+def take_over(
+    table: TablePartition, manifest: Manifest, files: Mapping[str, Location], keep: int
+) -> None:
+    """Put files in force that were published elsewhere, under the manifest that they have there.
+
+    Args:
+        files: published name -> path.
+
+    Raises:
+        Superseded: the partition has a night that is none of the manifest's line.
+        PublishError: the partition has files that no manifest names, or can't be swapped.
+    """
+    with table.exclusive():
+        now = published_manifest(table)
+        if now is not None and now.number >= manifest.number:
+            raise Superseded(
+                f"{table.location} has manifest {now.id} already, so {manifest.id} can't be moved "
+                "there. Nothing was changed. Choose another place"
+            )
+        table.stage(files, manifest.run_key)
+        raise_format(table.state.root)
+        path = table.state.manifest_file(manifest.id)
+        write(path, manifest)
+        sync_folder(path.parent)
+        table.swap(replace(manifest, replaces=now.id if now else None, adopted=""))
+        table.settle(manifest, keep)
 
 
 def present(table: TablePartition) -> Iterator[OutputFile]:

@@ -19,7 +19,7 @@ from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["difference", "rows_with_keys"]
+__all__ = ["difference", "other_rows", "rows_with_keys"]
 
 _ANEW = "its files were written anew by another program, and"
 
@@ -54,6 +54,15 @@ def _difference(was: RowSum, now: RowSum, manifest: Manifest) -> str:
     if was[0] != now[0]:
         return f"{_ANEW} have {now[0]} rows instead of the {was[0]} of manifest {manifest.id}"
     return f"{_ANEW} have other values than those of manifest {manifest.id}"
+
+
+def other_rows(table: TablePartition, before: Sequence[Location], after: Sequence[Location]) -> str:
+    """How the rows of files that replace others in a partition differ; "" if they don't."""
+    was, now = (_without_keys(_columns(paths), table) for paths in (before, after))
+    if was.names != now.names:
+        return f"have the columns {', '.join(now.names)}, expected {', '.join(was.names)}"
+    sums = [row_sum(map(normal, _rows(paths, now))) for paths in (before, after)]
+    return "" if sums[0] == sums[1] else f"have other rows ({sums[1][0]}, expected {sums[0][0]})"
 
 
 def rows_with_keys(table: TablePartition, keys: Sequence[str], rows: pa.Table) -> pa.Table:

@@ -73,7 +73,6 @@ def _link(source: Location, target: Location, expected: OutputFile) -> bool:
 
 
 def _download(source: ObjectPath, target: Path, expected: OutputFile) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         fetch(source, target)
     except (FileNotFoundError, InputChanged):

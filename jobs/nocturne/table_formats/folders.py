@@ -20,7 +20,7 @@ from nocturne.errors import PublishError, StateError
 from nocturne.objects import Location, local
 from nocturne.records.manifest import Manifest
 from nocturne.store.failpoints import reach
-from nocturne.store.files import check_exchange, exchange, partition_folders, sync_folder
+from nocturne.store.files import check_exchange, exchange, partition_folders, place, sync_folder
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
@@ -191,7 +191,7 @@ class FolderPartition:
                     f"{source} is gone, though its result says that it was written; run the "
                     "partition again with --force"
                 )
-            os.link(local(source), arranged / name)
+            place(source, arranged / name)
         sync_folder(arranged)
 
     def _arranged(self, run_key: str) -> Path:

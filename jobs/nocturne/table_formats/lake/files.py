@@ -76,7 +76,7 @@ class LocalFiles:
         for target, source in files.items():
             if not source.exists():
                 raise _gone(source)
-            place(local(source), local(target))
+            place(source, target)
             os.utime(local(target))
         sync_folder(local(folder))
 

@@ -1,0 +1,221 @@
+"""Copies the published nights of a pipeline, with their state, to another place or format.
+
+Nothing is removed from the old place. A move that was killed is finished by the same command, which
+also brings nights that were published meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nocturne import table
+from nocturne.columns.normal import packed, unpacked
+from nocturne.config import Loaded
+from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavailable
+from nocturne.model.copies import check_copy, fetch_model
+from nocturne.objects import Location, ObjectPath, is_uri, relative, size_of
+from nocturne.operate.verify import verify_partition
+from nocturne.pipeline.nights import PublishedNights
+from nocturne.pipeline.places import Places
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.store.files import file_digest, place, scratch
+from nocturne.store.pipeline_state import PipelineState
+from nocturne.store.record_files import write
+from nocturne.store.run import Run
+from nocturne.table_formats.protocol import TablePartition, has_bytes
+
+__all__ = ["Moved", "move", "moved_pipeline"]
+
+_REQUESTS = 16
+"""Files that are copied at once."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of a night. ``problem``: why it is not in the new place; "" if it is."""
+
+    partition: str
+    manifest: str = ""
+    rows: int = 0
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def moved_pipeline(loaded: Loaded, **output: Any) -> Loaded:
+    """The pipeline as it is to be published elsewhere.
+
+    Raises:
+        ConfigError: its output is there already, or it can't be there.
+    """
+    target = loaded.with_output(**output)
+    before, after = Places.of(loaded), Places.of(target)
+    if before.state.root == after.state.root or (
+        before.state.table == after.state.table and loaded.pipeline.output.table == output["table"]
+    ):
+        raise ConfigError(
+            f"the scores of {loaded.pipeline.name} are in {before.state.table} already, with the "
+            f"state in {before.state.root}. Name another place"
+        )
+    return target
+
+
+def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Moved]:
+    """Copy every published night that is not there yet, and verify it there.
+
+    Args:
+        target: the pipeline as it is to be published: see ``moved_pipeline``.
+
+    Raises:
+        ConfigError, PublishError: the new place can't be published into.
+        StoreUnavailable: a store does not answer; what was moved stays.
+    """
+    before, after = Places.of(loaded), Places.of(target)
+    after.claim()
+    for kind in ("trials", "tuning"):
+        _copy_all(_below(before.state.root / kind), after.state.root / kind)
+    nights = []
+    for partition in PublishedNights(loaded).partitions(whole="all"):
+        output = before.output(partition)
+        try:
+            manifest = table.published_manifest(output)
+            if manifest is None:
+                continue
+            _move_night(output, after, manifest, target)
+            night = Moved(
+                partition.key, manifest.id, manifest.rows_published, _unlike(target, partition)
+            )
+        except StoreUnavailable:
+            raise
+        except NocturneError as error:
+            night = Moved(partition.key, problem=str(error))
+        nights.append(night)
+        say(f"{night.partition}: {night.problem or f'{night.rows} rows, {night.manifest}'}")
+    return nights
+
+
+def _move_night(source: TablePartition, after: Places, manifest: Manifest, target: Loaded) -> None:
+    output = after.output(manifest.partition)
+    there = table.published_manifest(output)
+    if there is not None and there.id == manifest.id:
+        return
+    if source.is_rearranged(manifest):
+        raise StateError(
+            "another program has written its files anew; take them first: `nocturne adopt "
+            f"{manifest.pipeline} --date {manifest.partition.key}`"
+        )
+    for file in manifest.outputs:
+        if not has_bytes(source.file(file.path), file):
+            raise StateError(
+                f"{source.file(file.path)} is not the file that manifest {manifest.id} published "
+                f"(missing or damaged): `nocturne verify {manifest.pipeline} --date "
+                f"{manifest.partition.key}`"
+            )
+    lineage, _ = source.state.known_lineage(manifest)
+    for run_key in {m.run_key: None for m in lineage}:
+        _move_run(Run.at(source.state, run_key), output, target)
+        rows = source.state.quarantine(run_key)
+        _copy_all(_below(rows), output.state.quarantine(run_key))
+    with scratch("move") as folder:
+        files, outputs = {}, []
+        made_for = unpacked(Run.at(source.state, manifest.run_key).plan.partition_columns)
+        for number, file in enumerate(manifest.outputs):
+            # Files of other programs get names of ours; none of a run has so high a number.
+            name = table.file_name(90_000 + number, manifest.run_key)
+            name = name if manifest.adopted else file.path
+            path = table.fitted(source.file(file.path), made_for, output, folder / f"{number}")
+            files[name] = path
+            sha256 = file.sha256 if path == source.file(file.path) else file_digest(path)
+            outputs.append(replace(file, path=name, sha256=sha256, size=size_of(path)))
+        if why := table.other_rows(
+            output, [source.file(f.path) for f in manifest.outputs], [*files.values()]
+        ):
+            raise StateError(f"it can't be moved, since its files would {why}")
+        for earlier in lineage[1:]:
+            write(output.state.manifest_file(earlier.id), _referring(earlier, output))
+            _copy_decision(source, output, earlier)
+        moved = replace(_referring(manifest, output), outputs=tuple(outputs))
+        table.take_over(output, moved, files, target.pipeline.output.keep)
+    _copy_decision(source, output, manifest)
+
+
+def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
+    """Copy a run, with a plan that names its new place; and its model."""
+    settings, place_ = target.pipeline.output, output.state.run(run.plan.run_key)
+    skipped = {run.plan_file, *run.copies()}
+    files = {
+        name: path
+        for name, path in _below(run.path).items()
+        if path not in skipped and name.split("/")[0] not in ("attempts", "progress", "table")
+    }
+    _copy_all(files, place_.path)
+    models = PipelineState(output.state.root)
+    named = {*run.plan.keys, *run.plan.passthrough}
+    of_partition = pa.schema([f for f in output.partition_columns() if f.name not in named])
+    plan = replace(
+        run.plan,
+        model=replace(run.plan.model, path=str(models.model(run.plan.model.sha256))),
+        output_uri=settings.path if is_uri(settings.path) else "",
+        format=settings.format,
+        table=settings.table or "",
+        staging=output.staging,
+        lake_types=output.lake_types,
+        partition_columns=packed(of_partition) if len(of_partition) else "",
+    )
+    fetch_model(run)
+    check_copy(run.plan.model)
+    name = Path(run.plan.model.path).name
+    _copy_all(_below(Path(run.plan.model.path)), models.models / name)
+    Run(place_.path, output.state, plan).write_plan()
+
+
+def _referring(manifest: Manifest, output: TablePartition) -> Manifest:
+    """The manifest with references to the copies of its run's files."""
+    state, run = output.state, output.state.run(manifest.run_key)
+    return replace(
+        manifest,
+        run=state.reference(run.plan_file),
+        judgement=state.reference(run.judgement_file),
+    )
+
+
+def _copy_decision(source: TablePartition, output: TablePartition, manifest: Manifest) -> None:
+    accepted = source.state.accepted(manifest.id)
+    if accepted.is_file():
+        place(accepted, output.state.accepted(manifest.id))
+
+
+def _unlike(target: Loaded, partition: Partition) -> str:
+    """What is wrong with a night in its new place; "" if nothing is."""
+    verified = verify_partition(target, partition)
+    return "; ".join(f"{p.file or 'the partition'}: {p.problem}" for p in verified.problems)
+
+
+def _below(folder: Location) -> Mapping[str, Location]:
+    """The files below a folder, by their names in it; hidden ones are half made."""
+
+    def found() -> Iterator[Location]:
+        if isinstance(folder, ObjectPath):
+            yield from folder.below()
+        elif folder.is_dir():
+            yield from (path for path in folder.rglob("*") if path.is_file())
+
+    named = {relative(path, folder): path for path in found()}
+    return {n: p for n, p in named.items() if not any(x[0] == "." for x in n.split("/"))}
+
+
+def _copy_all(files: Mapping[str, Location], folder: Location) -> None:
+    """Copy the files that the folder lacks, or has with another size."""
+    there = {name: size_of(path) for name, path in _below(folder).items()}
+    missing = [name for name, path in files.items() if there.get(name) != size_of(path)]
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        list(threads.map(lambda name: place(files[name], folder / name), missing))

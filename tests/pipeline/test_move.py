@@ -1,0 +1,192 @@
+"""Published nights move to another place and format: the same rows, verified, with their state."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commands import done
+from conftest import sample
+from forked import in_child
+from formats import CATALOG, OUTPUT, catalog_in
+from nocturne import config
+from nocturne.config import Loaded
+from nocturne.errors import ConfigError
+from nocturne.objects.reading import native
+from nocturne.operate.decisions import roll_back
+from nocturne.operate.move import Moved, move, moved_pipeline
+from nocturne.operate.verify import verify_partition
+from nocturne.pipeline.nights import PublishedNights
+from nocturne.pipeline.places import Places
+from nocturne.records.manifest import Manifest
+from nocturne.store.failpoints import VARIABLE
+from object_store import Bucket
+from pipeline.conftest import DAYS, night_of
+from store_fixtures import bucket as bucket
+from store_fixtures import store_endpoint as store_endpoint
+
+Project = Callable[..., Loaded]
+PINNED = {"scoring__kernel": "graph", "scoring__micro_batch": 64}
+
+
+@pytest.fixture
+def places(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, dict]:
+    """Format -> what ``output`` says for it, each in a place of its own."""
+    monkeypatch.setenv(CATALOG, catalog_in(tmp_path))
+    return {
+        name: {
+            "path": bucket.uri(f"{name[:5]}/scores") if name.endswith("s3") else f"{name}/scores",
+            "format": "parquet",
+            **settings,
+        }
+        for name, settings in OUTPUT.items()
+    }
+
+
+def at(place: Mapping[str, str]) -> Loaded:
+    return config.load("p", overrides={f"output.{key}": value for key, value in place.items()})
+
+
+def moved(loaded: Loaded, place: Mapping[str, str]) -> list[Moved]:
+    settings = {"table": None, "state": None, **place}
+    return in_child(lambda: move(loaded, moved_pipeline(loaded, **settings), lambda _: None))
+
+
+def manifest_of(loaded: Loaded, day: str) -> Manifest:
+    night = config.partition(loaded.pipeline.input.partition, day)
+    return in_child(lambda: PublishedNights(loaded).manifest(night))
+
+
+def rows(loaded: Loaded, day: str) -> list[dict[str, object]]:
+    """The scores of a day as its table has them, without the columns of the partition."""
+
+    def read() -> list[dict[str, object]]:
+        night = config.partition(loaded.pipeline.input.partition, day)
+        output = Places.of(loaded).output(night)
+        files = [pq.ParquetFile(native(output.file(name))).read() for name in output.files()]
+        found = [
+            table.drop_columns([c for c in ("ds",) if c in table.column_names]) for table in files
+        ]
+        return sorted(
+            pa.concat_tables(found, promote_options="permissive").to_pylist(),
+            key=lambda row: str(row["id"]),
+        )
+
+    return in_child(read)
+
+
+def problems(loaded: Loaded, day: str, replay: int | None = None) -> list[object]:
+    night = config.partition(loaded.pipeline.input.partition, day)
+
+    def found() -> list[object]:
+        verified = verify_partition(loaded, night, replay=replay)
+        return [*verified.problems, *(r for r in verified.replayed if not r.ok)]
+
+    return in_child(found)
+
+
+def deliver(root: Path, day: str) -> None:
+    """The day's file comes again, with other rows."""
+    path = root / "data" / f"ds={day}" / "part-0.parquet"
+    pq.write_table(sample(600, 99), path, row_group_size=250)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "delta on s3",
+        pytest.param("iceberg on s3", marks=pytest.mark.long),
+        pytest.param("delta", marks=pytest.mark.long),
+        pytest.param("iceberg", marks=pytest.mark.long),
+    ],
+)
+def test_a_pipeline_moves_and_back(
+    project: Project, places: Mapping[str, dict], tmp_path: Path, target: str
+) -> None:
+    loaded = project(**PINNED, quality__max_quarantined=0.5)
+    for day in DAYS[:2]:
+        in_child(lambda day=day: night_of(loaded, day))
+    deliver(tmp_path, DAYS[0])
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    before = {day: rows(loaded, day) for day in DAYS[:2]}
+
+    nights = moved(loaded, places[target])
+
+    there = at(places[target])
+    assert nights == [Moved(d, manifest_of(loaded, d).id, 600) for d in DAYS[:2]]
+    assert {day: rows(there, day) for day in DAYS[:2]} == before
+    assert moved(loaded, places[target]) == nights, "nothing is left to do"
+    assert not [problem for day in DAYS[:2] for problem in problems(there, day)]
+    again = in_child(
+        lambda: night_of(there, DAYS[1])
+    )  # an iceberg table's files have a column more
+    assert again.number == (1 if "delta" in target else 2)
+    deliver(tmp_path, DAYS[1])
+    newer = in_child(lambda: night_of(there, DAYS[1]))
+    night = config.partition(there.pipeline.input.partition, DAYS[1])
+    restored = in_child(lambda: roll_back(there, night, None, "ada"))
+    assert restored.restores == again.id
+    assert newer.number == again.number + 1
+
+    back = {"path": "back/scores", "format": "parquet"}
+    assert [one.problem for one in moved(there, back)] == ["", ""]
+    assert {day: rows(at(back), day) for day in DAYS[:2]} == before
+    assert not problems(at(back), DAYS[1], replay=0)  # its input has changed
+    assert rows(loaded, DAYS[0]) == before[DAYS[0]], "the old place is as it was"
+
+
+@pytest.mark.long
+def test_a_move_goes_on_where_it_was_killed(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded = project(**PINNED)
+    for day in DAYS[:3]:
+        in_child(lambda day=day: night_of(loaded, day))
+    place = places["delta on s3"]
+    words = ("move", "p", "--to", place["path"], "--format", "delta", "--json")
+    for point in ("record.written@2", "record.written@5", "record.written@2"):
+        killed = done(*words, **{VARIABLE: point})
+        assert killed.returncode == -9, killed.stderr
+    deliver(tmp_path, DAYS[0])
+    in_child(lambda: night_of(loaded, DAYS[0]))
+
+    ended = done(*words)
+
+    assert ended.returncode == 0, ended.stderr
+    assert f"path: {place['path']}" in ended.stderr
+    nights = json.loads(ended.stdout.splitlines()[-1])
+    assert [night["partition"] for night in nights] == [*DAYS[:3]]
+    assert not [problem for day in DAYS[:3] for problem in problems(at(place), day)]
+    assert manifest_of(at(place), DAYS[0]).id == manifest_of(loaded, DAYS[0]).id
+    in_child(lambda: night_of(loaded, DAYS[3]))
+    assert len(moved(loaded, place)) == 4, "nights that came since"
+
+
+def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict]) -> None:
+    loaded = project(**PINNED)
+    for day in DAYS[:2]:
+        in_child(lambda day=day: night_of(loaded, day))
+    with pytest.raises(ConfigError, match="are in .*/out/scores already"):
+        moved(loaded, {"path": "out/scores", "format": "parquet"})
+    with pytest.raises(ConfigError, match="Use format: delta or iceberg"):
+        moved(loaded, {"path": places["delta on s3"]["path"], "format": "parquet"})
+
+    output = Places.of(loaded).output(config.partition(loaded.pipeline.input.partition, DAYS[0]))
+    damaged = output.file(next(iter(output.files())))
+    os.truncate(str(damaged), 100)
+    first, second = moved(loaded, places["delta on s3"])
+    assert (first.ok, second.ok) == (False, True)
+    assert "is not the file that manifest 000001-" in first.problem
+
+    # Somebody else's night is there.
+    place = places["delta"]
+    other = at(place)
+    in_child(lambda: night_of(other, DAYS[1]))
+    [_, there] = moved(loaded, place)
+    assert (there.ok, there.problem) == (True, ""), "it is the same night"
