@@ -177,13 +177,11 @@ def copy_conf(root: Path) -> None:
     in_store["output"] |= {
         "path": f"s3://{BUCKET}/scores",
         "format": "delta",
-        "state": "var/in_store/state",
     }
     by_connection = in_store | {"name": "by_connection", "input": dict(in_store["input"])}
     by_connection["input"]["path"] = f"s3://{LAKE}/in"
     by_connection["output"] = in_store["output"] | {
         "path": f"s3://{LAKE}/scores",
-        "state": "var/by_connection/state",
     }
     by_connection["schedule"] = in_store["schedule"] | {"connection": LAKE}
     for pipeline in (by_hand, nightly, held, unanswered, watched, in_store, by_connection):

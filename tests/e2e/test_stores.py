@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from e2e.helpers import FIRST, Local, status
+from object_store import Bucket
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -26,6 +27,12 @@ def files(local: Local) -> dict[str, str]:
     return {key.rpartition("/")[2]: sha256(local.bucket.get(key)).hexdigest() for key in keys}
 
 
+def manifest_of(bucket: Bucket, night: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a night, which is in the bucket too."""
+    found: dict[str, Any] = json.loads(bucket.get(night["manifest"].removeprefix(bucket.uri(""))))
+    return found
+
+
 def test_a_run_by_hand_scores_the_objects_of_its_day(local: Local) -> None:
     run = local.airflow.trigger(DAG, conf={"day": DAY})
     assert set(local.ended(DAG, run).values()) == {"success"}
@@ -33,7 +40,7 @@ def test_a_run_by_hand_scores_the_objects_of_its_day(local: Local) -> None:
     assert night["state"] == "published"
     assert night["input"] == f"s3://first/in/ds={DAY}"
     assert night["output"] == f"s3://first/scores/ds={DAY}"
-    manifest = json.loads(Path(night["manifest"]).read_text())
+    manifest = manifest_of(local.bucket, night)
     assert files(local) == {file["path"]: file["sha256"] for file in manifest["outputs"]}
     rows = [
         pq.read_table(pa.BufferReader(local.bucket.get(f"scores/ds={DAY}/{name}")))
@@ -74,6 +81,12 @@ def test_the_page_and_the_lineage_know_the_bucket(local: Local) -> None:
         [run] = set(re.findall(rf"/nocturne/{DAG}/{DAY}/(\w+)/report.html", night.text))
         report = client.get(f"/nocturne/{DAG}/{DAY}/{run}/report.html")
         assert f"s3://first/scores/ds={DAY}" in report.text
+        docs = client.get(f"/nocturne/{DAG}/{DAY}/{run}/data_docs/index.html")
+        assert (docs.status_code, docs.headers["content-type"].split(";")[0]) == (200, "text/html")
+        [manifest] = set(re.findall(rf"/nocturne/{DAG}/{DAY}/manifests/[\w-]+.json", night.text))
+        assert client.get(manifest).json()["partition"]["key"] == DAY
+        for name in ("run.json", "../manifests", "data_docs/../run.json"):
+            assert client.get(f"/nocturne/{DAG}/{DAY}/{run}/{name}").status_code == 404
     events = [json.loads(line) for line in local.lineage.read_text().splitlines()]
     named = {
         (data["namespace"], data["name"])
@@ -94,7 +107,7 @@ def test_credentials_may_be_in_an_airflow_connection_alone(local: Local) -> None
     night = status(replace(local, env=local.env | local.lake.environment), dag, DAY)
     assert night["state"] == "published"
     assert night["output"] == f"s3://lake/scores/ds={DAY}"
-    manifest = json.loads(Path(night["manifest"]).read_text())
+    manifest = manifest_of(local.lake, night)
     keys = local.lake.keys(f"scores/ds={DAY}/")
     assert {key.rpartition("/")[2] for key in keys} == {f["path"] for f in manifest["outputs"]}
     events = [json.loads(line) for line in local.lineage.read_text().splitlines()]

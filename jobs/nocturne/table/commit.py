@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
-from nocturne.objects import Location, size_of
+from nocturne.objects import Location, ObjectPath, size_of
 from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.result import SplitResult
@@ -269,5 +269,7 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> Manifest:
             path.unlink()
         raise
     reach("commit.swapped")
+    if isinstance(path, ObjectPath):  # without a lock, gc may have taken that of a stopped process
+        write(path, new, exclusive=True)
     table.settle(new, keep)  # it is in force: an error here must not remove the manifest
     return new

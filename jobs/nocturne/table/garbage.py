@@ -110,10 +110,15 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
 
 
 def remove(item: Garbage) -> None:
-    """Remove a piece of garbage. It is renamed first, so its name never stands for a part."""
+    """Remove a piece of garbage. It is renamed first, so its name never stands for a part.
+
+    In a store, where nothing is renamed and no lock keeps publishes out, an object that was written
+    again since it was listed stays.
+    """
     if isinstance(item.path, ObjectPath):
         reach("gc.moved")
-        remove_all(item.path)
+        if not _was_written_since(item.path):
+            remove_all(item.path)
         return
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:
@@ -125,6 +130,13 @@ def remove(item: Garbage) -> None:
         shutil.rmtree(renamed)
     else:
         renamed.unlink()
+
+
+def _was_written_since(path: ObjectPath) -> bool:
+    """Whether an object is no longer the one that was listed: a publish needs it again."""
+    with suppress(FileNotFoundError):
+        return path.stat_ is not None and path.stat() != path.stat_
+    return False
 
 
 def _files(path: Location) -> Iterator[tuple[int, float]]:
