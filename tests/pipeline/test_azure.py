@@ -1,4 +1,4 @@
-"""Inputs in Azure's blobs, on its emulator: `npm install -g azurite` gives it."""
+"""Inputs and state in Azure's blobs, on its emulator: `npm install -g azurite` gives it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
+from conftest import sample
 from forked import in_child
 from nocturne import config
 from nocturne.errors import InputChanged
 from nocturne.objects import ObjectPath, store
+from nocturne.operate.decisions import roll_back
+from nocturne.operate.gc import collect
+from nocturne.operate.status import statuses
+from nocturne.operate.verify import verify_partition
 from nocturne_airflow.processes import free_port
+from object_store import Bucket
 from pipeline.conftest import DAYS, night_of
+from store_fixtures import bucket as bucket
+from store_fixtures import store_endpoint as store_endpoint
 from waiting import until
 
 AZURITE = shutil.which("azurite-blob")
@@ -110,3 +119,37 @@ def test_conditions_and_changes(tmp_path: Path) -> None:
         assert not path.exists()
 
     in_child(check)
+
+
+@pytest.mark.usefixtures("_container")
+def test_the_state_may_lie_in_azures_blobs(
+    project: Callable[..., config.Loaded], bucket: Bucket, tmp_path: Path
+) -> None:
+    """The emulator can't hold a Delta table: it lists log entries wrong."""
+    loaded = project(
+        output__path=bucket.uri("out/scores"),
+        output__format="delta",
+        output__state="az://nights/state",
+        quality__unique_keys=True,
+        scoring__kernel="graph",
+        scoring__micro_batch=64,
+    )
+
+    def life() -> None:
+        first = night_of(loaded, DAYS[0])
+        assert night_of(loaded, DAYS[0]) == first
+        path = tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+        pq.write_table(sample(600, 99), path, row_group_size=250)
+        second = night_of(loaded, DAYS[0])
+        assert second.replaces == first.id
+        night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+        assert verify_partition(loaded, night, replay=None).ok
+        assert roll_back(loaded, night, None, "ada").restores == first.id
+        assert [one.state for one in statuses(loaded, None, DAYS[0])] == ["published"]
+        _, left = collect(loaded, 0, remove=True)
+        assert not left
+        assert verify_partition(loaded, night).ok
+        roots = {p.name for p in ObjectPath.of("az://nights/state").folders()}
+        assert roots == {"manifests", "models", "runs", "status", "trials"}
+
+    in_child(life)
