@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nocturne.errors import InputError
 from nocturne.objects import ObjectPath
@@ -25,6 +25,7 @@ class InputObjects:
     """
 
     root: ObjectPath
+    _plain: set[ObjectPath] = field(default_factory=set, repr=False, compare=False)
 
     def exists(self) -> bool:
         """Whether there is an object. Raises: StoreUnavailable, ConfigError."""
@@ -37,8 +38,14 @@ class InputObjects:
     def has(self, partition: Partition) -> bool:
         """Whether an object is in its folder. Raises: InputError, StoreUnavailable, ConfigError."""
         folder = self.folder(partition)
-        refuse_lake(folder)
+        self._refuse_lake(folder)
         return folder.is_dir()
+
+    def _refuse_lake(self, folder: ObjectPath) -> None:
+        """``refuse_lake``, which takes some requests, once for a folder."""
+        if folder not in self._plain:
+            refuse_lake(folder)
+            self._plain.add(folder)
 
     def listing(self, partition: Partition) -> Listing:
         """The data files of its folder, from one listing.
@@ -48,7 +55,7 @@ class InputObjects:
             StoreUnavailable, ConfigError: the store does not answer, or refuses.
         """
         folder = self.folder(partition)
-        refuse_lake(folder)
+        self._refuse_lake(folder)
         found = list(folder.below())
         if not found:
             raise InputError(f"{folder} is not there; check input.path", path=str(folder))

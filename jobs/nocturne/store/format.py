@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from nocturne.codec import STATE_FORMAT, Format
 from nocturne.errors import StateError, WrittenByNewer
-from nocturne.objects import Location
+from nocturne.objects import Location, ObjectPath
 from nocturne.store.record_files import find, read, write
 
 __all__ = ["claim", "is_new", "raise_format"]
 
+_raised: set[Location] = set()
 _FIRST = 2
 """The earliest format whose records can be read."""
 
@@ -51,7 +52,14 @@ def claim(root: Location) -> None:
 
 
 def raise_format(root: Location) -> None:
-    """Mark a state of an earlier format with this one, before this Nocturne writes into it."""
+    """Mark a state of an earlier format with this one, before this Nocturne writes into it.
+
+    A store is asked once in each process.
+    """
+    if root in _raised:
+        return
     stored = find(Format, _marker(root))
     if stored is not None and stored.format < STATE_FORMAT:
         write(_marker(root), Format(STATE_FORMAT))
+    if stored is not None and isinstance(root, ObjectPath):
+        _raised.add(root)

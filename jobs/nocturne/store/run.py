@@ -37,6 +37,7 @@ class Run(RunFolder):
     def __init__(self, path: Location, state: PartitionState, plan: RunPlan) -> None:
         super().__init__(path)
         self.state, self.plan = state, plan
+        self._seen: dict[Location, tuple[object, SplitResult]] = {}
 
     @classmethod
     def of(cls, state: PartitionState, plan: RunPlan) -> Run:
@@ -120,7 +121,7 @@ class Run(RunFolder):
             StateError: a split is not scored yet, or its result is damaged.
         """
         scored = find(Scored, self.scored_file) if self.plan.is_whole else None
-        splits, there = self.plan.splits, {*self.result_files()}
+        splits, there = self.plan.splits, {path: path for path in self.result_files()}
         if scored is not None:
             splits = tuple(replace(splits[0], index=index) for index in range(scored.results))
         paths = [self.result_file(split, scored.execution if scored else "") for split in splits]
@@ -141,7 +142,16 @@ class Run(RunFolder):
         if isinstance(self.path, Path):
             return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
         with ThreadPoolExecutor(_REQUESTS) as threads:
-            return list(threads.map(_result, paths, splits))
+            return list(threads.map(self._fetched, (there[path] for path in paths), splits))
+
+    def _fetched(self, path: Location, split: Split) -> SplitResult:
+        """A result in a store, as it was listed; it is fetched once."""
+        version = isinstance(path, ObjectPath) and path.stat_
+        if (known := self._seen.get(path)) is not None and known[0] == version:
+            return known[1]
+        result = _result(path, split)
+        self._seen[path] = version, result
+        return result
 
     def drop(self, result: Location) -> None:
         """Remove a result: its split is scored again, and a query is scored again as a whole."""

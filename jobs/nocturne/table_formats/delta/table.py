@@ -7,8 +7,10 @@ Replaced files are promised to readers for the table's ``delta.deletedFileRetent
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +27,25 @@ from nocturne.table_formats.lake import LakeTable, Snapshot
 __all__ = ["DeltaLakeTable"]
 
 
+@dataclass
+class _Remembered:
+    """A table in a store as a thread has last seen it, with the copy of its log."""
+
+    mirror: Mirror = field(default_factory=Mirror)
+    now: object = None
+    snapshot: DeltaSnapshot | None = None
+
+
+class _OfThread(threading.local):
+    """What a thread knows of tables, whoever in it asks: a log is not fetched again."""
+
+    def __init__(self) -> None:
+        self.tables: dict[ObjectPath, _Remembered] = {}
+
+
+_of_thread = _OfThread()
+
+
 class DeltaLakeTable(LakeTable):
     """A Delta table in a folder."""
 
@@ -33,7 +54,6 @@ class DeltaLakeTable(LakeTable):
     def __init__(self, folder: Location, state: Location | None = None) -> None:
         super().__init__(folder, state)
         self._known: tuple[object, DeltaSnapshot] | None = None
-        self._mirror = Mirror()
 
     def ready(self) -> None:
         """Raises: ConfigError, PublishError."""
@@ -63,12 +83,11 @@ class DeltaLakeTable(LakeTable):
         if last is None:
             return None
         now = last, len(log), log[f"{last:020d}.json"].stat_
-        if self._known is None or self._known[0] != now:
-            found = DeltaSnapshot.of(folder, self._mirror.update(log))
-            if found is None:
-                return None
-            self._known = now, found
-        return self._known[1]
+        remembered = _of_thread.tables.setdefault(folder, _Remembered())
+        if remembered.now != now:
+            remembered.snapshot = DeltaSnapshot.of(folder, remembered.mirror.update(log))
+            remembered.now = now
+        return remembered.snapshot
 
     def create(self, schema: pa.Schema, partition: Partition) -> None:
         """Make a table without files. Raises: Conflict, OSError."""
