@@ -8,8 +8,11 @@ never change, so each is fetched once. Commits are made on the table itself.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,11 +37,27 @@ def last_commit(log: Mapping[str, ObjectPath]) -> int | None:
     return max((int(match[1]) for match in found if match), default=None)
 
 
+class _Folder:
+    """A temporary folder, removed with this object.
+
+    Only by the process that made it: a forked one forgets the objects of threads that it lacks.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="nocturne-log-"))
+        weakref.finalize(self, _remove, self.path, os.getpid())
+
+
+def _remove(path: Path, made_by: int) -> None:
+    if os.getpid() == made_by:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 class Mirror:
     """A folder on the disk with what a table's log has since its last checkpoint."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: _Folder | None = None
         self._known: dict[str, str] = {}
 
     def update(self, log: Mapping[str, ObjectPath]) -> Path | None:
@@ -55,8 +74,8 @@ class Mirror:
             return None
         tags = {name: path.stat_.tag for name, path in wanted.items() if path.stat_}
         if self._folder is None or any(tags.get(n, t) != t for n, t in self._known.items()):
-            self._folder, self._known = tempfile.TemporaryDirectory(prefix="nocturne-log-"), {}
-        folder = Path(self._folder.name)
+            self._folder, self._known = _Folder(), {}
+        folder = self._folder.path
         (folder / LOG).mkdir(exist_ok=True)
         missing = [name for name in wanted if name not in self._known]
 
