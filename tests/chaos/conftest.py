@@ -161,6 +161,8 @@ def make_root(
 ) -> Iterator[MakeRoot]:
     """Copies of the project; processes that they left running are ended."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name, value in bucket.environment.items() if bucket else ():
+        monkeypatch.setenv(name, value)  # for a cluster's workers too
     made: list[Root] = []
 
     def make() -> Root:

@@ -325,10 +325,10 @@ def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
     assert listed.exit_code == 0, listed.output
     assert root.files() == before, "a dry run removes nothing"
     paths = [Path(one["path"]) for one in _last_json(listed)]  # type: ignore[index, union-attr]
-    assert [path.parent.name for path in paths] == ["runs"]
+    assert ["runs" in path.parts for path in paths] == [True]
     assert nocturne(root, "gc", "--older-than", "0", "--yes").exit_code == 0
 
-    assert not paths[0].exists()
+    assert not [name for name in root.files() if paths[0].name in name]
     assert "no garbage" in nocturne(root, "gc", "--older-than", "0").output
     assert nocturne(root, "approve", "--date", DAY).exit_code == 0
     root.check()

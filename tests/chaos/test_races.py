@@ -60,14 +60,51 @@ def test_an_orphan_that_wants_to_publish_after_a_newer_run_has_no_effect(
 def test_who_finds_the_partition_locked_changes_nothing(
     make_root: MakeRoot, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """In a store there is no lock: then the second publishes the same run."""
     root = make_root()
     first = root.start_night("commit.locked=SIGSTOP")
     until_stopped(first)
-    assert root.night() == 1
-    assert "another process is publishing" in capfd.readouterr().err
-    assert root.published() == {}
+    assert root.night() == (0 if root.bucket else 1)
+    published = root.published()
+    if not root.bucket:
+        assert "another process is publishing" in capfd.readouterr().err
+        assert published == {}
     assert _go_on(root, first) == 0
+    assert not root.bucket or root.published() == published
     root.check()
+
+
+@pytest.mark.parametrize(
+    "point", ["commit.arranged", "commit.quarantined", "commit.written", "commit.swapped"]
+)
+@pytest.mark.parametrize("table_format", ["delta on s3", "iceberg on s3"])
+@pytest.mark.long
+def test_two_publish_at_once_without_a_lock(make_root: MakeRoot, point: str) -> None:
+    """One is stopped at a step of its publish, and another publishes the same or other scores."""
+    root, other = make_root(), make_root()
+    first = root.start_night(f"{point}=SIGSTOP")
+    until_stopped(first)
+    assert root.night() == 0
+    published = root.published()
+    assert _go_on(root, first) == 0, "the same run"
+    assert root.published() == published
+    assert other.night() == 0
+    assert published == other.published()
+    root.check()
+
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    second = root.start_night(f"{point}=SIGSTOP")
+    until_stopped(second)
+    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    third = root.night()
+    newer = root.published()
+    swapped = point == "commit.swapped"
+    assert (third, _go_on(root, second)) == (0, 0 if swapped else 1)
+    assert root.published() == newer, "who comes late changes nothing"
+    root.check()
+    assert root.gc() == 0
+    root.check()
+    assert root.night() == 0
 
 
 @pytest.mark.parametrize("point", ["judge.reported", "judge.judged"])

@@ -126,7 +126,7 @@ def test_a_store_that_stops_to_take_writes_changes_nothing(
     root.check()
     manifest = root.manifest()
     assert manifest is not None
-    assert manifest.number == (3 if "log" in path and code == 75 else 2), "2 may be under way"
+    assert manifest.number == (3 if "log" in path else 2), "2 may be under way"
     assert root.gc() == 0
     left = {one.name for one in root.output.iterdir()}
     assert len(left) == 36, "the files in force, and those that they replaced"
@@ -191,8 +191,8 @@ def test_a_store_that_takes_no_table_is_refused_before_a_row_is_scored(
     bucket.fail(path="first", **fault)
     assert root.night() == code
     assert said in capfd.readouterr().err
-    assert not root.attempts()
     bucket.fail()
+    assert not root.attempts()
     assert root.night() == 0
     root.check()
 

@@ -17,6 +17,7 @@ from nocturne.config import Loaded
 from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.errors import (
     ConfigError,
+    NocturneError,
     PartitionMissing,
     StateError,
     TerminalError,
@@ -148,7 +149,7 @@ def prepare(
             return replace(planned, message=planned.message + skew + _package_warning(planned.run))
     except TerminalError as error:
         if not dry_run:
-            with suppress(OSError):
+            with suppress(OSError, NocturneError):
                 places.state.partition(partition).write_planning_failed(str(error))
         raise
 

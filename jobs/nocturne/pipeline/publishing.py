@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne import report, table
-from nocturne.errors import Held, InputError, ModelError
+from nocturne.errors import Held, InputError, ModelError, StateError
 from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
@@ -18,8 +18,9 @@ from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.records.result import SplitResult
 from nocturne.store.partition_state import manifest_id, now
-from nocturne.store.record_files import write
+from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["approve", "environment", "gate", "publish_run", "reject"]
 
@@ -35,12 +36,11 @@ def gate(run: Run) -> Judgement:
     current = table.published_manifest(table.table_of(run))
     if current is None or current.run_key != run.plan.run_key:
         table.check_base(run, current)
-    return _passed(run)
+    return _passed(run, run.judgement())
 
 
-def _passed(run: Run) -> Judgement:
-    """The run's judgement, if its verdict or a person lets it pass. Raises: as ``gate``."""
-    judgement = run.judgement()
+def _passed(run: Run, judgement: Judgement) -> Judgement:
+    """The judgement, if its verdict or a person lets it pass. Raises: as ``gate``."""
     name, key = run.plan.pipeline, run.plan.partition.key
     if (rejection := run.rejection()) is not None:
         raise InputError(
@@ -91,52 +91,57 @@ def publish_run(run: Run) -> Manifest:
     else:
         with run.step("publish"):
             gate(run)
-            results = run.results()
-            started = time.perf_counter()
             try:
-                outputs, quarantine = table.staged(run, results)
-            except FileNotFoundError:
-                if manifest_in_force(run) is None:
+                done = _commit(run, output, keep)
+            except (FileNotFoundError, StateError):
+                # Another process may have published this run, and removed its working files.
+                if (done := manifest_in_force(run)) is None:
                     raise
-                return publish_run(run)  # another process has published this run
-            plan = run.plan
-
-            def manifest(number: int, replaces: str | None) -> Manifest:
-                judgement, approval = _passed(run), run.approval()  # under the lock: they stay so
-                return Manifest(
-                    id=manifest_id(number, plan.run_key),
-                    number=number,
-                    pipeline=plan.pipeline,
-                    partition=plan.partition,
-                    run_key=plan.run_key,
-                    content_key=plan.content_key,
-                    replaces=replaces,
-                    published=now(),
-                    approved_by=approval.by if approval else None,
-                    model=replace(plan.model, path=""),
-                    environment=environment() | plan.caller,
-                    run=run.state.reference(run.plan_file),
-                    judgement=run.state.reference(run.judgement_file),
-                    outputs=tuple(outputs),
-                    quarantine=tuple(quarantine),
-                    input_version=plan.input_version,
-                    rows_in=judgement.rows_in,
-                    rows_published=judgement.rows_out,
-                    rows_quarantined=judgement.quarantined,
-                    verdict=judgement.verdict,
-                    findings=judgement.findings,
-                    score_summary=report.score_summary(run.profile, report.output_names(plan)),
-                    seconds=judgement.seconds
-                    | {"publish": round(time.perf_counter() - started, 3)},
-                    precision_error=_precision_error(results),
-                    output_version=plan.output_version,
-                )
-
-            done = table.commit(run, output, results, manifest, keep)
     run.state.clear_status(run.plan.run_key)
     run.tidy()
     monitor(loaded, done)
     return done
+
+
+def _commit(run: Run, output: TablePartition, keep: int) -> Manifest:
+    started = time.perf_counter()
+    results, plan = run.results(), run.plan
+    outputs, quarantine = table.staged(run, results)
+
+    def manifest(number: int, replaces: str | None) -> Manifest:
+        # Under the lock, they stay so. In a store, the copy that is referred to does.
+        stored = run.state.reference(run.judgement_file)
+        judgement = _passed(run, read(Judgement, run.state.stored(stored)))
+        approval = run.approval()
+        return Manifest(
+            id=manifest_id(number, plan.run_key),
+            number=number,
+            pipeline=plan.pipeline,
+            partition=plan.partition,
+            run_key=plan.run_key,
+            content_key=plan.content_key,
+            replaces=replaces,
+            published=now(),
+            approved_by=approval.by if approval else None,
+            model=replace(plan.model, path=""),
+            environment=environment() | plan.caller,
+            run=run.state.reference(run.plan_file),
+            judgement=stored,
+            outputs=tuple(outputs),
+            quarantine=tuple(quarantine),
+            input_version=plan.input_version,
+            rows_in=judgement.rows_in,
+            rows_published=judgement.rows_out,
+            rows_quarantined=judgement.quarantined,
+            verdict=judgement.verdict,
+            findings=judgement.findings,
+            score_summary=report.score_summary(run.profile, report.output_names(plan)),
+            seconds=judgement.seconds | {"publish": round(time.perf_counter() - started, 3)},
+            precision_error=_precision_error(results),
+            output_version=plan.output_version,
+        )
+
+    return table.commit(run, output, results, manifest, keep)
 
 
 def _precision_error(results: Sequence[SplitResult]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,13 @@ def judge_run(
     with run.step("judge"):
         run.undecide()
         mine, waited = Stopwatch(), watch or Stopwatch()
-        judged = judge(run, loaded, check, own=mine, waited=waited)
+        try:
+            judged = judge(run, loaded, check, own=mine, waited=waited)
+        except FileNotFoundError:
+            if not _was_published(run):
+                raise
+            # Another process has published the run, and removed its working files.
+            return _logged_judgement(run, loaded)
         remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
             page = report.night_html(
@@ -224,10 +231,9 @@ def _examples(run: Run, results: list[SplitResult], limit: int = 10) -> list[dic
     examples: list[dict[str, Any]] = []
     for result in results:
         if result.quarantine_file and len(examples) < limit:
-            path = run.attempt(result.quarantine_file)
-            if not path.is_file():
-                continue
             columns = ["source_file", "source_row", "reason", *run.plan.keys]
-            batch = next(pq.ParquetFile(native(path)).iter_batches(limit, columns=columns))
-            examples += python_values(batch)
+            with suppress(FileNotFoundError):
+                path = native(run.attempt(result.quarantine_file))
+                batch = next(pq.ParquetFile(path).iter_batches(limit, columns=columns))
+                examples += python_values(batch)
     return examples[:limit]

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from nocturne import plan
 from nocturne.config import Pipeline, home
-from nocturne.errors import NocturneError, RetryableError, StateError, TerminalError
+from nocturne.errors import (
+    NocturneError,
+    RetryableError,
+    StateError,
+    StoreUnavailable,
+    TerminalError,
+)
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
 from nocturne.pipeline.runs import open_run, settings_of
@@ -109,7 +115,8 @@ def score(
             for run in unfinished:
                 rows = done * run.plan.rows // max(1, total)
                 status = RunStatus.of(run.plan, "running", "score", "", now(), rows_done=rows)
-                run.state.write_status(status)
+                with suppress(StoreUnavailable):  # scoring does not need it
+                    run.state.write_status(status)
 
     for run in runs:
         run.forget_error()
@@ -140,13 +147,14 @@ def score(
     failures = {r.uri: failures[r.uri] for r in runs if r.uri in failures and not r.is_scored}
     for run in runs:
         if failure := failures.get(run.uri):
-            run.write_error(
-                {
-                    "type": type(failure).__name__,
-                    "message": str(failure),
-                    "terminal": isinstance(failure, TerminalError),
-                }
-            )
+            with suppress(StoreUnavailable):  # then its exit code has to do
+                run.write_error(
+                    {
+                        "type": type(failure).__name__,
+                        "message": str(failure),
+                        "terminal": isinstance(failure, TerminalError),
+                    }
+                )
             with suppress(NocturneError), run.step("score"):
                 raise failure
     return failures

@@ -9,7 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import replace
 from pathlib import Path
 
-from nocturne.errors import Held, NocturneError, StateError, Superseded, disk_errors
+from nocturne.errors import (
+    ConfigError,
+    Held,
+    NocturneError,
+    StateError,
+    StoreUnavailable,
+    Superseded,
+    disk_errors,
+)
 from nocturne.objects import Location, ObjectPath, local, relative
 from nocturne.records.manifest import Judgement, Manifest, StoredFile
 from nocturne.records.partition import Partition
@@ -322,10 +330,12 @@ class PartitionState:
             say("held", str(held))
             raise
         except Superseded:
-            self.clear_status(plan.run_key)  # the night of the other process is fine
+            with suppress(OSError, StoreUnavailable):
+                self.clear_status(plan.run_key)  # the night of the other process is fine
             raise
         except Exception as error:
             is_ours = isinstance(error, NocturneError)
-            with suppress(OSError):  # if the disk is full, this can't be written either
+            # If the disk is full, or the store is away, this can't be written either.
+            with suppress(OSError, StoreUnavailable, ConfigError):
                 say("failed", str(error) if is_ours else f"{type(error).__name__}: {error}")
             raise

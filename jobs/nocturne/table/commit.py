@@ -23,7 +23,7 @@ from nocturne.store.files import file_digest, place, sync_folder
 from nocturne.store.format import raise_format
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
-from nocturne.table_formats.protocol import TablePartition, file_name, has_bytes
+from nocturne.table_formats.protocol import TablePartition, file_name, gone, has_bytes
 
 __all__ = [
     "adopt",
@@ -248,7 +248,11 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
     for result in results:
         if result.quarantine_file:
             kept = run.state.quarantine_file(key, file_name(result.index, key))
-            place(run.attempt(result.quarantine_file), kept)
+            source = run.attempt(result.quarantine_file)
+            try:
+                place(source, kept)
+            except FileNotFoundError:
+                raise gone(source) from None
     reach("commit.quarantined")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nocturne.errors import PublishError, StateError
+from nocturne.errors import PublishError
 from nocturne.objects import Location, local
 from nocturne.records.manifest import Manifest
 from nocturne.store.failpoints import reach
@@ -24,7 +24,7 @@ from nocturne.store.files import check_exchange, exchange, partition_folders, pl
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
-from nocturne.table_formats.protocol import PUBLISHED, TablePartition
+from nocturne.table_formats.protocol import PUBLISHED, TablePartition, gone
 
 __all__ = ["FolderPartition", "FolderTable"]
 
@@ -187,10 +187,7 @@ class FolderPartition:
         arranged.mkdir(parents=True)
         for name, source in files.items():
             if not source.exists():
-                raise StateError(
-                    f"{source} is gone, though its result says that it was written; run the "
-                    "partition again with --force"
-                )
+                raise gone(source)
             place(source, arranged / name)
         sync_folder(arranged)
 

@@ -13,13 +13,14 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from nocturne.errors import StateError
 from nocturne.objects import Location
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.store.files import file_digest
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 
-__all__ = ["PUBLISHED", "Table", "TablePartition", "file_name", "has_bytes"]
+__all__ = ["PUBLISHED", "Table", "TablePartition", "file_name", "gone", "has_bytes"]
 
 
 class Table(Protocol):
@@ -174,6 +175,14 @@ PUBLISHED = re.compile(r"part-(?P<index>\d{5})-(?P<key>[0-9a-f]{16})\.parquet")
 def file_name(index: int, run_key: str) -> str:
     """The published name of a split's file. It contains the run key, so it is never reused."""
     return f"part-{index:05d}-{run_key[:16]}.parquet"
+
+
+def gone(source: Location) -> StateError:
+    """The error for a file of an attempt that does not exist."""
+    return StateError(
+        f"{source} is gone, though its result says that it was written; run the partition again "
+        "with --force"
+    )
 
 
 def has_bytes(path: Location, file: OutputFile) -> bool:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from nocturne.errors import StateError
 from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.store import check_creating
 from nocturne.store.files import check_links, children, place, sync_folder
+from nocturne.table_formats.protocol import gone
 
 __all__ = ["Files", "files_of"]
 
@@ -75,7 +75,7 @@ class LocalFiles:
         local(folder).mkdir(parents=True, exist_ok=True)
         for target, source in files.items():
             if not source.exists():
-                raise _gone(source)
+                raise gone(source)
             place(source, target)
             os.utime(local(target))
         sync_folder(local(folder))
@@ -108,7 +108,7 @@ class StoreFiles:
             try:
                 place(source, target)
             except FileNotFoundError:
-                raise _gone(source) from None
+                raise gone(source) from None
 
         moved = {target: source for target, source in files.items() if target != source}
         with ThreadPoolExecutor(_REQUESTS) as threads:
@@ -131,10 +131,3 @@ class StoreFiles:
 def _objects(folder: Location) -> Iterator[ObjectPath]:
     assert isinstance(folder, ObjectPath)
     return folder.below()
-
-
-def _gone(source: Location) -> StateError:
-    return StateError(
-        f"{source} is gone, though its result says that it was written; run the partition again "
-        "with --force"
-    )
