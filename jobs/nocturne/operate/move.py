@@ -26,6 +26,7 @@ from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.files import file_digest, place, scratch
+from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -35,6 +36,8 @@ __all__ = ["Moved", "move", "moved_pipeline"]
 
 _REQUESTS = 16
 """Files that are copied at once."""
+_WORKING = ("attempts/", "progress/", "table/")
+"""What a published run no longer needs."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
     before, after = Places.of(loaded), Places.of(target)
     after.claim()
     for kind in ("trials", "tuning"):
-        _copy_all(_below(before.state.root / kind), after.state.root / kind)
+        made = _below(before.state.root / kind)
+        _copy_all({n: p for n, p in made.items() if n[0] != "."}, after.state.root / kind)
     nights = []
     for partition in PublishedNights(loaded).partitions(whole="all"):
         output = before.output(partition)
@@ -96,7 +100,7 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
             )
         except StoreUnavailable:
             raise
-        except NocturneError as error:
+        except (NocturneError, OSError) as error:
             night = Moved(partition.key, problem=str(error))
         nights.append(night)
         say(f"{night.partition}: {night.problem or f'{night.rows} rows, {night.manifest}'}")
@@ -141,11 +145,13 @@ def _move_night(source: TablePartition, after: Places, manifest: Manifest, targe
         ):
             raise StateError(f"it can't be moved, since its files would {why}")
         for earlier in lineage[1:]:
-            write(output.state.manifest_file(earlier.id), _referring(earlier, output))
-            _copy_decision(source, output, earlier)
-        moved = replace(_referring(manifest, output), outputs=tuple(outputs))
+            referring = _referring(earlier, source.state, output.state)
+            write(output.state.manifest_file(earlier.id), referring)
+            _copy_decision(earlier, source.state, output.state)
+        moved = _referring(manifest, source.state, output.state)
+        moved = replace(moved, outputs=tuple(outputs))
         table.take_over(output, moved, files, target.pipeline.output.keep)
-    _copy_decision(source, output, manifest)
+    _copy_decision(manifest, source.state, output.state)
 
 
 def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
@@ -155,7 +161,7 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     files = {
         name: path
         for name, path in _below(run.path).items()
-        if path not in skipped and name.split("/")[0] not in ("attempts", "progress", "table")
+        if path not in skipped and not name.startswith((".", *_WORKING))
     }
     _copy_all(files, place_.path)
     models = PipelineState(output.state.root)
@@ -178,9 +184,10 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     Run(place_.path, output.state, plan).write_plan()
 
 
-def _referring(manifest: Manifest, output: TablePartition) -> Manifest:
+def _referring(manifest: Manifest, source: PartitionState, state: PartitionState) -> Manifest:
     """The manifest with references to the copies of its run's files."""
-    state, run = output.state, output.state.run(manifest.run_key)
+    run = state.run(manifest.run_key)
+    place(source.stored(manifest.judgement), run.judgement_file)
     return replace(
         manifest,
         run=state.reference(run.plan_file),
@@ -188,10 +195,10 @@ def _referring(manifest: Manifest, output: TablePartition) -> Manifest:
     )
 
 
-def _copy_decision(source: TablePartition, output: TablePartition, manifest: Manifest) -> None:
-    accepted = source.state.accepted(manifest.id)
+def _copy_decision(manifest: Manifest, source: PartitionState, state: PartitionState) -> None:
+    accepted = source.accepted(manifest.id)
     if accepted.is_file():
-        place(accepted, output.state.accepted(manifest.id))
+        place(accepted, state.accepted(manifest.id))
 
 
 def _unlike(target: Loaded, partition: Partition) -> str:
@@ -201,7 +208,7 @@ def _unlike(target: Loaded, partition: Partition) -> str:
 
 
 def _below(folder: Location) -> Mapping[str, Location]:
-    """The files below a folder, by their names in it; hidden ones are half made."""
+    """The files below a folder, by their names in it."""
 
     def found() -> Iterator[Location]:
         if isinstance(folder, ObjectPath):
@@ -209,8 +216,7 @@ def _below(folder: Location) -> Mapping[str, Location]:
         elif folder.is_dir():
             yield from (path for path in folder.rglob("*") if path.is_file())
 
-    named = {relative(path, folder): path for path in found()}
-    return {n: p for n, p in named.items() if not any(x[0] == "." for x in n.split("/"))}
+    return {relative(path, folder): path for path in found()}
 
 
 def _copy_all(files: Mapping[str, Location], folder: Location) -> None:
