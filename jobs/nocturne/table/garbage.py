@@ -104,6 +104,8 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
     garbage_found = []
     for path, why in candidates:
         files = [*_files(path)]
+        if not files and isinstance(path, ObjectPath):  # some stores keep the names of folders
+            continue
         if time.time() - max((changed for _, changed in files), default=0.0) >= seconds:
             garbage_found.append(Garbage(path, sum(size for size, _ in files), why))
     return garbage_found
