@@ -13,6 +13,8 @@ import pytest
 from chaos.conftest import MakeRoot, rows
 from chaos.nights import CORES, Root, until_stopped
 from nocturne.model.tracking import connect
+from nocturne.operate.decisions import roll_back
+from nocturne.store import leases
 from waiting import until
 
 STOPPED = psutil.STATUS_STOPPED
@@ -105,6 +107,62 @@ def test_two_publish_at_once_without_a_lock(make_root: MakeRoot, point: str) -> 
     assert root.gc() == 0
     root.check()
     assert root.night() == 0
+
+
+@pytest.mark.parametrize("table_format", ["delta on s3", "iceberg on s3"])
+@pytest.mark.long
+def test_a_publish_that_comes_late_does_not_undo_a_rollback(make_root: MakeRoot) -> None:
+    """The files are again those that it was planned over; their manifest is another one."""
+    root = make_root()
+    assert root.night() == 0
+    first = root.published()
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    late = root.start_night("commit.written=SIGSTOP")
+    until_stopped(late)
+    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+    assert root.rollback() == 0
+    assert root.published() == first
+    assert _go_on(root, late) == 1
+    assert root.published() == first
+    manifest = root.manifest()
+    assert manifest is not None
+    assert manifest.number == 4
+    root.check()
+
+
+@pytest.mark.parametrize("table_format", ["delta on s3", "iceberg on s3"])
+@pytest.mark.long
+def test_gc_and_a_publish_keep_out_of_each_others_way(
+    make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leases, "_WAIT_S", 1.0)
+    root = make_root()
+    assert root.night("judge.judged") < 0  # what it has scored is garbage
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+    kept = root.published()
+    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+    gc = root.start(root._gc, "gc.moved=SIGSTOP")
+    until_stopped(gc)
+    assert root.rollback() == 75
+    assert "`nocturne gc` is removing files of" in capfd.readouterr().err
+    assert _go_on(root, gc) == 0
+    back = root.start(
+        lambda: roll_back(root.load(), root.partition, None, "ada"), "commit.arranged=SIGSTOP"
+    )
+    until_stopped(back)
+    before = root.files()
+    assert root.gc() == 0, "it leaves the partition alone"
+    assert [name for name in before if "leases" not in name] == [
+        name for name in root.files() if "leases" not in name
+    ]
+    assert _go_on(root, back) == 0
+    assert root.published() == kept
+    root.check()
+    assert root.gc() == 0
+    assert not [name for name in root.files() if "leases" in name]
 
 
 @pytest.mark.parametrize("point", ["judge.reported", "judge.judged"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from nocturne.operate.move import Moved, move, moved_pipeline
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.records.manifest import Manifest
+from nocturne.records.manifest import Accepted, Manifest
 from nocturne.store.failpoints import VARIABLE
+from nocturne.store.partition_state import now
+from nocturne.store.record_files import write
 from object_store import Bucket
 from pipeline.conftest import DAYS, night_of
 from store_fixtures import bucket as bucket
@@ -91,10 +94,10 @@ def problems(loaded: Loaded, day: str, replay: int | None = None) -> list[object
     return in_child(found)
 
 
-def deliver(root: Path, day: str) -> None:
+def deliver(root: Path, day: str, seed: int = 99) -> None:
     """The day's file comes again, with other rows."""
     path = root / "data" / f"ds={day}" / "part-0.parquet"
-    pq.write_table(sample(600, 99), path, row_group_size=250)
+    pq.write_table(sample(600, seed), path, row_group_size=250)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict
     loaded = project(**PINNED)
     for day in DAYS[:2]:
         in_child(lambda day=day: night_of(loaded, day))
-    with pytest.raises(ConfigError, match="are in .*/out/scores already"):
+    with pytest.raises(ConfigError, match="/out/scores is there too, or inside"):
         moved(loaded, {"path": "out/scores", "format": "parquet"})
     with pytest.raises(ConfigError, match="Use format: delta or iceberg"):
         moved(loaded, {"path": places["delta on s3"]["path"], "format": "parquet"})
@@ -190,3 +193,98 @@ def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict
     in_child(lambda: night_of(other, DAYS[1]))
     [_, there] = moved(loaded, place)
     assert (there.ok, there.problem) == (True, ""), "it is the same night"
+
+
+def test_a_table_takes_no_night_of_another_line(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    for day in DAYS[:2]:
+        in_child(lambda day=day: night_of(loaded, day))
+    assert [night.ok for night in moved(loaded, place)] == [True, True]
+    deliver(tmp_path, DAYS[0])
+    newer = in_child(lambda: night_of(at(place), DAYS[0]))  # switched
+    for seed in (98, 97):
+        deliver(tmp_path, DAYS[0], seed)
+        in_child(lambda: night_of(loaded, DAYS[0]))
+    first, second = moved(loaded, place)
+    assert (first.ok, second.ok) == (False, True)
+    assert "which was never in force where" in first.problem
+    assert manifest_of(at(place), DAYS[0]) == newer
+
+    other = tmp_path / "conf" / "pipelines" / "q.yaml"
+    other.write_text((tmp_path / "conf" / "pipelines" / "p.yaml").read_text())
+    stranger = config.load("q", overrides={"output.path": "q/scores"})
+    in_child(lambda: night_of(stranger, DAYS[1]))
+    [night] = moved(stranger, place)
+    assert "of the pipeline p, which was never in force" in night.problem
+
+
+@pytest.mark.parametrize("to", ["out", "out/scores/sub", "out/_nocturne/scores/x"])
+def test_a_place_in_or_around_the_old_one_is_refused(project: Project, to: str) -> None:
+    loaded = project(**PINNED)
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    with pytest.raises(ConfigError, match="is there too, or inside, or around"):
+        moved(loaded, {"path": to, "format": "delta"})
+
+
+def test_the_types_of_a_lake_are_those_of_what_is_taken_over_later(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    """A split that is taken over has the file that was moved, not the one that was scored."""
+    loaded = project(**PINNED, output__passthrough=["word", "at", "gap"])
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        zone = pa.timestamp("us", "Europe/Berlin")
+        table = table.append_column("at", pa.array(range(len(table)), pa.int64()).cast(zone))
+        gaps = pa.array([float("nan") if n % 3 else None for n in range(len(table))])
+        pq.write_table(table.append_column("gap", gaps), path, row_group_size=250)
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    assert not problems(loaded, DAYS[0]), "NaN is bit-equal to NaN"
+    assert [night.problem for night in moved(loaded, places["delta"])] == [""]
+    late = pq.read_table(tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet", partitioning=None)
+    pq.write_table(late, tmp_path / "data" / f"ds={DAYS[0]}" / "part-1.parquet")
+    there = at(places["delta"])
+    second = in_child(lambda: night_of(there, DAYS[0]))
+    assert second.rows_published == 1200
+    assert not problems(there, DAYS[0])
+
+
+def test_what_is_not_as_it_was_published_does_not_move(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    for day in DAYS[:3]:
+        in_child(lambda day=day: night_of(loaded, day))
+    state = tmp_path / "out" / "_nocturne" / "scores"
+    [judgement] = state.glob(f"ds={DAYS[0]}/runs/*/judgement.json")
+    judgement.write_text(judgement.read_text().replace("600", "601", 1))
+    [judgement] = state.glob(f"ds={DAYS[1]}/runs/*/judgement.json")
+    judgement.unlink()
+    shutil.rmtree(state / f"ds={DAYS[2]}")
+    first, second, third = moved(loaded, place)
+    assert "judgement.json has changed since" in first.problem
+    assert "judgement.json is missing" in second.problem
+    assert "files that were not published from here" in third.problem
+
+
+def test_what_a_person_decides_later_moves_too(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    moved(loaded, place)
+    manifest = manifest_of(loaded, DAYS[0])
+    old, new = (Places.of(one).state.partition(manifest.partition) for one in (loaded, at(place)))
+    write(old.accepted(manifest.id), Accepted("ada", now(), manifest.id))
+    moved(loaded, place)
+    assert new.accepted(manifest.id).is_file()
+
+
+def test_an_unpartitioned_table_moves(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded = project(**PINNED, input__path=f"data/ds={DAYS[0]}", input__partition={})
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    [night] = moved(loaded, places["delta on s3"])
+    assert (night.partition, night.rows, night.problem) == ("all", 600, "")

@@ -175,7 +175,7 @@ def verify(
             verified = verify_partition(loaded, partition, (splits or None) if replay else 0)
         except StoreUnavailable:
             raise
-        except NocturneError as error:
+        except (NocturneError, OSError) as error:
             results.append({"partition": partition.key, "ok": False, "message": str(error)})
             say(f"{partition.key}: {error}")
             continue

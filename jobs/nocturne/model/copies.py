@@ -53,6 +53,8 @@ def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:
     folder = download.with_name(sha256[:32])
     if isinstance(models, ObjectPath):
         _upload(download, models / folder.name)
+        if folder.is_dir() and tree_digest(folder) != sha256:
+            shutil.rmtree(folder)  # of this machine alone
     if not _moved(download, folder) and tree_digest(folder) != sha256:
         raise ModelError(
             f"the stored copy of {what} in {folder} was changed; delete that folder and run this "
@@ -99,11 +101,23 @@ def fetch_model(run: Run) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with open(folder.with_name(f".{folder.name}.lock"), "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the first process fetches it, the others wait
-            if folder.is_dir():
-                os.utime(folder)
-                return
-            _remove_unused(folder.parent)
-            _fetch(models / folder.name, ref, folder)
+            if not _is_verified(folder, ref.sha256):
+                shutil.rmtree(folder, ignore_errors=True)
+                _remove_unused(folder.parent)
+                _fetch(models / folder.name, ref, folder)
+            os.utime(folder)
+
+
+_verified: set[Path] = set()
+"""Folders with the right bytes, as this process has seen."""
+
+
+def _is_verified(folder: Path, sha256: str) -> bool:
+    if not folder.is_dir():
+        return False
+    if folder not in _verified and tree_digest(folder) == sha256:
+        _verified.add(folder)
+    return folder in _verified
 
 
 def _fetch(copy: ObjectPath, ref: ModelRef, folder: Path) -> None:
@@ -113,8 +127,13 @@ def _fetch(copy: ObjectPath, ref: ModelRef, folder: Path) -> None:
         with ThreadPoolExecutor(_REQUESTS) as threads:
             list(threads.map(fetch, targets, targets.values()))
         if not targets or tree_digest(download) != ref.sha256:
-            raise _changed(ref, copy)
+            raise ModelError(
+                f"{copy} is not the copy of model {ref.name} version {ref.version} that was pinned "
+                "(missing or changed). Remove what is left of it there, then score the partition "
+                "again: it is copied anew from the registry"
+            )
         os.rename(download, folder)
+        _verified.add(folder)
     finally:
         shutil.rmtree(download, ignore_errors=True)
 

@@ -19,12 +19,14 @@ from types import MappingProxyType
 from nocturne.host import cache
 from nocturne.objects.path import ObjectPath
 
-__all__ = ["Listing", "kept", "known", "listed", "listing_of"]
+__all__ = ["Listing", "is_kept", "kept", "known", "listed", "listing_of"]
 
 _REQUESTS = 16
 """Prefixes that are listed at once."""
 _MOST_BYTES = 16 << 20
 """A larger object is not kept."""
+_DIGEST = 32
+"""Bytes of the hash before what is kept."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,14 @@ def known(path: ObjectPath) -> ObjectPath | None:
     return found
 
 
+def is_kept(path: ObjectPath) -> bool:
+    """Whether a listed object is small enough to be kept."""
+    return path.stat_ is not None and path.stat_.st_size <= _MOST_BYTES
+
+
 def kept(path: ObjectPath, fetch: Callable[[], bytes]) -> bytes:
     """The bytes of a listed object, from this machine if they were fetched before."""
-    if path.stat_ is None or path.stat_.st_size > _MOST_BYTES:
+    if path.stat_ is None or not is_kept(path):
         return fetch()
     key = sha256(f"{path}\n{path.stat_.tag}".encode()).hexdigest()
     try:
@@ -108,9 +115,10 @@ def kept(path: ObjectPath, fetch: Callable[[], bytes]) -> bytes:
     except OSError:
         return fetch()
     with suppress(OSError):
-        if len(data := file.read_bytes()) == path.stat_.st_size:
-            return data
+        stored = file.read_bytes()
+        if stored[:_DIGEST] == sha256(stored[_DIGEST:]).digest():
+            return stored[_DIGEST:]
     data = fetch()
     if len(data) == path.stat_.st_size:  # else it was replaced since
-        cache.keep(file, data)
+        cache.keep(file, sha256(data).digest() + data)
     return data

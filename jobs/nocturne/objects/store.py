@@ -262,7 +262,8 @@ def fetch_listed(prefixes: Iterable[ObjectPath]) -> None:
 
     def fetch(path: ObjectPath) -> None:
         with suppress(FileNotFoundError):  # removed since
-            listing.kept(path, lambda: _content(ObjectPath(path.root, path.key)))
+            if listing.is_kept(path):
+                listing.kept(path, lambda: _content(ObjectPath(path.root, path.key)))
 
     with ThreadPoolExecutor(_REQUESTS) as threads:
         list(threads.map(fetch, (path for prefix in prefixes for path in below(prefix))))

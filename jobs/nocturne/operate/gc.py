@@ -62,8 +62,11 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
     return garbage, problems
 
 
-def _removed(found: list[Garbage], remove: bool) -> list[Garbage]:
+def _removed(
+    found: list[Garbage], remove: bool, check: Callable[[], None] = lambda: None
+) -> list[Garbage]:
     for garbage in found if remove else ():
+        check()
         table.remove(garbage)
     return found
 
@@ -73,11 +76,12 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
     try:
         if remove:
             table.settle(output, keep)
-        with output.exclusive() if remove else nullcontext():
+        with output.exclusive(cleaning=True) if remove else nullcontext():
             now = table.published_manifest(output)
             status = state.status(now.run_key if now else None)
             busy = [status.run_key] if status and status.state in ("held", "running") else []
-            found = _removed(table.garbage(output, now, keep, busy, seconds), remove)
+            garbage = table.garbage(output, now, keep, busy, seconds)
+            found = _removed(garbage, remove, state.check_lock)
             if remove and now is not None:
                 state.clear_status(now.run_key)
     except Superseded:  # it is being published, so none of its garbage is old enough

@@ -6,31 +6,35 @@ also brings nights that were published meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nocturne import table
 from nocturne.columns.normal import packed, unpacked
 from nocturne.config import Loaded
+from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavailable
 from nocturne.model.copies import check_copy, fetch_model
-from nocturne.objects import Location, ObjectPath, is_uri, relative, size_of
+from nocturne.objects import Location, ObjectPath, is_uri, is_within, relative, size_of
+from nocturne.objects.reading import native
+from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import verify_partition
-from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.records.manifest import Manifest
+from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
 from nocturne.store.files import file_digest, place, scratch
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
-from nocturne.table_formats.protocol import TablePartition, has_bytes
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Moved", "move", "moved_pipeline"]
 
@@ -62,13 +66,16 @@ def moved_pipeline(loaded: Loaded, **output: Any) -> Loaded:
     """
     target = loaded.with_output(**output)
     before, after = Places.of(loaded), Places.of(target)
-    if before.state.root == after.state.root or (
-        before.state.table == after.state.table and loaded.pipeline.output.table == output["table"]
-    ):
-        raise ConfigError(
-            f"the scores of {loaded.pipeline.name} are in {before.state.table} already, with the "
-            f"state in {before.state.root}. Name another place"
-        )
+    for old in (before.state.table, before.state.root):
+        for new in (after.state.table, after.state.root):
+            if (is_within(old, new) or is_within(new, old)) and not (
+                old == new == after.state.table and loaded.pipeline.output.table != output["table"]
+            ):
+                raise ConfigError(
+                    f"the scores of {loaded.pipeline.name} are in {before.state.table} with the "
+                    f"state in {before.state.root}, and {new} is there too, or inside, or around "
+                    "it. Name another place"
+                )
     return target
 
 
@@ -88,70 +95,102 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
         made = _below(before.state.root / kind)
         _copy_all({n: p for n, p in made.items() if n[0] != "."}, after.state.root / kind)
     nights = []
-    for partition in PublishedNights(loaded).partitions(whole="all"):
+    for key, partition in sorted({p.key: p for p in known_partitions(loaded)}.items()):
         output = before.output(partition)
         try:
             manifest = table.published_manifest(output)
             if manifest is None:
                 continue
-            _move_night(output, after, manifest, target)
-            night = Moved(
-                partition.key, manifest.id, manifest.rows_published, _unlike(target, partition)
-            )
+            _move_night(output, after.output(partition), manifest, target)
+            night = Moved(key, manifest.id, manifest.rows_published, _unlike(target, partition))
         except StoreUnavailable:
             raise
         except (NocturneError, OSError) as error:
-            night = Moved(partition.key, problem=str(error))
+            night = Moved(key, problem=str(error))
         nights.append(night)
         say(f"{night.partition}: {night.problem or f'{night.rows} rows, {night.manifest}'}")
     return nights
 
 
-def _move_night(source: TablePartition, after: Places, manifest: Manifest, target: Loaded) -> None:
-    output = after.output(manifest.partition)
+def _move_night(
+    source: TablePartition, output: TablePartition, manifest: Manifest, target: Loaded
+) -> None:
+    lineage = source.state.lineage(manifest)
     there = table.published_manifest(output)
-    if there is not None and there.id == manifest.id:
-        return
+    if there is None or (there.pipeline, there.id) != (manifest.pipeline, manifest.id):
+        with scratch("move") as folder:
+            _copy_night(source, output, lineage, target, folder)
+    for one in lineage:  # a person may have decided, or MLflow have answered, since
+        old, new = source.state, output.state
+        for path, copy in (
+            (old.accepted(one.id), new.accepted(one.id)),
+            (old.run(one.run_key).logged_file, new.run(one.run_key).logged_file),
+        ):
+            if path.is_file():
+                place(path, copy)
+
+
+def _copy_night(
+    source: TablePartition,
+    output: TablePartition,
+    lineage: Sequence[Manifest],
+    target: Loaded,
+    folder: Path,
+) -> None:
+    manifest = lineage[0]
+    run = Run.at(source.state, manifest.run_key)
+    _require_intact(source, lineage, run.plan)
+    files, outputs = dict[str, Location](), list[OutputFile]()
+    for number, file in enumerate(manifest.outputs):
+        # Files of other programs get names of ours; none of a run has so high a number.
+        name = table.file_name(90_000 + number, manifest.run_key)
+        name = name if manifest.adopted else file.path
+        made_for = unpacked(run.plan.partition_columns)
+        path = table.fitted(source.file(file.path), made_for, output, folder / f"{number}")
+        files[name] = path
+        sha256 = file.sha256 if path == source.file(file.path) else file_digest(path)
+        outputs.append(replace(file, path=name, sha256=sha256, size=size_of(path)))
+    if not files:
+        raise StateError("it has no files, so there is nothing to move")
+    # What is never null is known, and checked, before anything is scored.
+    schema = pq.read_schema(native(next(iter(files.values())))).remove_metadata()
+    from_files = {*run.plan.keys, *run.plan.passthrough} - {*run.plan.path_keys}
+    output.check(pa.schema([field.with_nullable(False) for field in schema]), from_files)
+    if why := table.other_rows(
+        output, [source.file(f.path) for f in manifest.outputs], [*files.values()]
+    ):
+        raise StateError(f"it can't be moved, since its files would {why}")
+    for run_key in {m.run_key: None for m in lineage}:
+        _move_run(Run.at(source.state, run_key), output, target)
+        rows = source.state.quarantine(run_key)
+        _copy_all(_below(rows), output.state.quarantine(run_key))
+    moved = [_referring(one, source.state, output.state) for one in lineage]
+    for earlier in moved[1:]:
+        write(output.state.manifest_file(earlier.id), earlier)
+    newest = replace(moved[0], outputs=tuple(outputs))
+    table.take_over(output, lineage, newest, files, target.pipeline.output.keep)
+
+
+def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: RunPlan) -> None:
+    """Raises: StateError if something of the night is not as it was published."""
+    manifest = lineage[0]
+    do = f"see `nocturne verify {manifest.pipeline} --date {manifest.partition.key}`"
     if source.is_rearranged(manifest):
         raise StateError(
             "another program has written its files anew; take them first: `nocturne adopt "
             f"{manifest.pipeline} --date {manifest.partition.key}`"
         )
-    for file in manifest.outputs:
-        if not has_bytes(source.file(file.path), file):
-            raise StateError(
-                f"{source.file(file.path)} is not the file that manifest {manifest.id} published "
-                f"(missing or damaged): `nocturne verify {manifest.pipeline} --date "
-                f"{manifest.partition.key}`"
-            )
-    lineage, _ = source.state.known_lineage(manifest)
-    for run_key in {m.run_key: None for m in lineage}:
-        _move_run(Run.at(source.state, run_key), output, target)
-        rows = source.state.quarantine(run_key)
-        _copy_all(_below(rows), output.state.quarantine(run_key))
-    with scratch("move") as folder:
-        files, outputs = {}, []
-        made_for = unpacked(Run.at(source.state, manifest.run_key).plan.partition_columns)
-        for number, file in enumerate(manifest.outputs):
-            # Files of other programs get names of ours; none of a run has so high a number.
-            name = table.file_name(90_000 + number, manifest.run_key)
-            name = name if manifest.adopted else file.path
-            path = table.fitted(source.file(file.path), made_for, output, folder / f"{number}")
-            files[name] = path
-            sha256 = file.sha256 if path == source.file(file.path) else file_digest(path)
-            outputs.append(replace(file, path=name, sha256=sha256, size=size_of(path)))
-        if why := table.other_rows(
-            output, [source.file(f.path) for f in manifest.outputs], [*files.values()]
-        ):
-            raise StateError(f"it can't be moved, since its files would {why}")
-        for earlier in lineage[1:]:
-            referring = _referring(earlier, source.state, output.state)
-            write(output.state.manifest_file(earlier.id), referring)
-            _copy_decision(earlier, source.state, output.state)
-        moved = _referring(manifest, source.state, output.state)
-        moved = replace(moved, outputs=tuple(outputs))
-        table.take_over(output, moved, files, target.pipeline.output.keep)
-    _copy_decision(manifest, source.state, output.state)
+    outputs = [output.name for output in plan.encoding.outputs]
+    of_partition = unpacked(plan.partition_columns).names
+    columns = [*plan.keys, *plan.passthrough, *outputs, MODEL_VERSION, *of_partition]
+    problems = [f"{p.file} {p.problem}" for p in table.verify(source, manifest, columns)]
+    for earlier in lineage[1:]:
+        for stored in (earlier.run, earlier.judgement):
+            path = source.state.stored(stored)
+            if not path.is_file() or stored.sha256 not in ("", file_digest(path)):
+                problems.append(f"{path} is missing or was changed")
+    if problems:
+        raise StateError(f"it is not as it was published: {'; '.join(problems)}; {do}")
 
 
 def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
@@ -193,12 +232,6 @@ def _referring(manifest: Manifest, source: PartitionState, state: PartitionState
         run=state.reference(run.plan_file),
         judgement=state.reference(run.judgement_file),
     )
-
-
-def _copy_decision(manifest: Manifest, source: PartitionState, state: PartitionState) -> None:
-    accepted = source.accepted(manifest.id)
-    if accepted.is_file():
-        place(accepted, state.accepted(manifest.id))
 
 
 def _unlike(target: Loaded, partition: Partition) -> str:

@@ -210,12 +210,36 @@ def _replay_split(
     actual = pq.read_table(replayed_file)
     replayed_file.unlink()
     expected = published(actual)
-    if expected.equals(actual):
+    if _same_bits(expected, actual):
         return Replayed(name, "bit-equal")
     difference = _difference(expected, actual)
     if environment_changes and difference is None:
         return Replayed(name, "within tolerance", f"relative {TOLERANCE:g}; {environment_changes}")
     return Replayed(name, "different", difference or "in the last bits, on the same processor type")
+
+
+def _same_bits(one: pa.Table, other: pa.Table) -> bool:
+    """Whether tables have the same values; NaN is the same as NaN."""
+    return one.schema.equals(other.schema) and all(
+        _same_values(a, b) for a, b in zip(one.columns, other.columns, strict=True)
+    )
+
+
+def _same_values(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    if one.equals(other):
+        return True
+    if len(one) != len(other) or not one.is_null().equals(other.is_null()):
+        return False
+    if is_list(one.type):
+        lengths = pc.list_value_length(one).equals(pc.list_value_length(other))
+        return lengths and _same_values(pc.list_flatten(one), pc.list_flatten(other))
+    if pa.types.is_struct(one.type):
+        return all(map(_same_values, one.flatten(), other.flatten()))
+    if not pa.types.is_floating(one.type):
+        return False
+    nan = pc.is_nan(one)
+    numbers = (pc.if_else(nan, 0, values) for values in (one, other))
+    return bool(nan.equals(pc.is_nan(other)) and next(numbers).equals(next(numbers)))
 
 
 def _environment_changes(before: dict[str, str]) -> str:
@@ -244,7 +268,7 @@ def _difference(expected: pa.Table, actual: pa.Table) -> str | None:
 
 
 def _column_difference(expected: pa.ChunkedArray, actual: pa.ChunkedArray) -> str | None:
-    if expected.equals(actual):
+    if _same_values(expected, actual):
         return None
     if is_list(expected.type) and is_list(actual.type):
         if pc.list_value_length(expected) != pc.list_value_length(actual):
@@ -252,7 +276,9 @@ def _column_difference(expected: pa.ChunkedArray, actual: pa.ChunkedArray) -> st
         expected, actual = pc.list_flatten(expected), pc.list_flatten(actual)
     if expected.type != actual.type or not pa.types.is_floating(expected.type):
         return "other values"
+    if not pc.is_nan(expected).equals(pc.is_nan(actual)):
+        return "other values"
     gap = pc.abs(pc.subtract(expected, actual))
     relative = pc.divide(gap, pc.add(pc.abs(expected), 1e-12))
-    largest = pc.max(relative).as_py()
+    largest = pc.max(pc.if_else(pc.is_nan(relative), 0, relative)).as_py()
     return None if largest <= TOLERANCE else f"values differ by a relative {largest:.2g}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 
 from nocturne import config, table
 from nocturne.config import Loaded, from_path
-from nocturne.errors import NocturneError, StateError
+from nocturne.errors import NocturneError, RetryableError, StateError, StoreRefused
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest, PublishedNight
 from nocturne.records.partition import Partition
@@ -56,10 +55,17 @@ class PublishedNights:
         return manifest
 
     def of(self, key: str) -> PublishedNight | None:
-        """The night in force of a partition key; None if there is none, or it can't be read."""
-        with suppress(NocturneError):
+        """The night in force of a partition key; None if there is none, or it can't be read.
+
+        Raises:
+            RetryableError, StoreRefused: a store, or a catalog, does not answer, or refuses.
+        """
+        try:
             return night_in_force(self._places.output(config.partition(self._names, key)))
-        return None
+        except (RetryableError, StoreRefused):
+            raise
+        except NocturneError:
+            return None
 
     def all(self, before: str | None = None, last: int | None = None) -> list[PublishedNight]:
         """Nights in force, oldest partition first; at most the ``last`` ones ``before`` a key.
@@ -75,10 +81,13 @@ class PublishedNights:
         """The night with the name ``key:manifest id``, in force or not; None if it is gone."""
         key, _, id_ = name.rpartition(":")
         state = self._places.state.partition(config.partition(self._names, key))
-        with suppress(NocturneError):
+        try:
             manifest = state.manifest(id_)
             return PublishedNight(manifest, state.judgement(manifest))
-        return None
+        except (RetryableError, StoreRefused):
+            raise
+        except NocturneError:
+            return None
 
     def is_accepted(self, manifest: Manifest) -> bool:
         """Whether a person has accepted the drift of a published night."""

@@ -50,6 +50,13 @@ class Places:
                     f"input.path ({source}) and output.path ({table}, with its state in {root}) "
                     "lie inside one another; choose folders that don't"
                 )
+        for outer, inner in ((table, root), (root, table)):
+            if is_within(inner, outer):
+                raise ConfigError(
+                    f"output.path ({table}) and output.state ({root}) lie inside one another, so "
+                    "that files of one would be taken for those of the other; choose another "
+                    "output.state, or leave it out"
+                )
         given, output = loaded.pipeline.input, loaded.pipeline.output
         read = INPUTS.get(given.format) if loaded.pipeline.scoring.reader == "pyarrow" else None
         inputs: InputTable

@@ -57,6 +57,8 @@ class Progress:
         self.first = self.first or (elapsed, done)
         since, before = self.first
         rate = (done - before) / (elapsed - since) if elapsed - since > 1 else done / elapsed
+        if not total:  # of a query, nobody knows how many rows it gives
+            return f"{done:,} rows, {rate:,.0f} rows/s"
         left = (total - done) / rate if rate > 0 else 0
         share = done / max(1, total)
         return f"{done:,} of {total:,} rows ({share:.0%}), {rate:,.0f} rows/s, {left:.0f} s left"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from nocturne.records.status import RunState, RunStatus
 from nocturne.records.texts import MANIFEST_ID
 from nocturne.store.files import children, forget, locked
 from nocturne.store.format import raise_format
+from nocturne.store.leases import CLEANING, PUBLISHING, Lease, leased
 from nocturne.store.record_files import content, find, read, write
 from nocturne.store.run_folder import RunFolder
 
@@ -59,6 +60,7 @@ class PartitionState:
     def __init__(self, root: Location, partition: Partition) -> None:
         self.root = root
         self.partition = partition
+        self._lease: Lease | None = None
 
     @classmethod
     def of_manifest(cls, path: Location, manifest: Manifest) -> PartitionState:
@@ -106,16 +108,33 @@ class PartitionState:
     def lock_file(self) -> Path:
         return self.folder / "lock"
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the lock of the partition for a publish.
+    @contextmanager
+    def lock(self, *, cleaning: bool = False) -> Iterator[None]:
+        """Hold the lock of the partition for a publish, or to clean it.
 
-        There is none in a store: there the table alone decides who publishes, and what several
-        write at once is the same, or created once.
+        In a store several may publish at once: there the table alone decides, and what they write
+        is the same, or created once. Nobody cleans meanwhile: see ``store.leases``.
 
         Raises:
             Superseded: another process holds the lock.
+            RetryableError: it is being cleaned.
         """
-        return nullcontext() if isinstance(self.root, ObjectPath) else locked(self.lock_file)
+        if isinstance(self.root, Path):
+            with locked(self.lock_file):
+                yield
+            return
+        kind = CLEANING if cleaning else PUBLISHING
+        with leased(self.root / "leases" / self.partition.state_path, kind, self.title) as lease:
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
+
+    def check_lock(self) -> None:
+        """Raises: RetryableError if the lock is held for so long that it may not count any more."""
+        if self._lease is not None:
+            self._lease.check()
 
     def fingerprints(self, table: str = "") -> Location:
         """The file that caches hashes of the input's files, or of the files of a joined table."""

@@ -178,15 +178,15 @@ class RunFolder:
 
     def mlflow_run_id(self) -> str | None:
         """The MLflow run of the judged night, which may have been logged later; None if missing."""
-        logged = find(Logged, self._logged_file)
+        logged = find(Logged, self.logged_file)
         return logged.mlflow_run_id if logged else self.judgement().mlflow_run_id
 
     def write_logged(self, mlflow_run_id: str) -> None:
         """Store the MLflow run that was made after the scores were published."""
-        write(self._logged_file, Logged(mlflow_run_id))
+        write(self.logged_file, Logged(mlflow_run_id))
 
     @property
-    def _logged_file(self) -> Location:
+    def logged_file(self) -> Location:
         return self.path / "logged.json"
 
     @property

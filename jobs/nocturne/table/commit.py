@@ -6,14 +6,14 @@ force: the old one before the swap, and the new one after it, whatever crashes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from nocturne.errors import NocturneError, StateError, Superseded, Unsettled
+from nocturne.errors import NocturneError, RetryableError, StateError, Superseded, Unsettled
 from nocturne.objects import Location, ObjectPath, size_of
 from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
@@ -192,11 +192,16 @@ def adopt(
 
 
 def take_over(
-    table: TablePartition, manifest: Manifest, files: Mapping[str, Location], keep: int
+    table: TablePartition,
+    line: Sequence[Manifest],
+    manifest: Manifest,
+    files: Mapping[str, Location],
+    keep: int,
 ) -> None:
     """Put files in force that were published elsewhere, under the manifest that they have there.
 
     Args:
+        line: the manifests that were in force there before.
         files: published name -> path.
 
     Raises:
@@ -205,10 +210,11 @@ def take_over(
     """
     with table.exclusive():
         now = published_manifest(table)
-        if now is not None and now.number >= manifest.number:
+        if now is not None and (now.pipeline, now.id) not in {(m.pipeline, m.id) for m in line}:
             raise Superseded(
-                f"{table.location} has manifest {now.id} already, so {manifest.id} can't be moved "
-                "there. Nothing was changed. Choose another place"
+                f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
+                f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
+                "another place, or score it there"
             )
         table.stage(files, manifest.run_key)
         raise_format(table.state.root)
@@ -237,7 +243,7 @@ def settle(table: TablePartition, keep: int) -> None:
 
     If another process is publishing, it will do this.
     """
-    with suppress(Superseded), table.exclusive():
+    with suppress(Superseded, RetryableError), table.exclusive():
         now = published_manifest(table)
         if now is not None:
             table.settle(now, keep)

@@ -54,6 +54,8 @@ def reuse(run: Run, table: TablePartition, current: Manifest) -> int:
             old,
             index=split.index,
             file=name,
+            sha256=file.sha256,  # not always those of its result: it may have been moved
+            size=file.size,
             finished=old.started,
             quarantine_file=f"quarantine-{name}" if quarantine_file else None,
         )

@@ -168,13 +168,13 @@ class FolderPartition:
         """The path of a published file."""
         return self.location / name
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self, *, cleaning: bool = False) -> AbstractContextManager[None]:
         """Holds the partition's lock.
 
         Raises:
             Superseded: another process holds it.
         """
-        return self.state.lock()
+        return self.state.lock(cleaning=cleaning)
 
     def stage(self, files: Mapping[str, Location], run_key: str) -> None:
         """Link the files under their final names into a folder of the run directory.

@@ -117,11 +117,15 @@ class TablePartition(Protocol):
     def file(self, name: str) -> Location:
         """The path of a published file."""
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self, *, cleaning: bool = False) -> AbstractContextManager[None]:
         """Keeps other publishes out, if the format can't detect conflicts by itself.
+
+        Args:
+            cleaning: to remove what nothing needs, so no process may publish meanwhile.
 
         Raises:
             Superseded: another process is publishing.
+            RetryableError: another one is cleaning.
         """
 
     def stage(self, files: Mapping[str, Location], run_key: str) -> None:

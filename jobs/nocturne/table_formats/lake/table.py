@@ -407,13 +407,14 @@ class LakePartition:
         return snapshot is not None and not _is_of(self._files(snapshot), manifest)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, *, cleaning: bool = False) -> Iterator[None]:
         """Holds the partition's lock, for what a publish writes into the state.
 
         Raises:
             Superseded: another process holds it.
+            RetryableError: another one is cleaning.
         """
-        with self.state.lock():
+        with self.state.lock(cleaning=cleaning):
             self._table.refresh()  # whoever held the lock has changed it
             yield
 
@@ -459,8 +460,9 @@ class LakePartition:
             if attempt:
                 time.sleep(_CHANCE.uniform(0, 0.02 * min(attempt, 10)))
             snapshot = self._now(problem)
-            if problem is not None and self._has(snapshot, manifest):
-                break  # the answer was lost
+            if self._has(snapshot, manifest):
+                break  # the answer was lost, or another process publishes the same run
+            self.state.check_lock()
             try:
                 self._commit(snapshot, manifest)
                 break
@@ -543,6 +545,10 @@ class LakePartition:
             snapshot.mark(mark)  # the files of others, which were adopted
             return
         replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
+        # Files that are those of the replaced manifest may be in force again, by a rollback.
+        number = snapshot.number(self._app)
+        if number is not None and number not in _allowed(manifest, replaced):
+            raise self._superseded()
         adopts = bool(manifest.adopted) and not manifest.restores
         if adopts or not self._is_still(snapshot, before, replaced):
             raise self._superseded()
@@ -611,6 +617,11 @@ class LakePartition:
                 was = path.name in replaced
                 why = f"of a version past output.keep ({keep})" if was else _NEVER
                 yield path, why
+
+
+def _allowed(manifest: Manifest, replaced: Manifest | None) -> Collection[int]:
+    """The numbers over which a manifest may be published. Without files any earlier one is."""
+    return (replaced.number,) if replaced is not None else range(manifest.number)
 
 
 def _is_of(files: Iterable[DataFile], manifest: Manifest) -> bool:

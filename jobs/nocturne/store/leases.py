@@ -1,0 +1,89 @@
+"""Keeps publishes and `nocturne gc` apart in a partition whose state is in a store.
+
+A store has no locks. Who publishes, or cleans, first writes an object that says so, and then looks
+for one of the other kind: of two that begin at once, at least one sees the other. Publishes do not
+keep each other out, since the table's commit decides between them.
+
+An object of a process that was killed counts for a while only. Who is late, because it was stopped
+or its work took so long, gives up before it changes anything: its own object may count no more.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from nocturne.errors import ConfigError, RetryableError, StoreUnavailable, Superseded
+from nocturne.objects import ObjectPath
+from nocturne.objects.store import entries
+
+__all__ = ["CLEANING", "PUBLISHING", "Lease", "leased"]
+
+PUBLISHING, CLEANING = "publish", "gc"
+_COUNTS_S = {PUBLISHING: 86_400.0, CLEANING: 600.0}
+"""Kind -> for how long such an object counts. A publish may copy many files."""
+_WAIT_S = 60.0
+"""How long a publish waits for gc."""
+_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """That a process publishes, or cleans, since a moment of its own clock."""
+
+    kind: str
+    since: float
+
+    def check(self) -> None:
+        """Raises: RetryableError if too much time has passed to be sure that no other began."""
+        if time.monotonic() - self.since > _COUNTS_S[self.kind] / 2:
+            raise RetryableError(
+                f"{self.kind}: this took so long that another process may have begun to change "
+                "the same files; nothing more was changed. Run the same command again"
+            )
+
+
+@contextmanager
+def leased(folder: ObjectPath, kind: str, title: str) -> Iterator[Lease]:
+    """Say that this process publishes or cleans, and that no process does the other.
+
+    Args:
+        folder: of these objects of a partition.
+        title: the partition's, for messages.
+
+    Raises:
+        Superseded: it is published, so that gc leaves it alone.
+        RetryableError: gc is at work there.
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    lease = Lease(kind, time.monotonic())
+    own = folder / f"{kind}-{os.getpid()}-{os.urandom(8).hex()}"
+    own.write_bytes(b"")
+    try:
+        while other := _other(folder, own, lease):
+            if kind == CLEANING:
+                raise Superseded(f"{title} is being published right now ({other})")
+            if time.monotonic() - lease.since > _WAIT_S:
+                raise RetryableError(
+                    f"`nocturne gc` is removing files of {title} right now ({other}); nothing was "
+                    "changed. Run the same command again in some minutes"
+                )
+            time.sleep(_POLL_S)
+        yield lease
+    finally:
+        with suppress(StoreUnavailable, ConfigError):  # it does not count for long
+            own.unlink()
+
+
+def _other(folder: ObjectPath, own: ObjectPath, lease: Lease) -> ObjectPath | None:
+    """An object of the other kind that counts still, by the clock of the store."""
+    there = {path: path.stat_.st_mtime for path in entries(folder)[1] if path.stat_}
+    now = there.get(own, 0.0) + time.monotonic() - lease.since
+    for path, written in there.items():
+        kind = path.name.partition("-")[0]
+        if kind in _COUNTS_S and kind != lease.kind and now - written < _COUNTS_S[kind]:
+            return path
+    return None
