@@ -165,7 +165,7 @@ def test_a_late_night_is_told_unless_it_is_published(
 
     def told(stands: str) -> list[str]:
         found = PartitionStatus("2013-04-01", stands, Path("in"), problem="3 columns drifted")  # type: ignore[arg-type]
-        monkeypatch.setattr("nocturne.operate.status.statuses_of", lambda *_: iter([found]))
+        monkeypatch.setattr("nocturne.operate.status.statuses_of", lambda *_: [found])
         received.got.clear()
         asyncio.run(late("daily", str(project), "by 06:30 (UTC)", rules, run))
         return [body["why"] for _, body in received.got]

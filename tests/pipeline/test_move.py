@@ -185,7 +185,7 @@ def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict
     os.truncate(str(damaged), 100)
     first, second = moved(loaded, places["delta on s3"])
     assert (first.ok, second.ok) == (False, True)
-    assert "is not the file that manifest 000001-" in first.problem
+    assert "has 100 bytes, the manifest says" in first.problem
 
     # Somebody else's night is there.
     place = places["delta"]

@@ -18,6 +18,7 @@ from nocturne import config
 from nocturne.cli import doctor
 from nocturne.errors import ConfigError, InputChanged, ModelError, PublishError, StoreUnavailable
 from nocturne.objects import store as stores
+from nocturne.operate.reports import report_of
 from nocturne.operate.status import statuses
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
@@ -434,6 +435,12 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     files = len([path for path in cached.rglob("*") if path.is_file()])
     assert first - again == files + 1, "its files, listed once"
 
+    damaged = next(cached.rglob("*.pt2"))
+    sound = damaged.read_bytes()
+    damaged.write_bytes(b"the weights of another")
+    in_child(lambda: split.load_model(planned(loaded, DAYS[2]), split.DeviceSlot()) and None)
+    assert damaged.read_bytes() == sound, "fetched anew"
+
     in_child(lambda: planned(loaded, DAYS[3]))
     bucket.put(key, b"another model")
     shutil.rmtree(cached)
@@ -447,3 +454,39 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     with pytest.raises(ModelError, match="is not the copy of model small version 1 that was"):
         in_child(refused)
     assert not cached.exists()
+
+
+@pytest.mark.parametrize("state", ["x", "x/scores/state", "x/scores/_delta_log"])
+def test_a_state_in_or_around_its_table_is_refused(
+    remote: Project, bucket: Bucket, state: str
+) -> None:
+    place = {"output__path": bucket.uri("x/scores"), "output__format": "delta"}
+    loaded = remote(**place, output__state=bucket.uri(state))
+    with pytest.raises(ConfigError, match="lie inside one another, so that files"):
+        in_child(lambda: night_of(loaded, DAYS[0]))
+    assert not bucket.keys("x/")
+
+
+def test_a_night_that_a_store_does_not_give_is_not_left_out_in_silence(
+    in_store: Project, bucket: Bucket
+) -> None:
+    loaded = in_store()
+
+    def nights() -> None:
+        for day in DAYS[:2]:
+            night_of(loaded, day)
+
+    def report() -> object:
+        stores.RETRIES = 1
+        names = loaded.pipeline.input.partition
+        return report_of(loaded, [config.partition(names, day) for day in DAYS[:2]], None)
+
+    in_child(nights)
+    bucket.fail(path=f"ds={DAYS[1]}.*judgement", status=503, code="SlowDown")
+    with pytest.raises(StoreUnavailable):
+        in_child(report)
+    bucket.fail(path=f"ds={DAYS[1]}.*judgement", status=403, code="AccessDenied")
+    with pytest.raises(ConfigError, match="access denied"):
+        in_child(report)
+    bucket.fail()
+    assert in_child(report)
