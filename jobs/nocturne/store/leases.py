@@ -4,17 +4,22 @@ A store has no locks. Who publishes, or cleans, first writes an object that says
 for one of the other kind: of two that begin at once, at least one sees the other. Publishes do not
 keep each other out, since the table's commit decides between them.
 
-An object of a process that was killed counts for a while only. Who is late, because it was stopped
-or its work took so long, gives up before it changes anything: its own object may count no more.
+An object of a process that was killed counts for a while only, or not at all if that process was
+one of this machine. Who is late, because it was stopped or its work took so long, gives up before it
+changes anything: its own object may count no more.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 from nocturne.errors import ConfigError, RetryableError, StoreUnavailable, Superseded
 from nocturne.objects import ObjectPath
@@ -25,6 +30,7 @@ __all__ = ["CLEANING", "PUBLISHING", "Lease", "leased"]
 PUBLISHING, CLEANING = "publish", "gc"
 _COUNTS_S = {PUBLISHING: 86_400.0, CLEANING: 600.0}
 """Kind -> for how long such an object counts. A publish may copy many files."""
+_NAME = re.compile(r"\w+-(?P<processes>[0-9a-f]{16})-(?P<pid>\d{1,9})-(?P<started>\d+)-[0-9a-f]+")
 _WAIT_S = 60.0
 """How long a publish waits for gc."""
 _POLL_S = 2.0
@@ -60,7 +66,10 @@ def leased(folder: ObjectPath, kind: str, title: str) -> Iterator[Lease]:
         StoreUnavailable, ConfigError: the store does not answer, or refuses.
     """
     lease = Lease(kind, time.monotonic())
-    own = folder / f"{kind}-{os.getpid()}-{os.urandom(8).hex()}"
+    own = (
+        folder
+        / f"{kind}-{_processes()}-{os.getpid()}-{_started(os.getpid())}-{os.urandom(4).hex()}"
+    )
     own.write_bytes(b"")
     try:
         while other := _other(folder, own, lease):
@@ -79,11 +88,45 @@ def leased(folder: ObjectPath, kind: str, title: str) -> Iterator[Lease]:
 
 
 def _other(folder: ObjectPath, own: ObjectPath, lease: Lease) -> ObjectPath | None:
-    """An object of the other kind that counts still, by the clock of the store."""
+    """An object of the other kind that counts still, by the clock of the store.
+
+    Those that count no more are removed.
+    """
     there = {path: path.stat_.st_mtime for path in entries(folder)[1] if path.stat_}
     now = there.get(own, 0.0) + time.monotonic() - lease.since
     for path, written in there.items():
         kind = path.name.partition("-")[0]
-        if kind in _COUNTS_S and kind != lease.kind and now - written < _COUNTS_S[kind]:
+        if kind not in _COUNTS_S or kind == lease.kind:
+            continue
+        if now - written < _COUNTS_S[kind] and not _is_over(path.name):
             return path
+        path.unlink()
     return None
+
+
+def _is_over(name: str) -> bool:
+    """Whether it is known that the process has ended: one of those that this one can see."""
+    owner = _NAME.fullmatch(name)
+    return (
+        owner is not None
+        and owner["processes"] == _processes()
+        and _started(int(owner["pid"])) != owner["started"]
+    )
+
+
+@cache
+def _processes() -> str:
+    """What tells the processes that this one can see from others: its kernel and namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    namespace = Path("/proc/self/ns/pid").readlink()
+    return sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks since the boot; "" if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    state, *values = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else values[18]  # field 22: proc(5)
