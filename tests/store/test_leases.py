@@ -33,9 +33,9 @@ def test_who_cleans_and_who_publishes_keep_out_of_each_others_way(
             pass
 
     def check() -> None:
-        with leased(folder, PUBLISHING, "p"), leased(folder, PUBLISHING, "p"):
-            with pytest.raises(Superseded, match="p is being published right now"):
-                enter(CLEANING)
+        published = pytest.raises(Superseded, match="p is being published right now")
+        with leased(folder, PUBLISHING, "p"), leased(folder, PUBLISHING, "p"), published:
+            enter(CLEANING)
         with leased(folder, CLEANING, "p"), pytest.raises(RetryableError, match="nocturne gc"):
             enter(PUBLISHING)
 

@@ -5,8 +5,8 @@ for one of the other kind: of two that begin at once, at least one sees the othe
 keep each other out, since the table's commit decides between them.
 
 An object of a process that was killed counts for a while only, or not at all if that process was
-one of this machine. Who is late, because it was stopped or its work took so long, gives up before it
-changes anything: its own object may count no more.
+one of this machine. Who is late, because it was stopped or its work took so long, gives up before
+it changes anything: its own object may count no more.
 """
 
 from __future__ import annotations
