@@ -51,12 +51,25 @@ REQUESTS = {
     "look at the log": ("GET", r"_delta_log"),
     "list": ("GET", r"^/first/?$"),
     "delete": ("DELETE", ""),
+    "plan": ("PUT", r"/runs/.*/run\.json"),
+    "model": ("PUT", "/models/"),
+    "attempt": ("PUT", "/attempts/"),
+    "result": ("PUT", "/results/"),
+    "judgement": ("PUT", "/judgement"),
+    "status": ("PUT", "/status/"),
+    "lease": ("PUT", "/leases/"),
+    "manifest": ("PUT", "/manifests/"),
+    "quarantine": ("PUT", "/quarantine/"),
+    "look at the state": ("GET", "_nocturne"),
 }
+
+
+SHORT = {"commit", "result", "manifest"}
 
 
 @pytest.mark.parametrize(
     "request_",
-    [pytest.param(name, marks=() if name == "commit" else pytest.mark.long) for name in REQUESTS],
+    [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in REQUESTS],
 )
 @pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_an_answer_that_is_lost_is_found(
