@@ -71,7 +71,8 @@ def _await(workers: list[int]) -> None:
 class Crew:
     """Workers that are forked before the driver uses an object store, after which it can't fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, throttle: float) -> None:
+        self._throttle = throttle
         self._reading, self._writing = os.pipe()
         self._workers = [_fork(lambda core=core: self._wait(core)) for core in range(CORES)]
         os.close(self._reading)
@@ -79,7 +80,7 @@ class Crew:
     def _wait(self, core: int) -> None:
         os.close(self._writing)
         if path := os.read(self._reading, _LINE).decode().strip():  # "" if the driver ends
-            _work(Run.open(path), core, 0.0)
+            _work(Run.open(path), core, self._throttle)
 
     def score(self, run: Run) -> None:
         os.write(self._writing, run.uri.ljust(_LINE).encode() * CORES)
@@ -116,7 +117,7 @@ def whole_night(
 ) -> None:
     """From plan to publish."""
     places = loaded.pipeline.input.path, loaded.pipeline.output.path
-    crew = Crew() if any(map(is_uri, places)) else None
+    crew = Crew(throttle) if any(map(is_uri, places)) else None
     prepared = prepare(loaded, partition, requeue=requeue)
     if prepared.action == "score" and prepared.run is not None:
         if crew is not None:
