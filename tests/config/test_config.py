@@ -399,12 +399,14 @@ def test_a_uri_of_a_store_names_an_input(project, uri: str) -> None:  # type: ig
     ("settings", "said"),
     [
         ({"path": "s3://b/x"}, "a reader of parquet files could see a half published night"),
-        ({"path": "s3://b/x", "format": "delta"}, "name its folder as output.state"),
+        ({"path": "s3://b/x", "format": "delta"}, None),
+        ({"path": "s3://b/x", "format": "delta", "state": "az://c/y"}, None),
+        ({"path": "s3://b/x", "format": "delta", "state": "s3a://b/y"}, "is not supported"),
         ({"path": "x", "format": "delta", "state": "y"}, "state is for a path in an object store"),
         ({"path": "s3://b/x", "format": "delta", "state": "y"}, None),
     ],
 )
-def test_a_table_in_a_store_is_a_lake_table_with_its_state_elsewhere(
+def test_a_table_in_a_store_is_a_lake_table_with_its_state_beside_it_or_elsewhere(
     project, settings: dict[str, str], said: str | None
 ) -> None:  # type: ignore[no-untyped-def]
     root = project({**PIPELINE, "output": {**PIPELINE["output"], **settings}})
@@ -423,7 +425,6 @@ def test_a_uri_that_is_none_of_a_store_is_refused(project, uri: str) -> None:  #
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("output.state", "s3://lake/x"),
         ("input.tables.weather", "s3://lake/weather/ds={ds}"),
         ("quality.input_suite", "s3://lake/suite.yaml"),
         ("quality.output_suite", "s3://lake/suite.yaml"),
