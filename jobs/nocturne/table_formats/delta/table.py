@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,7 +41,11 @@ class _OfThread(threading.local):
     """What a thread knows of tables, whoever in it asks: a log is not fetched again."""
 
     def __init__(self) -> None:
-        self.tables: dict[ObjectPath, _Remembered] = {}
+        self.table = lru_cache(maxsize=8)(_remembered)
+
+
+def _remembered(folder: ObjectPath) -> _Remembered:
+    return _Remembered()
 
 
 _of_thread = _OfThread()
@@ -83,7 +88,7 @@ class DeltaLakeTable(LakeTable):
         if last is None:
             return None
         now = last, len(log), log[f"{last:020d}.json"].stat_
-        remembered = _of_thread.tables.setdefault(folder, _Remembered())
+        remembered = _of_thread.table(folder)
         if remembered.now != now:
             remembered.snapshot = DeltaSnapshot.of(folder, remembered.mirror.update(log))
             remembered.now = now
