@@ -77,10 +77,14 @@ def _moved(source: Path, target: Path) -> bool:
 
 
 def _upload(folder: Path, copy: ObjectPath) -> None:
-    """Upload the files that the copy lacks. Each is there whole, or not at all."""
+    """Upload the files that the copy lacks. Each is there whole, or not at all.
+
+    The smallest is always uploaded: by its time, gc knows that the copy is needed again.
+    """
     sizes = {path: size_of(path) for path in copy.below()}
     files = {copy / path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    missing = {t: f for t, f in files.items() if sizes.get(t) != f.stat().st_size}
+    smallest = min(files.values(), key=lambda path: path.stat().st_size)
+    missing = {t: f for t, f in files.items() if f == smallest or sizes.get(t) != f.stat().st_size}
     with ThreadPoolExecutor(_REQUESTS) as threads:
         list(threads.map(ObjectPath.upload, missing, missing.values()))
 

@@ -19,7 +19,16 @@ from types import MappingProxyType
 from nocturne.host import cache
 from nocturne.objects.path import ObjectPath
 
-__all__ = ["Listing", "is_kept", "kept", "known", "listed", "listing_of"]
+__all__ = [
+    "Listing",
+    "is_kept",
+    "is_listed",
+    "kept",
+    "known",
+    "listed",
+    "listing_of",
+    "unlisted",
+]
 
 _REQUESTS = 16
 """Prefixes that are listed at once."""
@@ -76,6 +85,21 @@ def listed(*prefixes: ObjectPath) -> Iterator[None]:
         yield
     finally:
         _listings.reset(token)
+
+
+@contextmanager
+def unlisted() -> Iterator[None]:
+    """Within the block, the store is asked again."""
+    token = _listings.set(_NONE)
+    try:
+        yield
+    finally:
+        _listings.reset(token)
+
+
+def is_listed() -> bool:
+    """Whether something is taken to be as it was listed."""
+    return bool(_listings.get())
 
 
 def listing_of(path: ObjectPath) -> Listing | None:

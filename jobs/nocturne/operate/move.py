@@ -142,13 +142,11 @@ def _copy_night(
     _require_intact(source, lineage, run.plan)
     files, outputs = dict[str, Location](), list[OutputFile]()
     for number, file in enumerate(manifest.outputs):
-        # Files of other programs get names of ours; none of a run has so high a number.
-        name = table.file_name(90_000 + number, manifest.run_key)
-        name = name if manifest.adopted else file.path
         made_for = unpacked(run.plan.partition_columns)
         path = table.fitted(source.file(file.path), made_for, output, folder / f"{number}")
-        files[name] = path
         sha256 = file.sha256 if path == source.file(file.path) else file_digest(path)
+        name = _name_of_other(output, manifest, number, sha256) if manifest.adopted else file.path
+        files[name] = path
         outputs.append(replace(file, path=name, sha256=sha256, size=size_of(path)))
     if not files:
         raise StateError("it has no files, so there is nothing to move")
@@ -164,11 +162,26 @@ def _copy_night(
         _move_run(Run.at(source.state, run_key), output, target)
         rows = source.state.quarantine(run_key)
         _copy_all(_below(rows), output.state.quarantine(run_key))
-    moved = [_referring(one, source.state, output.state) for one in lineage]
-    for earlier in moved[1:]:
-        write(output.state.manifest_file(earlier.id), earlier)
-    newest = replace(moved[0], outputs=tuple(outputs))
+    # What was in force in the old place before is history here, if nothing was in force here.
+    for earlier in lineage[1:] if table.published_manifest(output) is None else ():
+        path = output.state.manifest_file(earlier.id)
+        write(path, _referring(earlier, source.state, output.state), exclusive=True)
+    newest = replace(_referring(manifest, source.state, output.state), outputs=tuple(outputs))
     table.take_over(output, lineage, newest, files, target.pipeline.output.keep)
+
+
+def _name_of_other(output: TablePartition, manifest: Manifest, number: int, sha256: str) -> str:
+    """The name of a file of another program. No name is given to other bytes than before.
+
+    Raises:
+        StateError: a folder's files need the run's key in their names, and have it already.
+    """
+    if output.lake_types:
+        return table.file_name(number, sha256)
+    there = table.published_manifest(output)
+    if there is not None and there.run_key == manifest.run_key:
+        raise StateError("another program has changed its rows again; score it in the new place")
+    return table.file_name(90_000 + number, manifest.run_key)  # no run has so many files
 
 
 def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: RunPlan) -> None:

@@ -45,7 +45,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises: RetryableError if too much time has passed to be sure that no other began."""
-        if time.monotonic() - self.since > _COUNTS_S[self.kind] / 2:
+        if _clock() - self.since > _COUNTS_S[self.kind] / 2:
             raise RetryableError(
                 f"{self.kind}: this took so long that another process may have begun to change "
                 "the same files; nothing more was changed. Run the same command again"
@@ -65,17 +65,17 @@ def leased(folder: ObjectPath, kind: str, title: str) -> Iterator[Lease]:
         RetryableError: gc is at work there.
         StoreUnavailable, ConfigError: the store does not answer, or refuses.
     """
-    lease = Lease(kind, time.monotonic())
+    lease = Lease(kind, _clock())
     own = (
         folder
         / f"{kind}-{_processes()}-{os.getpid()}-{_started(os.getpid())}-{os.urandom(4).hex()}"
     )
-    own.write_bytes(b"")
     try:
+        own.write_bytes(b"")
         while other := _other(folder, own, lease):
             if kind == CLEANING:
                 raise Superseded(f"{title} is being published right now ({other})")
-            if time.monotonic() - lease.since > _WAIT_S:
+            if _clock() - lease.since > _WAIT_S:
                 raise RetryableError(
                     f"`nocturne gc` is removing files of {title} right now ({other}); nothing was "
                     "changed. Run the same command again in some minutes"
@@ -93,7 +93,7 @@ def _other(folder: ObjectPath, own: ObjectPath, lease: Lease) -> ObjectPath | No
     Those that count no more are removed.
     """
     there = {path: path.stat_.st_mtime for path in entries(folder)[1] if path.stat_}
-    now = there.get(own, 0.0) + time.monotonic() - lease.since
+    now = there.get(own, 0.0) + _clock() - lease.since
     for path, written in there.items():
         kind = path.name.partition("-")[0]
         if kind not in _COUNTS_S or kind == lease.kind:
@@ -107,11 +107,20 @@ def _other(folder: ObjectPath, own: ObjectPath, lease: Lease) -> ObjectPath | No
 def _is_over(name: str) -> bool:
     """Whether it is known that the process has ended: one of those that this one can see."""
     owner = _NAME.fullmatch(name)
-    return (
-        owner is not None
-        and owner["processes"] == _processes()
-        and _started(int(owner["pid"])) != owner["started"]
-    )
+    if owner is None or owner["processes"] != _processes():
+        return False
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # of another user
+        pass
+    return _started(int(owner["pid"])) not in ("", owner["started"])
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @cache
@@ -123,10 +132,10 @@ def _processes() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in ticks since the boot; "" if there is none."""
+    """When a process was started, in ticks since the boot; "" if that can't be seen."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     state, *values = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else values[18]  # field 22: proc(5)
+    return "ended" if state == "Z" else values[18]  # field 22: proc(5)

@@ -125,11 +125,11 @@ class PartitionState:
             return
         kind = CLEANING if cleaning else PUBLISHING
         with leased(self.root / "leases" / self.partition.state_path, kind, self.title) as lease:
-            self._lease = lease
+            before, self._lease = self._lease, lease
             try:
                 yield
             finally:
-                self._lease = None
+                self._lease = before
 
     def check_lock(self) -> None:
         """Raises: RetryableError if the lock is held for so long that it may not count any more."""

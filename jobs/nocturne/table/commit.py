@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -216,6 +217,14 @@ def take_over(
                 f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
                 "another place, or score it there"
             )
+        if now is None and (table.number() or 0) >= manifest.number:
+            raise Superseded(
+                f"{table.location} was published {table.number()} times before, and what is known "
+                f"of that is gone, so {manifest.id} can't be moved there. Nothing was changed. "
+                "Choose another place, or score it there"
+            )
+        if now is not None:
+            manifest = replace(manifest, replaces=now.id)
         table.stage(files, manifest.run_key)
         raise_format(table.state.root)
         path = table.state.manifest_file(manifest.id)
@@ -262,12 +271,23 @@ def _keep_quarantine(run: Run, results: list[SplitResult]) -> None:
     reach("commit.quarantined")
 
 
+def _effect(manifest: Manifest) -> tuple[Any, ...]:
+    """What tells manifests of one number and one run apart."""
+    return manifest.restores, manifest.replaces, manifest.adopted, manifest.outputs
+
+
 def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> Manifest:
     """Write the manifest and swap; returns the manifest as it is stored."""
     raise_format(table.state.root)
     path = table.state.manifest_file(new.id)
     if not write(path, new, exclusive=True):
-        new = table.state.manifest(new.id)  # of a process that publishes the same run just now
+        there = table.state.manifest(new.id)  # of a process that publishes just now
+        if _effect(there) != _effect(new):
+            raise Superseded(
+                f"{table.location} is being changed by another program, as {new.id} too; this one "
+                "changed nothing. Look at `nocturne status`"
+            )
+        new = there
     sync_folder(path.parent)
     reach("commit.written")
     try:

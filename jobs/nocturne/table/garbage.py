@@ -31,6 +31,8 @@ class Garbage:
     path: Location
     bytes: int
     why: str
+    changed: float = 0.0
+    """When the newest of its files was written, in seconds since 1970."""
 
 
 def garbage(
@@ -106,20 +108,21 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
         files = [*_files(path)]
         if not files and isinstance(path, ObjectPath):  # some stores keep the names of folders
             continue
-        if time.time() - max((changed for _, changed in files), default=0.0) >= seconds:
-            garbage_found.append(Garbage(path, sum(size for size, _ in files), why))
+        newest = max((changed for _, changed in files), default=0.0)
+        if time.time() - newest >= seconds:
+            garbage_found.append(Garbage(path, sum(size for size, _ in files), why, newest))
     return garbage_found
 
 
 def remove(item: Garbage) -> None:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part.
 
-    In a store, where nothing is renamed and no lock keeps publishes out, an object that was written
+    In a store, where nothing is renamed and no lock keeps publishes out, what was written
     again since it was listed stays.
     """
     if isinstance(item.path, ObjectPath):
         reach("gc.moved")
-        if not _was_written_since(item.path):
+        if not _was_written_since(item):
             remove_all(item.path)
         return
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
@@ -134,11 +137,14 @@ def remove(item: Garbage) -> None:
         renamed.unlink()
 
 
-def _was_written_since(path: ObjectPath) -> bool:
-    """Whether an object is no longer the one that was listed: a publish needs it again."""
-    with suppress(FileNotFoundError):
-        return path.stat_ is not None and path.stat() != path.stat_
-    return False
+def _was_written_since(item: Garbage) -> bool:
+    """Whether something of it was written since it was listed, so a run needs it again."""
+    path = item.path
+    if isinstance(path, ObjectPath) and path.stat_ is not None:
+        with suppress(FileNotFoundError):
+            return path.stat() != path.stat_
+        return False
+    return any(changed > item.changed for _, changed in _files(path))
 
 
 def _files(path: Location) -> Iterator[tuple[int, float]]:

@@ -152,6 +152,10 @@ class FolderPartition:
         target = self.location
         return {p.name: p.lstat().st_size for p in target.iterdir()} if target.is_dir() else {}
 
+    def number(self) -> int | None:
+        """None: a folder does not say it."""
+        return None
+
     def next_number(self) -> int:
         """One more than the highest number of a manifest."""
         return self.state.next_number()

@@ -104,6 +104,9 @@ class TablePartition(Protocol):
     def files(self) -> dict[str, int]:
         """The published files: name -> size in bytes, or -1 where the file is missing."""
 
+    def number(self) -> int | None:
+        """The number of the last publish; None if there was none, or the table can't tell."""
+
     def next_number(self) -> int:
         """The number of the next manifest, above all earlier ones."""
 

@@ -124,10 +124,10 @@ def _resolved(path: Location) -> Location:
 
 
 def _is_file(path: Location) -> bool:
-    """Whether it is a file; False if the name is too long for one."""
+    """Whether it is a file; False if the name can't be one's."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

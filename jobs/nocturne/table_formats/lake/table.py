@@ -29,11 +29,13 @@ from nocturne.errors import (
     NocturneError,
     PublishError,
     RetryableError,
+    StateError,
     StoreUnavailable,
     Superseded,
     Unsettled,
 )
 from nocturne.objects import Location, joined, size_of
+from nocturne.objects.listing import is_listed, unlisted
 from nocturne.objects.reading import native
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
@@ -285,6 +287,15 @@ class LakePartition:
             PublishError: other writers have changed rows of the partition, or none is ours.
             StateError: the manifest is damaged.
         """
+        try:
+            return self._in_force()
+        except (PublishError, StateError):
+            if not is_listed():
+                raise
+        with unlisted():  # it may have been published since its manifests were listed
+            return self._in_force()
+
+    def _in_force(self) -> str | None:
         snapshot = self._table.snapshot()
         if snapshot is None:
             return None
@@ -378,7 +389,8 @@ class LakePartition:
         ids = self._numbered(number)
         if number is None or len(ids) < 2:
             return ids[0] if ids else None
-        return snapshot.changes(self._partition, self._app, number).manifest_id or ids[-1]
+        # Of several, only the history of the table says which one was in force.
+        return snapshot.changes(self._partition, self._app, number).manifest_id
 
     def files(self) -> dict[str, int]:
         """The partition's files in the table: name -> size in bytes on the disk, or -1."""
@@ -390,9 +402,9 @@ class LakePartition:
 
     def next_number(self) -> int:
         """The number of the next manifest: above all that the state or the table has."""
-        return max(self.state.next_number(), (self._number() or 0) + 1)
+        return max(self.state.next_number(), (self.number() or 0) + 1)
 
-    def _number(self) -> int | None:
+    def number(self) -> int | None:
         """The number that the table has of the partition."""
         snapshot = self._table.snapshot()
         return snapshot.number(self._app) if snapshot else None
