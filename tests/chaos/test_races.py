@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -128,6 +129,47 @@ def test_a_publish_that_comes_late_does_not_undo_a_rollback(make_root: MakeRoot)
     manifest = root.manifest()
     assert manifest is not None
     assert manifest.number == 4
+    root.check()
+
+
+@pytest.mark.parametrize("table_format", ["delta on s3", "iceberg on s3"])
+@pytest.mark.long
+def test_of_two_rollbacks_at_once_one_is_refused(make_root: MakeRoot) -> None:
+    """They would be manifests of one number and, as both restore one run, of one name."""
+    root = make_root()
+    assert root.night() == 0
+    first = root.published()
+    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+    assert root.rollback() == 0  # 3, of the run of 1
+    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    assert root.night() == 0
+
+    def back(to: str) -> None:
+        roll_back(root.load(), root.partition, to, "ada")
+
+    slow = root.start(lambda: back("1"), "commit.arranged=SIGSTOP")
+    until_stopped(slow)
+    assert root.wait(root.start(lambda: back("3"))) == 0
+    assert _go_on(root, slow) == 1
+    assert root.published() == first
+    root.check()
+
+
+@pytest.mark.parametrize("table_format", ["delta on s3"])
+@pytest.mark.long
+def test_gc_that_was_stopped_spares_what_is_needed_by_now(
+    make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(leases._COUNTS_S, leases.CLEANING, 1.0)
+    root = make_root()
+    assert root.night("judge.judged") < 0
+    (root.place("status") / "current.json").unlink()  # of a run that was silent for long
+    gc = root.start(root._gc, "gc.moved=SIGSTOP")
+    until_stopped(gc)
+    time.sleep(2)
+    assert root.night() == 0
+    _go_on(root, gc)
     root.check()
 
 

@@ -20,7 +20,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
 from nocturne.objects.reading import native
-from nocturne.operate.decisions import roll_back
+from nocturne.operate.decisions import adopt_present, roll_back
 from nocturne.operate.move import Moved, move, moved_pipeline
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.nights import PublishedNights
@@ -288,3 +288,75 @@ def test_an_unpartitioned_table_moves(
     in_child(lambda: night_of(loaded, DAYS[0]))
     [night] = moved(loaded, places["delta on s3"])
     assert (night.partition, night.rows, night.problem) == ("all", 600, "")
+
+
+def test_rows_of_another_program_move_again_under_other_names(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    project(**PINNED)
+    loaded = at(places["delta"])
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    place = places["delta on s3"]
+
+    def change(score: float) -> None:
+        from deltalake import DeltaTable
+
+        DeltaTable(str(loaded.path(loaded.pipeline.output.path))).update({"score": str(score)})
+        night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+        adopt_present(loaded, night, "ada")
+
+    for score in (0.25, 0.5):
+        in_child(lambda score=score: change(score))
+        assert [night.problem for night in moved(loaded, place)] == [""]
+        assert {row["score"] for row in rows(at(place), DAYS[0])} == {score}
+        assert not problems(at(place), DAYS[0], replay=0)
+    names = [file.path for file in manifest_of(at(place), DAYS[0]).outputs]
+    before = in_child(
+        lambda: (
+            Places.of(at(place))
+            .state.partition(config.partition(loaded.pipeline.input.partition, DAYS[0]))
+            .history()
+        )
+    )
+    assert not {f.path for m in before[:-1] for f in m.outputs} & {*names}
+
+
+def test_a_folder_keeps_the_version_that_a_move_replaces(project: Project, tmp_path: Path) -> None:
+    loaded, place = project(**PINNED), {"path": "other/scores", "format": "parquet"}
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    moved(loaded, place)
+    first = manifest_of(at(place), DAYS[0])
+    for seed in (1, 2):
+        deliver(tmp_path, DAYS[0], seed)
+        in_child(lambda: night_of(loaded, DAYS[0]))
+    moved(loaded, place)
+    there = manifest_of(at(place), DAYS[0])
+    assert (there.number, there.replaces) == (3, first.id)
+    night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+    restored = in_child(lambda: roll_back(at(place), night, None, "ada"))
+    assert restored.restores == first.id
+    assert not problems(at(place), DAYS[0], replay=0)
+
+
+def test_where_the_state_was_lost_nothing_is_moved(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    in_child(lambda: night_of(loaded, DAYS[0]))
+    moved(loaded, place)
+    there = at(place)
+    shutil.rmtree(
+        Places.of(there)
+        .state.partition(config.partition(loaded.pipeline.input.partition, DAYS[0]))
+        .folder
+    )
+
+    def delete() -> None:
+        from deltalake import DeltaTable
+
+        DeltaTable(str(there.path(there.pipeline.output.path))).delete(f"ds = '{DAYS[0]}'")
+
+    in_child(delete)
+    [night] = moved(loaded, place)
+    assert "was published 1 times before, and what is known of that is gone" in night.problem
+    assert in_child(lambda: night_of(there, DAYS[0])).number == 2

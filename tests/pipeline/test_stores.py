@@ -18,8 +18,10 @@ from nocturne import config
 from nocturne.cli import doctor
 from nocturne.errors import ConfigError, InputChanged, ModelError, PublishError, StoreUnavailable
 from nocturne.objects import store as stores
+from nocturne.objects.listing import unlisted
 from nocturne.operate.reports import report_of
-from nocturne.operate.status import statuses
+from nocturne.operate.status import status_of, statuses
+from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.worker import split
@@ -454,6 +456,25 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     with pytest.raises(ModelError, match="is not the copy of model small version 1 that was"):
         in_child(refused)
     assert not cached.exists()
+
+
+def test_what_is_published_while_its_status_is_read_is_found(
+    in_store: Project, bucket: Bucket
+) -> None:
+    loaded = in_store()
+
+    def check() -> list[str]:
+        places = Places.of(loaded)
+        night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+        night_of(loaded, DAYS[1])
+        with places.state.listed():
+            with unlisted():
+                night_of(loaded, DAYS[0])
+            places.table.refresh()
+            return [status_of(places, night).state, places.output(night).in_force() or ""]
+
+    state, id_ = in_child(check)
+    assert (state, id_[:7]) == ("published", "000001-")
 
 
 @pytest.mark.parametrize("state", ["x", "x/scores/state", "x/scores/_delta_log"])

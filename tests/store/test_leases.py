@@ -97,6 +97,24 @@ def test_that_of_a_process_elsewhere_counts_for_its_time(
     assert not bucket.keys("leases/")
 
 
+def test_a_process_of_another_user_counts_though_nothing_is_seen_of_it(
+    folder: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where /proc is mounted with hidepid."""
+
+    def check() -> None:
+        def denied(*_: int) -> None:
+            raise PermissionError
+
+        with leased(folder, PUBLISHING, "p"):
+            monkeypatch.setattr(os, "kill", denied)
+            monkeypatch.setattr(leases, "_started", lambda _: "")
+            with pytest.raises(Superseded), leased(folder, CLEANING, "p"):
+                pass
+
+    in_child(check)
+
+
 def test_who_takes_too_long_gives_up(folder: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     def check() -> None:
         with leased(folder, CLEANING, "p") as lease:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nocturne import report, table
-from nocturne.errors import Held, InputError, ModelError, StateError
+from nocturne.errors import Held, InputError, ModelError, StateError, Superseded
 from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
@@ -93,7 +93,7 @@ def publish_run(run: Run) -> Manifest:
             gate(run)
             try:
                 done = _commit(run, output, keep)
-            except (FileNotFoundError, StateError):
+            except (FileNotFoundError, StateError, Superseded):
                 # Another process may have published this run, and removed its working files.
                 if (done := manifest_in_force(run)) is None:
                     raise

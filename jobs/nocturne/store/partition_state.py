@@ -19,6 +19,7 @@ from nocturne.errors import (
     disk_errors,
 )
 from nocturne.objects import Location, ObjectPath, local, relative
+from nocturne.objects.listing import unlisted
 from nocturne.records.manifest import Judgement, Manifest, StoredFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
@@ -198,7 +199,10 @@ class PartitionState:
             StateError: the manifest is missing or damaged, or is a copy of another.
         """
         path = self.manifest_file(id_)
-        manifest = read(Manifest, path)
+        manifest = find(Manifest, path)
+        if manifest is None:
+            with unlisted():  # it may have been written since others were listed
+                manifest = read(Manifest, path)
         if manifest.id != id_ or manifest.id != manifest_id(manifest.number, manifest.run_key):
             raise StateError(
                 f"{path} says that it is manifest {manifest.id}, number {manifest.number} of the "

@@ -552,15 +552,14 @@ class LakePartition:
 
     def _commit(self, snapshot: Snapshot, manifest: Manifest) -> None:
         mark = Mark(self._app, manifest.number, manifest.id)
-        before = self._files(snapshot)
+        before, number = self._files(snapshot), snapshot.number(self._app)
+        replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
+        # Files that are those of the replaced manifest may be in force again, by a rollback.
+        if number is not None and number not in _allowed(manifest, replaced):
+            raise self._superseded()
         if _is_of(before, manifest):
             snapshot.mark(mark)  # the files of others, which were adopted
             return
-        replaced = self.state.manifest(manifest.replaces) if manifest.replaces else None
-        # Files that are those of the replaced manifest may be in force again, by a rollback.
-        number = snapshot.number(self._app)
-        if number is not None and number not in _allowed(manifest, replaced):
-            raise self._superseded()
         adopts = bool(manifest.adopted) and not manifest.restores
         if adopts or not self._is_still(snapshot, before, replaced):
             raise self._superseded()
