@@ -126,8 +126,11 @@ def _clock() -> float:
 @cache
 def _processes() -> str:
     """What tells the processes that this one can see from others: its kernel and namespace."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    namespace = Path("/proc/self/ns/pid").readlink()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = Path("/proc/self/ns/pid").readlink()
+    except OSError:  # then none is known to have ended
+        return os.urandom(8).hex()
     return sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
 
 
