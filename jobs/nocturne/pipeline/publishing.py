@@ -5,11 +5,19 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from nocturne import report, table
-from nocturne.errors import Held, InputError, ModelError, StateError, Superseded
+from nocturne.errors import (
+    Held,
+    InputError,
+    ModelError,
+    NocturneError,
+    StateError,
+    Superseded,
+)
 from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
@@ -95,7 +103,9 @@ def publish_run(run: Run) -> Manifest:
                 done = _commit(run, output, keep)
             except (FileNotFoundError, StateError, Superseded):
                 # Another process may have published this run, and removed its working files.
-                if (done := manifest_in_force(run)) is None:
+                with suppress(NocturneError):
+                    done = manifest_in_force(run)
+                if done is None:
                     raise
     run.state.clear_status(run.plan.run_key)
     run.tidy()
