@@ -56,9 +56,9 @@ def rows(count: int, seed: int, first_id: int) -> pa.Table:
     return table.set_column(0, "id", pc.if_else(missing, pa.scalar(None, keys.type), keys))
 
 
-def correct(root: Root) -> None:
+def correct(root: Root, seed: int = 50) -> None:
     """A file of the partition is delivered again, with other rows."""
-    pq.write_table(rows(600, 50, 1000), root.input / "part-1.parquet", row_group_size=100)
+    pq.write_table(rows(600, seed, 1000), root.input / "part-1.parquet", row_group_size=100)
 
 
 def with_columns(root: Root, columns: dict[str, pa.Array]) -> None:

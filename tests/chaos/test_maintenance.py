@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from chaos.conftest import MakeRoot, correct, rows
+from chaos.conftest import MakeRoot, correct
 from chaos.nights import DAY, Root, whole_night
 from nocturne.cli import app
 from nocturne.codec import dump
@@ -319,7 +319,7 @@ def test_gc_lists_first_and_spares_what_is_needed(make_root: MakeRoot) -> None:
     correct(root)
     assert root.night() == 0
     root.configure("quality", max_quarantined=0.0)
-    pq.write_table(rows(600, 51, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 51)
     assert root.night() == 3  # held: its files must stay
     before = root.files()
 

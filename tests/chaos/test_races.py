@@ -11,7 +11,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from chaos.conftest import MakeRoot, rows
+from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import CORES, Root, until_stopped
 from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
@@ -47,7 +47,7 @@ def test_an_orphan_that_wants_to_publish_after_a_newer_run_has_no_effect(
     root = make_root()
     orphan = root.start_night("judge.judged=SIGSTOP")
     until_stopped(orphan)
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     assert root.night() == 0
     newer = root.published()
 
@@ -95,10 +95,10 @@ def test_two_publish_at_once_without_a_lock(make_root: MakeRoot, point: str) -> 
     assert published == other.published()
     root.check()
 
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     second = root.start_night(f"{point}=SIGSTOP")
     until_stopped(second)
-    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 78)
     third = root.night()
     newer = root.published()
     swapped = point == "commit.swapped"
@@ -117,10 +117,10 @@ def test_a_publish_that_comes_late_does_not_undo_a_rollback(make_root: MakeRoot)
     root = make_root()
     assert root.night() == 0
     first = root.published()
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     late = root.start_night("commit.written=SIGSTOP")
     until_stopped(late)
-    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 78)
     assert root.night() == 0
     assert root.rollback() == 0
     assert root.published() == first
@@ -139,10 +139,10 @@ def test_of_two_rollbacks_at_once_one_is_refused(make_root: MakeRoot) -> None:
     root = make_root()
     assert root.night() == 0
     first = root.published()
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     assert root.night() == 0
     assert root.rollback() == 0  # 3, of the run of 1
-    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 78)
     assert root.night() == 0
 
     def back(to: str) -> None:
@@ -181,10 +181,10 @@ def test_gc_and_a_publish_keep_out_of_each_others_way(
     monkeypatch.setattr(leases, "_WAIT_S", 1.0)
     root = make_root()
     assert root.night("judge.judged") < 0  # what it has scored is garbage
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     assert root.night() == 0
     kept = root.published()
-    pq.write_table(rows(600, 78, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 78)
     assert root.night() == 0
     gc = root.start(root._gc, "gc.moved=SIGSTOP")
     until_stopped(gc)
@@ -335,7 +335,7 @@ def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot
     assert root.night() == 3
     held = root.place("status" if root.bucket else ".") / "current.json"
     kept = held.read_text()
-    pq.write_table(rows(600, 77, 1000), root.input / "part-1.parquet", row_group_size=100)
+    correct(root, 77)
     yaml.write_text(text)
     assert root.night() == 0
     newer = root.published()

@@ -26,6 +26,7 @@ from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Accepted, Manifest
+from nocturne.records.partition import Partition
 from nocturne.store.failpoints import VARIABLE
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
@@ -56,13 +57,23 @@ def at(place: Mapping[str, str]) -> Loaded:
     return config.load("p", overrides={f"output.{key}": value for key, value in place.items()})
 
 
+def partition(loaded: Loaded, day: str) -> Partition:
+    return config.partition(loaded.pipeline.input.partition, day)
+
+
+def published(loaded: Loaded, *days: str) -> None:
+    """Publish these days, each in a process of its own."""
+    for day in days:
+        in_child(lambda day=day: night_of(loaded, day))
+
+
 def moved(loaded: Loaded, place: Mapping[str, str]) -> list[Moved]:
     settings = {"table": None, "state": None, **place}
     return in_child(lambda: move(loaded, moved_pipeline(loaded, **settings), lambda _: None))
 
 
 def manifest_of(loaded: Loaded, day: str) -> Manifest:
-    night = config.partition(loaded.pipeline.input.partition, day)
+    night = partition(loaded, day)
     return in_child(lambda: PublishedNights(loaded).manifest(night))
 
 
@@ -70,7 +81,7 @@ def rows(loaded: Loaded, day: str) -> list[dict[str, object]]:
     """The scores of a day as its table has them, without the columns of the partition."""
 
     def read() -> list[dict[str, object]]:
-        night = config.partition(loaded.pipeline.input.partition, day)
+        night = partition(loaded, day)
         output = Places.of(loaded).output(night)
         files = [pq.ParquetFile(native(output.file(name))).read() for name in output.files()]
         found = [
@@ -85,7 +96,7 @@ def rows(loaded: Loaded, day: str) -> list[dict[str, object]]:
 
 
 def problems(loaded: Loaded, day: str, replay: int | None = None) -> list[object]:
-    night = config.partition(loaded.pipeline.input.partition, day)
+    night = partition(loaded, day)
 
     def found() -> list[object]:
         verified = verify_partition(loaded, night, replay=replay)
@@ -113,10 +124,9 @@ def test_a_pipeline_moves_and_back(
     project: Project, places: Mapping[str, dict], tmp_path: Path, target: str
 ) -> None:
     loaded = project(**PINNED, quality__max_quarantined=0.5)
-    for day in DAYS[:2]:
-        in_child(lambda day=day: night_of(loaded, day))
+    published(loaded, *DAYS[:2])
     deliver(tmp_path, DAYS[0])
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     before = {day: rows(loaded, day) for day in DAYS[:2]}
 
     nights = moved(loaded, places[target])
@@ -126,13 +136,12 @@ def test_a_pipeline_moves_and_back(
     assert {day: rows(there, day) for day in DAYS[:2]} == before
     assert moved(loaded, places[target]) == nights, "nothing is left to do"
     assert not [problem for day in DAYS[:2] for problem in problems(there, day)]
-    again = in_child(
-        lambda: night_of(there, DAYS[1])
-    )  # an iceberg table's files have a column more
+    # Files of an Iceberg table have a column more, so their splits have other keys.
+    again = in_child(lambda: night_of(there, DAYS[1]))
     assert again.number == (1 if "delta" in target else 2)
     deliver(tmp_path, DAYS[1])
     newer = in_child(lambda: night_of(there, DAYS[1]))
-    night = config.partition(there.pipeline.input.partition, DAYS[1])
+    night = partition(loaded, DAYS[1])
     restored = in_child(lambda: roll_back(there, night, None, "ada"))
     assert restored.restores == again.id
     assert newer.number == again.number + 1
@@ -149,15 +158,14 @@ def test_a_move_goes_on_where_it_was_killed(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded = project(**PINNED)
-    for day in DAYS[:3]:
-        in_child(lambda day=day: night_of(loaded, day))
+    published(loaded, *DAYS[:3])
     place = places["delta on s3"]
     words = ("move", "p", "--to", place["path"], "--format", "delta", "--json")
     for point in ("record.written@2", "record.written@5", "record.written@2"):
         killed = done(*words, **{VARIABLE: point})
         assert killed.returncode == -9, killed.stderr
     deliver(tmp_path, DAYS[0])
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
 
     ended = done(*words)
 
@@ -167,20 +175,19 @@ def test_a_move_goes_on_where_it_was_killed(
     assert [night["partition"] for night in nights] == [*DAYS[:3]]
     assert not [problem for day in DAYS[:3] for problem in problems(at(place), day)]
     assert manifest_of(at(place), DAYS[0]).id == manifest_of(loaded, DAYS[0]).id
-    in_child(lambda: night_of(loaded, DAYS[3]))
+    published(loaded, DAYS[3])
     assert len(moved(loaded, place)) == 4, "nights that came since"
 
 
 def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict]) -> None:
     loaded = project(**PINNED)
-    for day in DAYS[:2]:
-        in_child(lambda day=day: night_of(loaded, day))
+    published(loaded, *DAYS[:2])
     with pytest.raises(ConfigError, match="/out/scores is there too, or inside"):
         moved(loaded, {"path": "out/scores", "format": "parquet"})
     with pytest.raises(ConfigError, match="Use format: delta or iceberg"):
         moved(loaded, {"path": places["delta on s3"]["path"], "format": "parquet"})
 
-    output = Places.of(loaded).output(config.partition(loaded.pipeline.input.partition, DAYS[0]))
+    output = Places.of(loaded).output(partition(loaded, DAYS[0]))
     damaged = output.file(next(iter(output.files())))
     os.truncate(str(damaged), 100)
     first, second = moved(loaded, places["delta on s3"])
@@ -199,14 +206,13 @@ def test_a_table_takes_no_night_of_another_line(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded, place = project(**PINNED), places["delta"]
-    for day in DAYS[:2]:
-        in_child(lambda day=day: night_of(loaded, day))
+    published(loaded, *DAYS[:2])
     assert [night.ok for night in moved(loaded, place)] == [True, True]
     deliver(tmp_path, DAYS[0])
     newer = in_child(lambda: night_of(at(place), DAYS[0]))  # switched
     for seed in (98, 97):
         deliver(tmp_path, DAYS[0], seed)
-        in_child(lambda: night_of(loaded, DAYS[0]))
+        published(loaded, DAYS[0])
     first, second = moved(loaded, place)
     assert (first.ok, second.ok) == (False, True)
     assert "which was never in force where" in first.problem
@@ -223,7 +229,7 @@ def test_a_table_takes_no_night_of_another_line(
 @pytest.mark.parametrize("to", ["out", "out/scores/sub", "out/_nocturne/scores/x"])
 def test_a_place_in_or_around_the_old_one_is_refused(project: Project, to: str) -> None:
     loaded = project(**PINNED)
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     with pytest.raises(ConfigError, match="is there too, or inside, or around"):
         moved(loaded, {"path": to, "format": "delta"})
 
@@ -239,7 +245,7 @@ def test_the_types_of_a_lake_are_those_of_what_is_taken_over_later(
         table = table.append_column("at", pa.array(range(len(table)), pa.int64()).cast(zone))
         gaps = pa.array([float("nan") if n % 3 else None for n in range(len(table))])
         pq.write_table(table.append_column("gap", gaps), path, row_group_size=250)
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     assert not problems(loaded, DAYS[0]), "NaN is bit-equal to NaN"
     assert [night.problem for night in moved(loaded, places["delta"])] == [""]
     late = pq.read_table(tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet", partitioning=None)
@@ -254,8 +260,7 @@ def test_what_is_not_as_it_was_published_does_not_move(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded, place = project(**PINNED), places["delta"]
-    for day in DAYS[:3]:
-        in_child(lambda day=day: night_of(loaded, day))
+    published(loaded, *DAYS[:3])
     state = tmp_path / "out" / "_nocturne" / "scores"
     [judgement] = state.glob(f"ds={DAYS[0]}/runs/*/judgement.json")
     judgement.write_text(judgement.read_text().replace("600", "601", 1))
@@ -272,7 +277,7 @@ def test_what_a_person_decides_later_moves_too(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded, place = project(**PINNED), places["delta"]
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     moved(loaded, place)
     manifest = manifest_of(loaded, DAYS[0])
     old, new = (Places.of(one).state.partition(manifest.partition) for one in (loaded, at(place)))
@@ -285,7 +290,7 @@ def test_an_unpartitioned_table_moves(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded = project(**PINNED, input__path=f"data/ds={DAYS[0]}", input__partition={})
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     [night] = moved(loaded, places["delta on s3"])
     assert (night.partition, night.rows, night.problem) == ("all", 600, "")
 
@@ -295,14 +300,14 @@ def test_rows_of_another_program_move_again_under_other_names(
 ) -> None:
     project(**PINNED)
     loaded = at(places["delta"])
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     place = places["delta on s3"]
 
     def change(score: float) -> None:
         from deltalake import DeltaTable
 
         DeltaTable(str(loaded.path(loaded.pipeline.output.path))).update({"score": str(score)})
-        night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+        night = partition(loaded, DAYS[0])
         adopt_present(loaded, night, "ada")
 
     for score in (0.25, 0.5):
@@ -312,27 +317,23 @@ def test_rows_of_another_program_move_again_under_other_names(
         assert not problems(at(place), DAYS[0], replay=0)
     names = [file.path for file in manifest_of(at(place), DAYS[0]).outputs]
     before = in_child(
-        lambda: (
-            Places.of(at(place))
-            .state.partition(config.partition(loaded.pipeline.input.partition, DAYS[0]))
-            .history()
-        )
+        lambda: Places.of(at(place)).state.partition(partition(loaded, DAYS[0])).history()
     )
     assert not {f.path for m in before[:-1] for f in m.outputs} & {*names}
 
 
 def test_a_folder_keeps_the_version_that_a_move_replaces(project: Project, tmp_path: Path) -> None:
     loaded, place = project(**PINNED), {"path": "other/scores", "format": "parquet"}
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     moved(loaded, place)
     first = manifest_of(at(place), DAYS[0])
     for seed in (1, 2):
         deliver(tmp_path, DAYS[0], seed)
-        in_child(lambda: night_of(loaded, DAYS[0]))
+        published(loaded, DAYS[0])
     moved(loaded, place)
     there = manifest_of(at(place), DAYS[0])
     assert (there.number, there.replaces) == (3, first.id)
-    night = config.partition(loaded.pipeline.input.partition, DAYS[0])
+    night = partition(loaded, DAYS[0])
     restored = in_child(lambda: roll_back(at(place), night, None, "ada"))
     assert restored.restores == first.id
     assert not problems(at(place), DAYS[0], replay=0)
@@ -342,14 +343,10 @@ def test_where_the_state_was_lost_nothing_is_moved(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
     loaded, place = project(**PINNED), places["delta"]
-    in_child(lambda: night_of(loaded, DAYS[0]))
+    published(loaded, DAYS[0])
     moved(loaded, place)
     there = at(place)
-    shutil.rmtree(
-        Places.of(there)
-        .state.partition(config.partition(loaded.pipeline.input.partition, DAYS[0]))
-        .folder
-    )
+    shutil.rmtree(Places.of(there).state.partition(partition(loaded, DAYS[0])).folder)
 
     def delete() -> None:
         from deltalake import DeltaTable

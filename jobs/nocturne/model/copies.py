@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import ModelError, disk_errors
-from nocturne.host import cache
 from nocturne.model.artifact import REGISTRATION
 from nocturne.objects import Location, ObjectPath, relative, size_of
 from nocturne.records.plan import ModelRef
@@ -23,7 +22,7 @@ from nocturne.store.files import digest, fetch, file_digest
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 
-__all__ = ["check_copy", "fetch_model", "folder_of", "keep", "tree_digest"]
+__all__ = ["check_copy", "fetch_model", "keep", "tree_digest"]
 
 _REQUESTS = 8
 """Files of a model that are fetched or uploaded at once."""
@@ -31,16 +30,11 @@ _UNUSED_S = 30 * 86_400
 """Fetched models that were not used for this time are removed from this machine."""
 
 
-def folder_of(models: Location) -> Path:
-    """The folder on this machine for the models of a state. Raises: OSError."""
-    return models if isinstance(models, Path) else cache.fetched("models")
-
-
 def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:
     """Make a downloaded model the copy in the pipeline's state, under the hash of its content.
 
     Args:
-        download: a folder in ``folder_of(models)``, which is moved.
+        download: a folder in ``models_here(models)``, which is moved.
 
     Returns:
         The folder with its files on this machine, and their hash.
@@ -152,15 +146,11 @@ def _remove_unused(models: Path) -> None:
 def check_copy(ref: ModelRef) -> None:
     """Raises: ModelError if the pinned copy of a model is missing or was changed."""
     if not Path(ref.path).is_dir() or tree_digest(Path(ref.path)) != ref.sha256:
-        raise _changed(ref, ref.path)
-
-
-def _changed(ref: ModelRef, copy: object) -> ModelError:
-    return ModelError(
-        f"{copy} is not the copy of model {ref.name} version {ref.version} that was pinned "
-        "(missing or changed), so nothing can be scored with it again. Score the partition "
-        f"anew with --model-version {ref.version} --force"
-    )
+        raise ModelError(
+            f"{ref.path} is not the copy of model {ref.name} version {ref.version} that was pinned "
+            "(missing or changed), so nothing can be scored with it again. Score the partition "
+            f"anew with --model-version {ref.version} --force"
+        )
 
 
 def tree_digest(folder: Path) -> str:

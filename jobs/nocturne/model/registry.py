@@ -27,13 +27,14 @@ from nocturne.model.artifact import (
     mlmodel,
     require_plain_files,
 )
-from nocturne.model.copies import check_copy, folder_of, keep
+from nocturne.model.copies import check_copy, keep
 from nocturne.model.declared_inputs import DeclaredInputs, Inputs
 from nocturne.model.signature import encoding_of_signature, signature_of
 from nocturne.model.tracking import connect, equal, reachable, without_secret
 from nocturne.objects import Location
 from nocturne.records.drift import Baseline
 from nocturne.records.plan import ModelRef
+from nocturne.store.pipeline_state import models_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -261,7 +262,7 @@ def _pin(client: MlflowClient, model_version: ModelVersion, models: Location) ->
             f"{what} is {model_version.status}, not READY; wait for its registration, or register "
             "it again"
         )
-    folder = folder_of(models)
+    folder = models_here(models)
     folder.mkdir(parents=True, exist_ok=True)
     download = folder / f".download-{os.getpid()}-{os.urandom(4).hex()}"
     try:

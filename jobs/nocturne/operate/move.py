@@ -16,16 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne import table
-from nocturne.columns.normal import packed, unpacked
+from nocturne.columns.normal import unpacked
 from nocturne.config import Loaded
-from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavailable
 from nocturne.model.copies import check_copy, fetch_model
-from nocturne.objects import Location, ObjectPath, is_uri, is_within, relative, size_of
+from nocturne.objects import Location, ObjectPath, is_within, relative, size_of
 from nocturne.objects.reading import native
 from nocturne.operate.status import known_partitions
-from nocturne.operate.verify import verify_partition
-from nocturne.pipeline.places import Places
+from nocturne.operate.verify import published_columns, verify_partition
+from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
@@ -193,10 +192,8 @@ def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: R
             "another program has written its files anew; take them first: `nocturne adopt "
             f"{manifest.pipeline} --date {manifest.partition.key}`"
         )
-    outputs = [output.name for output in plan.encoding.outputs]
-    of_partition = unpacked(plan.partition_columns).names
-    columns = [*plan.keys, *plan.passthrough, *outputs, MODEL_VERSION, *of_partition]
-    problems = [f"{p.file} {p.problem}" for p in table.verify(source, manifest, columns)]
+    found = table.verify(source, manifest, published_columns(plan))
+    problems = [f"{p.file} {p.problem}" for p in found]
     for earlier in lineage[1:]:
         for stored in (earlier.run, earlier.judgement):
             path = source.state.stored(stored)
@@ -208,7 +205,7 @@ def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: R
 
 def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     """Copy a run, with a plan that names its new place; and its model."""
-    settings, place_ = target.pipeline.output, output.state.run(run.plan.run_key)
+    place_ = output.state.run(run.plan.run_key)
     skipped = {run.plan_file, *run.copies()}
     files = {
         name: path
@@ -217,17 +214,11 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     }
     _copy_all(files, place_.path)
     models = PipelineState(output.state.root)
-    named = {*run.plan.keys, *run.plan.passthrough}
-    of_partition = pa.schema([f for f in output.partition_columns() if f.name not in named])
+    of_partition = columns_of_partition(output, (*run.plan.keys, *run.plan.passthrough))
     plan = replace(
         run.plan,
         model=replace(run.plan.model, path=str(models.model(run.plan.model.sha256))),
-        output_uri=settings.path if is_uri(settings.path) else "",
-        format=settings.format,
-        table=settings.table or "",
-        staging=output.staging,
-        lake_types=output.lake_types,
-        partition_columns=packed(of_partition) if len(of_partition) else "",
+        **planned_output(target.pipeline.output, output, of_partition),
     )
     fetch_model(run)
     check_copy(run.plan.model)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from nocturne import table
 from nocturne.columns.normal import is_list, unpacked
 from nocturne.config import Loaded
+from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import NocturneError
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
@@ -30,7 +31,7 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import Split
+from nocturne.records.plan import RunPlan, Split
 from nocturne.source.fingerprints import current
 from nocturne.store.files import digest, scratch
 from nocturne.store.record_files import content
@@ -38,7 +39,7 @@ from nocturne.store.run import Run
 from nocturne.table import Problem, rows_with_keys
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["Replayed", "Verified", "verify_partition"]
+__all__ = ["Replayed", "Verified", "published_columns", "verify_partition"]
 
 TOLERANCE = 1e-5
 """The relative difference that another processor or another version of torch may make."""
@@ -99,10 +100,7 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     run = Run.at(output.state, manifest.run_key)
     if not run.plan.input_version:  # a folder, which may have been moved
         run = run.changed(input_dir=str(places.input(partition)))
-    outputs = [output.name for output in run.plan.encoding.outputs]
-    of_partition = unpacked(run.plan.partition_columns).names
-    columns = [*run.plan.keys, *run.plan.passthrough, *outputs, "model_version", *of_partition]
-    problems = table.verify(output, manifest, columns) + _settings_problems(run)
+    problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
     allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
     replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []
     return Verified(
@@ -114,6 +112,13 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         tuple(problems),
         tuple(replayed),
     )
+
+
+def published_columns(plan: RunPlan) -> list[str]:
+    """The columns of every published file of a run, in order."""
+    outputs = [output.name for output in plan.encoding.outputs]
+    of_partition = unpacked(plan.partition_columns).names
+    return [*plan.keys, *plan.passthrough, *outputs, MODEL_VERSION, *of_partition]
 
 
 def _settings_problems(run: Run) -> list[Problem]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+
+from nocturne.columns.normal import packed
 from nocturne.config import Loaded
+from nocturne.config.models import Output
 from nocturne.errors import ConfigError
-from nocturne.objects import Location, ObjectPath, is_within
+from nocturne.objects import Location, ObjectPath, is_uri, is_within
 from nocturne.objects.store import check_creating
 from nocturne.records.partition import Partition
 from nocturne.source.folders import InputFolders
@@ -18,7 +24,7 @@ from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats import FORMATS, INPUTS
 from nocturne.table_formats.protocol import Table, TablePartition
 
-__all__ = ["Places"]
+__all__ = ["Places", "columns_of_partition", "planned_output"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,22 @@ class Places:
                 f"{root} can't be written: {error.strerror}. It must be on the same file system as "
                 "output.path and writable for the user that runs Nocturne"
             ) from None
+
+
+def columns_of_partition(output: TablePartition, published: Collection[str]) -> pa.Schema:
+    """Columns of the partition that the files need besides those that are published anyway."""
+    return pa.schema([f for f in output.partition_columns() if f.name not in published])
+
+
+def planned_output(
+    settings: Output, output: TablePartition, of_partition: pa.Schema
+) -> dict[str, Any]:
+    """What a ``RunPlan`` says of the table that the run is published into."""
+    return {
+        "output_uri": settings.path if is_uri(settings.path) else "",
+        "format": settings.format,
+        "table": settings.table or "",
+        "staging": output.staging,
+        "lake_types": output.lake_types,
+        "partition_columns": packed(of_partition) if len(of_partition) else "",
+    }

@@ -26,7 +26,6 @@ from nocturne.errors import (
 from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, code
 from nocturne.model.requirements import warning
-from nocturne.objects import is_uri
 from nocturne.pipeline.adopting import adopt_if_same_rows
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
@@ -38,7 +37,7 @@ from nocturne.pipeline.expectations import (
 )
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.pinning import pin
-from nocturne.pipeline.places import Places
+from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
@@ -212,8 +211,9 @@ def _planned(
     pinned = pin(
         pipeline.scoring, resolved.ref, encoding, places.state, sample_files, costly=costly
     )
-    named = {*pipeline.output.keys, *pipeline.output.passthrough}
-    of_partition = pa.schema([f for f in output.partition_columns() if f.name not in named])
+    of_partition = columns_of_partition(
+        output, (*pipeline.output.keys, *pipeline.output.passthrough)
+    )
     keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition)
     standing = Standing.of(output, current, plan.run_key(keyed.splits()))
     splits = splits_to_score(
@@ -256,12 +256,7 @@ def _planned(
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
-        format=pipeline.output.format,
-        output_uri=pipeline.output.path if is_uri(pipeline.output.path) else "",
-        table=pipeline.output.table or "",
-        staging=output.staging,
-        lake_types=output.lake_types,
-        partition_columns=packed(of_partition) if len(of_partition) else "",
+        **planned_output(pipeline.output, output, of_partition),
     )
     if run_plan.unique_keys:
         check_size(pipeline.name, run_plan.rows)

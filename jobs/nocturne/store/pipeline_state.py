@@ -42,7 +42,7 @@ from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.record_files import find, write
 
-__all__ = ["PipelineState"]
+__all__ = ["PipelineState", "models_here"]
 
 _FOLDER = "_nocturne"
 _NIGHTS = ("manifests", "status")
@@ -120,10 +120,7 @@ class PipelineState:
 
     def model(self, sha256: str) -> Path:
         """The folder on this machine of a model's copy, which may have to be fetched first."""
-        name = sha256[:32]
-        return (
-            self.models / name if isinstance(self.models, Path) else cache.fetched("models") / name
-        )
+        return models_here(self.models) / sha256[:32]
 
     def trial(self, name: str) -> Location:
         """The result of the trial of a model."""
@@ -159,6 +156,11 @@ class PipelineState:
         else:
             runs = (self.root / "runs").below()
             yield from (path for path in runs if path.name == "run.json")
+
+
+def models_here(models: Location) -> Path:
+    """The folder on this machine for the models of a state. Raises: OSError."""
+    return models if isinstance(models, Path) else cache.fetched("models")
 
 
 @contextmanager

@@ -117,8 +117,8 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
 def remove(item: Garbage) -> None:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part.
 
-    In a store, where nothing is renamed and no lock keeps publishes out, what was written
-    again since it was listed stays.
+    In a store, where nothing is renamed and a process that was stopped may go on late, what was
+    written again since it was listed stays.
     """
     if isinstance(item.path, ObjectPath):
         reach("gc.moved")
