@@ -10,13 +10,13 @@ import fcntl
 import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import ModelError, disk_errors
 from nocturne.model.artifact import REGISTRATION
 from nocturne.objects import Location, ObjectPath, relative, size_of
+from nocturne.objects.together import TRANSFERS, together
 from nocturne.records.plan import ModelRef
 from nocturne.store.files import digest, fetch, file_digest
 from nocturne.store.pipeline_state import PipelineState
@@ -24,8 +24,6 @@ from nocturne.store.run import Run
 
 __all__ = ["check_copy", "fetch_model", "keep", "tree_digest"]
 
-_REQUESTS = 8
-"""Files of a model that are fetched or uploaded at once."""
 _UNUSED_S = 30 * 86_400
 """Fetched models that were not used for this time are removed from this machine."""
 
@@ -79,8 +77,7 @@ def _upload(folder: Path, copy: ObjectPath) -> None:
     files = {copy / path.relative_to(folder).as_posix(): path for path in _files(folder)}
     smallest = min(files.values(), key=lambda path: path.stat().st_size)
     missing = {t: f for t, f in files.items() if f == smallest or sizes.get(t) != f.stat().st_size}
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        list(threads.map(ObjectPath.upload, missing, missing.values()))
+    together(ObjectPath.upload, missing, missing.values(), at_once=TRANSFERS)
 
 
 def fetch_model(run: Run) -> None:
@@ -122,8 +119,7 @@ def _fetch(copy: ObjectPath, ref: ModelRef, folder: Path) -> None:
     download = folder.with_name(f".download-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         targets = {path: download / relative(path, copy) for path in copy.below()}
-        with ThreadPoolExecutor(_REQUESTS) as threads:
-            list(threads.map(fetch, targets, targets.values()))
+        together(fetch, targets, targets.values(), at_once=TRANSFERS)
         if not targets or tree_digest(download) != ref.sha256:
             raise ModelError(
                 f"{copy} is not the copy of model {ref.name} version {ref.version} that was pinned "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from types import MappingProxyType
 
 from nocturne.host import cache
 from nocturne.objects.path import ObjectPath
+from nocturne.objects.together import together
 
 __all__ = [
     "Listing",
@@ -30,8 +30,6 @@ __all__ = [
     "unlisted",
 ]
 
-_REQUESTS = 16
-"""Prefixes that are listed at once."""
 _MOST_BYTES = 16 << 20
 """A larger object is not kept."""
 _DIGEST = 32
@@ -78,8 +76,7 @@ def listed(*prefixes: ObjectPath) -> Iterator[None]:
     if not prefixes:
         yield
         return
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        found = dict(zip(prefixes, threads.map(Listing.of, prefixes), strict=True))
+    found = dict(zip(prefixes, together(Listing.of, prefixes), strict=True))
     token = _listings.set({**_listings.get(), **found})
     try:
         yield

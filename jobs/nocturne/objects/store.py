@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
@@ -29,6 +28,7 @@ from nocturne.errors import (
 from nocturne.host.forks import Threaded
 from nocturne.objects import listing
 from nocturne.objects.path import ObjectPath, Stat
+from nocturne.objects.together import together
 
 __all__ = [
     "RETRIES",
@@ -61,8 +61,6 @@ _REST_S = 30.0
 """For how long a store that did not answer is not asked again by this process."""
 _TRIES = 5
 """How often an object is written of which the store says both, that it exists and that not."""
-_REQUESTS = 16
-"""Objects that are fetched at once."""
 RETRIES = 10
 RETRY_S, TIMEOUT_S = 120, 60
 """How often and for how long a request is repeated, and how long one of them may take."""
@@ -265,8 +263,7 @@ def fetch_listed(prefixes: Iterable[ObjectPath]) -> None:
             if listing.is_kept(path):
                 listing.kept(path, lambda: _content(ObjectPath(path.root, path.key)))
 
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        list(threads.map(fetch, (path for prefix in prefixes for path in below(prefix))))
+    together(fetch, (path for prefix in prefixes for path in below(prefix)))
 
 
 def _content(path: ObjectPath) -> bytes:

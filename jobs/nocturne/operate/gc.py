@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StoreUnavailable, Superseded, disk_errors
+from nocturne.objects.together import together
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
 from nocturne.records.plan import RunPlan
@@ -19,10 +19,6 @@ from nocturne.table import Garbage
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["collect"]
-
-
-_REQUESTS = 16
-"""Plans that are read at once."""
 
 
 def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage], list[str]]:
@@ -91,7 +87,6 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
 
 def _of_models(places: Places, seconds: float) -> list[Garbage]:
     """Copies of models that no run names, in partitions or outside of them."""
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        plans = threads.map(partial(read, RunPlan), places.state.plans())
-        used = {Path(plan.model.path).name for plan in plans}
+    plans = together(partial(read, RunPlan), places.state.plans())
+    used = {Path(plan.model.path).name for plan in plans}
     return table.unused(places.state.models, used, seconds)

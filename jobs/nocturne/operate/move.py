@@ -7,7 +7,6 @@ also brings nights that were published meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavail
 from nocturne.model.copies import check_copy, fetch_model
 from nocturne.objects import Location, ObjectPath, is_within, relative, size_of
 from nocturne.objects.reading import native
+from nocturne.objects.together import TRANSFERS, together
 from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import published_columns, verify_partition
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
@@ -37,8 +37,6 @@ from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Moved", "move", "moved_pipeline"]
 
-_REQUESTS = 16
-"""Files that are copied at once."""
 _WORKING = ("attempts/", "progress/", "table/")
 """What a published run no longer needs."""
 
@@ -260,5 +258,4 @@ def _copy_all(files: Mapping[str, Location], folder: Location) -> None:
     """Copy the files that the folder lacks, or has with another size."""
     there = {name: size_of(path) for name, path in _below(folder).items()}
     missing = [name for name, path in files.items() if there.get(name) != size_of(path)]
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        list(threads.map(lambda name: place(files[name], folder / name), missing))
+    together(lambda name: place(files[name], folder / name), missing, at_once=TRANSFERS)

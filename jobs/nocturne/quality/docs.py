@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 
 from nocturne.objects import Location, ObjectPath
-from nocturne.store.files import replace_folder
+from nocturne.store import files
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
@@ -35,12 +34,21 @@ _LONGEST = 1000
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
-def scratch(docs_dir: Location) -> Path:
+@contextmanager
+def scratch(docs_dir: Location | None) -> Iterator[Path | None]:
     """A folder in which the site is built: next to ``docs_dir``, if that is on a file system."""
-    if isinstance(docs_dir, ObjectPath):
-        return Path(tempfile.mkdtemp(prefix="nocturne-docs-"))
-    docs_dir.parent.mkdir(parents=True, exist_ok=True)
-    return docs_dir.with_name(f".{docs_dir.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    if docs_dir is None:
+        yield None
+    elif isinstance(docs_dir, ObjectPath):
+        with files.scratch("docs") as folder:
+            yield folder
+    else:
+        docs_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = docs_dir.with_name(f".{docs_dir.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def add(
@@ -87,15 +95,12 @@ def add(
 
 def place(gx: AbstractDataContext, made_in: Path, docs_dir: Location) -> None:
     """Build the pages in the scratch folder, then replace ``docs_dir`` with it."""
-    try:
-        with _templates_compiled_once():
-            gx.build_data_docs()
-        # 3.3 MB of animations for a guide that is switched off; a night's docs are then .7 MB.
-        for animation in (made_in / "static" / "images").glob("*.gif"):
-            animation.unlink()
-        replace_folder(made_in, docs_dir)
-    finally:
-        shutil.rmtree(made_in, ignore_errors=True)
+    with _templates_compiled_once():
+        gx.build_data_docs()
+    # 3.3 MB of animations for a guide that is switched off; a night's docs are then .7 MB.
+    for animation in (made_in / "static" / "images").glob("*.gif"):
+        animation.unlink()
+    files.replace_folder(made_in, docs_dir)
 
 
 class _TemplateCache(BytecodeCache):

@@ -80,8 +80,7 @@ def evaluate(
         return QualityResult()
     records: list[Expectation] = []
     answers: list[docs.Validated] = []
-    scratch_dir = docs.scratch(docs_dir) if docs_dir else None
-    with gx.quiet():
+    with docs.scratch(docs_dir) as scratch_dir, gx.quiet():
         with watch("check"):
             context = gx.context(scratch_dir)
             for side, (suite, request) in loaded.items():

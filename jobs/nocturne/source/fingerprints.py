@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,9 +12,10 @@ from nocturne.codec import dump
 from nocturne.errors import InputChanged, InputError, StateError
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects.path import Stat
+from nocturne.objects.together import together
 from nocturne.records.plan import InputFile
 from nocturne.source.protocol import Listing, file_name
-from nocturne.source.reading import REQUESTS, read_footer
+from nocturne.source.reading import read_footer
 from nocturne.store.files import file_blake3, write_atomic
 from nocturne.store.record_files import content as cached_bytes
 
@@ -119,9 +119,10 @@ def fingerprints(
             ) from None
         return replace(found, rows=rows, blake3=hashed, tag=found.tag if not found.inode else "")
 
-    count = REQUESTS if isinstance(folder, ObjectPath) else os.cpu_count()
-    with ThreadPoolExecutor(count) as threads:  # hashing releases the GIL
-        files = list(threads.map(fingerprint, listing.files))
+    if isinstance(folder, ObjectPath):
+        files = together(fingerprint, listing.files)
+    else:  # hashing releases the GIL
+        files = together(fingerprint, listing.files, at_once=os.cpu_count() or 1)
     if not files or (parquet and not sum(f.rows for f in files)):
         contents = (
             f"no {'Parquet' if parquet else 'data'} file"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import lru_cache
 from typing import Any
@@ -22,10 +21,10 @@ from nocturne.errors import InputChanged, InputError
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects.path import Stat
 from nocturne.objects.reading import AHEAD, ObjectFile
+from nocturne.objects.together import together
 from nocturne.records.plan import InputFile, located
 
 __all__ = [
-    "REQUESTS",
     "check_unchanged",
     "file_schema",
     "open_parquet",
@@ -40,8 +39,6 @@ _PAGE_BYTES = 1 << 20
 """How much of a column chunk is read at once. So memory does not grow with the row groups."""
 _SHORT = 3
 """Bytes for each value. A chunk has more if its writer gave up the dictionary."""
-REQUESTS = 16
-"""Files whose footers are read at once."""
 _TAIL = 64 << 10
 """How much of an object's end is fetched for its footer."""
 _SIGNATURE = 28
@@ -216,9 +213,8 @@ def read_schemas(
     folder: Location, files: Sequence[InputFile], path_columns: pa.RecordBatch | None = None
 ) -> dict[str, pa.Schema]:
     """Path -> ``read_schema`` of each of the files. Raises: as ``read_footer``."""
-    with ThreadPoolExecutor(REQUESTS) as threads:
-        schemas = threads.map(lambda file: read_schema(located(folder, file), path_columns), files)
-        return dict(zip([file.path for file in files], schemas, strict=True))
+    schemas = together(lambda file: read_schema(located(folder, file), path_columns), files)
+    return dict(zip([file.path for file in files], schemas, strict=True))
 
 
 def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = None) -> pa.Schema:

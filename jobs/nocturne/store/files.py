@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from blake3 import blake3
 from nocturne.errors import PublishError, Superseded
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects import store as objects
+from nocturne.objects.together import TRANSFERS, together
 
 __all__ = [
     "check_exchange",
@@ -240,8 +240,7 @@ def replace_folder(made: Path, target: Location) -> None:
         return
     files = {target / path.relative_to(made).as_posix(): path for path in made.rglob("*")}
     files = {name: path for name, path in files.items() if path.is_file()}
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        list(threads.map(ObjectPath.upload, files, files.values()))
+    together(ObjectPath.upload, files, files.values(), at_once=TRANSFERS)
     objects.remove_all([path for path in target.below() if path not in files])
 
 
@@ -265,8 +264,6 @@ def sync_folder(path: str | Location) -> None:
 
 
 _OLD_S = 86_400.0
-_REQUESTS = 8
-"""Files that are uploaded at once."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 

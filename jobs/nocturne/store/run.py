@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from nocturne.errors import StateError
 from nocturne.objects import Location, ObjectPath, location
+from nocturne.objects.together import together
 from nocturne.records.plan import ModelRef, RunPlan, Split
 from nocturne.records.result import Scored, SplitResult
 from nocturne.store.files import forget
@@ -20,9 +20,6 @@ from nocturne.store.record_files import find, read, write
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["Run"]
-
-_REQUESTS = 16
-"""Results that are fetched at once from a store."""
 
 
 class Run(RunFolder):
@@ -141,8 +138,7 @@ class Run(RunFolder):
             )
         if isinstance(self.path, Path):
             return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
-        with ThreadPoolExecutor(_REQUESTS) as threads:
-            return list(threads.map(self._fetched, (there[path] for path in paths), splits))
+        return together(self._fetched, (there[path] for path in paths), splits)
 
     def _fetched(self, path: Location, split: Split) -> SplitResult:
         """A result in a store, as it was listed; it is fetched once."""

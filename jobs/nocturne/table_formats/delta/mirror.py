@@ -14,12 +14,12 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from nocturne.errors import InputChanged
 from nocturne.objects import ObjectPath
+from nocturne.objects.together import together
 from nocturne.store.files import fetch
 
 __all__ = ["LOG", "Mirror", "last_commit"]
@@ -27,8 +27,6 @@ __all__ = ["LOG", "Mirror", "last_commit"]
 LOG = "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
 _LAST_CHECKPOINT = "_last_checkpoint"
-_REQUESTS = 16
-"""Entries that are fetched at once."""
 
 
 def last_commit(log: Mapping[str, ObjectPath]) -> int | None:
@@ -83,8 +81,7 @@ class Mirror:
             fetch(wanted[name], folder / LOG / name)
 
         try:
-            with ThreadPoolExecutor(_REQUESTS) as threads:
-                list(threads.map(get, missing))
+            together(get, missing)
             for name in self._known.keys() - wanted.keys():  # before a checkpoint, or cleaned up
                 (folder / LOG / name).unlink()
             if _LAST_CHECKPOINT in log:

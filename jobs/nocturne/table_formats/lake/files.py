@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 from nocturne.objects import Location, ObjectPath, local
 from nocturne.objects.store import check_creating
+from nocturne.objects.together import TRANSFERS, together
 from nocturne.store.files import check_links, children, place, sync_folder
 from nocturne.table_formats.protocol import gone
 
 __all__ = ["Files", "files_of"]
-
-_REQUESTS = 8
-"""Files that are uploaded at once."""
 
 
 class Files(Protocol):
@@ -111,8 +108,7 @@ class StoreFiles:
                 raise gone(source) from None
 
         moved = {target: source for target, source in files.items() if target != source}
-        with ThreadPoolExecutor(_REQUESTS) as threads:
-            list(threads.map(put, moved, moved.values()))
+        together(put, moved, moved.values(), at_once=TRANSFERS)
 
     def existing(self, paths: Sequence[Location]) -> list[Location | None]:
         """From one listing of each folder."""
