@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from nocturne.codec import dump, load
 from nocturne.errors import ConfigError
+from nocturne.objects import Location, location
 from nocturne.quality import SuiteRequest, evaluate
 from nocturne.records.quality import Expectation, QualityResult
 
@@ -37,7 +39,7 @@ Check = tuple[str, dict[str, Any]]
 
 
 def ask(
-    tmp_path: Path, checks: Sequence[Check], table: pa.Table = TABLE, docs: Path | None = None
+    tmp_path: Path, checks: Sequence[Check], table: pa.Table = TABLE, docs: Location | None = None
 ) -> QualityResult:
     path = tmp_path / "suite.yaml"
     listed = [{"type": t, "kwargs": kwargs} for t, kwargs in checks]
@@ -177,6 +179,20 @@ def test_an_expectation_that_raises_through_costs_the_others_nothing(tmp_path: P
 def test_arguments_that_great_expectations_refuses_are_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expectations\[0\]: .*Great Expectations refuses its"):
         answer(tmp_path, "expect_table_row_count_to_be_between", min_value=5, max_value=1)
+
+
+@pytest.mark.parametrize("in_a_store", [False, True])
+def test_checks_that_fail_leave_no_folder_of_half_made_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_a_store: bool
+) -> None:
+    made_in = tmp_path / "made"
+    made_in.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(made_in))
+    docs = location("s3://bucket/run/data_docs") if in_a_store else made_in / "data_docs"
+    refused = ("expect_table_row_count_to_be_between", {"min_value": 5, "max_value": 1})
+    with pytest.raises(ConfigError, match="Great Expectations refuses"):
+        ask(tmp_path, [refused], docs=docs)
+    assert [*made_in.iterdir()] == []
 
 
 def test_a_suite_about_names_needs_no_values(tmp_path: Path) -> None:
