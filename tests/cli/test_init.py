@@ -170,7 +170,7 @@ def test_the_input_suite_passes_on_the_data_it_was_made_from(run: Init, root: Pa
     files = sorted(folder.rglob("*.parquet"))
     for file in files:
         on = {"input": quality.SuiteRequest(suite, files=(file,))}
-        assert quality.evaluate(on, docs_dir=None, title="t").failed == ()
+        assert quality.evaluate(on).failed == ()
 
 
 @pytest.mark.parametrize("folders", [("ds=2024-01-01",), ("",)], ids=["by day", "one table"])

@@ -30,10 +30,7 @@ def test_the_input_suite_passes_on_real_days(tmp_path: Path, flights: pa.Table, 
     pq.write_table(flights.filter(pc.equal(flights["ds"], day)).drop_columns("ds"), path)
     suite = SUITES / "flight_delay_input.yaml"
     check_columns(suite, pq.read_schema(path).names)
-    assert (
-        evaluate({"input": SuiteRequest(suite, files=(path,))}, docs_dir=None, title=day).failed
-        == ()
-    )
+    assert evaluate({"input": SuiteRequest(suite, files=(path,))}).failed == ()
 
 
 def scores(probabilities: list[float]) -> pa.Table:
@@ -66,7 +63,7 @@ def test_the_output_suite_passes_good_scores_and_fails_broken_ones(
     path = tmp_path / "scores.parquet"
     pq.write_table(scores(probabilities), path)
     suite = SUITES / "flight_delay_output.yaml"
-    result = evaluate({"output": SuiteRequest(suite, files=(path,))}, docs_dir=None, title="demo")
+    result = evaluate({"output": SuiteRequest(suite, files=(path,))})
     assert [e.type for e in result.failed] == failed
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Sequence
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import yaml
 
 from nocturne.codec import dump, load
 from nocturne.errors import ConfigError
-from nocturne.objects import Location, location
 from nocturne.quality import SuiteRequest, evaluate
 from nocturne.records.quality import Expectation, QualityResult
 
@@ -38,15 +36,13 @@ TABLE = pa.table(
 Check = tuple[str, dict[str, Any]]
 
 
-def ask(
-    tmp_path: Path, checks: Sequence[Check], table: pa.Table = TABLE, docs: Location | None = None
-) -> QualityResult:
+def ask(tmp_path: Path, checks: Sequence[Check], table: pa.Table = TABLE) -> QualityResult:
     path = tmp_path / "suite.yaml"
     listed = [{"type": t, "kwargs": kwargs} for t, kwargs in checks]
     path.write_text(yaml.safe_dump({"name": "demo", "expectations": listed}), encoding="utf-8")
     pq.write_table(table, tmp_path / "part.parquet")
     asked = SuiteRequest(path, files=(tmp_path / "part.parquet",))
-    return evaluate({"input": asked}, docs_dir=docs, title="demo 2013-04-01")
+    return evaluate({"input": asked})
 
 
 def answer(tmp_path: Path, type_: str, table: pa.Table = TABLE, **kwargs: Any) -> Expectation:
@@ -170,7 +166,6 @@ def test_an_expectation_that_raises_through_costs_the_others_nothing(tmp_path: P
                 {"column": "word", "threshold": 0.1, "partition_object": {}},
             ),
         ],
-        docs=tmp_path / "docs",
     )
     assert [e.success for e in result.expectations] == [True, False]
     assert "Invalid partition_object provided" in result.expectations[1].detail
@@ -179,20 +174,6 @@ def test_an_expectation_that_raises_through_costs_the_others_nothing(tmp_path: P
 def test_arguments_that_great_expectations_refuses_are_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expectations\[0\]: .*Great Expectations refuses its"):
         answer(tmp_path, "expect_table_row_count_to_be_between", min_value=5, max_value=1)
-
-
-@pytest.mark.parametrize("in_a_store", [False, True])
-def test_checks_that_fail_leave_no_folder_of_half_made_docs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_a_store: bool
-) -> None:
-    made_in = tmp_path / "made"
-    made_in.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(made_in))
-    docs = location("s3://bucket/run/data_docs") if in_a_store else made_in / "data_docs"
-    refused = ("expect_table_row_count_to_be_between", {"min_value": 5, "max_value": 1})
-    with pytest.raises(ConfigError, match="Great Expectations refuses"):
-        ask(tmp_path, [refused], docs=docs)
-    assert [*made_in.iterdir()] == []
 
 
 def test_a_suite_about_names_needs_no_values(tmp_path: Path) -> None:
@@ -211,9 +192,7 @@ def test_a_severity_other_than_critical_is_told(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    result = evaluate(
-        {"output": SuiteRequest(path, files=(tmp_path / "part.parquet",))}, docs_dir=None, title="t"
-    )
+    result = evaluate({"output": SuiteRequest(path, files=(tmp_path / "part.parquet",))})
     assert result.expectations[0].detail == "Must have exactly 4 rows. Severity: info."
 
 
@@ -227,41 +206,39 @@ def test_no_rows_pass_checks_of_rows_and_fail_a_row_count(tmp_path: Path) -> Non
 
 
 def test_no_suite_is_an_empty_answer(tmp_path: Path) -> None:
-    assert evaluate({}, docs_dir=tmp_path / "docs", title="demo") == QualityResult()
-    assert not (tmp_path / "docs").exists()
+    assert evaluate({}) == QualityResult()
 
 
-def test_data_docs_show_both_suites_and_nothing_from_the_data_becomes_markup(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    docs = tmp_path / "night" / "data_docs"
-    checks: list[Check] = [
-        ("expect_column_values_to_be_in_set", {"column": "word", "value_set": ["a"]}),
-        ("expect_column_distinct_values_to_be_in_set", {"column": "word", "value_set": ["a"]}),
-        ("expect_column_most_common_value_to_be_in_set", {"column": "word", "value_set": [EVIL]}),
-        ("expect_column_mean_to_be_between", {"column": "word", "min_value": 1}),
-        (
-            "expect_column_kl_divergence_to_be_less_than",
-            {
-                "column": "word",
-                "threshold": 0.1,
-                "partition_object": {"values": ["a", "b"], "weights": [0.5, 0.5]},
-            },
-        ),
+def test_values_to_follow_and_notes_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    notes = {"format": "markdown", "content": ["Ask the airport.", "Then score again."]}
+    expectations: list[dict[str, Any]] = [
+        {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}, "notes": "Count them."},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "count", "max_value": 5},
+            "meta": {"notes": notes},
+        },
+        {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "id", "max_value": 1}},
+        {"type": "expect_column_to_exist", "kwargs": {"column": "id"}},
+        {
+            "type": "expect_column_most_common_value_to_be_in_set",
+            "kwargs": {"column": "word", "value_set": ["a"]},
+        },
+        {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "word", "min_value": 1}},
     ]
-    ask(tmp_path, checks, docs=docs)
-    result = ask(tmp_path, checks, docs=docs)
-    assert result.data_docs == "data_docs/index.html"
-    pages = list(docs.rglob("*.html"))
-    assert sorted(p.relative_to(docs).parts[0] for p in pages) == [
-        "expectations",
-        "index.html",
-        "validations",
+    path.write_text(yaml.safe_dump({"name": "demo", "expectations": expectations}))
+    pq.write_table(TABLE, tmp_path / "part.parquet")
+    asked = SuiteRequest(path, files=(tmp_path / "part.parquet",))
+    kept = evaluate({"input": asked}).expectations
+    assert [e.value for e in kept] == [4.0, pytest.approx(2 / 3), 2.5, None, None, None]
+    assert [e.notes for e in kept[:2]] == ["Count them.", "Ask the airport. Then score again."]
+    hidden = replace(asked, sensitive=("id", "count"))
+    assert [e.value for e in evaluate({"input": hidden}).expectations[:3]] == [
+        4.0,
+        pytest.approx(2 / 3),
+        None,
     ]
-    assert not [p for p in pages if "<script>alert" in p.read_text(encoding="utf-8")]
-    assert sum(p.stat().st_size for p in docs.rglob("*") if p.is_file()) < 1_500_000
-    assert [p.name for p in docs.parent.iterdir()] == ["data_docs"]
-    assert capfd.readouterr().err == ""
 
 
 def test_at_most_a_few_short_examples_are_shown(tmp_path: Path) -> None:
@@ -304,38 +281,16 @@ def test_a_sentence_is_asked_for_once_however_many_nights_ask_the_same(
     assert len(asked) == 2
 
 
-def test_the_watch_is_told_of_checks_and_docs_apart(tmp_path: Path) -> None:
+def test_the_watch_is_told_of_the_checks(tmp_path: Path) -> None:
     from nocturne.stopwatch import Stopwatch
 
     path = tmp_path / "suite.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "name": "demo",
-                "expectations": [
-                    {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}
-                ],
-            }
-        )
-    )
+    checks = [{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 4}}]
+    path.write_text(yaml.safe_dump({"name": "demo", "expectations": checks}))
     pq.write_table(TABLE, tmp_path / "part.parquet")
-    suites = {"input": SuiteRequest(path, files=(tmp_path / "part.parquet",))}
-    for docs, names in ((None, ["check"]), (tmp_path / "docs", ["check", "docs"])):
-        watch = Stopwatch()
-        evaluate(suites, docs_dir=docs, title="t", watch=watch)
-        assert list(watch.seconds) == names
-
-
-class _Markup(HTMLParser):
-    """What a page could run of a hostile text: tags and attributes that name it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [f"{tag} {name}={value}" for name, value in attrs if "EVIL" in str(value)]
+    watch = Stopwatch()
+    evaluate({"input": SuiteRequest(path, files=(tmp_path / "part.parquet",))}, watch=watch)
+    assert list(watch.seconds) == ["check"]
 
 
 IMAGE = "<img src=x onerror=EVIL()>"
@@ -344,7 +299,7 @@ ENDS = "</script><script src=EVIL></script>"
 COMMENT = "<!--EVIL $column"
 
 
-def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -> None:
+def test_names_arguments_and_notes_may_be_any_text(tmp_path: Path) -> None:
     """Of the data's columns, of the suite's author and of the run's title."""
     table = pa.table({IMAGE: [1.0, 2.0, None], QUOTES: ["a", IMAGE, ENDS], ENDS: [1, 2, 3]})
     words, numbers = [IMAGE, ENDS, QUOTES], [IMAGE, ENDS]
@@ -378,13 +333,10 @@ def test_names_arguments_and_notes_do_not_become_markup_either(tmp_path: Path) -
     suite.write_text(yaml.safe_dump({"name": IMAGE, "expectations": expectations}))
     pq.write_table(table, tmp_path / "part.parquet")
     asked = {"input": SuiteRequest(suite, files=(tmp_path / "part.parquet",))}
-    result = evaluate(asked, docs_dir=tmp_path / "docs", title=IMAGE)
+    result = evaluate(asked)
     assert len(result.expectations) == len(checks)
-    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "docs").rglob("*.html")]
-    assert len(pages) == 3
-    assert [_Markup(page).found for page in pages] == [[], [], []]
-    assert not [page for page in pages if COMMENT in page or ENDS in page]
-    assert sum("‹img src=x onerror=EVIL()" in page for page in pages) == 2
+    assert result.expectations[0].notes == IMAGE
+    assert IMAGE in result.expectations[0].detail
 
 
 def test_columns_that_are_in_other_places_are_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from nocturne.codec import dump
 from nocturne.quality import SuiteRequest, evaluate, expectation_records, gx
 from nocturne.records.quality import QualityResult
 
@@ -29,7 +30,7 @@ MEAN = "expect_column_mean_to_be_between"
 
 
 def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityResult, str]:
-    """The answer, and all text of Data Docs."""
+    """The answer, and all of its text."""
     suite = tmp_path / "s.yaml"
     suite.write_text(
         yaml.safe_dump({"name": "s", "expectations": [{"type": type_, "kwargs": kwargs}]}),
@@ -37,9 +38,8 @@ def _asked(tmp_path: Path, type_: str, kwargs: dict[str, Any]) -> tuple[QualityR
     )
     pq.write_table(TABLE, tmp_path / "part.parquet")
     asked = SuiteRequest(suite, files=(tmp_path / "part.parquet",), sensitive=("income", "name"))
-    result = evaluate({"input": asked}, docs_dir=tmp_path / "docs", title="t")
-    pages = (tmp_path / "docs").rglob("*.html")
-    return result, "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    result = evaluate({"input": asked})
+    return result, dump(result)
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def test_questions_and_answers_larger_than_a_pipe_stop_neither_side(tmp_path: Pa
     with closing(Helper()) as helper:
         stuck = Timer(900, helper._process.kill)  # a slow machine is not stuck
         stuck.start()
-        for night in range(2):
-            helper.ask({"input": asked}, tmp_path / f"docs{night}", "t")
+        for _ in range(2):
+            helper.ask({"input": asked})
         for _ in range(2):
             answer, _seconds = helper.answer()
             assert len(answer.failed) == 300
@@ -49,7 +49,7 @@ def test_questions_and_answers_larger_than_a_pipe_stop_neither_side(tmp_path: Pa
 def test_a_helper_that_died_says_so_every_time(tmp_path: Path) -> None:
     with closing(Helper()) as helper:
         helper._process.kill()
-        helper.ask({"input": _asked(tmp_path, 1)}, tmp_path / "docs", "t")
+        helper.ask({"input": _asked(tmp_path, 1)})
         for _ in range(2):
             with pytest.raises(OSError, match="the process that checks quality ended"):
                 helper.answer()

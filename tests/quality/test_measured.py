@@ -134,7 +134,7 @@ ASKED: list[Expectation] = [
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
     with gx.quiet():
-        yield gx.context(None)
+        yield gx.context()
 
 
 def _pandas(context: Any, folder: Path, table: pa.Table, asked: Sequence[Expectation]) -> list[Any]:

@@ -16,6 +16,7 @@ from nocturne.records.drift import DriftResult
 from nocturne.records.findings import Finding, Verdict
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.partition import Partition
+from nocturne.report.overview import anchored
 from report.conftest import Night
 from report.pages import BROWSER, Page, check_in_browser, html_of
 
@@ -68,7 +69,7 @@ def test_failed_expectations_come_before_those_that_hold(held: Any) -> None:
     text = page(held).text
     assert "1 of 4 expectations failed" in text
     assert text.index("0.71") < text.index("3 that hold")
-    assert "/docs/index.html" in text
+    assert "All expectations on a page of their own (Data Docs)" in text
 
 
 def test_quarantine_shows_reasons_by_rows_and_examples(held: Any) -> None:
@@ -226,3 +227,6 @@ def test_data_docs_are_linked_from_the_report_beside_them(night: Any) -> None:
     quality = replace(night.judgement.quality, data_docs="data_docs/index.html")
     shown = page(replace(night, judgement=replace(night.judgement, quality=quality)))
     assert "a href=data_docs/index.html" in shown.loads
+    anchors = [f"a href=data_docs/index.html#{anchor}" for anchor, _ in anchored(night.judgement)]
+    assert anchors
+    assert {*anchors} <= {*shown.loads}

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -24,20 +23,19 @@ from nocturne.source.reading import file_schema, open_parquet, read_batches
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.run import Run
 
-__all__ = ["Checks", "check", "evaluate_arguments"]
+__all__ = ["Checks", "check"]
 
 _AHEAD = 4
 """The most nights that are checked in advance, since their requests wait in memory."""
 
 
 def check(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
-    """Evaluate the run's suites on its input and its scores, and write Data Docs.
+    """Evaluate the run's suites on its input and its scores.
 
     Raises:
         ConfigError: a suite is wrong.
     """
-    arguments = evaluate_arguments(run, loaded)
-    return quality.evaluate(**arguments, watch=watch) if arguments["suites"] else QualityResult()
+    return quality.evaluate(_suites(run, loaded), watch=watch)
 
 
 class Checks:
@@ -64,7 +62,7 @@ class Checks:
                     break
                 upcoming = self._upcoming.popleft()
                 with suppress(NocturneError):  # raised again when its turn comes
-                    self._helper.ask(**evaluate_arguments(upcoming, as_planned(upcoming)))
+                    self._helper.ask(_suites(upcoming, as_planned(upcoming)))
                     self._pending.append(upcoming)
             if self._helper and self._pending and self._pending[0] is run:
                 self._pending.popleft()
@@ -93,19 +91,15 @@ class Checks:
             helper.close()
 
 
-def evaluate_arguments(run: Run, loaded: Loaded) -> dict[str, Any]:
-    """The arguments of ``quality.evaluate`` for a scored run."""
+def _suites(run: Run, loaded: Loaded) -> dict[str, quality.SuiteRequest]:
+    """The suites of a scored run: "input" or "output" -> what is asked."""
     config = loaded.pipeline.quality
     results = run.results()
     suites = {"input": config.input_suite, "output": config.output_suite}
     return {
-        "suites": {
-            side: _suite_request(run, loaded.pipeline, results, side, loaded.suite(name))
-            for side, name in suites.items()
-            if name
-        },
-        "docs_dir": run.data_docs,
-        "title": f"{run.plan.pipeline} {run.plan.partition.key}",
+        side: _suite_request(run, loaded.pipeline, results, side, loaded.suite(name))
+        for side, name in suites.items()
+        if name
     }
 
 

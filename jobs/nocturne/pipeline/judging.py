@@ -52,7 +52,7 @@ def judge(
     own: Stopwatch | None = None,
     waited: Stopwatch | None = None,
 ) -> Judged:
-    """Judge a scored run; only ``check`` writes files.
+    """Judge a scored run; nothing is written.
 
     Args:
         loaded: the pipeline to judge by.

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nocturne import drift, quality, report, table
+from nocturne import drift, report, table
 from nocturne.columns.values import python_values
 from nocturne.config import Loaded
 from nocturne.model.tracking import without_secret
+from nocturne.objects import relative
 from nocturne.objects.reading import native
-from nocturne.pipeline.checks import check, evaluate_arguments
+from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import Check, judge
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.pinning import remember
@@ -24,12 +25,11 @@ from nocturne.pipeline.runs import as_planned, logged_to, open_run
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
-from nocturne.records.quality import QualityResult
 from nocturne.records.result import SplitResult
 from nocturne.records.status import RunStatus
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.failpoints import reach
-from nocturne.store.files import place, write_atomic
+from nocturne.store.files import forget, place, write_atomic
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -77,9 +77,10 @@ def judge_run(
             return _logged_judgement(run, loaded)
         remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
+            judgement = _with_docs(run, judged.judgement)
             page = report.night_html(
                 run.plan,
-                judged.judgement,
+                judgement,
                 judged.profile,
                 judged.baseline,
                 judged.earlier,
@@ -91,7 +92,7 @@ def judge_run(
             write_atomic(run.report, page.encode())
             write(run.profile_file, judged.profile)
         reach("judge.reported")
-        judgement = replace(judged.judgement, seconds=mine.rounded())
+        judgement = replace(judgement, seconds=mine.rounded())
         if not _wrote(run, judgement):
             return _logged_judgement(run, loaded)
         reach("judge.judged")
@@ -103,6 +104,16 @@ def judge_run(
         for name in ("drift", "report", "mlflow"):
             waited.add(name, mine.seconds[name])
         return judgement
+
+
+def _with_docs(run: Run, judgement: Judgement) -> Judgement:
+    """Write the page of the expectations; returns the judgement that names it."""
+    if not judgement.quality.expectations:
+        forget(run.docs_page)  # of an earlier judgement
+        return judgement
+    write_atomic(run.docs_page, report.expectations_html(run.plan, judgement).encode())
+    named = replace(judgement.quality, data_docs=relative(run.docs_page, run.path))
+    return replace(judgement, quality=named)
 
 
 def _wrote(run: Run, judgement: Judgement) -> bool:
@@ -152,7 +163,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
         return unpublished, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)
-    judgement = judge(run, loaded, _check_without_docs).judgement
+    judgement = judge(run, loaded, check).judgement
     if run.is_judged:
         judgement = replace(judgement, mlflow_run_id=_logged_judgement(run, loaded).mlflow_run_id)
     return run, judgement, True
@@ -166,11 +177,6 @@ def _unpublished_run(status: RunStatus, folder: RunFolder) -> Run | None:
         run = open_run(folder.path)
         return run if run.is_scored else None
     return None
-
-
-def _check_without_docs(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
-    """``check`` without writing Data Docs."""
-    return quality.evaluate(**(evaluate_arguments(run, loaded) | {"docs_dir": None}), watch=watch)
 
 
 def _logged_judgement(run: Run, loaded: Loaded) -> Judgement:

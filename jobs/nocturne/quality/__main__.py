@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from nocturne.codec import dump, load
 from nocturne.errors import NocturneError
-from nocturne.objects import location
 from nocturne.quality import gx
 from nocturne.quality.evaluate import evaluate
 from nocturne.quality.helper import Question
@@ -28,15 +27,15 @@ _NICE = 10
 def main(questions: IO[str], answers: IO[str]) -> None:
     """Answer until there are no more questions."""
     with gx.quiet():
-        gx.context(None)  # imports the library before somebody waits for it
+        gx.context()  # imports the library before somebody waits for it
     for line in questions:
         print(json.dumps(_evaluate(load(Question, line, "a question"))), file=answers, flush=True)
 
 
 def _evaluate(question: Question) -> dict[str, Any]:
-    docs_dir, watch = location(question.docs_dir), Stopwatch()
+    watch = Stopwatch()
     try:
-        result = evaluate(question.suites, docs_dir=docs_dir, title=question.title, watch=watch)
+        result = evaluate(question.suites, watch=watch)
     except NocturneError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nocturne.columns.normal import unpacked, unpacked_rows
 from nocturne.errors import ConfigError
 from nocturne.objects import Location, local
-from nocturne.quality import docs, gx
+from nocturne.quality import gx
 from nocturne.quality.bounds import with_moments
 from nocturne.quality.expectation_records import expectation_record
 from nocturne.quality.frames import read_frame
@@ -20,6 +20,7 @@ from nocturne.records.quality import Expectation, Measured, QualityResult
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from great_expectations.core import ExpectationSuiteValidationResult
     from great_expectations.data_context.data_context.abstract_data_context import (
         AbstractDataContext,
     )
@@ -54,17 +55,13 @@ class SuiteRequest:
 def evaluate(
     suites: Mapping[str, SuiteRequest],
     *,
-    docs_dir: Location | None,
-    title: str,
     watch: Stopwatch | None = None,
 ) -> QualityResult:
-    """Evaluate each suite on its table, and write Data Docs.
+    """Evaluate each suite on its table.
 
     Args:
         suites: "input" or "output" -> the suite and its table.
-        docs_dir: the folder to write Data Docs into; it is replaced. None writes no Data Docs.
-        title: names the run in Data Docs, e.g. "flight_delay 2013-04-01".
-        watch: records the seconds of "check" and of "docs".
+        watch: records the seconds of "check".
 
     Returns:
         One record for each expectation, in the order of the suites. An expectation that can't be
@@ -79,25 +76,17 @@ def evaluate(
     if not loaded:
         return QualityResult()
     records: list[Expectation] = []
-    answers: list[docs.Validated] = []
-    with docs.scratch(docs_dir) as scratch_dir, gx.quiet():
-        with watch("check"):
-            context = gx.context(scratch_dir)
-            for side, (suite, request) in loaded.items():
-                answers.append(_validate(context, side, suite, request))
-                records += _records(side, suite, request.suite, answers[-1])
-        if docs_dir is None or scratch_dir is None:
-            return QualityResult(tuple(records))
-        with watch("docs"):
-            for validated in answers:
-                docs.add(context, title, *validated)
-            docs.place(context, scratch_dir, docs_dir)
-    return QualityResult(tuple(records), f"{docs_dir.name}/{docs.INDEX}")
+    with gx.quiet(), watch("check"):
+        context = gx.context()
+        for side, (suite, request) in loaded.items():
+            answers = _validate(context, side, suite, request)
+            records += _records(side, suite, request.suite, answers)
+    return QualityResult(tuple(records))
 
 
 def _validate(
     context: AbstractDataContext, side: str, suite: Suite, request: SuiteRequest
-) -> docs.Validated:
+) -> ExpectationSuiteValidationResult:
     expectations = suite["expectations"]
     if request.schema:
         from nocturne.quality.measured import add_batch
@@ -124,11 +113,13 @@ def _validate(
     built = gx.build(side, request.suite, [with_moments(e, schema) for e in expectations])
     answered = gx.validate(batch, built)
     gx.hide(answered, frozenset(request.sensitive))
-    return built, answered
+    return answered
 
 
-def _records(side: str, suite: Suite, path: Path, answered: docs.Validated) -> list[Expectation]:
-    answers = answered[1].results
+def _records(
+    side: str, suite: Suite, path: Path, answered: ExpectationSuiteValidationResult
+) -> list[Expectation]:
+    answers = answered.results
     by_key = {str(r.expectation_config.id): r for r in answers if r.expectation_config}
     expected = {gx.key(i): e for i, e in enumerate(suite["expectations"])}
     if by_key.keys() != expected.keys():

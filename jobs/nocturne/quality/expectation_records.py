@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ __all__ = ["exception_messages", "expectation_record"]
 
 _SHORT = 40
 _LONG = 300
+_LONGEST = 1000
 _MOST = 10_000
 
 
@@ -37,7 +40,29 @@ def expectation_record(
         success=bool(result.success),
         observed="not evaluated" if message is not None else _observed(result.result or {}),
         detail=_cut(detail, _LONG),
+        value=None if message is not None else _value(result.result or {}),
+        notes=_notes(expectation),
     )
+
+
+def _value(result: Mapping[str, Any]) -> float | None:
+    """The observed number, else the share of unexpected values among those that are not null."""
+    observed = result.get("observed_value")
+    if isinstance(observed, Real) and not isinstance(observed, bool):  # numpy's are such too
+        return float(observed) if math.isfinite(observed) else None
+    unexpected, rows = result.get("unexpected_count"), result.get("element_count")
+    if unexpected is None or rows is None:
+        return None
+    return float(unexpected / max(rows - (result.get("missing_count") or 0), 1))
+
+
+def _notes(expectation: Mapping[str, Any]) -> str:
+    """What the suite's author wrote: ``notes``, or ``meta.notes`` as Great Expectations has it."""
+    notes = expectation.get("notes") or (expectation.get("meta") or {}).get("notes") or ""
+    if isinstance(notes, Mapping):
+        notes = notes.get("content") or ""
+    lines = notes if _is_list(notes) else [notes]
+    return _cut(" ".join(map(str, lines)), _LONGEST)
 
 
 def _column(kwargs: Mapping[str, Any]) -> str | None:

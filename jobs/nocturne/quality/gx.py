@@ -1,8 +1,9 @@
 """Great Expectations, imported late and kept quiet, on data frames and without a project.
 
 Its Checkpoint is not used: it stores results before anybody can look at them, which fails on
-numpy 2's booleans (quantile expectations) and puts values from the data into Data Docs
-unescaped. A batch is validated instead, which is what a Checkpoint does first.
+numpy 2's booleans (quantile expectations). A batch is validated instead, which is what a
+Checkpoint does first. Nor are its Data Docs: they need scripts and load styles from the network,
+and show values from the data unescaped; the report room writes the page of the results.
 """
 
 from __future__ import annotations
@@ -37,23 +38,19 @@ __all__ = ["SHOWN", "build", "context", "frame_batch", "hide", "key", "quiet", "
 SHOWN = 5
 """How many unexpected values of an expectation are kept."""
 
-_SITE = "nocturne"
-
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Runs Great Expectations without analytics, its 200 lines of INFO and its deprecations."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    # It logs a traceback of 30 lines for each cell of Data Docs that it can't fill.
-    logging.getLogger("great_expectations.render").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def context(docs_dir: Path | None) -> AbstractDataContext:
-    """A context in memory, with a Data Docs site in ``docs_dir``."""
+def context() -> AbstractDataContext:
+    """A context in memory."""
     import great_expectations
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -61,18 +58,9 @@ def context(docs_dir: Path | None) -> AbstractDataContext:
         ProgressBarsConfig,
     )
 
-    site = {
-        "class_name": "SiteBuilder",
-        "show_how_to_buttons": False,
-        "store_backend": {
-            "class_name": "TupleFilesystemStoreBackend",
-            "base_directory": str(docs_dir),
-        },
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-    }
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(),
-        data_docs_sites={_SITE: site} if docs_dir else {},
+        data_docs_sites={},
         analytics_enabled=False,
         progress_bars=ProgressBarsConfig(globally=False),
     )

@@ -17,7 +17,6 @@ from queue import SimpleQueue
 
 from nocturne import errors
 from nocturne.codec import dump, load
-from nocturne.objects import Location
 from nocturne.quality.evaluate import SuiteRequest
 from nocturne.records.quality import QualityResult
 
@@ -32,8 +31,6 @@ class Question:
     """A question to the process: the arguments of ``evaluate``."""
 
     suites: dict[str, SuiteRequest]
-    docs_dir: str
-    title: str
 
 
 class Helper:
@@ -68,10 +65,9 @@ class Helper:
                 self._answers.put(answer)
         self._answers.put(_END)
 
-    def ask(self, suites: Mapping[str, SuiteRequest], docs_dir: Location, title: str) -> None:
+    def ask(self, suites: Mapping[str, SuiteRequest]) -> None:
         """Send a question; the answers come in the order of the questions."""
-        question = Question(dict(suites), str(docs_dir), title)
-        self._questions.put(dump(question).replace("\n", " ").encode() + b"\n")
+        self._questions.put(dump(Question(dict(suites))).replace("\n", " ").encode() + b"\n")
 
     def answer(self) -> tuple[QualityResult, dict[str, float]]:
         """The next answer, and the seconds of its steps by name.

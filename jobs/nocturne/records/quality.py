@@ -68,7 +68,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Expectation:
-    """One evaluated expectation, in words."""
+    """One evaluated expectation, in words.
+
+    ``value``: what can be followed over nights: the observed number, else the share of values that
+    are unexpected; None if there is neither, or it is hidden. ``notes``: those of the suite.
+    """
 
     suite: str
     type: str
@@ -76,6 +80,8 @@ class Expectation:
     success: bool
     observed: str
     detail: str
+    value: float | None = None
+    notes: str = ""
 
 
 @dataclass(frozen=True)

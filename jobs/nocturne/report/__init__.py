@@ -1,6 +1,7 @@
 """The report room: a night as an HTML page, as an MLflow run and in the monitoring run."""
 
 from nocturne.report.days import output_names
+from nocturne.report.expectations import expectations_html
 from nocturne.report.monitoring import log_to_monitoring
 from nocturne.report.night import log_night
 from nocturne.report.page import night_html
@@ -8,6 +9,7 @@ from nocturne.report.span import span_html
 from nocturne.report.summary import score_summary
 
 __all__ = [
+    "expectations_html",
     "log_night",
     "log_to_monitoring",
     "night_html",

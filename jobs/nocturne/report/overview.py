@@ -8,9 +8,11 @@ from typing import NamedTuple
 from nocturne.objects import Location
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
+from nocturne.records.quality import Expectation
 
 __all__ = [
     "Tile",
+    "anchored",
     "facts",
     "headline",
     "quality_line",
@@ -101,6 +103,11 @@ def facts(plan: RunPlan, judgement: Judgement, location: Location) -> list[tuple
 
 def _count(things: Sized, name: str) -> str:
     return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
+
+
+def anchored(judgement: Judgement) -> list[tuple[str, Expectation]]:
+    """The expectations, each with its anchor on the page of expectations."""
+    return [(f"expectation-{n}", e) for n, e in enumerate(judgement.quality.expectations, 1)]
 
 
 def quality_line(judgement: Judgement) -> str:

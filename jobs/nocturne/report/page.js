@@ -41,6 +41,14 @@
     document.documentElement.dataset.drawn = "yes";
   }
 
+  // On the page Scoring, in a sandbox without the reader's cookie, that page follows the links.
+  document.addEventListener("click", (event) => {
+    const open = event.target.closest?.("a[href]")?.getAttribute("href") ?? "#";
+    if (open.startsWith("#") || window.parent === window) return;
+    event.preventDefault();
+    window.parent.postMessage({ open }, "*");
+  });
+
   dark.addEventListener("change", draw);
   draw();
 })();

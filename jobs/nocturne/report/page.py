@@ -27,7 +27,7 @@ from nocturne.report.by_day import HEAT_LEVELS, heat_map, rows_by_day, scores_by
 from nocturne.report.column_cards import ColumnCard, column_cards
 from nocturne.report.days import Day, axis_keys, charted_days, output_names
 from nocturne.report.formatting import cut, figure, percent
-from nocturne.report.overview import facts, headline, quality_line, reasons, tiles
+from nocturne.report.overview import anchored, facts, headline, quality_line, reasons, tiles
 from nocturne.report.summary import quantiles
 
 __all__ = ["heat_legend", "night_html", "rendered"]
@@ -79,8 +79,8 @@ def night_html(
             heat = heat_map(ranked[:_FEATURES], charted, axis_keys(charted))
             specs.append({"id": "heat", "spec": heat})
     feature_cards = column_cards(features[:_FEATURES], judgement, profile, baseline, specs)
-    failed = judgement.quality.failed
-    held = [e for e in judgement.quality.expectations if e.success]
+    failed = [(anchor, e) for anchor, e in anchored(judgement) if not e.success]
+    held = [(anchor, e) for anchor, e in anchored(judgement) if e.success]
     examples = list(quarantine_examples)[:_EXAMPLES]
     by_rows = sorted((quarantine_reasons or {}).items(), key=lambda item: (-item[1], item[0]))
     return rendered(
@@ -117,9 +117,9 @@ def night_html(
     )
 
 
-def rendered(template: str, specs: Sequence[Mapping[str, Any]], **values: Any) -> str:
-    """A page with its charts, style and script: one file that needs no other."""
-    script = assets.script()
+def rendered(template: str, specs: Sequence[Mapping[str, Any]] = (), **values: Any) -> str:
+    """A page with its style, and its charts and their script: one file that needs no other."""
+    script = assets.script() if specs else ""
     return _template(template).render(
         charts=_json(specs),
         style=assets.style(),

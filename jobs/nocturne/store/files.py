@@ -21,7 +21,6 @@ from blake3 import blake3
 from nocturne.errors import PublishError, Superseded
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects import store as objects
-from nocturne.objects.together import TRANSFERS, together
 
 __all__ = [
     "check_exchange",
@@ -37,7 +36,6 @@ __all__ = [
     "partition_folders",
     "place",
     "remove",
-    "replace_folder",
     "scratch",
     "sync_folder",
     "write_atomic",
@@ -230,18 +228,6 @@ def remove(path: Location) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def replace_folder(made: Path, target: Location) -> None:
-    """Make a folder with the content of another, which is moved; what was in it is removed."""
-    if isinstance(target, Path):
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(made, target)
-        return
-    files = {target / path.relative_to(made).as_posix(): path for path in made.rglob("*")}
-    files = {name: path for name, path in files.items() if path.is_file()}
-    together(ObjectPath.upload, files, files.values(), at_once=TRANSFERS)
-    objects.remove_all([path for path in target.below() if path not in files])
 
 
 def forget(path: Location) -> None:

@@ -156,6 +156,10 @@ class RunFolder:
         return self.path / "data_docs"
 
     @property
+    def docs_page(self) -> Location:
+        return self.data_docs / "index.html"
+
+    @property
     def judgement_file(self) -> Location:
         return self.path / "judgement.json"
 

@@ -59,10 +59,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 # The report and Data Docs show values from data and must not call Airflow's API with the reader's
-# cookie. So the report has its own origin, and Data Docs, which load styles, run no scripts.
+# cookie. So they have an origin of their own; of Data Docs, those of earlier versions load styles.
 _SANDBOX = _HEADERS | {"Content-Security-Policy": "sandbox allow-scripts; frame-ancestors 'self'"}
 _NO_SCRIPTS = _HEADERS | {
-    "Content-Security-Policy": "sandbox allow-same-origin; script-src 'none'; "
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
     "frame-ancestors 'self'"
 }
 

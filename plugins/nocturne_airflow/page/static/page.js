@@ -52,17 +52,28 @@ document.addEventListener("click", (event) => {
     if (confirmed(button)) perform(button.textContent, () => actions[button.dataset.act](dag, key, button.dataset));
     return;
   }
-  // Airflow shows this page in a frame that may neither navigate the window nor open one.
   const link = event.target.closest("a[data-airflow], a[data-away]");
-  if (link && window.parent !== window) {
+  if (link) {
     event.preventDefault();
-    const outside = window.parent.document.createElement("a");
-    outside.href = link.href;
-    if ("away" in link.dataset) { outside.target = "_blank"; outside.rel = "noopener"; }
-    window.parent.document.body.append(outside);
-    outside.click();
-    outside.remove();
+    follow(link.href, "away" in link.dataset);
   }
+});
+
+// Airflow shows this page in a frame that may neither navigate the window nor open one.
+function follow(address, away) {
+  const outside = window.parent.document.createElement("a");
+  outside.href = address;
+  if (away) { outside.target = "_blank"; outside.rel = "noopener"; }
+  window.parent.document.body.append(outside);
+  outside.click();
+  outside.remove();
+}
+
+// The report is in a sandbox, from where a link is followed without the reader's cookie.
+window.addEventListener("message", (event) => {
+  const report = document.querySelector("iframe.report");
+  const open = event.source === report?.contentWindow ? String(event.data?.open) : "";
+  if (/^data_docs\/index\.html(#expectation-\d+)?$/.test(open)) follow(new URL(open, report.src).href, true);
 });
 
 // A second press confirms: the frame may not open dialogs.
