@@ -61,21 +61,25 @@ class Bucket:
             region_name="us-east-1",
         )
 
-    def fail(self, **fault: object) -> None:
+    def fail(self, **fault: object) -> int:
         """Faults from now on, none without arguments.
 
         Args:
             fault: ``method``, ``path`` and ``query``: patterns of the requests that fail, by
                 default all;
-                ``times``: how many of them; ``status`` and ``code`` of the answer; ``lost``: the
-                request is done all the same; ``seconds`` by which the answer is late;
-                ``then``: the status of all answers after that; ``unconditional``: nothing fails,
-                but conditions are ignored.
+                ``after``: so many of them do not; ``times``: how many do; ``status`` and ``code``
+                of the answer; ``lost``: the request is done all the same; ``seconds`` by which the
+                answer is late; ``then``: the status of all answers after that; ``unconditional``:
+                nothing fails, but conditions are ignored.
+
+        Returns:
+            How many requests the faults before have hit.
         """
         import httpx
 
         answer = httpx.post(f"{self.endpoint}{_FAULTS}", json=fault)
         assert answer.status_code == 200, answer.text
+        return int(answer.json()["hit"])
 
     def uri(self, key: str) -> str:
         return f"s3://{self.name}/{key}"
@@ -124,7 +128,7 @@ class Bucket:
         """The number of requests that the server has answered."""
         import httpx
 
-        return int(httpx.get(f"{self.endpoint}{_FAULTS}").text)
+        return int(httpx.get(f"{self.endpoint}{_FAULTS}").json()["answered"])
 
 
 def s3_settings(bucket: Bucket | None) -> dict[str, str]:
@@ -278,21 +282,23 @@ def _serve(port: int) -> None:
 
     app, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
     fault: dict[str, Any] = {}
-    answered: list[str] = []
+    counts = {"answered": 0, "hit": 0}
 
     def one_at_a_time(environ: Any, start: Any) -> list[bytes]:
         if environ["PATH_INFO"] == _FAULTS:
+            said = json.dumps(counts).encode()
             if environ["REQUEST_METHOD"] == "POST":
                 size = int(environ["CONTENT_LENGTH"])
                 fault.clear()
                 fault.update(json.loads(environ["wsgi.input"].read(size)))
-            said = str(len(answered)).encode()
+                counts["hit"] = 0
             start("200 OK", [("Content-Length", str(len(said)))])
             return [said]
         with lock:
-            answered.append(environ["PATH_INFO"])
+            counts["answered"] += 1
             if not _is_hit(fault, environ):
                 return list(app(environ, start))
+            counts["hit"] += 1
             if fault.get("unconditional"):
                 kept = {k: v for k, v in environ.items() if not k.startswith("HTTP_IF_")}
                 return list(app(kept, start))
@@ -325,6 +331,9 @@ def _is_hit(fault: dict[str, Any], environ: Any) -> bool:
             ("query", "QUERY_STRING"),
         )
     )
+    if is_meant and fault.get("after", 0) > 0:
+        fault["after"] -= 1
+        return False
     if is_meant and "times" in fault:
         fault["times"] -= 1
     return bool(is_meant)

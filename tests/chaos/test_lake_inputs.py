@@ -504,6 +504,27 @@ def test_a_table_that_is_not_there_yet_is_waited_for(make_root: MakeRoot) -> Non
         assert root.night() == 0
 
 
+@pytest.mark.parametrize(
+    "source", ["delta", pytest.param("iceberg on s3", marks=LONG)], indirect=True
+)
+@pytest.mark.parametrize(
+    ("ready", "said"),
+    [
+        ({"min_rows": 100_000}, "holds 1200 rows, input.ready.min_rows is 100000"),
+        ({"min_age_minutes": 60}, "input.ready.min_age_minutes is 60"),
+    ],
+)
+def test_a_commit_that_is_too_small_or_too_young_is_waited_for(
+    source: Writer, ready: dict[str, Any], said: str
+) -> None:
+    source.root.configure("input", ready=ready)
+    asked = nocturne(source.root, "ready", "--date", DAY)
+    assert asked.exit_code == 75
+    assert said in asked.output.replace("\n", " ")
+    source.root.configure("input", ready=dict.fromkeys(ready, 0))
+    assert nocturne(source.root, "ready", "--date", DAY).exit_code == 0
+
+
 @LONG
 def test_rows_that_were_all_removed_are_said_to_be(source: Writer) -> None:
     assert source.root.night() == 0

@@ -211,19 +211,47 @@ def test_other_partitions_are_left_to_their_writers(root: Root, lake: Stranger) 
     assert len(lake.read("2023-12-31")) == 1
 
 
+@pytest.mark.parametrize("change", ["append", pytest.param("delete", marks=pytest.mark.long)])
 def test_a_commit_between_look_and_publish_is_not_replaced(
-    make_root: MakeRoot, root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str], change: str
 ) -> None:
     correct(root)
     pid = root.start_night("commit.written=SIGSTOP")
     until_stopped(pid)
-    lake.append()
+    lake.changes[change][0](lake)
     theirs = lake.read()
     os.kill(pid, signal.SIGCONT)
     assert root.wait(pid) == 1
     assert "is being changed by another program" in capfd.readouterr().err
     assert lake.read().equals(theirs)
     assert len(list(root.place("manifests").glob("*.json"))) == (2 if root.bucket else 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", ["compact", "clean"])
+def test_maintenance_between_look_and_publish_does_no_harm(
+    root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str], change: str
+) -> None:
+    """Even one that removes files which are not in the table yet."""
+    lake.forget()
+    before = lake.read()
+    correct(root)
+    pid = root.start_night("commit.written=SIGSTOP")
+    until_stopped(pid)
+    getattr(lake, change)()
+    os.kill(pid, signal.SIGCONT)
+    code = root.wait(pid)
+    said = capfd.readouterr().err
+    if change == "compact":
+        assert code == 0, said
+    else:
+        assert code == 75
+        assert "is gone" in said
+        assert "Nothing was changed. Run the partition again" in said
+        assert lake.read().equals(before)
+    assert root.night() == 0
+    root.check()
+    assert not lake.read().equals(before)
 
 
 @pytest.mark.long

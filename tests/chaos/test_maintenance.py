@@ -265,6 +265,26 @@ def test_a_rejected_night_stays_unpublished_until_it_is_judged_anew(make_root: M
     root.check()
 
 
+def test_a_held_night_whose_file_is_gone_is_scored_again(make_root: MakeRoot) -> None:
+    root = make_root()
+    root.configure("quality", max_quarantined=0.0)
+    assert root.night() == 3
+    first, *others = sorted(root.attempts(), key=str)
+    first.unlink()
+    approved = nocturne(root, "approve", "--date", DAY)
+    assert approved.exit_code == 1
+    said = approved.output.replace("\n", " ")
+    assert first.name in said
+    assert "Run the partition again: what is gone is scored again" in said
+    assert root.published() == {}
+    assert root.night() == 3, "it is held as before"
+    again = {path.name for path in root.attempts()} - {path.name for path in others}
+    assert len(again) == 1
+    assert first.name not in again
+    assert nocturne(root, "approve", "--date", DAY).exit_code == 0
+    root.check()
+
+
 def test_rows_that_a_fix_has_healed_are_published_by_a_requeue(make_root: MakeRoot) -> None:
     root = make_root()
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from chaos import test_lake_inputs
 from chaos.conftest import MakeRoot, correct
 from chaos.nights import DAY, Root
 from chaos.strangers import STRANGERS, Stranger, commits
+from nocturne.cli import doctor
 from nocturne.objects import store
 from object_store import Bucket, serving
 from waiting import until
@@ -208,6 +210,29 @@ def test_a_store_that_takes_no_table_is_refused_before_a_row_is_scored(
     assert not root.attempts()
     assert root.night() == 0
     root.check()
+
+
+def test_a_lake_that_is_read_is_refused_by_a_server_that_ignores_conditions(
+    make_root: MakeRoot, bucket: Bucket, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = make_root()
+    root.input_bucket = bucket
+    test_lake_inputs.Delta(root).write(test_lake_inputs.day_rows())
+
+    def checked() -> dict[str, doctor.Check]:
+        return {check.name: check for check in doctor._pipelines()}
+
+    assert all(check.ok for check in root.ask(checked).values())
+    bucket.fail(method="GET", unconditional=True)
+    assert root.night() == 1
+    assert "ignores conditions (If-Match)" in capfd.readouterr().err
+    assert not root.attempts()
+    assert "ignores conditions" in root.ask(checked)["p: input"].found
+    bucket.fail(method="PUT", unconditional=True)
+    said = root.ask(checked)["p: output"]
+    assert (said.ok, "lets two programs create the same object" in said.found) == (False, True)
+    bucket.fail()
+    assert root.night() == 0
 
 
 @pytest.mark.long

@@ -340,9 +340,9 @@ def test_a_store_that_fails_for_a_while_is_asked_again(bucket: Bucket, times: in
 
 def test_a_server_that_ignores_conditions_is_refused(bucket: Bucket) -> None:
     bucket.put("x", b"abc")
-    in_child(lambda: stores.check_conditions(at(bucket, "x")))
+    in_child(lambda: stores.check_conditions(at(bucket, "").below()))
     bucket.fail(unconditional=True)
-    error = failing(bucket, stores.check_conditions)
+    error = failing(bucket, lambda path: stores.check_conditions(path.parent.below()))
     assert type(error) is ConfigError
     assert "ignores conditions (If-Match)" in str(error)
 

@@ -105,7 +105,7 @@ def test_conditions_and_changes(tmp_path: Path) -> None:
     def check() -> None:
         path = ObjectPath.of(URI) / "a b/ü%20.parquet"
         path.upload(tmp_path / "x")
-        store.check_conditions(path)
+        store.check_conditions(path.parent.below())
         store.check_creating(path.parent)
         assert [str(found) for found in ObjectPath.of(URI).below()] == [str(path)]
         assert ObjectPath.of(URI).folders() == [path.parent]

@@ -318,6 +318,9 @@ def test_doctor_looks_at_the_store(remote: Project, bucket: Bucket) -> None:
     bucket.fail(path=bucket.name, status=404, code="NoSuchBucket")
     assert not in_child(found).ok
     assert f"there is no s3://{bucket.name}" in in_child(found).found
+    bucket.fail(unconditional=True)
+    assert not in_child(found).ok
+    assert "ignores conditions (If-Match)" in in_child(found).found
 
 
 @pytest.mark.parametrize(

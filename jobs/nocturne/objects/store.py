@@ -191,13 +191,19 @@ def _stat(meta: Any, path: ObjectPath) -> Stat:
     return Stat(meta["size"], round(meta["last_modified"].timestamp() * 1e9), tag)
 
 
-def check_conditions(path: ObjectPath) -> None:
-    """Test that a read on a condition that does not hold is refused, for an object with bytes.
+def check_conditions(paths: Iterable[ObjectPath]) -> None:
+    """Test that a read on a condition that does not hold is refused.
+
+    Args:
+        paths: objects as listed; the first one with bytes is asked for.
 
     Raises:
         ConfigError: it is not, so an object that is replaced in mid-read would not be noticed.
         StoreUnavailable: the store does not answer.
     """
+    path = next((path for path in paths if path.stat_ and path.stat_.st_size), None)
+    if path is None:
+        return
     bucket = store(path)
     try:
         with asking(path.pinned(Stat(1, 0, "another"))):

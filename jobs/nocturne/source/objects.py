@@ -29,6 +29,7 @@ class InputObjects:
 
     def exists(self) -> bool:
         """Whether there is an object. Raises: StoreUnavailable, ConfigError."""
+        check_conditions(self.root.below())
         return self.root.is_dir()
 
     def folder(self, partition: Partition) -> ObjectPath:
@@ -66,9 +67,7 @@ class InputObjects:
                 "several slashes. Remove one of them"
             )
         files = sorted(_data(folder, found))
-        with_bytes = (path for path in files if path.stat_ and path.stat_.st_size)
-        if (some := next(with_bytes, None)) is not None:
-            check_conditions(some)
+        check_conditions(files)
         return Listing(folder, files)
 
     def is_marked(self, partition: Partition) -> bool:

@@ -54,7 +54,11 @@ class InputTable(Protocol):
     """The table that a pipeline reads: a folder of folders, or a lake table."""
 
     def exists(self) -> bool:
-        """Whether there is a table."""
+        """Whether there is a table.
+
+        Raises:
+            NocturneError: it can't be read, or its store ignores conditions.
+        """
 
     def folder(self, partition: Partition) -> Location:
         """The folder that the names of the partition's files are relative to."""

@@ -187,8 +187,8 @@ def file_name(index: int, run_key: str) -> str:
 def gone(source: Location) -> StateError:
     """The error for a file of an attempt that does not exist."""
     return StateError(
-        f"{source} is gone, though its result says that it was written; run the partition again "
-        "with --force"
+        f"{source} is gone, though its result says that it was written. Nothing was published. Run "
+        "the partition again: what is gone is scored again"
     )
 
 

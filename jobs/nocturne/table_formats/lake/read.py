@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from nocturne.columns.normal import lake_type, published_type
 from nocturne.errors import InputChanged, InputError, PublishError
-from nocturne.objects import Location, is_within, joined
+from nocturne.objects import Location, ObjectPath, is_within, joined
+from nocturne.objects.store import check_conditions
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Listing
 from nocturne.source.reading import read_schema
@@ -32,7 +33,9 @@ class LakeInput:
     table: LakeTable
 
     def exists(self) -> bool:
-        """Whether there is a table. Raises: InputError."""
+        """Whether there is a table. Raises: InputError, StoreUnavailable, ConfigError."""
+        if isinstance(self.table.data, ObjectPath):
+            check_conditions(self.table.data.below())
         with self._reading():
             return self.table.snapshot() is not None
 
@@ -51,6 +54,7 @@ class LakeInput:
         Raises:
             InputError: there is no such table, or what its files say is not what readers see.
             InputChanged: a file is gone that the table no longer has either.
+            ConfigError: its store ignores conditions.
         """
         snapshot = self._snapshot()
         if snapshot is None:
@@ -84,6 +88,7 @@ class LakeInput:
         found = self.table.files.existing(paths)
         missing = [path for path, there in zip(paths, found, strict=True) if there is None]
         if not missing:
+            check_conditions(path for path in found if isinstance(path, ObjectPath))
             return sorted((path for path in found if path), key=lambda path: path.parts)
         self.table.refresh()
         now = self._snapshot()

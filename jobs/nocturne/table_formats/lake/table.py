@@ -55,7 +55,7 @@ from nocturne.table_formats.lake.snapshot import (
     folder_of,
     twice,
 )
-from nocturne.table_formats.protocol import PUBLISHED, TablePartition
+from nocturne.table_formats.protocol import PUBLISHED, gone, TablePartition
 from nocturne.table_formats.statistics import Statistics, statistics
 
 __all__ = ["LakePartition", "LakeTable"]
@@ -445,7 +445,10 @@ class LakePartition:
         self._table.files.put(put, self.location)
 
     def _create(self, scores: Location) -> None:
-        schema = pq.read_schema(native(scores))
+        try:
+            schema = pq.read_schema(native(scores))
+        except FileNotFoundError:
+            raise gone(scores) from None
         self._check(None, schema)
         try:
             self._table.create(schema, self._partition)
@@ -487,7 +490,13 @@ class LakePartition:
             except OSError as error:
                 if self._has(self._now(error), manifest):
                     break
-                raise
+                if not isinstance(error, FileNotFoundError):
+                    raise
+                raise RetryableError(
+                    f"a file that was to be committed is gone ({error}): another program has "
+                    f"removed files that were not in {self._table.title} yet, as VACUUM does with "
+                    "too short a retention. Nothing was changed. Run the partition again"
+                ) from None
         else:
             if not self._has(self._now(problem), manifest):
                 raise RetryableError(
