@@ -297,7 +297,7 @@ class Root:
         return self.wait(self.start(self._gc, failpoint))
 
     def _gc(self) -> None:
-        _, left = collect(self.load(), 0, remove=True)
+        _, left, _ = collect(self.load(), 0, remove=True)
         assert not left, left
 
     def wait(self, pid: int) -> int:

@@ -36,6 +36,8 @@ def nocturne(root: Root, command: str, *words: str) -> Said:
 def _called(root: Root, *words: str) -> Said:
     def call() -> Said:
         done = CliRunner().invoke(app, words)
+        if not isinstance(done.exception, SystemExit | None):
+            raise done.exception  # what a user would see as a traceback
         return Said(done.exit_code, done.output, done.stdout)
 
     return root.ask(call)

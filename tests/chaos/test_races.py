@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,13 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from chaos.conftest import MakeRoot, correct, rows
-from chaos.nights import CORES, Root, until_stopped
+from chaos.nights import CORES, DAY, Root, until_stopped
+from chaos.strangers import STRANGERS
+from chaos.test_maintenance import nocturne
 from nocturne.model.tracking import connect
 from nocturne.operate.decisions import roll_back
 from nocturne.store import leases
 from waiting import until
 
 STOPPED = psutil.STATUS_STOPPED
+LONG = pytest.mark.long
 
 
 def _until_workers_stopped(driver: int) -> None:
@@ -344,3 +348,68 @@ def test_a_held_night_that_is_approved_after_a_newer_publish(make_root: MakeRoot
     with pytest.raises(Superseded, match="Nothing was changed"):
         root.ask(lambda: approve_held(root.load(), root.partition, "ada"))
     assert root.published() == newer
+
+
+@pytest.mark.parametrize("table_format", ["delta on s3", "iceberg on s3"])
+@pytest.mark.long
+def test_a_gc_that_was_stopped_for_long_removes_nothing_that_is_in_force_by_now(
+    make_root: MakeRoot,
+    table_format: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A rollback uses the objects that lie there, without writing them."""
+    monkeypatch.setitem(leases._COUNTS_S, leases.CLEANING, 3.0)
+    root = make_root()
+    root.configure("output", keep=0)
+    assert root.night() == 0
+    first = root.published()
+    correct(root, 77)
+    assert root.night() == 0
+    STRANGERS[table_format](root).forget()
+    cleaning = root.start(root._gc, "gc.moved=SIGSTOP")
+    until_stopped(cleaning)
+    time.sleep(4)
+    assert root.wait(root.start(lambda: roll_back(root.load(), root.partition, "1", "ada"))) == 0
+    assert root.published() == first
+    assert _go_on(root, cleaning) != 0
+    assert "this took so long" in capfd.readouterr().err
+    assert root.published() == first
+    root.check()
+
+
+@pytest.mark.parametrize("table_format", ["parquet", pytest.param("delta on s3", marks=LONG)])
+def test_gc_says_what_it_leaves_alone_since_it_is_published(make_root: MakeRoot) -> None:
+    root = make_root()
+    assert root.night() == 0
+    correct(root, 77)
+    assert root.night("judge.judged") < 0
+    publishing = root.start_night("commit.locked=SIGSTOP")
+    until_stopped(publishing)
+    cleaned = nocturne(root, "gc", "--older-than", "0", "--yes")
+    assert cleaned.exit_code == 0
+    said = cleaned.output.replace("\n", " ")
+    assert f"{DAY} is left alone: " in said
+    assert "publish" in said
+    assert _go_on(root, publishing) == 0
+    root.check()
+
+
+@pytest.mark.parametrize("table_format", ["parquet"])
+def test_gc_takes_no_model_that_a_night_needs_by_now(make_root: MakeRoot) -> None:
+    """Its copy is old, and no run names it yet."""
+    root = make_root()
+    assert root.night() == 0
+    model = next(iter(root.state.parent.glob("models/*")))
+    for path in root.place("runs").iterdir():
+        shutil.rmtree(path)
+    shutil.rmtree(root.output)
+    shutil.rmtree(root.place("manifests"))
+    os.utime(model, (1, 1))
+    for path in model.rglob("*"):
+        os.utime(path, (1, 1))
+    night = root.start_night("prepare.planned=SIGSTOP")
+    until_stopped(night)
+    assert nocturne(root, "gc", "--yes").exit_code == 0
+    assert _go_on(root, night) == 0
+    root.check()

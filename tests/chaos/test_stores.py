@@ -11,8 +11,10 @@ from chaos import test_lake_inputs
 from chaos.conftest import MakeRoot, correct
 from chaos.nights import DAY, Root
 from chaos.strangers import STRANGERS, Stranger, commits
+from chaos.test_maintenance import nocturne
 from nocturne.cli import doctor
 from nocturne.objects import store
+from nocturne.operate.status import statuses
 from object_store import Bucket, serving
 from waiting import until
 
@@ -45,28 +47,35 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "RETRIES", 2)
 
 
-REQUESTS = {
-    "probe": ("PUT", r"/\.nocturne-"),
-    "scores": ("PUT", r"/ds=.*/part-"),
-    "new table": ("PUT", r"_delta_log/0{20}\.json"),
-    "commit": ("PUT", r"_delta_log/0{19}1\.json"),
-    "look at the log": ("GET", r"_delta_log"),
-    "list": ("GET", r"^/first/?$"),
-    "delete": ("DELETE", ""),
-    "plan": ("PUT", r"/runs/.*/run\.json"),
-    "model": ("PUT", "/models/"),
-    "attempt": ("PUT", "/attempts/"),
-    "result": ("PUT", "/results/"),
-    "judgement": ("PUT", "/judgement"),
-    "status": ("PUT", "/status/"),
-    "lease": ("PUT", "/leases/"),
-    "manifest": ("PUT", "/manifests/"),
-    "quarantine": ("PUT", "/quarantine/"),
-    "look at the state": ("GET", "_nocturne"),
+DELTA_LOG, STATE = "_delta_log", "_nocturne"
+
+REQUESTS: dict[str, dict[str, object]] = {
+    "probe": {"method": "PUT", "path": r"/\.nocturne-"},
+    "scores": {"method": "PUT", "path": r"/ds=.*/part-"},
+    "new table": {"method": "PUT", "path": r"_delta_log/0{20}\.json"},
+    "commit": {"method": "PUT", "path": r"_delta_log/0{19}1\.json"},
+    "look at the log": {"method": "GET", "path": r"_delta_log/0"},
+    "list the log": {"method": "GET", "query": "prefix=.*_delta_log", "after": 2},
+    "delete": {"method": "POST", "query": "delete"},
+    "plan": {"method": "PUT", "path": r"/runs/.*/run\.json"},
+    "model": {"method": "PUT", "path": "/models/"},
+    "attempt": {"method": "PUT", "path": "/attempts/"},
+    "result": {"method": "PUT", "path": "/results/"},
+    "judgement": {"method": "PUT", "path": "/judgement"},
+    "status": {"method": "PUT", "path": "/status/"},
+    "lease": {"method": "PUT", "path": "/leases/"},
+    "manifest": {"method": "PUT", "path": "/manifests/"},
+    "quarantine": {"method": "PUT", "path": "/quarantine/"},
+    "look at a result": {"method": "GET", "path": f"{STATE}.*/results/"},
+    "look at the plan": {"method": "GET", "path": f"{STATE}.*/run.json"},
+    "look at an attempt": {"method": "(GET|HEAD)", "path": f"{STATE}.*/attempts/"},
+    "list the results": {"method": "GET", "query": "prefix=.*results"},
+    "list the state": {"method": "GET", "query": f"prefix=.*{STATE}", "after": 3},
 }
+"""Those of a night, by what they are for."""
 
 
-SHORT = {"commit", "result", "manifest"}
+SHORT = {"commit", "result"}
 
 
 @pytest.mark.parametrize(
@@ -78,12 +87,62 @@ def test_an_answer_that_is_lost_is_found(
     make_root: MakeRoot, bucket: Bucket, request_: str, times: int
 ) -> None:
     root = make_root()
-    method, path = REQUESTS[request_]
-    bucket.fail(method=method, path=path, status=500, code="InternalError", lost=True, times=times)
+    bucket.fail(**REQUESTS[request_], status=500, code="InternalError", lost=True, times=times)
     assert root.night() == 0
-    bucket.fail()
+    assert bucket.fail(), "there was such a request"
     root.check()
     assert len(commits(root.scores)) == 2, "one made the table, one published"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("command", "request_"),
+    [
+        ("rollback", {"method": "PUT", "path": DELTA_LOG}),
+        ("rollback", {"method": "PUT", "path": "/manifests/"}),
+        ("rollback", {"method": "PUT", "path": "/leases/"}),
+        ("rollback", {"method": "GET", "path": DELTA_LOG}),
+        ("gc", {"method": "PUT", "path": "/leases/"}),
+        ("gc", {"method": "POST", "query": "delete"}),
+        ("gc", {"method": "GET", "query": "prefix="}),
+        ("adopt", {"method": "PUT", "path": "/manifests/"}),
+        ("adopt", {"method": "PUT", "path": DELTA_LOG}),
+        ("requeue", {"method": "PUT", "path": DELTA_LOG}),
+        ("move", {"method": "PUT", "path": "/elsewhere/scores/.*part-"}),
+        ("move", {"method": "PUT", "path": f"/elsewhere/scores/{DELTA_LOG}"}),
+        ("move", {"method": "PUT", "path": f"/elsewhere/{STATE}.*/manifests/"}),
+    ],
+)
+def test_an_answer_to_a_command_that_is_lost_is_found(
+    root: Root, lake: Stranger, bucket: Bucket, command: str, request_: dict[str, object]
+) -> None:
+    words = ["--date", DAY]
+    if command in ("rollback", "gc"):
+        correct(root)
+        assert root.night() == 0
+    if command == "gc":
+        words = ["--older-than", "0", "--yes"]
+        root.configure("output", keep=0)
+    if command == "adopt":
+        lake.append()
+    if command == "move":
+        words = ["--to", str(root.scores.parent / "elsewhere" / "scores")]
+    before = commits(root.scores)
+    bucket.fail(**request_, status=500, code="InternalError", lost=True, times=1)
+    done = nocturne(root, command, *words)
+    assert done.exit_code == 0, done.output
+    assert bucket.fail() == 1, "there was such a request"
+    if command == "move":
+        root.configure("output", path=words[1])
+        [night] = root.ask(lambda: statuses(root.load()))
+        assert night.state == "published", night.message
+        verified = nocturne(root, "verify", "--date", DAY)
+        assert verified.exit_code == 0, verified.output
+        return
+    assert len(commits(root.scores)) - len(before) == (0 if command == "gc" else 1)
+    assert nocturne(root, "verify", "--date", DAY).exit_code == 0
+    if command != "adopt":
+        root.check()
 
 
 @pytest.mark.long
@@ -145,6 +204,56 @@ def test_a_store_that_stops_to_take_writes_changes_nothing(
     assert root.gc() == 0
     left = {one.name for one in root.output.iterdir()}
     assert len(left) == 36, "the files in force, and those that they replaced"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("request_", "after"),
+    [
+        ({"method": "GET", "path": "/in/ds="}, 12),
+        ({"method": "PUT", "path": "/attempts/"}, 5),
+        ({"method": "PUT", "path": "/results/"}, 5),
+    ],
+)
+def test_credentials_that_expire_while_rows_are_scored_cost_no_split_that_is_done(
+    make_root: MakeRoot,
+    bucket: Bucket,
+    capfd: pytest.CaptureFixture[str],
+    request_: dict[str, object],
+    after: int,
+) -> None:
+    root = make_root()
+    root.input_bucket = bucket
+    folder = root.scores.parent / "in"
+    bucket.upload(root.input, f"{folder.key}/{root.input.name}")
+    root.configure("input", path=str(folder))
+    bucket.fail(**request_, after=after, status=400, code="ExpiredToken")
+    assert root.night() == 75
+    assert bucket.fail()
+    assert "the credentials have expired" in capfd.readouterr().err
+    assert root.published() == {}
+    done = root.decided()
+    assert done
+    assert len(done) < 18
+    assert root.night() == 0
+    assert {name: tag for name, tag in root.decided().items() if name in done} == done
+    root.check()
+
+
+@pytest.mark.long
+def test_a_split_in_a_store_says_how_far_it_is_every_ten_seconds_at_most(
+    make_root: MakeRoot, bucket: Bucket
+) -> None:
+    root = make_root()
+    root.configure("scoring", split_rows=600)
+    bucket.fail(method="PUT", path="/progress/", seconds=0)  # it counts them
+    began = time.monotonic()
+    assert root.night(throttle=1.2) == 0
+    seconds = time.monotonic() - began
+    said = bucket.fail()
+    splits = len(root.decided())
+    assert 1 <= said <= splits * seconds / 10, (said, splits, seconds)
 
 
 @pytest.mark.long

@@ -146,7 +146,7 @@ def test_the_state_may_lie_in_azures_blobs(
         assert verify_partition(loaded, night, replay=None).ok
         assert roll_back(loaded, night, None, "ada").restores == first.id
         assert [one.state for one in statuses(loaded, None, DAYS[0])] == ["published"]
-        _, left = collect(loaded, 0, remove=True)
+        _, left, _ = collect(loaded, 0, remove=True)
         assert not left
         assert verify_partition(loaded, night).ok
         roots = {p.name for p in ObjectPath.of("az://nights/state").folders()}

@@ -342,11 +342,12 @@ def gc(
     """List, or remove, files of the state that nothing needs any more.
 
     Files that a manifest in force, a kept version, or a held or running night needs always stay.
-    Exit code 1 if something was left alone, because a file is damaged or can't be removed.
+    Exit code 1 if something was left alone, because a file is damaged or can't be removed. What is
+    being published just now is left alone too, and said so.
     """
     from nocturne.operate.gc import collect
 
-    garbage_found, problems = collect(load(name), older_than * 3600, yes)
+    garbage_found, problems, busy = collect(load(name), older_than * 3600, yes)
     for garbage in garbage_found:
         say(f"{garbage.bytes:>14,}  {garbage.path}  ({garbage.why})")
     size = sum(garbage.bytes for garbage in garbage_found) / 1e6
@@ -356,7 +357,7 @@ def gc(
         if garbage_found
         else "no garbage"
     )
-    for problem in problems:
+    for problem in [*problems, *busy]:
         say(f"nocturne: {problem}")
     answer([{"path": str(g.path), "bytes": g.bytes, "why": g.why} for g in garbage_found], as_json)
     if problems:

@@ -79,6 +79,11 @@ def find_pt2(folder: str) -> Path:
     Raises:
         ModelError: the folder has no such file.
     """
+    if not Path(folder).is_dir():
+        raise ModelError(
+            f"the pinned copy of the model, {folder}, is gone. Run the partition again, which gets "
+            "it anew"
+        )
     paths = sorted(path for path in Path(folder).rglob("*.pt2") if path.is_file())
     if not paths:
         raise ModelError(

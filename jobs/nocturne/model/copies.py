@@ -47,11 +47,13 @@ def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:
         _upload(download, models / folder.name)
         if folder.is_dir() and tree_digest(folder) != sha256:
             shutil.rmtree(folder)  # of this machine alone
-    if not _moved(download, folder) and tree_digest(folder) != sha256:
+    moved = _moved(download, folder)
+    if not moved and tree_digest(folder) != sha256:
         raise ModelError(
             f"the stored copy of {what} in {folder} was changed; delete that folder and run this "
             "again"
         )
+    os.utime(folder)  # by its time, gc knows that it is needed again
     return folder, sha256
 
 

@@ -21,7 +21,9 @@ from nocturne.table_formats.protocol import TablePartition
 __all__ = ["collect"]
 
 
-def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage], list[str]]:
+def collect(
+    loaded: Loaded, seconds: float, remove: bool
+) -> tuple[list[Garbage], list[str], list[str]]:
     """Find the garbage in a pipeline's state, and remove it if ``remove`` is set.
 
     It contains nothing that a manifest in force, a kept version, or a held or running night needs.
@@ -31,12 +33,14 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
         seconds: files that were changed within this time are left alone.
 
     Returns:
-        The garbage, and messages that say what was left alone and why.
+        The garbage, messages that say what was left alone and why, and such messages about
+        partitions that are being published just now.
     """
     places = Places.of(loaded)
     keep = loaded.pipeline.output.keep
     garbage: list[Garbage] = []
     problems: list[str] = []
+    busy: list[str] = []
 
     def take(name: str, find: Callable[[], list[Garbage]]) -> None:
         try:
@@ -44,6 +48,8 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
                 garbage.extend(find())
         except StoreUnavailable:
             raise
+        except Superseded as error:
+            busy.append(f"{name} is left alone: {error}")
         except (NocturneError, OSError) as error:
             problems.append(f"{name} is left alone: {error}")
 
@@ -55,33 +61,29 @@ def collect(loaded: Loaded, seconds: float, remove: bool) -> tuple[list[Garbage]
     take(temporary, lambda: _removed(table.scratch(places.state.root, seconds), remove))
     beside_table = partial(table.half_made, places.table, list(outputs.values()), seconds)
     take(temporary, lambda: _removed(beside_table(), remove))
-    return garbage, problems
+    return garbage, problems, busy
 
 
 def _removed(
     found: list[Garbage], remove: bool, check: Callable[[], None] = lambda: None
 ) -> list[Garbage]:
     for garbage in found if remove else ():
-        check()
-        table.remove(garbage)
+        table.remove(garbage, check)
     return found
 
 
 def _of_partition(output: TablePartition, keep: int, seconds: float, remove: bool) -> list[Garbage]:
     state = output.state
-    try:
-        if remove:
-            table.settle(output, keep)
-        with output.exclusive(cleaning=True) if remove else nullcontext():
-            now = table.published_manifest(output)
-            status = state.status(now.run_key if now else None)
-            busy = [status.run_key] if status and status.state in ("held", "running") else []
-            garbage = table.garbage(output, now, keep, busy, seconds)
-            found = _removed(garbage, remove, state.check_lock)
-            if remove and now is not None:
-                state.clear_status(now.run_key)
-    except Superseded:  # it is being published, so none of its garbage is old enough
-        return []
+    if remove:
+        table.settle(output, keep)
+    with output.exclusive(cleaning=True) if remove else nullcontext():
+        now = table.published_manifest(output)
+        status = state.status(now.run_key if now else None)
+        busy = [status.run_key] if status and status.state in ("held", "running") else []
+        garbage = table.garbage(output, now, keep, busy, seconds)
+        found = _removed(garbage, remove, state.check_lock)
+        if remove and now is not None:
+            state.clear_status(now.run_key)
     return found
 
 

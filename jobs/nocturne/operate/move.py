@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from nocturne import table
 from nocturne.columns.normal import unpacked
 from nocturne.config import Loaded
-from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavailable
+from nocturne.errors import (
+    ConfigError,
+    NocturneError,
+    RetryableError,
+    StateError,
+    StoreUnavailable,
+)
 from nocturne.model.copies import check_copy, fetch_model
 from nocturne.objects import Location, ObjectPath, is_within, relative, size_of
 from nocturne.objects.reading import native
@@ -28,7 +34,7 @@ from nocturne.pipeline.places import Places, columns_of_partition, planned_outpu
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
-from nocturne.store.files import file_digest, place, scratch
+from nocturne.store.files import file_digest, place, scratch, write_atomic
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
@@ -115,15 +121,20 @@ def _move_night(
     lineage = source.state.lineage(manifest)
     there = table.published_manifest(output)
     if there is None or (there.pipeline, there.id) != (manifest.pipeline, manifest.id):
+        status = output.state.status(there.run_key if there else None)
+        if status is not None and status.state == "running":
+            raise RetryableError("it is being scored there; move it when that has ended")
+        # What was in force in the old place before is history here, if nothing is in force here.
+        moved = lineage if there is None else lineage[:1]
         with scratch("move") as folder:
-            _copy_night(source, output, lineage, target, folder)
+            _copy_night(source, output, lineage, moved, target, folder)
     for one in lineage:  # a person may have decided, or MLflow have answered, since
         old, new = source.state, output.state
         for path, copy in (
             (old.accepted(one.id), new.accepted(one.id)),
             (old.run(one.run_key).logged_file, new.run(one.run_key).logged_file),
         ):
-            if path.is_file():
+            if path.is_file() and not copy.is_file():
                 place(path, copy)
 
 
@@ -131,6 +142,7 @@ def _copy_night(
     source: TablePartition,
     output: TablePartition,
     lineage: Sequence[Manifest],
+    moved: Sequence[Manifest],
     target: Loaded,
     folder: Path,
 ) -> None:
@@ -142,7 +154,7 @@ def _copy_night(
         made_for = unpacked(run.plan.partition_columns)
         path = table.fitted(source.file(file.path), made_for, output, folder / f"{number}")
         sha256 = file.sha256 if path == source.file(file.path) else file_digest(path)
-        name = _name_of_other(output, manifest, number, sha256) if manifest.adopted else file.path
+        name = _name(output, manifest, number, file.path, sha256)
         files[name] = path
         outputs.append(replace(file, path=name, sha256=sha256, size=size_of(path)))
     if not files:
@@ -155,26 +167,30 @@ def _copy_night(
         output, [source.file(f.path) for f in manifest.outputs], [*files.values()]
     ):
         raise StateError(f"it can't be moved, since its files would {why}")
-    for run_key in {m.run_key: None for m in lineage}:
+    for run_key in {m.run_key: None for m in moved}:
         _move_run(Run.at(source.state, run_key), output, target)
         rows = source.state.quarantine(run_key)
         _copy_all(_below(rows), output.state.quarantine(run_key))
-    # What was in force in the old place before is history here, if nothing was in force here.
-    for earlier in lineage[1:] if table.published_manifest(output) is None else ():
+    for earlier in moved[1:]:
         path = output.state.manifest_file(earlier.id)
         write(path, _referring(earlier, source.state, output.state), exclusive=True)
     newest = replace(_referring(manifest, source.state, output.state), outputs=tuple(outputs))
     table.take_over(output, lineage, newest, files, target.pipeline.output.keep)
 
 
-def _name_of_other(output: TablePartition, manifest: Manifest, number: int, sha256: str) -> str:
-    """The name of a file of another program. No name is given to other bytes than before.
+def _name(output: TablePartition, manifest: Manifest, number: int, name: str, sha256: str) -> str:
+    """The name that a file is published under. No name is given to other bytes than before.
+
+    In a lake a file lies among those of other versions, and a night may be scored there just now:
+    so it is named by its bytes.
 
     Raises:
         StateError: a folder's files need the run's key in their names, and have it already.
     """
     if output.lake_types:
         return table.file_name(number, sha256)
+    if not manifest.adopted:
+        return name
     there = table.published_manifest(output)
     if there is not None and there.run_key == manifest.run_key:
         raise StateError("another program has changed its rows again; score it in the new place")
@@ -210,7 +226,7 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
         for name, path in _below(run.path).items()
         if path not in skipped and not name.startswith((".", *_WORKING))
     }
-    _copy_all(files, place_.path)
+    _copy_records(files, place_.path)
     models = PipelineState(output.state.root)
     of_partition = columns_of_partition(output, (*run.plan.keys, *run.plan.passthrough))
     plan = replace(
@@ -222,17 +238,18 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     check_copy(run.plan.model)
     name = Path(run.plan.model.path).name
     _copy_all(_below(Path(run.plan.model.path)), models.models / name)
-    Run(place_.path, output.state, plan).write_plan()
+    Run(place_.path, output.state, plan).write_plan(exclusive=True)
 
 
 def _referring(manifest: Manifest, source: PartitionState, state: PartitionState) -> Manifest:
     """The manifest with references to the copies of its run's files."""
     run = state.run(manifest.run_key)
-    place(source.stored(manifest.judgement), run.judgement_file)
+    judgement = source.stored(manifest.judgement).read_bytes()
+    write_atomic(run.judgement_file, judgement, exclusive=True, durable=True)
     return replace(
         manifest,
-        run=state.reference(run.plan_file),
-        judgement=state.reference(run.judgement_file),
+        run=state.reference(run.plan_file, locked=False),
+        judgement=state.reference(run.judgement_file, locked=False),
     )
 
 
@@ -254,8 +271,16 @@ def _below(folder: Location) -> Mapping[str, Location]:
     return {relative(path, folder): path for path in found()}
 
 
+def _copy_records(files: Mapping[str, Location], folder: Location) -> None:
+    """Copy small files, each only if there is none: the same run may be scored there just now."""
+
+    def copy(name: str) -> None:
+        write_atomic(folder / name, files[name].read_bytes(), exclusive=True, durable=True)
+
+    together(copy, files.keys() - _below(folder).keys())
+
+
 def _copy_all(files: Mapping[str, Location], folder: Location) -> None:
-    """Copy the files that the folder lacks, or has with another size."""
-    there = {name: size_of(path) for name, path in _below(folder).items()}
-    missing = [name for name, path in files.items() if there.get(name) != size_of(path)]
+    """Copy the files that the folder lacks; each comes whole, and none is ever changed."""
+    missing = [*files.keys() - _below(folder).keys()]
     together(lambda name: place(files[name], folder / name), missing, at_once=TRANSFERS)

@@ -74,7 +74,10 @@ def leased(folder: ObjectPath, kind: str, title: str) -> Iterator[Lease]:
         own.write_bytes(b"")
         while other := _other(folder, own, lease):
             if kind == CLEANING:
-                raise Superseded(f"{title} is being published right now ({other})")
+                raise Superseded(
+                    f"{title} is being published right now, as {other} says, which counts for "
+                    f"{_COUNTS_S[PUBLISHING] / 3600:.0f} hours if its process was killed elsewhere"
+                )
             if _clock() - lease.since > _WAIT_S:
                 raise RetryableError(
                     f"`nocturne gc` is removing files of {title} right now ({other}); nothing was "

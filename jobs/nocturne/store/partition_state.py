@@ -25,7 +25,7 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
 from nocturne.records.status import RunState, RunStatus
 from nocturne.records.texts import MANIFEST_ID
-from nocturne.store.files import children, forget, locked
+from nocturne.store.files import children, forget, locked, write_atomic
 from nocturne.store.format import raise_format
 from nocturne.store.leases import CLEANING, PUBLISHING, Lease, leased
 from nocturne.store.record_files import content, find, read, write
@@ -257,17 +257,17 @@ class PartitionState:
         kind, _, name = file.path.partition("/")
         return self.place(kind) / name
 
-    def reference(self, path: Location) -> StoredFile:
+    def reference(self, path: Location, *, locked: bool = True) -> StoredFile:
         """The reference to a file of a run, for a manifest.
 
-        In a store, where no lock keeps others from writing it again, it is one to a copy, whose
+        Where no lock keeps others from writing it again, as in a store, it is one to a copy, whose
         name has its hash.
         """
         data = content(path)
         hash_ = hashlib.sha256(data).hexdigest()
-        if isinstance(path, ObjectPath):
+        if isinstance(path, ObjectPath) or not locked:
             path = path.with_name(f"{path.stem}-{hash_[:16]}{path.suffix}")
-            path.write_bytes(data, exclusive=True)
+            write_atomic(path, data, exclusive=True, durable=True)
         return StoredFile(self.name_of(path), hash_)
 
     def name_of(self, path: Location) -> str:

@@ -78,14 +78,19 @@ class Run(RunFolder):
         """The run with some values of the plan replaced; nothing is written."""
         return Run(self.path, self.state, replace(self.plan, **changes))
 
-    def write_plan(self) -> None:
-        """Write the plan; the model's path is stored relative to the pipeline's state."""
+    def write_plan(self, *, exclusive: bool = False) -> None:
+        """Write the plan; the model's path is stored relative to the pipeline's state.
+
+        Args:
+            exclusive: a plan that is there already stays.
+        """
         model, root = Path(self.plan.model.path), self.state.root
         if isinstance(root, ObjectPath):
             model = Path("models") / model.name
         elif model.is_relative_to(root):
             model = model.relative_to(root)
-        write(self.plan_file, replace(self.plan, model=replace(self.plan.model, path=str(model))))
+        plan = replace(self.plan, model=replace(self.plan.model, path=str(model)))
+        write(self.plan_file, plan, exclusive=exclusive)
 
     @property
     def attempts(self) -> Location:

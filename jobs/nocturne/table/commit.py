@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -201,9 +202,12 @@ def take_over(
 ) -> None:
     """Put files in force that were published elsewhere, under the manifest that they have there.
 
+    Nothing is changed if that manifest is in force already.
+
     Args:
         line: the manifests that were in force there before.
-        files: published name -> path.
+        files: published name -> path. In a table where files are put in place before they are in
+            force, no name is one that other bytes may have.
 
     Raises:
         Superseded: the partition has a night that is none of the manifest's line.
@@ -211,6 +215,8 @@ def take_over(
     """
     with table.exclusive():
         now = published_manifest(table)
+        if now is not None and (now.pipeline, now.id) == (manifest.pipeline, manifest.id):
+            return  # by another move, or it was scored here
         if now is not None and (now.pipeline, now.id) not in {(m.pipeline, m.id) for m in line}:
             raise Superseded(
                 f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
@@ -226,12 +232,9 @@ def take_over(
         if now is not None:
             manifest = replace(manifest, replaces=now.id)
         table.stage(files, manifest.run_key)
-        raise_format(table.state.root)
-        path = table.state.manifest_file(manifest.id)
-        write(path, manifest)
-        sync_folder(path.parent)
-        table.swap(replace(manifest, replaces=now.id if now else None, adopted=""))
-        table.settle(manifest, keep)
+        # What it replaces in the other place is not what it replaces here.
+        here = {"replaces": now.id if now else None, "adopted": ""}
+        _put_in_force(table, manifest, keep, here)
 
 
 def present(table: TablePartition) -> Iterator[OutputFile]:
@@ -276,8 +279,14 @@ def _effect(manifest: Manifest) -> tuple[Any, ...]:
     return manifest.restores, manifest.replaces, manifest.adopted, manifest.outputs
 
 
-def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> Manifest:
-    """Write the manifest and swap; returns the manifest as it is stored."""
+def _put_in_force(
+    table: TablePartition, new: Manifest, keep: int, here: Mapping[str, Any] = MappingProxyType({})
+) -> Manifest:
+    """Write the manifest and swap; returns the manifest as it is stored.
+
+    Args:
+        here: fields of the manifest that the table takes to be others.
+    """
     raise_format(table.state.root)
     path = table.state.manifest_file(new.id)
     if not write(path, new, exclusive=True):
@@ -291,7 +300,7 @@ def _put_in_force(table: TablePartition, new: Manifest, keep: int) -> Manifest:
     sync_folder(path.parent)
     reach("commit.written")
     try:
-        table.swap(new)
+        table.swap(replace(new, **here))
     except Unsettled:
         raise  # it may be in force, and then the manifest is needed
     except (NocturneError, OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -114,16 +114,22 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
     return garbage_found
 
 
-def remove(item: Garbage) -> None:
+def remove(item: Garbage, check: Callable[[], None] = lambda: None) -> None:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part.
 
-    In a store, where nothing is renamed and a process that was stopped may go on late, what was
-    written again since it was listed stays.
+    What was written again since it was listed stays: a run needs it.
+
+    Args:
+        check: called last; raises if this process may remove nothing any more, which matters in a
+            store, where nothing is locked and a process that was stopped may go on late.
     """
     if isinstance(item.path, ObjectPath):
         reach("gc.moved")
         if not _was_written_since(item):
+            check()
             remove_all(item.path)
+        return
+    if _was_written_since(item):
         return
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:

@@ -55,7 +55,7 @@ from nocturne.table_formats.lake.snapshot import (
     folder_of,
     twice,
 )
-from nocturne.table_formats.protocol import PUBLISHED, gone, TablePartition
+from nocturne.table_formats.protocol import PUBLISHED, TablePartition, gone
 from nocturne.table_formats.statistics import Statistics, statistics
 
 __all__ = ["LakePartition", "LakeTable"]
