@@ -37,7 +37,7 @@ e2e: setup $(BIN)/.strangers ## Run the long tests: a week each way, the page, t
 	@NOCTURNE_E2E_DAYS=7 python -m pytest -q -n 2 --dist loadfile -m "e2e or long" --ignore=tests/chaos
 	@python -m pytest -q tests/strangers/test_categories.py
 
-chaos: setup ## Kill it at every step and at 200 random moments, fuzz what it reads (an hour)
+chaos: setup ## Kill it at every step and at 500 random moments, fuzz what it reads (hours)
 	@NOCTURNE_CHAOS=220 python -m pytest -q --no-header -n 2 --dist load tests/chaos tests/pipeline/test_place.py
 
 lint: setup ## ruff, mypy strict and the rooms' contract

@@ -17,6 +17,7 @@ import pytest
 from chaos.conftest import MakeRoot, correct, rows
 from chaos.nights import CORES, Root
 from nocturne.errors import ConfigError
+from nocturne.objects import local
 from nocturne.store.failpoints import FAILPOINTS, VARIABLE, reach
 from object_store import Bucket
 
@@ -123,7 +124,13 @@ def _names(root: Root) -> list[str]:
     """
     commit, copy = r"/((manifests|versions)(/ds=[^/]*)?)/\d{6}-", r"/(run|judgement)-[0-9a-f]{16}\."
     names = (re.sub(copy, r"/\1-HASH.", name) for name in root.files())
-    return sorted(re.sub(commit, r"/\1/N-", name) for name in names)
+    return sorted([*(re.sub(commit, r"/\1/N-", name) for name in names), *_data_files(root)])
+
+
+def _data_files(root: Root) -> list[str]:
+    """Those in the table's folder, whether a reader sees them or not."""
+    found = root.output.glob("**/*") if root.bucket else local(root.table.location).rglob("*")
+    return [f"table/{path.name}" for path in found]
 
 
 @pytest.mark.parametrize("point", _points(FIRST, EACH))

@@ -17,11 +17,13 @@ from forked import in_child
 from nocturne import config
 from nocturne.cli import doctor
 from nocturne.errors import ConfigError, InputChanged, ModelError, PublishError, StoreUnavailable
+from nocturne.model.tracking import connect
 from nocturne.objects import store as stores
 from nocturne.objects.listing import unlisted
 from nocturne.operate.reports import report_of
-from nocturne.operate.status import status_of, statuses
+from nocturne.operate.status import status_of, statuses, statuses_of
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import logged_to
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.worker import split
@@ -241,7 +243,7 @@ def test_a_night_of_another_state_is_not_taken_for_ours(
 
 @pytest.mark.parametrize("state", ["state", None])
 def test_the_status_of_many_nights_takes_no_request_for_each(
-    remote: Project, bucket: Bucket, state: str | None
+    remote: Project, bucket: Bucket, state: str | None, tmp_path: Path
 ) -> None:
     loaded = remote(
         output__path=bucket.uri("out/scores"), output__format="delta", output__state=state
@@ -253,13 +255,41 @@ def test_the_status_of_many_nights_takes_no_request_for_each(
         assert [night.state for night in found] == ["published"] * nights
         return bucket.requests() - before
 
-    def check() -> tuple[int, int]:
+    year = [*config.span(loaded.pipeline.input.partition, "2023-03-01", "2024-02-28")]
+
+    def counted_by_page() -> int:
+        before = bucket.requests()
+        states = [night.state for night in statuses_of(loaded, year)]
+        assert (len(states), states.count("published")) == (365, len(DAYS))
+        return bucket.requests() - before
+
+    def nights() -> None:
         for day in DAYS:
             night_of(loaded, day)
-        return counted(1), counted(len(DAYS))
 
-    one, all_ = in_child(check)
+    def check() -> tuple[int, int, int]:
+        return counted(1), counted(len(DAYS)), counted_by_page()
+
+    in_child(nights)
+    one, all_, by_page = in_child(check)
     assert all_ <= one  # each manifest was fetched once
+    assert by_page <= one, "a year"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    first, *_ = in_child(lambda: (counted_by_page(),))
+    manifests = len(DAYS) if state is None else 0
+    assert first <= one + manifests, "on a machine that has none of the manifests"
+
+
+def test_mlflow_has_the_report_of_a_night_in_a_store(in_store: Project) -> None:
+    loaded = in_store()
+
+    def artifacts() -> list[str]:
+        manifest = night_of(loaded, DAYS[0])
+        run_id = judgement_of(loaded, manifest).mlflow_run_id
+        client = connect(logged_to(loaded)["tracking_uri"])
+        return [one.path for one in client.list_artifacts(run_id)]
+
+    assert "report.html" in in_child(artifacts)
 
 
 def test_a_table_is_opened_at_its_own_place_or_refused(remote: Project, bucket: Bucket) -> None:
