@@ -190,7 +190,8 @@ def _name(output: TablePartition, manifest: Manifest, number: int, name: str, sh
     if output.lake_types:
         return table.file_name(number, sha256)
     if not manifest.adopted:
-        return name
+        is_of_run = table.file_name(0, manifest.run_key)[-24:] == name[-24:]
+        return name if is_of_run else table.file_name(number, manifest.run_key)
     there = table.published_manifest(output)
     if there is not None and there.run_key == manifest.run_key:
         raise StateError("another program has changed its rows again; score it in the new place")
