@@ -28,13 +28,14 @@ from nocturne.operate.move import Moved, move, moved_pipeline
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.runs import as_planned
 from nocturne.records.manifest import Accepted, Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.failpoints import VARIABLE
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from object_store import Bucket
-from pipeline.conftest import DAYS, night_of
+from pipeline.conftest import DAYS, night_of, run_of
 from store_fixtures import bucket as bucket
 from store_fixtures import store_endpoint as store_endpoint
 
@@ -139,6 +140,8 @@ def test_a_pipeline_moves_and_back(
     assert {day: rows(there, day) for day in DAYS[:2]} == before
     assert moved(loaded, places[target]) == nights, "nothing is left to do"
     assert not [problem for day in DAYS[:2] for problem in problems(there, day)]
+    settings = in_child(lambda: as_planned(run_of(there, manifest_of(there, DAYS[1]))).pipeline)
+    assert settings.output.path == places[target]["path"]
     # Files of an Iceberg table have a column more, so their splits have other keys.
     again = in_child(lambda: night_of(there, DAYS[1]))
     assert again.number == (1 if "delta" in target else 2)

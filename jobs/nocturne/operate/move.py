@@ -31,10 +31,11 @@ from nocturne.objects.together import TRANSFERS, together
 from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import published_columns, verify_partition
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
+from nocturne.pipeline.runs import settings_of
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
-from nocturne.store.files import file_digest, place, scratch, write_atomic
+from nocturne.store.files import digest, file_digest, place, scratch, write_atomic
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import write
@@ -221,7 +222,7 @@ def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: R
 def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     """Copy a run, with a plan that names its new place; and its model."""
     place_ = output.state.run(run.plan.run_key)
-    skipped = {run.plan_file, *run.copies()}
+    skipped = {run.plan_file, run.settings_file, *run.copies()}
     files = {
         name: path
         for name, path in _below(run.path).items()
@@ -230,8 +231,15 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     _copy_records(files, place_.path)
     models = PipelineState(output.state.root)
     of_partition = columns_of_partition(output, (*run.plan.keys, *run.plan.passthrough))
+    place_of = ("path", "format", "table", "state")
+    there = {name: getattr(target.pipeline.output, name) for name in place_of}
+    planned = settings_of(run)
+    settings = planned.model_copy(update={"output": planned.output.model_copy(update=there)})
+    stored = settings.model_dump(mode="json")
+    write(place_.settings_file, stored, exclusive=True)
     plan = replace(
         run.plan,
+        config_digest=digest(stored),
         model=replace(run.plan.model, path=str(models.model(run.plan.model.sha256))),
         **planned_output(target.pipeline.output, output, of_partition),
     )
