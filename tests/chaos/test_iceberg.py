@@ -112,6 +112,7 @@ def test_types_that_iceberg_lacks_are_refused_before_a_row_is_scored(
     assert not new.root.attempts()
 
 
+@pytest.mark.long
 def test_rows_that_a_delete_file_removes_are_not_taken_for_published(
     root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +169,7 @@ def test_rows_that_a_delete_file_removes_are_not_taken_for_published(
     root.check()
 
 
+@pytest.mark.long
 def test_a_table_that_was_set_back_is_not_published(
     root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +310,7 @@ def test_nested_columns_that_readers_would_not_find_are_refused(
     assert not new.root.attempts()
 
 
+@pytest.mark.long
 def test_a_file_that_is_there_twice_is_not_taken_for_once(root: Root, lake: Stranger) -> None:
     """`add_files` does so, if it is told not to look."""
     before = len(lake.read())
@@ -389,6 +392,7 @@ def test_a_renamed_column_is_refused_and_the_scores_of_before_stay(
 # The catalog
 
 
+@pytest.mark.long
 def test_a_dropped_or_renamed_table_is_not_taken_for_a_new_one(
     root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -477,6 +481,7 @@ def test_a_commit_whose_answer_is_lost_is_published_once(root: Root, landed: boo
     assert len(list(root.place("manifests").glob("*.json"))) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("landed", [True, False])
 def test_a_catalog_that_is_gone_after_a_commit_leaves_what_may_be_published(
     root: Root, lake: Stranger, capfd: pytest.CaptureFixture[str], landed: bool

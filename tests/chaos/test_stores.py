@@ -75,7 +75,7 @@ REQUESTS: dict[str, dict[str, object]] = {
 """Those of a night, by what they are for."""
 
 
-SHORT = {"commit", "result"}
+SHORT = {"commit"}
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,18 @@ def test_a_store_that_fails_now_and_then_is_asked_again(
     ("fault", "code", "said"),
     [
         ({"status": 503, "code": "SlowDown"}, 75, "the store did not answer (503, SlowDown"),
-        ({"status": 403, "code": "AccessDenied"}, 1, "access denied (403, AccessDenied"),
-        ({"status": 400, "code": "ExpiredToken"}, 75, "the credentials have expired"),
+        pytest.param(
+            {"status": 403, "code": "AccessDenied"},
+            1,
+            "access denied (403, AccessDenied",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"status": 400, "code": "ExpiredToken"},
+            75,
+            "the credentials have expired",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 @pytest.mark.parametrize("path", ["_delta_log/", pytest.param(r"/part-", marks=pytest.mark.long)])
@@ -274,6 +284,7 @@ def test_a_store_that_is_gone_after_the_commit_leaves_it_to_the_next_run(
     assert len(commits(root.scores)) == 3
 
 
+@pytest.mark.long
 def test_a_commit_that_lands_after_we_stopped_to_wait_is_found(
     root: Root, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,9 +308,24 @@ def test_a_commit_that_lands_after_we_stopped_to_wait_is_found(
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
-        ({"status": 403, "code": "AccessDenied", "method": "PUT"}, 1, "access denied (403"),
-        ({"status": 404, "code": "NoSuchBucket"}, 1, "there is no s3://first"),
-        ({"status": 503, "code": "SlowDown"}, 75, "the store did not answer"),
+        pytest.param(
+            {"status": 403, "code": "AccessDenied", "method": "PUT"},
+            1,
+            "access denied (403",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"status": 404, "code": "NoSuchBucket"},
+            1,
+            "there is no s3://first",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"status": 503, "code": "SlowDown"},
+            75,
+            "the store did not answer",
+            marks=pytest.mark.long,
+        ),
         ({"unconditional": True}, 1, "lets two programs create the same object"),
     ],
 )

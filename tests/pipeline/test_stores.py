@@ -105,6 +105,7 @@ def test_commands_read_objects_too(remote: Project, bucket: Bucket, tmp_path: Pa
     assert Path(back["manifest"]).name.startswith("000003-")
 
 
+@pytest.mark.long
 def test_rows_are_scored_alike_and_content_makes_the_same_run(remote: Project) -> None:
     loaded = remote()
     by_version = in_child(lambda: night_of(loaded, DAYS[0]))
@@ -210,6 +211,7 @@ def test_a_store_that_goes_away_is_waited_for_by_the_next_run(
     assert in_child(lambda: night_of(loaded, DAYS[0])).rows_published == 600
 
 
+@pytest.mark.long
 def test_a_state_is_that_of_one_table(remote: Project, bucket: Bucket) -> None:
     first = remote(
         output__path=bucket.uri("out/scores"), output__format="delta", output__state="state"
@@ -223,6 +225,7 @@ def test_a_state_is_that_of_one_table(remote: Project, bucket: Bucket) -> None:
     assert not bucket.keys("out/other")
 
 
+@pytest.mark.long
 def test_a_night_of_another_state_is_not_taken_for_ours(
     remote: Project, bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -241,7 +244,7 @@ def test_a_night_of_another_state_is_not_taken_for_ours(
         in_child(lambda: night_of(meant, DAYS[0]))
 
 
-@pytest.mark.parametrize("state", ["state", None])
+@pytest.mark.parametrize("state", [pytest.param("state", marks=pytest.mark.long), None])
 def test_the_status_of_many_nights_takes_no_request_for_each(
     remote: Project, bucket: Bucket, state: str | None, tmp_path: Path
 ) -> None:
@@ -280,6 +283,7 @@ def test_the_status_of_many_nights_takes_no_request_for_each(
     assert first <= one + manifests, "on a machine that has none of the manifests"
 
 
+@pytest.mark.long
 def test_mlflow_has_the_report_of_a_night_in_a_store(in_store: Project) -> None:
     loaded = in_store()
 
@@ -394,6 +398,7 @@ def in_store(remote: Project, bucket: Bucket) -> Project:
     return make
 
 
+@pytest.mark.long
 def test_a_night_lives_in_a_store(in_store: Project, bucket: Bucket, tmp_path: Path) -> None:
     """Scored by Spark, found again, verified, delivered anew, rolled back, reported, cleaned."""
     in_store(quality__unique_keys=True)
@@ -491,6 +496,7 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     assert not cached.exists()
 
 
+@pytest.mark.long
 def test_what_is_published_while_its_status_is_read_is_found(
     in_store: Project, bucket: Bucket
 ) -> None:
