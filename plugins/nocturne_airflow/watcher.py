@@ -111,12 +111,12 @@ def last_night(loaded: Loaded) -> str | None:
     """The newest partition that is published or being scored, since it may have the old model."""
     from nocturne.operate.status import newest, statuses_of
 
-    last = newest(loaded)
+    last = newest(loaded, "scored")
     if last is None:
         return None
     latest = partition(loaded.pipeline.input.partition, last)
     running = statuses_of(loaded, [latest])[0].state == "running"
-    return last if running else newest(loaded, published=True)
+    return last if running else newest(loaded, "published")
 
 
 def _last_payload(events: Mapping[Any, Any]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from nocturne import config
-from nocturne.operate.status import PartitionStatus, State
+from nocturne.operate.status import PartitionStatus, Recent, State
 from nocturne.records.status import RunStatus
 
 RUNNING = RunStatus("running", "score", "a" * 64, 1, 200, 50, "", "2013-04-02T00:05:00+00:00")
@@ -28,9 +28,17 @@ def rendered(template: str, **values: Any) -> str:
 
 @pytest.mark.parametrize("state", get_args(State))
 def test_the_first_page_shows_the_state_of_the_newest_partition(state: State) -> None:
-    pipeline = {"name": "daily", "strip": [status(state)], "problem": ""}
+    later = ["2013-04-09", "2013-12-31"]
+    pipeline = {"name": "daily", "recent": Recent([status(state)], later), "problem": ""}
     page = rendered("pipelines.html", pipelines=[pipeline], page=1, pages=1, count=1)
     assert f'<span class="badge is-{state}">{state}</span>' in page
+    assert "2 later partitions of the input are not scored: 2013-04-09 to 2013-12-31." in page
+
+
+def test_the_first_page_says_what_there_is_to_score() -> None:
+    pipeline = {"name": "daily", "recent": Recent([], ["2013-04-09"]), "problem": ""}
+    page = rendered("pipelines.html", pipelines=[pipeline], page=1, pages=1, count=1)
+    assert "Nothing is scored yet. The input has 1 partition: 2013-04-09." in page
 
 
 @pytest.mark.parametrize("state", get_args(State))
@@ -67,6 +75,7 @@ def test_a_calendar_shows_weeks_and_hours(project: Path) -> None:
             paused=True,
             months=[_weeks(month, {"2013-04-01": status("held")}, hourly)],
             whole=[],
+            later=[],
             counts={"held": 1},
             until=month.date(),
             before=None,

@@ -607,7 +607,7 @@ def test_a_log_that_cant_be_read_fails_its_nights_and_hides_none(
 def test_partitions_of_others_are_not_ours(root: Root, lake: Stranger) -> None:
     lake.append("2099-12-31")
     assert [night.key for night in root.ask(lambda: statuses(root.load()))] == [DAY]
-    assert root.ask(lambda: newest(root.load(), published=True)) == DAY
+    assert root.ask(lambda: newest(root.load(), "published")) == DAY
 
 
 @pytest.mark.long

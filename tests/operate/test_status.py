@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import Held
 from nocturne.operate.decisions import reject_held
-from nocturne.operate.status import newest, statuses, statuses_of
+from nocturne.operate.status import Recent, newest, recent, statuses, statuses_of
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
@@ -148,8 +149,54 @@ def test_the_newest_partition(
 def test_the_newest_that_is_published(project: MakeProject) -> None:
     loaded = project()
     assert newest(loaded) == DAYS[-1]
-    assert newest(loaded, published=True) is None
+    assert newest(loaded, "published") is None
     for day in (DAYS[1], DAYS[0]):
         night_of(loaded, day)
     scored(loaded, DAYS[2])
-    assert newest(loaded, published=True) == DAYS[1]
+    assert newest(loaded, "published") == DAYS[1]
+
+
+def _input_of(root: Path, *days: str) -> None:
+    for day in days:
+        (root / "elsewhere" / f"ds={day}").mkdir(parents=True, exist_ok=True)
+
+
+def test_what_is_shown_first_ends_near_what_was_last_scored(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    """Not where the input ends, nor today."""
+    project()
+    loaded = config.load("p")
+    night_of(loaded, DAYS[1])
+    _input_of(tmp_path, *(f"2024-{m:02d}-{d:02d}" for m in range(1, 13) for d in range(1, 29)))
+    wide = config.load(
+        "p", overrides={"input.path": "elsewhere", "schedule.end_date": "2024-12-10"}
+    )
+    near = recent(wide, 35)
+    assert len(near.statuses) == 35
+    assert near.last is not None
+    assert (near.last.key, near.last.state) == (DAYS[1], "published")
+    assert [s.key for s in near.statuses[-8:]] == [f"2024-01-{d:02d}" for d in range(2, 10)]
+    assert (near.later[0], near.later[-1]) == ("2024-01-10", "2024-12-10"), "the schedule ends"
+    assert recent(wide, 1).statuses[0].key == DAYS[1]
+
+
+def test_where_nothing_is_scored_yet_only_the_input_is_known(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=2)).date().isoformat()
+    _input_of(tmp_path, "2024-01-01", "2024-01-03", tomorrow)
+    loaded = project(input__path="elsewhere")
+    assert recent(loaded, 35) == Recent([], ["2024-01-01", "2024-01-03"])
+    assert recent(loaded, 35).last is None
+
+
+def test_a_date_that_was_mistyped_is_not_where_it_ends(project: MakeProject) -> None:
+    loaded = project()
+    night_of(loaded, DAYS[0])
+    partition = config.partition(loaded.pipeline.input.partition, "2924-01-01")
+    Places.of(loaded).state.partition(partition).write_planning_failed("there is no such day")
+    near = recent(loaded, 35)
+    assert near.last is not None
+    assert near.last.key == DAYS[0]
+    assert newest(loaded, "scored") == "2924-01-01"

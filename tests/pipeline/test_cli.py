@@ -64,6 +64,10 @@ def test_a_day_is_scored_in_steps_as_airflow_does(
         ("2024-01-01", "published"),
         ("2024-01-02", "missing"),
     ]
+    [known] = _answer("status")
+    assert (known["pipeline"], known["last"]["partition"]) == ("p", "2024-01-01")
+    assert (known["states"], known["waiting"], known["problem"]) == ({"published": 1}, 4, "")
+    assert _called("status", "--from", "2024-01-01").exit_code == 1
     wanted = {
         "partition",
         "state",

@@ -91,7 +91,7 @@ EXAMPLES: dict[str, tuple[Evidence, Verdict, str]] = {
     "drift.columns": (
         replace(CALM, drift=MOVED),
         Verdict.WARN,
-        "1 columns drifted: x (PSI 0.40, alarm at 0.10)",
+        "1 column drifted: x (PSI 0.40, alarm at 0.10)",
     ),
     "drift.page": (
         replace(CALM, drift=PAGED),

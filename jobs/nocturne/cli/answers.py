@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 
-from nocturne.config import Loaded
-from nocturne.errors import StateError
-from nocturne.operate.status import PartitionStatus
+from nocturne.config import Loaded, load
+from nocturne.errors import NocturneError, StateError
+from nocturne.operate.status import PartitionStatus, recent
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page
@@ -15,6 +16,7 @@ from nocturne.records.answers import (
     JudgeAnswer,
     NightAnswer,
     PartitionAnswer,
+    PipelineAnswer,
     PublishAnswer,
     ScoresAnswer,
 )
@@ -28,6 +30,7 @@ __all__ = [
     "judge_answer",
     "night_answer",
     "partition_answer",
+    "pipeline_answer",
     "publish_answer",
     "scores_answer",
 ]
@@ -116,6 +119,26 @@ def partition_answer(status: PartitionStatus) -> PartitionAnswer:
         step=run.step if run else None,
         rows_done=run.rows_done if run else None,
         message=status.message,
+    )
+
+
+_RECENT = 35
+"""The last partitions of each pipeline, whose states are counted."""
+
+
+def pipeline_answer(name: str) -> PipelineAnswer:
+    """The answer about a pipeline; one that can't be read says so."""
+    try:
+        near = recent(load(name), _RECENT)
+    except NocturneError as error:
+        return PipelineAnswer(name, None, {}, 0, str(error))
+    states = Counter(status.shown for status in near.statuses if status.state != "missing")
+    return PipelineAnswer(
+        pipeline=name,
+        last=partition_answer(near.last) if near.last else None,
+        states=dict(states),
+        waiting=near.waiting,
+        problem="",
     )
 
 

@@ -241,15 +241,28 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
 @app.command()
 @clean_errors
 def status(
-    name: Name,
+    name: Annotated[
+        Optional[str], typer.Argument(metavar="PIPELINE", help="Default: a line for each.")
+    ] = None,
     first: Annotated[Optional[str], typer.Option("--from", help="First partition.")] = None,
     last: Annotated[Optional[str], typer.Option("--to", help="Last partition.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the partitions with state, model version, rows and verdict."""
-    from nocturne.cli.answers import partition_answer
+    """List the partitions with their state and the reason; without a pipeline, list these."""
+    from nocturne.cli.answers import partition_answer, pipeline_answer
     from nocturne.operate.status import statuses
 
+    if name is None:
+        if first or last:
+            raise ConfigError("--from and --to are of one pipeline: nocturne status PIPELINE ...")
+        pipelines = [pipeline_answer(known) for known in config.names(config.home())]
+        if as_json:
+            answer(pipelines, True)
+        else:
+            from nocturne.cli.tables import pipelines_table
+
+            pipelines_table(pipelines)
+        return
     loaded = load(name)
     check_keys(loaded, first, last)
     rows = [partition_answer(row) for row in statuses(loaded, first, last)]

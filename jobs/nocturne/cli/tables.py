@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,15 +14,24 @@ from rich.table import Table
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
     from nocturne.pipeline.night import NightOutcome
-    from nocturne.records.answers import PartitionAnswer
+    from nocturne.records.answers import PartitionAnswer, PipelineAnswer
 
-__all__ = ["baseline_table", "config_table", "doctor_table", "nights_table", "status_table"]
+__all__ = [
+    "baseline_table",
+    "config_table",
+    "doctor_table",
+    "nights_table",
+    "pipelines_table",
+    "status_table",
+]
 
 _COLOURS = {
     "published": "green",
     "unchanged": "green",
     "ok": "green",
     "warn": "yellow",
+    "warned": "yellow",
+    "broken": "red",
     "held": "yellow",
     "hold": "yellow",
     "failed": "red",
@@ -33,7 +43,19 @@ _COLOURS = {
 }
 
 
-_NUMBERS = ("rows", "published", "quarantined", "rows/s", "model", "nulls", "bins", "partitions")
+_NUMBERS = (
+    "held",
+    "failed",
+    "not scored",
+    "rows",
+    "published",
+    "quarantined",
+    "rows/s",
+    "model",
+    "nulls",
+    "bins",
+    "partitions",
+)
 
 
 def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -44,7 +66,7 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
             name,
             justify="right" if number else "left",
             overflow="fold",
-            no_wrap=number or name in ("partition", "state", "outcome", "verdict"),
+            no_wrap=number or name in ("pipeline", "partition", "state", "outcome", "verdict"),
         )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
@@ -91,21 +113,67 @@ def status_table(name: str, rows: Sequence[PartitionAnswer]) -> None:
     """The partitions with their state; more than twenty missing ones are only counted."""
     missing = [row for row in rows if row.state == "missing"]
     shown = rows if len(missing) <= 20 else [r for r in rows if r.state != "missing"]
-    fields = (
-        "partition",
-        "state",
-        "model_version",
-        "rows_in",
-        "rows_published",
-        "rows_quarantined",
-        "verdict",
-        "message",
+    _print(
+        name,
+        ("partition", "state", "model", "rows", "quarantined", "why"),
+        [
+            (
+                row.partition,
+                _state(row),
+                row.model_version,
+                row.rows_in,
+                row.rows_quarantined,
+                _why(row),
+            )
+            for row in shown
+        ],
     )
-    columns = ("partition", "state", "model", "rows", "published", "quarantined", "verdict", "")
-    _print(name, columns, [[getattr(row, field) for field in fields] for row in shown])
     if len(shown) < len(rows):
-        first, last = missing[0].partition, missing[-1].partition
-        Console().print(f"and {len(missing)} partitions not scored yet, {first} to {last}")
+        spans = _spans(rows)
+        listed = ", ".join(f"{first} to {last}" for first, last in spans[:_SPANS])
+        more = f", and {len(spans) - _SPANS} spans more" if len(spans) > _SPANS else ""
+        Console().print(f"and {len(missing):,} partitions not scored yet: {listed}{more}")
+
+
+def pipelines_table(pipelines: Sequence[PipelineAnswer]) -> None:
+    """A line for each pipeline: its last partition, and what its last ones need."""
+    _print(
+        "pipelines",
+        ("pipeline", "partition", "state", "held", "failed", "not scored", "why"),
+        [
+            (
+                p.pipeline,
+                p.last.partition if p.last else None,
+                "broken" if p.problem else _state(p.last) if p.last else "missing",
+                p.states.get("held") or None,
+                p.states.get("failed") or None,
+                p.waiting or None,
+                p.problem or (_why(p.last) if p.last else ""),
+            )
+            for p in pipelines
+        ],
+    )
+
+
+def _state(row: PartitionAnswer) -> str:
+    return "warned" if row.state == "published" and row.verdict != "ok" else row.state
+
+
+def _why(row: PartitionAnswer) -> str:
+    return row.message or "; ".join(row.reasons)
+
+
+_SPANS = 3
+
+
+def _spans(rows: Sequence[PartitionAnswer]) -> list[tuple[str, str]]:
+    """The first and the last of each run of missing ones."""
+    spans = [[*run] for is_missing, run in groupby(rows, _is_missing) if is_missing]
+    return [(run[0].partition, run[-1].partition) for run in spans]
+
+
+def _is_missing(row: PartitionAnswer) -> bool:
+    return row.state == "missing"
 
 
 def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -11,9 +11,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from nocturne.config import Loaded, from_path, key_format, partition
+from nocturne.config import Loaded, from_path, key_format, parse, partition, period, span
+from nocturne.config import later as later_key
 from nocturne.errors import NocturneError, disk_errors
 from nocturne.objects import Location
 from nocturne.objects.path import Stat
@@ -26,7 +29,17 @@ from nocturne.store.partition_state import PartitionState
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["PartitionStatus", "known_partitions", "newest", "status_of", "statuses", "statuses_of"]
+__all__ = [
+    "PartitionStatus",
+    "Recent",
+    "known_partitions",
+    "newest",
+    "recent",
+    "status_of",
+    "statuses",
+    "statuses_of",
+    "waiting",
+]
 
 log = logging.getLogger(__name__)
 
@@ -200,23 +213,102 @@ def _manifest(state: PartitionState, id_: str, written: tuple[int, int] | Stat) 
     return state.manifest(id_)
 
 
-def newest(loaded: Loaded, *, published: bool = False) -> str | None:
-    """The last partition key in input, state or table (``published``: in the table), or None."""
+def newest(
+    loaded: Loaded, of: Literal["all", "scored", "published"] = "all", until: str | None = None
+) -> str | None:
+    """The last partition key, or None.
+
+    Args:
+        of: ``all``: of the input, the state and the table; ``scored``: of the latter two, so of
+            those that were scored or failed; ``published``: of the table.
+        until: no later key.
+    """
     places, names = Places.of(loaded), loaded.pipeline.input.partition
-    if not _folders_in_order(names):
-        keys = (
-            p.key
-            for p in known_partitions(loaded)
-            if not published or places.output(p).location.is_dir()
-        )
-        return max(keys, default=None)
     tables = [places.table.partitions(list(names))]
-    if not published:
-        tables += [_of_input(places, names), places.state.folders(list(names))]
-    last_keys = (
-        next((p.key for path in paths if (p := from_path(names, path))), "") for paths in tables
-    )
-    return max(last_keys) or None
+    if of != "published":
+        tables.append(places.state.folders(list(names)))
+    if of == "all":
+        tables.append(_of_input(places, names))
+    in_order, last = _folders_in_order(names), ""
+    for paths in tables:
+        keys = (key for key in _keys(names, paths) if until is None or key <= until)
+        last = max(last, next(keys, "") if in_order else max(keys, default=""))
+    return last or None
+
+
+def _keys(names: Mapping[str, str], paths: Iterable[str]) -> Iterator[str]:
+    return (p.key for path in paths if (p := from_path(names, path)))
+
+
+def waiting(loaded: Loaded, after: str | None) -> list[str]:
+    """Keys of the input's partitions after one that are over and not scored, oldest first.
+
+    Those outside of ``schedule.start_date`` to ``end_date`` are left out.
+    """
+    names, schedule, now = loaded.pipeline.input.partition, loaded.pipeline.schedule, _now(loaded)
+    found = list[str]()
+    for key in _keys(names, _of_input(Places.of(loaded), names)):
+        if after is not None and key <= after:
+            if _folders_in_order(names):
+                break
+            continue
+        moment = parse(names, key)
+        day = moment.date()
+        is_over = moment + period(names) <= now
+        if is_over and schedule.start_date <= day <= (schedule.end_date or day):
+            found.append(key)
+    return sorted(found)
+
+
+def _now(loaded: Loaded) -> dt.datetime:
+    """Where the pipeline's days begin and end."""
+    return dt.datetime.now(ZoneInfo(loaded.pipeline.schedule.timezone)).replace(tzinfo=None)
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The last partitions of a pipeline, oldest first, and the keys of the input's after them."""
+
+    statuses: list[PartitionStatus]
+    later: list[str]
+
+    @property
+    def last(self) -> PartitionStatus | None:
+        """The last one that was scored, or tried."""
+        tried = (status for status in reversed(self.statuses) if status.state != "missing")
+        return next(tried, self.statuses[-1] if self.statuses else None)
+
+    @property
+    def waiting(self) -> int:
+        """How many of the input's partitions come after the last one that was tried."""
+        ahead = takewhile(lambda status: status.state == "missing", reversed(self.statuses))
+        return len(self.later) + sum(1 for _ in ahead)
+
+
+_AHEAD = 7
+"""Of the partitions that nobody scored yet, so many are shown beside those that were scored."""
+
+
+def recent(loaded: Loaded, count: int) -> Recent:
+    """The last ``count`` partitions that ended before anything was last scored or shortly after.
+
+    An input may reach far beyond what was scored, and what was scored far before today.
+    """
+    names = loaded.pipeline.input.partition
+    if not names:
+        return Recent(statuses_of(loaded, [Partition("all")]), [])
+    today = _now(loaded).strftime(key_format(names))
+    last = newest(loaded, "scored", until=today)  # a date may have been mistyped
+    later = waiting(loaded, last)
+    if last is None:
+        return Recent([], later)
+    ahead = later[:_AHEAD]
+    # Without gaps up to the last that was scored; after it only what there is to score.
+    moment = parse(names, last)
+    back = (later_key(names, moment, -n) for n in range(max(count - len(ahead), 1) - 1, -1, -1))
+    keys = [day.strftime(key_format(names)) for day in back if day is not None]
+    shown = [*span(names, keys[0], last), *(partition(names, key) for key in ahead)]
+    return Recent(statuses_of(loaded, shown), later[_AHEAD:])
 
 
 @lru_cache

@@ -94,7 +94,8 @@ def _columns(night: Evidence) -> RuleFindings:
         )
         verdict = Verdict(night.settings.drift.on_drift) if night.drift.paged else Verdict.WARN
         names = tuple(column.column for column in alarmed)
-        yield verdict, f"{len(alarmed)} columns drifted: {worst}", names
+        columns = "1 column" if len(alarmed) == 1 else f"{len(alarmed)} columns"
+        yield verdict, f"{columns} drifted: {worst}", names
 
 
 def _page(night: Evidence) -> RuleFindings:

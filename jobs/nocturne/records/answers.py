@@ -105,6 +105,21 @@ class PartitionAnswer:
 
 
 @dataclass(frozen=True)
+class PipelineAnswer:
+    """One pipeline of ``nocturne status``.
+
+    ``states``: how many of its last partitions are published, warned, held, ...; ``waiting``: how
+    many are in the input and not scored; ``problem``: why it can't be read.
+    """
+
+    pipeline: str
+    last: PartitionAnswer | None
+    states: dict[str, int]
+    waiting: int
+    problem: str
+
+
+@dataclass(frozen=True)
 class NightAnswer:
     """One partition of ``nocturne score`` or ``requeue``."""
 

@@ -35,7 +35,7 @@ from nocturne import config
 from nocturne.config import Loaded, key_format
 from nocturne.drift import METRICS
 from nocturne.errors import ConfigError, NocturneError
-from nocturne.operate.status import PartitionStatus, newest, statuses_of
+from nocturne.operate.status import PartitionStatus, Recent, recent, statuses_of
 from nocturne.records.partition import Partition
 from nocturne_airflow.page.night import document, night_page
 
@@ -99,9 +99,9 @@ def _pipelines(request: Request, user: GetUserDep, page: int = 1) -> HTMLRespons
     listed = []
     for name in names[(page - 1) * _PIPELINES : page * _PIPELINES]:
         try:
-            listed.append({"name": name, "strip": _newest(_load(name)), "problem": ""})
+            listed.append({"name": name, "recent": recent(_load(name), _STRIP), "problem": ""})
         except NocturneError as error:
-            listed.append({"name": name, "strip": [], "problem": str(error)})
+            listed.append({"name": name, "recent": Recent([], []), "problem": str(error)})
     return _html(
         request, "pipelines.html", pipelines=listed, page=page, pages=pages, count=len(names)
     )
@@ -119,11 +119,14 @@ def _calendar(
             "calendar.html",
             loaded=loaded,
             months=[],
-            whole=_newest(loaded),
+            whole=recent(loaded, 1).statuses,
+            later=[],
             paused=_paused(dag_id, session),
         )
     hourly = config.period(key_formats) < dt.timedelta(days=1)
-    last = _moment(key_formats, until or newest(loaded)) or dt.datetime.now()
+    near = recent(loaded, 1) if until is None else Recent([], [])
+    known = [*(status.key for status in near.statuses), *near.later]
+    last = _moment(key_formats, until or next(iter(known), None)) or dt.datetime.now()
     months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
     first, end = months[0], _end(months[-1])
     form = key_format(key_formats)
@@ -140,6 +143,7 @@ def _calendar(
         paused=_paused(dag_id, session),
         months=[_weeks(month, statuses, hourly) for month in months],
         whole=[],
+        later=near.later,
         counts=_counts(statuses.values()),
         until=end.date(),
         before=before.strftime(form) if before else None,
@@ -237,18 +241,6 @@ def _partition(loaded: Loaded, key: str) -> Partition:
         return config.partition(key_formats, key)
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
-
-
-def _newest(loaded: Loaded) -> list[PartitionStatus]:
-    key_formats, last = loaded.pipeline.input.partition, newest(loaded)
-    if not key_formats:
-        return list(statuses_of(loaded, [Partition("all")]))
-    moment = _moment(key_formats, last)
-    if moment is None:
-        return []
-    earlier = (config.later(key_formats, moment, -back) for back in range(_STRIP - 1, -1, -1))
-    keys = [day.strftime(key_format(key_formats)) for day in earlier if day is not None]
-    return list(statuses_of(loaded, config.span(key_formats, keys[0], last)))
 
 
 def _moment(key_formats: Mapping[str, str], key: str | None) -> dt.datetime | None:
