@@ -16,6 +16,7 @@ from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome
 from nocturne_airflow.links import DATA_DOCS, REPORT, SCORING, Linked
 from nocturne_airflow.operators import HELD, RUN_DIR, check, need_run_dir, typed_answer
+from nocturne_airflow.request import WHY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -62,6 +63,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             subject=f"Publish the held scores of {pipeline}?",
             defaults=ApprovalOperator.REJECT,
             response_timeout=deadline,
+            params={"why": WHY},
             **kwargs,
         )
         self.pipeline = pipeline
@@ -104,8 +106,12 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 "stays; its scores are kept until `nocturne gc`."
             )
         name = str(user["name"] or user["id"])
-        option = "--approve" if response["chosen_options"] == [self.APPROVE] else "--reject"
-        check("gate", self._gate(option, "--by", name))
+        if response["chosen_options"] == [self.APPROVE]:
+            options = ["--approve"]
+        else:
+            why = (response.get("params_input") or {}).get("why")
+            options = ["--reject", *(["--why", str(why)] if why else [])]
+        check("gate", self._gate(*options, "--by", name))
         return super().execute_complete(context, event)  # skips what follows a rejection
 
     def _gate(self, *options: str) -> Outcome:

@@ -17,7 +17,7 @@ from airflow.sdk import Param
 from nocturne.config import key_format, parse
 from nocturne.errors import ConfigError, choices, did_you_mean
 
-__all__ = ["ACTIONS", "FIELDS", "Request", "params", "read"]
+__all__ = ["ACTIONS", "FIELDS", "WHY", "Request", "params", "read"]
 
 ACTIONS = {
     "score": "Score it",
@@ -27,7 +27,7 @@ ACTIONS = {
 }
 """The actions of a run on its partition; all but ``score`` are commands of that name."""
 
-FIELDS = ("day", "action", "manifest", "model_version", "dry_run", "force", "hold")
+FIELDS = ("day", "action", "manifest", "why", "model_version", "dry_run", "force", "hold")
 """The run parameters, in the order of the form."""
 
 _LINEAGE = "openlineage"
@@ -49,11 +49,13 @@ class Request:
     hold: str = ""
     action: str = "score"
     manifest: str | None = None
+    why: str = ""
 
     def decision(self, pipeline: str, by: str) -> list[str]:
         """The arguments of the command for an ``action`` other than ``score``."""
         to = ["--to", self.manifest] if self.action == "rollback" and self.manifest else []
-        return [self.action, pipeline, "--date", self.key, "--by", by, *to, "--json"]
+        why = ["--why", self.why] if self.why else []
+        return [self.action, pipeline, "--date", self.key, "--by", by, *to, *why, "--json"]
 
     def arguments(self) -> list[str]:
         """The options of ``nocturne prepare``."""
@@ -62,6 +64,14 @@ class Request:
             options += ["--model-version", str(self.model_version)]
         options += ["--hold", self.hold] if self.hold else []
         return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
+
+
+WHY = Param(
+    None,
+    type=["null", "string"],
+    title="Why",
+    description="Why held scores are rejected; kept with the decision.",
+)
 
 
 def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
@@ -93,6 +103,7 @@ def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
             title="Manifest",
             description="Which one to roll back to, by its id or number. Empty: the one before.",
         ),
+        "why": WHY,
         "model_version": Param(
             None,
             type=["null", "integer"],
@@ -169,8 +180,12 @@ def read(
     parse(key_formats, key)
     version = values.get("model_version")
     action = values.get("action") or "score"
-    not_taken = {"score": ("manifest",), "rollback": ("model_version", "dry_run", "force", "hold")}
-    unused = [n for n in not_taken.get(action, FIELDS[2:]) if values.get(n)]
+    taken = {
+        "score": ("model_version", "dry_run", "force", "hold"),
+        "reject": ("why",),
+        "rollback": ("manifest",),
+    }
+    unused = [n for n in FIELDS[2:] if values.get(n) and n not in taken.get(action, ())]
     if unused:
         raise ConfigError(
             f"{choices(unused)} is given, which the action {action!r} does not take: leave it "
@@ -184,6 +199,7 @@ def read(
         hold=values.get("hold") or "",
         action=action,
         manifest=values.get("manifest") or None,
+        why=values.get("why") or "",
     )
 
 

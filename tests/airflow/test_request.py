@@ -20,6 +20,12 @@ def test_a_manual_run_may_name_the_day_instead() -> None:
     assert asked.arguments() == ["--date", "2013-04-01", "--model-version", "3", "--force"]
 
 
+def test_a_rejection_has_a_reason() -> None:
+    asked = read(DAILY, "2013-04-01", {"action": "reject", "why": "keys are missing"})
+    words = ["reject", "p", "--date", "2013-04-01", "--by", "ada", "--why", "keys are missing"]
+    assert asked.decision("p", "ada") == [*words, "--json"]
+
+
 def test_a_run_may_be_held_for_a_reason() -> None:
     asked = read(DAILY, "2013-04-01", {"hold": "a new model"}, {"openlineage": {"parentRunId": 1}})
     assert asked.arguments() == ["--date", "2013-04-01", "--hold", "a new model"]
@@ -40,7 +46,7 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
-    known = "action, day, dry_run, force, hold, manifest, model_version"
+    known = "action, day, dry_run, force, hold, manifest, model_version, why"
     message = rf"'dryrun' \(did you mean 'dry_run'\?\): expected {known}"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})
@@ -54,6 +60,8 @@ def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
         ("rollback", {"force": True}),
         ("score", {"manifest": "3"}),
         ("approve", {"model_version": 2}),
+        ("approve", {"why": "it is late"}),
+        ("score", {"why": "it is late"}),
     ],
 )
 def test_what_an_action_does_not_take_is_refused(action: str, given: dict[str, object]) -> None:

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium; README says how to install it"),
 ]
 
-DAY, BY_FORM = days(12)[-2:]  # none of the week that `make e2e` scores in each way
+DAY, BY_FORM, REJECTED = days(13)[-3:]  # none of the week that `make e2e` scores in each way
 
 expect.set_options(timeout=60_000)  # a slow machine's first page takes longer than 5 s
 
@@ -156,4 +156,62 @@ def test_a_day_is_scored_again_and_rolled_back_from_the_page(
     local.ended("by_hand", str(local.airflow.runs("by_hand")[-1]["dag_run_id"]))
     window.page.reload()
     expect(window.page.get_by_text(re.compile("restores 000001-"))).to_be_visible()
+    assert window.wrong == []
+
+
+def test_what_fails_is_said_what_is_typed_stays_and_a_rejection_has_a_reason(
+    browser: Browser, local: Local
+) -> None:
+    """Two people look at a held night; one rejects it, the other approves a moment later."""
+    run = local.airflow.trigger("held", REJECTED)
+    asked_at_gate(local, "held", run)
+    address = f"{local.url}/nocturne/held/{REJECTED}"
+    first, second = Window(browser, local, "admin"), Window(browser, local, "admin")
+    for window in (first, second):
+        window.page.goto(address)
+        expect(window.page.get_by_role("region", name="Verdict")).to_contain_text("held")
+        expect(window.page.get_by_role("region", name="Verdict")).to_contain_text("version")
+    first.page.get_by_role("button", name="Reject").click()
+    first.page.get_by_role("textbox", name="Why is it rejected?").fill("keys are missing")
+    first.page.get_by_role("button", name="Sure?").click()
+    expect(first.page.get_by_role("status")).to_contain_text("done")
+    verdict = first.page.get_by_role("region", name="Verdict")
+    expect(verdict).to_contain_text("rejected by admin: keys are missing")
+    expect(first.page.locator(".events")).to_contain_text("rejected by admin: keys are missing")
+
+    second.page.get_by_role("button", name="Approve").click()
+    second.page.get_by_role("button", name="Sure?").click()
+    said = second.page.get_by_role("status")
+    expect(said).to_have_class(re.compile("is-failed"))
+    assert status(local, "held", REJECTED)["state"] == "rejected"
+
+    # Its button is of a run that is over; a decision by a run of its own fails with its reason.
+    third = local.airflow.trigger("held", REJECTED, {"action": "approve"})
+    local.ended("held", third, "failed")
+    calendar = Window(browser, local, "admin")
+    calendar.page.goto(f"{local.url}/nocturne/held")
+    calendar.page.get_by_label("First partition").fill("2013-04")
+    calendar.page.evaluate("refresh()")
+    expect(calendar.page.get_by_label("First partition")).to_have_value("2013-04")
+    wrong = [text for text in (*first.wrong, *calendar.wrong) if "404" not in text]
+    assert wrong == []
+
+
+def test_data_docs_open_from_the_report_inside_of_airflow(browser: Browser, local: Local) -> None:
+    window = Window(browser, local, "admin")
+    inside = window.scoring()
+    inside.get_by_role("link", name="held", exact=True).click()
+    inside.get_by_role("link", name=re.compile(f"^{DAY}: ")).click()
+    report = inside.frame_locator("iframe.report")
+    with window.page.context.expect_page() as opened:
+        report.get_by_role("link", name="failed").first.click()
+    docs = opened.value
+    expect(docs.get_by_role("heading", name="On the input")).to_be_visible()
+    assert re.search(r"/data_docs/index\.html#expectation-\d+$", docs.url)
+    assert docs.locator("tr:target").count() == 1
+    assert docs.locator("script").count() == 0
+    docs.close()
+    with window.page.context.expect_page() as opened:
+        inside.get_by_role("link", name="Data Docs").click()
+    expect(opened.value.get_by_text("expectations failed")).to_be_visible()
     assert window.wrong == []

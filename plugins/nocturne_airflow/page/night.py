@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,12 +10,17 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.objects import Location, is_within
 from nocturne.operate.status import PartitionStatus, status_of
+from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import mlflow_page
 from nocturne.records.drift import FeatureDrift
+from nocturne.records.findings import Finding, Verdict
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.partition import Partition
+from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.quality import Expectation
+from nocturne.store.record_files import read
+from nocturne.store.run_folder import RunFolder
 
 __all__ = ["NightPage", "document", "night_page"]
 
@@ -27,6 +33,7 @@ class NightPage:
     """A partition: its status, the last judgement, and every manifest that was in force.
 
     ``restorable``: ids of earlier manifests whose files are kept, so that a rollback is possible.
+    ``events``: what happened, the latest first. ``model``: that of the run.
     """
 
     status: PartitionStatus
@@ -38,13 +45,21 @@ class NightPage:
     has_report: bool = False
     has_docs: bool = False
     damaged: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
+    model: ModelRef | None = None
 
     @property
-    def reasons(self) -> tuple[str, ...]:
-        """The reasons of the judgement; none if a later run could not be planned."""
+    def findings(self) -> list[tuple[Finding, bool]]:
+        """The findings of the judgement, each with whether it decided the verdict; these first.
+
+        What a person wanted comes before all. None if a later run could not be planned.
+        """
         unfinished = self.status.unfinished
-        planned = unfinished is None or bool(unfinished.run_key)
-        return self.judgement.reasons if self.judgement and planned else ()
+        if self.judgement is None or (unfinished is not None and not unfinished.run_key):
+            return []
+        verdict = self.judgement.verdict
+        decides = {f: f.verdict == verdict != Verdict.OK for f in self.judgement.findings}
+        return sorted(decides.items(), key=lambda item: (not item[1], item[0].subject != "person"))
 
     @property
     def worst(self) -> tuple[FeatureDrift, ...]:
@@ -83,6 +98,8 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
             mlflow_run = run.mlflow_run_id()
     except NocturneError as error:
         damaged.append(str(error))
+    events, unread = timeline(output.state, status, manifests)
+    damaged += [problem for problem in unread if problem not in damaged]
     return NightPage(
         status,
         run=run.name,
@@ -93,7 +110,16 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         has_report=_is_file(run.report),
         has_docs=_is_file(run.data_docs / "index.html"),
         damaged=tuple(damaged),
+        events=events,
+        model=_model(run),
     )
+
+
+def _model(run: RunFolder) -> ModelRef | None:
+    """The model of a run; None if its plan can't be read."""
+    with suppress(NocturneError):
+        return read(RunPlan, run.plan_file).model
+    return None
 
 
 def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Location | None:

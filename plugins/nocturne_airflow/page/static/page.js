@@ -9,7 +9,7 @@ const say = (text, bad) => { message.textContent = text; message.className = bad
 
 async function call(method, path, body) {
   const answer = await fetch(document.body.dataset.root + "/api/v2" + path, {
-    method, credentials: "same-origin", headers: { "Content-Type": "application/json" },
+    method, credentials: "same-origin", headers: { Accept: "application/json", "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
   if (answer.ok) return answer.json();
@@ -25,31 +25,60 @@ const moment = (key) => key + (key.includes("T") ? ":00:00Z" : "T00:00:00Z");
 const trigger = (dag, key, conf) =>
   call("POST", `/dags/${id(dag)}/dagRuns`, { logical_date: null, partition_key: key, conf });
 
+// Each gives the run whose end shows what became of it, or nothing.
 const actions = {
   score: (dag, key) => trigger(dag, key, {}),
-  decide: (dag, key, on) =>
-    trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}) }),
-  answer: (dag, key, on) =>
+  decide: (dag, key, on, why) =>
+    trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}), ...(why ? { why } : {}) }),
+  answer: (dag, key, on, why) =>
     call("PATCH", `/dags/${id(dag)}/dagRuns/${id(on.run)}/taskInstances/gate/-1/hitlDetails`,
-      { chosen_options: [on.what], params_input: {} }),
+      { chosen_options: [on.what], params_input: why ? { why } : {} }).then(() => ({ dag_run_id: on.run })),
 };
 
-async function perform(label, action) {
+async function perform(label, dag, action) {
   try {
-    await action();
+    const run = await action();
     say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
-    sessionStorage.setItem("reloads" + location.pathname, "24");
-    reloadLater();
+    if (run?.dag_run_id) followRun(label, dag, run.dag_run_id);
   } catch (error) {
     say(error.message, true);
   }
+}
+
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+// Says how a run ended; if it failed, why, in the words of its task.
+async function followRun(label, dag, run) {
+  const path = `/dags/${id(dag)}/dagRuns/${id(run)}`;
+  try {
+    for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
+      await pause(waited);
+      const { state } = await call("GET", path);
+      await refresh();
+      if (state === "success") return say(`${label}: done.`);
+      if (state === "failed") return say(`${label} failed: ${await reason(path)}`, true);
+    }
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+async function reason(path) {
+  const { task_instances: tasks } = await call("GET", `${path}/taskInstances`);
+  const failed = tasks.find((task) => task.state === "failed");
+  if (!failed) return "see the run in Airflow";
+  const log = await call("GET", `${path}/taskInstances/${id(failed.task_id)}/logs/${failed.try_number}?full_content=true`);
+  const lines = Array.isArray(log.content) ? log.content : [];
+  const errors = lines.flatMap((line) => line.error_detail ?? []).map((error) => error.exc_value);
+  return errors.at(-1) ?? `see the log of its task ${failed.task_id}`;
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) {
     const { dag, key } = button.closest("[data-dag]").dataset;
-    if (confirmed(button)) perform(button.textContent, () => actions[button.dataset.act](dag, key, button.dataset));
+    const why = document.getElementById("why")?.value.trim();
+    if (confirmed(button)) perform(button.textContent, dag, () => actions[button.dataset.act](dag, key, button.dataset, why));
     return;
   }
   const link = event.target.closest("a[data-airflow], a[data-away]");
@@ -76,7 +105,7 @@ window.addEventListener("message", (event) => {
   if (/^data_docs\/index\.html(#expectation-\d+)?$/.test(open)) follow(new URL(open, report.src).href, true);
 });
 
-// A second press confirms: the frame may not open dialogs.
+// A second press confirms: the frame may not open dialogs. Before it, one may say why.
 function confirmed(button) {
   const sure = button.dataset.sure;
   if (sure) {
@@ -86,6 +115,15 @@ function confirmed(button) {
   button.dataset.sure = button.textContent;
   button.textContent = "Sure?";
   say(button.dataset.ask);
+  if (button.dataset.why) {
+    const why = document.createElement("input");
+    why.id = "why";
+    why.placeholder = button.dataset.why;
+    why.setAttribute("aria-label", button.dataset.why);
+    button.before(why);
+    why.focus();
+    return false;
+  }
   setTimeout(() => settle(button, button.dataset.sure), 8000);
   return false;
 }
@@ -93,6 +131,7 @@ function confirmed(button) {
 function settle(button, label) {
   if (label) button.textContent = label;
   delete button.dataset.sure;
+  if (button.dataset.why) document.getElementById("why")?.remove();
 }
 
 document.addEventListener("submit", (event) => {
@@ -100,7 +139,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target, dag = form.dataset.dag, fields = new FormData(form);
   const from = fields.get("from").trim(), to = fields.get("to").trim() || from;
   const again = fields.has("again");
-  perform("Start", () => from === to
+  perform("Start", dag, () => from === to
     ? trigger(dag, from, again ? { force: true } : {})
     : call("POST", "/backfills", {
         dag_id: dag, from_date: moment(from), to_date: moment(to), run_backwards: false, dag_run_conf: again ? { force: true } : {},
@@ -118,11 +157,27 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// After a button, the page reloads every 5 seconds for two minutes; while it scores, always.
-function reloadLater() {
-  const mine = "reloads" + location.pathname;
-  const left = Number(sessionStorage.getItem(mine) ?? 0);
-  if (left > 0) sessionStorage.setItem(mine, String(left - 1));
-  if (left > 0 || document.querySelector(".verdict.is-running")) setTimeout(() => location.reload(), 5000);
+// What is shown is fetched again and replaced part by part; what is being typed or confirmed stays.
+async function refresh() {
+  const answer = await fetch(location.href, { credentials: "same-origin" });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+    const used = part.querySelector("[data-sure]") || part.contains(document.activeElement);
+    if (other && !used && other.outerHTML !== part.outerHTML) part.replaceWith(other);
+  }
+  const report = document.querySelector("iframe.report"), newer = fresh.querySelector("iframe.report");
+  if (!report && newer) document.querySelector("main").append(newer);
+  else if (newer && newer.getAttribute("src") !== report.getAttribute("src")) report.replaceWith(newer);
 }
-reloadLater();
+
+// While something is being scored.
+async function look() {
+  await pause(5);
+  if (document.visibilityState === "visible" && document.querySelector(".is-running[data-live], [data-live] .is-running")) {
+    try { await refresh(); } catch { /* next time */ }
+  }
+  look();
+}
+look();
