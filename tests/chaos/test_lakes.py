@@ -247,7 +247,7 @@ def test_maintenance_between_look_and_publish_does_no_harm(
     else:
         assert code == 75
         assert "is gone" in said
-        assert "Nothing was changed. Run the partition again" in said
+        assert "Nothing was changed. Run the same command again" in said
         assert lake.read().equals(before)
     assert root.night() == 0
     root.check()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,17 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chaos.nights import _fork, until_stopped
 from commands import done
 from conftest import sample
 from forked import in_child
 from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
-from nocturne.errors import ConfigError, PublishError, Superseded
+from nocturne.errors import ConfigError
 from nocturne.objects.reading import native
 from nocturne.operate.decisions import adopt_present, roll_back
-from nocturne.operate.gc import collect
 from nocturne.operate.move import Moved, move, moved_pipeline
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.nights import PublishedNights
@@ -363,121 +360,3 @@ def test_where_the_state_was_lost_nothing_is_moved(
     [night] = moved(loaded, place)
     assert "was published 1 times before, and what is known of that is gone" in night.problem
     assert in_child(lambda: night_of(there, DAYS[0])).number == 2
-
-
-# Others publish meanwhile
-
-
-def started(loaded: Loaded, place: Mapping[str, str], point: str) -> int:
-    """A process that moves, and stops at a step."""
-
-    def work() -> None:
-        os.environ[VARIABLE] = f"{point}=SIGSTOP"
-        settings = {"table": None, "state": None, **place}
-        nights = move(loaded, moved_pipeline(loaded, **settings), lambda _: None)
-        if problems := [night.problem for night in nights if night.problem]:
-            raise PublishError(problems[0])
-
-    pid = _fork(work)
-    until_stopped(pid)
-    return pid
-
-
-def goes_on(pid: int) -> int:
-    os.kill(pid, signal.SIGCONT)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def lineage(loaded: Loaded, day: str) -> list[str]:
-    night = partition(loaded, day)
-
-    def found() -> list[str]:
-        output = Places.of(loaded).output(night)
-        return [m.id for m in output.state.lineage(PublishedNights(loaded).manifest(night))]
-
-    return in_child(found)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("target", ["parquet", "delta", "delta on s3", "iceberg on s3"])
-def test_two_moves_at_once_are_as_one(
-    project: Project, places: Mapping[str, dict], tmp_path: Path, target: str
-) -> None:
-    loaded = project(**PINNED)
-    published(loaded, DAYS[0])
-    deliver(tmp_path, DAYS[0])
-    published(loaded, DAYS[0])
-    place = {**places[target], "path": places[target]["path"].replace("parquet/", "other/")}
-    first = started(loaded, place, "record.written@4")
-    assert [night.problem for night in moved(loaded, place)] == [""]
-    there = manifest_of(at(place), DAYS[0])
-    assert goes_on(first) == 0
-    assert manifest_of(at(place), DAYS[0]) == there
-    assert lineage(at(place), DAYS[0]) == lineage(loaded, DAYS[0])
-    assert not problems(at(place), DAYS[0])
-    assert in_child(lambda: collect(at(place), 0, remove=True))[1:] == ([], [])
-    assert not problems(at(place), DAYS[0])
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("target", "point"),
-    [("delta", 2), ("delta", 3), ("delta on s3", 2), ("delta on s3", 3), ("delta on s3", 4)],
-)
-def test_a_night_that_is_scored_in_the_new_place_meanwhile_stays_as_it_is(
-    project: Project, places: Mapping[str, dict], tmp_path: Path, target: str, point: int
-) -> None:
-    """The files that are moved have other bytes, since a lake has other types."""
-    loaded = project(**PINNED, output__passthrough=["word", "at"])
-    for path in (tmp_path / "data").rglob("*.parquet"):
-        table = pq.read_table(path, partitioning=None)
-        zone = pa.timestamp("us", "Europe/Berlin")
-        at_ = pa.array([n * 1000 for n in range(len(table))], pa.int64()).cast(zone)
-        pq.write_table(table.append_column("at", at_), path, row_group_size=250)
-    published(loaded, DAYS[0])
-    place = places[target]
-    first = started(loaded, place, f"record.written@{point}")
-    try:
-        published(at(place), DAYS[0])
-    except Superseded:  # the lock is held, on a disk
-        assert "s3" not in target
-        assert goes_on(first) == 0
-        published(at(place), DAYS[0])
-        assert not problems(at(place), DAYS[0], replay=1)
-        return
-    there, seen = manifest_of(at(place), DAYS[0]), rows(at(place), DAYS[0])
-    goes_on(first)
-    assert manifest_of(at(place), DAYS[0]) == there
-    assert rows(at(place), DAYS[0]) == seen
-    assert not problems(at(place), DAYS[0], replay=1)
-    assert [night.problem for night in moved(loaded, place)] == [""]
-    assert manifest_of(at(place), DAYS[0]) == there
-    deliver_with = tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
-    pq.write_table(pq.read_table(deliver_with, partitioning=None).slice(0, 500), deliver_with)
-    published(at(place), DAYS[0])
-    assert not problems(at(place), DAYS[0])
-
-
-@pytest.mark.long
-def test_no_file_that_readers_of_an_earlier_version_need_is_written_over(
-    project: Project, places: Mapping[str, dict], tmp_path: Path
-) -> None:
-    """To Iceberg, where files have a column more, and back."""
-    project(**PINNED)
-    delta, iceberg = at(places["delta"]), at(places["iceberg"])
-    published(delta, DAYS[0])
-    before = rows(delta, DAYS[0])
-    moved(delta, places["iceberg"])
-    deliver(tmp_path, DAYS[0])
-    published(iceberg, DAYS[0])
-    in_child(lambda: roll_back(iceberg, partition(delta, DAYS[0]), None, "ada"))
-    assert [night.problem for night in moved(iceberg, places["delta"])] == [""]
-    assert rows(delta, DAYS[0]) == before
-
-    def read(version: int) -> int:
-        from deltalake import DeltaTable
-
-        path = str(delta.path(delta.pipeline.output.path))
-        return DeltaTable(path, version=version).to_pyarrow_table().num_rows
-
-    assert [in_child(lambda v=v: read(v)) for v in (1, 2)] == [600, 600]

@@ -18,11 +18,11 @@ from nocturne.model.artifact import REGISTRATION
 from nocturne.objects import Location, ObjectPath, relative, size_of
 from nocturne.objects.together import TRANSFERS, together
 from nocturne.records.plan import ModelRef
-from nocturne.store.files import digest, fetch, file_digest
+from nocturne.store.files import digest, fetch, file_digest, place
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 
-__all__ = ["check_copy", "fetch_model", "keep", "tree_digest"]
+__all__ = ["check_copy", "fetch_model", "keep", "keep_copy", "tree_digest"]
 
 _UNUSED_S = 30 * 86_400
 """Fetched models that were not used for this time are removed from this machine."""
@@ -68,6 +68,22 @@ def _moved(source: Path, target: Path) -> bool:
             raise
         return False
     return True
+
+
+def keep_copy(folder: Path, copy: Location) -> None:
+    """Bring what a stored copy of a model lacks, and make it young: a run needs it.
+
+    Raises:
+        StoreUnavailable, ConfigError: the store does not answer, or refuses.
+    """
+    if isinstance(copy, ObjectPath):
+        _upload(folder, copy)
+        return
+    for path in _files(folder):
+        target = copy / path.relative_to(folder)
+        if not target.is_file():
+            place(path, target)
+    os.utime(copy)
 
 
 def _upload(folder: Path, copy: ObjectPath) -> None:

@@ -67,9 +67,7 @@ def collect(
 def _removed(
     found: list[Garbage], remove: bool, check: Callable[[], None] = lambda: None
 ) -> list[Garbage]:
-    for garbage in found if remove else ():
-        table.remove(garbage, check)
-    return found
+    return [garbage for garbage in found if not remove or table.remove(garbage, check)]
 
 
 def _of_partition(output: TablePartition, keep: int, seconds: float, remove: bool) -> list[Garbage]:

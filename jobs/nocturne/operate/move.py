@@ -6,8 +6,10 @@ also brings nights that were published meanwhile.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from nocturne.errors import (
     StateError,
     StoreUnavailable,
 )
-from nocturne.model.copies import check_copy, fetch_model
+from nocturne.model.copies import check_copy, fetch_model, keep_copy
 from nocturne.objects import Location, ObjectPath, is_within, relative, size_of
 from nocturne.objects.reading import native
 from nocturne.objects.together import TRANSFERS, together
@@ -34,11 +36,11 @@ from nocturne.pipeline.places import Places, columns_of_partition, planned_outpu
 from nocturne.pipeline.runs import settings_of
 from nocturne.records.manifest import Manifest, OutputFile
 from nocturne.records.partition import Partition
-from nocturne.records.plan import RunPlan
+from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.store.files import digest, file_digest, place, scratch, write_atomic
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.store.record_files import write
+from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
@@ -120,23 +122,63 @@ def _move_night(
     source: TablePartition, output: TablePartition, manifest: Manifest, target: Loaded
 ) -> None:
     lineage = source.state.lineage(manifest)
-    there = table.published_manifest(output)
-    if there is None or (there.pipeline, there.id) != (manifest.pipeline, manifest.id):
-        status = output.state.status(there.run_key if there else None)
-        if status is not None and status.state == "running":
-            raise RetryableError("it is being scored there; move it when that has ended")
-        # What was in force in the old place before is history here, if nothing is in force here.
-        moved = lineage if there is None else lineage[:1]
-        with scratch("move") as folder:
+    # So nobody publishes there meanwhile (in a store: or the table decides), and gc waits.
+    with output.exclusive(), scratch("move") as folder:
+        there = table.published_manifest(output)
+        if there is not None and _is_same(there, manifest):
+            _require_same_rows(source, manifest, output, there)
+            moved = [m for m in lineage if output.state.manifest_file(m.id).is_file()]
+            for run_key in {m.run_key: None for m in moved}:  # what was lost there since
+                _move_run(Run.at(source.state, run_key), output, target)
+        else:
+            _require_free(output, there, manifest)
+            # What was in force in the old place before is history here, if nothing is in force.
+            moved = lineage if there is None else lineage[:1]
             _copy_night(source, output, lineage, moved, target, folder)
-    for one in lineage:  # a person may have decided, or MLflow have answered, since
-        old, new = source.state, output.state
-        for path, copy in (
-            (old.accepted(one.id), new.accepted(one.id)),
-            (old.run(one.run_key).logged_file, new.run(one.run_key).logged_file),
-        ):
-            if path.is_file() and not copy.is_file():
-                place(path, copy)
+        for one in moved:  # a person may have decided, or MLflow have answered, since
+            old, new = source.state, output.state
+            for path, copy in (
+                (old.accepted(one.id), new.accepted(one.id)),
+                (old.run(one.run_key).logged_file, new.run(one.run_key).logged_file),
+            ):
+                if path.is_file() and not copy.is_file():
+                    place(path, copy)
+
+
+def _is_same(there: Manifest, manifest: Manifest) -> bool:
+    """Whether it is the night that is to be moved: moved before, or scored there alike."""
+    if there.pipeline != manifest.pipeline:
+        return False
+    is_alike = (there.run_key, there.content_key) == (manifest.run_key, manifest.content_key)
+    return there.id == manifest.id or (is_alike and not there.adopted and not manifest.adopted)
+
+
+def _require_same_rows(
+    source: TablePartition, manifest: Manifest, output: TablePartition, there: Manifest
+) -> None:
+    """Raises: StateError if other programs have made them different nights."""
+    if not (manifest.adopted or there.adopted):
+        return
+    before = [source.file(file.path) for file in manifest.outputs]
+    if why := table.other_rows(output, before, [output.file(f.path) for f in there.outputs]):
+        raise StateError(
+            f"other programs have changed it since it was moved, so its rows there {why}. Score it "
+            "in the new place"
+        )
+
+
+def _require_free(output: TablePartition, there: Manifest | None, manifest: Manifest) -> None:
+    """Raises: StateError or RetryableError if somebody has begun with the partition there."""
+    status = output.state.status(there.run_key if there else None)
+    if status is not None and status.state == "running":
+        raise RetryableError("it is being scored there; move it when that has ended")
+    if status is not None and status.state in ("held", "rejected"):
+        raise StateError(
+            f"it is {status.state} there ({status.message}). Decide on it there: `nocturne score`, "
+            "`approve` or `reject` with the new output"
+        )
+    if there is not None and there.run_key == manifest.run_key and not output.lake_types:
+        raise StateError("another program has changed its rows again; score it in the new place")
 
 
 def _copy_night(
@@ -183,19 +225,13 @@ def _name(output: TablePartition, manifest: Manifest, number: int, name: str, sh
     """The name that a file is published under. No name is given to other bytes than before.
 
     In a lake a file lies among those of other versions, and a night may be scored there just now:
-    so it is named by its bytes.
-
-    Raises:
-        StateError: a folder's files need the run's key in their names, and have it already.
+    so it is named by its bytes. A folder's files need the run's key in their names.
     """
     if output.lake_types:
         return table.file_name(number, sha256)
     if not manifest.adopted:
         is_of_run = table.file_name(0, manifest.run_key)[-24:] == name[-24:]
         return name if is_of_run else table.file_name(number, manifest.run_key)
-    there = table.published_manifest(output)
-    if there is not None and there.run_key == manifest.run_key:
-        raise StateError("another program has changed its rows again; score it in the new place")
     return table.file_name(90_000 + number, manifest.run_key)  # no run has so many files
 
 
@@ -235,36 +271,46 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     there = {name: getattr(target.pipeline.output, name) for name in place_of}
     planned = settings_of(run)
     settings = planned.model_copy(update={"output": planned.output.model_copy(update=there)})
-    stored = settings.model_dump(mode="json")
-    write(place_.settings_file, stored, exclusive=True)
+    write(place_.settings_file, settings.model_dump(mode="json"), exclusive=True)
     plan = replace(
         run.plan,
-        config_digest=digest(stored),
+        config_digest=digest(json.loads(content(place_.settings_file))),
         model=replace(run.plan.model, path=str(models.model(run.plan.model.sha256))),
         **planned_output(target.pipeline.output, output, of_partition),
     )
     fetch_model(run)
-    check_copy(run.plan.model)
-    name = Path(run.plan.model.path).name
-    _copy_all(_below(Path(run.plan.model.path)), models.models / name)
+    _copy_model(run.plan.model, models.models)
     Run(place_.path, output.state, plan).write_plan(exclusive=True)
+
+
+@lru_cache(maxsize=64)
+def _copy_model(model: ModelRef, models: Location) -> None:
+    """Copy a model, once for all nights that it has scored."""
+    check_copy(model)
+    keep_copy(Path(model.path), models / Path(model.path).name)
 
 
 def _referring(manifest: Manifest, source: PartitionState, state: PartitionState) -> Manifest:
     """The manifest with references to the copies of its run's files."""
-    run = state.run(manifest.run_key)
-    judgement = source.stored(manifest.judgement).read_bytes()
+    run, judgement = state.run(manifest.run_key), content(source.stored(manifest.judgement))
     write_atomic(run.judgement_file, judgement, exclusive=True, durable=True)
     return replace(
         manifest,
-        run=state.reference(run.plan_file, locked=False),
-        judgement=state.reference(run.judgement_file, locked=False),
+        run=state.reference(run.plan_file, content(run.plan_file)),
+        judgement=state.reference(run.judgement_file, judgement),
     )
 
 
 def _unlike(target: Loaded, partition: Partition) -> str:
     """What is wrong with a night in its new place; "" if nothing is."""
     verified = verify_partition(target, partition)
+    output = Places.of(target).output(partition)
+    manifest = table.published_manifest(output)
+    if manifest is not None and not manifest.adopted:
+        run = output.state.run(manifest.run_key)
+        for path in (run.plan_file, run.settings_file, run.profile_file, run.judgement_file):
+            if not path.is_file():
+                return f"{path} is missing. Move it once more"
     return "; ".join(f"{p.file or 'the partition'}: {p.problem}" for p in verified.problems)
 
 

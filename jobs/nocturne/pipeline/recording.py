@@ -29,7 +29,7 @@ from nocturne.records.result import SplitResult
 from nocturne.records.status import RunStatus
 from nocturne.stopwatch import Stopwatch
 from nocturne.store.failpoints import reach
-from nocturne.store.files import forget, place, write_atomic
+from nocturne.store.files import place, remove, write_atomic
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -108,8 +108,9 @@ def judge_run(
 
 def _with_docs(run: Run, judgement: Judgement) -> Judgement:
     """Write the page of the expectations; returns the judgement that names it."""
+    if run.is_judged:
+        remove(run.data_docs)  # earlier versions had more files there
     if not judgement.quality.expectations:
-        forget(run.docs_page)  # of an earlier judgement
         return judgement
     write_atomic(run.docs_page, report.expectations_html(run.plan, judgement).encode())
     named = replace(judgement.quality, data_docs=relative(run.docs_page, run.path))

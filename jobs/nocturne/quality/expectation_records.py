@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,9 @@ def _value(result: Mapping[str, Any]) -> float | None:
     """The observed number, else the share of unexpected values among those that are not null."""
     observed = result.get("observed_value")
     if isinstance(observed, Real) and not isinstance(observed, bool):  # numpy's are such too
-        return float(observed) if math.isfinite(observed) else None
+        with suppress(OverflowError):
+            return float(observed) if math.isfinite(observed) else None
+        return None
     unexpected, rows = result.get("unexpected_count"), result.get("element_count")
     if unexpected is None or rows is None:
         return None

@@ -29,7 +29,7 @@ class InputObjects:
 
     def exists(self) -> bool:
         """Whether there is an object. Raises: StoreUnavailable, ConfigError."""
-        check_conditions(self.root.below())
+        check_conditions(path for path in self.root.below() if path.name.endswith(".parquet"))
         return self.root.is_dir()
 
     def folder(self, partition: Partition) -> ObjectPath:

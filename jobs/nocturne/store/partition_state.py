@@ -257,15 +257,18 @@ class PartitionState:
         kind, _, name = file.path.partition("/")
         return self.place(kind) / name
 
-    def reference(self, path: Location, *, locked: bool = True) -> StoredFile:
+    def reference(self, path: Location, copied: bytes | None = None) -> StoredFile:
         """The reference to a file of a run, for a manifest.
 
-        Where no lock keeps others from writing it again, as in a store, it is one to a copy, whose
+        In a store, where no lock keeps others from writing it again, it is one to a copy, whose
         name has its hash.
+
+        Args:
+            copied: bytes of a copy that is to be made and referred to in any case.
         """
-        data = content(path)
+        data = content(path) if copied is None else copied
         hash_ = hashlib.sha256(data).hexdigest()
-        if isinstance(path, ObjectPath) or not locked:
+        if isinstance(path, ObjectPath) or copied is not None:
             path = path.with_name(f"{path.stem}-{hash_[:16]}{path.suffix}")
             write_atomic(path, data, exclusive=True, durable=True)
         return StoredFile(self.name_of(path), hash_)

@@ -202,7 +202,8 @@ def take_over(
 ) -> None:
     """Put files in force that were published elsewhere, under the manifest that they have there.
 
-    Nothing is changed if that manifest is in force already.
+    The caller holds the partition (``exclusive``). In a store a night may be scored there all the
+    same: nothing is changed if that manifest is in force by now.
 
     Args:
         line: the manifests that were in force there before.
@@ -213,28 +214,27 @@ def take_over(
         Superseded: the partition has a night that is none of the manifest's line.
         PublishError: the partition has files that no manifest names, or can't be swapped.
     """
-    with table.exclusive():
-        now = published_manifest(table)
-        if now is not None and (now.pipeline, now.id) == (manifest.pipeline, manifest.id):
-            return  # by another move, or it was scored here
-        if now is not None and (now.pipeline, now.id) not in {(m.pipeline, m.id) for m in line}:
-            raise Superseded(
-                f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
-                f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
-                "another place, or score it there"
-            )
-        if now is None and (table.number() or 0) >= manifest.number:
-            raise Superseded(
-                f"{table.location} was published {table.number()} times before, and what is known "
-                f"of that is gone, so {manifest.id} can't be moved there. Nothing was changed. "
-                "Choose another place, or score it there"
-            )
-        if now is not None:
-            manifest = replace(manifest, replaces=now.id)
-        table.stage(files, manifest.run_key)
-        # What it replaces in the other place is not what it replaces here.
-        here = {"replaces": now.id if now else None, "adopted": ""}
-        _put_in_force(table, manifest, keep, here)
+    now = published_manifest(table)
+    if now is not None and (now.pipeline, now.id) == (manifest.pipeline, manifest.id):
+        return  # by another move, or it was scored here
+    if now is not None and (now.pipeline, now.id) not in {(m.pipeline, m.id) for m in line}:
+        raise Superseded(
+            f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
+            f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
+            "another place, or score it there"
+        )
+    if now is None and (table.number() or 0) >= manifest.number:
+        raise Superseded(
+            f"{table.location} was published {table.number()} times before, and what is known "
+            f"of that is gone, so {manifest.id} can't be moved there. Nothing was changed. "
+            "Choose another place, or score it there"
+        )
+    if now is not None:
+        manifest = replace(manifest, replaces=now.id)
+    table.stage(files, manifest.run_key)
+    # What it replaces in the other place is not what it replaces here.
+    here = {"replaces": now.id if now else None, "adopted": ""}
+    _put_in_force(table, manifest, keep, here)
 
 
 def present(table: TablePartition) -> Iterator[OutputFile]:
@@ -291,12 +291,16 @@ def _put_in_force(
     path = table.state.manifest_file(new.id)
     if not write(path, new, exclusive=True):
         there = table.state.manifest(new.id)  # of a process that publishes just now
-        if _effect(there) != _effect(new):
+        if _effect(there) == _effect(new):
+            new = there
+        elif isinstance(path, Path):  # there is a lock, so it is of a process that was killed
+            write(path, new)
+        else:
             raise Superseded(
-                f"{table.location} is being changed by another program, as {new.id} too; this one "
-                "changed nothing. Look at `nocturne status`"
+                f"{table.location} is being published by another process, as {new.id} too, or one "
+                "was killed while it did; this one changed nothing. Score it there (`nocturne "
+                "score`), and look at `nocturne status`"
             )
-        new = there
     sync_folder(path.parent)
     reach("commit.written")
     try:

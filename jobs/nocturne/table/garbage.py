@@ -114,7 +114,7 @@ def _older_than(candidates: Iterable[tuple[Location, str]], seconds: float) -> l
     return garbage_found
 
 
-def remove(item: Garbage, check: Callable[[], None] = lambda: None) -> None:
+def remove(item: Garbage, check: Callable[[], None] = lambda: None) -> bool:
     """Remove a piece of garbage. It is renamed first, so its name never stands for a part.
 
     What was written again since it was listed stays: a run needs it.
@@ -122,33 +122,40 @@ def remove(item: Garbage, check: Callable[[], None] = lambda: None) -> None:
     Args:
         check: called last; raises if this process may remove nothing any more, which matters in a
             store, where nothing is locked and a process that was stopped may go on late.
+
+    Returns:
+        Whether it is gone.
     """
     if isinstance(item.path, ObjectPath):
         reach("gc.moved")
-        if not _was_written_since(item):
-            check()
-            remove_all(item.path)
-        return
+        if _was_written_since(item):
+            return False
+        check()
+        remove_all(item.path)
+        return True
     if _was_written_since(item):
-        return
+        return False
     renamed = item.path.with_name(f".garbage-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         item.path.rename(renamed)
     except FileNotFoundError:  # it was in a folder that was removed already
-        return
+        return True
     reach("gc.moved")
     if renamed.is_dir():
         shutil.rmtree(renamed)
     else:
         renamed.unlink()
+    return True
 
 
 def _was_written_since(item: Garbage) -> bool:
     """Whether something of it was written since it was listed, so a run needs it again."""
     path = item.path
-    if isinstance(path, ObjectPath) and path.stat_ is not None:
+    if isinstance(path, ObjectPath) and (listed := path.stat_) is not None:
         with suppress(FileNotFoundError):
-            return path.stat() != path.stat_
+            now = path.stat()
+            is_later = int(now.st_mtime) > int(listed.st_mtime)  # HEAD says whole seconds
+            return is_later or (now.tag, now.st_size) != (listed.tag, listed.st_size)
         return False
     return any(changed > item.changed for _, changed in _files(path))
 

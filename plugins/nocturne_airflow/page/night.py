@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
-from nocturne.objects import Location, is_within
+from nocturne.objects import Location, relative
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
@@ -108,7 +108,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         restorable=restorable,
         mlflow=_mlflow(loaded, mlflow_run),
         has_report=_is_file(run.report),
-        has_docs=_is_file(run.data_docs / "index.html"),
+        has_docs=_is_file(run.docs_page),
         damaged=tuple(damaged),
         events=events,
         model=_model(run),
@@ -136,17 +136,13 @@ def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Locat
     if folder is None:
         return None
     # Only these hide the values of sensitive columns.
-    allowed = [folder.data_docs, folder.report]
-    try:
-        path = _resolved(folder.path / part)
-        inside = any(is_within(path, _resolved(a)) for a in allowed)
-    except (OSError, ValueError, RuntimeError):  # a null byte, links in a circle
-        return None
-    return path if inside and _is_file(path) else None
+    served = {relative(path, folder.path): path for path in (folder.docs_page, folder.report)}
+    path = served.get(part)
+    return path if path is not None and _is_file(path) and not _is_link(path) else None
 
 
-def _resolved(path: Location) -> Location:
-    return path.resolve() if isinstance(path, Path) else path
+def _is_link(path: Location) -> bool:
+    return isinstance(path, Path) and path.is_symlink()
 
 
 def _is_file(path: Location) -> bool:

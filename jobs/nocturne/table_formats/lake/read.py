@@ -35,7 +35,8 @@ class LakeInput:
     def exists(self) -> bool:
         """Whether there is a table. Raises: InputError, StoreUnavailable, ConfigError."""
         if isinstance(self.table.data, ObjectPath):
-            check_conditions(self.table.data.below())
+            data = self.table.data.below()
+            check_conditions(path for path in data if path.name.endswith(".parquet"))
         with self._reading():
             return self.table.snapshot() is not None
 

@@ -351,10 +351,8 @@ class LakePartition:
         """In force if nothing has a number: the table may forget old transactions."""
         if not files:
             return None
-        names = [PUBLISHED.fullmatch(file.name) for file in files]
-        keys = {name["key"] if name else None for name in names}
         for id_ in reversed(self.state.manifest_ids()):
-            if keys == {id_.split("-")[1]} and _is_of(files, self.state.manifest(id_)):
+            if _is_of(files, self.state.manifest(id_)):
                 return id_
         raise self._error(
             f"holds files that were not published from here ({_names(files)}; state: "
@@ -494,8 +492,9 @@ class LakePartition:
                     raise
                 raise RetryableError(
                     f"a file that was to be committed is gone ({error}): another program has "
-                    f"removed files that were not in {self._table.title} yet, as VACUUM does with "
-                    "too short a retention. Nothing was changed. Run the partition again"
+                    f"removed files that are in no current version of {self._table.title}, as "
+                    "VACUUM does with too short a retention. Nothing was changed. Run the same "
+                    "command again"
                 ) from None
         else:
             if not self._has(self._now(problem), manifest):
