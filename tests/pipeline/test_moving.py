@@ -18,13 +18,19 @@ from chaos.nights import _fork, until_stopped
 from forked import in_child
 from nocturne.config import Loaded
 from nocturne.errors import Held, PublishError, Superseded
-from nocturne.operate.decisions import adopt_present, approve_held, reject_held, roll_back
+from nocturne.operate.decisions import (
+    adopt_compacted,
+    adopt_present,
+    approve_held,
+    reject_held,
+    roll_back,
+)
 from nocturne.operate.gc import collect
 from nocturne.operate.move import move, moved_pipeline
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.recording import judge_run
+from nocturne.pipeline.recording import judge_again, judge_run
 from nocturne.store.failpoints import VARIABLE
 from object_store import Bucket
 from pipeline.conftest import DAYS, night_of, run_of, scored
@@ -276,7 +282,7 @@ def test_nights_of_one_id_that_others_made_different_are_not_taken_for_one(
         update(loaded, score)
     assert manifest_of(one, DAYS[0]).id == manifest_of(other, DAYS[0]).id
     [night] = moved(one, place)
-    assert "other programs have changed it since it was moved" in night.problem
+    assert "another program has changed it in one of the places" in night.problem
     assert scores(other) == {0.75}
 
 
@@ -418,3 +424,112 @@ def test_decisions_of_nights_that_were_not_moved_stay_where_they_are(
     assert second.run_key[:16] not in folders
     runs = [json.loads(p.read_text())["run_key"] for p in tmp_path.glob("delta/**/runs/*/run.json")]
     assert {key[:16] for key in runs} == folders
+
+
+@pytest.mark.parametrize("where", ["old", "new"])
+@pytest.mark.parametrize("target", ["parquet", "delta"])
+def test_a_night_that_was_only_compacted_is_the_same_night(
+    project: Project, places: Mapping[str, dict], tmp_path: Path, where: str, target: str
+) -> None:
+    project(**PINNED)
+    old = at(places["delta"])
+    place = FOLDERS if target == "parquet" else {"path": "other/scores", "format": "delta"}
+    if (where, target) == ("new", "parquet"):
+        pytest.skip("folders are not compacted")
+    published(old, DAYS[0])
+    before = rows(old, DAYS[0])
+    moved(old, place)
+    compacted = old if where == "old" else at(place)
+
+    def compact() -> None:
+        from deltalake import DeltaTable
+
+        DeltaTable(str(compacted.path(compacted.pipeline.output.path))).optimize.compact()
+        adopted, left = adopt_compacted(compacted)
+        assert (len(adopted), left) == (1, [])
+
+    in_child(compact)
+    assert [night.problem for night in moved(old, place)] == [""]
+    assert rows(at(place), DAYS[0]) == before
+    deliver(tmp_path, DAYS[0])
+    published(old, DAYS[0])
+    assert [night.problem for night in moved(old, place)] == [""], "a newer one replaces it"
+    assert rows(at(place), DAYS[0]) == rows(old, DAYS[0]) != before
+
+
+def test_nights_with_other_results_of_the_same_run_are_not_taken_for_one(
+    project: Project, places: Mapping[str, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that answers differently each time."""
+    from nocturne.engine.torch_model import TorchModel
+
+    loaded, place = project(**PINNED), places["delta"]
+    published(loaded, DAYS[0])
+    sound = TorchModel.predict
+
+    def other(self: TorchModel, encoded):  # type: ignore[no-untyped-def]
+        return tuple(values * 0.5 for values in sound(self, encoded))
+
+    monkeypatch.setattr(TorchModel, "predict", other)
+    published(at(place), DAYS[0])
+    assert rows(at(place), DAYS[0]) != rows(loaded, DAYS[0])
+    [night] = moved(loaded, place)
+    assert "it was scored there with other results" in night.problem
+
+
+@pytest.mark.parametrize("target", ["parquet", "delta", "delta on s3"])
+def test_a_moved_night_is_judged_again(
+    project: Project, places: Mapping[str, dict], target: str
+) -> None:
+    """Its keys are read from the published files."""
+    loaded = project(**PINNED, quality__unique_keys=True)
+    place = FOLDERS if target == "parquet" else places[target]
+    published(loaded, DAYS[0])
+    moved(loaded, place)
+    there = at(place)
+    night = partition(there, DAYS[0])
+    verdict = manifest_of(loaded, DAYS[0]).verdict
+    assert in_child(lambda: str(judge_again(there, night)[1].verdict)) == verdict
+
+
+def test_a_place_may_get_another_format_when_a_killed_move_goes_on(
+    project: Project, tmp_path: Path
+) -> None:
+    loaded = project(**PINNED)
+    published(loaded, DAYS[0])
+    deliver(tmp_path, DAYS[0])
+    published(loaded, DAYS[0])
+    for point in range(1, 8):
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        killed(loaded, {**FOLDERS, "format": "delta"}, f"record.written@{point}")
+        if [*tmp_path.glob("other/**/run.json")]:
+            break
+    assert [night.problem for night in moved(loaded, FOLDERS)] == [""]
+    there = at(FOLDERS)
+    assert not problems(there, DAYS[0])
+    assert in_child(lambda: run_of(there, manifest_of_here(there)).plan.format) == "parquet"
+
+
+def test_a_run_that_was_judged_otherwise_there_is_left_to_its_people(
+    project: Project, places: Mapping[str, dict]
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    published(loaded, DAYS[0])
+    there = at(place)
+    in_child(lambda: judge_run(scored(there, DAYS[0], hold="look at it")) and None)
+    in_child(lambda: _forget_status(there))
+    assert "it was judged otherwise there" in moved(loaded, place)[0].problem
+
+
+def test_what_the_old_place_publishes_meanwhile_is_moved_next(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    published(loaded, DAYS[0])
+    moving = started(loaded, place, "record.written@2")
+    deliver(tmp_path, DAYS[0])
+    published(loaded, DAYS[0])
+    code = goes_on(moving)
+    assert [night.problem for night in moved(loaded, place)] == [""]
+    assert rows(at(place), DAYS[0]) == rows(loaded, DAYS[0])
+    assert code in (0, 1)

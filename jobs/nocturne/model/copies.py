@@ -79,10 +79,13 @@ def keep_copy(folder: Path, copy: Location) -> None:
     if isinstance(copy, ObjectPath):
         _upload(folder, copy)
         return
+    made = copy if copy.exists() else copy.with_name(f".download-{os.urandom(8).hex()}")
     for path in _files(folder):
-        target = copy / path.relative_to(folder)
-        if not target.is_file():
+        target = made / path.relative_to(folder)
+        if not target.is_file() or target.stat().st_size != path.stat().st_size:
             place(path, target)
+    if made != copy and not _moved(made, copy):
+        shutil.rmtree(made)
     os.utime(copy)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StoreUnavailable, Superseded, disk_errors
+from nocturne.objects import Location, is_within
 from nocturne.objects.together import together
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
@@ -54,11 +55,20 @@ def collect(
             problems.append(f"{name} is left alone: {error}")
 
     outputs = {p.key: places.output(p) for p in known_partitions(loaded)}
+    used: list[Location] = []
     for key, output in outputs.items():
+        before = len(busy)
         take(key, partial(_of_partition, output, keep, seconds, remove))
+        if len(busy) > before and isinstance(places.state.root, Path):
+            used.append(output.state.folder)
     take("models/", lambda: _removed(_of_models(places, seconds), remove))
     temporary = "a temporary file"
-    take(temporary, lambda: _removed(table.scratch(places.state.root, seconds), remove))
+
+    def left_over() -> list[Garbage]:
+        found = table.scratch(places.state.root, seconds)
+        return [one for one in found if not any(is_within(one.path, folder) for folder in used)]
+
+    take(temporary, lambda: _removed(left_over(), remove))
     beside_table = partial(table.half_made, places.table, list(outputs.values()), seconds)
     take(temporary, lambda: _removed(beside_table(), remove))
     return garbage, problems, busy

@@ -6,6 +6,7 @@ also brings nights that were published meanwhile.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +35,13 @@ from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import published_columns, verify_partition
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import settings_of
-from nocturne.records.manifest import Manifest, OutputFile
+from nocturne.records.manifest import Judgement, Manifest, OutputFile
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.store.files import digest, file_digest, place, scratch, write_atomic
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
-from nocturne.store.record_files import content, write
+from nocturne.store.record_files import content, read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
@@ -127,19 +128,27 @@ def _move_night(
         there = table.published_manifest(output)
         if there is not None and _is_same(there, manifest):
             _require_same_rows(source, manifest, output, there)
-            moved = [m for m in lineage if output.state.manifest_file(m.id).is_file()]
-            for run_key in {m.run_key: None for m in moved}:  # what was lost there since
-                _move_run(Run.at(source.state, run_key), output, target)
+            _bring_again(source, manifest, output, there, target)
+            moved = [(manifest.id, there.id, manifest.run_key)]
         else:
-            _require_free(output, there, manifest)
+            _require_free(source, output, there, manifest)
             # What was in force in the old place before is history here, if nothing is in force.
-            moved = lineage if there is None else lineage[:1]
-            _copy_night(source, output, lineage, moved, target, folder)
-        for one in moved:  # a person may have decided, or MLflow have answered, since
-            old, new = source.state, output.state
+            copied = lineage if there is None else lineage[:1]
+            try:
+                there = _copy_night(source, output, lineage, copied, target, folder)
+            except (StateError, FileNotFoundError) as error:
+                if table.published_manifest(source) == manifest:
+                    raise
+                raise RetryableError(
+                    f"it was published anew in the old place meanwhile ({error}). Move it once more"
+                ) from None
+            moved = [(m.id, m.id, m.run_key) for m in copied[1:]]
+            moved.append((manifest.id, there.id, manifest.run_key))
+        old, new = source.state, output.state
+        for id_, id_there, run_key in moved:  # a person may have decided, or MLflow have answered
             for path, copy in (
-                (old.accepted(one.id), new.accepted(one.id)),
-                (old.run(one.run_key).logged_file, new.run(one.run_key).logged_file),
+                (old.accepted(id_), new.accepted(id_there)),
+                (old.run(run_key).logged_file, new.run(run_key).logged_file),
             ):
                 if path.is_file() and not copy.is_file():
                     place(path, copy)
@@ -147,27 +156,56 @@ def _move_night(
 
 def _is_same(there: Manifest, manifest: Manifest) -> bool:
     """Whether it is the night that is to be moved: moved before, or scored there alike."""
-    if there.pipeline != manifest.pipeline:
-        return False
-    is_alike = (there.run_key, there.content_key) == (manifest.run_key, manifest.content_key)
-    return there.id == manifest.id or (is_alike and not there.adopted and not manifest.adopted)
+    is_alike = there.id == manifest.id or there.content == manifest.content
+    return there.pipeline == manifest.pipeline and is_alike
 
 
 def _require_same_rows(
     source: TablePartition, manifest: Manifest, output: TablePartition, there: Manifest
 ) -> None:
-    """Raises: StateError if other programs have made them different nights."""
-    if not (manifest.adopted or there.adopted):
+    """Raises: StateError if they are different nights: changed by others, or scored otherwise."""
+    of_place = ("id", "number", "outputs", "run", "judgement", "replaces")
+    one, other = (
+        {k: v for k, v in vars(m).items() if k not in of_place} for m in (there, manifest)
+    )
+    if one == other and not manifest.adopted:
+        return  # it was moved
+    if _bytes_of(there) == _bytes_of(manifest):
         return
     before = [source.file(file.path) for file in manifest.outputs]
     if why := table.other_rows(output, before, [output.file(f.path) for f in there.outputs]):
         raise StateError(
-            f"other programs have changed it since it was moved, so its rows there {why}. Score it "
-            "in the new place"
+            "another program has changed it in one of the places, or it was scored there with "
+            f"other results: its rows there {why}. Score it in the new place"
         )
 
 
-def _require_free(output: TablePartition, there: Manifest | None, manifest: Manifest) -> None:
+def _bytes_of(manifest: Manifest) -> list[tuple[str, int]]:
+    return sorted((file.sha256, file.rows) for file in manifest.outputs)
+
+
+def _bring_again(
+    source: TablePartition,
+    manifest: Manifest,
+    output: TablePartition,
+    there: Manifest,
+    target: Loaded,
+) -> None:
+    """Copy what a night that is there already has lost since."""
+    _move_run(Run.at(source.state, manifest.run_key), output, target)
+    rows = source.state.quarantine(manifest.run_key)
+    _copy_all(_below(rows), output.state.quarantine(there.run_key))
+    judgement = content(source.state.stored(manifest.judgement))
+    plan = content(output.state.run(there.run_key).plan_file)
+    for file, data in ((there.judgement, judgement), (there.run, plan)):
+        path = output.state.stored(file)
+        if not path.is_file() and file.sha256 == hashlib.sha256(data).hexdigest():
+            write_atomic(path, data, exclusive=True, durable=True)
+
+
+def _require_free(
+    source: TablePartition, output: TablePartition, there: Manifest | None, manifest: Manifest
+) -> None:
     """Raises: StateError or RetryableError if somebody has begun with the partition there."""
     status = output.state.status(there.run_key if there else None)
     if status is not None and status.state == "running":
@@ -179,6 +217,11 @@ def _require_free(output: TablePartition, there: Manifest | None, manifest: Mani
         )
     if there is not None and there.run_key == manifest.run_key and not output.lake_types:
         raise StateError("another program has changed its rows again; score it in the new place")
+    run = output.state.run(manifest.run_key)
+    if run.is_judged:
+        findings = read(Judgement, run.judgement_file).findings
+        if findings != source.state.judgement(manifest).findings:
+            raise StateError("it was judged otherwise there, and not published; score it there")
 
 
 def _copy_night(
@@ -188,7 +231,8 @@ def _copy_night(
     moved: Sequence[Manifest],
     target: Loaded,
     folder: Path,
-) -> None:
+) -> Manifest:
+    """Copy a night; returns its manifest there."""
     manifest = lineage[0]
     run = Run.at(source.state, manifest.run_key)
     _require_intact(source, lineage, run.plan)
@@ -218,7 +262,13 @@ def _copy_night(
         path = output.state.manifest_file(earlier.id)
         write(path, _referring(earlier, source.state, output.state), exclusive=True)
     newest = replace(_referring(manifest, source.state, output.state), outputs=tuple(outputs))
-    table.take_over(output, lineage, newest, files, target.pipeline.output.keep)
+    put = table.take_over(output, lineage, newest, files, target.pipeline.output.keep)
+    if put is None:  # it was published there meanwhile
+        there = table.published_manifest(output)
+        assert there is not None
+        _require_same_rows(source, manifest, output, there)
+        return there
+    return put
 
 
 def _name(output: TablePartition, manifest: Manifest, number: int, name: str, sha256: str) -> str:
@@ -278,15 +328,25 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
         model=replace(run.plan.model, path=str(models.model(run.plan.model.sha256))),
         **planned_output(target.pipeline.output, output, of_partition),
     )
+    placed = Run(place_.path, output.state, plan)
+    if not placed.plan_file.is_file() or _place_of(Run.open(placed.path).plan) != _place_of(plan):
+        placed.write_plan()
+    # After the plan, by which gc knows that it is needed.
     fetch_model(run)
     _copy_model(run.plan.model, models.models)
-    Run(place_.path, output.state, plan).write_plan(exclusive=True)
 
 
-@lru_cache(maxsize=64)
+def _place_of(plan: RunPlan) -> tuple[object, ...]:
+    """What a plan says of the table. That of a killed move may be another one."""
+    return plan.format, plan.table, plan.output_uri, plan.lake_types, plan.partition_columns
+
+
+_checked = lru_cache(maxsize=64)(check_copy)
+"""Hashes a model once for all nights that it has scored."""
+
+
 def _copy_model(model: ModelRef, models: Location) -> None:
-    """Copy a model, once for all nights that it has scored."""
-    check_copy(model)
+    _checked(model)
     keep_copy(Path(model.path), models / Path(model.path).name)
 
 
@@ -310,7 +370,7 @@ def _unlike(target: Loaded, partition: Partition) -> str:
         run = output.state.run(manifest.run_key)
         for path in (run.plan_file, run.settings_file, run.profile_file, run.judgement_file):
             if not path.is_file():
-                return f"{path} is missing. Move it once more"
+                return f"{path} is missing, in the old place too. Score it there with --force"
     return "; ".join(f"{p.file or 'the partition'}: {p.problem}" for p in verified.problems)
 
 

@@ -109,5 +109,18 @@ def scored_keys(run: Run, results: Sequence[SplitResult]) -> list[ScoredKeys]:
 def scores_of(run: Run, result: SplitResult) -> Location:
     """The file with a split's scores, in the run directory or published."""
     staged = run.attempt(result.file)
-    name = table.file_name(result.index, run.plan.run_key)
-    return staged if staged.is_file() else table.table_of(run).file(name)
+    if staged.is_file():
+        return staged
+    output = table.table_of(run)
+    path = output.file(table.file_name(result.index, run.plan.run_key))
+    if path.is_file():
+        return path
+    # A night that was moved into a lake has other names there.
+    line, _ = run.state.known_lineage(table.published_manifest(output))
+    names = (
+        file.path
+        for manifest in line
+        for file in manifest.outputs
+        if manifest.run_key == run.plan.run_key and file.split == result.key
+    )
+    return output.file(next(names, path.name))

@@ -23,6 +23,7 @@ from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, place, sync_folder
 from nocturne.store.format import raise_format
+from nocturne.store.partition_state import manifest_id
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition, file_name, gone, has_bytes
@@ -199,16 +200,19 @@ def take_over(
     manifest: Manifest,
     files: Mapping[str, Location],
     keep: int,
-) -> None:
+) -> Manifest | None:
     """Put files in force that were published elsewhere, under the manifest that they have there.
 
-    The caller holds the partition (``exclusive``). In a store a night may be scored there all the
-    same: nothing is changed if that manifest is in force by now.
+    It gets another number if that is in use. The caller holds the partition (``exclusive``).
 
     Args:
         line: the manifests that were in force there before.
         files: published name -> path. In a table where files are put in place before they are in
             force, no name is one that other bytes may have.
+
+    Returns:
+        The manifest as it is in force; None if it was there already, as in a store a night may be
+        published all the same. Then nothing was changed.
 
     Raises:
         Superseded: the partition has a night that is none of the manifest's line.
@@ -216,8 +220,10 @@ def take_over(
     """
     now = published_manifest(table)
     if now is not None and (now.pipeline, now.id) == (manifest.pipeline, manifest.id):
-        return  # by another move, or it was scored here
-    if now is not None and (now.pipeline, now.id) not in {(m.pipeline, m.id) for m in line}:
+        return None
+    if now is not None and not any(
+        m.pipeline == now.pipeline and (m.id == now.id or m.content == now.content) for m in line
+    ):
         raise Superseded(
             f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
             f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
@@ -231,10 +237,14 @@ def take_over(
         )
     if now is not None:
         manifest = replace(manifest, replaces=now.id)
+        if now.number >= manifest.number:
+            number = table.next_number()
+            id_ = manifest_id(number, manifest.run_key)
+            manifest = replace(manifest, number=number, id=id_)
     table.stage(files, manifest.run_key)
     # What it replaces in the other place is not what it replaces here.
     here = {"replaces": now.id if now else None, "adopted": ""}
-    _put_in_force(table, manifest, keep, here)
+    return _put_in_force(table, manifest, keep, here)
 
 
 def present(table: TablePartition) -> Iterator[OutputFile]:
@@ -314,5 +324,6 @@ def _put_in_force(
     reach("commit.swapped")
     if isinstance(path, ObjectPath):  # without a lock, gc may have taken that of a stopped process
         write(path, new, exclusive=True)
-    table.settle(new, keep)  # it is in force: an error here must not remove the manifest
+    # It is in force: an error here must not remove the manifest.
+    table.settle(replace(new, **here), keep)
     return new
