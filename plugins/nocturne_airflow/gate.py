@@ -63,8 +63,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
             subject=f"Publish the held scores of {pipeline}?",
             defaults=ApprovalOperator.REJECT,
             response_timeout=deadline,
-            params={"why": WHY},
-            **kwargs,
+            **kwargs | {"params": {"why": WHY}},  # Airflow gives those of the DAG
         )
         self.pipeline = pipeline
         self.alerts = alerts
