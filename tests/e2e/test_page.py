@@ -203,7 +203,7 @@ def test_data_docs_open_from_the_report_inside_of_airflow(browser: Browser, loca
     window = Window(browser, local, "admin")
     inside = window.scoring()
     inside.get_by_role("link", name="held", exact=True).click()
-    inside.get_by_role("link", name=re.compile(f"^{DAY}: ")).click()
+    inside.get_by_role("link", name=re.compile(f"^{DAY}: (held|warned)")).click()
     report = inside.frame_locator("iframe.report")
     with window.page.context.expect_page() as opened:
         report.get_by_role("link", name="failed").first.click()
