@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,12 @@ from nocturne.objects import store
 from nocturne.operate.status import statuses
 from object_store import Bucket, serving
 from waiting import until
+
+
+def long(*values: object) -> Any:
+    """Parameters that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.long)
+
 
 pytestmark = pytest.mark.parametrize("table_format", ["delta on s3"])
 
@@ -174,17 +181,15 @@ def test_a_store_that_fails_now_and_then_is_asked_again(
     ("fault", "code", "said"),
     [
         ({"status": 503, "code": "SlowDown"}, 75, "the store did not answer (503, SlowDown"),
-        pytest.param(
+        long(
             {"status": 403, "code": "AccessDenied"},
             1,
             "access denied (403, AccessDenied",
-            marks=pytest.mark.long,
         ),
-        pytest.param(
+        long(
             {"status": 400, "code": "ExpiredToken"},
             75,
             "the credentials have expired",
-            marks=pytest.mark.long,
         ),
     ],
 )
@@ -308,23 +313,20 @@ def test_a_commit_that_lands_after_we_stopped_to_wait_is_found(
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
-        pytest.param(
+        long(
             {"status": 403, "code": "AccessDenied", "method": "PUT"},
             1,
             "access denied (403",
-            marks=pytest.mark.long,
         ),
-        pytest.param(
+        long(
             {"status": 404, "code": "NoSuchBucket"},
             1,
             "there is no s3://first",
-            marks=pytest.mark.long,
         ),
-        pytest.param(
+        long(
             {"status": 503, "code": "SlowDown"},
             75,
             "the store did not answer",
-            marks=pytest.mark.long,
         ),
         ({"unconditional": True}, 1, "lets two programs create the same object"),
     ],

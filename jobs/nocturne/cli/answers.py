@@ -122,14 +122,10 @@ def partition_answer(status: PartitionStatus) -> PartitionAnswer:
     )
 
 
-_RECENT = 35
-"""The last partitions of each pipeline, whose states are counted."""
-
-
 def pipeline_answer(name: str) -> PipelineAnswer:
     """The answer about a pipeline; one that can't be read says so."""
     try:
-        near = recent(load(name), _RECENT)
+        near = recent(load(name))
     except NocturneError as error:
         return PipelineAnswer(name, None, {}, 0, str(error))
     states = Counter(status.shown for status in near.statuses if status.state != "missing")

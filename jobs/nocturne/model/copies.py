@@ -47,8 +47,7 @@ def keep(download: Path, models: Location, what: str) -> tuple[Path, str]:
         _upload(download, models / folder.name)
         if folder.is_dir() and tree_digest(folder) != sha256:
             shutil.rmtree(folder)  # of this machine alone
-    moved = _moved(download, folder)
-    if not moved and tree_digest(folder) != sha256:
+    if not _moved(download, folder) and tree_digest(folder) != sha256:
         raise ModelError(
             f"the stored copy of {what} in {folder} was changed; delete that folder and run this "
             "again"

@@ -38,6 +38,7 @@ __all__ = [
     "below",
     "check_conditions",
     "check_creating",
+    "check_reading",
     "content",
     "copy",
     "entries",
@@ -215,6 +216,11 @@ def check_conditions(paths: Iterable[ObjectPath]) -> None:
         "while it is read would not be noticed. Use a server that honours them, or copy the files "
         "to a local folder"
     )
+
+
+def check_reading(folder: ObjectPath) -> None:
+    """``check_conditions`` on a Parquet file below a folder, if there is one."""
+    check_conditions(path for path in folder.below() if path.name.endswith(".parquet"))
 
 
 def upload(path: ObjectPath, source: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StoreUnavailable, Superseded, disk_errors
-from nocturne.objects import Location, is_within
+from nocturne.objects import is_within
 from nocturne.objects.together import together
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
@@ -41,7 +41,7 @@ def collect(
     keep = loaded.pipeline.output.keep
     garbage: list[Garbage] = []
     problems: list[str] = []
-    busy: list[str] = []
+    busy: dict[str, str] = {}
 
     def take(name: str, find: Callable[[], list[Garbage]]) -> None:
         try:
@@ -50,28 +50,29 @@ def collect(
         except StoreUnavailable:
             raise
         except Superseded as error:
-            busy.append(f"{name} is left alone: {error}")
+            busy[name] = f"{name} is left alone: {error}"
         except (NocturneError, OSError) as error:
             problems.append(f"{name} is left alone: {error}")
 
     outputs = {p.key: places.output(p) for p in known_partitions(loaded)}
-    used: list[Location] = []
     for key, output in outputs.items():
-        before = len(busy)
         take(key, partial(_of_partition, output, keep, seconds, remove))
-        if len(busy) > before and isinstance(places.state.root, Path):
-            used.append(output.state.folder)
     take("models/", lambda: _removed(_of_models(places, seconds), remove))
     temporary = "a temporary file"
 
     def left_over() -> list[Garbage]:
         found = table.scratch(places.state.root, seconds)
-        return [one for one in found if not any(is_within(one.path, folder) for folder in used)]
+        used = busy.keys() & outputs.keys()
+        return [
+            one
+            for one in found
+            if not any(is_within(one.path, outputs[key].state.folder) for key in used)
+        ]
 
     take(temporary, lambda: _removed(left_over(), remove))
     beside_table = partial(table.half_made, places.table, list(outputs.values()), seconds)
     take(temporary, lambda: _removed(beside_table(), remove))
-    return garbage, problems, busy
+    return garbage, problems, [*busy.values()]
 
 
 def _removed(

@@ -193,8 +193,6 @@ def _bring_again(
 ) -> None:
     """Copy what a night that is there already has lost since."""
     _move_run(Run.at(source.state, manifest.run_key), output, target)
-    rows = source.state.quarantine(manifest.run_key)
-    _copy_all(_below(rows), output.state.quarantine(there.run_key))
     judgement = content(source.state.stored(manifest.judgement))
     plan = content(output.state.run(there.run_key).plan_file)
     for file, data in ((there.judgement, judgement), (there.run, plan)):
@@ -256,8 +254,6 @@ def _copy_night(
         raise StateError(f"it can't be moved, since its files would {why}")
     for run_key in {m.run_key: None for m in moved}:
         _move_run(Run.at(source.state, run_key), output, target)
-        rows = source.state.quarantine(run_key)
-        _copy_all(_below(rows), output.state.quarantine(run_key))
     for earlier in moved[1:]:
         path = output.state.manifest_file(earlier.id)
         write(path, _referring(earlier, source.state, output.state), exclusive=True)
@@ -306,8 +302,9 @@ def _require_intact(source: TablePartition, lineage: Sequence[Manifest], plan: R
 
 
 def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
-    """Copy a run, with a plan that names its new place; and its model."""
-    place_ = output.state.run(run.plan.run_key)
+    """Copy a run, with a plan that names its new place; its quarantined rows, and its model."""
+    key = run.plan.run_key
+    place_ = output.state.run(key)
     skipped = {run.plan_file, run.settings_file, *run.copies()}
     files = {
         name: path
@@ -334,6 +331,7 @@ def _move_run(run: Run, output: TablePartition, target: Loaded) -> None:
     # After the plan, by which gc knows that it is needed.
     fetch_model(run)
     _copy_model(run.plan.model, models.models)
+    _copy_all(_below(run.state.quarantine(key)), output.state.quarantine(key))
 
 
 def _place_of(plan: RunPlan) -> tuple[object, ...]:

@@ -289,7 +289,7 @@ _AHEAD = 7
 """Of the partitions that nobody scored yet, so many are shown beside those that were scored."""
 
 
-def recent(loaded: Loaded, count: int) -> Recent:
+def recent(loaded: Loaded, count: int = 35) -> Recent:
     """The last ``count`` partitions that ended before anything was last scored or shortly after.
 
     An input may reach far beyond what was scored, and what was scored far before today.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nocturne.errors import InputError
 from nocturne.objects import ObjectPath
-from nocturne.objects.store import check_conditions
+from nocturne.objects.store import check_conditions, check_reading
 from nocturne.records.partition import Partition
 from nocturne.source.lakes import hive_acid, refuse_lake, refuse_names
 from nocturne.source.protocol import Listing
@@ -29,7 +29,7 @@ class InputObjects:
 
     def exists(self) -> bool:
         """Whether there is an object. Raises: StoreUnavailable, ConfigError."""
-        check_conditions(path for path in self.root.below() if path.name.endswith(".parquet"))
+        check_reading(self.root)
         return self.root.is_dir()
 
     def folder(self, partition: Partition) -> ObjectPath:

@@ -42,9 +42,6 @@ from nocturne_airflow.page.night import document, night_page
 __all__ = ["build"]
 
 _HERE = Path(__file__).parent
-_STRIP = 35
-"""The newest partitions of each pipeline on the first page."""
-
 _PIPELINES = 25
 """The most pipelines on one page."""
 
@@ -99,7 +96,7 @@ def _pipelines(request: Request, user: GetUserDep, page: int = 1) -> HTMLRespons
     listed = []
     for name in names[(page - 1) * _PIPELINES : page * _PIPELINES]:
         try:
-            listed.append({"name": name, "recent": recent(_load(name), _STRIP), "problem": ""})
+            listed.append({"name": name, "recent": recent(_load(name)), "problem": ""})
         except NocturneError as error:
             listed.append({"name": name, "recent": Recent([], []), "problem": str(error)})
     return _html(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from nocturne.columns.normal import lake_type, published_type
 from nocturne.errors import InputChanged, InputError, PublishError
 from nocturne.objects import Location, ObjectPath, is_within, joined
-from nocturne.objects.store import check_conditions
+from nocturne.objects.store import check_conditions, check_reading
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Listing
 from nocturne.source.reading import read_schema
@@ -35,8 +35,7 @@ class LakeInput:
     def exists(self) -> bool:
         """Whether there is a table. Raises: InputError, StoreUnavailable, ConfigError."""
         if isinstance(self.table.data, ObjectPath):
-            data = self.table.data.below()
-            check_conditions(path for path in data if path.name.endswith(".parquet"))
+            check_reading(self.table.data)
         with self._reading():
             return self.table.snapshot() is not None
 

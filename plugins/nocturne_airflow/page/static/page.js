@@ -164,7 +164,8 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    const used = part.querySelector("[data-sure]") || part.contains(document.activeElement);
+    const focused = part.contains(document.activeElement) && !document.activeElement.matches("button");
+    const used = focused || part.querySelector("[data-sure]");
     if (other && !used && other.outerHTML !== part.outerHTML) part.replaceWith(other);
   }
   const report = document.querySelector("iframe.report"), newer = fresh.querySelector("iframe.report");
