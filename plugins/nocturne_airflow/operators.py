@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError, NocturneError, StateError
-from nocturne.host.identity import AIRFLOW_CODE, code
+from nocturne.host.identity import AIRFLOW_CODE, ASKED_BY, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
 from nocturne.objects import location
@@ -36,7 +36,7 @@ from nocturne_airflow.credentials import lent
 from nocturne_airflow.lineage import Traced
 from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
 from nocturne_airflow.metrics import emit
-from nocturne_airflow.request import Request, read
+from nocturne_airflow.request import ALL_TASKS, Request, read
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,6 +60,8 @@ T = TypeVar("T")
 RUN_DIR = "{{ ti.xcom_pull(task_ids='prepare') or '' }}"
 """The run directory that ``prepare`` returned, as a template."""
 
+_PUBLISHING = ("approve", "rollback", "adopt", "accept")
+"""The decisions whose answers are the scores in force."""
 HELD = 3
 _TERMINAL = {1, 2, HELD}  # 2 is a wrong command line, which a retry can't correct
 _NO_MESSAGE = "it wrote no message; see the log above"
@@ -158,13 +160,8 @@ class PrepareOperator(Traced, StepOperator):
     def execute(self, context: Context) -> str:
         self.link(context)
         requested = request(context, self.key_formats)
-        if requested.action != "score":
-            by = context["dag_run"].triggering_user_name or "airflow"
-            output = self.call(*requested.decision(self.pipeline, by))
-            if requested.action != "reject":
-                scores = typed_answer(requested.action, ScoresAnswer, output)
-                self.manifest = scores.manifest
-                context["outlet_events"][self.decided].add(self.asset, extra=vars(scores))
+        if requested.action not in ALL_TASKS:
+            self._decide(requested, context)
             raise _skipping(context)
         caller = json.dumps(_versions(context))
         output = self.call(
@@ -181,15 +178,38 @@ class PrepareOperator(Traced, StepOperator):
         self.log.info("Nothing to score (%s): %s", answer.action, answer.message)
         raise _skipping(context)
 
+    def _decide(self, requested: Request, context: Context) -> None:
+        """Carry out what a person wants; emits an event of the asset if other scores are in force.
+
+        Raises:
+            AirflowFailException: a night that was judged again is still held, or failed.
+        """
+        action, by = requested.action, context["dag_run"].triggering_user_name or "airflow"
+        output = self.call(*requested.decision(self.pipeline, by))
+        published: Mapping[str, Any] | None = output if action in _PUBLISHING else None
+        if action == "judge":
+            judged = typed_answer(action, JudgeAnswer, output)
+            published = judged.published
+            if published is None and not Verdict(judged.verdict).publishes:
+                raise AirflowFailException(
+                    f"judged again, the verdict is {judged.verdict}: {'; '.join(judged.reasons)}"
+                )
+        if published is not None:
+            scores = typed_answer(action, ScoresAnswer, published)
+            self.manifest = scores.manifest
+            context["outlet_events"][self.decided].add(self.asset, extra=vars(scores))
+
 
 def _versions(context: Context) -> dict[str, str]:
-    """The versions of Airflow's side, for the manifest."""
+    """The versions of Airflow's side, and who triggered the run, for the manifest."""
+    user = context["dag_run"].triggering_user_name
     bundle = getattr(context["ti"], "bundle_instance", None)
     return {
         "airflow": version("apache-airflow"),
         AIRFLOW_CODE: code(),
         "bundle": str(getattr(bundle, "name", "")),
         "bundle_version": str(getattr(bundle, "version", "") or ""),
+        **({ASKED_BY: user} if user else {}),
     }
 
 

@@ -17,15 +17,22 @@ from airflow.sdk import Param
 from nocturne.config import key_format, parse
 from nocturne.errors import ConfigError, choices, did_you_mean
 
-__all__ = ["ACTIONS", "FIELDS", "WHY", "Request", "params", "read"]
+__all__ = ["ACTIONS", "ALL_TASKS", "FIELDS", "WHY", "Request", "params", "read"]
 
 ACTIONS = {
     "score": "Score it",
     "approve": "Publish its held scores",
     "reject": "Reject its held scores",
+    "judge": "Judge it again, with the suites and thresholds of now",
+    "requeue": "Score its quarantined rows again",
+    "accept": "Count its drift as ordinary",
     "rollback": "Roll back to the scores before",
+    "adopt": "Adopt the rows that other programs wrote",
 }
 """The actions of a run on its partition; all but ``score`` are commands of that name."""
+
+ALL_TASKS = ("score", "requeue")
+"""The actions that go through all tasks; the others end in the first."""
 
 FIELDS = ("day", "action", "manifest", "why", "model_version", "dry_run", "force", "hold")
 """The run parameters, in the order of the form."""
@@ -52,10 +59,12 @@ class Request:
     why: str = ""
 
     def decision(self, pipeline: str, by: str) -> list[str]:
-        """The arguments of the command for an ``action`` other than ``score``."""
+        """The arguments of the command for an ``action`` that is not one of ``ALL_TASKS``."""
         to = ["--to", self.manifest] if self.action == "rollback" and self.manifest else []
         why = ["--why", self.why] if self.why else []
-        return [self.action, pipeline, "--date", self.key, "--by", by, *to, *why, "--json"]
+        publish = ["--publish"] if self.action == "judge" else []
+        options = [*to, *why, *publish, "--json"]
+        return [self.action, pipeline, "--date", self.key, "--by", by, *options]
 
     def arguments(self) -> list[str]:
         """The options of ``nocturne prepare``."""
@@ -63,6 +72,7 @@ class Request:
         if self.model_version is not None:
             options += ["--model-version", str(self.model_version)]
         options += ["--hold", self.hold] if self.hold else []
+        options += ["--requeue"] * (self.action == "requeue")
         return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
 
 
@@ -182,6 +192,7 @@ def read(
     action = values.get("action") or "score"
     taken = {
         "score": ("model_version", "dry_run", "force", "hold"),
+        "requeue": ("dry_run", "hold"),
         "reject": ("why",),
         "rollback": ("manifest",),
     }

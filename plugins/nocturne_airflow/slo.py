@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
@@ -56,14 +55,9 @@ class Due(BaseDeadlineReference):  # type: ignore[misc,unused-ignore]
 
     def after(self, end: dt.datetime) -> dt.datetime | None:
         """The deadline of a partition that ended at ``end``; None if there is none."""
-        if self.within_minutes is not None:
-            return end + dt.timedelta(minutes=self.within_minutes)
-        if self.by is None:
-            return None
-        zone = ZoneInfo(self.timezone)
-        start, time = end.astimezone(zone), dt.time.fromisoformat(self.by)
-        day = start.date() if time >= start.time() else start.date() + dt.timedelta(days=1)
-        return dt.datetime.combine(day, time, zone).astimezone(dt.UTC)
+        from nocturne.config.models import Slo
+
+        return Slo(by=self.by, within_minutes=self.within_minutes).after(end, self.timezone)
 
 
 def in_words(slo: Slo, timezone: str) -> str:

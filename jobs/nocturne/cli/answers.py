@@ -39,8 +39,10 @@ _WORST = 3
 """The number of columns with the worst drift that a person is shown."""
 
 
-def judge_answer(run: Run, judgement: Judgement) -> JudgeAnswer:
-    """The answer about a judged run."""
+def judge_answer(
+    run: Run, judgement: Judgement, published: ScoresAnswer | None = None
+) -> JudgeAnswer:
+    """The answer about a judged run. ``published``: the scores, if this command published them."""
     return JudgeAnswer(
         verdict=judgement.verdict,
         reasons=list(judgement.reasons),
@@ -51,6 +53,7 @@ def judge_answer(run: Run, judgement: Judgement) -> JudgeAnswer:
         drift_paged=judgement.drift.paged,
         seconds=judgement.seconds,
         mlflow=mlflow_page(as_planned(run), judgement.mlflow_run_id),
+        published=vars(published) if published else None,
     )
 
 

@@ -24,6 +24,7 @@ from nocturne.cli.base import (
     say,
 )
 from nocturne.errors import ConfigError
+from nocturne.records.partition import Partition
 from nocturne.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -76,12 +77,32 @@ def requeue(name: Name, date: Date, dry_run: DryRun = False, as_json: AsJson = F
     The splits that they are in are scored again; all others are taken over as they are.
     """
     from nocturne.pipeline.night import score_range
-    from nocturne.pipeline.nights import PublishedNights
 
     loaded, partition = night(name, date)
-    loaded = load(name, PublishedNights(loaded).manifest(partition).model.version)
+    loaded = _with_its_model(loaded, partition)
     outcomes = score_range(loaded, [partition], force=False, dry_run=dry_run, requeue=True, say=say)
     _print_outcomes(name, outcomes, as_json)
+
+
+def _with_its_model(
+    loaded: config.Loaded, partition: Partition, model_version: int | None = None
+) -> config.Loaded:
+    """The pipeline with the model that scored a published night.
+
+    Raises:
+        ConfigError: another version was asked for.
+        StateError: the night is not published.
+    """
+    from nocturne.pipeline.nights import PublishedNights
+
+    name = loaded.pipeline.name
+    scored_by = PublishedNights(loaded).manifest(partition).model.version
+    if model_version not in (None, scored_by):
+        raise ConfigError(
+            f"--model-version: got {model_version}, but requeue takes the model that scored "
+            f"{name} {partition.key}, version {scored_by}: leave it out, or score the night again"
+        )
+    return load(name, scored_by)
 
 
 def _print_outcomes(name: str, outcomes: Sequence[NightOutcome], as_json: bool) -> None:
@@ -121,6 +142,9 @@ def prepare(
     model_version: Version = None,
     force: Force = False,
     hold: Hold = "",
+    requeued: Annotated[
+        bool, typer.Option("--requeue", help="Plan its quarantined rows, as requeue does.")
+    ] = False,
     dry_run: DryRun = False,
     caller: Annotated[str, typer.Option(hidden=True, help="Versions of what asks, as JSON.")] = "",
     as_json: AsJson = False,
@@ -131,7 +155,17 @@ def prepare(
 
     loaded, partition = night(name, date, model_version)
     versions = _versions(caller) if caller else {}
-    prepared = plan_it(loaded, partition, force=force, hold=hold, dry_run=dry_run, caller=versions)
+    if requeued:
+        loaded = _with_its_model(loaded, partition, model_version)
+    prepared = plan_it(
+        loaded,
+        partition,
+        force=force,
+        hold=hold,
+        requeue=requeued,
+        dry_run=dry_run,
+        caller=versions,
+    )
     say(prepared.message)
     run_dir = prepared.run.uri if prepared.run and prepared.action == "score" else None
     answer(PrepareAnswer(prepared.action, run_dir, prepared.message), as_json)
@@ -154,6 +188,11 @@ def _versions(caller: str) -> dict[str, str]:
 def judge(
     run: Annotated[str, typer.Argument(help="A run directory; with --date, a pipeline's name.")],
     date: Annotated[Optional[str], typer.Option("--date", help="Partition to judge again.")] = None,
+    publish_it: Annotated[
+        bool,
+        typer.Option("--publish", help="With --date: publish it if the new verdict allows that."),
+    ] = False,
+    by: By = None,
     as_json: AsJson = False,
 ) -> None:
     """Check quality and drift of a scored run; write its report.
@@ -162,30 +201,38 @@ def judge(
     thresholds and without scoring. An unpublished night gets the new verdict; a published night
     does not change.
     """
-    from nocturne.cli.answers import judge_answer
+    from nocturne.cli.answers import judge_answer, scores_answer
     from nocturne.pipeline import open_run
+    from nocturne.pipeline.publishing import publish_run
     from nocturne.pipeline.recording import judge_again, judge_run
 
+    scores = None
     if date is None:
+        if publish_it:
+            raise ConfigError("--publish goes with --date; of a run: nocturne publish RUN_DIR")
         judged = open_run(run)
         judgement = judge_run(judged)
         say(f"verdict {judgement.verdict}")
     else:
-        judged, judgement, published = judge_again(*night(run, date))
+        loaded, partition = night(run, date)
+        judged, judgement, published = judge_again(loaded, partition, by or login())
         say(
             f"{run} {date}: verdict {judgement.verdict}"
             + (
                 " if it were judged now; it is published and does not change"
                 if published
                 else f"; to publish it: nocturne publish {judged.uri}"
-                if judgement.verdict.publishes
+                if judgement.verdict.publishes and not publish_it
                 else ""
             )
         )
+        if publish_it and not published and judgement.verdict.publishes:
+            scores = scores_answer(publish_run(judged), loaded)
+            say(f"published {scores.rows_published} rows as manifest {scores.id}")
     for reason in judgement.reasons:
         say(f"  {reason}")
     say(f"report {judged.report}")
-    answer(judge_answer(judged, judgement), as_json)
+    answer(judge_answer(judged, judgement, scores), as_json)
 
 
 @app.command()

@@ -642,6 +642,22 @@ class Slo(Section):
             raise ValueError("give by or within_minutes, not both")
         return self
 
+    def after(self, end: dt.datetime, timezone: str) -> dt.datetime | None:
+        """The deadline of a partition that ended at ``end``; None if there is none.
+
+        Args:
+            end: with its time zone.
+            timezone: where ``by`` is a time of day.
+        """
+        if self.within_minutes is not None:
+            return end + dt.timedelta(minutes=self.within_minutes)
+        if self.by is None:
+            return None
+        zone = ZoneInfo(timezone)
+        start, time = end.astimezone(zone), dt.time.fromisoformat(self.by)
+        day = start.date() if time >= start.time() else start.date() + dt.timedelta(days=1)
+        return dt.datetime.combine(day, time, zone).astimezone(dt.UTC)
+
 
 class Spark(Section):
     """Spark's own settings."""
@@ -659,6 +675,15 @@ class Pipeline(Section):
 
     name: Name = Field(description="Also the DAG's id.")
     description: str = Field("", description="Shown in Airflow.")
+    owner: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]*$", max_length=200)] = Field(
+        "",
+        description="Who answers for it: a person or a team. Also the DAG's owner, and in alerts.",
+    )
+    docs: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s\x00-\x1f]+)?$")] = Field(
+        "",
+        description="The URL of what to do when it fails (a runbook), shown on the page and in "
+        "alerts.",
+    )
     tags: list[str] = Field([], description="Airflow tags.")
     registry: Registry = Registry()
     model: Model

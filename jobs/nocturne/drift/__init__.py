@@ -2,6 +2,7 @@
 
 from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
 from nocturne.drift.bins import segment_values
+from nocturne.drift.compared import compared_bins
 from nocturne.drift.history import (
     Nights,
     calibration_history,
@@ -19,6 +20,7 @@ __all__ = [
     "Nights",
     "build_baseline",
     "calibration_history",
+    "compared_bins",
     "day_of",
     "distances",
     "in_segment",

@@ -7,9 +7,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["AIRFLOW_CODE", "code"]
+__all__ = ["AIRFLOW_CODE", "ASKED_BY", "code"]
 
 AIRFLOW_CODE = "nocturne in airflow"
+ASKED_BY = "asked by"
 """The key of the ``code()`` on Airflow's side in the versions that it reports."""
 
 

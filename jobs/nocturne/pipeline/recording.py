@@ -17,11 +17,12 @@ from nocturne.model.tracking import without_secret
 from nocturne.objects import relative
 from nocturne.objects.reading import native
 from nocturne.pipeline.checks import check
-from nocturne.pipeline.judging import Check, judge
+from nocturne.pipeline.judging import Check, Judged, judge
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.pinning import remember
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, logged_to, open_run
+from nocturne.records.drift import ComparedBins
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
@@ -45,6 +46,7 @@ def judge_run(
     watch: Stopwatch | None = None,
     check: Check = check,
     loaded: Loaded | None = None,
+    by: str = "",
 ) -> Judgement:
     """Judge a scored run, also one that was judged before, and write the results.
 
@@ -56,6 +58,7 @@ def judge_run(
         watch: also records the seconds of each part.
         check: evaluates the suites.
         loaded: the pipeline to judge by. Default: as it was when the run was planned.
+        by: who wants it judged again; "" if it was not a person.
 
     Raises:
         StateError: a split is not scored yet.
@@ -77,7 +80,7 @@ def judge_run(
             return _logged_judgement(run, loaded)
         remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
-            judgement = _with_docs(run, judged.judgement)
+            judgement = replace(_with_docs(run, judged.judgement), by=by)
             page = report.night_html(
                 run.plan,
                 judgement,
@@ -88,6 +91,7 @@ def judge_run(
                 location=table.table_of(run).location,
                 quarantine_reasons=_reasons(judged.results),
                 quarantine_examples=_examples(run, judged.results),
+                compared=_compared_by_weekday(run, judged),
             )
             write_atomic(run.report, page.encode())
             write(run.profile_file, judged.profile)
@@ -104,6 +108,17 @@ def judge_run(
         for name in ("drift", "report", "mlflow"):
             waited.add(name, mine.seconds[name])
         return judgement
+
+
+def _compared_by_weekday(run: Run, judged: Judged) -> dict[str, ComparedBins]:
+    """The bins of the columns that were compared with training days of the same weekday only."""
+    day = drift.day_of(run.plan.partition.key)
+    trained = judged.baseline.columns if judged.baseline else {}
+    bins = {
+        feature.column: drift.compared_bins(trained[feature.column], feature.counts, day)
+        for feature in judged.judgement.drift.columns
+    }
+    return {name: compared for name, compared in bins.items() if compared.weekday}
 
 
 def _with_docs(run: Run, judgement: Judgement) -> Judgement:
@@ -137,12 +152,15 @@ def _was_published(run: Run) -> bool:
     return any(manifest.run_key == run.plan.run_key for manifest in line)
 
 
-def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, bool]:
+def judge_again(loaded: Loaded, partition: Partition, by: str = "") -> tuple[Run, Judgement, bool]:
     """Judge a partition by the pipeline as it is now; nothing is scored.
 
     A night that is held or rejected, or that failed after it was scored, gets the new judgement. A
     published night stays as it is: the judgement that it would get is returned but not written. A
     night without an MLflow run gets one.
+
+    Args:
+        by: who wants it.
 
     Returns:
         The run, its judgement, and whether it is published.
@@ -156,7 +174,7 @@ def judge_again(loaded: Loaded, partition: Partition) -> tuple[Run, Judgement, b
     manifest = table.published_manifest(output)
     status = state.status(manifest.run_key if manifest else None)
     if status is not None and (unpublished := _unpublished_run(status, state.run(status.run_key))):
-        judgement = judge_run(unpublished, loaded=loaded)
+        judgement = judge_run(unpublished, loaded=loaded, by=by)
         passes = judgement.verdict.publishes
         message = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
         held = replace(status, state="held", message=message, at=now())

@@ -33,7 +33,11 @@ class PrepareAnswer:
 
 @dataclass(frozen=True)
 class JudgeAnswer:
-    """``nocturne judge``. ``drift_paged``: whether a person should look at the drift."""
+    """``nocturne judge``.
+
+    ``drift_paged``: whether a person should look at the drift. ``published``: a ``ScoresAnswer`` if
+    the command published the scores.
+    """
 
     verdict: str
     reasons: list[str]
@@ -44,6 +48,7 @@ class JudgeAnswer:
     drift_paged: bool
     seconds: dict[str, float]
     mlflow: str | None = None
+    published: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

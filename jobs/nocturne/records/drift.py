@@ -13,6 +13,7 @@ from nocturne.records.profile import ColumnProfile
 __all__ = [
     "Baseline",
     "ColumnBaseline",
+    "ComparedBins",
     "DriftResult",
     "FeatureDrift",
     "MetricText",
@@ -126,6 +127,28 @@ def _with_psi(feature: FeatureDrift) -> FeatureDrift:
     if "psi" not in feature.metrics:
         raise ValueError(f"metrics: got {choices(feature.metrics)}, expected psi too")
     return feature
+
+
+@dataclass(frozen=True)
+class ComparedBins:
+    """A column in the bins that drift compares: shares of rows of a night and of its reference.
+
+    ``partitions``: how many training partitions the reference is made of; ``weekday``: the name of
+    the weekday if it is made of the partitions of that weekday only, else "".
+    """
+
+    labels: tuple[str, ...]
+    current: tuple[float, ...]
+    baseline: tuple[float, ...]
+    partitions: int
+    weekday: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The reference in words."""
+        if self.weekday:
+            return f"the {self.partitions} {self.weekday}s of the training data"
+        return "the training data"
 
 
 _FLAT = ("psi", "js", "wasserstein", "ks", "linf")

@@ -87,7 +87,10 @@ def _judgement_1(fields: Fields) -> Fields:
 
 @dataclass(frozen=True)
 class Judgement(Stored):
-    """The verdict of a night and its findings: the content of ``judgement.json``."""
+    """The verdict of a night and its findings: the content of ``judgement.json``.
+
+    ``by``: who wanted it judged again; "" for the first time.
+    """
 
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar = {1: _judgement_1}
@@ -106,6 +109,7 @@ class Judgement(Stored):
     drift: DriftResult
     seconds: dict[str, float] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+    by: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def category_bars(histogram: Histogram, height: int) -> Spec:
     return {
         "width": "container",
         "autosize": FIT,
-        "height": height * len(rows) // max(len(rows), 6),
+        "height": max(height * len(rows) // max(len(rows), 6), 13 * len(rows)),
         "data": {"values": rows},
         "encoding": {
             "y": {**y, "axis": {"ticks": False, "domain": False}},

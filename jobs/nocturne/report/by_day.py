@@ -46,6 +46,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
     lines: Spec = {"strokeWidth": 0} if len(domain) > _LINED else {}
     color = number("r", scale={"type": "threshold", "domain": HEAT_LEVELS, "range": "heatmap"})
     return {
+        "description": "Drift of the columns over days, as a multiple of the alarm level",
         "width": "container",
         "autosize": FIT,
         "padding": _ROOM,
@@ -117,6 +118,7 @@ def scores_by_day(
             }
         )
     return {
+        "description": f"{output} over days: median, half and nine tenths of the rows",
         "width": "container",
         "autosize": FIT,
         "padding": _ROOM,
@@ -146,6 +148,7 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
         now = {"type": "bar", "style": "currentBar"}
         layers.append({"transform": [{"filter": "datum.now"}], "mark": now})
     return {
+        "description": "Rows over days",
         "width": "container",
         "autosize": FIT,
         "padding": _ROOM,

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from nocturne.objects import Location
-from nocturne.records.drift import Baseline, FeatureDrift, MetricText
+from nocturne.records.drift import Baseline, ComparedBins, FeatureDrift, MetricText
 from nocturne.records.manifest import Judgement, PublishedNight
 from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
@@ -51,6 +52,7 @@ def night_html(
     location: Location,
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
+    compared: Mapping[str, ComparedBins] = MappingProxyType({}),
 ) -> str:
     """The report as the text of an HTML file, under 2 MB whatever the number of features.
 
@@ -62,6 +64,7 @@ def night_html(
         location: the folder where the scores are published.
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
+        compared: see ``column_cards``.
     """
     specs: list[dict[str, Any]] = []
     charted = charted_days(plan, judgement, profile, history)
@@ -70,7 +73,9 @@ def night_html(
     undrifted = [name for name in profile.columns if name not in ranked]
     hidden = {*outputs, *plan.sensitive}
     features = [name for name in (*ranked, *undrifted) if name not in hidden]
-    output_cards = column_cards(outputs[:_OUTPUTS], judgement, profile, baseline, specs, height=190)
+    output_cards = column_cards(
+        outputs[:_OUTPUTS], judgement, profile, baseline, specs, height=190, compared=compared
+    )
     numeric = [c for c in output_cards if any(c.column in day.scores for day in charted)]
     scores = [_score(card, baseline, charted, specs) for card in numeric]
     if len(charted) > 1:
@@ -78,7 +83,9 @@ def night_html(
         if ranked:
             heat = heat_map(ranked[:_FEATURES], charted, axis_keys(charted))
             specs.append({"id": "heat", "spec": heat})
-    feature_cards = column_cards(features[:_FEATURES], judgement, profile, baseline, specs)
+    feature_cards = column_cards(
+        features[:_FEATURES], judgement, profile, baseline, specs, compared=compared
+    )
     failed = [(anchor, e) for anchor, e in anchored(judgement) if not e.success]
     held = [(anchor, e) for anchor, e in anchored(judgement) if e.success]
     examples = list(quarantine_examples)[:_EXAMPLES]

@@ -1,14 +1,24 @@
-"""The data of the page of a partition, read from its files."""
+"""The page of a partition: its verdict, what to do, its report and its history."""
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-from nocturne.config import Loaded
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nocturne.config import Loaded, key_format, later, parse
+from nocturne.drift import METRICS
 from nocturne.errors import NocturneError
-from nocturne.objects import Location, relative
+from nocturne.operate.remedies import Remedy, remedies
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
@@ -21,11 +31,69 @@ from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.quality import Expectation
 from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
+from nocturne_airflow.page.documents import is_file
+from nocturne_airflow.page.site import html, is_paused, partition_of, pipeline
 
-__all__ = ["NightPage", "document", "night_page"]
+__all__ = ["NightPage", "night", "night_page"]
 
-_WORST = 5
+_WORST = 8
 _FAILED = 20
+_RUNS = 200
+"""The runs of a partition are looked for among so many of a DAG's newest runs."""
+
+
+def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLResponse:
+    """One partition."""
+    loaded = pipeline(dag_id)
+    partition = partition_of(loaded, key)
+    is_whole = not loaded.pipeline.input.partition
+    runs = _dag_runs(dag_id, None if is_whole else key, session)
+    waiting = session.scalars(
+        select(TaskInstance.run_id).where(
+            TaskInstance.dag_id == dag_id,
+            TaskInstance.task_id == "gate",
+            TaskInstance.state == "awaiting_input",
+            TaskInstance.run_id.in_([run.run_id for run in runs]),
+        )
+    ).first()
+    return html(
+        request,
+        "night.html",
+        loaded=loaded,
+        key=key,
+        whole=is_whole,
+        day=dt.datetime.now(dt.UTC).date().isoformat() if is_whole else key,
+        night=night_page(loaded, partition),
+        metrics=METRICS,
+        runs=runs[:10],
+        waiting=waiting,
+        paused=is_paused(dag_id, session),
+        beside=None if is_whole else _beside(loaded, key),
+    )
+
+
+def _beside(loaded: Loaded, key: str) -> tuple[str | None, str | None]:
+    """The keys of the partitions before and after."""
+    names = loaded.pipeline.input.partition
+    moments = (later(names, parse(names, key), n) for n in (-1, 1))
+    before, after = (m.strftime(key_format(names)) if m else None for m in moments)
+    return before, after
+
+
+def _dag_runs(dag_id: str, key: str | None, session: Session) -> list[Any]:
+    """The partition's runs, newest first. A manual run names it by its key or by its day.
+
+    Args:
+        key: None for a table that is scored as a whole: every run belongs to it.
+    """
+    newest_runs = session.scalars(
+        select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(_RUNS)
+    )
+    return [
+        run
+        for run in newest_runs
+        if key is None or key in (run.partition_key, dict(run.conf or {}).get("day"))
+    ]
 
 
 @dataclass(frozen=True)
@@ -33,7 +101,8 @@ class NightPage:
     """A partition: its status, the last judgement, and every manifest that was in force.
 
     ``restorable``: ids of earlier manifests whose files are kept, so that a rollback is possible.
-    ``events``: what happened, the latest first. ``model``: that of the run.
+    ``events``: what happened, the latest first. ``model``: that of the run. ``remedies``: what to
+    do, the usual first.
     """
 
     status: PartitionStatus
@@ -47,6 +116,7 @@ class NightPage:
     damaged: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
     model: ModelRef | None = None
+    remedies: list[Remedy] = field(default_factory=list)
 
     @property
     def findings(self) -> list[tuple[Finding, bool]]:
@@ -82,15 +152,22 @@ class NightPage:
 
 def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     """The page of a partition; a file that can't be read is left out and listed as damaged."""
-    places = Places.of(loaded)
+    places, name = Places.of(loaded), loaded.pipeline.name
     output = places.output(partition)
     status = status_of(places, partition)
     manifests, broken = output.state.known_lineage(status.manifest)
     damaged = [str(broken)] if broken else []
-    restorable = frozenset(m.id for m in manifests[1:] if output.kept(m) is not None)
+    restorable = [m for m in manifests[1:] if output.kept(m) is not None]
+    ids = frozenset(m.id for m in restorable)
     run = status.run
     if run is None:
-        return NightPage(status, manifests=manifests, restorable=restorable, damaged=tuple(damaged))
+        return NightPage(
+            status,
+            manifests=manifests,
+            restorable=ids,
+            damaged=tuple(damaged),
+            remedies=remedies(name, status),
+        )
     judgement, mlflow_run = None, None
     try:
         if run.is_judged:
@@ -105,13 +182,14 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         run=run.name,
         judgement=judgement,
         manifests=manifests,
-        restorable=restorable,
+        restorable=ids,
         mlflow=_mlflow(loaded, mlflow_run),
-        has_report=_is_file(run.report),
-        has_docs=_is_file(run.docs_page),
+        has_report=is_file(run.report),
+        has_docs=is_file(run.docs_page),
         damaged=tuple(damaged),
         events=events,
         model=_model(run),
+        remedies=remedies(name, status, judgement, next(iter(restorable), None)),
     )
 
 
@@ -120,37 +198,6 @@ def _model(run: RunFolder) -> ModelRef | None:
     with suppress(NocturneError):
         return read(RunPlan, run.plan_file).model
     return None
-
-
-def document(loaded: Loaded, partition: Partition, run: str, part: str) -> Location | None:
-    """A file that the page may serve: a run's report, its Data Docs, or a manifest.
-
-    Args:
-        run: the name of the run's directory, or ``manifests``.
-    """
-    state = Places.of(loaded).state.partition(partition)
-    if run == "manifests":
-        manifest = state.manifest_file(Path(part).stem)
-        return manifest if _is_file(manifest) and manifest.name == Path(part).name else None
-    folder = next((folder for folder in state.runs() if folder.name == run), None)
-    if folder is None:
-        return None
-    # Only these hide the values of sensitive columns.
-    served = {relative(path, folder.path): path for path in (folder.docs_page, folder.report)}
-    path = served.get(part)
-    return path if path is not None and _is_file(path) and not _is_link(path) else None
-
-
-def _is_link(path: Location) -> bool:
-    return isinstance(path, Path) and path.is_symlink()
-
-
-def _is_file(path: Location) -> bool:
-    """Whether it is a file; False if the name can't be one's."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _mlflow(loaded: Loaded, run_id: str | None) -> str | None:

@@ -135,6 +135,7 @@ function settle(button, label) {
 }
 
 document.addEventListener("submit", (event) => {
+  if (!event.target.dataset.act) return;  // a filter, which asks for another page
   event.preventDefault();
   const form = event.target, dag = form.dataset.dag, fields = new FormData(form);
   const from = fields.get("from").trim(), to = fields.get("to").trim() || from;
@@ -147,15 +148,52 @@ document.addEventListener("submit", (event) => {
       }));
 });
 
-// Arrow keys walk over the squares.
+// Arrow keys walk over the squares of a group, which is one stop of the tab key: the last that was
+// walked to, at first the last one that has a state.
+function rove() {
+  for (const group of document.querySelectorAll("[data-roving]")) {
+    const squares = [...group.querySelectorAll("a.square")];
+    if (squares.some((square) => square.tabIndex === 0 && square.dataset.stop)) continue;
+    const first = squares.findLast((square) => !square.matches(".is-missing")) ?? squares.at(-1);
+    for (const square of squares) square.tabIndex = -1;
+    if (first) stopAt(first);
+  }
+}
+
+function stopAt(square) {
+  const before = square.closest("[data-roving]").querySelector("a.square[data-stop]");
+  if (before) { before.tabIndex = -1; delete before.dataset.stop; }
+  square.tabIndex = 0;
+  square.dataset.stop = "yes";
+}
+
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  const here = event.target.closest?.("a.square");
+  const here = event.target.closest?.("[data-roving] a.square");
   if (!step || !here) return;
-  const all = [...document.querySelectorAll("a.square")];
-  all[all.indexOf(here) + step]?.focus();
   event.preventDefault();
+  const all = [...here.closest("[data-roving]").querySelectorAll("a.square")];
+  const next = all[all.indexOf(here) + step];
+  if (!next) return;
+  stopAt(next);
+  next.focus();
 });
+
+// Shift and a click (or the return key) on two squares fills in the range.
+document.addEventListener("click", (event) => {
+  const square = event.shiftKey && event.target.closest?.(".months a.square");
+  const form = document.querySelector("form[data-act=range]");
+  if (!square || !form) return;
+  event.preventDefault();
+  const { from, to } = form.elements, key = square.dataset.key;
+  if (!from.value || to.value) [from.value, to.value] = [key, ""];
+  else [from.value, to.value] = [from.value, key].sort();
+  say(to.value ? `From ${from.value} to ${to.value}: press Start to score them.` : `From ${key}; now the last one.`);
+}, true);
+
+// The parts as the server sent them, before any script has changed them.
+const shown = new Map([...document.querySelectorAll("[data-live]")].map((part) => [part, part.innerHTML]));
+rove();
 
 // What is shown is fetched again and replaced part by part; what is being typed or confirmed stays.
 async function refresh() {
@@ -166,8 +204,12 @@ async function refresh() {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     const focused = part.contains(document.activeElement) && !document.activeElement.matches("button");
     const used = focused || part.querySelector("[data-sure]");
-    if (other && !used && other.outerHTML !== part.outerHTML) part.replaceWith(other);
+    if (other && !used && other.innerHTML !== shown.get(part)) {
+      shown.set(other, other.innerHTML);
+      part.replaceWith(other);
+    }
   }
+  rove();
   const report = document.querySelector("iframe.report"), newer = fresh.querySelector("iframe.report");
   if (!report && newer) document.querySelector("main").append(newer);
   else if (newer && newer.getAttribute("src") !== report.getAttribute("src")) report.replaceWith(newer);

@@ -1,0 +1,107 @@
+"""The judged nights of a pipeline: published, held and rejected ones, and those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from nocturne.config import Loaded, key_format, parse, span
+from nocturne.config import later as later_key
+from nocturne.errors import NocturneError
+from nocturne.objects.together import together
+from nocturne.operate.status import PartitionStatus, newest, statuses_of
+from nocturne.pipeline.places import Places
+from nocturne.records.manifest import Judgement
+from nocturne.records.partition import Partition
+from nocturne.records.plan import ModelRef, RunPlan
+from nocturne.records.profile import Profile
+from nocturne.store.partition_state import PartitionState
+from nocturne.store.record_files import read
+from nocturne.store.run_folder import RunFolder
+
+__all__ = ["JudgedNight", "judged", "judged_nights", "night_profile", "partitions_until"]
+
+
+@dataclass(frozen=True)
+class JudgedNight:
+    """The last run of a partition, with its judgement."""
+
+    status: PartitionStatus
+    judgement: Judgement
+
+    @property
+    def key(self) -> str:
+        return self.status.key
+
+    @property
+    def run(self) -> RunFolder:
+        assert self.status.run is not None
+        return self.status.run
+
+    @property
+    def model(self) -> ModelRef:
+        """The model that scored the run. Raises: StateError if the plan can't be read."""
+        if self.status.unfinished is None and self.status.manifest is not None:
+            return self.status.manifest.model
+        return read(RunPlan, self.run.plan_file).model
+
+
+def partitions_until(
+    loaded: Loaded, until: str | None = None, count: int = 60
+) -> Sequence[Partition]:
+    """The last ``count`` partitions up to a key; by default up to the last that was scored."""
+    names = loaded.pipeline.input.partition
+    if not names:
+        return [Partition("all")]
+    last = until or newest(loaded, "scored")
+    if last is None:
+        return []
+    moment = parse(names, last)
+    back = (later_key(names, moment, -n) for n in range(count - 1, -1, -1))
+    keys = [day.strftime(key_format(names)) for day in back if day is not None]
+    return [*span(names, keys[0], last)]
+
+
+def judged_nights(loaded: Loaded, partitions: Sequence[Partition]) -> list[JudgedNight]:
+    """Those of the partitions that are judged and can be read, in their order."""
+    places = Places.of(loaded)
+    statuses = statuses_of(loaded, partitions)
+    states = [places.state.partition(partition) for partition in partitions]
+    judgements = together(judged, states, statuses)
+    pairs = zip(statuses, judgements, strict=True)
+    return [JudgedNight(status, found) for status, found in pairs if found is not None]
+
+
+def judged(state: PartitionState, status: PartitionStatus) -> Judgement | None:
+    """The judgement of the last run of a partition; None if there is none, or it can't be read."""
+    try:
+        if status.unfinished is None and status.manifest is not None:
+            return _published(state, status.manifest.id)
+        if status.run is None or not (status.unfinished and status.unfinished.run_key):
+            return None
+        return status.run.judgement() if status.run.is_judged else None
+    except (NocturneError, OSError):
+        return None
+
+
+@lru_cache(maxsize=2_000)
+def _published(state: PartitionState, id_: str) -> Judgement:
+    """Read once in each process: a published judgement never changes."""
+    return state.judgement(state.manifest(id_))
+
+
+def night_profile(night: JudgedNight) -> Profile | None:
+    """The statistics of a night's columns; None if they are gone."""
+    try:
+        if night.status.unfinished is None:
+            return _profile(night.run)
+        return night.run.profile
+    except (NocturneError, OSError):
+        return None
+
+
+@lru_cache(maxsize=500)
+def _profile(run: RunFolder) -> Profile:
+    """Read once in each process: a published profile never changes."""
+    return RunFolder(run.path).profile

@@ -1,0 +1,158 @@
+"""What a person can do about a night: the usual way first, each with its command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nocturne.operate.status import PartitionStatus
+from nocturne.records.findings import Finding, Verdict
+from nocturne.records.manifest import Judgement, Manifest
+
+__all__ = ["Remedy", "deciding", "remedies"]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One way to go on with a night.
+
+    Attributes:
+        action: the action of the pipeline's DAG that does it; ``rows``: to look at the quarantined
+            rows; "" if only the command line can.
+        label: what a button says.
+        why: when it is right, and what it does.
+        command: the same on the command line.
+        to: the id of the manifest that a rollback puts in force.
+    """
+
+    action: str
+    label: str
+    why: str
+    command: str
+    to: str = ""
+
+
+def deciding(judgement: Judgement | None) -> list[Finding]:
+    """The findings that decided the verdict; what a person wanted comes first."""
+    if judgement is None or judgement.verdict == Verdict.OK:
+        return []
+    decided = [f for f in judgement.findings if f.verdict == judgement.verdict]
+    return sorted(decided, key=lambda finding: finding.subject != "person")
+
+
+def remedies(
+    pipeline: str,
+    status: PartitionStatus,
+    judgement: Judgement | None = None,
+    restorable: Manifest | None = None,
+) -> list[Remedy]:
+    """The ways to go on with a partition, the usual one first; empty while it runs.
+
+    Args:
+        judgement: that of the last run, if it was judged.
+        restorable: the newest manifest that could be put in force again.
+    """
+    made = _Remedies(pipeline, status.key)
+    if status.state == "running":
+        return []
+    if status.problem:
+        return [made.adopt(), made.score("Only if nobody else's rows are there.")]
+    rules = [finding.rule for finding in deciding(judgement)]
+    if status.state == "held":
+        return [*made.for_held(rules)]
+    if status.state in ("failed", "rejected"):
+        return [*made.for_unpublished(rules, status)]
+    if status.state == "published":
+        return [*made.for_published(judgement, restorable)]
+    return [made.score("Nobody has scored it yet.")]
+
+
+class _Remedies:
+    """Makes the remedies of one night."""
+
+    def __init__(self, pipeline: str, key: str) -> None:
+        self._of = f"{shlex.quote(pipeline)} --date {shlex.quote(key)}"
+
+    def _made(self, action: str, label: str, why: str, options: str = "") -> Remedy:
+        return Remedy(action, label, why, f"nocturne {action} {self._of}{options}")
+
+    def for_held(self, rules: list[str]) -> Iterator[Remedy]:
+        """By the rule that holds it."""
+        first = rules[0] if rules else ""
+        approve = self._made(
+            "approve", "Approve", "The scores are right all the same: publish exactly these."
+        )
+        if first.startswith("quality.quarantined"):
+            yield self.rows("See which rows could not be scored, and why.")
+        if first.startswith("quality."):
+            yield self.score("The input is wrong: mend it, then score it again.", "Score again")
+            if first == "quality.expectations":
+                yield self.judge("A suite asks for too much: correct it, then judge it again.")
+            yield approve
+        else:
+            yield approve
+            yield self.judge("A threshold is too strict: change it, then judge it again.")
+        yield self._made(
+            "reject",
+            "Reject",
+            "The scores are wrong: they are not published; what is published stays.",
+            " --why '...'",
+        )
+        if not first.startswith("quality."):
+            yield self.score("The input is wrong: mend it, then score it again.", "Score again")
+
+    def for_unpublished(self, rules: list[str], status: PartitionStatus) -> Iterator[Remedy]:
+        """A night that failed, or that was rejected."""
+        if status.state == "rejected":
+            yield self.score("Once the input or the model is mended.", "Score again")
+        else:
+            yield self.score(
+                "Once what it says is mended; what is scored already is kept.", "Score again"
+            )
+        if rules:
+            yield self.judge("If a suite or a threshold was wrong: correct it first.")
+
+    def for_published(
+        self, judgement: Judgement | None, restorable: Manifest | None
+    ) -> Iterator[Remedy]:
+        """A night with or without a warning."""
+        drift = judgement.drift if judgement else None
+        if drift is not None and (drift.alarmed or drift.only_in_segments):
+            yield self._made(
+                "accept",
+                "Accept the drift",
+                "This is how the data is now: later nights like it don't alarm.",
+            )
+        if judgement is not None and judgement.quarantined:
+            yield self.rows("See which rows could not be scored, and why.")
+            yield self._made(
+                "requeue",
+                "Requeue",
+                "What they lacked is mended: score the quarantined rows again, with the same "
+                "model.",
+            )
+        if restorable is not None:
+            version = restorable.model.version
+            yield Remedy(
+                "rollback",
+                "Roll back",
+                f"Put manifest {restorable.id} (model version {version}) in force again.",
+                f"nocturne rollback {self._of} --to {restorable.id}",
+                restorable.id,
+            )
+        yield self.score("The input or the model has changed.", "Score again")
+
+    def score(self, why: str, label: str = "Score") -> Remedy:
+        return self._made("score", label, why)
+
+    def judge(self, why: str) -> Remedy:
+        return self._made("judge", "Judge again", why, " --publish")
+
+    def rows(self, why: str) -> Remedy:
+        return self._made("rows", "Open the rows", why)
+
+    def adopt(self) -> Remedy:
+        return self._made(
+            "adopt", "Adopt", "Other programs have written rows there: take them as they are."
+        )

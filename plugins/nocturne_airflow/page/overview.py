@@ -1,0 +1,168 @@
+"""The overview: what needs a person, then a row for each pipeline."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass, field
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.models.dag import DagModel
+from airflow.models.taskinstance import TaskInstance
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from nocturne import config
+from nocturne.config import Loaded, partition
+from nocturne.errors import NocturneError
+from nocturne.operate.judged import judged
+from nocturne.operate.needs import Need, needs, next_due
+from nocturne.operate.status import PartitionStatus, Recent, recent
+from nocturne.pipeline.places import Places
+from nocturne.records.partition import Partition
+from nocturne_airflow.page.site import html, load
+
+__all__ = ["overview"]
+
+_PIPELINES = 25
+"""The most pipelines on one page."""
+_NEEDS = 30
+_FRESH_S = 4.0
+"""Seconds for which a pipeline's reading serves all tabs: a page refreshes each 5 s."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pipeline on the overview.
+
+    ``worst``: the drift furthest above or below its alarm, as a multiple of it, with its column.
+    """
+
+    name: str
+    loaded: Loaded | None = None
+    recent: Recent = field(default_factory=lambda: Recent([], []))
+    needs: list[Need] = field(default_factory=list)
+    due: tuple[str, dt.datetime] | None = None
+    worst: tuple[float, str] | None = None
+    problem: str = ""
+    read: float = 0.0
+
+    @property
+    def rows(self) -> list[float | None]:
+        """Rows in of each recent night in force, oldest first."""
+        return [float(s.manifest.rows_in) if s.manifest else None for s in self._scored]
+
+    @property
+    def medians(self) -> list[float | None]:
+        """The median of the first score of each recent night in force, oldest first."""
+        return [self._median(status) for status in self._scored]
+
+    @property
+    def _scored(self) -> list[PartitionStatus]:
+        """Up to the last that was scored: what comes after it would only be a gap."""
+        last = max((i for i, s in enumerate(self.recent.statuses) if s.manifest), default=-1)
+        return self.recent.statuses[: last + 1]
+
+    @staticmethod
+    def _median(status: PartitionStatus) -> float | None:
+        summaries = status.manifest.score_summary if status.manifest else {}
+        first = next(iter(summaries.values()), None)
+        return first["p50"] if first else None
+
+
+def overview(
+    request: Request, user: GetUserDep, session: SessionDep, page: int = 1
+) -> HTMLResponse:
+    """Every pipeline that the user may see; what needs a person comes first."""
+    allowed = get_auth_manager().get_authorized_dag_ids(user=user)
+    names = [name for name in config.names(config.home()) if name in allowed]
+    rows = [_row(name) for name in names]
+    pages = max(1, -(-len(rows) // _PIPELINES))
+    page = min(max(1, page), pages)
+    paused = _paused(names, session)
+    # A paused DAG is not late: somebody wants it to wait.
+    found = [n for row in rows for n in row.needs if n.what != "late" or row.name not in paused]
+    found.sort(key=lambda need: (need.what == "held", need.since or _LONG_AGO), reverse=False)
+    return html(
+        request,
+        "pipelines.html",
+        rows=rows[(page - 1) * _PIPELINES : page * _PIPELINES],
+        needs=found[:_NEEDS],
+        needs_left_out=max(0, len(found) - _NEEDS),
+        waiting=_asking(names, session) if found else {},
+        paused=paused,
+        today=dt.datetime.now(dt.UTC).date().isoformat(),
+        page=page,
+        pages=pages,
+        count=len(names),
+    )
+
+
+_LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_read: dict[str, Row] = {}
+
+
+def _row(name: str) -> Row:
+    try:
+        loaded = load(name)
+    except NocturneError as error:
+        return Row(name, problem=str(error))
+    known = _read.get(name)
+    if known is not None and known.loaded is loaded and time.monotonic() - known.read < _FRESH_S:
+        return known
+    try:
+        near = recent(loaded)
+        row = Row(
+            name, loaded, near, needs(loaded, near), next_due(loaded, near), _worst(loaded, near)
+        )
+    except NocturneError as error:
+        row = Row(name, loaded, problem=str(error))
+    _read[name] = row = _timed(row)
+    return row
+
+
+def _timed(row: Row) -> Row:
+    return Row(**(vars(row) | {"read": time.monotonic()}))
+
+
+def _worst(loaded: Loaded, near: Recent) -> tuple[float, str] | None:
+    """Of the last night that was scored, the column that is nearest to its alarm or above it."""
+    last = near.last
+    if last is None or last.run is None:
+        return None
+    names = loaded.pipeline.input.partition
+    of = partition(names, last.key) if names else Partition(last.key)
+    judgement = judged(Places.of(loaded).state.partition(of), last)
+    columns = judgement.drift.columns if judgement else ()
+    return (columns[0].excess, columns[0].column) if columns else None
+
+
+def _paused(names: list[str], session: Session) -> set[str]:
+    found = select(DagModel.dag_id).where(DagModel.dag_id.in_(names), DagModel.is_paused)
+    return {str(name) for name in session.scalars(found)}
+
+
+def _asking(names: list[str], session: Session) -> dict[tuple[str, str], str]:
+    """(pipeline, partition) -> the run that waits at its gate for a person."""
+    from airflow.models.dagrun import DagRun
+
+    asked = session.execute(
+        select(DagRun.dag_id, DagRun.run_id, DagRun.partition_key, DagRun.conf)
+        .join(
+            TaskInstance,
+            (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id),
+        )
+        .where(
+            TaskInstance.dag_id.in_(names),
+            TaskInstance.task_id == "gate",
+            TaskInstance.state == "awaiting_input",
+        )
+    )
+    return {
+        (dag_id, str(key or dict(conf or {}).get("day") or "all")): run_id
+        for dag_id, run_id, key, conf in asked
+    }
