@@ -21,23 +21,42 @@ def status(state: State) -> PartitionStatus:
 
 
 def rendered(template: str, **values: Any) -> str:
-    from nocturne_airflow.page.app import _templates
+    from nocturne_airflow.page import charts
+    from nocturne_airflow.page.site import _templates
 
-    return _templates().get_template(template).render(**ADDRESSES, **values)
+    values = ADDRESSES | {"charts": charts} | values
+    return _templates().get_template(template).render(**values)
+
+
+def first_page(recent: Recent, project: Path) -> str:
+    from nocturne_airflow.page.overview import Row
+
+    row = Row("daily", config.load("daily", root=project), recent)
+    return rendered(
+        "pipelines.html",
+        rows=[row],
+        needs=[],
+        needs_left_out=0,
+        waiting={},
+        paused=set(),
+        today="2013-04-02",
+        page=1,
+        pages=1,
+        count=1,
+    )
 
 
 @pytest.mark.parametrize("state", get_args(State))
-def test_the_first_page_shows_the_state_of_the_newest_partition(state: State) -> None:
-    later = ["2013-04-09", "2013-12-31"]
-    pipeline = {"name": "daily", "recent": Recent([status(state)], later), "problem": ""}
-    page = rendered("pipelines.html", pipelines=[pipeline], page=1, pages=1, count=1)
+def test_the_first_page_shows_the_state_of_the_newest_partition(
+    state: State, project: Path
+) -> None:
+    page = first_page(Recent([status(state)], ["2013-04-09", "2013-12-31"]), project)
     assert f'<span class="badge is-{state}">{state}</span>' in page
     assert "2 later partitions of the input are not scored: 2013-04-09 to 2013-12-31." in page
 
 
-def test_the_first_page_says_what_there_is_to_score() -> None:
-    pipeline = {"name": "daily", "recent": Recent([], ["2013-04-09"]), "problem": ""}
-    page = rendered("pipelines.html", pipelines=[pipeline], page=1, pages=1, count=1)
+def test_the_first_page_says_what_there_is_to_score(project: Path) -> None:
+    page = first_page(Recent([], ["2013-04-09"]), project)
     assert "Nothing is scored yet. The input has 1 partition: 2013-04-09." in page
 
 
@@ -56,6 +75,7 @@ def test_a_partition_shows_its_state(state: State, project: Path) -> None:
         runs=[],
         waiting=None,
         paused=False,
+        beside=("2013-03-31", None),
     )
     assert f"is-{state}" in page
     assert "run.json is damaged" in page
@@ -63,7 +83,7 @@ def test_a_partition_shows_its_state(state: State, project: Path) -> None:
 
 
 def test_a_calendar_shows_weeks_and_hours(project: Path) -> None:
-    from nocturne_airflow.page.app import _moment, _weeks
+    from nocturne_airflow.page.calendar import _moment, _weeks
 
     loaded = config.load("daily", root=project)
     month = _moment(loaded.pipeline.input.partition, "2013-04-01")

@@ -10,48 +10,21 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session
 
 from chaos.damage import HELD, ONCE, TWICE, Nights, damage
 from chaos.fuzz import HOSTILE, examples, in_time, odd_dates, odd_text
 from nocturne.errors import ConfigError
+from page_client import page_client
 from pipeline.conftest import DAYS
-
-
-class Manager:
-    """Airflow's, as far as the first page asks it."""
-
-    def get_authorized_dag_ids(self, user: object) -> set[str]:
-        return {"p"}
 
 
 @pytest.fixture(scope="module")
 def client(nights: Nights) -> Iterator[object]:
-    from airflow.models import import_all_models
-    from airflow.models.base import Base
-    from fastapi.testclient import TestClient
-
-    from nocturne_airflow.page import app as page
-
-    import_all_models()
-    engine = sa.create_engine(
-        "sqlite://", connect_args={"check_same_thread": False}, poolclass=sa.StaticPool
-    )
-    Base.metadata.create_all(engine)
-    app = page.build()
-    with Session(engine) as session, pytest.MonkeyPatch.context() as patched:
-        for route in app.routes:
-            for needed in getattr(route, "dependant", app).__dict__.get("dependencies", []):
-                of_database = "_get_session" in needed.call.__qualname__
-                app.dependency_overrides[needed.call] = (
-                    (lambda: session) if of_database else (lambda: None)
-                )
-        patched.setattr(page, "get_auth_manager", Manager)
+    with pytest.MonkeyPatch.context() as patched, page_client() as (client, _):
         patched.setenv("NOCTURNE_HOME", str(nights.root))
-        yield TestClient(app, raise_server_exceptions=True)
+        yield client
 
 
 def _get(client: object, path: str) -> object:
@@ -76,6 +49,13 @@ def test_odd_queries(client: object, nights: Nights, date: str, one: str, other:
         f"/p/{TWICE}/{_part(one)}/{_part(other)}",
         f"/p/{TWICE}/manifests/{_part(one)}",
         f"/p/{TWICE}/{nights.run}/{_part(one)}",
+        f"/p/columns?name={_part(one)}&until={_part(date)}&nights={_part(other)}",
+        f"/p/columns?name={_part(one)}",
+        f"/p/expectations?until={_part(date)}",
+        f"/p/compare?a={_part(one)}&b={_part(date)}&name={_part(other)}",
+        f"/p/compare?a={TWICE}:{_part(one)}",
+        f"/p/{TWICE}/rows?reason={_part(one)}&sort={_part(other)}",
+        f"/p/{_part(date)}/rows.csv?reason={_part(one)}",
     ):
         _get(client, path)
 
@@ -110,7 +90,7 @@ def test_a_damaged_file_leaves_the_page(
     nights.put_back()
     name = data.draw(st.sampled_from(nights.files))
     data.draw(st.composite(lambda draw: damage(draw, nights.state / name))())
-    for path in ("/", "/p", *(f"/p/{day}" for day in DAYS)):
+    for path in ("/", "/p", "/p/columns", "/p/expectations", *(f"/p/{day}" for day in DAYS)):
         assert _get(client, path).status_code == 200  # type: ignore[attr-defined]
 
 

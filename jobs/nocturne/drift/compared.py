@@ -16,15 +16,20 @@ __all__ = ["compared_bins"]
 
 
 def compared_bins(
-    trained: ColumnBaseline, counts: Sequence[int], day: date | None = None
+    trained: ColumnBaseline,
+    counts: Sequence[int],
+    day: date | None = None,
+    source: str = "the training data",
 ) -> ComparedBins:
     """The shares of rows in each bin, of a night and of what it was compared with.
 
     Args:
         counts: the night's (``FeatureDrift.counts``).
         day: the night's day; ``judge`` got the same.
+        source: what the baseline was made of.
     """
     against = reference(trained, day)
+    by_weekday = day is not None and against.weekday
     labels = [*_labels(trained), "other values", "no value"]
     now, before = max(sum(counts), 1), max(sum(against.counts), 1)
     bins = [
@@ -37,8 +42,8 @@ def compared_bins(
         labels=tuple(label for label, _, _ in bins),
         current=tuple(share for _, share, _ in bins),
         baseline=tuple(share for _, _, share in bins),
-        partitions=against.partitions,
-        weekday=f"{day:%A}" if day is not None and against.weekday else "",
+        reference=f"the {against.partitions} {day:%A}s of {source}" if by_weekday else source,
+        by_weekday=by_weekday,
     )
 
 

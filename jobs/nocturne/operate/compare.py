@@ -68,7 +68,7 @@ def side_of(loaded: Loaded, name: str) -> Side:
         nights = [
             night
             for night in judged_nights(loaded, partitions_until(loaded, count=_LATEST))
-            if night.status.state == "published" and night.model.version == int(version[1])
+            if night.status.state == "published" and night.version == int(version[1])
         ]
         if not nights:
             raise ConfigError(
@@ -109,6 +109,11 @@ def _night(loaded: Loaded, name: str) -> JudgedNight:
         return found[0]
     places = Places.of(loaded)
     state, now = places.state.partition(of), status_of(places, of)
+    if id_ not in (known := state.manifest_ids()):
+        raise ConfigError(
+            f"{loaded.pipeline.name} {key} has no manifest {id_[:60]!r}: expected one of "
+            f"{choices(known)}"
+        )
     manifest: Manifest = state.manifest(id_)
     status = PartitionStatus(
         of.key,

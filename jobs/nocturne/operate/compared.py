@@ -39,7 +39,8 @@ def compared_column(loaded: Loaded, night: JudgedNight, column: str) -> Compared
     trained = baseline.columns.get(column) if baseline is not None else None
     if trained is None or len(feature.counts) != len(trained.counts):
         return None
-    return drift.compared_bins(trained, feature.counts, drift.day_of(night.key))
+    source = night.judgement.drift.reference if names else "the training data"
+    return drift.compared_bins(trained, feature.counts, drift.day_of(night.key), source)
 
 
 def _of_nights(loaded: Loaded, names: tuple[str, ...]) -> Baseline | None:

@@ -14,10 +14,8 @@ from nocturne.operate.status import PartitionStatus, newest, statuses_of
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
-from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.profile import Profile
 from nocturne.store.partition_state import PartitionState
-from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["JudgedNight", "judged", "judged_nights", "night_profile", "partitions_until"]
@@ -40,11 +38,11 @@ class JudgedNight:
         return self.status.run
 
     @property
-    def model(self) -> ModelRef:
-        """The model that scored the run. Raises: StateError if the plan can't be read."""
-        if self.status.unfinished is None and self.status.manifest is not None:
-            return self.status.manifest.model
-        return read(RunPlan, self.run.plan_file).model
+    def version(self) -> int | None:
+        """The version of the model that scored the run."""
+        if self.status.unfinished is not None:
+            return self.status.unfinished.model_version
+        return self.status.model_version
 
 
 def partitions_until(

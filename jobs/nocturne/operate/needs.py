@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 from nocturne.config import Loaded, key_format, later, parse, partition, period
 from nocturne.operate.judged import judged
 from nocturne.operate.remedies import Remedy, deciding, remedies
-from nocturne.operate.status import PartitionStatus, Recent
+from nocturne.operate.status import PartitionStatus, Recent, statuses_of
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
 
@@ -54,47 +55,75 @@ class Need:
 
 
 def needs(loaded: Loaded, near: Recent) -> list[Need]:
-    """Those among the last partitions of a pipeline that need a person, failed ones first."""
-    found = [need for status in near.statuses if (need := _need(loaded, status)) is not None]
+    """Those of a pipeline's recent partitions that need a person: failed ones, late ones, held."""
+    undone = [status for status in near.statuses if status.state in ("held", "failed")]
+    late = [*_late(loaded, near)]
+    found = [*(_unpublished(loaded, status) for status in undone), *late]
     return sorted(found, key=lambda need: (_ORDER.index(need.what), need.key))
 
 
 _ORDER = ("failed", "late", "held")
+_WINDOW = 35
+"""Of the last so many partitions; others were never scheduled here, such as those of old data."""
 
 
-def _need(loaded: Loaded, status: PartitionStatus) -> Need | None:
-    name, unfinished = loaded.pipeline.name, status.unfinished
-    if status.state in ("held", "failed"):
-        what: Literal["failed", "held"] = "held" if status.state == "held" else "failed"
-        names = loaded.pipeline.input.partition
-        of = partition(names, status.key) if names else Partition(status.key)
-        state = Places.of(loaded).state.partition(of)
-        judgement = judged(state, status)
-        decided = deciding(judgement)
-        why = decided[0].reason if decided else status.message
-        since = dt.datetime.fromisoformat(unfinished.at) if unfinished else None
-        ways = remedies(name, status, judgement)
-        return Need(name, what, status, since, _line(why), ways)
-    deadline = due(loaded, status.key)
-    if status.state not in ("missing", "running") or deadline is None:
-        return None
-    if not dt.timedelta() < dt.datetime.now(dt.UTC) - deadline < _window(loaded):
-        return None
-    why = f"it was due at {deadline.isoformat(sep=' ', timespec='minutes')}"
-    running = status.unfinished
-    if running is not None:
-        why += f"; it is running ({running.step}, {running.rows_done:,} of {running.rows:,} rows)"
-    return Need(name, "late", status, deadline, why, remedies(name, status))
+def _unpublished(loaded: Loaded, status: PartitionStatus) -> Need:
+    """A held or a failed night, with the reason that decided."""
+    state = Places.of(loaded).state.partition(_partition(loaded, status.key))
+    judgement, unfinished = judged(state, status), status.unfinished
+    decided = deciding(judgement)
+    why = decided[0].reason if decided else status.message
+    since = dt.datetime.fromisoformat(unfinished.at) if unfinished else None
+    ways = remedies(loaded.pipeline.name, status, judgement)
+    what: Literal["failed", "held"] = "held" if status.state == "held" else "failed"
+    return Need(loaded.pipeline.name, what, status, since, _line(why), ways)
 
 
-def _window(loaded: Loaded) -> dt.timedelta:
-    """A night that was due longer ago was never scheduled here, such as those of old data."""
-    return 35 * period(loaded.pipeline.input.partition)
+def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
+    """Nights that are due since the pipeline was first scored, also if their input has not come."""
+    now, name = dt.datetime.now(dt.UTC), loaded.pipeline.name
+    scored = [status.key for status in near.statuses if status.state != "missing"]
+    overdue = [
+        (key, deadline)
+        for key in _keys_until_now(loaded, _WINDOW)
+        if (deadline := due(loaded, key)) is not None and deadline < now
+    ]
+    # Of a pipeline that was never scored, only the last night counts.
+    overdue = [(k, d) for k, d in overdue if k > scored[0]] if scored else overdue[-1:]
+    shown = {status.key: status for status in near.statuses}
+    for key, deadline in overdue:
+        status = shown.get(key) or statuses_of(loaded, [_partition(loaded, key)])[0]
+        if status.state not in ("missing", "running"):
+            continue
+        why = f"it was due at {deadline.isoformat(sep=' ', timespec='minutes')}"
+        running = status.unfinished
+        if running is not None:
+            why += f"; {running.rows_done:,} of {running.rows:,} rows are scored"
+        yield Need(name, "late", status, deadline, why, remedies(name, status))
+
+
+def _partition(loaded: Loaded, key: str) -> Partition:
+    names = loaded.pipeline.input.partition
+    return partition(names, key) if names else Partition(key)
+
+
+def _keys_until_now(loaded: Loaded, count: int, ahead: int = 0) -> list[str]:
+    """The keys of the last partitions where the pipeline's days begin and end, the oldest first.
+
+    Args:
+        ahead: so many of them lie in the future.
+    """
+    names = loaded.pipeline.input.partition
+    if not names:
+        return []
+    here = dt.datetime.now(ZoneInfo(loaded.pipeline.schedule.timezone)).replace(tzinfo=None)
+    moments = (later(names, here, n) for n in range(ahead - count + 1, ahead + 1))
+    return [moment.strftime(key_format(names)) for moment in moments if moment is not None]
 
 
 def _line(text: str) -> str:
-    first = text.strip().partition("\n")[0]
-    return first if len(first) <= _REASON else f"{first[: _REASON - 1]}…"
+    line = " ".join(text.split())
+    return line if len(line) <= _REASON else f"{line[: _REASON - 1]}…"
 
 
 def due(loaded: Loaded, key: str) -> dt.datetime | None:
@@ -112,19 +141,10 @@ def due(loaded: Loaded, key: str) -> dt.datetime | None:
 
 def next_due(loaded: Loaded, near: Recent) -> tuple[str, dt.datetime] | None:
     """The next partition that will be due, and when; None if nothing is scheduled or no slo."""
-    names = loaded.pipeline.input.partition
-    if not names:
-        return None
-    zone = ZoneInfo(loaded.pipeline.schedule.timezone)
     now = dt.datetime.now(dt.UTC)
-    published = {s.key for s in near.statuses if s.state == "published"}
-    here = now.astimezone(zone).replace(tzinfo=None)
-    for n in (-2, -1, 0, 1):
-        moment = later(names, here, n)
-        key = "" if moment is None else moment.strftime(key_format(names))
-        if not key or key in published:
-            continue
+    published = {status.key for status in near.statuses if status.state == "published"}
+    for key in _keys_until_now(loaded, 4, ahead=1):
         deadline = due(loaded, key)
-        if deadline is not None and deadline > now:
+        if deadline is not None and deadline > now and key not in published:
             return key, deadline
     return None

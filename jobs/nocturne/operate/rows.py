@@ -147,8 +147,7 @@ def _read(
     files = _files(places.state.partition(partition), status)
     names = list(dict.fromkeys(name for file in files for name in _schema(file).names))
     shown = tuple(dict.fromkeys([*LOCATION, *(name for name in names if name not in secret)]))
-    hidden = tuple(name for name in names if name in secret)
-    return shown, hidden, _batches(files, shown)
+    return shown, tuple(sorted(sensitive)), _batches(files, shown)
 
 
 def _files(state: PartitionState, status: PartitionStatus) -> list[Location]:

@@ -114,11 +114,13 @@ def _compared_by_weekday(run: Run, judged: Judged) -> dict[str, ComparedBins]:
     """The bins of the columns that were compared with training days of the same weekday only."""
     day = drift.day_of(run.plan.partition.key)
     trained = judged.baseline.columns if judged.baseline else {}
+    found = judged.judgement.drift
+    source = found.reference if found.baseline else "the training data"
     bins = {
-        feature.column: drift.compared_bins(trained[feature.column], feature.counts, day)
-        for feature in judged.judgement.drift.columns
+        feature.column: drift.compared_bins(trained[feature.column], feature.counts, day, source)
+        for feature in found.columns
     }
-    return {name: compared for name, compared in bins.items() if compared.weekday}
+    return {name: compared for name, compared in bins.items() if compared.by_weekday}
 
 
 def _with_docs(run: Run, judgement: Judgement) -> Judgement:

@@ -133,22 +133,15 @@ def _with_psi(feature: FeatureDrift) -> FeatureDrift:
 class ComparedBins:
     """A column in the bins that drift compares: shares of rows of a night and of its reference.
 
-    ``partitions``: how many training partitions the reference is made of; ``weekday``: the name of
-    the weekday if it is made of the partitions of that weekday only, else "".
+    ``reference``: the reference in words; ``by_weekday``: whether it is made of the partitions of
+    the night's weekday only.
     """
 
     labels: tuple[str, ...]
     current: tuple[float, ...]
     baseline: tuple[float, ...]
-    partitions: int
-    weekday: str = ""
-
-    @property
-    def reference(self) -> str:
-        """The reference in words."""
-        if self.weekday:
-            return f"the {self.partitions} {self.weekday}s of the training data"
-        return "the training data"
+    reference: str
+    by_weekday: bool
 
 
 _FLAT = ("psi", "js", "wasserstein", "ks", "linf")

@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from nocturne.errors import ConfigError, NocturneError
+from nocturne.errors import ConfigError, NocturneError, StateError
 from nocturne_airflow.page.calendar import calendar
 from nocturne_airflow.page.columns import column, expectations
 from nocturne_airflow.page.compare import compare
@@ -54,10 +54,11 @@ def build() -> FastAPI:
 
 def _refused(request: Request, error: Exception) -> Response:
     """Nocturne's message about its configuration, its files or the request, unchanged."""
+    codes = {ConfigError: 400, StateError: 404}
     return html(
         request,
         "problem.html",
-        400 if isinstance(error, ConfigError) else 500,
+        next((code for kind, code in codes.items() if isinstance(error, kind)), 500),
         title="This can't be shown",
         problem=f"nocturne: {error}",
     )

@@ -107,7 +107,7 @@ def _points(request: Request, dag_id: str, found: Sequence[ColumnNight]) -> list
             "before": drift.baseline_null_rate if drift else None,
             **there.summary,
         }
-        text = f"{night.key}, {night.status.shown}, model version {night.model.version}"
+        text = f"{night.key}, {night.status.shown}, model version {night.version}"
         if drift is not None:
             text += f": PSI {drift.psi:.4g}, alarm above {drift.threshold:.4g}"
         if there.summary:

@@ -28,7 +28,7 @@ def compare(
     loaded = pipeline(dag_id)
     recent = judged_nights(loaded, partitions_until(loaded, count=_NIGHTS))
     keys = [night.key for night in reversed(recent)]
-    versions = sorted({night.model.version for night in recent}, reverse=True)
+    versions = sorted({night.version for night in recent if night.version}, reverse=True)
     b = b.strip() or next(iter(keys), "")
     a = a.strip() or next((key for key in keys if key != b), "")
     if not a or not b:

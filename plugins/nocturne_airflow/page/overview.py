@@ -80,7 +80,9 @@ def overview(
     """Every pipeline that the user may see; what needs a person comes first."""
     allowed = get_auth_manager().get_authorized_dag_ids(user=user)
     names = [name for name in config.names(config.home()) if name in allowed]
-    rows = [_row(name) for name in names]
+    # A browser says so when a person reloads, and the page when what was asked for is done.
+    fresh = "cache-control" in request.headers
+    rows = [_row(name, fresh) for name in names]
     pages = max(1, -(-len(rows) // _PIPELINES))
     page = min(max(1, page), pages)
     paused = _paused(names, session)
@@ -106,12 +108,12 @@ _LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _read: dict[str, Row] = {}
 
 
-def _row(name: str) -> Row:
+def _row(name: str, fresh: bool) -> Row:
     try:
         loaded = load(name)
     except NocturneError as error:
         return Row(name, problem=str(error))
-    known = _read.get(name)
+    known = None if fresh else _read.get(name)
     if known is not None and known.loaded is loaded and time.monotonic() - known.read < _FRESH_S:
         return known
     try:

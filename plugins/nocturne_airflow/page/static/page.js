@@ -54,7 +54,7 @@ async function followRun(label, dag, run) {
     for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
       await pause(waited);
       const { state } = await call("GET", path);
-      await refresh();
+      await refresh("no-store");
       if (state === "success") return say(`${label}: done.`);
       if (state === "failed") return say(`${label} failed: ${await reason(path)}`, true);
     }
@@ -196,8 +196,8 @@ const shown = new Map([...document.querySelectorAll("[data-live]")].map((part) =
 rove();
 
 // What is shown is fetched again and replaced part by part; what is being typed or confirmed stays.
-async function refresh() {
-  const answer = await fetch(location.href, { credentials: "same-origin" });
+async function refresh(cache = "default") {
+  const answer = await fetch(location.href, { credentials: "same-origin", cache });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {

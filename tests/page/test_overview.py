@@ -1,0 +1,205 @@
+"""From the overview alone one reads which night needs somebody, why, and what is usual to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from conftest import sample
+from nocturne import config
+from nocturne.config import Loaded
+from nocturne.errors import Held, InputError, NocturneError
+from nocturne.operate.status import newest
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
+from nocturne.records.status import RunStatus
+from nocturne.store.partition_state import SILENCE
+from page.reading import page_of
+from pipeline.conftest import DAYS, night_of, scored, shift
+
+DAY = DAYS[1]
+Make = Callable[..., Loaded]
+
+
+def _suite(root: Path) -> None:
+    """A suite that no day passes; the footers do not show it before the rows are read."""
+    kwargs = {"column": "x", "min_value": 9, "max_value": 10}
+    expectation = {"type": "expect_column_mean_to_be_between", "kwargs": kwargs}
+    text = yaml.safe_dump({"name": "s", "expectations": [expectation]})
+    (root / "conf" / "expectations" / "s.yaml").write_text(text)
+
+
+def _judged(loaded: Loaded, **options: Any) -> None:
+    run = scored(loaded, DAY, **options)
+    judge_run(run)
+    with suppress(Held, InputError):
+        publish_run(run)
+
+
+def _input(root: Path, column: str, values: pa.Array) -> None:
+    table = sample(600)
+    at = table.schema.get_field_index(column)
+    path = root / "data" / f"ds={DAY}" / "part-0.parquet"
+    pq.write_table(table.set_column(at, column, values), path, row_group_size=250)
+
+
+def _expectation(make: Make, root: Path) -> None:
+    make(quality__input_suite="s.yaml")
+    _suite(root)
+    _judged(config.load("p"))
+
+
+def _failed_expectation(make: Make, root: Path) -> None:
+    make(quality__input_suite="s.yaml", quality__on_failure="fail")
+    _suite(root)
+    _judged(config.load("p"))
+
+
+def _person(make: Make, root: Path) -> None:
+    loaded = make()
+    shift(root, DAY, by=0.01)
+    _judged(loaded, hold="a new model, look at it")
+
+
+def _quarantine(make: Make, root: Path) -> None:
+    loaded = make(quality__max_quarantined=0.0)
+    _input(root, "id", pa.array([None, *range(1, 600)], pa.int64()))
+    _judged(loaded)
+
+
+def _duplicates(make: Make, root: Path) -> None:
+    loaded = make(quality__unique_keys=True)
+    _input(root, "id", pa.array([1, *range(1, 600)], pa.int64()))
+    _judged(loaded)
+
+
+def _drift(make: Make, root: Path) -> None:
+    loaded = make(drift__on_drift="hold")
+    shift(root, DAY, "x")
+    _judged(loaded)
+
+
+def _unplanned(make: Make, root: Path) -> None:
+    loaded = make()
+    path = root / "data" / f"ds={DAY}" / "part-0.parquet"
+    pq.write_table(sample(600).drop_columns(["y"]), path)
+    with pytest.raises(NocturneError):
+        scored(loaded, DAY)
+
+
+def _broken(make: Make, root: Path) -> None:
+    run = scored(make(), DAY)
+    with suppress(InputError), run.step("score"):
+        raise InputError("part-0.parquet: page 3 can't be decoded")
+
+
+def _lost(make: Make, root: Path) -> None:
+    run = scored(make(), DAY)
+    silent = (dt.datetime.now(dt.UTC) - 2 * SILENCE).isoformat(timespec="seconds")
+    run.state.write_status(RunStatus.of(run.plan, "running", "score", "", silent))
+
+
+def _foreign(make: Make, root: Path) -> None:
+    loaded = make()
+    night_of(loaded, DAY)
+    folder = root / "out" / "scores" / f"ds={DAY}"
+    for path in folder.iterdir():
+        path.unlink()
+    pq.write_table(pa.table({"id": [1]}), folder / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("make_it", "state", "why", "usual"),
+    [
+        (_expectation, "held", "1 of 1 expectations failed: expect_column_mean_to", "Score again"),
+        (_person, "held", "a new model, look at it", "Approve"),
+        (_quarantine, "held", "1 of 600 rows (0.17%) are quarantined, over the", "Open the rows"),
+        (_duplicates, "held", "2 rows have a key that another row has too", "Score again"),
+        (_drift, "held", "drifted", "Approve"),
+        (_failed_expectation, "failed", "1 of 1 expectations failed", "Score again"),
+        (_unplanned, "failed", "'y'", "Score again"),
+        (_broken, "failed", "part-0.parquet: page 3 can't be decoded", "Score again"),
+        (_lost, "failed", "no sign of life since", "Score again"),
+        (_foreign, "failed", "other.parquet", "Adopt"),
+    ],
+)
+def test_a_night_that_needs_somebody_says_which_why_and_what_is_usual(
+    project: Make,
+    tmp_path: Path,
+    client: Any,
+    make_it: Callable[[Make, Path], None],
+    state: str,
+    why: str,
+    usual: str,
+) -> None:
+    make_it(project, tmp_path)
+    page = page_of(client, "/")
+    [(title, reason, buttons)] = page.needs()
+    assert title.startswith(f"{state} p {DAY}")
+    assert why in reason
+    assert buttons[0] == usual
+    # The page of the night offers the same, with commands that exist.
+    ways = page_of(client, f"/p/{DAY}").ways()
+    assert [label for label, _ in ways][: len(buttons)] == buttons
+    assert all(command.startswith("nocturne ") and DAY in command for _, command in ways)
+
+
+def test_nothing_needs_anybody_if_all_is_published(project: Make, client: Any) -> None:
+    night_of(project(), DAY)
+    page = page_of(client, "/")
+    assert page.needs() == []
+    assert "Nothing: no night is held, failed or late." in page.text
+
+
+def _yesterday(back: int = 1) -> str:
+    return (dt.datetime.now(dt.UTC).date() - dt.timedelta(days=back)).isoformat()
+
+
+def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(slo__within_minutes=0.01)
+    assert page_of(client, "/").needs()[0][0].startswith(f"late p {_yesterday()}")
+    folder = tmp_path / "data" / f"ds={_yesterday(3)}"
+    folder.mkdir()
+    pq.write_table(sample(600), folder / "part-0.parquet")
+    night_of(loaded, _yesterday(3))
+    assert newest(loaded, "published") == _yesterday(3)
+    late = page_of(client, "/").needs()
+    assert [title.split(" for ")[0] for title, _, _ in late] == [
+        f"late p {_yesterday(2)}",
+        f"late p {_yesterday()}",
+    ]
+    assert "it was due at" in late[0][1]
+    assert late[0][2][0] == "Score"
+
+
+def test_old_data_is_not_late(project: Make, client: Any) -> None:
+    night_of(project(slo__within_minutes=1, schedule__end_date="2024-01-05"), DAY)
+    assert page_of(client, "/").needs() == []
+
+
+def test_a_row_shows_rows_scores_the_worst_drift_and_who_answers(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(slo__by="23:59")
+    for day in DAYS[:3]:
+        night_of(loaded, day)
+    path = tmp_path / "conf" / "pipelines" / "p.yaml"
+    path.write_text(f"{path.read_text()}\nowner: the flight team\ndocs: https://runbooks/p\n")
+    page = page_of(client, "/")
+    [row] = page.all(".//table[@class='pipelines']/tbody/tr")
+    assert "the flight team" in row
+    assert "× alarm" in row
+    assert "600" in row
+    assert "next due" in row
+    assert page.all(".//a[@href='https://runbooks/p']") == ["what to do"]
+    assert len(page.all(".//svg[@class='spark']")) == 2

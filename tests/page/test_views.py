@@ -1,0 +1,202 @@
+"""Columns and expectations over nights, nights beside each other, and quarantined rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from conftest import sample
+from nocturne import config
+from nocturne.config import Loaded
+from nocturne.errors import Held
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
+from page.reading import Page, page_of
+from pipeline.conftest import DAYS, night_of, scored, shift
+
+Make = Callable[..., Loaded]
+
+
+def _table(page: Page, head: str) -> list[list[str]]:
+    """The rows of the table with a heading cell."""
+    for table in page.root.iterfind(".//table"):
+        heads = [
+            " ".join("".join(cell.itertext()).split()) for cell in table.iterfind(".//thead//th")
+        ]
+        if head in heads:
+            return [
+                [" ".join("".join(cell.itertext()).split()) for cell in row]
+                for row in table.iterfind("./tbody/tr")
+            ]
+    raise AssertionError(f"no table has a column {head}")
+
+
+def test_a_column_is_followed_over_nights_held_ones_too(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(drift__on_drift="hold")
+    for day in DAYS[:3]:
+        night_of(loaded, day)
+    shift(tmp_path, DAYS[3], "y", by=4.0)
+    run = scored(loaded, DAYS[3])
+    judged = judge_run(run)
+    with suppress(Held):
+        publish_run(run)
+    drift = next(f for f in judged.drift.columns if f.column == "y")
+    page = page_of(client, "/p/columns?name=y")
+    rows = _table(page, "Alarm above")
+    assert [row[0] for row in rows] == [*reversed(DAYS[:4])]
+    night, verdict, version, excess, psi, alarm, nulls, *values = rows[0]
+    assert (verdict, version) == (run.state.status().state, "1")  # type: ignore[union-attr]
+    assert float(psi) == pytest.approx(drift.psi, abs=5e-4)
+    assert float(alarm) == pytest.approx(drift.threshold, abs=5e-4)
+    assert float(excess) == pytest.approx(drift.excess, rel=0.01)
+    assert nulls == "0.00%"
+    _, median, mean, _ = map(float, values)
+    assert median == pytest.approx(4.0, abs=0.3)
+    assert mean == pytest.approx(4.0, abs=0.2)
+    titles = page.all(".//section/h2")
+    assert f"{DAYS[3]} beside the training data" in titles
+    # The bars are the counts that were compared, which add up to all rows.
+    bars = page.all(".//svg//title")
+    shares = [float(t.split(f"{DAYS[3]} ")[1].split("%")[0]) for t in bars if f": {DAYS[3]} " in t]
+    assert sum(shares) == pytest.approx(100, abs=1)
+
+
+def test_a_sensitive_column_shows_its_drift_but_no_value(project: Make, client: Any) -> None:
+    loaded = project(quality__sensitive=["word"])
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    page = page_of(client, "/p/columns?name=word")
+    assert "Its values are not shown: quality.sensitive names it." in page.text
+    assert len(_table(page, "Alarm above")) == 2
+    assert "Median, half" not in page.text
+    compared = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}")
+    assert not [title for title in compared.all(".//h2") if title.startswith("word")]
+
+
+def test_expectations_are_followed_over_nights(project: Make, tmp_path: Path, client: Any) -> None:
+    project(quality__input_suite="s.yaml", quality__on_failure="warn")
+    rows = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 600}}
+    nulls = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "id"}}
+    text = yaml.safe_dump({"name": "s", "expectations": [rows, nulls]})
+    (tmp_path / "conf" / "expectations" / "s.yaml").write_text(text)
+    loaded = config.load("p")
+    pq.write_table(sample(550), tmp_path / "data" / f"ds={DAYS[2]}" / "part-0.parquet")
+    for day in DAYS[:4]:
+        night_of(loaded, day)
+    page = page_of(client, "/p/expectations")
+    first, second = page.root.iterfind(".//section")
+    said = " ".join("".join(first.itertext()).split())
+    assert "expect_table_row_count_to_be_between" in said
+    assert "Failed in 1 of 4 nights. Last: 600" in said
+    squares = [a.get("aria-label") for a in first.iterfind(".//a")]
+    assert f"{DAYS[2]}: failed, 550" in squares
+    assert "Held in 4 nights" in "".join(second.itertext())
+
+
+def test_two_nights_and_two_versions_stand_beside_each_other(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project()
+    first = night_of(loaded, DAYS[0])
+    shift(tmp_path, DAYS[1], "y", by=4.0)
+    night_of(loaded, DAYS[1])
+    page = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}")
+    rows = _table(page, "Apart")
+    assert rows[0][0] == "y"  # what differs most comes first
+    assert float(rows[0][1].rstrip("%")) > 80
+    medians = float(rows[0][2]), float(rows[0][3])
+    assert medians[1] - medians[0] == pytest.approx(4.0, abs=0.4)
+    same = page_of(client, f"/p/compare?a={DAYS[0]}:{first.id}&b={DAYS[0]}")
+    assert {row[1] for row in _table(same, "Apart")} == {"0.0%"}
+    of_version = page_of(client, f"/p/compare?a=v1&b={DAYS[1]}")
+    assert "2" in _table(of_version, "v1")[0]
+    assert "1,200" in _table(of_version, "v1")[3]
+    for name, said in (
+        ("v9", "was scored by version 9"),
+        (f"{DAYS[0]}:000009-a", "has no manifest '000009-a': expected one of"),
+        (DAYS[4], "is not judged"),
+    ):
+        assert said in page_of(client, f"/p/compare?a={name}&b={DAYS[1]}", 400).text
+
+
+def _bad(root: Path, day: str) -> None:
+    """Three rows without a key, one with a word that a spreadsheet would run."""
+    table = sample(600)
+    ids = [None if n in (3, 5, 7) else n for n in range(600)]
+    words = table["word"].to_pylist()
+    words[3], words[5], words[7] = "=cmd|' /C calc'!A0", "plain", None
+    table = table.set_column(0, "id", pa.array(ids, pa.int64()))
+    table = table.set_column(3, "word", pa.array(words))
+    pq.write_table(table, root / "data" / f"ds={day}" / "part-0.parquet", row_group_size=250)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_quarantined_rows_are_filtered_sorted_and_downloaded(
+    project: Make, tmp_path: Path, client: Any, held: bool
+) -> None:
+    loaded = project(quality__max_quarantined=0.0 if held else 0.5)
+    night_of(loaded, DAYS[0])
+    _bad(tmp_path, DAYS[1])
+    run = scored(loaded, DAYS[1])
+    judge_run(run)
+    with suppress(Held):
+        publish_run(run)
+    page = page_of(client, f"/p/{DAYS[1]}/rows")
+    [(reason, count)] = _table(page, "Reason")
+    assert count == "3"
+    rows = _table(page, "source_row")
+    assert [row[1] for row in rows] == ["3", "5", "7"]
+    down = page_of(client, f"/p/{DAYS[1]}/rows?sort=source_row&down=true&reason={reason}")
+    assert [row[1] for row in _table(down, "source_row ↓")] == ["7", "5", "3"]
+    history = [t for t in down.all(".//svg//title") if "rows" in t]
+    assert history[-2:] == [f"{DAYS[0]}: 0 rows", f"{DAYS[1]}: 3 rows"]
+    assert _table(page_of(client, f"/p/{DAYS[1]}/rows?reason=other"), "source_row") == []
+
+    answer = client.get(f"/p/{DAYS[1]}/rows.csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    lines = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {*lines[0]} == {"source_file", "source_row", "reason", "id", "x", "y", "word"}
+    assert [line["word"] for line in lines] == ["'=cmd|' /C calc'!A0", "plain", ""]
+    assert float(lines[0]["y"]) == sample(600)["y"][3].as_py()  # numbers stay numbers
+
+
+def test_quarantined_rows_leave_out_sensitive_columns(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(quality__max_quarantined=0.5, quality__sensitive=["word"])
+    _bad(tmp_path, DAYS[0])
+    night_of(loaded, DAYS[0])
+    page = page_of(client, f"/p/{DAYS[0]}/rows")
+    assert "Without the sensitive columns word." in page.text
+    answer = client.get(f"/p/{DAYS[0]}/rows.csv").text
+    for text in (page.source, answer):
+        assert "calc" not in text
+        assert "plain" not in text
+    assert "there is nothing" not in page.text
+
+
+def test_a_night_without_quarantined_rows_says_so(project: Make, client: Any) -> None:
+    night_of(project(), DAYS[0])
+    assert "No row is quarantined" in page_of(client, f"/p/{DAYS[0]}/rows").text
+    assert "was never scored" in page_of(client, f"/p/{DAYS[4]}/rows", 404).text
+
+
+def test_what_is_not_there_is_a_page_for_people_and_text_for_programs(client: Any) -> None:
+    page = page_of(client, "/nobody", 404)
+    assert page.all(".//h1") == ["There is no such page"]
+    answer = client.get("/nobody", headers={"accept": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        404,
+        "text/plain; charset=utf-8",
+    )
