@@ -26,9 +26,9 @@ demo: setup ## Score one day of real flights through the Airflow DAG
 	@python -m nocturne.demo prepare
 	@python -m nocturne_airflow.demo
 
-airflow: setup ## Start Airflow and MLflow with the demo, at localhost; Ctrl-C ends all of it
+airflow: setup ## Start Airflow and MLflow with the demo, at localhost (PORT=, MLFLOW_PORT=); Ctrl-C ends all of it
 	@python -m nocturne.demo prepare
-	@python -m nocturne_airflow.local
+	@python -m nocturne_airflow.local $(if $(PORT),--port $(PORT)) $(if $(MLFLOW_PORT),--mlflow-port $(MLFLOW_PORT))
 
 test: setup ## Run the tests, with a real scheduler, Spark and MLflow (8 minutes on two cores)
 	@python -m pytest -q -n 2 --dist loadfile -m "not long"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,14 +46,22 @@ class Alerts:
     Args:
         rules: ``alerts`` of the pipeline's YAML.
         connection: the Airflow connection with the object store's credentials, if any.
+        owner: who answers for the pipeline.
+        docs: the URL of what to do when it fails.
     """
 
     def __init__(
-        self, pipeline: str, rules: Iterable[Channel] = (), connection: str | None = None
+        self,
+        pipeline: str,
+        rules: Iterable[Channel] = (),
+        connection: str | None = None,
+        owner: str = "",
+        docs: str = "",
     ) -> None:
         self.pipeline = pipeline
         self.rules = tuple(rules)
         self.connection = connection
+        self.owner, self.docs = owner, docs
 
     def tell(
         self, event: Event, context: Context, why: str, links: Mapping[str, str] | None = None
@@ -86,6 +95,8 @@ class Alerts:
 
     def send(self, message: Message) -> None:
         """Send a message now; if that fails, the error is logged."""
+        links = {**message.links, **({"What to do": self.docs} if self.docs else {})}
+        message = replace(message, owner=self.owner, links=links)
         for rule in self.rules:
             if message.event not in rule.events:
                 continue
@@ -101,7 +112,13 @@ class Alerts:
 
 
 async def late(
-    pipeline: str, home: str, due: str, rules: list[dict[str, Any]], context: Mapping[str, Any]
+    pipeline: str,
+    home: str,
+    due: str,
+    rules: list[dict[str, Any]],
+    context: Mapping[str, Any],
+    owner: str = "",
+    docs: str = "",
 ) -> None:
     """Send an alert if a scheduled run is not published at its deadline.
 
@@ -109,9 +126,10 @@ async def late(
         due: the deadline as text.
         rules: the YAML's ``alerts`` when the run was created, since the file may be broken now.
         context: has ``dag_run`` in the form of the REST API.
+        owner, docs: the pipeline's.
     """
     key = str(context["dag_run"]["partition_key"])
-    alerts = Alerts(pipeline, _RULES.validate_python(rules))
+    alerts = Alerts(pipeline, _RULES.validate_python(rules), owner=owner, docs=docs)
     await asyncio.to_thread(_late, alerts, home, key, due)
 
 

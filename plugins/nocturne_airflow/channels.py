@@ -26,13 +26,22 @@ _PREDICATES: dict[Event, str] = {
 
 @dataclass(frozen=True)
 class Message:
-    """The message of an alert about a night. ``links``: name -> URL."""
+    """The message of an alert about a night.
+
+    ``links``: name -> URL. ``owner``: who answers for the pipeline; "" if nobody is named.
+    """
 
     event: Event
     pipeline: str
     partition: str
     why: str
     links: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+
+    @property
+    def text(self) -> str:
+        """The reason, and who answers for the pipeline."""
+        return f"{self.why}\nOwner: {self.owner}" if self.owner else self.why
 
     @property
     def subject(self) -> str:
@@ -51,7 +60,7 @@ def _email(rule: Email, message: Message) -> BaseNotifier:
         to=rule.recipients,
         from_email=rule.sender,
         subject=f"[nocturne] {message.subject}",
-        html_content=f"<p>{html.escape(message.why).replace(chr(10), '<br>')}</p>{links}",
+        html_content=f"<p>{html.escape(message.text).replace(chr(10), '<br>')}</p>{links}",
     )
 
 
@@ -59,7 +68,7 @@ def _slack(rule: Slack, message: Message) -> BaseNotifier:
     from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
     links = " · ".join(f"<{a}|{_slack_text(name)}>" for name, a in message.links.items())
-    text = f"*{_slack_text(message.subject)}*\n{_slack_text(message.why)}\n{links}"
+    text = f"*{_slack_text(message.subject)}*\n{_slack_text(message.text)}\n{links}"
     return SlackWebhookNotifier(
         slack_webhook_conn_id=rule.connection, text=text, timeout=_TIMEOUT_S
     )
@@ -80,7 +89,7 @@ def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
         source="nocturne",
         component=message.pipeline,
         dedup_key=f"nocturne/{message.pipeline}/{message.partition}/{message.event}",
-        custom_details={"why": message.why},
+        custom_details={"why": message.why} | ({"owner": message.owner} if message.owner else {}),
         links=[{"href": address, "text": name} for name, address in message.links.items()],
     )
 

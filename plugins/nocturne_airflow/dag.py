@@ -43,7 +43,8 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
     connection = schedule.connection
     start, end = bounds(schedule, key_formats)
     scores = Asset(name=f"scores/{pipeline.name}")
-    alerts = Alerts(pipeline.name, pipeline.alerts, connection)
+    owner, docs = pipeline.owner, pipeline.docs
+    alerts = Alerts(pipeline.name, pipeline.alerts, connection, owner, docs)
     with DAG(
         dag_id=pipeline.name,
         description=pipeline.description,
@@ -58,6 +59,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
         deadline=_deadline(loaded),
         on_failure_callback=partial(alerts.failed, home),
         default_args={
+            **({"owner": owner} if owner else {}),
             "priority_weight": schedule.priority,
             "weight_rule": "absolute",
             "retries": schedule.retries,
@@ -133,6 +135,8 @@ def _deadline(loaded: Loaded) -> list[DeadlineAlert]:
         "home": str(loaded.home),
         "due": in_words(slo, zone),
         "rules": [rule.model_dump(mode="json") for rule in pipeline.alerts],
+        "owner": pipeline.owner,
+        "docs": pipeline.docs,
     }
     return [
         DeadlineAlert(
@@ -154,6 +158,9 @@ def _documentation(loaded: Loaded) -> str:
         if model.version
         else "tags " + ", ".join(f"`{k}={v}`" for k, v in (model.tags or {}).items())
     )
+    owner = f"| Owner | {pipeline.owner} |\n" if pipeline.owner else ""
+    if pipeline.docs:
+        owner += f"\n[What to do when it fails]({pipeline.docs})\n"
     return f"""\
 {pipeline.description}
 
@@ -163,7 +170,7 @@ def _documentation(loaded: Loaded) -> str:
 | Input | `{pipeline.input.path}` |
 | Scores | `{pipeline.output.path}` |
 | Configuration | `conf/pipelines/{pipeline.name}.yaml` |
-
+{owner}
 **One partition again:** *Trigger*, fill in the day. Scores that are already published from the
 same model and data are left untouched.
 

@@ -143,13 +143,13 @@ class Stack:
         if other:  # it was killed with SIGKILL, so its servers may still run
             end(str(other["id"]), _sessions(other))
         for what, port, option in (
-            ("Airflow", self.ports.airflow, "--port"),
-            ("MLflow", self.ports.mlflow, "--mlflow-port"),
+            ("Airflow", self.ports.airflow, "PORT"),
+            ("MLflow", self.ports.mlflow, "MLFLOW_PORT"),
         ):
             if taken(port):
                 raise StackError(
                     f"port {port}, which {what} needs, is taken by another program. End it, or "
-                    f"choose another port with {option} N (0: any free one).",
+                    f"choose another port: make airflow {option}=N (0: any free one).",
                     port=port,
                 )
         self._record()

@@ -56,6 +56,20 @@ def test_an_email_says_what_why_and_where(monkeypatch: pytest.MonkeyPatch) -> No
     assert 'href="http://airflow?a=1&amp;b=2">Log</a>' in body
 
 
+def test_an_alert_names_the_owner_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with mailbox() as box, posts() as received:
+        monkeypatch.setenv("AIRFLOW_CONN_MAIL", box.connection)
+        monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
+        named = {"owner": "team <flights>", "docs": "https://runbooks/daily"}
+        Alerts("daily", [EMAIL, WEBHOOK], **named).tell("failed", context(), "no disk")
+        [mail], [(_, body)] = box.got, received.got
+    text = mail.get_body(("html",)).get_content()  # type: ignore[attr-defined]
+    assert "no disk<br>Owner: team &lt;flights&gt;" in text
+    assert 'href="https://runbooks/daily">What to do</a>' in text
+    assert body["owner"] == "team <flights>"
+    assert body["links"]["What to do"] == "https://runbooks/daily"
+
+
 def test_a_webhook_gets_json(monkeypatch: pytest.MonkeyPatch) -> None:
     with posts() as received:
         monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)

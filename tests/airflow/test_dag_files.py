@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nocturne.config import load
 from nocturne.errors import ConfigError
 from nocturne_airflow.slo import Due
 
@@ -51,6 +52,21 @@ def test_the_tasks_follow_one_another(project: Path) -> None:
     assert [t.task_id for t in dag.topological_sort()] == order
     for before, after in pairwise(order):
         assert dag.get_task(before).downstream_task_ids == {after}
+
+
+def test_the_owner_of_the_yaml_is_the_dags(project: Path) -> None:
+    path = project / "conf" / "pipelines" / "daily.yaml"
+    text = path.read_text()
+    path.write_text(f"{text}owner: the flight team\ndocs: https://runbooks/daily\n")
+    found = runpy.run_path(str(DAGS / "scoring.py"))
+    assert found["daily"].owner == "the flight team"
+    assert "| Owner | the flight team |\n\n[What to do when it fails]" in found["daily"].doc_md
+    assert found["hourly"].owner == "airflow"
+    assert "Owner" not in found["hourly"].doc_md
+    for wrong in ("docs: runbooks", "docs: 'javascript:alert(1)'", "owner: 'a, b'"):
+        path.write_text(f"{text}{wrong}\n")
+        with pytest.raises(ConfigError, match=wrong.partition(":")[0]):
+            load("daily", root=project)
 
 
 def test_the_dag_follows_the_schedule_of_the_yaml(project: Path) -> None:

@@ -68,9 +68,9 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(tmp_path: Path) -
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(StackError, match=rf"port {port}.*--port N"):
+        with pytest.raises(StackError, match=rf"port {port}.*make airflow PORT=N"):
             Stack(tmp_path, Ports(port, 0), say=quiet).__enter__()
-        with pytest.raises(StackError, match=rf"port {port}.*--mlflow-port N"):
+        with pytest.raises(StackError, match=rf"port {port}.*make airflow MLFLOW_PORT=N"):
             Stack(tmp_path, Ports(0, port), say=quiet).__enter__()
     assert running(tmp_path) is None
 

@@ -178,7 +178,7 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("action", ["approve", "reject", "rollback"])
+@pytest.mark.parametrize("action", ["approve", "reject", "rollback", "accept", "adopt"])
 def test_a_decision_is_carried_out_in_the_name_of_who_started_the_run(
     steps: Any, tmp_path: Path, action: str
 ) -> None:
@@ -193,6 +193,51 @@ def test_a_decision_is_carried_out_in_the_name_of_who_started_the_run(
     [events] = asked["outlet_events"].values() or [Events()]
     published = [(Asset(name="scores/daily"), SCORES)]
     assert events.added == ([] if action == "reject" else published)
+
+
+JUDGED = {
+    "verdict": "ok",
+    "reasons": [],
+    "report": "r",
+    "run_dir": "d",
+    "rows_in": 3,
+    "quarantined": 0,
+    "drift_paged": False,
+    "seconds": {},
+}
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_night_is_judged_again_and_published_if_its_verdict_allows(
+    steps: Any, tmp_path: Path, published: bool
+) -> None:
+    log = tmp_path / "log"
+    answer = JUDGED | {"published": SCORES if published else None}
+    steps(f"open({str(log)!r}, 'w').write(' '.join(args)); print({json.dumps(answer)!r})")
+    asked = context(day="2013-04-01", action="judge")
+    with pytest.raises(DownstreamTasksSkipped):
+        prepare(tmp_path).execute(asked)
+    assert log.read_text() == "judge daily --date 2013-04-01 --by ada --publish --json"
+    [events] = asked["outlet_events"].values() or [Events()]
+    assert events.added == ([(Asset(name="scores/daily"), SCORES)] if published else [])
+
+
+def test_a_night_that_is_still_held_after_it_was_judged_again_fails_and_says_why(
+    steps: Any, tmp_path: Path
+) -> None:
+    answer = JUDGED | {"verdict": "hold", "reasons": ["3 rows have no key"]}
+    steps(f"print({json.dumps(answer)!r})")
+    with pytest.raises(AirflowFailException, match="the verdict is hold: 3 rows have no key"):
+        prepare(tmp_path).execute(context(day="2013-04-01", action="judge"))
+
+
+def test_a_requeue_goes_through_all_tasks_and_says_who_asked(steps: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    answer = json.dumps({"action": "score", "run_dir": "/run", "message": ""})
+    steps(f"open({str(log)!r}, 'w').write(' '.join(args)); print({answer!r})")
+    assert prepare(tmp_path).execute(context(day="2013-04-01", action="requeue")) == "/run"
+    assert log.read_text().startswith("prepare daily --date 2013-04-01 --requeue --caller ")
+    assert '"asked by": "ada"' in log.read_text()
 
 
 def test_a_roll_back_may_name_the_manifest(steps: Any, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_column_is_followed_over_nights_held_ones_too(
     page = page_of(client, "/p/columns?name=y")
     rows = _table(page, "Alarm above")
     assert [row[0] for row in rows] == [*reversed(DAYS[:4])]
-    night, verdict, version, excess, psi, alarm, nulls, *values = rows[0]
+    _, verdict, version, excess, psi, alarm, nulls, *values = rows[0]
     assert (verdict, version) == (run.state.status().state, "1")  # type: ignore[union-attr]
     assert float(psi) == pytest.approx(drift.psi, abs=5e-4)
     assert float(alarm) == pytest.approx(drift.threshold, abs=5e-4)
