@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from nocturne.cli import maintenance, nights, project
+from nocturne.cli import looking, maintenance, nights, project
 from nocturne.logs import to_stderr
 
 __all__ = ["app"]
@@ -27,5 +27,5 @@ def show_log(context: typer.Context) -> None:
     context.with_resource(to_stderr())
 
 
-for commands in (nights.app, maintenance.app, project.app):
+for commands in (nights.app, looking.app, maintenance.app, project.app):
     app.add_typer(commands)

@@ -1,4 +1,4 @@
-"""Commands that score a partition or a range, its single steps, and the status of partitions."""
+"""Commands that score a partition or a range, and its single steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from nocturne.cli.base import (
     Name,
     Version,
     answer,
-    check_keys,
     clean_errors,
     load,
     login,
@@ -283,39 +282,3 @@ def publish(run_dir: RunDir, as_json: AsJson = False) -> None:
         f"{published.output}\nmanifest {published.manifest}"
     )
     answer(published, as_json)
-
-
-@app.command()
-@clean_errors
-def status(
-    name: Annotated[
-        Optional[str], typer.Argument(metavar="PIPELINE", help="Default: a line for each.")
-    ] = None,
-    first: Annotated[Optional[str], typer.Option("--from", help="First partition.")] = None,
-    last: Annotated[Optional[str], typer.Option("--to", help="Last partition.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the partitions with their state and the reason; without a pipeline, list these."""
-    from nocturne.cli.answers import partition_answer, pipeline_answer
-    from nocturne.operate.status import statuses
-
-    if name is None:
-        if first or last:
-            raise ConfigError("--from and --to are of one pipeline: nocturne status PIPELINE ...")
-        pipelines = [pipeline_answer(known) for known in config.names(config.home())]
-        if as_json:
-            answer(pipelines, True)
-        else:
-            from nocturne.cli.tables import pipelines_table
-
-            pipelines_table(pipelines)
-        return
-    loaded = load(name)
-    check_keys(loaded, first, last)
-    rows = [partition_answer(row) for row in statuses(loaded, first, last)]
-    if as_json:
-        answer(rows, True)
-    else:
-        from nocturne.cli.tables import status_table
-
-        status_table(name, rows)

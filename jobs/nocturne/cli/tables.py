@@ -13,6 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
+    from nocturne.operate.rows import QuarantinedRows
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
 
@@ -22,6 +23,7 @@ __all__ = [
     "doctor_table",
     "nights_table",
     "pipelines_table",
+    "rows_table",
     "status_table",
 ]
 
@@ -174,6 +176,20 @@ def _spans(rows: Sequence[PartitionAnswer]) -> list[tuple[str, str]]:
 
 def _is_missing(row: PartitionAnswer) -> bool:
     return row.state == "missing"
+
+
+def rows_table(name: str, date: str, found: QuarantinedRows) -> None:
+    """The reasons of quarantined rows, and the first of them."""
+    if not found.reasons:
+        print(f"no row of {name} {date} is quarantined")
+        return
+    _print(f"{name} {date}", ("quarantined", "reason"), [(n, r) for r, n in found.reasons.items()])
+    if found.rows:
+        _print("", found.columns, found.rows)
+    if found.found > len(found.rows):
+        Console().print(f"and {found.found - len(found.rows):,} more: see --csv")
+    if found.hidden:
+        Console().print(f"without the sensitive columns {', '.join(found.hidden)}")
 
 
 def baseline_table(name: str, rows: Sequence[dict[str, Any]]) -> None:

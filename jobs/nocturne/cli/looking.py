@@ -1,0 +1,113 @@
+"""Commands that show what there is: the status of partitions, a page to watch, quarantined rows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from typing import Annotated, Optional
+
+import typer
+
+from nocturne import config
+from nocturne.cli.base import AsJson, Date, Name, answer, check_keys, clean_errors, load, night
+from nocturne.errors import ConfigError, RetryableError
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+@clean_errors
+def status(
+    name: Annotated[
+        Optional[str], typer.Argument(metavar="PIPELINE", help="Default: a line for each.")
+    ] = None,
+    first: Annotated[Optional[str], typer.Option("--from", help="First partition.")] = None,
+    last: Annotated[Optional[str], typer.Option("--to", help="Last partition.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the partitions with their state and the reason; without a pipeline, list these."""
+    from nocturne.cli.answers import partition_answer, pipeline_answer
+    from nocturne.operate.status import statuses
+
+    if name is None:
+        if first or last:
+            raise ConfigError("--from and --to are of one pipeline: nocturne status PIPELINE ...")
+        pipelines = [pipeline_answer(known) for known in config.names(config.home())]
+        if as_json:
+            answer(pipelines, True)
+        else:
+            from nocturne.cli.tables import pipelines_table
+
+            pipelines_table(pipelines)
+        return
+    loaded = load(name)
+    check_keys(loaded, first, last)
+    rows = [partition_answer(row) for row in statuses(loaded, first, last)]
+    if as_json:
+        answer(rows, True)
+    else:
+        from nocturne.cli.tables import status_table
+
+        status_table(name, rows)
+
+
+@app.command()
+@clean_errors
+def watch(
+    name: Name,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+) -> None:
+    """Show a pipeline in the terminal and keep it up to date: what needs you, and why; progress.
+
+    Ctrl-C ends it. If the output is not a terminal, it looks once.
+    """
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from nocturne.cli.watching import frame
+
+    load(name)
+    console = Console()
+    if once or not console.is_terminal:
+        console.print(frame(load(name)))
+        return
+    with (
+        suppress(KeyboardInterrupt),
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            try:
+                shown = frame(load(name), console.height)
+            except (ConfigError, RetryableError) as error:  # a YAML that is being edited
+                shown = Text(str(error), style="red")
+            live.update(shown, refresh=True)
+            time.sleep(every)
+
+
+@app.command("rows")
+@clean_errors
+def quarantined(
+    name: Name,
+    date: Date,
+    reason: Annotated[str, typer.Option(help="Only rows with this reason.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as CSV.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show without --csv.")] = 20,
+) -> None:
+    """Show the quarantined rows of a partition, with their reasons; sensitive columns are left out.
+
+    In the CSV, a text that a spreadsheet would run gets an apostrophe before it.
+    """
+    from nocturne.cli.tables import rows_table
+    from nocturne.operate.rows import csv_lines, quarantined_rows
+
+    loaded, partition = night(name, date)
+    if as_csv:
+        for line in csv_lines(loaded, partition, reason=reason):
+            sys.stdout.write(line)
+        return
+    rows_table(name, date, quarantined_rows(loaded, partition, reason=reason, limit=limit))
