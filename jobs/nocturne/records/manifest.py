@@ -13,6 +13,7 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef
 from nocturne.records.quality import QualityResult
 from nocturne.records.texts import ManifestId, Time
+from nocturne.records.volume import Volume
 
 __all__ = [
     "Accepted",
@@ -87,7 +88,10 @@ def _judgement_1(fields: Fields) -> Fields:
 
 @dataclass(frozen=True)
 class Judgement(Stored):
-    """The verdict of a night and its findings: the content of ``judgement.json``."""
+    """The verdict of a night and its findings: the content of ``judgement.json``.
+
+    ``volume``: None if the night was judged before rows were compared.
+    """
 
     VERSION: ClassVar[int] = 2
     UPGRADES: ClassVar = {1: _judgement_1}
@@ -106,6 +110,7 @@ class Judgement(Stored):
     drift: DriftResult
     seconds: dict[str, float] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+    volume: Volume | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
