@@ -15,6 +15,7 @@ from nocturne.records.findings import Verdict, verdict_of
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Expectation, QualityResult
 from nocturne.records.result import RAISED, SplitResult
+from nocturne.records.volume import Volume
 
 SETTINGS = Pipeline.model_validate(
     {
@@ -60,7 +61,7 @@ def feature(column: str, *, is_output: bool = False) -> FeatureDrift:
     )
 
 
-CALM = Evidence(SETTINGS, [result()], QualityResult(), None, DriftResult())
+CALM = Evidence(SETTINGS, [result()], QualityResult(), None, DriftResult(), Volume(100))
 FAILED = Expectation("in", "expect_column_to_exist", "x", False, "not there", "x")
 MOVED = DriftResult((feature("x"),))
 PAGED = DriftResult((feature("score", is_output=True),), paged=True)
@@ -87,6 +88,11 @@ EXAMPLES: dict[str, tuple[Evidence, Verdict, str]] = {
         replace(CALM, results=[result(rows_out=98, quarantined=2, reasons={"a null": 2})]),
         Verdict.HOLD,
         "2 of 100 rows (2.00%) are quarantined, over the limit of 1.00%",
+    ),
+    "quality.volume": (
+        replace(CALM, volume=Volume(0, 5412.0, 4900, 5900, "the last 8 Sundays")),
+        Verdict.WARN,
+        "0 rows came, 100% fewer than the median 5,412 of the last 8 Sundays; ordinary are 4,900",
     ),
     "drift.columns": (
         replace(CALM, drift=MOVED),

@@ -14,6 +14,7 @@ from nocturne.model.tracking import connect
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
+from nocturne.records.volume import Volume
 from nocturne.report import log_night
 from nocturne.report.night import metric_name, metrics
 
@@ -83,6 +84,22 @@ def test_a_night_becomes_one_run_with_its_tags_metrics_and_artifacts(
     assert 0 < values["score.score.mean"] < 1
     names = [artifact.path for artifact in store.client.list_artifacts(run_id)]
     assert names == ["data_docs", "report.html"]
+
+
+def test_what_is_ordinary_for_the_rows_is_logged_if_it_is_known(night: Any) -> None:
+    def logged(volume: Volume) -> dict[str, float]:
+        judgement = replace(night.judgement, volume=volume)
+        found = metrics(night.plan, judgement, night.profile)
+        return {name: value for name, value in found.items() if name.startswith("volume.")}
+
+    compared = Volume(900, 2000.0, 1800, 2300, "the last 4 Sundays", seconds_after=-60)
+    assert logged(compared) == {
+        "volume.median": 2000,
+        "volume.low": 1800,
+        "volume.high": 2300,
+        "volume.arrived_after_seconds": -60,
+    }
+    assert logged(Volume(900, note="not compared")) == {}
 
 
 def test_logging_a_night_again_adds_no_run_and_no_point(store: Store, night: Any) -> None:

@@ -16,6 +16,7 @@ from nocturne.records.drift import DriftResult
 from nocturne.records.findings import Finding, Verdict
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.partition import Partition
+from nocturne.records.volume import Volume
 from nocturne.report.overview import anchored
 from report.conftest import Night
 from report.pages import BROWSER, Page, check_in_browser, html_of
@@ -98,6 +99,17 @@ def test_the_charts_people_expect_are_there_and_have_their_places(
     assert len(ids) == 3 + 15
     heat = next(c["spec"] for c in ordinary.charts if c["id"] == "heat")
     assert len(heat["data"]["values"]) == 30 * 15
+
+
+def test_it_shows_how_many_rows_are_ordinary_and_when_they_arrived(night: Any) -> None:
+    arrived = {"arrived": "2013-04-01T03:12:00+00:00", "seconds_after": 11520}
+    volume = Volume(900, 2000.0, 1800, 2300, "the last 4 Sundays", **arrived)
+    shown = page(replace(night, judgement=replace(night.judgement, volume=volume)))
+    assert "900, 55% fewer than the median 2,000 of the last 4 Sundays; ordinary" in shown.text
+    assert "2013-04-01 03:12, 3 h 12 min after the day was over" in shown.text
+    rows = next(c["spec"] for c in shown.charts if c["id"] == "rows")
+    assert [(r["low"], r["high"]) for r in rows["data"]["values"] if "low" in r] == [(1800, 2300)]
+    vl_convert.vegalite_to_vega(rows)
 
 
 def test_every_chart_is_valid_vega_lite(ordinary: Page) -> None:

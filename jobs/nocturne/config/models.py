@@ -513,6 +513,16 @@ class Quality(Section):
     max_quarantined: float = Field(
         0.01, ge=0, le=1, description="The fraction of rows above which the night is held."
     )
+    volume: Literal["off", "warn", "hold"] = Field(
+        "warn",
+        description="What happens if far fewer or far more rows came than on earlier nights of the "
+        "same weekday (and hour). With too few of those, nothing.",
+    )
+
+    @field_validator("volume", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads off as false
 
 
 class Span(Section):

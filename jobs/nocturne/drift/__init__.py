@@ -1,4 +1,4 @@
-"""The drift room: a night's profile against the baseline of the model's training data."""
+"""The drift room: a night's profile against the baseline, and its rows against earlier nights."""
 
 from nocturne.drift.baseline import BASELINE_VERSION, build_baseline
 from nocturne.drift.bins import segment_values
@@ -13,6 +13,7 @@ from nocturne.drift.history import (
 from nocturne.drift.judge import in_segment, judge
 from nocturne.drift.metrics import METRICS
 from nocturne.drift.threshold import day_of, ordinary_psi
+from nocturne.drift.volume import compare_rows, ordinary_rows
 
 __all__ = [
     "BASELINE_VERSION",
@@ -20,6 +21,7 @@ __all__ = [
     "Nights",
     "build_baseline",
     "calibration_history",
+    "compare_rows",
     "compared_bins",
     "day_of",
     "distances",
@@ -28,5 +30,6 @@ __all__ = [
     "judge",
     "name_of",
     "ordinary_psi",
+    "ordinary_rows",
     "segment_values",
 ]

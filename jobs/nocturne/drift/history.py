@@ -9,7 +9,7 @@ from typing import Protocol
 from nocturne.drift.judge import in_segment
 from nocturne.records.manifest import Manifest, PublishedNight
 
-__all__ = ["Nights", "calibration_history", "distances", "is_ordinary", "name_of"]
+__all__ = ["Nights", "calibration_history", "distances", "is_approved", "is_ordinary", "name_of"]
 
 
 class Nights(Protocol):
@@ -50,14 +50,14 @@ def calibration_history(
 
 def is_ordinary(nights: Nights, manifest: Manifest) -> bool:
     """Whether no column of the whole night drifted, or a person approved its drift."""
-    return not manifest.drifted or _is_approved(nights, manifest)
+    return not manifest.drifted or is_approved(nights, manifest)
 
 
-def _is_approved(nights: Nights, manifest: Manifest) -> bool:
+def is_approved(nights: Nights, manifest: Manifest) -> bool:
     """Whether a person approved the night when it was held, or accepted its drift later."""
     if manifest.restores is not None:  # a rollback says nothing about the drift
         restored = nights.by_name(f"{manifest.partition.key}:{manifest.restores}")
-        approved = restored is not None and _is_approved(nights, restored.manifest)
+        approved = restored is not None and is_approved(nights, restored.manifest)
     else:
         approved = manifest.approved_by is not None
     return approved or nights.is_accepted(manifest)
@@ -75,7 +75,7 @@ def distances(nights: Nights, history: Sequence[PublishedNight]) -> dict[str, li
     """
     psi = defaultdict(list)
     for night in history:
-        approved, drift = _is_approved(nights, night.manifest), night.judgement.drift
+        approved, drift = is_approved(nights, night.manifest), night.judgement.drift
         for feature in drift.columns:
             psi[feature.column].append(feature.psi)
         for segment in drift.segments:

@@ -22,13 +22,22 @@ from numpy.typing import NDArray
 from nocturne.drift.metrics import psi_rows
 from nocturne.records.drift import ColumnBaseline
 
-__all__ = ["Reference", "day_of", "ordinary_psi", "reference", "sampling_noise", "threshold"]
+__all__ = [
+    "SAME_WEEKDAY",
+    "Reference",
+    "calibrated",
+    "day_of",
+    "ordinary_psi",
+    "reference",
+    "sampling_noise",
+    "threshold",
+]
 
 _LEVEL = 0.99
 _ENOUGH = 100
 """With at least this many partitions the 99th percentile is used; with fewer the maximum."""
 
-_SAME_WEEKDAY = 4
+SAME_WEEKDAY = 4
 """A weekday needs this many training partitions for nights of that weekday to be compared with
 them."""
 
@@ -71,10 +80,10 @@ def reference(column: ColumnBaseline, day: date | None = None) -> Reference:
         if trained is not None and any(counts):
             groups[trained.weekday()].append(counts)
     weeks = [
-        np.array(days, dtype=np.int64) for days in groups.values() if len(days) >= _SAME_WEEKDAY
+        np.array(days, dtype=np.int64) for days in groups.values() if len(days) >= SAME_WEEKDAY
     ]
     mine = groups[day.weekday()] if day is not None else []
-    if len(mine) >= _SAME_WEEKDAY:
+    if len(mine) >= SAME_WEEKDAY:
         total = np.array(mine, dtype=np.int64).sum(axis=0)
         apart = [value for week in weeks for value in _leave_one_out(week, week.sum(axis=0))]
         return Reference(tuple(map(int, total)), tuple(apart), len(mine), weekday=True)

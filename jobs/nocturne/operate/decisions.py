@@ -14,7 +14,7 @@ from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
 from nocturne.pipeline.runs import open_run
-from nocturne.records.manifest import Accepted, Manifest
+from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import manifest_id, now
@@ -26,6 +26,7 @@ __all__ = [
     "accept",
     "adopt_compacted",
     "adopt_present",
+    "alarms",
     "approve_held",
     "reject_held",
     "reject_run",
@@ -84,20 +85,26 @@ def _held(loaded: Loaded, partition: Partition) -> Run:
 
 
 def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
-    """Count the drift of a published night as ordinary from now on.
+    """Count the drift of a published night, and its number of rows, as ordinary from now on.
 
     Raises:
-        StateError: the partition is not published, or it did not drift.
+        StateError: the partition is not published, or it did not alarm.
     """
     night = PublishedNights(loaded).manifest(partition)
     state = Places.of(loaded).state.partition(partition)
-    drift = state.judgement(night).drift
-    if not (drift.alarmed or drift.only_in_segments):
+    if not alarms(state.judgement(night)):
         raise StateError(
-            f"{loaded.pipeline.name} {partition.key} did not drift: it counts as ordinary already"
+            f"{loaded.pipeline.name} {partition.key} did not drift, and its rows are as many as "
+            "ever: it counts as ordinary already"
         )
     write(state.accepted(night.id), Accepted(by, now(), night.id))
     return night
+
+
+def alarms(judgement: Judgement) -> bool:
+    """Whether the drift or the rows of a night are not ordinary."""
+    drift, volume = judgement.drift, judgement.volume
+    return bool(drift.alarmed or drift.only_in_segments or (volume is not None and volume.alarmed))
 
 
 def adopt_present(loaded: Loaded, partition: Partition, by: str) -> Manifest:

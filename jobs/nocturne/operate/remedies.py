@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nocturne.operate.decisions import alarms
 from nocturne.operate.status import PartitionStatus
 from nocturne.records.findings import Finding, Verdict
 from nocturne.records.manifest import Judgement, Manifest
@@ -86,7 +87,9 @@ class _Remedies:
         if first.startswith("quality.quarantined"):
             yield self.rows("See which rows could not be scored, and why.")
         if first.startswith("quality."):
-            yield self.score("The input is wrong: mend it, then score it again.", "Score again")
+            wrong = "The input is wrong: mend it, then score it again."
+            partial = "The input was not complete: once it is, score it again."
+            yield self.score(partial if first == "quality.volume" else wrong, "Score again")
             if first == "quality.expectations":
                 yield self.judge("A suite asks for too much: correct it, then judge it again.")
             yield approve
@@ -117,11 +120,10 @@ class _Remedies:
         self, judgement: Judgement | None, restorable: Manifest | None
     ) -> Iterator[Remedy]:
         """A night with or without a warning."""
-        drift = judgement.drift if judgement else None
-        if drift is not None and (drift.alarmed or drift.only_in_segments):
+        if judgement is not None and alarms(judgement):
             yield self._made(
                 "accept",
-                "Accept the drift",
+                "Accept it",
                 "This is how the data is now: later nights like it don't alarm.",
             )
         if judgement is not None and judgement.quarantined:

@@ -12,6 +12,7 @@ from nocturne.pipeline.checks import check
 from nocturne.pipeline.nights import PublishedNights, night_in_force
 from nocturne.pipeline.rules import Evidence, findings_of
 from nocturne.pipeline.runs import scored_keys
+from nocturne.pipeline.volume import HISTORY, volume_of
 from nocturne.quality.duplicates import Duplicates, check_size, duplicates
 from nocturne.records.drift import Baseline, FeatureDrift
 from nocturne.records.findings import verdict_of
@@ -25,9 +26,6 @@ from nocturne.store.run import Run
 __all__ = ["Check", "Judged", "duplicates_of", "judge"]
 
 Check = Callable[[Run, Loaded, Stopwatch], QualityResult]
-
-_HISTORY = 60
-"""The most published partitions before this one that the report shows."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def judge(
         duplicate_rows = duplicates_of(run, results) if run.plan.unique_keys else None
     with own("drift"):
         nights = PublishedNights(loaded)
-        earlier = nights.all(before=run.plan.partition.key, last=_HISTORY)
+        earlier = nights.all(before=run.plan.partition.key, last=HISTORY)
         baseline, description, baseline_nights = baseline_of(run, loaded)
         in_force = night_in_force(table.table_of(run))
         history = drift.calibration_history(nights, earlier, in_force, run.plan.model.sha256)
@@ -94,17 +92,22 @@ def judge(
             reference=description or drifted.reference,
             baseline=tuple(map(drift.name_of, baseline_nights)),
         )
-    evidence = Evidence(loaded.pipeline, results, quality, duplicate_rows, drifted, run.plan.hold)
+        rows_in = sum(result.rows_in for result in results)
+        volume = volume_of(run.plan, loaded, rows_in, earlier, in_force)
+    evidence = Evidence(
+        loaded.pipeline, results, quality, duplicate_rows, drifted, volume, run.plan.hold
+    )
     findings = findings_of(evidence)
     judgement = Judgement(
         verdict=verdict_of(findings),
         findings=findings,
-        rows_in=evidence.rows_in,
+        rows_in=rows_in,
         rows_out=sum(r.rows_out for r in results),
         quarantined=evidence.quarantined,
         quality=quality,
         drift=drifted,
         seconds=own.rounded(),
+        volume=volume,
     )
     return Judged(judgement, results, merged, baseline, earlier)
 

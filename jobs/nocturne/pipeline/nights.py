@@ -67,12 +67,18 @@ class PublishedNights:
         except NocturneError:
             return None
 
-    def all(self, before: str | None = None, last: int | None = None) -> list[PublishedNight]:
+    def all(
+        self, before: str | None = None, last: int | None = None, hour: str = ""
+    ) -> list[PublishedNight]:
         """Nights in force, oldest partition first; at most the ``last`` ones ``before`` a key.
 
         A night that can't be read is left out, since it must not stop others; `status` shows it.
+
+        Args:
+            hour: the end of hourly keys, ``T05``: only nights of this hour.
         """
-        before_it = [p for p in self.partitions() if before is None or p.key < before]
+        of_hour = (p for p in self.partitions() if p.key.endswith(hour))
+        before_it = [p for p in of_hour if before is None or p.key < before]
         chosen = before_it[-last:] if last else before_it
         with self._places.state.listed(chosen):
             return [night for p in chosen if (night := self.of(p.key))]

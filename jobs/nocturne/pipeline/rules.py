@@ -16,6 +16,7 @@ from nocturne.records.drift import DriftResult
 from nocturne.records.findings import Finding, Verdict
 from nocturne.records.quality import QualityResult
 from nocturne.records.result import SplitResult
+from nocturne.records.volume import Volume
 
 __all__ = ["RULES", "Evidence", "findings_of"]
 
@@ -35,6 +36,7 @@ class Evidence:
     quality: QualityResult
     duplicates: Duplicates | None
     drift: DriftResult
+    volume: Volume
     hold: str = ""
 
     @property
@@ -87,6 +89,13 @@ def _quarantined(night: Evidence) -> RuleFindings:
     )
 
 
+def _volume(night: Evidence) -> RuleFindings:
+    volume, verdict = night.volume, night.settings.quality.volume
+    if verdict != "off" and volume.alarmed:
+        rows = f"{volume.rows:,} row{'' if volume.rows == 1 else 's'}"
+        yield Verdict(verdict), f"{rows} came, {volume.in_words}"
+
+
 def _columns(night: Evidence) -> RuleFindings:
     if alarmed := night.drift.alarmed:
         worst = ", ".join(
@@ -132,6 +141,7 @@ RULES: dict[str, Callable[[Evidence], RuleFindings]] = {
     "quality.unique_keys": _unique_keys,
     "quality.model": _model,
     "quality.quarantined": _quarantined,
+    "quality.volume": _volume,
     "drift.columns": _columns,
     "drift.page": _page,
     "drift.segments": _segments,

@@ -13,6 +13,7 @@ from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef
 from nocturne.records.quality import QualityResult
 from nocturne.records.texts import ManifestId, Time
+from nocturne.records.volume import Volume
 
 __all__ = [
     "Accepted",
@@ -89,7 +90,7 @@ def _judgement_1(fields: Fields) -> Fields:
 class Judgement(Stored):
     """The verdict of a night and its findings: the content of ``judgement.json``.
 
-    ``by``: who wanted it judged again; "" for the first time.
+    ``by``: who wanted it judged again; "" for the first time. ``volume``: None if the night was judged before rows were compared.
     """
 
     VERSION: ClassVar[int] = 2
@@ -110,6 +111,7 @@ class Judgement(Stored):
     seconds: dict[str, float] = field(default_factory=dict)
     mlflow_run_id: str | None = None
     by: str = ""
+    volume: Volume | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:

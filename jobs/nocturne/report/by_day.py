@@ -130,7 +130,7 @@ def scores_by_day(
 
 
 def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
-    """Rows in, one bar for each day; this day stands out."""
+    """Rows in, one bar for each day; this day stands out, with its ordinary range as a band."""
     rows = [
         {
             "d": day.key,
@@ -139,6 +139,7 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
             "v": day.verdict,
             "now": day.is_current,
         }
+        | ({"low": day.ordinary[0], "high": day.ordinary[1]} if day.ordinary else {})
         for day in days
     ]
     tooltip = tips(d="day", n="rows in|,", q="quarantined|,", v="verdict")
@@ -147,6 +148,18 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
     if any(row["now"] for row in rows):
         now = {"type": "bar", "style": "currentBar"}
         layers.append({"transform": [{"filter": "datum.now"}], "mark": now})
+    if any(day.ordinary for day in days):
+        layers.append(
+            {
+                "transform": [{"filter": "isValid(datum.high)"}],
+                "mark": {"type": "bar", "style": "ordinaryRange"},
+                "encoding": {
+                    "y": number("low", axis={"format": "~s", "tickCount": 3}),
+                    "y2": {"field": "high"},
+                    "tooltip": tips(d="day", low="ordinary from|,", high="to|,"),
+                },
+            }
+        )
     return {
         "description": "Rows over days",
         "width": "container",

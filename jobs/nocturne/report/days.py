@@ -19,7 +19,7 @@ _SHOWN = 90
 
 @dataclass(frozen=True)
 class Day:
-    """One partition in the charts."""
+    """One partition in the charts; ``ordinary``: the fewest and the most rows that are ordinary."""
 
     key: str
     model: int
@@ -29,6 +29,7 @@ class Day:
     drift: tuple[FeatureDrift, ...]
     scores: dict[str, dict[str, float]]
     is_current: bool = False
+    ordinary: tuple[int, int] | None = None
 
 
 def output_names(plan: RunPlan) -> list[str]:
@@ -51,6 +52,7 @@ def charted_days(
     newest.pop(current, None)
     earlier = sorted(key for key in newest if key < current)[-(_SHOWN - 1) :]
     later = sorted(key for key in newest if key > current)[: _SHOWN - 1 - len(earlier)]
+    volume = judgement.volume
     current_day = Day(
         key=current,
         model=plan.model.version,
@@ -60,6 +62,7 @@ def charted_days(
         drift=judgement.drift.columns,
         scores=score_summary(profile, output_names(plan)),
         is_current=True,
+        ordinary=(volume.low, volume.high) if volume and volume.reference else None,
     )
     return [
         *(published_day(newest[k]) for k in earlier),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["cut", "figure", "percent"]
+__all__ = ["cut", "duration", "figure", "percent"]
 
 
 def cut(text: object, limit: int = 80) -> str:
@@ -21,3 +21,12 @@ def percent(share: float) -> str:
     if not share:
         return "0%"
     return "<0.1%" if share < 0.001 else f"{share:.1%}"
+
+
+def duration(seconds: float) -> str:
+    """In hours and minutes; in days from two days on."""
+    minutes = int(seconds // 60)
+    if minutes >= 2 * 24 * 60:
+        return f"{minutes // (24 * 60):,} days"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

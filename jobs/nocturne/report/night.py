@@ -22,6 +22,7 @@ from nocturne.model.tracking import connect, experiment_id, reachable
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
+from nocturne.records.volume import Volume
 from nocturne.report.days import output_names
 from nocturne.report.formatting import cut
 from nocturne.report.overview import rows_per_second
@@ -91,6 +92,7 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
         "expectations_failed": len(judgement.quality.failed),
         "columns_drifted": len(judgement.drift.alarmed),
         **({} if speed is None else {"rows_per_second": speed}),
+        **_volume(judgement.volume),
         **{metric_name("seconds", step): s for step, s in judgement.seconds.items()},
     }
     for feature in judgement.drift.columns:
@@ -99,6 +101,16 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
     for output, summary in score_summary(profile, output_names(plan)).items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     return {name: float(value) for name, value in values.items()}
+
+
+def _volume(volume: Volume | None) -> dict[str, float]:
+    """What was ordinary for its rows, and when they arrived, as far as it is known."""
+    if volume is None:
+        return {}
+    compared = {"median": volume.median, "low": volume.low, "high": volume.high}
+    values = {f"volume.{name}": v for name, v in compared.items()} if volume.reference else {}
+    after = volume.seconds_after
+    return values if after is None else values | {"volume.arrived_after_seconds": after}
 
 
 def tags(plan: RunPlan, judgement: Judgement) -> dict[str, str]:

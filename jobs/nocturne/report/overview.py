@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import datetime as dt
+from collections.abc import Iterator, Sized
 from typing import NamedTuple
 
 from nocturne.objects import Location
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.quality import Expectation
+from nocturne.report.formatting import duration
 
 __all__ = [
     "Tile",
@@ -52,6 +54,8 @@ def reasons(judgement: Judgement) -> list[str]:
         alarmed = len(judgement.drift.alarmed)
         lines.append(f"{len(columns)} columns compared with training, {alarmed} drifted")
     lines.append(f"{judgement.quarantined:,} of {judgement.rows_in:,} rows quarantined")
+    if judgement.volume:
+        lines.append(f"{judgement.rows_in:,} rows came, {judgement.volume.in_words}")
     return lines
 
 
@@ -67,7 +71,7 @@ def tiles(judgement: Judgement) -> list[Tile]:
     failed, alarmed = len(judgement.quality.failed), len(judgement.drift.alarmed)
     checked, compared = len(judgement.quality.expectations), len(judgement.drift.columns)
     return [
-        Tile(f"{judgement.rows_in:,}", "rows in"),
+        Tile(f"{judgement.rows_in:,}", "rows in", "warn" if _alarmed(judgement) else ""),
         Tile(f"{judgement.rows_out:,}", "rows scored"),
         Tile(f"{judgement.quarantined:,}", "quarantined", "warn" if judgement.quarantined else ""),
         Tile("not known" if speed is None else f"{speed:,.0f}", "rows/s"),
@@ -89,6 +93,7 @@ def facts(plan: RunPlan, judgement: Judgement, location: Location) -> list[tuple
             f"{plan.input_dir}{f', {plan.input_version}' if plan.input_version else ''} "
             f"({_count(plan.files, 'file')}, {_count(plan.splits, 'split')})",
         ),
+        *_volume(plan, judgement),
         ("Output", str(location)),
         ("Run key", plan.run_key),
     ]
@@ -99,6 +104,26 @@ def facts(plan: RunPlan, judgement: Judgement, location: Location) -> list[tuple
         )
         pairs.append(("Time", steps))
     return pairs
+
+
+def _volume(plan: RunPlan, judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """How the rows compare with earlier nights, and when they arrived."""
+    volume = judgement.volume
+    if volume is None:
+        return
+    yield "Rows", f"{volume.rows:,}, {volume.in_words}"
+    if volume.arrived is None:
+        return
+    arrived = f"{dt.datetime.fromisoformat(volume.arrived):%Y-%m-%d %H:%M}"
+    if volume.seconds_after is not None:
+        side = "before" if volume.seconds_after < 0 else "after"
+        what = "hour" if "T" in plan.partition.key else "day"
+        arrived += f", {duration(abs(volume.seconds_after))} {side} the {what} was over"
+    yield "Input arrived", arrived
+
+
+def _alarmed(judgement: Judgement) -> bool:
+    return judgement.volume is not None and judgement.volume.alarmed
 
 
 def _count(things: Sized, name: str) -> str:

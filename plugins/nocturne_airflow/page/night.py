@@ -145,6 +145,17 @@ class NightPage:
         return self.judgement.quality.failed[:_FAILED] if self.judgement else ()
 
     @property
+    def volume(self) -> str:
+        """How the rows compare with earlier nights, and when they arrived."""
+        volume = self.judgement.volume if self.judgement else None
+        if volume is None:
+            return ""
+        parts = [volume.in_words] if volume.in_words else []
+        if volume.arrived is not None:
+            parts.append(f"the input arrived {volume.arrived[:16].replace('T', ' ')}")
+        return "; ".join(parts)
+
+    @property
     def rows_per_second(self) -> float | None:
         seconds = self.judgement.seconds.get("score", 0) if self.judgement else 0
         return self.judgement.rows_in / seconds if self.judgement and seconds else None
