@@ -25,7 +25,7 @@ ACTIONS = {
     "reject": "Reject its held scores",
     "judge": "Judge it again, with the suites and thresholds of now",
     "requeue": "Score its quarantined rows again",
-    "accept": "Count its drift as ordinary",
+    "accept": "Count its drift, and its number of rows, as ordinary",
     "rollback": "Roll back to the scores before",
     "adopt": "Adopt the rows that other programs wrote",
 }

@@ -90,7 +90,8 @@ def _judgement_1(fields: Fields) -> Fields:
 class Judgement(Stored):
     """The verdict of a night and its findings: the content of ``judgement.json``.
 
-    ``by``: who wanted it judged again; "" for the first time. ``volume``: None if the night was judged before rows were compared.
+    ``by``: who wanted it judged again; "" for the first time. ``volume``: None if the night was
+    judged before rows were compared.
     """
 
     VERSION: ClassVar[int] = 2
