@@ -21,6 +21,7 @@ __all__ = [
     "SCORING",
     "Link",
     "Linked",
+    "base_url",
     "key_of",
     "night_page",
     "run_page",
@@ -34,15 +35,16 @@ def key_of(run: Any) -> str:
 
 def night_page(dag_id: str, key: str) -> str:
     """The URL of the page Scoring for a partition."""
-    return f"{_base()}/nocturne/{quote(dag_id)}/{quote(key)}"
+    return f"{base_url()}/nocturne/{quote(dag_id)}/{quote(key)}"
 
 
 def run_page(run: Any) -> str:
     """The URL of a DAG run."""
-    return f"{_base()}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id)}"
+    return f"{base_url()}/dags/{quote(run.dag_id)}/runs/{quote(run.run_id)}"
 
 
-def _base() -> str:
+def base_url() -> str:
+    """The URL of Airflow's UI, without a slash at its end."""
     return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 

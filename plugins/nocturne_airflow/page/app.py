@@ -8,13 +8,16 @@ browser, with the rights of the user.
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from nocturne.errors import ConfigError, NocturneError, StateError
+from nocturne_airflow.links import base_url
 from nocturne_airflow.page.calendar import calendar
 from nocturne_airflow.page.columns import column, expectations
 from nocturne_airflow.page.compare import compare
@@ -64,11 +67,21 @@ def _refused(request: Request, error: Exception) -> Response:
     )
 
 
+def _login(request: Request) -> str:
+    """The address where one logs in, and comes back here from."""
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    root = str(request.scope.get("root_path", "")).removesuffix("/nocturne")
+    there = f"{base_url()}{here.removeprefix(root)}"
+    return f"{root}/api/v2/auth/login?{urlencode({'next': there})}"
+
+
 def _wrong(request: Request, error: Exception) -> Response:
     """What is not there, or not for this user; for people a page, for programs plain text."""
     assert isinstance(error, HTTPException)
     if "text/html" not in request.headers.get("accept", ""):
         return PlainTextResponse(str(error.detail), error.status_code, headers=HEADERS)
-    titles = {401: "Log in to Airflow first", 403: "Not for you", 404: "There is no such page"}
+    if error.status_code == 401:
+        return RedirectResponse(_login(request), 303, headers=HEADERS)
+    titles = {403: "Not for you", 404: "There is no such page"}
     title = titles.get(error.status_code, "This can't be shown")
     return html(request, "problem.html", error.status_code, title=title, problem=str(error.detail))

@@ -30,7 +30,6 @@ class Point:
     label: str
     values: dict[str, float | None]
     text: str = ""
-    link: str = ""
     mark: str = ""
 
 
@@ -150,13 +149,8 @@ def _chart(name: str, height: int, parts: Sequence[Markup]) -> Markup:
 
 
 def _dot(x: float, y: float, point: Point) -> Markup:
-    dot = Markup(
-        '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>'
-    ).format(point.mark, x, y, 4 if point.mark else 2.5, point.text or point.label)
-    if not point.link:
-        return dot
-    # The same nights are links elsewhere on the page: a chart adds no tab stops.
-    return Markup('<a href="{}" tabindex="-1">{}</a>').format(point.link, dot)
+    dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
+    return dot.format(point.mark, x, y, 4 if point.mark else 2.5, point.text or point.label)
 
 
 def _axis(low: float, high: float, place: Callable[[float], float], percent: bool) -> Markup:

@@ -46,7 +46,7 @@ def column(
         names=names,
         hidden=hidden,
         found=found,
-        points=_points(request, dag_id, found),
+        points=_points(found),
         compared=compared,
         until=until,
         nights=nights,
@@ -95,8 +95,7 @@ def _names(judged: Sequence[JudgedNight]) -> list[str]:
     return list(names)
 
 
-def _points(request: Request, dag_id: str, found: Sequence[ColumnNight]) -> list[Point]:
-    base = str(request.scope.get("root_path", "")).rstrip("/")
+def _points(found: Sequence[ColumnNight]) -> list[Point]:
     points = []
     for there in found:
         drift, night = there.drift, there.night
@@ -114,7 +113,6 @@ def _points(request: Request, dag_id: str, found: Sequence[ColumnNight]) -> list
             text += f"; median {there.summary['p50']:.4g}, mean {there.summary['mean']:.4g}"
         if there.null_rate is not None:
             text += f"; nulls {there.null_rate:.2%}"
-        link = f"{base}/{dag_id}/{night.key}"
         mark = "is-warned" if drift is not None and drift.alarmed else ""
-        points.append(Point(night.key, values, text, link, mark))
+        points.append(Point(night.key, values, text, mark))
     return points
