@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from e2e.helpers import Local, asked_at_gate, days, status
-from report.pages import BROWSER
+from e2e.windows import Window, needs_browser
 from waiting import until
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium; README says how to install it"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, needs_browser]
 
 DAY, BY_FORM, REJECTED = days(13)[-3:]  # none of the week that `make e2e` scores in each way
-
-expect.set_options(timeout=60_000)  # a slow machine's first page takes longer than 5 s
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +25,6 @@ def held(local: Local) -> str:
     run = local.airflow.trigger("held", DAY)
     asked_at_gate(local, "held", run)
     return run
-
-
-class Window:
-    """A logged-in window on Airflow, which remembers what went wrong."""
-
-    def __init__(self, browser: Browser, local: Local, user: str) -> None:
-        self.local, self.wrong = local, list[str]()
-        self.page: Page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.goto(local.url)
-        self.page.fill("input[name=username]", user)
-        self.page.fill("input[type=password]", local.passwords[user])
-        self.page.keyboard.press("Enter")
-        expect(self.page.get_by_role("button", name=re.compile("Browse"))).to_be_visible()
-
-    def _console(self, message: object) -> None:
-        if message.type == "error" and "/nocturne/" in message.location["url"]:  # type: ignore[attr-defined]
-            self.wrong.append(message.text)  # type: ignore[attr-defined]
-
-    def scoring(self) -> FrameLocator:
-        """The page, as one comes to it from the menu."""
-        self.page.get_by_role("button", name=re.compile("Browse")).click()
-        self.page.get_by_role("menuitem", name="Scoring").click()
-        return self.page.frame_locator("iframe")
 
 
 def test_nobody_sees_anything_without_a_login(local: Local) -> None:

@@ -25,15 +25,43 @@ const moment = (key) => key + (key.includes("T") ? ":00:00Z" : "T00:00:00Z");
 const trigger = (dag, key, conf) =>
   call("POST", `/dags/${id(dag)}/dagRuns`, { logical_date: null, partition_key: key, conf });
 
+const respond = (dag, run, option, why) =>
+  call("PATCH", `/dags/${id(dag)}/dagRuns/${id(run)}/taskInstances/gate/-1/hitlDetails`,
+    { chosen_options: [option], params_input: why ? { why } : {} });
+
 // Each gives the run whose end shows what became of it, or nothing.
 const actions = {
-  score: (dag, key) => trigger(dag, key, {}),
-  decide: (dag, key, on, why) =>
-    trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}), ...(why ? { why } : {}) }),
-  answer: (dag, key, on, why) =>
-    call("PATCH", `/dags/${id(dag)}/dagRuns/${id(on.run)}/taskInstances/gate/-1/hitlDetails`,
-      { chosen_options: [on.what], params_input: why ? { why } : {} }).then(() => ({ dag_run_id: on.run })),
+  score: async (dag, key, on) => {
+    await free(dag, on.run, "it is scored again");
+    return trigger(dag, key, {});
+  },
+  decide: async (dag, key, on, why) => {
+    await free(dag, on.run, `the action ${on.what} was asked for`);
+    return trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}), ...(why ? { why } : {}) });
+  },
+  answer: async (dag, key, on, why) => {
+    await respond(dag, on.run, on.what, why);
+    return { dag_run_id: on.run };
+  },
 };
+
+// A run that waits at its gate may be the only one that the DAG may have: it is answered with no
+// and has ended before another is started.
+async function free(dag, run, why) {
+  if (!run) return;
+  await respond(dag, run, "Reject", why);
+  say("The run that waited for an answer ends first.");
+  await ended(dag, run);
+}
+
+async function ended(dag, run, meanwhile = async () => {}) {
+  for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
+    await pause(waited);
+    const { state } = await call("GET", `/dags/${id(dag)}/dagRuns/${id(run)}`);
+    await meanwhile();
+    if (state === "success" || state === "failed") return state;
+  }
+}
 
 async function perform(label, dag, action) {
   try {
@@ -49,15 +77,10 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds 
 
 // Says how a run ended; if it failed, why, in the words of its task.
 async function followRun(label, dag, run) {
-  const path = `/dags/${id(dag)}/dagRuns/${id(run)}`;
   try {
-    for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
-      await pause(waited);
-      const { state } = await call("GET", path);
-      await refresh("no-store");
-      if (state === "success") return say(`${label}: done.`);
-      if (state === "failed") return say(`${label} failed: ${await reason(path)}`, true);
-    }
+    const state = await ended(dag, run, () => refresh("no-store"));
+    if (state === "success") return say(`${label}: done.`);
+    say(`${label} failed: ${await reason(`/dags/${id(dag)}/dagRuns/${id(run)}`)}`, true);
   } catch (error) {
     say(error.message, true);
   }
