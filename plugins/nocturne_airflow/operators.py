@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError, NocturneError, StateError
-from nocturne.host.identity import AIRFLOW_CODE, code
+from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
 from nocturne.objects import location
@@ -34,7 +34,16 @@ from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.credentials import lent
 from nocturne_airflow.lineage import Traced
-from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
+from nocturne_airflow.links import (
+    DATA_DOCS,
+    MANIFEST,
+    MLFLOW,
+    REPORT,
+    SCORING,
+    Linked,
+    key_of,
+    night_page,
+)
 from nocturne_airflow.metrics import emit
 from nocturne_airflow.request import Request, read
 
@@ -183,13 +192,16 @@ class PrepareOperator(Traced, StepOperator):
 
 
 def _versions(context: Context) -> dict[str, str]:
-    """The versions of Airflow's side, for the manifest."""
+    """The versions of Airflow's side, for the manifest, and the URL of the night's page."""
     bundle = getattr(context["ti"], "bundle_instance", None)
+    run = context["dag_run"]
+    key = key_of(run)
     return {
         "airflow": version("apache-airflow"),
         AIRFLOW_CODE: code(),
         "bundle": str(getattr(bundle, "name", "")),
         "bundle_version": str(getattr(bundle, "version", "") or ""),
+        **({AIRFLOW_PAGE: night_page(run.dag_id, key)} if key else {}),
     }
 
 

@@ -7,10 +7,12 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["AIRFLOW_CODE", "code"]
+__all__ = ["AIRFLOW_CODE", "AIRFLOW_PAGE", "code"]
 
 AIRFLOW_CODE = "nocturne in airflow"
 """The key of the ``code()`` on Airflow's side in the versions that it reports."""
+AIRFLOW_PAGE = "page"
+"""The key of the URL of the night's page in Airflow, in what Airflow reports; it is no version."""
 
 
 @cache
