@@ -26,7 +26,9 @@ from report.pages import BROWSER
 
 NOTE = "mlflow.note.content"
 PAGE = "http://airflow:8080/nocturne/flight_delay/2013-03-31"
-ATTACK = "<img src=x onerror=alert(1)> [x](javascript:alert(1)) *a*_b_ `c` ~~d~~ http://e.com &lt;"
+ATTACK = (
+    "<img src=x onerror=alert(1)> [x](javascript:alert(1)) *a*_b_ `c` ~~d~~ http://e.com &lt;!{}"
+)
 
 
 def test_a_run_says_its_verdict_its_rows_and_why_the_worst_first(store: Store, held: Any) -> None:
@@ -34,12 +36,12 @@ def test_a_run_says_its_verdict_its_rows_and_why_the_worst_first(store: Store, h
     judgement = replace(held.judgement, findings=findings)
     run_id = store.log(held, judgement, page=PAGE)
     experiment = store.experiment().experiment_id
-    runs = f"#/experiments/{experiment}/runs?workflowType=machine_learning"
+    runs = f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey"
     assert store.tags(run_id)[NOTE].split("\n") == [
-        f"**hold** · [Scoring]({PAGE}) · [all nights]({runs})",
+        "**hold**: 900 rows of 2013-03-31, 888 scored, 12 quarantined, by version 3 of "
+        r"flight\_delay",
         "",
-        r"flight\_delay 2013\-03\-31, model flight\_delay version 3: 900 rows, 888 scored, "
-        "12 quarantined.",
+        f"[Scoring]({PAGE}) · [all nights]({runs}=nocturne)",
         "",
         "- quality: 1 expectation failed: mean of score is 0.71",
         "- few rows",
@@ -150,9 +152,12 @@ def test_a_run_in_a_browser_shows_values_as_text_and_leads_to_all_nights(
         nights = opened.value
         nights.get_by_role("link", name="2013-03-31").first.wait_for(timeout=60_000)
         assert nights.get_by_text("The scored nights of the pipeline").count()
+        columns = nights.get_by_role("columnheader")
+        columns.filter(has_text="nocturne.verdict").first.wait_for(timeout=60_000)
         browser.close()
     assert wrong == []
 
 
 def test_text_stays_on_its_line() -> None:
-    assert escaped("a\n\n# b\t- c") == r"a \# b \- c"
+    assert escaped("- a\n\n# b\t- c") == r"\- a # b - c"
+    assert escaped("1. a 2. b") == r"1\. a 2. b"

@@ -15,7 +15,7 @@ from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.report.formatting import cut
 
-__all__ = ["describe_experiment", "describe_night", "description_tags", "escaped"]
+__all__ = ["VIEW", "describe_experiment", "describe_night", "description_tags", "escaped"]
 
 _NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the description of a run or an experiment."""
@@ -24,8 +24,10 @@ _REASON = 500
 """The most characters of a reason that are shown."""
 _LENGTH = 5000
 """Reasons are shown up to this length: MLflow takes 8000, and escaping makes up to 5 of one."""
+VIEW = "nocturne"
+"""The name of the view of the runs that links open (``mlflow.sharedViewState``)."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;"}
-_MARKUP = re.compile(r"[\\`*_{}\[\]()#+!|~-]|[&<>]|:(?=//)")
+_MARKUP = re.compile(r"[\\`*_\[\]|~&<>]|:(?=//)|^[-+#]|(?<=^\d)[.)]")
 
 
 def description_tags(present: Mapping[str, str], text: str) -> dict[str, str]:
@@ -45,18 +47,19 @@ def _digest(text: str) -> str:
 
 
 def describe_night(plan: RunPlan, judgement: Judgement, experiment: str) -> str:
-    """Verdict, links, model, rows, and the reasons that decided, the worst first.
+    """Verdict, rows, model, links, and the reasons that decided, the worst first.
+
+    It begins with the verdict, since the list of runs shows the first words, as they are here.
 
     Args:
         experiment: the id of the experiment.
     """
-    links = [f"**{judgement.verdict}**", *_scoring(plan.page), f"[all nights]({_runs(experiment)})"]
     lines = [
-        " · ".join(links),
+        f"**{judgement.verdict}**: {judgement.rows_in:,} rows of {escaped(plan.partition.key)}, "
+        f"{judgement.rows_out:,} scored, {judgement.quarantined:,} quarantined, by version "
+        f"{plan.model.version} of {escaped(plan.model.name)}",
         "",
-        f"{escaped(plan.pipeline)} {escaped(plan.partition.key)}, model {escaped(plan.model.name)} "
-        f"version {plan.model.version}: {judgement.rows_in:,} rows, {judgement.rows_out:,} scored, "
-        f"{judgement.quarantined:,} quarantined.",
+        " · ".join([*_scoring(plan.page), f"[all nights]({_runs(experiment)})"]),
         "",
     ]
     findings = sorted(judgement.findings, key=lambda finding: -finding.verdict.rank)
@@ -111,4 +114,5 @@ def _runs(experiment: str) -> str:
 
     Without ``workflowType`` MLflow 3 opens experiments on an overview of traces.
     """
-    return f"#/experiments/{quote(experiment, safe='')}/runs?workflowType=machine_learning"
+    page = f"#/experiments/{quote(experiment, safe='')}/runs"
+    return f"{page}?workflowType=machine_learning&viewStateShareKey={VIEW}"
