@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from forked import in_child
+from formats import OUTPUT
 from nocturne.config import Loaded
 from nocturne.errors import Held
 from nocturne.host.identity import AIRFLOW_PAGE
 from nocturne.model import tracking
 from nocturne.model.tracking import connect
-from nocturne.operate.decisions import accept, approve_held, reject_held, roll_back
+from nocturne.operate.decisions import accept, adopt_present, approve_held, reject_held, roll_back
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.recording import judge_again, judge_run
@@ -98,6 +100,24 @@ def test_drift_that_is_accepted_is_a_decision_too(project: MakeProject, tmp_path
     publish_run(run)
     accept(loaded, run.plan.partition, "ada")
     assert _decision(tmp_path, run) == ["published", "drift accepted", "ada", ""]
+
+
+def test_rows_of_another_program_that_are_adopted_are_somebodys_decision(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project(**{f"output__{name}": value for name, value in OUTPUT["delta"].items()})
+
+    def adopted() -> list[str | None]:
+        from deltalake import DeltaTable
+
+        run = scored(loaded, DAYS[0])
+        judge_run(run)
+        publish_run(run)
+        DeltaTable(str(loaded.path(loaded.pipeline.output.path))).update({"score": "0.5"})
+        adopt_present(loaded, run.plan.partition, "ada")
+        return _decision(tmp_path, run)
+
+    assert in_child(adopted) == ["published", "adopted", "ada", ""]
 
 
 def test_the_page_of_a_night_is_linked_and_is_not_of_its_environment(
