@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from nocturne.errors import ConfigError, NocturneError, StateError
-from nocturne.host.identity import AIRFLOW_CODE, ASKED_BY, code
+from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
 from nocturne.host.machine import is_local, local_environment
 from nocturne.host.trouble import explain
 from nocturne.objects import location
@@ -34,7 +34,16 @@ from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding, Outcome, interpreter
 from nocturne_airflow.credentials import lent
 from nocturne_airflow.lineage import Traced
-from nocturne_airflow.links import DATA_DOCS, MANIFEST, MLFLOW, REPORT, SCORING, Linked
+from nocturne_airflow.links import (
+    DATA_DOCS,
+    MANIFEST,
+    MLFLOW,
+    REPORT,
+    SCORING,
+    Linked,
+    key_of,
+    night_page,
+)
 from nocturne_airflow.metrics import emit
 from nocturne_airflow.request import ALL_TASKS, Request, read
 
@@ -201,15 +210,17 @@ class PrepareOperator(Traced, StepOperator):
 
 
 def _versions(context: Context) -> dict[str, str]:
-    """The versions of Airflow's side, and who triggered the run, for the manifest."""
-    user = context["dag_run"].triggering_user_name
+    """The versions of Airflow's side, who triggered the run, and the URL of the night's page."""
     bundle = getattr(context["ti"], "bundle_instance", None)
+    run = context["dag_run"]
+    key, user = key_of(run), run.triggering_user_name
     return {
         "airflow": version("apache-airflow"),
         AIRFLOW_CODE: code(),
         "bundle": str(getattr(bundle, "name", "")),
         "bundle_version": str(getattr(bundle, "version", "") or ""),
         **({ASKED_BY: user} if user else {}),
+        **({AIRFLOW_PAGE: night_page(run.dag_id, key)} if key else {}),
     }
 
 

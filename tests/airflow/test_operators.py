@@ -153,6 +153,7 @@ def test_prepare_hands_over_the_run_directory(steps: Any, tmp_path: Path) -> Non
     assert given[6] == "--caller"
     assert json.loads(given[7])["nocturne in airflow"] == code()
     assert json.loads(given[7])["airflow"] == version("apache-airflow")
+    assert json.loads(given[7])["page"].endswith("/nocturne/daily/2013-04-01")
 
 
 @pytest.mark.parametrize("action", ["nothing", "skip", "dry_run"])

@@ -68,6 +68,22 @@ def test_a_held_night_is_approved_from_the_page(
     assert window.wrong == []
     manifest = json.loads(Path(status(local, "held", DAY)["manifest"]).read_text())
     assert manifest["approved_by"] == "admin"
+    tags = mlflow_tags(local, "held", DAY)
+    assert f"[Scoring]({local.url}/nocturne/held/{DAY})" in tags["mlflow.note.content"]
+    decided = [tags[f"nocturne.{name}"] for name in ("state", "decision", "decided_by")]
+    assert decided == ["published", "approved", "admin"]
+
+
+def mlflow_tags(local: Local, pipeline: str, day: str) -> dict[str, str]:
+    """The tags of the night's only MLflow run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(local.env["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name(f"nocturne/{pipeline}")
+    assert experiment is not None
+    query = f"tags.`nocturne.partition` = '{day}'"
+    [run] = client.search_runs([experiment.experiment_id], query)
+    return dict(run.data.tags)
 
 
 def test_a_day_is_triggered_with_airflows_form_and_watched(browser: Browser, local: Local) -> None:

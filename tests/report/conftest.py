@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from nocturne.drift import build_baseline, judge
 from nocturne.encoding import Encoding, OutputSpec
+from nocturne.model.tracking import connect
 from nocturne.profile import TableProfiler
 from nocturne.records.drift import Baseline, DriftResult
 from nocturne.records.findings import Finding, Verdict
@@ -23,6 +25,7 @@ from nocturne.records.plan import InputFile, ModelRef, Pinned, RunPlan, Split
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Expectation, QualityResult
 from nocturne.report import score_summary
+from report.mlflow_store import Store
 
 CENTERS: dict[str, float | None] = {
     "hour": 13.0,
@@ -252,3 +255,17 @@ def held(night: Night) -> Night:
         quality=QualityResult((*night.judgement.quality.expectations, failed), "/docs/index.html"),
     )
     return replace(night, judgement=judgement)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, made once: creating MLflow's tables takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    connect(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(database: Path, tmp_path: Path) -> Store:
+    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
+    return Store(tmp_path)

@@ -10,56 +10,12 @@ from typing import Any
 import pytest
 
 from nocturne.errors import RegistryUnavailable, StateError
-from nocturne.model.tracking import connect
 from nocturne.records.findings import Verdict
-from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.volume import Volume
 from nocturne.report import log_night
 from nocturne.report.night import metric_name, metrics
-
-EXPERIMENT = "nocturne/flight_delay"
-
-
-class Store:
-    """A tracking store, and what this test reads back from it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-        self.client: Any = connect(self.uri)
-        self.report = folder / "report.html"
-        self.report.write_text("<p>the night</p>")
-        self.docs = folder / "data_docs"
-        self.docs.mkdir()
-        (self.docs / "index.html").write_text("docs")
-
-    def log(self, night: Any, judgement: Judgement, **plan: Any) -> str:
-        return log_night(
-            replace(night.plan, **plan),
-            judgement,
-            night.profile,
-            [self.report, self.docs],
-            tracking_uri=self.uri,
-            experiment=EXPERIMENT,
-        )
-
-    def runs(self) -> list[Any]:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        return list(self.client.search_runs([found.experiment_id]))
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, made once: creating MLflow's tables takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    connect(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def store(database: Path, tmp_path: Path) -> Store:
-    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
-    return Store(tmp_path)
+from report.mlflow_store import EXPERIMENT, Store
 
 
 def test_a_night_becomes_one_run_with_its_tags_metrics_and_artifacts(
@@ -133,7 +89,7 @@ def test_a_run_that_was_cut_off_is_completed(store: Store, night: Any) -> None:
 
 def test_another_judgement_of_the_same_night_replaces_its_run(store: Store, night: Any) -> None:
     first = store.log(night, night.judgement)
-    other = replace(night.judgement, quarantined=5, rows_out=895, verdict="hold")
+    other = replace(night.judgement, quarantined=5, rows_out=895, verdict=Verdict.HOLD)
     second = store.log(night, other)
     assert second != first
     (logged,) = store.runs()

@@ -7,11 +7,14 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["AIRFLOW_CODE", "ASKED_BY", "code"]
+__all__ = ["AIRFLOW_CODE", "AIRFLOW_PAGE", "ASKED_BY", "code"]
 
 AIRFLOW_CODE = "nocturne in airflow"
-ASKED_BY = "asked by"
 """The key of the ``code()`` on Airflow's side in the versions that it reports."""
+ASKED_BY = "asked by"
+"""The key of who triggered the run, in what Airflow reports."""
+AIRFLOW_PAGE = "page"
+"""The key of the URL of the night's page in Airflow, in what Airflow reports; it is no version."""
 
 
 @cache

@@ -18,11 +18,14 @@ from nocturne.errors import ConfigError, NocturneError, RegistryUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 __all__ = [
+    "briefly",
     "connect",
     "equal",
     "experiment_id",
+    "experiment_named",
     "reachable",
     "registry_uri",
     "run_url",
@@ -36,6 +39,9 @@ _STORE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "BAD_REQUEST", "FEA
 """Codes of MLflow's errors that are about the store and not about the requested object."""
 _LINE = 300
 """The most characters of an error that are shown."""
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""A server that is down is noticed in seconds; with the client's defaults it takes minutes."""
+_LITTLE_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 class Configured(Protocol):
@@ -113,10 +119,8 @@ def connect(uri: str, registry: str | None = None) -> MlflowClient:
     Raises:
         ConfigError, RegistryUnavailable: see ``reachable``.
     """
-    # A server that is down is noticed in seconds; with the client's defaults it takes minutes.
-    # Airflow retries later.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    for name, value in _PATIENCE.items():  # Airflow retries later
+        os.environ.setdefault(name, value)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
@@ -129,6 +133,27 @@ def connect(uri: str, registry: str | None = None) -> MlflowClient:
         os.environ["MLFLOW_REGISTRY_URI"] = original
     with reachable(uri):
         return mlflow.MlflowClient(uri, registry or uri)
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """A server that is down is given up after five seconds: a person waits for the answer.
+
+    A user's own settings stay. MLflow reads the patience of a request from the environment, so this
+    is for commands that do one thing at a time.
+    """
+    before = {name: os.environ.get(name) for name in _LITTLE_PATIENCE}
+    for name, value in _LITTLE_PATIENCE.items():
+        if before[name] in (None, _PATIENCE[name]):
+            os.environ[name] = value
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
 
 
 @contextmanager
@@ -209,7 +234,12 @@ def without_secret(uri: str) -> str:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment's id. A missing experiment is created.
+    """The experiment's id: see ``experiment_named``."""
+    return str(experiment_named(client, name).experiment_id)
+
+
+def experiment_named(client: MlflowClient, name: str) -> Experiment:
+    """The experiment, with its tags. A missing experiment is created.
 
     With SQLite as the tracking store, artifacts are kept beside the database and not in the current
     folder.
@@ -218,16 +248,16 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
-        return str(experiment.experiment_id)
+        return experiment
     uri = client.tracking_uri
     location = None
     if uri.startswith(_SQLITE):
         folder = Path(uri.removeprefix(_SQLITE)).parent / "artifacts" / quote(name, safe="")
         location = folder.as_uri()
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return client.get_experiment(client.create_experiment(name, artifact_location=location))
     except MlflowException:
         experiment = client.get_experiment_by_name(name)  # another run has created it
         if experiment is None:
             raise
-        return str(experiment.experiment_id)
+        return experiment

@@ -7,16 +7,19 @@ from dataclasses import replace
 from nocturne import table
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError, StateError
+from nocturne.model.tracking import briefly
 from nocturne.operate.status import known_partitions
 from nocturne.pipeline.adopting import adopt, adopt_if_same_rows
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run, reject
-from nocturne.pipeline.runs import open_run
+from nocturne.pipeline.runs import as_planned, open_run
+from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
+from nocturne.report import decision_tags
 from nocturne.store.partition_state import manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
@@ -42,8 +45,9 @@ def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
         Superseded: something newer was published in the meantime.
     """
     run = _held(loaded, partition)
-    approve(run, by)
-    return publish_run(run)
+    with briefly():
+        approve(run, by)
+        return publish_run(run)
 
 
 def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") -> Run:
@@ -70,6 +74,7 @@ def reject_run(run: Run, by: str, why: str = "") -> None:
     run.state.write_status(
         RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
     )
+    tag_decision(as_planned(run), plan, decision_on(run), "rejected")
 
 
 def _held(loaded: Loaded, partition: Partition) -> Run:
@@ -97,7 +102,9 @@ def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:
             f"{loaded.pipeline.name} {partition.key} did not drift, and its rows are as many as "
             "ever: it counts as ordinary already"
         )
-    write(state.accepted(night.id), Accepted(by, now(), night.id))
+    accepted = Accepted(by, now(), night.id)
+    write(state.accepted(night.id), accepted)
+    tag_decision(loaded, night, decision_tags("drift accepted", by, accepted.at))
     return night
 
 
@@ -114,7 +121,9 @@ def adopt_present(loaded: Loaded, partition: Partition, by: str) -> Manifest:
         StateError: no other program has changed the partition, or nothing was published there.
         Superseded: another process is publishing.
     """
-    return adopt(loaded, Places.of(loaded).output(partition), by)
+    manifest = adopt(loaded, Places.of(loaded).output(partition), by)
+    tag_decision(loaded, manifest, decision_tags("adopted", by, manifest.published), "published")
+    return manifest
 
 
 def adopt_compacted(loaded: Loaded) -> tuple[list[Manifest], list[str]]:
@@ -174,7 +183,9 @@ def roll_back(loaded: Loaded, partition: Partition, to: str | None, by: str) -> 
 
     keep = loaded.pipeline.output.keep
     restored = table.restore(output, earlier, manifest, keep)
-    monitor(loaded, restored)
+    why = f"manifest {earlier.id} is in force again"
+    with briefly():
+        monitor(loaded, restored, decision_tags("rolled back", by, restored.published, why))
     return restored
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nocturne.errors import NocturneError
-from nocturne.host.identity import ASKED_BY
 from nocturne.operate.status import PartitionStatus
 from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.plan import RunPlan
@@ -87,8 +86,7 @@ def _of_run(run: RunFolder) -> Iterator[Event]:
     plan = read(RunPlan, run.plan_file)
     model = f"{plan.model.name} version {plan.model.version}"
     rows = f"{plan.rows:,} rows, " if plan.rows else ""
-    by = plan.caller.get(ASKED_BY, "")
-    yield Event(_moment(plan.created), "planned", by, f"{rows}model {model}", run.name)
+    yield Event(_moment(plan.created), "planned", plan.asked_by, f"{rows}model {model}", run.name)
     if run.is_judged:
         judgement = read(Judgement, run.judgement_file)
         written = dt.datetime.fromtimestamp(int(run.judgement_file.stat().st_mtime), dt.UTC)

@@ -24,7 +24,7 @@ from nocturne.errors import (
     disk_errors,
 )
 from nocturne.fitting import output_schema
-from nocturne.host.identity import AIRFLOW_CODE, code
+from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
 from nocturne.pipeline.counting import centers, segments
@@ -101,6 +101,8 @@ class _Options:
     requeue: bool
     hold: str
     caller: dict[str, str]
+    page: str
+    asked_by: str
 
 
 def prepare(
@@ -121,7 +123,7 @@ def prepare(
         force: score again although the same scores are published.
         requeue: score the splits with quarantined rows again, and reuse the others.
         hold: why a person must look at the night before it is published.
-        caller: the versions of the calling program: see ``RunPlan``.
+        caller: the versions of the calling program, and its page of the night: see ``RunPlan``.
         resolve: returns the model; the nights of a range share it.
         spark: the application in which a model is tried that this machine can't try. Default: a
             new application, if Spark's workers are on other machines.
@@ -131,6 +133,7 @@ def prepare(
     """
     places = Places.of(loaded)
     caller = dict(caller or {})
+    page, asked_by = caller.pop(AIRFLOW_PAGE, ""), caller.pop(ASKED_BY, "")
     skew = _version_warning(loaded, caller)
     try:
         ready(loaded, partition)
@@ -141,7 +144,7 @@ def prepare(
     places.claim()
     try:
         with disk_errors():
-            options = _Options(force, dry_run, requeue, hold, caller)
+            options = _Options(force, dry_run, requeue, hold, caller, page, asked_by)
             planned = _planned(
                 loaded, partition, places, options, resolve or resolver(loaded), spark
             )
@@ -253,6 +256,8 @@ def _planned(
         sensitive_columns=tuple(pipeline.quality.sensitive),
         hold=options.hold,
         caller=options.caller,
+        page=options.page,
+        asked_by=options.asked_by,
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,

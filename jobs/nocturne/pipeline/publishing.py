@@ -22,6 +22,7 @@ from nocturne.host.identity import code
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, manifest_in_force
+from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.records.result import SplitResult
@@ -78,6 +79,7 @@ def approve(run: Run, by: str) -> None:
     if fault := model_at_fault(run.results()):
         raise ModelError(f"{run.plan.pipeline} {run.plan.partition.key} can't be approved: {fault}")
     write(run.approval_file, Decision(by, now()))
+    tag_decision(as_planned(run), run.plan, decision_on(run))
 
 
 def reject(run: Run, by: str, why: str) -> None:
@@ -109,7 +111,7 @@ def publish_run(run: Run) -> Manifest:
                     raise
     run.state.clear_status(run.plan.run_key)
     run.tidy()
-    monitor(loaded, done)
+    monitor(loaded, done, decision_on(run))
     return done
 
 

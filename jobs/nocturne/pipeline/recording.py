@@ -21,7 +21,8 @@ from nocturne.pipeline.judging import Check, Judged, judge
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.pinning import remember
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import as_planned, logged_to, open_run
+from nocturne.pipeline.runs import as_planned, logged_to, manifest_in_force, open_run
+from nocturne.pipeline.tagging import decision_on
 from nocturne.records.drift import ComparedBins
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
@@ -203,12 +204,22 @@ def _unpublished_run(status: RunStatus, folder: RunFolder) -> Run | None:
 def _logged_judgement(run: Run, loaded: Loaded) -> Judgement:
     """The judgement of a published run; it is logged now if MLflow did not answer before."""
     judgement, logged = run.judgement(), run.mlflow_run_id()
-    if logged is None and (logged := _log(run, loaded, judgement, run.profile)):
-        run.write_logged(logged)
+    if logged is None:
+        state: report.NightState = "published" if manifest_in_force(run) else "superseded"
+        logged = _log(run, loaded, judgement, run.profile, state)
+        if logged:
+            run.write_logged(logged)
     return replace(judgement, mlflow_run_id=logged)
 
 
-def _log(run: Run, loaded: Loaded, judgement: Judgement, profile: Profile) -> str | None:
+def _log(
+    run: Run,
+    loaded: Loaded,
+    judgement: Judgement,
+    profile: Profile,
+    state: report.NightState | None = None,
+) -> str | None:
+    """Log the night. ``state``: what became of it; default: it was just judged."""
     records = {
         "profile": _without(profile, run.plan.sensitive),
         "judgement": judgement,
@@ -221,7 +232,15 @@ def _log(run: Run, loaded: Loaded, judgement: Judgement, profile: Profile) -> st
             for name, record in records.items():
                 artifacts.append(Path(scratch) / f"{name}.json")
                 write(artifacts[-1], record)
-            return report.log_night(run.plan, judgement, profile, artifacts, **logged_to(loaded))
+            return report.log_night(
+                run.plan,
+                judgement,
+                profile,
+                artifacts,
+                state=state,
+                decision=decision_on(run),
+                **logged_to(loaded),
+            )
     except Exception as error:
         log.warning(
             "this night has no MLflow run: %s: %s. Its scores are not affected; `nocturne judge "

@@ -198,6 +198,8 @@ class RunPlan(Stored):
         hold: why a person must look at it before it is published, whatever the checks find.
         caller: versions of the program that started it: of Airflow, of Nocturne there, and of the
             DAG's bundle; empty for a command.
+        page: the URL of the night's page in Airflow; "" for a command.
+        asked_by: who triggered the run in Airflow; "" for a command, or if nobody did.
         output_version: see ``nocturne.plan``; plans without it have version 2.
         types: the types of columns that have none in some files, since all values there are null;
             a schema as packed by ``nocturne.columns.normal``.
@@ -253,6 +255,8 @@ class RunPlan(Stored):
     input_version: str = ""
     output_uri: str = ""
     partition_columns: str = ""
+    page: str = ""
+    asked_by: str = ""
 
     @property
     def rows(self) -> int:

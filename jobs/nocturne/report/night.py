@@ -18,13 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
-from nocturne.model.tracking import connect, experiment_id, reachable
+from nocturne.model.tracking import connect, reachable
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
 from nocturne.records.volume import Volume
 from nocturne.report.days import output_names
+from nocturne.report.description import describe_night, description_tags
+from nocturne.report.experiment import experiment_of_nights
 from nocturne.report.formatting import cut
+from nocturne.report.night_state import (
+    DECISION,
+    STATE,
+    NightState,
+    runs_of_night,
+    state_of,
+    supersede,
+)
 from nocturne.report.overview import rows_per_second
 from nocturne.report.summary import score_summary
 
@@ -48,6 +58,8 @@ def log_night(
     profile: Profile,
     artifacts: Sequence[Path],
     *,
+    state: NightState | None = None,
+    decision: Mapping[str, str] | None = None,
     tracking_uri: str,
     experiment: str,
 ) -> str:
@@ -56,6 +68,9 @@ def log_night(
     Args:
         profile: the profile of the whole night.
         artifacts: files and folders; each is stored under its own name.
+        state: what became of it. Default: it was just judged, so that decisions on it are void, and
+            other runs of the night that are not published are superseded.
+        decision: the tags of the decision on it (``decision_tags``).
 
     Raises:
         StateError: an artifact is missing, or two have the same name.
@@ -64,13 +79,26 @@ def log_night(
     _check(artifacts)
     with reachable(tracking_uri):
         client = connect(tracking_uri)
-        mlflow_experiment = experiment_id(client, experiment)
+        mlflow_experiment = experiment_of_nights(client, experiment, plan.pipeline, plan.page)
         numbers = metrics(plan, judgement, profile)
-        logged = _run_that_agrees(client, mlflow_experiment, plan, numbers) or _create_run(
+        runs = runs_of_night(client, mlflow_experiment, plan)
+        logged = _run_that_agrees(client, runs, plan, numbers) or _create_run(
             client, mlflow_experiment, plan
         )
         run_id = str(logged.info.run_id)
-        _log_batch(client, logged, numbers, tags(plan, judgement), step_of(plan.partition.key))
+        tagged = {
+            **tags(plan, judgement),
+            **description_tags(
+                logged.data.tags, describe_night(plan, judgement, mlflow_experiment)
+            ),
+            **(decision or {}),
+            STATE: state or state_of(judgement.verdict),
+        }
+        _log_batch(client, logged, numbers, tagged, step_of(plan.partition.key))
+        if state is None:
+            for name in (name for name in DECISION if name in logged.data.tags):
+                client.delete_tag(run_id, name)
+            supersede(client, runs, plan, ("judged", "held"))
         for path in artifacts:
             if path.is_dir():
                 client.log_artifacts(run_id, str(path), path.name)
@@ -168,13 +196,14 @@ def _check(artifacts: Sequence[Path]) -> None:
 
 
 def _run_that_agrees(
-    client: MlflowClient, mlflow_experiment: str, plan: RunPlan, numbers: Mapping[str, float]
+    client: MlflowClient, runs: Sequence[MlflowRun], plan: RunPlan, numbers: Mapping[str, float]
 ) -> MlflowRun | None:
-    """The night's run if its numbers agree; a run whose numbers differ goes to the trash."""
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in _identity(plan).items())
-    for run in client.search_runs(
-        [mlflow_experiment], query, order_by=["attributes.start_time ASC"]
-    ):
+    """The run of this plan if its numbers agree; a run whose numbers differ goes to the trash.
+
+    Args:
+        runs: all runs of the night.
+    """
+    for run in (run for run in runs if run.data.tags.get("nocturne.run_key") == plan.run_key):
         logged = run.data.metrics
         compared = [name for name in logged if name in numbers and not _is_timing(name)]
         if all(math.isclose(numbers[name], logged[name], rel_tol=1e-12) for name in compared):
