@@ -30,6 +30,7 @@ RUNNING = (
     "unanswered",
     "watched",
     "watched_on_new_model",
+    "mended",
     "after_scores",
     "in_store",
     "by_connection",

@@ -124,8 +124,9 @@ def copy_conf(root: Path) -> None:
 
     ``by_hand`` is the demo with an output of its own; ``nightly`` has an input of its own too,
     and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
-    models; ``in_store`` is the demo in a bucket; ``by_connection`` is in one of another server,
-    whose credentials only an Airflow connection has.
+    models; ``mended`` has an input of its own too, for rows that are quarantined; ``in_store`` is
+    the demo in a bucket; ``by_connection`` is in one of another server, whose credentials only an
+    Airflow connection has.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -171,6 +172,12 @@ def copy_conf(root: Path) -> None:
         "on_new_model": "hold",
         "poll_seconds": 2,
     }
+    mended: dict[str, Any] = yaml.safe_load(demo)
+    mended["name"] = "mended"
+    mended["input"]["path"] = "var/mended/flights"
+    mended["output"]["path"] = "var/mended/scores"
+    mended["owner"], mended["docs"] = "the flight team", "https://runbooks.example.com/flights"
+    del mended["quality"]["input_suite"]  # it would hold a night whose rows are quarantined
     in_store: dict[str, Any] = yaml.safe_load(demo)
     in_store["name"] = "in_store"
     in_store["input"]["path"] = f"s3://{BUCKET}/in"
@@ -184,7 +191,8 @@ def copy_conf(root: Path) -> None:
         "path": f"s3://{LAKE}/scores",
     }
     by_connection["schedule"] = in_store["schedule"] | {"connection": LAKE}
-    for pipeline in (by_hand, nightly, held, unanswered, watched, in_store, by_connection):
+    made = (by_hand, nightly, held, unanswered, watched, mended, in_store, by_connection)
+    for pipeline in made:
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
 
