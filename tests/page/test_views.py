@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 from collections.abc import Callable
 from contextlib import suppress
@@ -190,6 +191,22 @@ def test_a_night_without_quarantined_rows_says_so(project: Make, client: Any) ->
     night_of(project(), DAYS[0])
     assert "No row is quarantined" in page_of(client, f"/p/{DAYS[0]}/rows").text
     assert "was never scored" in page_of(client, f"/p/{DAYS[4]}/rows", 404).text
+
+
+def test_a_table_that_is_scored_as_a_whole_has_the_same_views(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(input__partition={}, input__path="whole")
+    (tmp_path / "whole").mkdir()
+    pq.write_table(sample(600), tmp_path / "whole" / "part-0.parquet", row_group_size=250)
+    night_of(loaded, "2026-01-01")
+    [row] = page_of(client, "/").all(".//table[@class='pipelines']/tbody/tr")
+    assert "× alarm" in row
+    today = dt.datetime.now().date().isoformat()
+    assert page_of(client, "/p/all").ways()[-1][1] == f"nocturne score p --date {today}"
+    for view in ("columns?name=y&until=all", "expectations?until=all", "all/rows"):
+        page_of(client, f"/p/{view}")
+    assert "to compare: score one more" in page_of(client, "/p/compare", 400).text
 
 
 def test_what_is_not_there_is_a_page_for_people_and_text_for_programs(client: Any) -> None:

@@ -74,7 +74,7 @@ def _unpublished(loaded: Loaded, status: PartitionStatus) -> Need:
     decided = deciding(judgement)
     why = decided[0].reason if decided else status.message
     since = dt.datetime.fromisoformat(unfinished.at) if unfinished else None
-    ways = remedies(loaded.pipeline.name, status, judgement)
+    ways = remedies(loaded, status, judgement)
     what: Literal["failed", "held"] = "held" if status.state == "held" else "failed"
     return Need(loaded.pipeline.name, what, status, since, _line(why), ways)
 
@@ -99,7 +99,7 @@ def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
         running = status.unfinished
         if running is not None:
             why += f"; {running.rows_done:,} of {running.rows:,} rows are scored"
-        yield Need(name, "late", status, deadline, why, remedies(name, status))
+        yield Need(name, "late", status, deadline, why, remedies(loaded, status))
 
 
 def _partition(loaded: Loaded, key: str) -> Partition:

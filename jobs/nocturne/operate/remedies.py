@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nocturne.config import Loaded
 from nocturne.operate.decisions import alarms
 from nocturne.operate.status import PartitionStatus
 from nocturne.records.findings import Finding, Verdict
@@ -43,7 +45,7 @@ def deciding(judgement: Judgement | None) -> list[Finding]:
 
 
 def remedies(
-    pipeline: str,
+    loaded: Loaded,
     status: PartitionStatus,
     judgement: Judgement | None = None,
     restorable: Manifest | None = None,
@@ -54,7 +56,9 @@ def remedies(
         judgement: that of the last run, if it was judged.
         restorable: the newest manifest that could be put in force again.
     """
-    made = _Remedies(pipeline, status.key)
+    whole = not loaded.pipeline.input.partition  # then every date is the same
+    date = dt.date.today().isoformat() if whole else status.key
+    made = _Remedies(loaded.pipeline.name, date)
     if status.state == "running":
         return []
     if status.problem:
@@ -72,8 +76,8 @@ def remedies(
 class _Remedies:
     """Makes the remedies of one night."""
 
-    def __init__(self, pipeline: str, key: str) -> None:
-        self._of = f"{shlex.quote(pipeline)} --date {shlex.quote(key)}"
+    def __init__(self, pipeline: str, date: str) -> None:
+        self._of = f"{shlex.quote(pipeline)} --date {shlex.quote(date)}"
 
     def _made(self, action: str, label: str, why: str, options: str = "") -> Remedy:
         return Remedy(action, label, why, f"nocturne {action} {self._of}{options}")

@@ -81,8 +81,9 @@ def expectations(
 
 
 def _nights(loaded: Loaded, until: str | None, count: int) -> list[JudgedNight]:
-    if until:
-        config.parse(loaded.pipeline.input.partition, until)
+    names = loaded.pipeline.input.partition
+    if until and names:
+        config.parse(names, until)
     count = min(max(count, 1), _MOST)
     return judged_nights(loaded, partitions_until(loaded, until or None, count))
 

@@ -163,7 +163,7 @@ class NightPage:
 
 def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     """The page of a partition; a file that can't be read is left out and listed as damaged."""
-    places, name = Places.of(loaded), loaded.pipeline.name
+    places = Places.of(loaded)
     output = places.output(partition)
     status = status_of(places, partition)
     manifests, broken = output.state.known_lineage(status.manifest)
@@ -177,7 +177,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
             manifests=manifests,
             restorable=ids,
             damaged=tuple(damaged),
-            remedies=remedies(name, status),
+            remedies=remedies(loaded, status),
         )
     judgement, mlflow_run = None, None
     try:
@@ -200,7 +200,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         damaged=tuple(damaged),
         events=events,
         model=_model(run),
-        remedies=remedies(name, status, judgement, next(iter(restorable), None)),
+        remedies=remedies(loaded, status, judgement, next(iter(restorable), None)),
     )
 
 
