@@ -135,8 +135,8 @@ class _Remedies:
             yield self._made(
                 "requeue",
                 "Requeue",
-                "What they lacked is mended: score the quarantined rows again, with the same "
-                "model.",
+                "What the model lacked is there now: score these rows again, with the same model "
+                "and input.",
             )
         if restorable is not None:
             version = restorable.model.version
