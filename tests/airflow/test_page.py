@@ -37,6 +37,7 @@ def first_page(recent: Recent, project: Path) -> str:
         rows=[row],
         needs=[],
         needs_left_out=0,
+        unread=0,
         waiting={},
         paused=set(),
         today="2013-04-02",

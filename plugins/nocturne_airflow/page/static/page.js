@@ -240,8 +240,8 @@ async function refresh(cache = "default") {
 
 // While something is being scored.
 async function look() {
-  await pause(5);
-  if (document.visibilityState === "visible" && document.querySelector(".is-running[data-live], [data-live] .is-running")) {
+  await pause(document.querySelector("[data-unread]") ? 0.2 : 5);
+  if (document.visibilityState === "visible" && document.querySelector(".is-running[data-live], [data-live] .is-running, [data-unread]")) {
     try { await refresh(); } catch { /* next time */ }
   }
   look();
