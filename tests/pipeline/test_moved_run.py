@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forked import in_child
+from nocturne.operate.gc import collect
 from nocturne.operate.move import Moved
 from nocturne.operate.status import statuses
 from nocturne.pipeline.places import Places
@@ -249,3 +250,19 @@ def test_a_night_that_got_another_number_is_named_by_it(
     [night] = moved(loaded, place)
     assert night == Moved(DAYS[0], manifest_of(at(place), DAYS[0]).id, 600)
     assert night.manifest.startswith("000004-")
+
+
+@pytest.mark.parametrize("cleaned", [True, False])
+def test_the_copies_of_a_killed_move_are_removed_by_gc_or_by_the_next_move(
+    project: Project, places: Mapping[str, dict], tmp_path: Path, cleaned: bool
+) -> None:
+    loaded, place = project(**PINNED), places["delta"]
+    published(loaded, DAYS[0])
+    killed(loaded, place, "record.written@3")
+    assert [*tmp_path.rglob(".moving")]
+    if cleaned:
+        in_child(lambda: collect(at(place), 0, remove=True))
+        assert not [*tmp_path.rglob(".moving")]
+    assert [night.problem for night in moved(loaded, place)] == [""]
+    assert not [*tmp_path.rglob(".moving")]
+    assert not problems(at(place), DAYS[0])
