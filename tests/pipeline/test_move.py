@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from commands import done
 from conftest import sample
@@ -180,6 +181,44 @@ def test_a_move_goes_on_where_it_was_killed(
     assert manifest_of(at(place), DAYS[0]).id == manifest_of(loaded, DAYS[0]).id
     published(loaded, DAYS[3])
     assert len(moved(loaded, place)) == 4, "nights that came since"
+
+
+def test_nothing_to_move_is_said_and_is_no_success(project: Project) -> None:
+    project(**PINNED)
+    ended = done("move", "p", "--to", "other/scores")
+    assert ended.returncode == 1
+    assert "nothing of p is published in out/scores" in ended.stderr
+    assert "To publish there" not in ended.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("old", "new"), [("state", "delta on s3"), ("state", "parquet"), ("iceberg", "delta")]
+)
+def test_the_lines_that_a_move_says_are_those_to_write(
+    project: Project,
+    places: Mapping[str, dict],
+    bucket: Bucket,
+    tmp_path: Path,
+    old: str,
+    new: str,
+) -> None:
+    project(**PINNED)
+    settings = tmp_path / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(settings.read_text())
+    state = {"path": bucket.uri("one/scores"), "format": "delta", "state": bucket.uri("state/p")}
+    tree["output"] |= state if old == "state" else places[old]
+    settings.write_text(yaml.safe_dump(tree))
+    published(config.load("p"), DAYS[0])
+    ended = done("move", "p", "--to", places[new]["path"], "--format", places[new]["format"])
+    assert ended.returncode == 0, ended.stderr
+    _, _, said = ended.stderr.partition("p.yaml:\n")
+    lines = [line for line in said.splitlines() if line.startswith(("output:", "  "))]
+    tree["output"] |= yaml.safe_load("\n".join(lines))["output"]
+    settings.write_text(yaml.safe_dump(tree))
+    ended = done("verify", "p", "--date", DAYS[0])
+    assert ended.returncode == 0, ended.stderr
+    assert config.load("p").pipeline.output.state is None
 
 
 def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from chaos.nights import _fork, until_stopped
 from forked import in_child
 from nocturne.config import Loaded
-from nocturne.errors import Held, PublishError, Superseded
+from nocturne.errors import Held, PublishError, StateError, Superseded
 from nocturne.operate.decisions import (
     adopt_compacted,
     adopt_present,
@@ -34,6 +34,7 @@ from nocturne.pipeline.recording import judge_again, judge_run
 from nocturne.store.failpoints import VARIABLE
 from object_store import Bucket
 from pipeline.conftest import DAYS, night_of, run_of, scored
+from pipeline.test_measuring import OUTPUT, suite
 from pipeline.test_move import (
     PINNED,
     Project,
@@ -475,6 +476,48 @@ def test_nights_with_other_results_of_the_same_run_are_not_taken_for_one(
     assert rows(at(place), DAYS[0]) != rows(loaded, DAYS[0])
     [night] = moved(loaded, place)
     assert "it was scored there with other results" in night.problem
+
+
+@pytest.mark.parametrize("target", ["parquet", "delta"])
+def test_a_moved_night_that_was_compacted_is_judged_again(
+    project: Project, places: Mapping[str, dict], tmp_path: Path, target: str
+) -> None:
+    """Its files are not those of the splits, which are not moved, and go with a VACUUM."""
+    project(**PINNED, quality__unique_keys=True, quality__output_suite="o.yaml")
+    suite(tmp_path, "o.yaml", OUTPUT[1:2])
+    old = at(places["delta"])
+    place = FOLDERS if target == "parquet" else {"path": "other/scores", "format": "delta"}
+    published(old, DAYS[0])
+    verdict = manifest_of(old, DAYS[0]).verdict
+
+    def compact() -> None:
+        from deltalake import DeltaTable
+
+        table = DeltaTable(str(old.path(old.pipeline.output.path)))
+        table.optimize.compact()
+        adopt_compacted(old)
+        table.vacuum(0, enforce_retention_duration=False, dry_run=False)
+
+    in_child(compact)
+    assert [night.problem for night in moved(old, place)] == [""]
+    suite(tmp_path, "o.yaml", OUTPUT[1:3])  # one that was not measured while it was scored
+    night = partition(old, DAYS[0])
+    for loaded in (old, at(place)):
+        judgement = in_child(lambda one=loaded: judge_again(one, night)[1])
+        assert str(judgement.verdict) == verdict
+        assert [e.success for e in judgement.quality.expectations] == [True, True]
+
+
+def test_rows_of_others_are_not_judged_as_scores(
+    project: Project, places: Mapping[str, dict], tmp_path: Path
+) -> None:
+    project(**PINNED, quality__unique_keys=True)
+    lake = at(places["delta"])
+    published(lake, DAYS[0])
+    update(lake, 0.25)
+    moved(lake, FOLDERS)
+    with pytest.raises(StateError, match="has no files with its scores any more"):
+        in_child(lambda: judge_again(at(FOLDERS), partition(lake, DAYS[0])) and None)
 
 
 @pytest.mark.parametrize("target", ["parquet", "delta", "delta on s3"])

@@ -303,7 +303,8 @@ def move(
 
     Each night is verified there. Nothing is removed from the old place, and the pipeline publishes
     there until its YAML names the new one. The same command goes on where it was interrupted, and
-    brings nights that were published since. Exit code 1 if a night could not be moved.
+    brings nights that were published since. Exit code 1 if a night could not be moved, or if there
+    is none.
     """
     from nocturne.operate.move import move as move_nights
     from nocturne.operate.move import moved_pipeline
@@ -315,17 +316,28 @@ def move(
     target = moved_pipeline(loaded, **output)
     nights = move_nights(loaded, target, say)
     moved = [night for night in nights if night.ok]
-    say(f"{len(moved)} of {len(nights)} published nights are in {to}, and verified there")
-    if len(moved) == len(nights):
+    if not nights:
+        old = loaded.pipeline.output.path
+        say(f"nothing of {name} is published in {old}, so there was nothing to move")
+    else:
+        say(f"{len(moved)} of {len(nights)} published nights are in {to}, and verified there")
+    is_done = bool(nights) and len(moved) == len(nights)
+    if is_done:
         lines = {"path": to, "format": target.pipeline.output.format, **output}
-        shown = "".join(f"\n  {key}: {value}" for key, value in lines.items() if value is not None)
+        # What is set now, and must not be any more, is null: it may come from conf/base.yaml.
+        set_now = {key for key in lines if getattr(loaded.pipeline.output, key) is not None}
+        shown = "".join(
+            f"\n  {key}: {'null' if value is None else value}"
+            for key, value in lines.items()
+            if value is not None or key in set_now
+        )
         say(f"To publish there from now on, write into conf/pipelines/{name}.yaml:\noutput:{shown}")
         say(
             "Kept earlier versions stay in the old place, and so do nights that are not published; "
             "remove it when it is no longer needed"
         )
     answer([{**vars(night), "ok": night.ok} for night in nights], as_json)
-    if len(moved) < len(nights):
+    if not is_done:
         raise typer.Exit(1)
 
 

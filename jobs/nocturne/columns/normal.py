@@ -128,7 +128,9 @@ def lake_type(type_: Any) -> Any:
         return pa.list_(type_.value_field)
     if pa.types.is_timestamp(type_) and type_.tz:
         return pa.timestamp(type_.unit, "UTC")
-    return {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}.get(type_, type_)
+    text = dict.fromkeys((pa.large_string(), pa.string_view()), pa.string())
+    binary = dict.fromkeys((pa.large_binary(), pa.binary_view()), pa.binary())
+    return (text | binary).get(type_, type_)
 
 
 def normal_schema(schema: pa.Schema) -> pa.Schema:

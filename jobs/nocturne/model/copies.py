@@ -82,7 +82,7 @@ def keep_copy(folder: Path, copy: Location) -> None:
     for path in _files(folder):
         target = made / path.relative_to(folder)
         if not target.is_file() or target.stat().st_size != path.stat().st_size:
-            place(path, target)
+            place(path, target, link=False)
     if made != copy and not _moved(made, copy):
         shutil.rmtree(made)
     os.utime(copy)

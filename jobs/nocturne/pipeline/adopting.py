@@ -65,7 +65,7 @@ def _adopted(loaded: Loaded, output: TablePartition, by: str | None) -> Manifest
             outputs=files,
             rows_published=sum(file.rows for file in files),
             adopted=last.adopted or "files" if same else "rows",
-            content_key=last.content_key if same else "",
+            content_key=last.kept_key if same else "",
         )
 
     return table.adopt(output, manifest, loaded.pipeline.output.keep)

@@ -14,7 +14,7 @@ from nocturne.columns.normal import normal_schema, packed_rows, unpacked, with_t
 from nocturne.config import Loaded, Pipeline
 from nocturne.errors import NocturneError
 from nocturne.objects import Location
-from nocturne.pipeline.runs import as_planned, scores_of
+from nocturne.pipeline.runs import as_planned, scored_files
 from nocturne.records.plan import TABLE_MARK
 from nocturne.records.quality import Measure, Measured, QualityResult
 from nocturne.records.result import SplitResult
@@ -109,9 +109,12 @@ def _suite_request(
     hidden = tuple(sorted(run.plan.sensitive))
     if side not in run.plan.tables:
         inputs = [f.path for f in run.plan.files if TABLE_MARK not in f.path]
-        outputs = [scores_of(run, result) for result in results]
-        path_columns = of_plan(run.plan, inputs) if side == "input" else None
-        files = tuple(map(run.plan.input_file, inputs) if side == "input" else outputs)
+        path_columns, files = None, tuple[Location, ...]()
+        if side == "input":
+            path_columns = of_plan(run.plan, inputs)
+            files = tuple(map(run.plan.input_file, inputs))
+        else:
+            files = tuple(path for path, _ in scored_files(run, results))
         by_spark = pipeline.quality.scan == "spark"
         spark = pipeline.spark_conf | {"spark.master": pipeline.spark.master} if by_spark else {}
         return quality.SuiteRequest(
@@ -125,32 +128,56 @@ def _suite_request(
     schema = unpacked(stored)
     quality.check_columns(suite, schema.names)
     measures = quality.measures_of(suite, schema)
-    parts = [_measured(run, result, side, measures) for result in results]
-    return quality.SuiteRequest(suite, stored, profile.merge_measured(parts), sensitive=hidden)
+    measured = _measured_input if side == "input" else _measured_scores
+    return quality.SuiteRequest(suite, stored, measured(run, results, measures), sensitive=hidden)
 
 
-def _measured(
-    run: Run, result: SplitResult, side: str, measures: Sequence[Measure]
+def _measured_input(
+    run: Run, results: Sequence[SplitResult], measures: Sequence[Measure]
 ) -> dict[str, Measured]:
-    """The measured values of a split's rows. What was not measured while scoring is counted now."""
-    measured = result.measured.get(side, {})
-    missing = [measure for measure in measures if measure.key not in measured]
-    if not missing:
-        return measured
-    path: Location = scores_of(run, result)
-    groups, path_columns = None, None
-    if side == "input":
+    """The measured values of the input. What was not measured while scoring is counted now."""
+
+    def of_split(result: SplitResult) -> dict[str, Measured]:
+        measured = result.measured.get("input", {})
+        missing = [measure for measure in measures if measure.key not in measured]
+        if not missing:
+            return measured
         split = run.plan.splits[result.index]
-        path, groups = run.plan.input_file(split.file), split.row_groups
-        path_columns = of_plan(run.plan, [split.file])
+        path, path_columns = run.plan.input_file(split.file), of_plan(run.plan, [split.file])
+        return measured | _counted(run, path, missing, split.row_groups, path_columns)
+
+    return profile.merge_measured([of_split(result) for result in results])
+
+
+def _measured_scores(
+    run: Run, results: Sequence[SplitResult], measures: Sequence[Measure]
+) -> dict[str, Measured]:
+    """As ``_measured_input``, of the scores, whose files may not be those of the splits."""
+    parts = [result.measured.get("output", {}) for result in results]
+    missing = [m for m in measures if any(m.key not in part for part in parts)]
+    measured = profile.merge_measured(parts)
+    if missing:
+        files = [path for path, _ in scored_files(run, results)]
+        measured |= profile.merge_measured([_counted(run, path, missing) for path in files])
+    return measured
+
+
+def _counted(
+    run: Run,
+    path: Location,
+    measures: Sequence[Measure],
+    groups: tuple[int, ...] | None = None,
+    path_columns: pa.RecordBatch | None = None,
+) -> dict[str, Measured]:
+    """The values of measures, counted in a file or in some of its row groups."""
     source, types = open_parquet(path, checksums=run.plan.checksums), unpacked(run.plan.types)
     groups = groups if groups is not None else tuple(range(source.num_row_groups))
-    columns = sorted({name for measure in missing for name in measure.reads()})
-    measurer = profile.Measurer(missing)
+    columns = sorted({name for measure in measures for name in measure.reads()})
+    measurer = profile.Measurer(measures)
     schema = normal_schema(with_types(file_schema(source, path_columns), types))
     measurer.update(pa.RecordBatch.from_pylist([], schema=schema))
     for batch in read_batches(
         source, path, groups, columns, run.plan.pinned.batch_rows, types, path_columns
     ):
         measurer.update(batch)
-    return measured | measurer.result()
+    return measurer.result()

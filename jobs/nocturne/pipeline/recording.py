@@ -13,6 +13,7 @@ from typing import Any
 from nocturne import drift, report, table
 from nocturne.columns.values import python_values
 from nocturne.config import Loaded
+from nocturne.errors import StateError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import relative
 from nocturne.objects.reading import native
@@ -74,7 +75,7 @@ def judge_run(
         mine, waited = Stopwatch(), watch or Stopwatch()
         try:
             judged = judge(run, loaded, check, own=mine, waited=waited)
-        except FileNotFoundError:
+        except (FileNotFoundError, StateError):
             if not _was_published(run):
                 raise
             # Another process has published the run, and removed its working files.

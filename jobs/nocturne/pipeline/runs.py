@@ -26,8 +26,8 @@ __all__ = [
     "manifest_in_force",
     "mlflow_page",
     "open_run",
+    "scored_files",
     "scored_keys",
-    "scores_of",
     "settings_of",
     "write_settings",
 ]
@@ -99,28 +99,38 @@ def manifest_in_force(run: Run) -> Manifest | None:
 
 def scored_keys(run: Run, results: Sequence[SplitResult]) -> list[ScoredKeys]:
     """The files with the keys of a run's scores."""
-    keys = []
-    for result in results:
-        scores = scores_of(run, result)
-        keys.append(ScoredKeys(scores, run.keys_file(scores), result.rows_out))
-    return keys
+    return [
+        ScoredKeys(scores, run.keys_file(scores), rows)
+        for scores, rows in scored_files(run, results)
+    ]
 
 
-def scores_of(run: Run, result: SplitResult) -> Location:
-    """The file with a split's scores, in the run directory or published."""
-    staged = run.attempt(result.file)
-    if staged.is_file():
-        return staged
+def scored_files(run: Run, results: Sequence[SplitResult]) -> list[tuple[Location, int]]:
+    """The files with a run's scores, in the run directory or published, and the rows of each.
+
+    Published files may have other names, and each the rows of several splits: a night that was
+    moved into a lake, or one whose files another program has arranged anew.
+
+    Raises:
+        StateError: some of them are gone.
+    """
     output = table.table_of(run)
-    path = output.file(table.file_name(result.index, run.plan.run_key))
-    if path.is_file():
-        return path
-    # A night that was moved into a lake has other names there.
+    files = list[tuple[Location, int]]()
+    for result in results:
+        name = table.file_name(result.index, run.plan.run_key)
+        paths = (run.attempt(result.file), output.file(name))
+        files += [(path, result.rows_out) for path in paths if path.is_file()][:1]
+    if len(files) == len(results):
+        return files
     line, _ = run.state.known_lineage(table.published_manifest(output))
-    names = (
-        file.path
-        for manifest in line
-        for file in manifest.outputs
-        if manifest.run_key == run.plan.run_key and file.split == result.key
+    for night in line:
+        if night.run_key == run.plan.run_key and night.adopted != "rows":
+            files = [(output.file(file.path), file.rows) for file in night.outputs]
+            if all(path.is_file() for path, _ in files):
+                return files
+    raise StateError(
+        f"{run.path} has no files with its scores any more: they were removed, or another program "
+        "has changed or arranged its rows anew (then `nocturne adopt` first). Score the partition "
+        "again with --force",
+        run_dir=str(run.path),
     )
-    return output.file(next(names, path.name))

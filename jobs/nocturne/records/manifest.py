@@ -208,7 +208,8 @@ class Manifest(Stored):
     difference to float32. ``output_version``: that of the run. ``input_version``: what the input
     calls the version that was scored, if it has versions. ``adopted``: another program wrote
     its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
-    others, which ``approved_by`` took as they are. The ``content_key`` is then "".
+    others, which ``approved_by`` took as they are. The ``content_key`` is then "", or says which
+    rows they were if their files were written anew since.
     """
 
     VERSION: ClassVar[int] = 3
@@ -251,7 +252,13 @@ class Manifest(Stored):
         """Manifests with equal ones have the same rows."""
         if self.adopted != "rows":
             return self.run_key, ""
-        return self.run_key, " ".join(["adopted", *sorted(file.sha256 for file in self.outputs)])
+        hashes = sorted(file.sha256 for file in self.outputs)
+        return self.run_key, self.content_key or " ".join(["adopted", *hashes])
+
+    @property
+    def kept_key(self) -> str:
+        """The ``content_key`` of a manifest whose files have the same rows in other bytes."""
+        return self.content_key or self.content[1]
 
     @property
     def reasons(self) -> tuple[str, ...]:

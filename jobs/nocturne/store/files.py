@@ -111,10 +111,13 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
-def place(source: Location, target: Location) -> None:
+def place(source: Location, target: Location, *, link: bool = True) -> None:
     """Make ``target`` a file with the bytes of ``source``: a link, or across file systems a copy.
 
     A file that is there already is replaced in one step. Either may be in a store.
+
+    Args:
+        link: False: a copy in any case, since the source belongs to others.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -127,26 +130,33 @@ def place(source: Location, target: Location) -> None:
     elif isinstance(source, ObjectPath):
         fetch(source, target)
     else:
-        _link(source, target)
+        _place(source, target, link)
 
 
-def _link(source: Path, target: Path) -> None:
+def _place(source: Path, target: Path, link: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
     try:
         if target.exists() and target.samefile(source):
             return
-        try:
-            os.link(source, temporary)
-        except FileNotFoundError:
-            raise
-        except OSError:
+        if not (link and _linked(source, temporary)):
             shutil.copyfile(source, temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether a link could be made. Raises: FileNotFoundError if there is no such source."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def fetch(source: ObjectPath, target: Path) -> None:

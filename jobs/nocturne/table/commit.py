@@ -6,7 +6,7 @@ force: the old one before the swap, and the new one after it, whatever crashes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +196,7 @@ def adopt(
 
 def take_over(
     table: TablePartition,
-    line: Sequence[Manifest],
+    based_on: Manifest | None,
     manifest: Manifest,
     files: Mapping[str, Location],
     keep: int,
@@ -206,29 +206,21 @@ def take_over(
     It gets another number if that is in use. The caller holds the partition (``exclusive``).
 
     Args:
-        line: the manifests that were in force there before.
+        based_on: the manifest in force here that it replaces.
         files: published name -> path. In a table where files are put in place before they are in
             force, no name is one that other bytes may have.
 
     Returns:
-        The manifest as it is in force; None if it was there already, as in a store a night may be
-        published all the same. Then nothing was changed.
+        The manifest as it is in force; None if another one is in force than ``based_on``, as in a
+        store a night may be published all the same. Then nothing was changed.
 
     Raises:
-        Superseded: the partition has a night that is none of the manifest's line.
+        Superseded: the partition was published before, and its state is gone.
         PublishError: the partition has files that no manifest names, or can't be swapped.
     """
     now = published_manifest(table)
-    if now is not None and (now.pipeline, now.id) == (manifest.pipeline, manifest.id):
+    if (now and now.id) != (based_on and based_on.id):
         return None
-    if now is not None and not any(
-        m.pipeline == now.pipeline and (m.id == now.id or m.content == now.content) for m in line
-    ):
-        raise Superseded(
-            f"{table.location} has manifest {now.id} of the pipeline {now.pipeline}, which was "
-            f"never in force where {manifest.id} comes from. Nothing was changed. Choose "
-            "another place, or score it there"
-        )
     if now is None and (table.number() or 0) >= manifest.number:
         raise Superseded(
             f"{table.location} was published {table.number()} times before, and what is known "

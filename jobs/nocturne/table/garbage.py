@@ -19,7 +19,7 @@ from nocturne.table_formats.protocol import Table, TablePartition
 
 __all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
 
-_SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".download-*", ".garbage-*")
+_SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".moving", ".download-*", ".garbage-*")
 """Names of temporary files and folders, which stay only if the process is killed."""
 _HALF_MADE = "half made by a process that was killed"
 
