@@ -99,7 +99,9 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
         response = HITLOperator.execute_complete(self, context, event)
         user = response["responded_by_user"]
         if user is None:
-            check("gate", self._gate("--reject", "--by", "airflow", "--why", NOBODY))
+            check(
+                "gate", self._gate("--reject", "--by", "airflow", "--why", NOBODY, "--unanswered")
+            )
             raise AirflowFailException(
                 f"gate: rejected, {NOBODY} ({self.response_timeout}). What was published before "
                 "stays; its scores are kept until `nocturne gc`."

@@ -92,7 +92,7 @@ def test_a_night_that_nobody_answered_is_rejected_and_fails(steps: Any, tmp_path
     steps(held(log))
     with pytest.raises(AirflowFailException, match=f"rejected, {NOBODY}"):
         gate(tmp_path).execute_complete(context(), answered("Reject", None))
-    assert f"gate /runs/1 --reject --by airflow --why {NOBODY}" in log.read_text()
+    assert f"gate /runs/1 --reject --by airflow --why {NOBODY} --unanswered" in log.read_text()
 
 
 def test_what_was_approved_meanwhile_passes_whatever_is_answered(

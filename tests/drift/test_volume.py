@@ -56,6 +56,7 @@ def test_in_a_year_of_real_flights_only_holidays_alarm() -> None:
         "2013-09-01",  # the Sunday before Labor Day
         "2013-11-28",  # Thanksgiving
         "2013-11-29",
+        "2013-12-25",
     ]
     compared = {key: volume for key, volume in volumes.items() if volume.reference}
     assert len(compared) == 365 - 14
@@ -94,7 +95,21 @@ def test_a_level_that_was_approved_is_ordinary_afterwards() -> None:
     monday = after(history, 0)
     assert compare_rows(2000, monday, history).alarmed
     history[name(monday)] = 2000
-    assert not compare_rows(2000, after(history, 0), history).alarmed
+    later = after(history, 0)
+    assert not compare_rows(2000, later, history, [name(monday)]).alarmed
+    # The range reaches to it, and not as far on the other side.
+    assert compare_rows(500, later, history, [name(monday)]).alarmed
+    tuesday = after(history, 1)
+    assert compare_rows(2000, tuesday, history, [name(monday)]).alarmed
+
+
+def test_one_odd_night_does_not_make_all_ordinary() -> None:
+    for odd in (1, 30, 60_000):
+        for history in (weeks(2), weeks(8)):
+            first = next(iter(history))
+            history[first] = odd
+            assert compare_rows(40, after(history, 0), history).alarmed
+            assert compare_rows(20_000, after(history, 0), history).alarmed
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 13])

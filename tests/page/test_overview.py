@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import sample
 from nocturne import config
+from nocturne.cli import app
 from nocturne.config import Loaded
 from nocturne.errors import Held, InputError, NocturneError
-from nocturne.operate.status import newest
+from nocturne.operate.needs import due
+from nocturne.operate.status import newest, statuses_of
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from nocturne.records.status import RunStatus
@@ -152,6 +155,116 @@ def test_a_night_that_needs_somebody_says_which_why_and_what_is_usual(
     assert all(command.startswith("nocturne ") and DAY in command for _, command in ways)
 
 
+def test_a_night_about_which_nobody_answered_still_needs_somebody(
+    project: Make, client: Any
+) -> None:
+    loaded = project()
+    _judged(loaded, hold="a new model")
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    status = statuses_of(loaded, [partition])[0]
+    assert status.run is not None
+    asked = ["gate", status.run.uri, "--reject", "--by", "airflow", "--why", "nobody answered"]
+    done = CliRunner().invoke(app, [*asked, "--unanswered"])
+    assert done.exit_code == 0, done.output
+    [(title, why, buttons)] = page_of(client, "/").needs()
+    assert title.startswith(f"unanswered p {DAY}")
+    assert (why, buttons[0]) == ("a new model", "Score again")
+    done = CliRunner().invoke(app, [*asked])
+    assert page_of(client, "/").needs() == [], "a person has rejected it"
+
+
+def test_a_held_night_is_not_forgotten_after_many_others(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project()
+    _judged(loaded, hold="a new model")
+    later = "2024-05-01"
+    (tmp_path / "data" / f"ds={later}").mkdir()
+    pq.write_table(sample(600), tmp_path / "data" / f"ds={later}" / "part-0.parquet")
+    night_of(loaded, later)
+    page = page_of(client, "/")
+    assert [title.split(" for ")[0] for title, _, _ in page.needs()] == [f"held p {DAY}"]
+    assert f"{DAY}: held" not in page.source  # the strip ends before
+
+
+def test_a_failure_is_told_by_its_own_error_not_by_what_was_judged_before(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project()
+    shift(tmp_path, DAY, "x")
+    run = scored(loaded, DAY)
+    assert judge_run(run).verdict == "warn"
+    with suppress(InputError), run.step("publish"):
+        raise InputError("no space left on the device")
+    [(_, why, buttons)] = page_of(client, "/").needs()
+    assert why == "no space left on the device"
+    assert buttons == ["Score again"]
+
+
+def test_a_suite_with_a_mistake_leaves_a_held_night_held(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    _expectation(project, tmp_path)
+    path = tmp_path / "conf" / "expectations" / "s.yaml"
+    path.write_text(path.read_text().replace("expect_column_mean", "expect_colum_mean"))
+    done = CliRunner().invoke(app, ["judge", "p", "--date", DAY])
+    assert done.exit_code == 1
+    assert "expect_colum_mean" in done.stderr
+    [(title, _, buttons)] = page_of(client, "/").needs()
+    assert title.startswith(f"held p {DAY}")
+    assert "Approve" in buttons
+
+
+def test_what_is_damaged_is_not_offered_to_be_adopted(project: Make, client: Any) -> None:
+    loaded = project()
+    manifest = night_of(loaded, DAY)
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    Path(str(statuses_of(loaded, [partition])[0].manifest_file)).write_text("{")
+    [(_, why, buttons)] = page_of(client, "/").needs()
+    assert manifest.id in why
+    assert "Adopt" not in buttons
+    assert page_of(client, f"/p/{DAY}").ways()[0][1] == f"nocturne verify p --date {DAY}"
+
+
+def test_a_pipeline_that_can_t_be_read_needs_somebody(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    night_of(project(), DAY)
+    path = tmp_path / "conf" / "pipelines" / "p.yaml"
+    path.write_text(path.read_text() + "\nowners: somebody\n")
+    page = page_of(client, "/")
+    assert page.needs()[0][0] == "broken p"
+    assert "owners" in page.needs()[0][1]
+    assert "Nothing: no night" not in page.text
+
+
+def test_a_partition_that_may_be_missing_is_not_late(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(slo__within_minutes=0.01, input__on_missing="skip")
+    folder = tmp_path / "data" / f"ds={_yesterday(3)}"
+    folder.mkdir()
+    pq.write_table(sample(600), folder / "part-0.parquet")
+    night_of(loaded, _yesterday(3))
+    assert page_of(client, "/").needs() == []
+    folder.rename(tmp_path / "data" / f"ds={_yesterday()}")
+    [(title, _, _)] = page_of(client, "/").needs()
+    assert title.startswith(f"late p {_yesterday()}")
+
+
+def test_a_deadline_is_an_instant_whatever_the_clocks_show(project: Make) -> None:
+    loaded = project(slo__within_minutes=180, schedule__timezone="America/New_York")
+    at = {
+        "2024-01-02": "2024-01-03T08:00:00+00:00",
+        "2024-03-09": "2024-03-10T08:00:00+00:00",  # clocks go forward that night
+        "2024-11-02": "2024-11-03T07:00:00+00:00",  # and back
+    }
+    for key, moment in at.items():
+        deadline = due(loaded, key)
+        assert deadline is not None
+        assert deadline.isoformat() == moment
+
+
 def test_nothing_needs_anybody_if_all_is_published(project: Make, client: Any) -> None:
     night_of(project(), DAY)
     page = page_of(client, "/")
@@ -175,8 +288,8 @@ def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
     assert newest(loaded, "published") == _yesterday(3)
     late = page_of(client, "/").needs()
     assert [title.split(" for ")[0] for title, _, _ in late] == [
-        f"late p {_yesterday(2)}",
         f"late p {_yesterday()}",
+        f"late p {_yesterday(2)}",
     ]
     assert "it was due at" in late[0][1]
     assert late[0][2][0] == "Score"

@@ -18,7 +18,7 @@ import yaml
 from conftest import sample
 from nocturne import config
 from nocturne.config import Loaded
-from nocturne.errors import Held
+from nocturne.errors import Held, NocturneError
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from page.reading import Page, page_of
@@ -187,6 +187,48 @@ def test_quarantined_rows_leave_out_sensitive_columns(
     assert "there is nothing" not in page.text
 
 
+def test_what_became_sensitive_later_is_not_shown_of_earlier_nights(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    project(quality__input_suite="s.yaml", quality__on_failure="warn")
+    rule = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 0}}
+    text = yaml.safe_dump({"name": "s", "expectations": [rule]})
+    (tmp_path / "conf" / "expectations" / "s.yaml").write_text(text)
+    night_of(config.load("p"), DAYS[0])
+    [said] = page_of(client, "/p/expectations").all(".//section/p")
+    value = said.split("Last: ")[1]
+    path = tmp_path / "conf" / "pipelines" / "p.yaml"
+    changed = yaml.safe_load(path.read_text())
+    changed["quality"] |= {"sensitive": ["y"], "input_suite": "t.yaml"}
+    other = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
+    text = yaml.safe_dump({"name": "t", "expectations": [other]})
+    (tmp_path / "conf" / "expectations" / "t.yaml").write_text(text)
+    path.write_text(yaml.safe_dump(changed))
+    page = page_of(client, "/p/expectations")
+    assert "(not shown: quality.sensitive)" in page.text
+    assert value not in page.source
+    assert "(not shown: quality.sensitive)" in page_of(client, f"/p/{DAYS[0]}").text
+
+
+def test_quarantined_rows_are_there_after_a_later_run_could_not_be_planned(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(quality__max_quarantined=0.5)
+    _bad(tmp_path, DAYS[0])
+    night_of(loaded, DAYS[0])
+    path = tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+    pq.write_table(sample(600).drop_columns(["y"]), path)
+    with pytest.raises(NocturneError):
+        scored(loaded, DAYS[0])
+    rows = _table(page_of(client, f"/p/{DAYS[0]}/rows"), "source_row")
+    assert [row[1] for row in rows] == ["3", "5", "7"]
+
+
+def test_a_wrong_parameter_is_a_page_too(project: Make, client: Any) -> None:
+    night_of(project(), DAYS[0])
+    assert "nights: got 'abc'" in page_of(client, "/p/columns?nights=abc", 422).text
+
+
 def test_a_night_without_quarantined_rows_says_so(project: Make, client: Any) -> None:
     night_of(project(), DAYS[0])
     assert "No row is quarantined" in page_of(client, f"/p/{DAYS[0]}/rows").text
@@ -207,6 +249,10 @@ def test_a_table_that_is_scored_as_a_whole_has_the_same_views(
     for view in ("columns?name=y&until=all", "expectations?until=all", "all/rows"):
         page_of(client, f"/p/{view}")
     assert "to compare: score one more" in page_of(client, "/p/compare", 400).text
+    first = night_of(loaded, "2026-01-01", force=True)
+    second = night_of(loaded, "2026-01-01", force=True)
+    sides = f"a=all:{first.id}&b=all:{second.id}"
+    assert {row[1] for row in _table(page_of(client, f"/p/compare?{sides}"), "Apart")} == {"0.0%"}
 
 
 def test_what_is_not_there_is_a_page_for_people_and_text_for_programs(client: Any) -> None:

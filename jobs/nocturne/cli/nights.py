@@ -242,6 +242,9 @@ def gate(
     reject: Annotated[bool, typer.Option("--reject", help="Decide that it does not pass.")] = False,
     by: By = None,
     why: Annotated[str, typer.Option(help="Kept with a rejection.")] = "",
+    unanswered: Annotated[
+        bool, typer.Option("--unanswered", hidden=True, help="Nobody answered in time.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let a judged run pass, or say why it can't: exit code 3 if it is held."""
@@ -255,7 +258,7 @@ def gate(
         raise ConfigError("--approve and --reject exclude each other")
     run = open_run(run_dir)
     if reject:
-        reject_run(run, by or login(), why)
+        reject_run(run, by or login(), why, unanswered=unanswered)
         say(f"rejected; the published scores of {run.plan.partition.key} stay")
         return
     if approve:

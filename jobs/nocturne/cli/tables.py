@@ -23,6 +23,7 @@ __all__ = [
     "doctor_table",
     "nights_table",
     "pipelines_table",
+    "printable",
     "rows_table",
     "status_table",
 ]
@@ -78,12 +79,17 @@ def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """The text without characters that a terminal would obey: it may come from the data."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    text = escape(str(value))
+    text = escape(printable(str(value)))
     return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else text
 
 

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nocturne.cli.tables import printable
 from nocturne.config import Loaded
 from nocturne.operate.needs import Need, needs, next_due
 from nocturne.operate.status import PartitionStatus, Recent, recent
@@ -23,6 +24,7 @@ COLOURS = {
     "rejected": "bright_black",
     "failed": "red",
     "late": "red",
+    "unanswered": "magenta",
     "running": "cyan",
     "missing": "bright_black",
 }
@@ -73,7 +75,9 @@ def _need(need: Need) -> RenderableType:
     if need.age:
         head.append(f" for {need.age}", style="bright_black")
     ways = [Text(f"{way.command}", style="cyan") for way in need.remedies[:_WAYS]]
-    return Group(head, *(Padding(line, (0, 0, 0, 2)) for line in (Text(need.why), *ways)))
+    return Group(
+        head, *(Padding(line, (0, 0, 0, 2)) for line in (Text(printable(need.why)), *ways))
+    )
 
 
 def _progress(status: PartitionStatus) -> RenderableType:
@@ -101,6 +105,6 @@ def _last(near: Recent, count: int, reasons: Mapping[str, str]) -> Table:
             Text(status.shown, style=COLOURS[status.shown]),
             "" if status.model_version is None else str(status.model_version),
             "" if rows is None else f"{rows:,}",
-            Text(reasons.get(status.key) or " ".join(status.remark.split())),
+            Text(printable(reasons.get(status.key) or " ".join(status.remark.split()))),
         )
     return table

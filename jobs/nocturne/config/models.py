@@ -660,7 +660,8 @@ class Slo(Section):
             timezone: where ``by`` is a time of day.
         """
         if self.within_minutes is not None:
-            return end + dt.timedelta(minutes=self.within_minutes)
+            # In UTC: minutes are added to an instant, not to what clocks show there.
+            return end.astimezone(dt.UTC) + dt.timedelta(minutes=self.within_minutes)
         if self.by is None:
             return None
         zone = ZoneInfo(timezone)

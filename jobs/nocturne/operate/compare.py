@@ -16,13 +16,14 @@ from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.pipeline.places import Places
 from nocturne.records.drift import FeatureDrift
 from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
 from nocturne.records.profile import ColumnProfile, Profile
 from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
 from nocturne.report.summary import score_summary
 
 __all__ = ["Difference", "Side", "differences", "side_of"]
 
-_VERSION = re.compile(r"v(\d+)")
+_VERSION = re.compile(r"v(\d{1,9})")
 _LATEST = 90
 """Of the last so many partitions, those of a model version are put together."""
 
@@ -101,7 +102,8 @@ def _merged(name: str, profiles: Sequence[Profile]) -> Profile:
 
 def _night(loaded: Loaded, name: str) -> JudgedNight:
     key, _, id_ = name.partition(":")
-    of = partition(loaded.pipeline.input.partition, key)
+    names = loaded.pipeline.input.partition
+    of = partition(names, key) if names else Partition("all")
     if not id_:
         found = judged_nights(loaded, [of])
         if not found:

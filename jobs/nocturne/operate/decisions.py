@@ -61,14 +61,17 @@ def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") ->
     return run
 
 
-def reject_run(run: Run, by: str, why: str = "") -> None:
+def reject_run(run: Run, by: str, why: str = "", *, unanswered: bool = False) -> None:
     """Decide that a held run is not published; the published scores stay.
+
+    Args:
+        unanswered: nobody decided in time, so that it still needs somebody.
 
     Raises:
         Superseded: something newer was published in the meantime.
     """
     table.check_base(run, table.published_manifest(table.table_of(run)))
-    reject(run, by, why)
+    reject(run, by, why, unanswered)
     message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan
     run.state.write_status(

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from nocturne.config import Loaded, key_format, later, parse, partition, period
+from nocturne.config import Loaded, from_path, key_format, later, parse, partition, period
+from nocturne.errors import NocturneError
 from nocturne.operate.judged import judged
 from nocturne.operate.remedies import Remedy, deciding, remedies
 from nocturne.operate.status import PartitionStatus, Recent, statuses_of
 from nocturne.pipeline.places import Places
+from nocturne.records.findings import Verdict
 from nocturne.records.partition import Partition
 
 __all__ = ["Need", "due", "needs", "next_due"]
@@ -25,14 +27,15 @@ class Need:
     """A night that needs a person.
 
     Attributes:
-        what: ``late``: its deadline (``slo``) is over, and it is not published.
+        what: ``late``: its deadline (``slo``) is over, and it is not published; ``unanswered``: it
+            was held, and rejected since nobody answered in time.
         since: when it was held, failed, or due; with the time zone.
         why: the reason that decided, in a line.
         remedies: what to do, the usual first.
     """
 
     pipeline: str
-    what: Literal["failed", "late", "held"]
+    what: Literal["failed", "late", "held", "unanswered"]
     status: PartitionStatus
     since: dt.datetime | None
     why: str
@@ -55,28 +58,50 @@ class Need:
 
 
 def needs(loaded: Loaded, near: Recent) -> list[Need]:
-    """Those of a pipeline's recent partitions that need a person: failed ones, late ones, held."""
-    undone = [status for status in near.statuses if status.state in ("held", "failed")]
-    late = [*_late(loaded, near)]
-    found = [*(_unpublished(loaded, status) for status in undone), *late]
-    return sorted(found, key=lambda need: (_ORDER.index(need.what), need.key))
+    """The partitions of a pipeline that need a person, the latest first.
+
+    Those that are held, failed, or were rejected since nobody answered, however old; and those that
+    are late.
+    """
+    names, shown = loaded.pipeline.input.partition, {status.key for status in near.statuses}
+    paths = Places.of(loaded).state.unfinished([*names]) if names else []
+    older = [p for path in paths if (p := from_path(names, path)) and p.key not in shown]
+    statuses = [*near.statuses, *statuses_of(loaded, older)]
+    undone = [need for status in statuses if (need := _unpublished(loaded, status)) is not None]
+    found = {need.key: need for need in (*_late(loaded, near), *undone)}
+    return sorted(found.values(), key=lambda need: need.key, reverse=True)
 
 
-_ORDER = ("failed", "late", "held")
 _WINDOW = 35
 """Of the last so many partitions; others were never scheduled here, such as those of old data."""
 
 
-def _unpublished(loaded: Loaded, status: PartitionStatus) -> Need:
-    """A held or a failed night, with the reason that decided."""
+def _unpublished(loaded: Loaded, status: PartitionStatus) -> Need | None:
+    """A held or a failed night, or one about which nobody answered, with the reason."""
+    what: Literal["failed", "held", "unanswered"]
+    if status.state in ("held", "failed"):
+        what = "held" if status.state == "held" else "failed"
+    elif status.state == "rejected" and _is_unanswered(status):
+        what = "unanswered"
+    else:
+        return None
     state = Places.of(loaded).state.partition(_partition(loaded, status.key))
     judgement, unfinished = judged(state, status), status.unfinished
     decided = deciding(judgement)
-    why = decided[0].reason if decided else status.message
+    is_verdict = what != "failed" or (judgement is not None and judgement.verdict == Verdict.FAIL)
+    why = decided[0].reason if decided and is_verdict else status.message
     since = dt.datetime.fromisoformat(unfinished.at) if unfinished else None
     ways = remedies(loaded, status, judgement)
-    what: Literal["failed", "held"] = "held" if status.state == "held" else "failed"
     return Need(loaded.pipeline.name, what, status, since, _line(why), ways)
+
+
+def _is_unanswered(status: PartitionStatus) -> bool:
+    """Whether nobody decided about it in time. Read only if it was rejected."""
+    try:
+        rejection = status.run.rejection() if status.run is not None else None
+    except NocturneError:
+        return False
+    return rejection is not None and rejection.unanswered
 
 
 def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
@@ -94,6 +119,9 @@ def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
     for key, deadline in overdue:
         status = shown.get(key) or statuses_of(loaded, [_partition(loaded, key)])[0]
         if status.state not in ("missing", "running"):
+            continue
+        skipped = loaded.pipeline.input.on_missing == "skip"
+        if skipped and not Places.of(loaded).inputs.has(_partition(loaded, key)):
             continue
         why = f"it was due at {deadline.isoformat(sep=' ', timespec='minutes')}"
         running = status.unfinished

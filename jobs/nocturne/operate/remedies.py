@@ -49,27 +49,35 @@ def remedies(
     status: PartitionStatus,
     judgement: Judgement | None = None,
     restorable: Manifest | None = None,
+    *,
+    accepted: bool = False,
 ) -> list[Remedy]:
     """The ways to go on with a partition, the usual one first; empty while it runs.
 
     Args:
         judgement: that of the last run, if it was judged.
         restorable: the newest manifest that could be put in force again.
+        accepted: whether a person has accepted the drift and the rows of the night already.
     """
     whole = not loaded.pipeline.input.partition  # then every date is the same
     date = dt.date.today().isoformat() if whole else status.key
     made = _Remedies(loaded.pipeline.name, date)
     if status.state == "running":
         return []
-    if status.problem:
+    if status.is_foreign:
         return [made.adopt(), made.score("Only if nobody else's rows are there.")]
-    rules = [finding.rule for finding in deciding(judgement)]
+    if status.problem:
+        return [made.verify(), made.score("If there is no copy: everything is scored anew.")]
+    decided = judgement is not None and (
+        status.state != "failed" or judgement.verdict == Verdict.FAIL
+    )
+    rules = [finding.rule for finding in deciding(judgement)] if decided else []
     if status.state == "held":
         return [*made.for_held(rules)]
     if status.state in ("failed", "rejected"):
         return [*made.for_unpublished(rules, status)]
     if status.state == "published":
-        return [*made.for_published(judgement, restorable)]
+        return [*made.for_published(judgement, restorable, accepted)]
     return [made.score("Nobody has scored it yet.")]
 
 
@@ -121,10 +129,10 @@ class _Remedies:
             yield self.judge("If a suite or a threshold was wrong: correct it first.")
 
     def for_published(
-        self, judgement: Judgement | None, restorable: Manifest | None
+        self, judgement: Judgement | None, restorable: Manifest | None, accepted: bool
     ) -> Iterator[Remedy]:
         """A night with or without a warning."""
-        if judgement is not None and alarms(judgement):
+        if judgement is not None and alarms(judgement) and not accepted:
             yield self._made(
                 "accept",
                 "Accept it",
@@ -157,6 +165,10 @@ class _Remedies:
 
     def rows(self, why: str) -> Remedy:
         return self._made("rows", "Open the rows", why)
+
+    def verify(self) -> Remedy:
+        why = "Put a copy of what is damaged back; this says which files."
+        return Remedy("", "", why, f"nocturne verify {self._of}")
 
     def adopt(self) -> Remedy:
         return self._made(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -105,6 +106,8 @@ def quarantined_rows(
 def _sortable(column: pa.ChunkedArray) -> pa.Table:
     """The column as a table, as text if its values have no order."""
     nested = pa.types.is_nested(column.type)
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
     values = pa.chunked_array([[str(v) for v in python_values(column)]]) if nested else column
     return pa.table({"": values})
 
@@ -121,16 +124,17 @@ def csv_lines(loaded: Loaded, partition: Partition, *, reason: str = "") -> Iter
 
 def _line(values: Sequence[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerow([_cell(value) for value in values])
+    # Quoted: a spreadsheet may split at semicolons, and what follows would begin a cell.
+    csv.writer(text, quoting=csv.QUOTE_NONNUMERIC).writerow([_cell(value) for value in values])
     return text.getvalue()
 
 
 def _cell(value: Any) -> Any:
     """A text that a spreadsheet would run gets an apostrophe before it; numbers stay numbers."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int, float, Decimal)):
         return value
     text = str(value)
-    return f"'{text}" if text.startswith(_STARTS_FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(_STARTS_FORMULA) else text
 
 
 def _read(
@@ -152,7 +156,8 @@ def _read(
 
 def _files(state: PartitionState, status: PartitionStatus) -> list[Location]:
     """The files of quarantined rows of the last run; of a published one, those that are kept."""
-    if status.unfinished is None and status.manifest is not None:
+    unplanned = status.unfinished is None or not status.unfinished.run_key
+    if unplanned and status.manifest is not None:
         manifest = status.manifest
         return [state.quarantine_file(manifest.run_key, f.path) for f in manifest.quarantine]
     assert status.run is not None

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from nocturne.config import Loaded, from_path, key_format, parse, partition, period, span
 from nocturne.config import later as later_key
-from nocturne.errors import NocturneError, disk_errors
+from nocturne.errors import NocturneError, PublishError, disk_errors
 from nocturne.objects import Location
 from nocturne.objects.path import Stat
 from nocturne.pipeline.places import Places
@@ -58,6 +58,7 @@ class PartitionStatus:
         manifest: the manifest in force, if it can be read.
         unfinished: the status of the last run, if it is not published.
         problem: why the status can't be read.
+        is_foreign: whether that is since other programs have written there.
         manifest_file, location: the paths of the manifest in force and of the published scores.
         run: the last run if it is not published; the published run if there is no such run.
     """
@@ -68,6 +69,7 @@ class PartitionStatus:
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
     problem: str = ""
+    is_foreign: bool = False
     manifest_file: Location | None = None
     location: Location | None = None
     run: RunFolder | None = None
@@ -168,13 +170,13 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
     output = places.output(partition)
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
-    problem = ""
+    problem, is_foreign = "", False
     try:
         with disk_errors():
             manifest = _in_force(output)
             unfinished = output.state.status(manifest.run_key if manifest else None)
     except (NocturneError, OSError) as error:
-        problem = str(error)
+        problem, is_foreign = str(error), isinstance(error, PublishError)
     state: State = "published" if manifest else "missing"
     if problem:
         state = "failed"
@@ -189,6 +191,7 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
         manifest,
         unfinished,
         problem,
+        is_foreign,
         manifest_file=output.state.manifest_file(manifest.id) if manifest else None,
         location=output.location if manifest else None,
         run=output.state.run(run_key) if run_key else None,

@@ -82,9 +82,9 @@ def approve(run: Run, by: str) -> None:
     tag_decision(as_planned(run), run.plan, decision_on(run))
 
 
-def reject(run: Run, by: str, why: str) -> None:
+def reject(run: Run, by: str, why: str, unanswered: bool = False) -> None:
     """Keep a held run from being published, until it is judged again."""
-    write(run.rejection_file, Decision(by, now(), why))
+    write(run.rejection_file, Decision(by, now(), why, unanswered))
 
 
 def publish_run(run: Run) -> Manifest:

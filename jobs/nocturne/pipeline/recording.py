@@ -13,7 +13,7 @@ from typing import Any
 from nocturne import drift, report, table
 from nocturne.columns.values import python_values
 from nocturne.config import Loaded
-from nocturne.errors import StateError
+from nocturne.errors import NocturneError, StateError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import relative
 from nocturne.objects.reading import native
@@ -25,6 +25,7 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, logged_to, manifest_in_force, open_run
 from nocturne.pipeline.tagging import decision_on
 from nocturne.records.drift import ComparedBins
+from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
@@ -178,11 +179,18 @@ def judge_again(loaded: Loaded, partition: Partition, by: str = "") -> tuple[Run
     manifest = table.published_manifest(output)
     status = state.status(manifest.run_key if manifest else None)
     if status is not None and (unpublished := _unpublished_run(status, state.run(status.run_key))):
-        judgement = judge_run(unpublished, loaded=loaded, by=by)
+        try:
+            judgement = judge_run(unpublished, loaded=loaded, by=by)
+        except NocturneError:
+            state.write_status(status)  # a suite with a mistake decides nothing
+            raise
         passes = judgement.verdict.publishes
         message = f"judged anew: {judgement.verdict}" + (", not published yet" if passes else "")
         held = replace(status, state="held", message=message, at=now())
-        state.write_status(replace(held, state="failed") if judgement.verdict == "fail" else held)
+        if judgement.verdict == Verdict.FAIL:
+            held = replace(held, state="failed")
+        if unpublished.rejection() is None:  # else somebody has decided meanwhile
+            state.write_status(held)
         return unpublished, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)

@@ -29,14 +29,15 @@ def volume_of(
 ) -> Volume:
     """The volume of a night with so many rows.
 
-    A night that was judged before is compared with the nights that its judgement names, so that
+    A night that was compared before is compared with the nights that its judgement names, so that
     scoring days again, in any order, gives the same verdicts.
 
     Args:
         earlier: the last ``HISTORY`` published nights before it.
         in_force: the published night of the partition.
     """
-    volume = drift.compare_rows(rows, plan.partition.key, _history(plan, loaded, earlier, in_force))
+    history, accepted = _history(plan, loaded, earlier, in_force)
+    volume = drift.compare_rows(rows, plan.partition.key, history, accepted)
     arrived, after = _arrival(plan, loaded)
     return replace(volume, arrived=arrived, seconds_after=after)
 
@@ -46,9 +47,10 @@ def _history(
     loaded: Loaded,
     earlier: list[PublishedNight],
     in_force: PublishedNight | None,
-) -> Mapping[str, int]:
-    if in_force is not None and in_force.judgement.volume is not None:
-        return in_force.judgement.volume.history
+) -> tuple[Mapping[str, int], tuple[str, ...]]:
+    before = in_force.judgement.volume if in_force is not None else None
+    if before is not None and before.reference:
+        return before.history, before.accepted
     nights, key = PublishedNights(loaded), plan.partition.key
     if hour := key[10:]:  # of its own hour there are only two or three among the last 60
         earlier = nights.all(before=key, last=HISTORY, hour=hour)

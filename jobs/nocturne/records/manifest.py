@@ -305,10 +305,14 @@ class Accepted(Stored):
 
 @dataclass(frozen=True)
 class Decision(Stored):
-    """Who decided about a held run, when and, if it was rejected, why."""
+    """Who decided about a held run, when and, if it was rejected, why.
+
+    ``unanswered``: nobody decided before the deadline.
+    """
 
     mend: ClassVar[str] = "Move it away and decide again (`nocturne approve` or `nocturne reject`)"
 
     by: str
     at: Time
     why: str = ""
+    unanswered: bool = False

@@ -19,6 +19,7 @@ class Volume:
         low, high: the fewest and the most rows that are ordinary.
         reference: describes the nights that it is compared with; "" if there are too few of them.
         history: the earlier nights whose rows count as ordinary (partition:manifest) -> their rows.
+        accepted: those of them that alarmed and that a person approved: the range includes them.
         note: why it is not compared.
         arrived: when the newest file of the input was written, in the pipeline's time zone; None if
             that is not known.
@@ -31,6 +32,7 @@ class Volume:
     high: int = 0
     reference: str = ""
     history: dict[str, int] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
     note: str = ""
     arrived: Time | None = None
     seconds_after: int | None = None

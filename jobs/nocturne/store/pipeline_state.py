@@ -29,12 +29,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nocturne.codec import Stored
 from nocturne.errors import ConfigError
 from nocturne.host import cache
-from nocturne.objects import Location, ObjectPath
+from nocturne.objects import Location, ObjectPath, relative
 from nocturne.objects.listing import listed
 from nocturne.objects.store import fetch_listed
 from nocturne.records.partition import Partition
@@ -133,6 +133,15 @@ class PipelineState:
     def report(self, name: str) -> Location:
         """The report of a range of partitions."""
         return self.root / "reports" / f"{name}.html"
+
+    def unfinished(self, names: Sequence[str]) -> list[str]:
+        """The folders of the partitions whose last run is not published, ``ds=2013-04-01``."""
+        file = "current.json"
+        if isinstance(self.root, ObjectPath):
+            place = self.root / "status"
+            paths = (PurePosixPath(relative(path, place)) for path in place.below())
+            return [str(path.parent) for path in paths if path.name == file]
+        return [path for path in self.folders(names) if (self.root / path / file).exists()]
 
     def partition(self, partition: Partition) -> PartitionState:
         """The state of one partition."""

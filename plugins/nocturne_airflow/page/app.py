@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
 from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -40,6 +41,7 @@ def build() -> FastAPI:
     )
     app.exception_handler(NocturneError)(_refused)
     app.exception_handler(HTTPException)(_wrong)
+    app.exception_handler(RequestValidationError)(_misread)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     readable = [Depends(requires_access_dag("GET"))]
     editable = [Depends(requires_access_dag("PUT"))]
@@ -65,6 +67,15 @@ def _refused(request: Request, error: Exception) -> Response:
         title="This can't be shown",
         problem=f"nocturne: {error}",
     )
+
+
+def _misread(request: Request, error: Exception) -> Response:
+    """A parameter of another type."""
+    assert isinstance(error, RequestValidationError)
+    said = "; ".join(
+        f"{e['loc'][-1]}: got {str(e['input'])[:60]!r}, {e['msg']}" for e in error.errors()
+    )
+    return _wrong(request, HTTPException(422, said))
 
 
 def _login(request: Request) -> str:

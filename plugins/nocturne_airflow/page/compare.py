@@ -30,7 +30,8 @@ def compare(
     keys = [night.key for night in reversed(recent)]
     versions = sorted({night.version for night in recent if night.version}, reverse=True)
     b = b.strip() or next(iter(keys), "")
-    a = a.strip() or next((key for key in keys if key != b), "")
+    earlier = [key for key in keys if key < b] or [key for key in keys if key != b]
+    a = a.strip() or next(iter(earlier), "")
     if not a or not b:
         raise ConfigError(
             f"there are no two nights of {dag_id} to compare: score one more, or name two of its "

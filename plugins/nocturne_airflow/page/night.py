@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from nocturne.config import Loaded, key_format, later, parse
 from nocturne.drift import METRICS
 from nocturne.errors import NocturneError
+from nocturne.operate.over_nights import without_values
 from nocturne.operate.remedies import Remedy, remedies
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
@@ -117,6 +118,7 @@ class NightPage:
     events: list[Event] = field(default_factory=list)
     model: ModelRef | None = None
     remedies: list[Remedy] = field(default_factory=list)
+    sensitive: frozenset[str] = frozenset()
 
     @property
     def findings(self) -> list[tuple[Finding, bool]]:
@@ -142,7 +144,8 @@ class NightPage:
 
     @property
     def failed(self) -> tuple[Expectation, ...]:
-        return self.judgement.quality.failed[:_FAILED] if self.judgement else ()
+        failed = self.judgement.quality.failed[:_FAILED] if self.judgement else ()
+        return tuple(without_values(expectation, self.sensitive) for expectation in failed)
 
     @property
     def volume(self) -> str:
@@ -200,7 +203,18 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         damaged=tuple(damaged),
         events=events,
         model=_model(run),
-        remedies=remedies(loaded, status, judgement, next(iter(restorable), None)),
+        remedies=remedies(
+            loaded, status, judgement, next(iter(restorable), None), accepted=_accepted(events)
+        ),
+        sensitive=frozenset(loaded.pipeline.quality.sensitive),
+    )
+
+
+def _accepted(events: list[Event]) -> bool:
+    """Whether somebody accepted the drift of what is in force now."""
+    line = [event for event in events if event.manifest]
+    return bool(line) and any(
+        event.what == "drift accepted" and event.manifest == line[0].manifest for event in line
     )
 
 

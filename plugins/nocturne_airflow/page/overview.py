@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -101,13 +102,14 @@ def overview(
     paused = _paused(names, session)
     # A paused DAG is not late: somebody wants it to wait.
     found = [n for row in rows for n in row.needs if n.what != "late" or row.name not in paused]
-    found.sort(key=lambda need: (need.what == "held", need.since or _LONG_AGO), reverse=False)
+    found.sort(key=lambda need: need.since or _LONG_AGO, reverse=True)
     return html(
         request,
         "pipelines.html",
         rows=shown,
         unread=len(names) - len(rows),
         needs=found[:_NEEDS],
+        broken=[row for row in rows if row.problem],
         needs_left_out=max(0, len(found) - _NEEDS),
         waiting=_asking(names, session) if found else {},
         paused=paused,
@@ -125,7 +127,7 @@ _read: dict[str, Row] = {}
 def _row(name: str, fresh: bool = False) -> Row:
     try:
         loaded = load(name)
-    except NocturneError as error:
+    except (NocturneError, OSError) as error:
         return Row(name, problem=str(error))
     known = None if fresh else _read.get(name)
     if known is not None and known.loaded is loaded:
@@ -137,7 +139,7 @@ def _row(name: str, fresh: bool = False) -> Row:
         row = Row(
             name, loaded, near, needs(loaded, near), next_due(loaded, near), _worst(loaded, near)
         )
-    except NocturneError as error:
+    except (NocturneError, OSError) as error:
         row = Row(name, loaded, problem=str(error))
     _read[name] = row = _timed(row)
     return row
@@ -164,6 +166,12 @@ def _paused(names: list[str], session: Session) -> set[str]:
     return {str(name) for name in session.scalars(found)}
 
 
+def _key(name: str, key: str | None, conf: Any) -> str:
+    """The partition of a run as a status names it."""
+    whole = not load(name).pipeline.input.partition
+    return "all" if whole else str(key or dict(conf or {}).get("day") or "")
+
+
 def _asking(names: list[str], session: Session) -> dict[tuple[str, str], str]:
     """(pipeline, partition) -> the run that waits at its gate for a person."""
     from airflow.models.dagrun import DagRun
@@ -180,7 +188,4 @@ def _asking(names: list[str], session: Session) -> dict[tuple[str, str], str]:
             TaskInstance.state == "awaiting_input",
         )
     )
-    return {
-        (dag_id, str(key or dict(conf or {}).get("day") or "all")): run_id
-        for dag_id, run_id, key, conf in asked
-    }
+    return {(dag_id, _key(dag_id, key, conf)): run_id for dag_id, run_id, key, conf in asked}

@@ -64,13 +64,14 @@ def rows(
 def rows_csv(dag_id: str, key: str, reason: str = "") -> StreamingResponse:
     """All of them as a file, without sensitive columns and cells that a spreadsheet would run."""
     loaded = pipeline(dag_id)
-    lines = csv_lines(loaded, partition_of(loaded, key), reason=reason)
+    partition = partition_of(loaded, key)
+    lines = csv_lines(loaded, partition, reason=reason)
     first = next(lines)  # an error is an answer of its own, not half a file
 
     def text() -> Iterator[str]:
         yield first
         yield from lines
 
-    name = f"{dag_id}-{key}-quarantined.csv"
+    name = f"{dag_id}-{partition.key}-quarantined.csv"
     headers = HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(text(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -65,6 +65,7 @@ async function ended(dag, run, meanwhile = async () => {}) {
 
 async function perform(label, dag, action) {
   try {
+    sessionStorage.setItem("asked", Date.now());
     const run = await action();
     say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
     if (run?.dag_run_id) followRun(label, dag, run.dag_run_id);
@@ -100,8 +101,10 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) {
     const { dag, key } = button.closest("[data-dag]").dataset;
-    const why = document.getElementById("why")?.value.trim();
-    if (confirmed(button)) perform(button.textContent, dag, () => actions[button.dataset.act](dag, key, button.dataset, why));
+    const why = asked(button)?.value.trim();
+    if (event.detail < 2 && confirmed(button)) {  // the second click of a double click confirms nothing
+      perform(button.textContent, dag, () => actions[button.dataset.act](dag, key, button.dataset, why));
+    }
     return;
   }
   const link = event.target.closest("a[data-airflow], a[data-away]");
@@ -128,6 +131,9 @@ window.addEventListener("message", (event) => {
   if (/^data_docs\/index\.html(#expectation-\d+)?$/.test(open)) follow(new URL(open, report.src).href, true);
 });
 
+// The text field of a button that asks for a reason; none, if it does not ask.
+const asked = (button) => button.dataset.why ? button.parentElement.querySelector("input.why") : null;
+
 // A second press confirms: the frame may not open dialogs. Before it, one may say why.
 function confirmed(button) {
   const sure = button.dataset.sure;
@@ -140,7 +146,7 @@ function confirmed(button) {
   say(button.dataset.ask);
   if (button.dataset.why) {
     const why = document.createElement("input");
-    why.id = "why";
+    why.className = "why";
     why.placeholder = button.dataset.why;
     why.setAttribute("aria-label", button.dataset.why);
     button.before(why);
@@ -154,7 +160,7 @@ function confirmed(button) {
 function settle(button, label) {
   if (label) button.textContent = label;
   delete button.dataset.sure;
-  if (button.dataset.why) document.getElementById("why")?.remove();
+  asked(button)?.remove();
 }
 
 document.addEventListener("submit", (event) => {
@@ -193,7 +199,7 @@ function stopAt(square) {
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const here = event.target.closest?.("[data-roving] a.square");
-  if (!step || !here) return;
+  if (!step || !here || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   const all = [...here.closest("[data-roving]").querySelectorAll("a.square")];
   const next = all[all.indexOf(here) + step];
@@ -229,7 +235,9 @@ async function refresh(cache = "default") {
     const used = focused || part.querySelector("[data-sure]");
     if (other && !used && other.innerHTML !== shown.get(part)) {
       shown.set(other, other.innerHTML);
+      const pressed = part.contains(document.activeElement) ? document.activeElement.textContent : null;
       part.replaceWith(other);
+      if (pressed) [...other.querySelectorAll("button")].find((button) => button.textContent === pressed)?.focus();
     }
   }
   rove();
@@ -245,5 +253,11 @@ async function look() {
     try { await refresh(); } catch { /* next time */ }
   }
   look();
+
+// What was asked for on another page may have changed what this one shows.
+if (Date.now() - Number(sessionStorage.getItem("asked")) < 300000) refresh("no-store").catch(() => {});
 }
 look();
+
+// What was asked for on another page may have changed what this one shows.
+if (Date.now() - Number(sessionStorage.getItem("asked")) < 300000) refresh("no-store").catch(() => {});
