@@ -32,8 +32,8 @@ of the first January alarm without it."""
 
 _FLOOR = 0.25
 """No alarm below this distance: 22% fewer or 28% more rows. On a year of the demo's flights it left
-5 alarms of 351 nights (4 July, 1 September, Thanksgiving, the day after, 25 December), .22 left 8, .2
-left 9 and .1 left 31; of nights with half of their rows all alarmed, with .7 of them 98%."""
+5 alarms of 351 nights (4 July, 1 September, Thanksgiving, the day after, Christmas), .22 left 8,
+.2 left 9 and .1 left 31; of nights with half of their rows all alarmed, with .7 of them 98%."""
 
 _NOISE = 2.576
 """A count of n rows is within this many times sqrt(n) of its mean 99 times in 100. It matters below
