@@ -38,6 +38,7 @@ def first_page(recent: Recent, project: Path) -> str:
         needs=[],
         needs_left_out=0,
         unread=0,
+        broken=[],
         waiting={},
         paused=set(),
         today="2013-04-02",
