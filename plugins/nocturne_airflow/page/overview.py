@@ -35,7 +35,7 @@ _NEEDS = 30
 _FRESH_S, _QUIET_S = 4.0, 30.0
 """Seconds for which a reading serves all tabs, of a pipeline with a night that runs, and of others:
 while something runs, a page looks again each 5 s, and 50 pipelines take .35 s to read."""
-_OTHERS_S = 0.2
+_OTHERS_S = 0.1
 """Seconds for pipelines on other pages, of which only needs are shown; those not read by then are
 read when the page looks again, at once."""
 
