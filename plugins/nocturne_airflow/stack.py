@@ -166,6 +166,10 @@ class Stack:
         }
         (self.home / "stack.json").write_text(json.dumps(claim))
 
+    def pid(self, name: str) -> int:
+        """The process id of a server that runs, such as ``api-server``."""
+        return self._servers[name].pid
+
     def _start(self, name: str, command: Sequence[str]) -> None:
         self.log(name).unlink(missing_ok=True)
         self._servers[name] = start(command, self.env, self.log(name), self.root)

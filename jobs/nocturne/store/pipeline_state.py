@@ -140,8 +140,8 @@ class PipelineState:
         file = "current.json"
         if isinstance(self.root, ObjectPath):
             place = self.root / "status"
-            paths = (PurePosixPath(relative(path, place)) for path in place.below())
-            return [str(path.parent) for path in paths if path.name == file]
+            there = (PurePosixPath(relative(path, place)) for path in place.below())
+            return [str(path.parent) for path in there if path.name == file]
         # As text: three years of nights are a thousand paths, for each pipeline of a page.
         paths = self.folders(names)
         return [path for path in paths if os.access(f"{self.root}/{path}/{file}", os.F_OK)]
