@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,13 +17,28 @@ from conftest import sample
 from forked import in_child
 from nocturne import config
 from nocturne.cli import doctor
-from nocturne.errors import ConfigError, InputChanged, ModelError, PublishError, StoreUnavailable
+from nocturne.errors import (
+    ConfigError,
+    Held,
+    InputChanged,
+    ModelError,
+    PublishError,
+    StoreUnavailable,
+)
 from nocturne.model.tracking import connect
 from nocturne.objects import store as stores
 from nocturne.objects.listing import unlisted
+from nocturne.operate.compare import differences, side_of
+from nocturne.operate.compared import compared_column
+from nocturne.operate.judged import judged_nights, partitions_until
+from nocturne.operate.needs import needs
+from nocturne.operate.over_nights import column_over_nights
 from nocturne.operate.reports import report_of
-from nocturne.operate.status import status_of, statuses, statuses_of
+from nocturne.operate.rows import quarantined_rows
+from nocturne.operate.status import Recent, status_of, statuses, statuses_of
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
@@ -281,6 +297,42 @@ def test_the_status_of_many_nights_takes_no_request_for_each(
     first, *_ = in_child(lambda: (counted_by_page(),))
     manifests = len(DAYS) if state is None else 0
     assert first <= one + manifests, "on a machine that has none of the manifests"
+
+
+def test_what_needs_somebody_and_what_was_measured_is_read_from_a_store(
+    remote: Project, bucket: Bucket
+) -> None:
+    """A request for each judged night once, and some listings; none for each night of a year."""
+    loaded = remote(output__path=bucket.uri("out/scores"), output__format="delta")
+
+    def nights() -> None:
+        for day in DAYS[1:4]:
+            night_of(loaded, day)
+        run = scored(loaded, DAYS[0], hold="look at it")
+        judge_run(run)
+        with suppress(Held):
+            publish_run(run)
+
+    def looked() -> tuple[list[str], list[str], list[int]]:
+        requests = []
+        for _ in range(2):
+            before = bucket.requests()
+            found = needs(loaded, Recent([], []))  # the strip shows none of them any more
+            judged = judged_nights(loaded, partitions_until(loaded, DAYS[4], 300))
+            column = column_over_nights(judged, "y")
+            requests.append(bucket.requests() - before)
+        sides = side_of(loaded, DAYS[1]), side_of(loaded, DAYS[2])
+        assert {d.column for d in differences(*sides)} == {"x", "y", "word", "score"}
+        assert compared_column(loaded, judged[-1], "y") is not None
+        assert quarantined_rows(loaded, config.partition({"ds": "%Y-%m-%d"}, DAYS[3])).found == 0
+        told = [f"{need.what} {need.key}: {need.why}" for need in found]
+        return told, [night.night.key for night in column], requests
+
+    in_child(nights)
+    told, keys, (first, again) = in_child(looked)
+    assert told == [f"held {DAYS[0]}: look at it"]
+    assert keys == list(DAYS[:4])
+    assert again < first < 60
 
 
 @pytest.mark.long
