@@ -295,6 +295,23 @@ def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
     assert late[0][2][0] == "Score"
 
 
+def test_of_many_pipelines_the_first_answer_does_not_wait_for_all(
+    project: Make, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne_airflow.page import overview
+
+    _judged(project(), hold="look at it")
+    pipelines = tmp_path / "conf" / "pipelines"
+    (pipelines / "a.yaml").write_text((pipelines / "p.yaml").read_text().replace("out/", "a/"))
+    monkeypatch.setattr(overview, "_read", {})
+    monkeypatch.setattr(overview, "_SHOWN_S", 1e-9)
+    first = page_of(client, "/")
+    assert "2 more pipelines are being looked at" in first.text
+    assert "Nothing: no night" not in first.text
+    monkeypatch.setattr(overview, "_SHOWN_S", 10)
+    assert page_of(client, "/").needs()[0][0].startswith(f"held p {DAY}")
+
+
 def test_old_data_is_not_late(project: Make, client: Any) -> None:
     night_of(project(slo__within_minutes=1, schedule__end_date="2024-01-05"), DAY)
     assert page_of(client, "/").needs() == []

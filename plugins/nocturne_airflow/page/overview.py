@@ -35,9 +35,9 @@ _NEEDS = 30
 _FRESH_S, _QUIET_S = 4.0, 30.0
 """Seconds for which a reading serves all tabs, of a pipeline with a night that runs, and of others:
 while something runs, a page looks again each 5 s, and 50 pipelines take .35 s to read."""
-_OTHERS_S = 0.1
-"""Seconds for pipelines on other pages, of which only needs are shown; those not read by then are
-read when the page looks again, at once."""
+_SHOWN_S, _OTHERS_S = 0.35, 0.05
+"""Seconds for reading pipelines that were not read before: of this page, and of others, of which
+only needs are shown. The rest is read when the page looks again, at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Row:
     worst: tuple[float, str] | None = None
     problem: str = ""
     read: float = 0.0
+    pending: bool = False
 
     @property
     def rows(self) -> list[float | None]:
@@ -90,15 +91,9 @@ def overview(
     pages = max(1, -(-len(names) // _PIPELINES))
     page = min(max(1, page), pages)
     here = names[(page - 1) * _PIPELINES : page * _PIPELINES]
-    shown = [_row(name, fresh) for name in here]
-    until = time.monotonic() + _OTHERS_S
-    others = [name for name in names if name not in here]
-    known = [
-        _row(name, fresh and name in _read and bool(_read[name].needs))
-        for name in others
-        if name in _read or time.monotonic() < until
-    ]
-    rows = [*shown, *known]
+    shown = _rows(here, _SHOWN_S, fresh)
+    others = _rows([name for name in names if name not in here], _OTHERS_S, fresh, needy=True)
+    rows = [row for row in (*shown, *others) if not row.pending]
     paused = _paused(names, session)
     # A paused DAG is not late: somebody wants it to wait.
     found = [n for row in rows for n in row.needs if n.what != "late" or row.name not in paused]
@@ -122,6 +117,23 @@ def overview(
 
 _LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _read: dict[str, Row] = {}
+
+
+def _rows(names: list[str], seconds: float, fresh: bool, *, needy: bool = False) -> list[Row]:
+    """The rows of pipelines; after some seconds, those that were not read before are pending.
+
+    Args:
+        needy: only those are read anew of which something is shown.
+    """
+    until, rows = time.monotonic() + seconds, list[Row]()
+    for name in names:
+        if name in _read:
+            rows.append(_row(name, fresh and (not needy or bool(_read[name].needs))))
+        elif time.monotonic() < until:
+            rows.append(_row(name, fresh))
+        else:
+            rows.append(Row(name, pending=True))
+    return rows
 
 
 def _row(name: str, fresh: bool = False) -> Row:
