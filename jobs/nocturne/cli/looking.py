@@ -71,10 +71,9 @@ def watch(
 
     from nocturne.cli.watching import frame
 
-    load(name)
-    console = Console()
+    loaded, console = load(name), Console()
     if once or not console.is_terminal:
-        console.print(frame(load(name)))
+        console.print(frame(loaded))
         return
     with (
         suppress(KeyboardInterrupt),

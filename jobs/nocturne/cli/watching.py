@@ -15,9 +15,9 @@ from nocturne.config import Loaded
 from nocturne.operate.needs import Need, needs, next_due
 from nocturne.operate.status import PartitionStatus, Recent, recent
 
-__all__ = ["COLOURS", "frame"]
+__all__ = ["frame"]
 
-COLOURS = {
+_COLOURS = {
     "published": "green",
     "warned": "yellow",
     "held": "magenta",
@@ -60,7 +60,7 @@ def frame(loaded: Loaded, height: int | None = None) -> RenderableType:
 def _title(loaded: Loaded, near: Recent) -> Text:
     title = Text(f"{loaded.pipeline.name}  ", style="bold")
     for status in near.statuses:
-        title.append(_MARKS[status.shown], style=COLOURS[status.shown])
+        title.append(_MARKS[status.shown], style=_COLOURS[status.shown])
     if (due := next_due(loaded, near)) is not None:
         title.append(f"  {due[0]} is due {due[1]:%a %H:%M} UTC", style="bright_black")
     if near.waiting:
@@ -70,7 +70,7 @@ def _title(loaded: Loaded, near: Recent) -> Text:
 
 def _need(need: Need) -> RenderableType:
     head = Text()
-    head.append(need.what.upper(), style=f"bold {COLOURS[need.what]}")
+    head.append(need.what.upper(), style=f"bold {_COLOURS[need.what]}")
     head.append(f" {need.key}", style="bold")
     if need.age:
         head.append(f" for {need.age}", style="bright_black")
@@ -102,7 +102,7 @@ def _last(near: Recent, count: int, reasons: Mapping[str, str]) -> Table:
         rows = status.manifest.rows_published if status.manifest else None
         table.add_row(
             status.key,
-            Text(status.shown, style=COLOURS[status.shown]),
+            Text(status.shown, style=_COLOURS[status.shown]),
             "" if status.model_version is None else str(status.model_version),
             "" if rows is None else f"{rows:,}",
             Text(printable(reasons.get(status.key) or " ".join(status.remark.split()))),

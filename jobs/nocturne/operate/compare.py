@@ -18,8 +18,8 @@ from nocturne.records.drift import FeatureDrift
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.profile import ColumnProfile, Profile
-from nocturne.report.histograms import Histogram, category_histogram, numeric_histogram
-from nocturne.report.summary import score_summary
+from nocturne.report.histograms import Histogram, histogram
+from nocturne.report.summary import column_summary
 
 __all__ = ["Difference", "Side", "differences", "side_of"]
 
@@ -134,7 +134,8 @@ class Difference:
 
     ``apart``: the share of rows that would have to move to another bar for both histograms to be
     equal, 0 to 1 (the total variation distance of the drawn bars); None if only one has it.
-    ``histogram``: the first side drawn against the second; None if the values must not be shown.
+    ``histogram``: the first side drawn against the second; None if the values must not be shown
+    (``is_hidden``).
     """
 
     column: str
@@ -142,18 +143,18 @@ class Difference:
     second: ColumnProfile | None
     apart: float | None
     histogram: Histogram | None
+    is_hidden: bool = False
 
     def summaries(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Quantiles, mean and null rate on each side; empty if the values must not be shown."""
-        return _summary(self.column, self.first), _summary(self.column, self.second)
+        """Quantiles, mean and null rate on each side; of a hidden column the null rate alone."""
+        return self._summary(self.first), self._summary(self.second)
 
-
-def _summary(name: str, column: ColumnProfile | None) -> dict[str, float]:
-    if column is None:
-        return {}
-    summary = score_summary(Profile(column.rows, {name: column}), [name]).get(name, {})
-    rate = null_rate(column)
-    return summary | ({} if rate is None else {"nulls": rate})
+    def _summary(self, column: ColumnProfile | None) -> dict[str, float]:
+        if column is None:
+            return {}
+        summary = {} if self.is_hidden else column_summary(column)
+        rate = null_rate(column)
+        return summary | ({} if rate is None else {"nulls": rate})
 
 
 def differences(first: Side, second: Side, hidden: Collection[str] = ()) -> list[Difference]:
@@ -173,13 +174,13 @@ def differences(first: Side, second: Side, hidden: Collection[str] = ()) -> list
 def _difference(
     name: str, first: ColumnProfile | None, second: ColumnProfile | None, hidden: Collection[str]
 ) -> Difference:
+    is_hidden = name in hidden
     if first is None or second is None or first.kind != second.kind:
-        return Difference(name, first, second, None, None)
-    draw = numeric_histogram if first.kind == "numeric" else category_histogram
-    histogram = draw(first, second)
-    shown = None if name in hidden else histogram
-    pairs = [(bin_.current, bin_.baseline or 0.0) for bin_ in histogram.bins]
-    return Difference(name, first, second, _apart(pairs), shown)
+        return Difference(name, first, second, None, None, is_hidden)
+    bars = histogram(first, second)
+    pairs = [(bin_.current, bin_.baseline or 0.0) for bin_ in bars.bins]
+    shown = None if is_hidden else bars
+    return Difference(name, first, second, _apart(pairs), shown, is_hidden)
 
 
 def _apart(pairs: Sequence[tuple[float, float]]) -> float:

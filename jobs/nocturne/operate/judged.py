@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nocturne.config import Loaded, key_format, parse, span
-from nocturne.config import later as later_key
+from nocturne.config import Loaded
 from nocturne.errors import NocturneError
+from nocturne.objects import Location
 from nocturne.objects.together import together
-from nocturne.operate.status import PartitionStatus, newest, statuses_of
-from nocturne.pipeline.places import Places
+from nocturne.operate.status import PartitionStatus, ending_with, newest, statuses_of
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
 from nocturne.store.partition_state import PartitionState
+from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
 
 __all__ = ["JudgedNight", "judged", "judged_nights", "night_profile", "partitions_until"]
@@ -55,27 +55,24 @@ def partitions_until(
     last = until or newest(loaded, "scored")
     if last is None:
         return []
-    moment = parse(names, last)
-    back = (later_key(names, moment, -n) for n in range(count - 1, -1, -1))
-    keys = [day.strftime(key_format(names)) for day in back if day is not None]
-    return [*span(names, keys[0], last)]
+    return ending_with(names, last, count)
 
 
 def judged_nights(loaded: Loaded, partitions: Sequence[Partition]) -> list[JudgedNight]:
     """Those of the partitions that are judged and can be read, in their order."""
-    places = Places.of(loaded)
     statuses = statuses_of(loaded, partitions)
-    states = [places.state.partition(partition) for partition in partitions]
-    judgements = together(judged, states, statuses)
-    pairs = zip(statuses, judgements, strict=True)
+    pairs = zip(statuses, together(judged, statuses), strict=True)
     return [JudgedNight(status, found) for status, found in pairs if found is not None]
 
 
-def judged(state: PartitionState, status: PartitionStatus) -> Judgement | None:
+def judged(status: PartitionStatus) -> Judgement | None:
     """The judgement of the last run of a partition; None if there is none, or it can't be read."""
     try:
         if status.unfinished is None and status.manifest is not None:
-            return _published(state, status.manifest.id)
+            assert status.manifest_file is not None
+            state = PartitionState.of_manifest(status.manifest_file, status.manifest)
+            stored = status.manifest.judgement
+            return _published(state.stored(stored), stored.sha256)
         if status.run is None or not (status.unfinished and status.unfinished.run_key):
             return None
         return status.run.judgement() if status.run.is_judged else None
@@ -84,9 +81,9 @@ def judged(state: PartitionState, status: PartitionStatus) -> Judgement | None:
 
 
 @lru_cache(maxsize=2_000)
-def _published(state: PartitionState, id_: str) -> Judgement:
+def _published(file: Location, sha256: str) -> Judgement:
     """Read once in each process: a published judgement never changes."""
-    return state.judgement(state.manifest(id_))
+    return read(Judgement, file)
 
 
 def night_profile(night: JudgedNight) -> Profile | None:
@@ -102,4 +99,4 @@ def night_profile(night: JudgedNight) -> Profile | None:
 @lru_cache(maxsize=500)
 def _profile(run: RunFolder) -> Profile:
     """Read once in each process: a published profile never changes."""
-    return RunFolder(run.path).profile
+    return run.profile

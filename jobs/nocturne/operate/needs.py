@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from nocturne.config import Loaded, from_path, key_format, later, parse, partition, period
+from nocturne.config import Loaded, from_path, key_format, parse, partition, period
 from nocturne.errors import NocturneError
 from nocturne.operate.judged import judged
 from nocturne.operate.remedies import Remedy, deciding, remedies
-from nocturne.operate.status import PartitionStatus, Recent, statuses_of
+from nocturne.operate.status import (
+    PartitionStatus,
+    Recent,
+    ending_with,
+    local_now,
+    statuses_of,
+)
 from nocturne.pipeline.places import Places
-from nocturne.records.findings import Verdict
-from nocturne.records.partition import Partition
 
 __all__ = ["Need", "due", "needs", "next_due"]
 
@@ -85,11 +89,9 @@ def _unpublished(loaded: Loaded, status: PartitionStatus) -> Need | None:
         what = "unanswered"
     else:
         return None
-    state = Places.of(loaded).state.partition(_partition(loaded, status.key))
-    judgement, unfinished = judged(state, status), status.unfinished
-    decided = deciding(judgement)
-    is_verdict = what != "failed" or (judgement is not None and judgement.verdict == Verdict.FAIL)
-    why = decided[0].reason if decided and is_verdict else status.message
+    judgement, unfinished = judged(status), status.unfinished
+    decided = deciding(status, judgement)
+    why = decided[0].reason if decided else status.message
     since = dt.datetime.fromisoformat(unfinished.at) if unfinished else None
     ways = remedies(loaded, status, judgement)
     return Need(loaded.pipeline.name, what, status, since, _line(why), ways)
@@ -115,24 +117,22 @@ def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
     ]
     # Of a pipeline that was never scored, only the last night counts.
     overdue = [(k, d) for k, d in overdue if k > scored[0]] if scored else overdue[-1:]
+    names, places = loaded.pipeline.input.partition, Places.of(loaded)
+    is_optional = loaded.pipeline.input.on_missing == "skip"
     shown = {status.key: status for status in near.statuses}
+    others = [partition(names, key) for key, _ in overdue if key not in shown]
+    shown |= {status.key: status for status in statuses_of(loaded, others)}
     for key, deadline in overdue:
-        status = shown.get(key) or statuses_of(loaded, [_partition(loaded, key)])[0]
+        status = shown[key]
         if status.state not in ("missing", "running"):
             continue
-        skipped = loaded.pipeline.input.on_missing == "skip"
-        if skipped and not Places.of(loaded).inputs.has(_partition(loaded, key)):
+        if is_optional and not places.inputs.has(partition(names, key)):
             continue
         why = f"it was due at {deadline.isoformat(sep=' ', timespec='minutes')}"
         running = status.unfinished
         if running is not None:
             why += f"; {running.rows_done:,} of {running.rows:,} rows are scored"
         yield Need(name, "late", status, deadline, why, remedies(loaded, status))
-
-
-def _partition(loaded: Loaded, key: str) -> Partition:
-    names = loaded.pipeline.input.partition
-    return partition(names, key) if names else Partition(key)
 
 
 def _keys_until_now(loaded: Loaded, count: int, ahead: int = 0) -> list[str]:
@@ -144,9 +144,8 @@ def _keys_until_now(loaded: Loaded, count: int, ahead: int = 0) -> list[str]:
     names = loaded.pipeline.input.partition
     if not names:
         return []
-    here = dt.datetime.now(ZoneInfo(loaded.pipeline.schedule.timezone)).replace(tzinfo=None)
-    moments = (later(names, here, n) for n in range(ahead - count + 1, ahead + 1))
-    return [moment.strftime(key_format(names)) for moment in moments if moment is not None]
+    last = local_now(loaded) + ahead * period(names)
+    return [p.key for p in ending_with(names, last.strftime(key_format(names)), count)]
 
 
 def _line(text: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from nocturne.objects.together import together
 from nocturne.operate.judged import JudgedNight, night_profile
 from nocturne.records.drift import FeatureDrift
-from nocturne.records.profile import ColumnProfile, Profile
+from nocturne.records.profile import ColumnProfile
 from nocturne.records.quality import Expectation
-from nocturne.report.summary import score_summary
+from nocturne.report.summary import column_summary
 
 __all__ = [
     "ColumnNight",
@@ -53,7 +53,7 @@ def column_over_nights(
             continue
         summary = {}
         if there is not None and not hidden:
-            summary = score_summary(Profile(there.rows, {column: there}), [column]).get(column, {})
+            summary = column_summary(there)
         rate = null_rate(there) if there is not None else drift.null_rate if drift else None
         found.append(ColumnNight(night, drift, rate, summary))
     return found

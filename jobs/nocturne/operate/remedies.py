@@ -36,9 +36,14 @@ class Remedy:
     to: str = ""
 
 
-def deciding(judgement: Judgement | None) -> list[Finding]:
-    """The findings that decided the verdict; what a person wanted comes first."""
+def deciding(status: PartitionStatus, judgement: Judgement | None) -> list[Finding]:
+    """The findings by which a night is where it is; what a person wanted comes first.
+
+    None if it failed otherwise than by its verdict: then its own error says why.
+    """
     if judgement is None or judgement.verdict == Verdict.OK:
+        return []
+    if status.state == "failed" and judgement.verdict != Verdict.FAIL:
         return []
     decided = [f for f in judgement.findings if f.verdict == judgement.verdict]
     return sorted(decided, key=lambda finding: finding.subject != "person")
@@ -68,10 +73,7 @@ def remedies(
         return [made.adopt(), made.score("Only if nobody else's rows are there.")]
     if status.problem:
         return [made.verify(), made.score("If there is no copy: everything is scored anew.")]
-    decided = judgement is not None and (
-        status.state != "failed" or judgement.verdict == Verdict.FAIL
-    )
-    rules = [finding.rule for finding in deciding(judgement)] if decided else []
+    rules = [finding.rule for finding in deciding(status, judgement)]
     if status.state == "held":
         return [*made.for_held(rules)]
     if status.state in ("failed", "rejected"):

@@ -88,7 +88,7 @@ def quarantined_rows(
     reasons, parts, there, cut = Counter[str](), list[pa.RecordBatch](), 0, False
     for batch in batches:
         reasons.update(batch.column("reason").to_pylist())
-        fits = batch.filter(pc.equal(batch.column("reason"), reason)) if reason else batch
+        fits = _with(reason, batch)
         room = MOST_SORTED - there
         cut = cut or fits.num_rows > room
         parts.append(fits.slice(0, room))
@@ -101,6 +101,11 @@ def quarantined_rows(
     page = python_values(table.slice(first, limit)) if table is not None else []
     rows = [tuple(row[name] for name in columns) for row in page]
     return QuarantinedRows(columns, hidden, rows, found, dict(reasons.most_common()), cut)
+
+
+def _with(reason: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with a reason; all of them if it is ""."""
+    return batch.filter(pc.equal(batch.column("reason"), reason)) if reason else batch
 
 
 def _sortable(column: pa.ChunkedArray) -> pa.Table:
@@ -117,8 +122,7 @@ def csv_lines(loaded: Loaded, partition: Partition, *, reason: str = "") -> Iter
     columns, _, batches = _read(loaded, partition)
     yield _line(columns)
     for batch in batches:
-        fits = batch.filter(pc.equal(batch.column("reason"), reason)) if reason else batch
-        for row in python_values(fits):
+        for row in python_values(_with(reason, batch)):
             yield _line([row[name] for name in columns])
 
 
@@ -149,9 +153,10 @@ def _read(
     sensitive = {*plan.sensitive, *loaded.pipeline.quality.sensitive}
     secret = {quarantined_name(name) for name in sensitive}
     files = _files(places.state.partition(partition), status)
-    names = list(dict.fromkeys(name for file in files for name in _schema(file).names))
+    schemas = {file: _schema(file) for file in files}
+    names = list(dict.fromkeys(name for schema in schemas.values() for name in schema.names))
     shown = tuple(dict.fromkeys([*LOCATION, *(name for name in names if name not in secret)]))
-    return shown, tuple(sorted(sensitive)), _batches(files, shown)
+    return shown, tuple(sorted(sensitive)), _batches(schemas, shown)
 
 
 def _files(state: PartitionState, status: PartitionStatus) -> list[Location]:
@@ -172,17 +177,17 @@ def _schema(file: Location) -> pa.Schema:
         raise StateError(f"{file} with quarantined rows is gone") from None
 
 
-def _batches(files: Sequence[Location], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    schemas: Mapping[Location, pa.Schema], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     """Batches with the ``columns``, null where a file has none; all of one type a column."""
-    schemas = [_schema(file) for file in files]
     fields = {}
     for name in columns:
-        types = {schema.field(name).type for schema in schemas if name in schema.names}
+        types = {schema.field(name).type for schema in schemas.values() if name in schema.names}
         fields[name] = types.pop() if len(types) == 1 else pa.string()
-    for file in files:
-        there = pq.ParquetFile(native(file))
-        names = [name for name in columns if name in there.schema_arrow.names]
-        for batch in there.iter_batches(_BATCH, columns=names):
+    for file, schema in schemas.items():
+        names = [name for name in columns if name in schema.names]
+        for batch in pq.ParquetFile(native(file)).iter_batches(_BATCH, columns=names):
             yield pa.RecordBatch.from_arrays(
                 [_column(batch, name, type_) for name, type_ in fields.items()], list(fields)
             )

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from nocturne.config import Loaded, from_path, key_format, parse, partition, period, span
+from nocturne.config import Loaded, from_path, key_format, parse, partition, period
 from nocturne.config import later as later_key
 from nocturne.errors import NocturneError, PublishError, disk_errors
 from nocturne.objects import Location
@@ -32,7 +32,9 @@ from nocturne.table_formats.protocol import TablePartition
 __all__ = [
     "PartitionStatus",
     "Recent",
+    "ending_with",
     "known_partitions",
+    "local_now",
     "newest",
     "recent",
     "status_of",
@@ -248,7 +250,11 @@ def waiting(loaded: Loaded, after: str | None) -> list[str]:
 
     Those outside of ``schedule.start_date`` to ``end_date`` are left out.
     """
-    names, schedule, now = loaded.pipeline.input.partition, loaded.pipeline.schedule, _now(loaded)
+    names, schedule, now = (
+        loaded.pipeline.input.partition,
+        loaded.pipeline.schedule,
+        local_now(loaded),
+    )
     found = list[str]()
     for key in _keys(names, _of_input(Places.of(loaded), names)):
         if after is not None and key <= after:
@@ -263,7 +269,7 @@ def waiting(loaded: Loaded, after: str | None) -> list[str]:
     return sorted(found)
 
 
-def _now(loaded: Loaded) -> dt.datetime:
+def local_now(loaded: Loaded) -> dt.datetime:
     """Where the pipeline's days begin and end."""
     return dt.datetime.now(ZoneInfo(loaded.pipeline.schedule.timezone)).replace(tzinfo=None)
 
@@ -300,18 +306,25 @@ def recent(loaded: Loaded, count: int = 35) -> Recent:
     names = loaded.pipeline.input.partition
     if not names:
         return Recent(statuses_of(loaded, [Partition("all")]), [])
-    today = _now(loaded).strftime(key_format(names))
+    today = local_now(loaded).strftime(key_format(names))
     last = newest(loaded, "scored", until=today)  # a date may have been mistyped
     later = waiting(loaded, last)
     if last is None:
         return Recent([], later)
     ahead = later[:_AHEAD]
     # Without gaps up to the last that was scored; after it only what there is to score.
-    moment = parse(names, last)
-    back = (later_key(names, moment, -n) for n in range(max(count - len(ahead), 1) - 1, -1, -1))
-    keys = [day.strftime(key_format(names)) for day in back if day is not None]
-    shown = [*span(names, keys[0], last), *(partition(names, key) for key in ahead)]
+    shown = [
+        *ending_with(names, last, max(count - len(ahead), 1)),
+        *(partition(names, key) for key in ahead),
+    ]
     return Recent(statuses_of(loaded, shown), later[_AHEAD:])
+
+
+def ending_with(names: Mapping[str, str], key: str, count: int) -> list[Partition]:
+    """The last ``count`` partitions up to a key, without gaps, the oldest first."""
+    moment = parse(names, key)
+    back = (later_key(names, moment, -n) for n in range(count - 1, -1, -1))
+    return [partition(names, day.strftime(key_format(names))) for day in back if day is not None]
 
 
 @lru_cache
@@ -336,5 +349,7 @@ def statuses_of(loaded: Loaded, partitions: Iterable[Partition]) -> list[Partiti
     """The status of each of the partitions."""
     places = Places.of(loaded)
     partitions = [*partitions]
+    if not partitions:
+        return []
     with places.state.listed(partitions):
         return [status_of(places, partition) for partition in partitions]

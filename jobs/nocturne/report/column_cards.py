@@ -12,7 +12,7 @@ from nocturne.records.manifest import Judgement
 from nocturne.records.profile import ColumnProfile, Profile
 from nocturne.report.bars import category_bars, numeric_bars
 from nocturne.report.formatting import cut, figure, percent
-from nocturne.report.histograms import Bin, Histogram, category_histogram, numeric_histogram
+from nocturne.report.histograms import Bin, Histogram, histogram
 
 __all__ = ["ColumnCard", "column_cards"]
 
@@ -56,16 +56,16 @@ def column_cards(
         trained = baseline.columns.get(name) if baseline else None
         reference = trained.profile if trained and trained.kind == column.kind else None
         bins = compared.get(name)
-        histogram = _of_bins(bins) if bins else _histogram(column, reference)
+        bars = _of_bins(bins) if bins else histogram(column, reference)
         place = f"c{len(specs)}"
-        if histogram.bins:
+        if bars.bins:
             numeric = column.kind == "numeric" and bins is None
-            spec = (numeric_bars if numeric else category_bars)(histogram, height)
+            spec = (numeric_bars if numeric else category_bars)(bars, height)
             against = f" beside {bins.reference}" if bins else ""
             spec["description"] = f"Histogram of {cut(name)}{against}"
             specs.append({"id": place, "spec": spec})
         feature = drift.get(name)
-        facts = _facts(column, feature, histogram) + ([f"beside {bins.reference}"] if bins else [])
+        facts = _facts(column, feature, bars) + ([f"beside {bins.reference}"] if bins else [])
         text = " · ".join(facts)
         cards.append(
             ColumnCard(place, name, cut(name), text, feature is not None and feature.alarmed)
@@ -86,12 +86,7 @@ def _of_bins(compared: ComparedBins) -> Histogram:
     return Histogram(tuple(bars))
 
 
-def _histogram(column: ColumnProfile, reference: ColumnProfile | None) -> Histogram:
-    draw = numeric_histogram if column.kind == "numeric" else category_histogram
-    return draw(column, reference)
-
-
-def _facts(column: ColumnProfile, feature: FeatureDrift | None, histogram: Histogram) -> list[str]:
+def _facts(column: ColumnProfile, feature: FeatureDrift | None, bars: Histogram) -> list[str]:
     facts = []
     if feature is not None:
         facts.append(f"PSI {figure(feature.psi)}, alarm above {figure(feature.threshold)}")
@@ -103,10 +98,10 @@ def _facts(column: ColumnProfile, feature: FeatureDrift | None, histogram: Histo
         facts.append(f"about {column.distinct:,} different values")
     if feature and feature.new_rate:
         facts.append(f"new values {percent(feature.new_rate)}")
-    if column.kind == "category" and histogram.outside > _ROUNDING:
-        facts.append(f"{percent(histogram.outside)} of rows in other values")
-    elif histogram.outside > _CUT_TAILS:
-        facts.append(f"{percent(histogram.outside)} of rows outside the plot")
-    if not histogram.bins:
+    if column.kind == "category" and bars.outside > _ROUNDING:
+        facts.append(f"{percent(bars.outside)} of rows in other values")
+    elif bars.outside > _CUT_TAILS:
+        facts.append(f"{percent(bars.outside)} of rows outside the plot")
+    if not bars.bins:
         facts.append("no values to draw")
     return facts or ["no nulls"]

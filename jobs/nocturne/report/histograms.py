@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nocturne.records.profile import ColumnProfile
 from nocturne.report.summary import intervals
 
-__all__ = ["Bin", "Histogram", "category_histogram", "numeric_histogram"]
+__all__ = ["Bin", "Histogram", "category_histogram", "histogram", "numeric_histogram"]
 
 _BINS = 30
 _CATEGORIES = 8
@@ -41,6 +41,12 @@ class Histogram:
 
     bins: tuple[Bin, ...]
     outside: float = 0.0
+
+
+def histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:
+    """The histogram for the kind of the column, which is that of both sides."""
+    draw = numeric_histogram if current.kind == "numeric" else category_histogram
+    return draw(current, baseline)
 
 
 def numeric_histogram(current: ColumnProfile, baseline: ColumnProfile | None) -> Histogram:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nocturne.records.buckets import lower_bounds, rank
 from nocturne.records.profile import ColumnProfile, Profile
 
-__all__ = ["intervals", "quantiles", "score_summary"]
+__all__ = ["column_summary", "intervals", "quantiles", "score_summary"]
 
 Vector = NDArray[np.float64]
 
@@ -61,11 +61,16 @@ def score_summary(profile: Profile, outputs: Sequence[str]) -> dict[str, dict[st
     summaries = {}
     for name in outputs:
         column = profile.columns.get(name)
-        if column is None or column.kind != "numeric" or not column.counts:
-            continue
-        values = quantiles(column, list(_QUANTILES.values()))
-        summary = {key: float(v) for key, v in zip(_QUANTILES, values, strict=True)}
-        summary["mean"] = np.nan if column.mean is None else column.mean
-        if all(np.isfinite(list(summary.values()))):
+        if column is not None and (summary := column_summary(column)):
             summaries[name] = summary
     return summaries
+
+
+def column_summary(column: ColumnProfile) -> dict[str, float]:
+    """p05, p25, p50, p75, p95 and mean; empty for a category, or without a finite value."""
+    if column.kind != "numeric" or not column.counts:
+        return {}
+    values = quantiles(column, list(_QUANTILES.values()))
+    summary = {key: float(v) for key, v in zip(_QUANTILES, values, strict=True)}
+    summary["mean"] = np.nan if column.mean is None else column.mean
+    return summary if all(np.isfinite(list(summary.values()))) else {}

@@ -81,30 +81,26 @@ def lines(
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(points), 1)
     xs = [_LEFT + (i + 0.5) * step for i in range(len(points))]
     parts = [_axis(low, high, place, percent), _labels(points, xs, height)]
+
+    def drawn(*series: str) -> list[tuple[Point, list[tuple[float, float]]]]:
+        """The points that have all of the series, each with its places."""
+        found = []
+        for x, point in zip(xs, points, strict=True):
+            there = [v for s in series if (v := point.values.get(s)) is not None]
+            if len(there) == len(series) and all(map(math.isfinite, there)):
+                found.append((point, [(x, place(v)) for v in there]))
+        return found
+
     for first, second in bands:
-        there = [
-            (x, place(a), place(b))
-            for x, p in zip(xs, points, strict=True)
-            if (a := p.values.get(first)) is not None and (b := p.values.get(second)) is not None
-        ]
-        if not there:
-            continue
-        around = [(x, a) for x, a, _ in there] + [(x, b) for x, _, b in reversed(there)]
-        parts.append(Markup('<path class="band" d="{}Z"/>').format(_path(around)))
+        if between := [places for _, places in drawn(first, second)]:
+            around = [a for a, _ in between] + [b for _, b in reversed(between)]
+            parts.append(Markup('<path class="band" d="{}Z"/>').format(_path(around)))
     if limit:
-        level = [
-            (x, place(v))
-            for x, p in zip(xs, points, strict=True)
-            if (v := p.values.get(limit)) is not None
-        ]
+        level = [at for _, (at,) in drawn(limit)]
         parts.append(Markup('<path class="limit" d="{}"/>').format(_path(level)))
-    drawn = [
-        (x, place(v), p)
-        for x, p in zip(xs, points, strict=True)
-        if (v := p.values.get(line)) is not None and math.isfinite(v)
-    ]
-    parts.append(Markup('<path class="line" d="{}"/>').format(_path([d[:2] for d in drawn])))
-    parts += [_dot(x, y, point) for x, y, point in drawn if dots or point.mark]
+    along = drawn(line)
+    parts.append(Markup('<path class="line" d="{}"/>').format(_path([at for _, (at,) in along])))
+    parts += [_dot(*at, point) for point, (at,) in along if dots or point.mark]
     return _chart(name, height, parts)
 
 

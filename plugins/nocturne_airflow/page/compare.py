@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from nocturne.errors import ConfigError
-from nocturne.operate.compare import Difference, differences, side_of
+from nocturne.operate.compare import differences, side_of
 from nocturne.operate.judged import judged_nights, partitions_until
 from nocturne_airflow.page.site import html, pipeline
 
@@ -38,8 +38,7 @@ def compare(
             "manifests"
         )
     sides = [side_of(loaded, name_of) for name_of in (a, b)]
-    hidden = {*loaded.pipeline.quality.sensitive}
-    found = differences(sides[1], sides[0], hidden)
+    found = differences(sides[1], sides[0], loaded.pipeline.quality.sensitive)
     drawn = [d for d in found if d.histogram and (d.column == name if name else True)]
     return html(
         request,
@@ -48,19 +47,9 @@ def compare(
         a=a,
         b=b,
         sides=sides,
-        found=[(d, _numbers(d, hidden)) for d in found],
+        found=[(d, d.summaries()[::-1]) for d in found],
         drawn=drawn[: 1 if name else _DRAWN],
         keys=keys,
         versions=versions,
         name=name,
     )
-
-
-def _numbers(difference: Difference, hidden: set[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """The numbers of both sides, the second side first as in ``differences``; maybe none."""
-    second, first = difference.summaries()
-    if difference.column in hidden:
-        return {k: v for k, v in first.items() if k == "nulls"}, {
-            k: v for k, v in second.items() if k == "nulls"
-        }
-    return first, second

@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import TaskInstance
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
@@ -33,6 +32,7 @@ from nocturne.records.quality import Expectation
 from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
 from nocturne_airflow.page.documents import is_file
+from nocturne_airflow.page.gates import asking
 from nocturne_airflow.page.site import html, is_paused, partition_of, pipeline
 
 __all__ = ["NightPage", "night", "night_page"]
@@ -49,14 +49,6 @@ def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLR
     partition = partition_of(loaded, key)
     is_whole = not loaded.pipeline.input.partition
     runs = _dag_runs(dag_id, None if is_whole else key, session)
-    waiting = session.scalars(
-        select(TaskInstance.run_id).where(
-            TaskInstance.dag_id == dag_id,
-            TaskInstance.task_id == "gate",
-            TaskInstance.state == "awaiting_input",
-            TaskInstance.run_id.in_([run.run_id for run in runs]),
-        )
-    ).first()
     return html(
         request,
         "night.html",
@@ -67,7 +59,7 @@ def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLR
         night=night_page(loaded, partition),
         metrics=METRICS,
         runs=runs[:10],
-        waiting=waiting,
+        waiting=asking([dag_id], session).get((dag_id, partition.key)),
         paused=is_paused(dag_id, session),
         beside=None if is_whole else _beside(loaded, key),
     )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
-from airflow.models.taskinstance import TaskInstance
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nocturne import config
-from nocturne.config import Loaded, partition
+from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.operate.judged import judged
 from nocturne.operate.needs import Need, needs, next_due
 from nocturne.operate.status import PartitionStatus, Recent, recent
-from nocturne.pipeline.places import Places
-from nocturne.records.partition import Partition
+from nocturne_airflow.page.gates import asking
 from nocturne_airflow.page.site import html, load
 
 __all__ = ["overview"]
@@ -106,7 +103,7 @@ def overview(
         needs=found[:_NEEDS],
         broken=[row for row in rows if row.problem],
         needs_left_out=max(0, len(found) - _NEEDS),
-        waiting=_asking(names, session) if found else {},
+        waiting=asking([row.name for row in rows if row.needs], session),
         paused=paused,
         today=dt.datetime.now(dt.UTC).date().isoformat(),
         page=page,
@@ -148,27 +145,19 @@ def _row(name: str, fresh: bool = False) -> Row:
             return known
     try:
         near = recent(loaded)
-        row = Row(
-            name, loaded, near, needs(loaded, near), next_due(loaded, near), _worst(loaded, near)
-        )
+        row = Row(name, loaded, near, needs(loaded, near), next_due(loaded, near), _worst(near))
     except (NocturneError, OSError) as error:
         row = Row(name, loaded, problem=str(error))
-    _read[name] = row = _timed(row)
+    _read[name] = row = replace(row, read=time.monotonic())
     return row
 
 
-def _timed(row: Row) -> Row:
-    return Row(**(vars(row) | {"read": time.monotonic()}))
-
-
-def _worst(loaded: Loaded, near: Recent) -> tuple[float, str] | None:
+def _worst(near: Recent) -> tuple[float, str] | None:
     """Of the last night that was scored, the column that is nearest to its alarm or above it."""
     last = near.last
     if last is None or last.run is None:
         return None
-    names = loaded.pipeline.input.partition
-    of = partition(names, last.key) if names else Partition(last.key)
-    judgement = judged(Places.of(loaded).state.partition(of), last)
+    judgement = judged(last)
     columns = judgement.drift.columns if judgement else ()
     return (columns[0].excess, columns[0].column) if columns else None
 
@@ -176,28 +165,3 @@ def _worst(loaded: Loaded, near: Recent) -> tuple[float, str] | None:
 def _paused(names: list[str], session: Session) -> set[str]:
     found = select(DagModel.dag_id).where(DagModel.dag_id.in_(names), DagModel.is_paused)
     return {str(name) for name in session.scalars(found)}
-
-
-def _key(name: str, key: str | None, conf: Any) -> str:
-    """The partition of a run as a status names it."""
-    whole = not load(name).pipeline.input.partition
-    return "all" if whole else str(key or dict(conf or {}).get("day") or "")
-
-
-def _asking(names: list[str], session: Session) -> dict[tuple[str, str], str]:
-    """(pipeline, partition) -> the run that waits at its gate for a person."""
-    from airflow.models.dagrun import DagRun
-
-    asked = session.execute(
-        select(DagRun.dag_id, DagRun.run_id, DagRun.partition_key, DagRun.conf)
-        .join(
-            TaskInstance,
-            (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id),
-        )
-        .where(
-            TaskInstance.dag_id.in_(names),
-            TaskInstance.task_id == "gate",
-            TaskInstance.state == "awaiting_input",
-        )
-    )
-    return {(dag_id, _key(dag_id, key, conf)): run_id for dag_id, run_id, key, conf in asked}
