@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -99,7 +101,11 @@ def test_the_pass_answers_as_a_second_scan_does(asked: MakeProject) -> None:
     found = _answers(counted).expectations
     scanned = scored(config.load("p", overrides={"quality.scan": "pandas"}), DAY)
     assert scanned.plan.tables == {}
-    assert found == _answers(scanned).expectations
+    by_pandas = _answers(scanned).expectations
+    assert [replace(e, value=None) for e in found] == [replace(e, value=None) for e in by_pandas]
+    # pandas rounds the deviation of a float32 column to float32, which keeps 24 bits.
+    values = [np.array([e.value for e in these], dtype=float) for these in (found, by_pandas)]
+    np.testing.assert_allclose(*values, rtol=2**-23)
     by_spark = scored(config.load("p", overrides={"quality.scan": "spark"}), DAY)
     assert [(e.type, e.column, e.success) for e in _answers(by_spark).expectations] == [
         (e.type, e.column, e.success) for e in found
