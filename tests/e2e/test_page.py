@@ -165,7 +165,7 @@ def test_what_fails_is_said_what_is_typed_stays_and_a_rejection_has_a_reason(
 
     # So does a decision by a run of its own, as in a backfill.
     again = f"() => trigger('held', '{REJECTED}', {{ action: 'approve' }})"
-    second.page.evaluate(f"perform('Approve', 'held', {again})")
+    second.page.evaluate(f"perform('Approve', 'held', {{}}, {again})")
     expect(said).to_contain_text("Approve failed: ")
     expect(said).to_contain_text("has no held scores (it is rejected)")
     calendar = Window(browser, local, "admin")

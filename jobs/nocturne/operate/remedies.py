@@ -27,6 +27,7 @@ class Remedy:
         why: when it is right, and what it does.
         command: the same on the command line.
         to: the id of the manifest that a rollback puts in force.
+        run: the key of the run that is approved or rejected.
     """
 
     action: str
@@ -34,6 +35,7 @@ class Remedy:
     why: str
     command: str
     to: str = ""
+    run: str = ""
 
 
 def deciding(status: PartitionStatus, judgement: Judgement | None) -> list[Finding]:

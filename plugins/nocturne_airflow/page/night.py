@@ -49,6 +49,9 @@ def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLR
     partition = partition_of(loaded, key)
     is_whole = not loaded.pipeline.input.partition
     runs = _dag_runs(dag_id, None if is_whole else key, session)
+    asked = asking([dag_id], session)
+    waiting = asked.pop((dag_id, partition.key), None)
+    is_full = not waiting and len(asked) >= loaded.pipeline.schedule.max_active_runs
     return html(
         request,
         "night.html",
@@ -59,7 +62,8 @@ def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLR
         night=night_page(loaded, partition),
         metrics=METRICS,
         runs=runs[:10],
-        waiting=asking([dag_id], session).get((dag_id, partition.key)),
+        waiting=waiting,
+        behind=sorted(other for _, other in asked) if is_full else [],
         paused=is_paused(dag_id, session),
         beside=None if is_whole else _beside(loaded, key),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ HEADERS = {
 def html(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A view: the template with the values, and where the page is mounted."""
     base = str(request.scope.get("root_path", "")).rstrip("/")
-    values |= {"base": base, "root": base.removesuffix("/nocturne"), "charts": charts}
+    read = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M")
+    root = base.removesuffix("/nocturne")
+    values |= {"base": base, "root": root, "charts": charts, "read": read}
     text = _templates().get_template(template).render(**values)
     return HTMLResponse(text, status, headers=HEADERS)
 

@@ -8,103 +8,129 @@ const message = document.getElementById("message");
 const say = (text, bad) => { message.textContent = text; message.className = bad ? "is-failed" : ""; };
 
 async function call(method, path, body) {
-  const answer = await fetch(document.body.dataset.root + "/api/v2" + path, {
-    method, credentials: "same-origin", headers: { Accept: "application/json", "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  if (answer.ok) return answer.json();
-  let detail = answer.statusText;
-  try { detail = (await answer.json()).detail ?? detail; } catch { /* no JSON */ }
-  if (typeof detail !== "string") detail = JSON.stringify(detail);
-  const why = answer.status === 403 ? "you may not do this" : detail;
-  throw new Error(`Airflow refused (${answer.status}): ${why}`);
+  let answer;
+  try {
+    answer = await fetch(document.body.dataset.root + "/api/v2" + path, {
+      method, credentials: "same-origin", keepalive: true,
+      headers: { Accept: "application/json", "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Error("Airflow does not answer");
+  }
+  let content = {};
+  try { content = await answer.json(); } catch { if (answer.ok) throw new Error("Airflow answers with another page: log in again"); }
+  if (answer.ok) return content;
+  const detail = content.detail ?? answer.statusText;
+  const why = { 401: "log in again", 403: "you may not do this" }[answer.status];
+  throw new Error(`Airflow refused (${answer.status}): ${why ?? (typeof detail === "string" ? detail : JSON.stringify(detail))}`);
 }
 
 const id = encodeURIComponent;
+const runOf = (dag, run) => `/dags/${id(dag)}/dagRuns/${id(run)}`;
 const moment = (key) => key + (key.includes("T") ? ":00:00Z" : "T00:00:00Z");
 const trigger = (dag, key, conf) =>
   call("POST", `/dags/${id(dag)}/dagRuns`, { logical_date: null, partition_key: key, conf });
 
-const respond = (dag, run, option, why) =>
-  call("PATCH", `/dags/${id(dag)}/dagRuns/${id(run)}/taskInstances/gate/-1/hitlDetails`,
-    { chosen_options: [option], params_input: why ? { why } : {} });
-
 // Each gives the run whose end shows what became of it, or nothing.
 const actions = {
-  score: async (dag, key, on) => {
-    await free(dag, on.run, "it is scored again");
-    return trigger(dag, key, {});
-  },
-  decide: async (dag, key, on, why) => {
-    await free(dag, on.run, `the action ${on.what} was asked for`);
-    return trigger(dag, key, { action: on.what, ...(on.to ? { manifest: on.to } : {}), ...(why ? { why } : {}) });
-  },
+  score: (dag, key, on) => instead(dag, on.run, () => trigger(dag, key, {})),
+  decide: (dag, key, on, why) => instead(dag, on.run, () => trigger(dag, key, {
+    action: on.what, ...(on.to ? { manifest: on.to } : {}), ...(on.of ? { run: on.of } : {}), ...(why ? { why } : {}),
+  })),
   answer: async (dag, key, on, why) => {
-    await respond(dag, on.run, on.what, why);
+    await call("PATCH", `${runOf(dag, on.run)}/taskInstances/gate/-1/hitlDetails`,
+      { chosen_options: [on.what], params_input: why ? { why } : {} });
     return { dag_run_id: on.run };
   },
 };
 
-// A run that waits at its gate may be the only one that the DAG may have: it is answered with no
-// and has ended before another is started.
-async function free(dag, run, why) {
-  if (!run) return;
-  await respond(dag, run, "Reject", why);
-  say("The run that waited for an answer ends first.");
-  await ended(dag, run);
-}
-
-async function ended(dag, run, meanwhile = async () => {}) {
-  for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
-    await pause(waited);
-    const { state } = await call("GET", `/dags/${id(dag)}/dagRuns/${id(run)}`);
-    await meanwhile();
-    if (state === "success" || state === "failed") return state;
+// Start a run in place of one that waits at its gate, which may be the only one that the DAG may
+// have: the new one is queued until the other has ended. Nothing is decided about the night: it
+// stays held until the new run says otherwise, also if this page is closed in between.
+async function instead(dag, waiting, start) {
+  const run = await start();
+  if (waiting) {
+    try {
+      await call("PATCH", `${runOf(dag, waiting)}/taskInstances/gate`,
+        { new_state: "skipped", note: `${run.dag_run_id} was started in its place, from the page Scoring` });
+    } catch (error) {
+      throw new Error(`It is asked for, but starts only when the run that waits at its gate has ended, which can't be ended from here: ${error.message}`);
+    }
   }
+  return run;
 }
 
-async function perform(label, dag, action) {
+// While an answer is awaited, what was pressed can't be pressed again; for a second at least, since
+// people press twice. Returns whether Airflow took it.
+async function perform(label, dag, pressed, action) {
+  pressed.disabled = true;
   try {
     sessionStorage.setItem("asked", Date.now());
-    const run = await action();
-    say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
-    if (run?.dag_run_id) followRun(label, dag, run.dag_run_id);
+    const [run] = await Promise.all([action(), pause(1)]);
+    if (run?.dag_run_id) {
+      say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
+      followRun(label, dag, run.dag_run_id);
+    } else {
+      say(`${label}: asked Airflow for a backfill; the squares show how far it is.`);
+    }
+    return true;
   } catch (error) {
-    say(error.message, true);
+    say(`${label}: ${error.message}`, true);
+    return false;
+  } finally {
+    pressed.disabled = false;
   }
 }
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-// Says how a run ended; if it failed, why, in the words of its task.
+// Says how a run ended; if it failed, why, in the words of its task; and what it waits for.
 async function followRun(label, dag, run) {
-  try {
-    const state = await ended(dag, run, () => refresh("no-store"));
-    if (state === "success") return say(`${label}: done.`);
-    say(`${label} failed: ${await reason(`/dags/${id(dag)}/dagRuns/${id(run)}`)}`, true);
-  } catch (error) {
-    say(error.message, true);
+  for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
+    await pause(waited);
+    try {
+      const { state } = await call("GET", runOf(dag, run));
+      if (state === "queued" && waited > 3) say(`${label}: ${await queued(dag)}`);
+      if (state === "running" && await isAsking(dag, run)) return say(`${label}: the night is held; its run waits for an answer.`);
+      if (state !== "success" && state !== "failed") continue;
+      sessionStorage.setItem("asked", Date.now());
+      await refresh("no-store");
+      return state === "success" ? say(`${label}: done.`) : say(`${label} failed: ${await reason(dag, run)}`, true);
+    } catch (error) {
+      say(`${label}: asked Airflow. ${error.message}; this page goes on asking what became of it.`, true);
+    }
   }
 }
 
-async function reason(path) {
-  const { task_instances: tasks } = await call("GET", `${path}/taskInstances`);
+async function queued(dag) {
+  const { dag_runs: before } = await call("GET", `/dags/${id(dag)}/dagRuns?state=running&limit=3`);
+  const keys = before.map((run) => run.partition_key ?? run.dag_run_id).join(", ");
+  return keys ? `queued behind the run of ${keys}, which runs or waits for an answer.` : "queued; is the DAG paused?";
+}
+
+async function isAsking(dag, run) {
+  const { task_instances: tasks } = await call("GET", `${runOf(dag, run)}/taskInstances`);
+  return tasks.some((task) => task.task_id === "gate" && task.state === "awaiting_input");
+}
+
+async function reason(dag, run) {
+  const { task_instances: tasks } = await call("GET", `${runOf(dag, run)}/taskInstances`);
   const failed = tasks.find((task) => task.state === "failed");
   if (!failed) return "see the run in Airflow";
-  const log = await call("GET", `${path}/taskInstances/${id(failed.task_id)}/logs/${failed.try_number}?full_content=true`);
+  const log = await call("GET", `${runOf(dag, run)}/taskInstances/${id(failed.task_id)}/logs/${failed.try_number}?full_content=true`);
   const lines = Array.isArray(log.content) ? log.content : [];
   const errors = lines.flatMap((line) => line.error_detail ?? []).map((error) => error.exc_value);
   return errors.at(-1) ?? `see the log of its task ${failed.task_id}`;
 }
 
-document.addEventListener("click", (event) => {
+document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-act]");
   if (button) {
+    // The second click of a double click confirms nothing.
+    if (event.detail > 1 || !confirmed(button)) return;
     const { dag, key } = button.closest("[data-dag]").dataset;
     const why = asked(button)?.value.trim();
-    if (event.detail < 2 && confirmed(button)) {  // the second click of a double click confirms nothing
-      perform(button.textContent, dag, () => actions[button.dataset.act](dag, key, button.dataset, why));
-    }
+    if (await perform(button.dataset.sure, dag, button, () => actions[button.dataset.act](dag, key, button.dataset, why))) settle(button);
     return;
   }
   const link = event.target.closest("a[data-airflow], a[data-away]");
@@ -131,34 +157,41 @@ window.addEventListener("message", (event) => {
   if (/^data_docs\/index\.html(#expectation-\d+)?$/.test(open)) follow(new URL(open, report.src).href, true);
 });
 
+// A key that is held down presses once.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.repeat && event.target.matches("button, input")) event.preventDefault();
+  if (event.key === "Escape") document.querySelectorAll("[data-sure]").forEach(settle);
+});
+
 // The text field of a button that asks for a reason; none, if it does not ask.
 const asked = (button) => button.dataset.why ? button.parentElement.querySelector("input.why") : null;
 
 // A second press confirms: the frame may not open dialogs. Before it, one may say why.
 function confirmed(button) {
-  const sure = button.dataset.sure;
-  if (sure) {
-    settle(button, sure);
-    return true;
-  }
+  if (button.dataset.sure) return true;
+  // One question at a time; what was typed for another stays.
+  for (const other of document.querySelectorAll("[data-sure]")) if (!asked(other)?.value) settle(other);
   button.dataset.sure = button.textContent;
   button.textContent = "Sure?";
-  say(button.dataset.ask);
+  const { dag, key } = button.closest("[data-dag]").dataset;
+  say(`${dag} ${key}: ${button.dataset.ask}`);
   if (button.dataset.why) {
     const why = document.createElement("input");
     why.className = "why";
     why.placeholder = button.dataset.why;
+    why.maxLength = 2000;
     why.setAttribute("aria-label", button.dataset.why);
     button.before(why);
     why.focus();
-    return false;
+  } else {
+    setTimeout(() => { if (!button.disabled) settle(button); }, 8000);
   }
-  setTimeout(() => settle(button, button.dataset.sure), 8000);
   return false;
 }
 
-function settle(button, label) {
-  if (label) button.textContent = label;
+function settle(button) {
+  if (!button.dataset.sure) return;
+  button.textContent = button.dataset.sure;
   delete button.dataset.sure;
   asked(button)?.remove();
 }
@@ -169,7 +202,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target, dag = form.dataset.dag, fields = new FormData(form);
   const from = fields.get("from").trim(), to = fields.get("to").trim() || from;
   const again = fields.has("again");
-  perform("Start", dag, () => from === to
+  perform("Start", dag, event.submitter ?? form.querySelector("button"), () => from === to
     ? trigger(dag, from, again ? { force: true } : {})
     : call("POST", "/backfills", {
         dag_id: dag, from_date: moment(from), to_date: moment(to), run_backwards: false, dag_run_conf: again ? { force: true } : {},
@@ -197,15 +230,18 @@ function stopAt(square) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
   const here = event.target.closest?.("[data-roving] a.square");
   if (!step || !here || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   const all = [...here.closest("[data-roving]").querySelectorAll("a.square")];
-  const next = all[all.indexOf(here) + step];
-  if (!next) return;
-  stopAt(next);
-  next.focus();
+  const column = (square) => square.closest("td")?.cellIndex;
+  const isNext = event.key === "ArrowUp" || event.key === "ArrowDown" ? (square) => column(square) === column(here) : () => true;
+  let at = all.indexOf(here) + step;
+  while (all[at] && !isNext(all[at])) at += step;
+  if (!all[at]) return;
+  stopAt(all[at]);
+  all[at].focus();
 });
 
 // Shift and a click (or the return key) on two squares fills in the range.
@@ -224,40 +260,68 @@ document.addEventListener("click", (event) => {
 const shown = new Map([...document.querySelectorAll("[data-live]")].map((part) => [part, part.innerHTML]));
 rove();
 
-// What is shown is fetched again and replaced part by part; what is being typed or confirmed stays.
+// What tells a button or a link from all others of the page.
+const identity = (element) => element.href ??
+  JSON.stringify([{ ...element.closest("[data-dag]")?.dataset }, element.dataset.act, element.dataset.what, element.dataset.to]);
+
+// Whether a person is at work in a part: types, is asked, or has marked a text.
+function isUsed(part) {
+  const selection = getSelection();
+  const marks = !selection.isCollapsed && (part.contains(selection.anchorNode) || part.contains(selection.focusNode));
+  return marks || part.querySelector("[data-sure], button:disabled") || (part.contains(document.activeElement) && document.activeElement.matches("input, select"));
+}
+
+// What is shown is fetched again and replaced part by part.
 async function refresh(cache = "default") {
-  const answer = await fetch(location.href, { credentials: "same-origin", cache });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await fetched(cache);
+  if (!fresh) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    const focused = part.contains(document.activeElement) && !document.activeElement.matches("button");
-    const used = focused || part.querySelector("[data-sure]");
-    if (other && !used && other.innerHTML !== shown.get(part)) {
-      shown.set(other, other.innerHTML);
-      const pressed = part.contains(document.activeElement) ? document.activeElement.textContent : null;
-      part.replaceWith(other);
-      if (pressed) [...other.querySelectorAll("button")].find((button) => button.textContent === pressed)?.focus();
-    }
+    if (!other || isUsed(part) || (other.innerHTML === shown.get(part) && other.className === part.className)) continue;
+    shown.set(other, other.innerHTML);
+    const focused = part.contains(document.activeElement) ? identity(document.activeElement) : null;
+    part.replaceWith(other);
+    const same = focused && [...other.querySelectorAll("a, button")].find((element) => identity(element) === focused);
+    if (same?.closest("[data-roving]")) stopAt(same);
+    same?.focus({ preventScroll: true });
   }
   rove();
   const report = document.querySelector("iframe.report"), newer = fresh.querySelector("iframe.report");
-  if (!report && newer) document.querySelector("main").append(newer);
+  if (!report && newer) document.querySelector("[data-live=findings]").after(newer);
   else if (newer && newer.getAttribute("src") !== report.getAttribute("src")) report.replaceWith(newer);
 }
 
-// While something is being scored.
-async function look() {
-  await pause(document.querySelector("[data-unread]") ? 0.2 : 5);
-  if (document.visibilityState === "visible" && document.querySelector(".is-running[data-live], [data-live] .is-running, [data-unread]")) {
-    try { await refresh(); } catch { /* next time */ }
+// This page as it is now; none, if it can't be read, which is said until it can.
+async function fetched(cache) {
+  const lost = document.getElementById("lost");
+  try {
+    const answer = await fetch(location.href, { credentials: "same-origin", cache });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok || !("root" in fresh.body.dataset)) throw new Error(String(answer.status));
+    lost.textContent = "";
+    return fresh;
+  } catch {
+    const now = new Date().toISOString().slice(11, 16);
+    lost.textContent ||= `Since ${now} UTC this page can't be read again: you are logged out, or Airflow does not answer. It shows what was known then. Reload it.`;
+    return null;
   }
-  look();
+}
 
-// What was asked for on another page may have changed what this one shows.
-if (Date.now() - Number(sessionStorage.getItem("asked")) < 300000) refresh("no-store").catch(() => {});
+const isRecent = () => Date.now() - Number(sessionStorage.getItem("asked")) < 120_000;
+const isMoving = () => isRecent() || document.querySelector(".is-running[data-live], [data-live] .is-running, [data-unread]");
+
+// Often while something is scored or read, and for two minutes after something was asked for, on
+// this page or on another one; else each minute, and when one comes back to the page.
+async function look() {
+  if (!document.querySelector("[data-live]")) return;
+  if (isRecent()) await refresh("no-store");
+  for (let quiet = 0; ;) {
+    await pause(document.querySelector("[data-unread]") ? 0.2 : 5);
+    quiet += 5;
+    if (document.visibilityState !== "visible" || (quiet < 60 && !isMoving())) continue;
+    quiet = 0;
+    await refresh(isRecent() ? "no-store" : "default");
+  }
 }
 look();
-
-// What was asked for on another page may have changed what this one shows.
-if (Date.now() - Number(sessionStorage.getItem("asked")) < 300000) refresh("no-store").catch(() => {});
+document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible" && document.querySelector("[data-live]")) refresh(); });
