@@ -28,10 +28,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment() -> dict[str, str]:
+    """Without what other tests of this process have set."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "NOCTURNE_"))}
+    return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
+
+
 def run(page: str, project: Path) -> str:
     """Run the blocks of a page, one after the other; what they said."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "NOCTURNE_"))}
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    env = environment()
     said = ""
     for language, code in BLOCK.findall((ROOT / "docs" / page).read_text()):
         if language == "python":
@@ -82,7 +87,7 @@ def test_the_demo_runs_in_an_object_store(project: Path) -> None:
     again = subprocess.run(
         [sys.executable, "-m", "nocturne.demo", "prepare"],
         cwd=project,
-        env=os.environ | {"NOCTURNE_HOME": str(project)},
+        env=environment() | {"NOCTURNE_HOME": str(project)},
         capture_output=True,
         text=True,
         check=True,

@@ -64,7 +64,8 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
             },
             {
                 "transform": [{"filter": "datum.a"}],
-                "mark": {"type": "point", "style": "alarm", "size": 10},
+                # Its cell says it to screen readers; without any alarm it is an empty mark.
+                "mark": {"type": "point", "style": "alarm", "size": 10, "aria": False},
             },
         ],
     }
