@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import html
 import io
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import sample
 from nocturne import config
+from nocturne.cli import app
 from nocturne.config import Loaded
-from nocturne.errors import Held, NocturneError
+from nocturne.errors import Held, InputError, NocturneError
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from page.reading import Page, page_of
@@ -187,27 +190,87 @@ def test_quarantined_rows_leave_out_sensitive_columns(
     assert "there is nothing" not in page.text
 
 
+_LATER_HIDDEN = [
+    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 0}},
+    {
+        "type": "expect_column_pair_values_a_to_be_greater_than_b",
+        "kwargs": {"column_A": "y", "column_B": "x"},
+    },
+    {
+        "type": "expect_column_values_to_be_in_set",
+        "kwargs": {"column": "word", "value_set": ["other"]},
+    },
+    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "x", "max_value": 0}},
+]
+
+
+def _suite(root: Path, *expectations: dict[str, Any], name: str = "s") -> None:
+    text = yaml.safe_dump({"name": name, "expectations": [*expectations]})
+    (root / "conf" / "expectations" / f"{name}.yaml").write_text(text)
+
+
+def _quality(root: Path, **settings: Any) -> None:
+    """Change the pipeline's settings of quality."""
+    path = root / "conf" / "pipelines" / "p.yaml"
+    changed = yaml.safe_load(path.read_text())
+    changed["quality"] |= settings
+    path.write_text(yaml.safe_dump(changed))
+
+
+@pytest.mark.parametrize("on_failure", ["warn", "hold", "fail"])
 def test_what_became_sensitive_later_is_not_shown_of_earlier_nights(
+    project: Make, tmp_path: Path, client: Any, on_failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(quality__input_suite="s.yaml", quality__on_failure=on_failure)
+    monkeypatch.setattr("nocturne.quality.failed_for_certain", lambda *_: [])
+    _suite(tmp_path, *_LATER_HIDDEN)
+    run = scored(config.load("p"), DAYS[0])
+    judged = judge_run(run)
+    with suppress(Held, NocturneError):
+        publish_run(run)
+    observed = [e.observed for e in judged.quality.expectations]
+    assert len(judged.quality.failed) == 4
+    values = [observed[0], *(said.partition("such as ")[2] for said in observed[1:3])]
+    assert all(values)
+
+    def shown() -> dict[str, str]:
+        paths = ("/", "/p", f"/p/{DAYS[0]}", "/p/expectations")
+        said = {
+            path: client.get(path, headers={"cache-control": "no-cache"}).text for path in paths
+        }
+        for command in (["status", "p"], ["status", "p", "--json"], ["status"], ["watch", "p"]):
+            done = CliRunner(env={"COLUMNS": "2000"}).invoke(app, command)
+            said[" ".join(command)] = done.output
+        return {where: html.unescape(text) for where, text in said.items()}
+
+    assert all(values[0] in text for where, text in shown().items() if where != "status")
+    _quality(tmp_path, sensitive=["y", "word"])
+    after = shown()
+    for where, text in after.items():
+        assert not [value for value in values if value in text], where
+    said = " ".join(after[f"/p/{DAYS[0]}"].split())
+    reason = (
+        "4 of 4 expectations failed: expect_column_max_to_be_between on y (input): (not shown: "
+        "quality.sensitive); "
+    )
+    assert reason in said
+    assert observed[3] in said  # x is not sensitive
+    assert observed[3] in after["/p/expectations"]
+
+
+def test_a_maximum_in_the_footers_is_not_shown_once_it_is_sensitive(
     project: Make, tmp_path: Path, client: Any
 ) -> None:
-    project(quality__input_suite="s.yaml", quality__on_failure="warn")
-    rule = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 0}}
-    text = yaml.safe_dump({"name": "s", "expectations": [rule]})
-    (tmp_path / "conf" / "expectations" / "s.yaml").write_text(text)
-    night_of(config.load("p"), DAYS[0])
-    [said] = page_of(client, "/p/expectations").all(".//section/p")
-    value = said.split("Last: ")[1]
-    path = tmp_path / "conf" / "pipelines" / "p.yaml"
-    changed = yaml.safe_load(path.read_text())
-    changed["quality"] |= {"sensitive": ["y"], "input_suite": "t.yaml"}
-    other = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
-    text = yaml.safe_dump({"name": "t", "expectations": [other]})
-    (tmp_path / "conf" / "expectations" / "t.yaml").write_text(text)
-    path.write_text(yaml.safe_dump(changed))
-    page = page_of(client, "/p/expectations")
-    assert "(not shown: quality.sensitive)" in page.text
-    assert value not in page.source
-    assert "(not shown: quality.sensitive)" in page_of(client, f"/p/{DAYS[0]}").text
+    project(quality__input_suite="s.yaml", quality__on_failure="fail")
+    _suite(tmp_path, _LATER_HIDDEN[0], _LATER_HIDDEN[3])
+    with pytest.raises(InputError) as refused:
+        scored(config.load("p"), DAYS[0])
+    y, x = (line.split("a value is ")[1] for line in str(refused.value).splitlines()[1:])
+    _quality(tmp_path, sensitive=["y"])
+    said = page_of(client, f"/p/{DAYS[0]}").text
+    assert y not in said
+    assert "on y: a value is above 0" in said
+    assert f"on x: a value is {x}" in said
 
 
 def test_quarantined_rows_are_there_after_a_later_run_could_not_be_planned(

@@ -110,7 +110,7 @@ def _night(loaded: Loaded, name: str) -> JudgedNight:
             raise ConfigError(f"{loaded.pipeline.name} {key} is not judged: nothing to see")
         return found[0]
     places = Places.of(loaded)
-    state, now = places.state.partition(of), status_of(places, of)
+    state, now = places.state.partition(of), status_of(loaded, of, places)
     if id_ not in (known := state.manifest_ids()):
         raise ConfigError(
             f"{loaded.pipeline.name} {key} has no manifest {id_[:60]!r}: expected one of "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from nocturne.objects.together import together
 from nocturne.operate.judged import JudgedNight, night_profile
@@ -19,7 +19,6 @@ __all__ = [
     "column_over_nights",
     "expectations_over_nights",
     "null_rate",
-    "without_values",
 ]
 
 
@@ -83,22 +82,10 @@ class ExpectationLine:
         return next(result for result in reversed(self.results) if result is not None)
 
 
-def without_values(expectation: Expectation, sensitive: Collection[str]) -> Expectation:
-    """The expectation, without what was observed if its column is sensitive now."""
-    if expectation.column not in sensitive:
-        return expectation
-    return replace(expectation, observed="(not shown: quality.sensitive)", value=None)
-
-
-def expectations_over_nights(
-    nights: Sequence[JudgedNight], sensitive: Collection[str] = ()
-) -> list[ExpectationLine]:
+def expectations_over_nights(nights: Sequence[JudgedNight]) -> list[ExpectationLine]:
     """Every expectation, those that failed last or most often first.
 
     Expectations of one type on one column of a suite are told apart by their order.
-
-    Args:
-        sensitive: the columns whose values must not be shown.
     """
     by_key: dict[tuple[str, str, str | None, int], list[Expectation | None]] = {}
     for place, night in enumerate(nights):
@@ -106,7 +93,7 @@ def expectations_over_nights(
         for expectation in night.judgement.quality.expectations:
             of = (expectation.suite, expectation.type, expectation.column)
             line = by_key.setdefault((*of, seen[of]), [None] * len(nights))
-            line[place] = without_values(expectation, sensitive)
+            line[place] = expectation
             seen[of] += 1
     lines = [ExpectationLine(*key[:3], tuple(results)) for key, results in by_key.items()]
     return sorted(lines, key=lambda line: (line.last.success, -line.failures))

@@ -146,7 +146,7 @@ def _read(
 ) -> tuple[tuple[str, ...], tuple[str, ...], Iterator[pa.RecordBatch]]:
     """The shown columns, the hidden ones, and batches of the shown ones."""
     places = Places.of(loaded)
-    status = status_of(places, partition)
+    status = status_of(loaded, partition, places)
     if status.run is None:
         raise StateError(f"{loaded.pipeline.name} {partition.key} was never scored")
     plan = read(RunPlan, status.run.plan_file)

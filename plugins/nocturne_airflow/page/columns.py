@@ -59,13 +59,12 @@ def expectations(
     """Every expectation over nights: whether it held, and what was observed."""
     loaded = pipeline(dag_id)
     judged = _nights(loaded, until, nights)
-    sensitive = loaded.pipeline.quality.sensitive
     return html(
         request,
         "expectations.html",
         loaded=loaded,
         judged=judged,
-        lines=expectations_over_nights(judged, sensitive),
+        lines=expectations_over_nights(judged),
         strip=lambda line: zip((night.key for night in judged), line.results, strict=True),
         until=until,
         nights=nights,

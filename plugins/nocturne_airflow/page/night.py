@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from nocturne.config import Loaded, key_format, later, parse
 from nocturne.drift import METRICS
 from nocturne.errors import NocturneError
-from nocturne.operate.over_nights import without_values
 from nocturne.operate.remedies import Remedy, remedies
+from nocturne.operate.sensitive import judgement_without_values
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
@@ -110,7 +110,6 @@ class NightPage:
     events: list[Event] = field(default_factory=list)
     model: ModelRef | None = None
     remedies: list[Remedy] = field(default_factory=list)
-    sensitive: frozenset[str] = frozenset()
 
     @property
     def findings(self) -> list[tuple[Finding, bool]]:
@@ -136,8 +135,7 @@ class NightPage:
 
     @property
     def failed(self) -> tuple[Expectation, ...]:
-        failed = self.judgement.quality.failed[:_FAILED] if self.judgement else ()
-        return tuple(without_values(expectation, self.sensitive) for expectation in failed)
+        return self.judgement.quality.failed[:_FAILED] if self.judgement else ()
 
     @property
     def volume(self) -> str:
@@ -160,7 +158,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     """The page of a partition; a file that can't be read is left out and listed as damaged."""
     places = Places.of(loaded)
     output = places.output(partition)
-    status = status_of(places, partition)
+    status = status_of(loaded, partition, places)
     manifests, broken = output.state.known_lineage(status.manifest)
     damaged = [str(broken)] if broken else []
     restorable = [m for m in manifests[1:] if output.kept(m) is not None]
@@ -177,7 +175,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     judgement, mlflow_run = None, None
     try:
         if run.is_judged:
-            judgement = run.judgement()
+            judgement = judgement_without_values(run.judgement(), status.sensitive)
             mlflow_run = run.mlflow_run_id()
     except NocturneError as error:
         damaged.append(str(error))
@@ -198,7 +196,6 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         remedies=remedies(
             loaded, status, judgement, next(iter(restorable), None), accepted=_accepted(events)
         ),
-        sensitive=frozenset(loaded.pipeline.quality.sensitive),
     )
 
 
