@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nocturne.objects.together import together
@@ -83,17 +82,40 @@ class ExpectationLine:
 
 
 def expectations_over_nights(nights: Sequence[JudgedNight]) -> list[ExpectationLine]:
-    """Every expectation, those that failed last or most often first.
-
-    Expectations of one type on one column of a suite are told apart by their order.
-    """
-    by_key: dict[tuple[str, str, str | None, int], list[Expectation | None]] = {}
+    """Every expectation, those that failed last or most often first."""
+    by_key: dict[tuple[str, str, str | None], dict[int, list[Expectation]]] = {}
     for place, night in enumerate(nights):
-        seen = Counter[tuple[str, str, str | None]]()
-        for expectation in night.judgement.quality.expectations:
-            of = (expectation.suite, expectation.type, expectation.column)
-            line = by_key.setdefault((*of, seen[of]), [None] * len(nights))
-            line[place] = expectation
-            seen[of] += 1
-    lines = [ExpectationLine(*key[:3], tuple(results)) for key, results in by_key.items()]
+        for e in night.judgement.quality.expectations:
+            by_key.setdefault((e.suite, e.type, e.column), {}).setdefault(place, []).append(e)
+    lines = [
+        ExpectationLine(*key, tuple(results.get(place) for place in range(len(nights))))
+        for key, found in by_key.items()
+        for results in _told_apart(found)
+    ]
     return sorted(lines, key=lambda line: (line.last.success, -line.failures))
+
+
+def _told_apart(found: Mapping[int, Sequence[Expectation]]) -> list[dict[int, Expectation]]:
+    """The results of each expectation by night, of those of one type on one column of a suite.
+
+    They are told apart by ``detail``: the arguments in words. Those with new arguments continue, in
+    order, those that are gone since the night before, if there are as many.
+    """
+    lines, before = list[dict[int, Expectation]](), list[dict[int, Expectation]]()
+    for place, expectations in found.items():
+        new = []
+        for expectation in expectations:
+            for line in lines:
+                if place not in line and next(reversed(line.values())).detail == expectation.detail:
+                    line[place] = expectation
+                    break
+            else:
+                new.append(expectation)
+        gone = [line for line in before if place not in line]
+        if len(gone) != len(new):
+            gone = [{} for _ in new]
+            lines += gone
+        for line, expectation in zip(gone, new, strict=True):
+            line[place] = expectation
+        before = [line for line in lines if place in line]
+    return lines
