@@ -134,6 +134,46 @@ def test_two_nights_and_two_versions_stand_beside_each_other(
         assert said in page_of(client, f"/p/compare?a={name}&b={DAYS[1]}", 400).text
 
 
+def test_nulls_set_two_nights_apart(project: Make, tmp_path: Path, client: Any) -> None:
+    loaded = project()
+    night_of(loaded, DAYS[0])
+    path = tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet"
+    table = pq.read_table(tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet")
+    half = [None if n % 2 else v for n, v in enumerate(table["y"].to_pylist())]
+    at = table.schema.get_field_index("y")
+    pq.write_table(table.set_column(at, "y", pa.array(half)), path, row_group_size=250)
+    night_of(loaded, DAYS[1])
+    page = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}")
+    shares = {row[0]: float(row[1].rstrip("%")) for row in _table(page, "Apart")}
+    assert shares["y"] == pytest.approx(50, abs=5)
+    assert shares["x"] == shares["word"] == 0
+    drawn = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}&name=y")
+    titles = drawn.all(".//svg//title")
+    assert f"null: {DAYS[1]} 50.0%, {DAYS[0]} 0.0%" in titles
+    bars = [float(title.split(f"{DAYS[1]} ")[1].split("%")[0]) for title in titles]
+    assert sum(bars) == pytest.approx(100, abs=3)
+
+
+def test_only_what_can_be_compared_is_offered(project: Make, client: Any) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        run = scored(loaded, day, hold="look at it")
+        judge_run(run)
+        with pytest.raises(Held):
+            publish_run(run)
+    page = page_of(client, "/p/compare")
+    offered = [option.get("value") for option in page.root.iterfind(".//datalist/option")]
+    assert offered == [DAYS[1], DAYS[0]]
+    assert "v1" not in page.text
+    night_of(loaded, DAYS[2])
+    page = page_of(client, "/p/compare")
+    offered = [str(option.get("value")) for option in page.root.iterfind(".//datalist/option")]
+    assert offered == ["v1", DAYS[2], DAYS[1], DAYS[0]]
+    assert "recent nights in force that version 1 scored" in page.text
+    for name in offered:
+        page_of(client, f"/p/compare?a={name}&b={DAYS[0]}")
+
+
 def _bad(root: Path, day: str) -> None:
     """Three rows without a key, one with a word that a spreadsheet would run."""
     table = sample(600)
