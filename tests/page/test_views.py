@@ -174,6 +174,23 @@ def test_only_what_can_be_compared_is_offered(project: Make, client: Any) -> Non
         page_of(client, f"/p/compare?a={name}&b={DAYS[0]}")
 
 
+def test_a_mistyped_date_empties_no_view(project: Make, tmp_path: Path, client: Any) -> None:
+    loaded = project(quality__input_suite="s.yaml")
+    kwargs = {"min_value": 1}
+    _suite(tmp_path, {"type": "expect_table_row_count_to_be_between", "kwargs": kwargs})
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    folder = tmp_path / "data" / "ds=2099-01-01"
+    folder.mkdir()
+    pq.write_table(sample(600), folder / "part-0.parquet")
+    night_of(loaded, "2099-01-01")
+    assert len(_table(page_of(client, "/p/columns?name=y"), "Alarm above")) == 2
+    assert page_of(client, "/p/compare").all(".//h1") == [f"{DAYS[0]} beside {DAYS[1]}"]
+    assert "Held in 2 nights" in page_of(client, "/p/expectations").text
+    [row] = _table(page_of(client, "/p/columns?name=y&until=2099-01-01&nights=9"), "Alarm above")
+    assert row[0] == "2099-01-01"
+
+
 def _bad(root: Path, day: str) -> None:
     """Three rows without a key, one with a word that a spreadsheet would run."""
     table = sample(600)

@@ -11,7 +11,7 @@ from nocturne.errors import NocturneError
 from nocturne.objects import Location
 from nocturne.objects.together import together
 from nocturne.operate.sensitive import judgement_without_values
-from nocturne.operate.status import PartitionStatus, ending_with, newest, statuses_of
+from nocturne.operate.status import PartitionStatus, ending_with, last_scored, statuses_of
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
@@ -49,11 +49,11 @@ class JudgedNight:
 def partitions_until(
     loaded: Loaded, until: str | None = None, count: int = 60
 ) -> Sequence[Partition]:
-    """The last ``count`` partitions up to a key; by default up to the last that was scored."""
+    """The last ``count`` partitions up to a key; by default up to ``last_scored``."""
     names = loaded.pipeline.input.partition
     if not names:
         return [Partition("all")]
-    last = until or newest(loaded, "scored")
+    last = until or last_scored(loaded)
     if last is None:
         return []
     return ending_with(names, last, count)

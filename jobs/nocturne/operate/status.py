@@ -35,6 +35,7 @@ __all__ = [
     "Recent",
     "ending_with",
     "known_partitions",
+    "last_scored",
     "local_now",
     "newest",
     "recent",
@@ -259,6 +260,12 @@ def newest(
     return last or None
 
 
+def last_scored(loaded: Loaded) -> str | None:
+    """The last key until today that was scored or tried, or None; a later one was mistyped."""
+    today = local_now(loaded).strftime(key_format(loaded.pipeline.input.partition))
+    return newest(loaded, "scored", until=today)
+
+
 def _keys(names: Mapping[str, str], paths: Iterable[str]) -> Iterator[str]:
     return (p.key for path in paths if (p := from_path(names, path)))
 
@@ -324,8 +331,7 @@ def recent(loaded: Loaded, count: int = 35) -> Recent:
     names = loaded.pipeline.input.partition
     if not names:
         return Recent(statuses_of(loaded, [Partition("all")]), [])
-    today = local_now(loaded).strftime(key_format(names))
-    last = newest(loaded, "scored", until=today)  # a date may have been mistyped
+    last = last_scored(loaded)
     later = waiting(loaded, last)
     if last is None:
         return Recent([], later)
