@@ -6,6 +6,8 @@ import csv
 import datetime as dt
 import html
 import io
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +24,7 @@ from nocturne import config
 from nocturne.cli import app
 from nocturne.config import Loaded
 from nocturne.errors import Held, InputError, NocturneError
+from nocturne.operate.decisions import approve_held
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from page.reading import Page, page_of
@@ -347,6 +350,43 @@ def test_quarantined_rows_are_there_after_a_later_run_could_not_be_planned(
 def test_a_wrong_parameter_is_a_page_too(project: Make, client: Any) -> None:
     night_of(project(), DAYS[0])
     assert "nights: got 'abc'" in page_of(client, "/p/columns?nights=abc", 422).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/columns?name=&until=&nights=",
+        "/p/expectations?until=&nights=",
+        "/p/compare?a=&b=&name=",
+        "/p?until=",
+        f"/p/{DAYS[0]}/rows?reason=&sort=&down=&page=",
+        "/?page=",
+    ],
+)
+def test_an_emptied_field_means_the_default(project: Make, client: Any, path: str) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    assert page_of(client, path).text == page_of(client, path.partition("?")[0]).text
+
+
+def test_every_time_of_a_night_is_in_utc_and_says_so(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(schedule__timezone="America/New_York", slo__within_minutes=1)
+    part = tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+    arrived = dt.datetime(2024, 7, 1, 2, 35, tzinfo=dt.UTC).timestamp()
+    os.utime(part, (arrived, arrived))
+    run = scored(loaded, DAYS[0], hold="look at it")
+    judge_run(run)
+    with suppress(Held):
+        publish_run(run)
+    approve_held(loaded, run.plan.partition, "ada")
+    page = page_of(client, f"/p/{DAYS[0]}")
+    assert "the input arrived 2024-07-01 02:35 UTC" in page.text
+    times = re.findall(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?:.{4})?", page.text)
+    assert len(times) >= 7  # arrived, in force since, published, and what happened
+    assert [time for time in times if not time.endswith(" UTC")] == []
 
 
 def test_a_night_without_quarantined_rows_says_so(project: Make, client: Any) -> None:

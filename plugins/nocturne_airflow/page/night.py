@@ -29,6 +29,7 @@ from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.quality import Expectation
+from nocturne.records.texts import in_utc
 from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
 from nocturne_airflow.page.documents import is_file
@@ -145,7 +146,7 @@ class NightPage:
             return ""
         parts = [volume.in_words] if volume.in_words else []
         if volume.arrived is not None:
-            parts.append(f"the input arrived {volume.arrived[:16].replace('T', ' ')}")
+            parts.append(f"the input arrived {in_utc(volume.arrived)}")
         return "; ".join(parts)
 
     @property
