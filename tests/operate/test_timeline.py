@@ -26,7 +26,7 @@ MakeProject = Callable[..., Loaded]
 def told(loaded: Loaded) -> tuple[list[Event], list[str]]:
     partition = config.partition(loaded.pipeline.input.partition, DAYS[0])
     places = Places.of(loaded)
-    output, status = places.output(partition), status_of(places, partition)
+    output, status = places.output(partition), status_of(loaded, partition, places)
     line, _ = output.state.known_lineage(status.manifest)
     return timeline(output.state, status, line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -291,7 +292,7 @@ def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
         f"late p {_yesterday()}",
         f"late p {_yesterday(2)}",
     ]
-    assert "it was due at" in late[0][1]
+    assert re.fullmatch(r"it was due at \d{4}-\d\d-\d\d \d\d:\d\d UTC", late[0][1])
     assert late[0][2][0] == "Score"
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import html
 import io
+import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from conftest import sample
 from nocturne import config
+from nocturne.cli import app
 from nocturne.config import Loaded
-from nocturne.errors import Held, NocturneError
+from nocturne.errors import Held, InputError, NocturneError
+from nocturne.operate.decisions import approve_held
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from page.reading import Page, page_of
@@ -131,6 +137,63 @@ def test_two_nights_and_two_versions_stand_beside_each_other(
         assert said in page_of(client, f"/p/compare?a={name}&b={DAYS[1]}", 400).text
 
 
+def test_nulls_set_two_nights_apart(project: Make, tmp_path: Path, client: Any) -> None:
+    loaded = project()
+    night_of(loaded, DAYS[0])
+    path = tmp_path / "data" / f"ds={DAYS[1]}" / "part-0.parquet"
+    table = pq.read_table(tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet")
+    half = [None if n % 2 else v for n, v in enumerate(table["y"].to_pylist())]
+    at = table.schema.get_field_index("y")
+    pq.write_table(table.set_column(at, "y", pa.array(half)), path, row_group_size=250)
+    night_of(loaded, DAYS[1])
+    page = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}")
+    shares = {row[0]: float(row[1].rstrip("%")) for row in _table(page, "Apart")}
+    assert shares["y"] == pytest.approx(50, abs=5)
+    assert shares["x"] == shares["word"] == 0
+    drawn = page_of(client, f"/p/compare?a={DAYS[0]}&b={DAYS[1]}&name=y")
+    titles = drawn.all(".//svg//title")
+    assert f"null: {DAYS[1]} 50.0%, {DAYS[0]} 0.0%" in titles
+    bars = [float(title.split(f"{DAYS[1]} ")[1].split("%")[0]) for title in titles]
+    assert sum(bars) == pytest.approx(100, abs=3)
+
+
+def test_only_what_can_be_compared_is_offered(project: Make, client: Any) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        run = scored(loaded, day, hold="look at it")
+        judge_run(run)
+        with pytest.raises(Held):
+            publish_run(run)
+    page = page_of(client, "/p/compare")
+    offered = [option.get("value") for option in page.root.iterfind(".//datalist/option")]
+    assert offered == [DAYS[1], DAYS[0]]
+    assert "v1" not in page.text
+    night_of(loaded, DAYS[2])
+    page = page_of(client, "/p/compare")
+    offered = [str(option.get("value")) for option in page.root.iterfind(".//datalist/option")]
+    assert offered == ["v1", DAYS[2], DAYS[1], DAYS[0]]
+    assert "recent nights in force that version 1 scored" in page.text
+    for name in offered:
+        page_of(client, f"/p/compare?a={name}&b={DAYS[0]}")
+
+
+def test_a_mistyped_date_empties_no_view(project: Make, tmp_path: Path, client: Any) -> None:
+    loaded = project(quality__input_suite="s.yaml")
+    kwargs = {"min_value": 1}
+    _suite(tmp_path, {"type": "expect_table_row_count_to_be_between", "kwargs": kwargs})
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    folder = tmp_path / "data" / "ds=2099-01-01"
+    folder.mkdir()
+    pq.write_table(sample(600), folder / "part-0.parquet")
+    night_of(loaded, "2099-01-01")
+    assert len(_table(page_of(client, "/p/columns?name=y"), "Alarm above")) == 2
+    assert page_of(client, "/p/compare").all(".//h1") == [f"{DAYS[0]} beside {DAYS[1]}"]
+    assert "Held in 2 nights" in page_of(client, "/p/expectations").text
+    [row] = _table(page_of(client, "/p/columns?name=y&until=2099-01-01&nights=9"), "Alarm above")
+    assert row[0] == "2099-01-01"
+
+
 def _bad(root: Path, day: str) -> None:
     """Three rows without a key, one with a word that a spreadsheet would run."""
     table = sample(600)
@@ -187,27 +250,87 @@ def test_quarantined_rows_leave_out_sensitive_columns(
     assert "there is nothing" not in page.text
 
 
+_LATER_HIDDEN = [
+    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 0}},
+    {
+        "type": "expect_column_pair_values_a_to_be_greater_than_b",
+        "kwargs": {"column_A": "y", "column_B": "x"},
+    },
+    {
+        "type": "expect_column_values_to_be_in_set",
+        "kwargs": {"column": "word", "value_set": ["other"]},
+    },
+    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "x", "max_value": 0}},
+]
+
+
+def _suite(root: Path, *expectations: dict[str, Any], name: str = "s") -> None:
+    text = yaml.safe_dump({"name": name, "expectations": [*expectations]})
+    (root / "conf" / "expectations" / f"{name}.yaml").write_text(text)
+
+
+def _quality(root: Path, **settings: Any) -> None:
+    """Change the pipeline's settings of quality."""
+    path = root / "conf" / "pipelines" / "p.yaml"
+    changed = yaml.safe_load(path.read_text())
+    changed["quality"] |= settings
+    path.write_text(yaml.safe_dump(changed))
+
+
+@pytest.mark.parametrize("on_failure", ["warn", "hold", "fail"])
 def test_what_became_sensitive_later_is_not_shown_of_earlier_nights(
+    project: Make, tmp_path: Path, client: Any, on_failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(quality__input_suite="s.yaml", quality__on_failure=on_failure)
+    monkeypatch.setattr("nocturne.quality.failed_for_certain", lambda *_: [])
+    _suite(tmp_path, *_LATER_HIDDEN)
+    run = scored(config.load("p"), DAYS[0])
+    judged = judge_run(run)
+    with suppress(Held, NocturneError):
+        publish_run(run)
+    observed = [e.observed for e in judged.quality.expectations]
+    assert len(judged.quality.failed) == 4
+    values = [observed[0], *(said.partition("such as ")[2] for said in observed[1:3])]
+    assert all(values)
+
+    def shown() -> dict[str, str]:
+        paths = ("/", "/p", f"/p/{DAYS[0]}", "/p/expectations")
+        said = {
+            path: client.get(path, headers={"cache-control": "no-cache"}).text for path in paths
+        }
+        for command in (["status", "p"], ["status", "p", "--json"], ["status"], ["watch", "p"]):
+            done = CliRunner(env={"COLUMNS": "2000"}).invoke(app, command)
+            said[" ".join(command)] = done.output
+        return {where: html.unescape(text) for where, text in said.items()}
+
+    assert all(values[0] in text for where, text in shown().items() if where != "status")
+    _quality(tmp_path, sensitive=["y", "word"])
+    after = shown()
+    for where, text in after.items():
+        assert not [value for value in values if value in text], where
+    said = " ".join(after[f"/p/{DAYS[0]}"].split())
+    reason = (
+        "4 of 4 expectations failed: expect_column_max_to_be_between on y (input): (not shown: "
+        "quality.sensitive); "
+    )
+    assert reason in said
+    assert observed[3] in said  # x is not sensitive
+    assert observed[3] in after["/p/expectations"]
+
+
+def test_a_maximum_in_the_footers_is_not_shown_once_it_is_sensitive(
     project: Make, tmp_path: Path, client: Any
 ) -> None:
-    project(quality__input_suite="s.yaml", quality__on_failure="warn")
-    rule = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "y", "max_value": 0}}
-    text = yaml.safe_dump({"name": "s", "expectations": [rule]})
-    (tmp_path / "conf" / "expectations" / "s.yaml").write_text(text)
-    night_of(config.load("p"), DAYS[0])
-    [said] = page_of(client, "/p/expectations").all(".//section/p")
-    value = said.split("Last: ")[1]
-    path = tmp_path / "conf" / "pipelines" / "p.yaml"
-    changed = yaml.safe_load(path.read_text())
-    changed["quality"] |= {"sensitive": ["y"], "input_suite": "t.yaml"}
-    other = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
-    text = yaml.safe_dump({"name": "t", "expectations": [other]})
-    (tmp_path / "conf" / "expectations" / "t.yaml").write_text(text)
-    path.write_text(yaml.safe_dump(changed))
-    page = page_of(client, "/p/expectations")
-    assert "(not shown: quality.sensitive)" in page.text
-    assert value not in page.source
-    assert "(not shown: quality.sensitive)" in page_of(client, f"/p/{DAYS[0]}").text
+    project(quality__input_suite="s.yaml", quality__on_failure="fail")
+    _suite(tmp_path, _LATER_HIDDEN[0], _LATER_HIDDEN[3])
+    with pytest.raises(InputError) as refused:
+        scored(config.load("p"), DAYS[0])
+    y, x = (line.split("a value is ")[1] for line in str(refused.value).splitlines()[1:])
+    _quality(tmp_path, sensitive=["y"])
+    said = page_of(client, f"/p/{DAYS[0]}").text
+    assert y not in said
+    assert "on y: a value is above 0" in said
+    assert f"on x: a value is {x}" in said
 
 
 def test_quarantined_rows_are_there_after_a_later_run_could_not_be_planned(
@@ -227,6 +350,43 @@ def test_quarantined_rows_are_there_after_a_later_run_could_not_be_planned(
 def test_a_wrong_parameter_is_a_page_too(project: Make, client: Any) -> None:
     night_of(project(), DAYS[0])
     assert "nights: got 'abc'" in page_of(client, "/p/columns?nights=abc", 422).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/p/columns?name=&until=&nights=",
+        "/p/expectations?until=&nights=",
+        "/p/compare?a=&b=&name=",
+        "/p?until=",
+        f"/p/{DAYS[0]}/rows?reason=&sort=&down=&page=",
+        "/?page=",
+    ],
+)
+def test_an_emptied_field_means_the_default(project: Make, client: Any, path: str) -> None:
+    loaded = project()
+    for day in DAYS[:2]:
+        night_of(loaded, day)
+    assert page_of(client, path).text == page_of(client, path.partition("?")[0]).text
+
+
+def test_every_time_of_a_night_is_in_utc_and_says_so(
+    project: Make, tmp_path: Path, client: Any
+) -> None:
+    loaded = project(schedule__timezone="America/New_York", slo__within_minutes=1)
+    part = tmp_path / "data" / f"ds={DAYS[0]}" / "part-0.parquet"
+    arrived = dt.datetime(2024, 7, 1, 2, 35, tzinfo=dt.UTC).timestamp()
+    os.utime(part, (arrived, arrived))
+    run = scored(loaded, DAYS[0], hold="look at it")
+    judge_run(run)
+    with suppress(Held):
+        publish_run(run)
+    approve_held(loaded, run.plan.partition, "ada")
+    page = page_of(client, f"/p/{DAYS[0]}")
+    assert "the input arrived 2024-07-01 02:35 UTC" in page.text
+    times = re.findall(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?:.{4})?", page.text)
+    assert len(times) >= 7  # arrived, in force since, published, and what happened
+    assert [time for time in times if not time.endswith(" UTC")] == []
 
 
 def test_a_night_without_quarantined_rows_says_so(project: Make, client: Any) -> None:

@@ -562,7 +562,7 @@ def test_what_is_published_while_its_status_is_read_is_found(
             with unlisted():
                 night_of(loaded, DAYS[0])
             places.table.refresh()
-            return [status_of(places, night).state, places.output(night).in_force() or ""]
+            return [status_of(loaded, night, places).state, places.output(night).in_force() or ""]
 
     state, id_ = in_child(check)
     assert (state, id_[:7]) == ("published", "000001-")

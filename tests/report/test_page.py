@@ -106,7 +106,7 @@ def test_it_shows_how_many_rows_are_ordinary_and_when_they_arrived(night: Any) -
     volume = Volume(900, 2000.0, 1800, 2300, "the last 4 Sundays", **arrived)
     shown = page(replace(night, judgement=replace(night.judgement, volume=volume)))
     assert "900, 55% fewer than the median 2,000 of the last 4 Sundays; ordinary" in shown.text
-    assert "2013-04-01 03:12, 3 h 12 min after the day was over" in shown.text
+    assert "2013-04-01 03:12 UTC, 3 h 12 min after the day was over" in shown.text
     rows = next(c["spec"] for c in shown.charts if c["id"] == "rows")
     assert [(r["low"], r["high"]) for r in rows["data"]["values"] if "low" in r] == [(1800, 2300)]
     vl_convert.vegalite_to_vega(rows)

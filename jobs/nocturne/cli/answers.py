@@ -114,7 +114,7 @@ def partition_answer(status: PartitionStatus) -> PartitionAnswer:
         rows_per_second=status.rows_per_second,
         verdict=manifest.verdict if manifest else None,
         drift_verdict=manifest.verdict_of("drift") if manifest else None,
-        reasons=list(manifest.reasons) if manifest else [],
+        reasons=list(status.reasons),
         input=str(status.input),
         output=str(status.location) if status.location else None,
         manifest=str(status.manifest_file) if status.manifest_file else None,

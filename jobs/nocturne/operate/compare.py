@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from nocturne import profile
 from nocturne.config import Loaded, partition
@@ -18,10 +18,10 @@ from nocturne.records.drift import FeatureDrift
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.profile import ColumnProfile, Profile
-from nocturne.report.histograms import Histogram, histogram
+from nocturne.report.histograms import Bin, Histogram, histogram
 from nocturne.report.summary import column_summary
 
-__all__ = ["Difference", "Side", "differences", "side_of"]
+__all__ = ["Difference", "Side", "differences", "side_of", "versions_in_force"]
 
 _VERSION = re.compile(r"v(\d{1,9})")
 _LATEST = 90
@@ -69,7 +69,7 @@ def side_of(loaded: Loaded, name: str) -> Side:
         nights = [
             night
             for night in judged_nights(loaded, partitions_until(loaded, count=_LATEST))
-            if night.status.state == "published" and night.version == int(version[1])
+            if _scored_in_force(night) == int(version[1])
         ]
         if not nights:
             raise ConfigError(
@@ -84,6 +84,16 @@ def side_of(loaded: Loaded, name: str) -> Side:
         raise StateError(f"the statistics of {', '.join(gone[:5])} are gone: judge it again")
     there = [p for p in profiles if p is not None]
     return Side(name, tuple(nights), there[0] if len(there) == 1 else _merged(name, there))
+
+
+def versions_in_force(nights: Iterable[JudgedNight]) -> list[int]:
+    """The model versions that scored those of the nights that are in force, the latest first."""
+    versions = {version for night in nights if (version := _scored_in_force(night)) is not None}
+    return sorted(versions, reverse=True)
+
+
+def _scored_in_force(night: JudgedNight) -> int | None:
+    return night.version if night.status.state == "published" else None
 
 
 def _merged(name: str, profiles: Sequence[Profile]) -> Profile:
@@ -110,7 +120,7 @@ def _night(loaded: Loaded, name: str) -> JudgedNight:
             raise ConfigError(f"{loaded.pipeline.name} {key} is not judged: nothing to see")
         return found[0]
     places = Places.of(loaded)
-    state, now = places.state.partition(of), status_of(places, of)
+    state, now = places.state.partition(of), status_of(loaded, of, places)
     if id_ not in (known := state.manifest_ids()):
         raise ConfigError(
             f"{loaded.pipeline.name} {key} has no manifest {id_[:60]!r}: expected one of "
@@ -134,8 +144,8 @@ class Difference:
 
     ``apart``: the share of rows that would have to move to another bar for both histograms to be
     equal, 0 to 1 (the total variation distance of the drawn bars); None if only one has it.
-    ``histogram``: the first side drawn against the second; None if the values must not be shown
-    (``is_hidden``).
+    ``histogram``: the first side drawn against the second, as shares of all rows, nulls in a bar of
+    their own; None if the values must not be shown (``is_hidden``).
     """
 
     column: str
@@ -177,10 +187,26 @@ def _difference(
     is_hidden = name in hidden
     if first is None or second is None or first.kind != second.kind:
         return Difference(name, first, second, None, None, is_hidden)
-    bars = histogram(first, second)
+    bars = _of_all_rows(histogram(first, second), null_rate(first) or 0.0, null_rate(second) or 0.0)
     pairs = [(bin_.current, bin_.baseline or 0.0) for bin_ in bars.bins]
     shown = None if is_hidden else bars
     return Difference(name, first, second, _apart(pairs), shown, is_hidden)
+
+
+def _of_all_rows(bars: Histogram, nulls: float, nulls_before: float) -> Histogram:
+    """The histogram with nulls, if there are any, as a bar of their own."""
+    if not nulls and not nulls_before:
+        return bars
+    shares = (
+        replace(
+            bin_,
+            current=bin_.current * (1 - nulls),
+            baseline=(bin_.baseline or 0.0) * (1 - nulls_before),
+        )
+        for bin_ in bars.bins
+    )
+    missing = Bin("null", 0.0, 0.0, nulls, nulls_before)
+    return Histogram((*shares, missing), bars.outside * (1 - nulls))
 
 
 def _apart(pairs: Sequence[tuple[float, float]]) -> float:

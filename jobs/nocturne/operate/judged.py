@@ -10,7 +10,8 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.objects import Location
 from nocturne.objects.together import together
-from nocturne.operate.status import PartitionStatus, ending_with, newest, statuses_of
+from nocturne.operate.sensitive import judgement_without_values
+from nocturne.operate.status import PartitionStatus, ending_with, last_scored, statuses_of
 from nocturne.records.manifest import Judgement
 from nocturne.records.partition import Partition
 from nocturne.records.profile import Profile
@@ -48,11 +49,11 @@ class JudgedNight:
 def partitions_until(
     loaded: Loaded, until: str | None = None, count: int = 60
 ) -> Sequence[Partition]:
-    """The last ``count`` partitions up to a key; by default up to the last that was scored."""
+    """The last ``count`` partitions up to a key; by default up to ``last_scored``."""
     names = loaded.pipeline.input.partition
     if not names:
         return [Partition("all")]
-    last = until or newest(loaded, "scored")
+    last = until or last_scored(loaded)
     if last is None:
         return []
     return ending_with(names, last, count)
@@ -66,7 +67,15 @@ def judged_nights(loaded: Loaded, partitions: Sequence[Partition]) -> list[Judge
 
 
 def judged(status: PartitionStatus) -> Judgement | None:
-    """The judgement of the last run of a partition; None if there is none, or it can't be read."""
+    """The judgement of the last run of a partition, without values of sensitive columns.
+
+    None if there is none, or it can't be read.
+    """
+    found = _stored(status)
+    return None if found is None else judgement_without_values(found, status.sensitive)
+
+
+def _stored(status: PartitionStatus) -> Judgement | None:
     try:
         if status.unfinished is None and status.manifest is not None:
             assert status.manifest_file is not None

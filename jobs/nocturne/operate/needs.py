@@ -20,6 +20,7 @@ from nocturne.operate.status import (
     statuses_of,
 )
 from nocturne.pipeline.places import Places
+from nocturne.records.texts import in_utc
 
 __all__ = ["Need", "due", "needs", "next_due"]
 
@@ -128,7 +129,7 @@ def _late(loaded: Loaded, near: Recent) -> Iterator[Need]:
             continue
         if is_optional and not places.inputs.has(partition(names, key)):
             continue
-        why = f"it was due at {deadline.isoformat(sep=' ', timespec='minutes')}"
+        why = f"it was due at {in_utc(deadline)}"
         running = status.unfinished
         if running is not None:
             why += f"; {running.rows_done:,} of {running.rows:,} rows are scored"

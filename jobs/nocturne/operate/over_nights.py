@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nocturne.objects.together import together
 from nocturne.operate.judged import JudgedNight, night_profile
@@ -19,7 +18,6 @@ __all__ = [
     "column_over_nights",
     "expectations_over_nights",
     "null_rate",
-    "without_values",
 ]
 
 
@@ -83,30 +81,41 @@ class ExpectationLine:
         return next(result for result in reversed(self.results) if result is not None)
 
 
-def without_values(expectation: Expectation, sensitive: Collection[str]) -> Expectation:
-    """The expectation, without what was observed if its column is sensitive now."""
-    if expectation.column not in sensitive:
-        return expectation
-    return replace(expectation, observed="(not shown: quality.sensitive)", value=None)
-
-
-def expectations_over_nights(
-    nights: Sequence[JudgedNight], sensitive: Collection[str] = ()
-) -> list[ExpectationLine]:
-    """Every expectation, those that failed last or most often first.
-
-    Expectations of one type on one column of a suite are told apart by their order.
-
-    Args:
-        sensitive: the columns whose values must not be shown.
-    """
-    by_key: dict[tuple[str, str, str | None, int], list[Expectation | None]] = {}
+def expectations_over_nights(nights: Sequence[JudgedNight]) -> list[ExpectationLine]:
+    """Every expectation, those that failed last or most often first."""
+    by_key: dict[tuple[str, str, str | None], dict[int, list[Expectation]]] = {}
     for place, night in enumerate(nights):
-        seen = Counter[tuple[str, str, str | None]]()
-        for expectation in night.judgement.quality.expectations:
-            of = (expectation.suite, expectation.type, expectation.column)
-            line = by_key.setdefault((*of, seen[of]), [None] * len(nights))
-            line[place] = without_values(expectation, sensitive)
-            seen[of] += 1
-    lines = [ExpectationLine(*key[:3], tuple(results)) for key, results in by_key.items()]
+        for e in night.judgement.quality.expectations:
+            by_key.setdefault((e.suite, e.type, e.column), {}).setdefault(place, []).append(e)
+    lines = [
+        ExpectationLine(*key, tuple(results.get(place) for place in range(len(nights))))
+        for key, found in by_key.items()
+        for results in _told_apart(found)
+    ]
     return sorted(lines, key=lambda line: (line.last.success, -line.failures))
+
+
+def _told_apart(found: Mapping[int, Sequence[Expectation]]) -> list[dict[int, Expectation]]:
+    """The results of each expectation by night, of those of one type on one column of a suite.
+
+    They are told apart by ``detail``: the arguments in words. Those with new arguments continue, in
+    order, those that are gone since the night before, if there are as many.
+    """
+    lines, before = list[dict[int, Expectation]](), list[dict[int, Expectation]]()
+    for place, expectations in found.items():
+        new = []
+        for expectation in expectations:
+            for line in lines:
+                if place not in line and next(reversed(line.values())).detail == expectation.detail:
+                    line[place] = expectation
+                    break
+            else:
+                new.append(expectation)
+        gone = [line for line in before if place not in line]
+        if len(gone) != len(new):
+            gone = [{} for _ in new]
+            lines += gone
+        for line, expectation in zip(gone, new, strict=True):
+            line[place] = expectation
+        before = [line for line in lines if place in line]
+    return lines

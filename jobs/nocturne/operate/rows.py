@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from unicodedata import category, normalize
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +39,8 @@ MOST_SORTED = 100_000
 _BATCH = 10_000
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 """A spreadsheet runs a text that begins so (OWASP, CSV Injection)."""
+_NOT_SEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+"""The Unicode categories of characters that a spreadsheet may drop: spaces, a byte order mark."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,14 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, Decimal)):
         return value
     text = str(value)
-    return f"'{text}" if text.lstrip().startswith(_STARTS_FORMULA) else text
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether it begins as a formula, also in full-width characters or after unseen ones."""
+    begin = next((char for char in text if category(char) not in _NOT_SEEN), "")
+    begins = (text[:1], normalize("NFKC", begin))
+    return any(first.startswith(_STARTS_FORMULA) for first in begins)
 
 
 def _read(
@@ -146,7 +156,7 @@ def _read(
 ) -> tuple[tuple[str, ...], tuple[str, ...], Iterator[pa.RecordBatch]]:
     """The shown columns, the hidden ones, and batches of the shown ones."""
     places = Places.of(loaded)
-    status = status_of(places, partition)
+    status = status_of(loaded, partition, places)
     if status.run is None:
         raise StateError(f"{loaded.pipeline.name} {partition.key} was never scored")
     plan = read(RunPlan, status.run.plan_file)

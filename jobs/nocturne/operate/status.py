@@ -20,6 +20,7 @@ from nocturne.config import later as later_key
 from nocturne.errors import NocturneError, PublishError, disk_errors
 from nocturne.objects import Location
 from nocturne.objects.path import Stat
+from nocturne.operate.sensitive import text_without_values
 from nocturne.pipeline.places import Places
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Manifest
@@ -34,6 +35,7 @@ __all__ = [
     "Recent",
     "ending_with",
     "known_partitions",
+    "last_scored",
     "local_now",
     "newest",
     "recent",
@@ -63,6 +65,7 @@ class PartitionStatus:
         is_foreign: whether that is since other programs have written there.
         manifest_file, location: the paths of the manifest in force and of the published scores.
         run: the last run if it is not published; the published run if there is no such run.
+        sensitive: the columns whose values must not be shown (``quality.sensitive``).
     """
 
     key: str
@@ -75,11 +78,19 @@ class PartitionStatus:
     manifest_file: Location | None = None
     location: Location | None = None
     run: RunFolder | None = None
+    sensitive: frozenset[str] = frozenset()
 
     @property
     def message(self) -> str:
         """Why it is not published or can't be read; "" if it is published."""
-        return self.problem or (self.unfinished.message if self.unfinished else "")
+        message = self.problem or (self.unfinished.message if self.unfinished else "")
+        return text_without_values(message, self.sensitive)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons of the verdict on the scores in force."""
+        reasons = self.manifest.reasons if self.manifest else ()
+        return tuple(text_without_values(reason, self.sensitive) for reason in reasons)
 
     @property
     def warned(self) -> bool:
@@ -103,7 +114,7 @@ class PartitionStatus:
             if night.adopted == "rows"
             else []
         )
-        return "; ".join([*others, *night.reasons])[:_REMARK]
+        return "; ".join([*others, *self.reasons])[:_REMARK]
 
     @property
     def model_version(self) -> int | None:
@@ -138,7 +149,7 @@ def statuses(
     with places.state.listed():
         by_key = {p.key: p for p in known_partitions(loaded)}
         return [
-            status_of(places, by_key[key])
+            status_of(loaded, by_key[key], places)
             for key in sorted(by_key)
             if (first is None or key >= first) and (last is None or key <= last)
         ]
@@ -167,8 +178,15 @@ def _of_input(places: Places, key_formats: Mapping[str, str]) -> Iterator[str]:
         log.warning("the input's partitions can't be listed: %s", error)
 
 
-def status_of(places: Places, partition: Partition) -> PartitionStatus:
-    """The status of one partition; it is missing if it is neither scored nor running."""
+def status_of(
+    loaded: Loaded, partition: Partition, places: Places | None = None
+) -> PartitionStatus:
+    """The status of one partition; it is missing if it is neither scored nor running.
+
+    Args:
+        places: the pipeline's, if they are known already.
+    """
+    places = places or Places.of(loaded)
     output = places.output(partition)
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
@@ -197,6 +215,7 @@ def status_of(places: Places, partition: Partition) -> PartitionStatus:
         manifest_file=output.state.manifest_file(manifest.id) if manifest else None,
         location=output.location if manifest else None,
         run=output.state.run(run_key) if run_key else None,
+        sensitive=frozenset(loaded.pipeline.quality.sensitive),
     )
 
 
@@ -239,6 +258,12 @@ def newest(
         keys = (key for key in _keys(names, paths) if until is None or key <= until)
         last = max(last, next(keys, "") if in_order else max(keys, default=""))
     return last or None
+
+
+def last_scored(loaded: Loaded) -> str | None:
+    """The last key until today that was scored or tried, or None; a later one was mistyped."""
+    today = local_now(loaded).strftime(key_format(loaded.pipeline.input.partition))
+    return newest(loaded, "scored", until=today)
 
 
 def _keys(names: Mapping[str, str], paths: Iterable[str]) -> Iterator[str]:
@@ -306,8 +331,7 @@ def recent(loaded: Loaded, count: int = 35) -> Recent:
     names = loaded.pipeline.input.partition
     if not names:
         return Recent(statuses_of(loaded, [Partition("all")]), [])
-    today = local_now(loaded).strftime(key_format(names))
-    last = newest(loaded, "scored", until=today)  # a date may have been mistyped
+    last = last_scored(loaded)
     later = waiting(loaded, last)
     if last is None:
         return Recent([], later)
@@ -352,4 +376,4 @@ def statuses_of(loaded: Loaded, partitions: Iterable[Partition]) -> list[Partiti
     if not partitions:
         return []
     with places.state.listed(partitions):
-        return [status_of(places, partition) for partition in partitions]
+        return [status_of(loaded, partition, places) for partition in partitions]

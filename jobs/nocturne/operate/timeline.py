@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nocturne.errors import NocturneError
+from nocturne.operate.sensitive import judgement_without_values, text_without_values
 from nocturne.operate.status import PartitionStatus
 from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.plan import RunPlan
@@ -50,7 +51,7 @@ def timeline(
     events, damaged = list[Event](), list[str]()
     for run in state.runs():
         try:
-            events += _of_run(run)
+            events += _of_run(run, status.sensitive)
         except NocturneError as error:
             damaged.append(str(error))
     for manifest in line:
@@ -67,7 +68,8 @@ def timeline(
     last = status.unfinished
     if last is not None and last.state == "failed":
         run_name = status.run.name if status.run is not None else ""
-        events.append(Event(_moment(last.at), "failed", "", last.message, run_name))
+        why = text_without_values(last.message, status.sensitive)
+        events.append(Event(_moment(last.at), "failed", "", why, run_name))
     return sorted(events, key=_order, reverse=True), damaged
 
 
@@ -80,7 +82,7 @@ def _order(event: Event) -> tuple[dt.datetime, int]:
     return event.at, _STEPS.index(step) if step in _STEPS else len(_STEPS)
 
 
-def _of_run(run: RunFolder) -> Iterator[Event]:
+def _of_run(run: RunFolder, sensitive: frozenset[str]) -> Iterator[Event]:
     if not run.plan_file.is_file():
         return
     plan = read(RunPlan, run.plan_file)
@@ -88,13 +90,14 @@ def _of_run(run: RunFolder) -> Iterator[Event]:
     rows = f"{plan.rows:,} rows, " if plan.rows else ""
     yield Event(_moment(plan.created), "planned", plan.asked_by, f"{rows}model {model}", run.name)
     if run.is_judged:
-        judgement = read(Judgement, run.judgement_file)
+        judgement = judgement_without_values(read(Judgement, run.judgement_file), sensitive)
         written = dt.datetime.fromtimestamp(int(run.judgement_file.stat().st_mtime), dt.UTC)
         reasons = "; ".join(judgement.reasons)
         yield Event(written, f"judged: {judgement.verdict}", judgement.by, reasons, run.name)
     for what, decision in (("approved", run.approval()), ("rejected", run.rejection())):
         if decision is not None:
-            yield Event(_moment(decision.at), what, decision.by, decision.why, run.name)
+            why = text_without_values(decision.why, sensitive)
+            yield Event(_moment(decision.at), what, decision.by, why, run.name)
 
 
 def _published(manifest: Manifest) -> Event:

@@ -21,7 +21,7 @@ from nocturne.records.volume import Volume
 __all__ = ["RULES", "Evidence", "findings_of"]
 
 _SHOWN = 3
-"""The most expectations, columns or segments that a reason names."""
+"""The most columns or segments that a reason names."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,8 @@ RuleFindings = Iterator[tuple[Verdict, str] | tuple[Verdict, str, tuple[str, ...
 
 
 def _expectations(night: Evidence) -> RuleFindings:
-    failed = night.quality.failed
-    if failed:
-        shown = "; ".join(
-            f"{e.type}{f' on {e.column}' if e.column else ''} ({e.suite}): {e.observed}"
-            for e in failed[:_SHOWN]
-        )
-        total = len(night.quality.expectations)
-        reason = f"{len(failed)} of {total} expectations failed: {shown}{_more(len(failed))}"
-        yield Verdict(night.settings.quality.on_failure), reason
+    if failed := night.quality.in_words:
+        yield Verdict(night.settings.quality.on_failure), failed
 
 
 def _unique_keys(night: Evidence) -> RuleFindings:
@@ -124,16 +117,13 @@ def _segments(night: Evidence) -> RuleFindings:
             f"{c.column} where {s.name} (PSI {c.psi:.2f}, alarm at {c.threshold:.2f})"
             for s, c in only[:_SHOWN]
         )
-        yield Verdict.WARN, f"drifted in a segment alone: {worst}{_more(len(only))}"
+        more = f" and {len(only) - _SHOWN} more" if len(only) > _SHOWN else ""
+        yield Verdict.WARN, f"drifted in a segment alone: {worst}{more}"
 
 
 def _hold(night: Evidence) -> RuleFindings:
     if night.hold:
         yield Verdict.HOLD, night.hold
-
-
-def _more(count: int) -> str:
-    return f" and {count - _SHOWN} more" if count > _SHOWN else ""
 
 
 RULES: dict[str, Callable[[Evidence], RuleFindings]] = {

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 __all__ = ["Expectation", "Measure", "Measured", "QualityResult", "condition_columns"]
 
+_SHOWN = 3
+"""The most failed expectations that are named in words."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -97,3 +100,16 @@ class QualityResult:
     @property
     def failed(self) -> tuple[Expectation, ...]:
         return tuple(e for e in self.expectations if not e.success)
+
+    @property
+    def in_words(self) -> str:
+        """How many failed, and the first of them with what was observed; "" if none did."""
+        failed = self.failed
+        if not failed:
+            return ""
+        shown = "; ".join(
+            f"{e.type}{f' on {e.column}' if e.column else ''} ({e.suite}): {e.observed}"
+            for e in failed[:_SHOWN]
+        )
+        more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+        return f"{len(failed)} of {len(self.expectations)} expectations failed: {shown}{more}"

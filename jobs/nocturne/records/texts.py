@@ -11,10 +11,17 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Annotated, Any
 
-__all__ = ["MANIFEST_ID", "Key", "ManifestId", "Sketch", "Time"]
+__all__ = ["MANIFEST_ID", "Key", "ManifestId", "Sketch", "Time", "in_utc"]
 
 MANIFEST_ID = re.compile(r"\d{6,12}-[0-9a-f]{16}")
 """Commit number and run key."""
+
+
+def in_utc(moment: dt.datetime | str) -> str:
+    """A time with its zone for people: "2013-04-01 05:00 UTC"."""
+    if isinstance(moment, str):
+        moment = dt.datetime.fromisoformat(moment)
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class _Checked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sized
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from nocturne.objects import Location
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.quality import Expectation
+from nocturne.records.texts import in_utc
 from nocturne.report.formatting import duration
 
 __all__ = [
@@ -114,7 +114,7 @@ def _volume(plan: RunPlan, judgement: Judgement) -> Iterator[tuple[str, str]]:
     yield "Rows", f"{volume.rows:,}, {volume.in_words}"
     if volume.arrived is None:
         return
-    arrived = f"{dt.datetime.fromisoformat(volume.arrived):%Y-%m-%d %H:%M}"
+    arrived = in_utc(volume.arrived)
     if volume.seconds_after is not None:
         side = "before" if volume.seconds_after < 0 else "after"
         what = "hour" if "T" in plan.partition.key else "day"

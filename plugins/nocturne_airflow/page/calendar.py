@@ -24,7 +24,7 @@ def calendar(
     request: Request, dag_id: str, session: SessionDep, until: str | None = None
 ) -> HTMLResponse:
     """The calendar of a pipeline: a year of a daily pipeline, a month of an hourly one."""
-    loaded = pipeline(dag_id)
+    loaded, until = pipeline(dag_id), until or None
     key_formats = loaded.pipeline.input.partition
     if not key_formats:
         return html(

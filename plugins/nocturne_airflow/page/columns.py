@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -17,16 +18,22 @@ from nocturne.operate.over_nights import (
     expectations_over_nights,
 )
 from nocturne_airflow.page.charts import Point
-from nocturne_airflow.page.site import html, pipeline
+from nocturne_airflow.page.site import default, html, pipeline
 
 __all__ = ["column", "expectations"]
 
 _NIGHTS = 60
 _MOST = 400
 
+Count = Annotated[int, default(_NIGHTS)]
+
 
 def column(
-    request: Request, dag_id: str, name: str = "", until: str | None = None, nights: int = _NIGHTS
+    request: Request,
+    dag_id: str,
+    name: str = "",
+    until: str | None = None,
+    nights: Count = _NIGHTS,
 ) -> HTMLResponse:
     """A column over nights: its drift with the alarm, nulls, quantiles, and its histograms."""
     loaded = pipeline(dag_id)
@@ -54,18 +61,17 @@ def column(
 
 
 def expectations(
-    request: Request, dag_id: str, until: str | None = None, nights: int = _NIGHTS
+    request: Request, dag_id: str, until: str | None = None, nights: Count = _NIGHTS
 ) -> HTMLResponse:
     """Every expectation over nights: whether it held, and what was observed."""
     loaded = pipeline(dag_id)
     judged = _nights(loaded, until, nights)
-    sensitive = loaded.pipeline.quality.sensitive
     return html(
         request,
         "expectations.html",
         loaded=loaded,
         judged=judged,
-        lines=expectations_over_nights(judged, sensitive),
+        lines=expectations_over_nights(judged),
         strip=lambda line: zip((night.key for night in judged), line.results, strict=True),
         until=until,
         nights=nights,

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from nocturne.errors import ConfigError
-from nocturne.operate.compare import differences, side_of
+from nocturne.operate.compare import differences, side_of, versions_in_force
 from nocturne.operate.judged import judged_nights, partitions_until
 from nocturne_airflow.page.site import html, pipeline
 
@@ -28,7 +28,6 @@ def compare(
     loaded = pipeline(dag_id)
     recent = judged_nights(loaded, partitions_until(loaded, count=_NIGHTS))
     keys = [night.key for night in reversed(recent)]
-    versions = sorted({night.version for night in recent if night.version}, reverse=True)
     b = b.strip() or next(iter(keys), "")
     earlier = [key for key in keys if key < b] or [key for key in keys if key != b]
     a = a.strip() or next(iter(earlier), "")
@@ -50,6 +49,6 @@ def compare(
         found=[(d, d.summaries()[::-1]) for d in found],
         drawn=drawn[: 1 if name else _DRAWN],
         keys=keys,
-        versions=versions,
+        versions=versions_in_force(recent),
         name=name,
     )

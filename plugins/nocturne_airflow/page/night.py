@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from nocturne.config import Loaded, key_format, later, parse
 from nocturne.drift import METRICS
 from nocturne.errors import NocturneError
-from nocturne.operate.over_nights import without_values
 from nocturne.operate.remedies import Remedy, remedies
+from nocturne.operate.sensitive import judgement_without_values
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
@@ -29,6 +29,7 @@ from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.quality import Expectation
+from nocturne.records.texts import in_utc
 from nocturne.store.record_files import read
 from nocturne.store.run_folder import RunFolder
 from nocturne_airflow.page.documents import is_file
@@ -114,7 +115,6 @@ class NightPage:
     events: list[Event] = field(default_factory=list)
     model: ModelRef | None = None
     remedies: list[Remedy] = field(default_factory=list)
-    sensitive: frozenset[str] = frozenset()
 
     @property
     def findings(self) -> list[tuple[Finding, bool]]:
@@ -140,8 +140,7 @@ class NightPage:
 
     @property
     def failed(self) -> tuple[Expectation, ...]:
-        failed = self.judgement.quality.failed[:_FAILED] if self.judgement else ()
-        return tuple(without_values(expectation, self.sensitive) for expectation in failed)
+        return self.judgement.quality.failed[:_FAILED] if self.judgement else ()
 
     @property
     def volume(self) -> str:
@@ -151,7 +150,7 @@ class NightPage:
             return ""
         parts = [volume.in_words] if volume.in_words else []
         if volume.arrived is not None:
-            parts.append(f"the input arrived {volume.arrived[:16].replace('T', ' ')}")
+            parts.append(f"the input arrived {in_utc(volume.arrived)}")
         return "; ".join(parts)
 
     @property
@@ -164,7 +163,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     """The page of a partition; a file that can't be read is left out and listed as damaged."""
     places = Places.of(loaded)
     output = places.output(partition)
-    status = status_of(places, partition)
+    status = status_of(loaded, partition, places)
     manifests, broken = output.state.known_lineage(status.manifest)
     damaged = [str(broken)] if broken else []
     restorable = [m for m in manifests[1:] if output.kept(m) is not None]
@@ -181,7 +180,7 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
     judgement, mlflow_run = None, None
     try:
         if run.is_judged:
-            judgement = run.judgement()
+            judgement = judgement_without_values(run.judgement(), status.sensitive)
             mlflow_run = run.mlflow_run_id()
     except NocturneError as error:
         damaged.append(str(error))
@@ -202,7 +201,6 @@ def night_page(loaded: Loaded, partition: Partition) -> NightPage:
         remedies=remedies(
             loaded, status, judgement, next(iter(restorable), None), accepted=_accepted(events)
         ),
-        sensitive=frozenset(loaded.pipeline.quality.sensitive),
     )
 
 

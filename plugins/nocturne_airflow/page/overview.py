@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -22,7 +23,7 @@ from nocturne.operate.judged import judged
 from nocturne.operate.needs import Need, needs, next_due
 from nocturne.operate.status import PartitionStatus, Recent, recent
 from nocturne_airflow.page.gates import asking
-from nocturne_airflow.page.site import html, load
+from nocturne_airflow.page.site import default, html, load
 
 __all__ = ["overview"]
 
@@ -78,7 +79,10 @@ class Row:
 
 
 def overview(
-    request: Request, user: GetUserDep, session: SessionDep, page: int = 1
+    request: Request,
+    user: GetUserDep,
+    session: SessionDep,
+    page: Annotated[int, default(1)] = 1,
 ) -> HTMLResponse:
     """Every pipeline that the user may see; what needs a person comes first."""
     allowed = get_auth_manager().get_authorized_dag_ids(user=user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, StreamingResponse
@@ -10,7 +11,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from nocturne.operate.judged import partitions_until
 from nocturne.operate.rows import MOST_SORTED, csv_lines, quarantined_rows, reason_history
 from nocturne_airflow.page.charts import Point
-from nocturne_airflow.page.site import HEADERS, html, partition_of, pipeline
+from nocturne_airflow.page.site import HEADERS, default, html, partition_of, pipeline
 
 __all__ = ["rows", "rows_csv"]
 
@@ -24,8 +25,8 @@ def rows(
     key: str,
     reason: str = "",
     sort: str = "",
-    down: bool = False,
-    page: int = 1,
+    down: Annotated[bool, default(False)] = False,
+    page: Annotated[int, default(1)] = 1,
 ) -> HTMLResponse:
     """A page of rows, filtered by reason and sorted by a column."""
     loaded = pipeline(dag_id)

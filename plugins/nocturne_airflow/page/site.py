@@ -11,6 +11,7 @@ from airflow.models.dag import DagModel
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BeforeValidator
 from sqlalchemy.orm import Session
 
 from nocturne import config
@@ -18,9 +19,10 @@ from nocturne.config import Loaded
 from nocturne.errors import ConfigError
 from nocturne.operate.status import PartitionStatus
 from nocturne.records.partition import Partition
+from nocturne.records.texts import in_utc
 from nocturne_airflow.page import charts
 
-__all__ = ["HEADERS", "HERE", "html", "is_paused", "load", "partition_of", "pipeline"]
+__all__ = ["HEADERS", "HERE", "default", "html", "is_paused", "load", "partition_of", "pipeline"]
 
 HERE = Path(__file__).parent
 
@@ -53,6 +55,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["description"] = _description
+    environment.filters["in_utc"] = in_utc
     return environment
 
 
@@ -97,6 +100,11 @@ def partition_of(loaded: Loaded, key: str) -> Partition:
         return config.partition(key_formats, key)
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
+
+
+def default(value: Any) -> BeforeValidator:
+    """A parameter of a form: an emptied field means ``value``."""
+    return BeforeValidator(lambda given: value if given == "" else given)
 
 
 def is_paused(dag_id: str, session: Session) -> bool:
