@@ -77,6 +77,25 @@ def test_a_held_night_gets_the_verdict_of_what_the_yaml_says_now(
     assert publish_run(again).verdict == "ok"
 
 
+def test_what_has_become_sensitive_is_not_written_again(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    project(quality__input_suite="s.yaml")
+    rule = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "y", "min_value": 9}}
+    text = yaml.safe_dump({"name": "s", "expectations": [rule]})
+    (tmp_path / "conf" / "expectations" / "s.yaml").write_text(text)
+    run = scored(config.load("p"), DAYS[0])
+    value = judge_run(run).quality.expectations[0].observed
+    with pytest.raises(Held):
+        publish_run(run)
+    written = [run.judgement_file, run.report, run.docs_page]
+    assert [value in Path(path).read_text() for path in written] == [True] * 3
+    changed = _again(tmp_path, quality__sensitive=["y"])
+    _, judged, _ = judge_again(changed, run.plan.partition)
+    assert judged.verdict == "hold"
+    assert [value in Path(path).read_text() for path in written] == [False] * 3
+
+
 def test_a_published_night_stays_as_it_is(project: MakeProject, tmp_path: Path) -> None:
     project(quality__input_suite="s.yaml")
     _suite(tmp_path, 600)

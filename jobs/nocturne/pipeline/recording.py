@@ -180,7 +180,7 @@ def judge_again(loaded: Loaded, partition: Partition, by: str = "") -> tuple[Run
     status = state.status(manifest.run_key if manifest else None)
     if status is not None and (unpublished := _unpublished_run(status, state.run(status.run_key))):
         try:
-            judgement = judge_run(unpublished, loaded=loaded, by=by)
+            judgement = judge_run(_hiding(unpublished, loaded), loaded=loaded, by=by)
         except NocturneError:
             state.write_status(status)  # a suite with a mistake decides nothing
             raise
@@ -194,10 +194,16 @@ def judge_again(loaded: Loaded, partition: Partition, by: str = "") -> tuple[Run
         return unpublished, judgement, False
     published = PublishedNights(loaded).manifest(partition)
     run = Run.at(state, published.run_key)
-    judgement = judge(run, loaded, check).judgement
+    judgement = judge(_hiding(run, loaded), loaded, check).judgement
     if run.is_judged:
         judgement = replace(judgement, mlflow_run_id=_logged_judgement(run, loaded).mlflow_run_id)
     return run, judgement, True
+
+
+def _hiding(run: Run, loaded: Loaded) -> Run:
+    """The run, with what has become sensitive since hidden too."""
+    columns = {*run.plan.sensitive, *loaded.pipeline.quality.sensitive}
+    return Run(run.path, run.state, replace(run.plan, sensitive_columns=tuple(sorted(columns))))
 
 
 def _unpublished_run(status: RunStatus, folder: RunFolder) -> Run | None:
