@@ -98,12 +98,30 @@ def test_what_can_t_be_published_any_more_is_not_approved_but_may_be_rejected(
     assert "these scores were planned when the published manifest was 000002" in said
     assert run.approval() is None
     assert stands(loaded).state == "held"
-    code, said = decided("judge", "--publish")
-    assert code == 1
-    assert stands(loaded).state == "held"
     code, said = decided("reject", "--why", "it was rolled back")
     assert code == 0, said
     assert stands(loaded).state == "rejected"
+
+
+def test_what_can_t_be_published_any_more_stays_held_if_it_is_judged_to_be(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project(drift__on_drift="hold")
+    night_of(loaded, DAY)
+    shift(tmp_path, DAY, by=0.01)
+    night_of(loaded, DAY)
+    shift(tmp_path, DAY, "x")
+    run = scored(loaded, DAY)
+    judge_run(run)
+    with pytest.raises(Held):
+        publish_run(run)
+    roll_back(loaded, partition(loaded), None, "bob")
+    path = tmp_path / "conf" / "pipelines" / "p.yaml"
+    path.write_text(path.read_text().replace("on_drift: hold", "on_drift: warn"))
+    code, said = decided("judge", "--publish")
+    assert code == 1
+    assert "these scores were planned when the published manifest was 000002" in said
+    assert stands(loaded).state == "held"
 
 
 def test_a_run_that_was_replaced_meanwhile_is_not_rejected(
@@ -117,6 +135,19 @@ def test_a_run_that_was_replaced_meanwhile_is_not_rejected(
     with pytest.raises(Superseded):
         reject_run(asked, "airflow", "nobody answered", unanswered=True)
     assert stands(loaded).state == "published"
+
+
+def test_a_rejection_of_an_earlier_run_leaves_the_later_one_held(
+    project: MakeProject, tmp_path: Path
+) -> None:
+    loaded = project()
+    asked = held(loaded)
+    shift(tmp_path, DAY, by=0.01)
+    now = held(loaded)
+    reject_run(asked, "airflow", "nobody answered", unanswered=True)
+    status = stands(loaded)
+    assert (status.state, status.run and status.run.name) == ("held", now.name)
+    assert now.rejection() is None
 
 
 @pytest.mark.parametrize("damage", ["{", ""])

@@ -20,7 +20,7 @@ from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.report import decision_tags
-from nocturne.store.partition_state import manifest_id, now
+from nocturne.store.partition_state import PartitionState, manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
@@ -82,24 +82,26 @@ def reject_run(run: Run, by: str, why: str = "", *, unanswered: bool = False) ->
     Raises:
         Superseded: it is no longer the last run, and something newer was published.
     """
-    if not _is_last(run):
+    last = _last_run_key(run.state)
+    if last != run.plan.run_key:
         table.check_base(run, table.published_manifest(table.table_of(run)))
     reject(run, by, why, unanswered)
     message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan
-    run.state.write_status(
-        RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
-    )
+    if last in (None, plan.run_key):  # the status of a later run stays
+        run.state.write_status(
+            RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
+        )
     tag_decision(as_planned(run), plan, decision_on(run), "rejected")
 
 
-def _is_last(run: Run) -> bool:
-    """Whether the run is the last one of its partition, and not published."""
+def _last_run_key(state: PartitionState) -> str | None:
+    """The run key of the last run that is not published; "" if it can't be read."""
     try:
-        status = run.state.status()
+        status = state.status()
     except StateError:
-        return False
-    return status is not None and status.run_key == run.plan.run_key
+        return ""
+    return status.run_key if status is not None else None
 
 
 def _held(loaded: Loaded, partition: Partition, run_key: str | None) -> Run:
