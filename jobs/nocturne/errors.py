@@ -11,6 +11,7 @@
     |   |-- Held                  the verdict says that a person must decide
     |   |-- Superseded            another run published first: this one has no effect
     |   |-- PublishError          the output can't be published there safely
+    |   |   `-- ForeignRows       other programs have changed its rows: they may be adopted
     |   `-- StateError            a run directory is missing, foreign or incomplete
     |       `-- WrittenByNewer    a newer Nocturne wrote it
     `-- RetryableError            the same call may succeed later
@@ -37,6 +38,7 @@ from typing import Any, ClassVar
 __all__ = [
     "ConfigError",
     "DeviceLost",
+    "ForeignRows",
     "Held",
     "InputChanged",
     "InputError",
@@ -122,6 +124,10 @@ class Superseded(TerminalError):
 
 class PublishError(TerminalError):
     """The output can't be published there safely."""
+
+
+class ForeignRows(PublishError):
+    """Other programs have changed the rows of a partition; `nocturne adopt` takes them."""
 
 
 class StateError(TerminalError):

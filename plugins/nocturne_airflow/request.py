@@ -34,7 +34,7 @@ ACTIONS = {
 ALL_TASKS = ("score", "requeue")
 """The actions that go through all tasks; the others end in the first."""
 
-FIELDS = ("day", "action", "manifest", "why", "model_version", "dry_run", "force", "hold")
+FIELDS = ("day", "action", "run", "manifest", "why", "model_version", "dry_run", "force", "hold")
 """The run parameters, in the order of the form."""
 
 _LINEAGE = "openlineage"
@@ -55,15 +55,17 @@ class Request:
     force: bool = False
     hold: str = ""
     action: str = "score"
+    run: str | None = None
     manifest: str | None = None
     why: str = ""
 
     def decision(self, pipeline: str, by: str) -> list[str]:
         """The arguments of the command for an ``action`` that is not one of ``ALL_TASKS``."""
+        run = ["--run", self.run] if self.run else []
         to = ["--to", self.manifest] if self.action == "rollback" and self.manifest else []
         why = ["--why", self.why] if self.why else []
         publish = ["--publish"] if self.action == "judge" else []
-        options = [*to, *why, *publish, "--json"]
+        options = [*run, *to, *why, *publish, "--json"]
         return [self.action, pipeline, "--date", self.key, "--by", by, *options]
 
     def arguments(self) -> list[str]:
@@ -106,6 +108,13 @@ def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
             title="Action",
             description="What to do with the partition. Use the decisions for nights for which "
             "no run waits; they are recorded with your name.",
+        ),
+        "run": Param(
+            None,
+            type=["null", "string"],
+            title="Run",
+            description="The run whose held scores are approved or rejected, as the page Scoring "
+            "shows it; others are then refused. Empty: whichever are held.",
         ),
         "manifest": Param(
             None,
@@ -193,7 +202,8 @@ def read(
     taken = {
         "score": ("model_version", "dry_run", "force", "hold"),
         "requeue": ("dry_run", "hold"),
-        "reject": ("why",),
+        "approve": ("run",),
+        "reject": ("run", "why"),
         "rollback": ("manifest",),
     }
     unused = [n for n in FIELDS[2:] if values.get(n) and n not in taken.get(action, ())]
@@ -209,6 +219,7 @@ def read(
         force=bool(values.get("force", False)),
         hold=values.get("hold") or "",
         action=action,
+        run=values.get("run") or None,
         manifest=values.get("manifest") or None,
         why=values.get("why") or "",
     )

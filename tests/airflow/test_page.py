@@ -95,6 +95,8 @@ def test_a_calendar_shows_weeks_and_hours(project: Path) -> None:
             "calendar.html",
             loaded=loaded,
             paused=True,
+            first="",
+            last="",
             months=[_weeks(month, {"2013-04-01": status("held")}, hourly)],
             whole=[],
             later=[],

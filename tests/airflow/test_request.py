@@ -26,6 +26,13 @@ def test_a_rejection_has_a_reason() -> None:
     assert asked.decision("p", "ada") == [*words, "--json"]
 
 
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_a_decision_may_name_the_run_that_it_is_about(action: str) -> None:
+    asked = read(DAILY, "2013-04-01", {"action": action, "run": "8b9514b0c1a2e3f4"})
+    words = [action, "p", "--date", "2013-04-01", "--by", "ada", "--run", "8b9514b0c1a2e3f4"]
+    assert asked.decision("p", "ada") == [*words, "--json"]
+
+
 def test_a_run_may_be_held_for_a_reason() -> None:
     asked = read(DAILY, "2013-04-01", {"hold": "a new model"}, {"openlineage": {"parentRunId": 1}})
     assert asked.arguments() == ["--date", "2013-04-01", "--hold", "a new model"]
@@ -46,7 +53,7 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
-    known = "action, day, dry_run, force, hold, manifest, model_version, why"
+    known = "action, day, dry_run, force, hold, manifest, model_version, run, why"
     message = rf"'dryrun' \(did you mean 'dry_run'\?\): expected {known}"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})
@@ -59,6 +66,8 @@ def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
         ("reject", {"manifest": "3"}),
         ("rollback", {"force": True}),
         ("score", {"manifest": "3"}),
+        ("score", {"run": "8b9514b0c1a2e3f4"}),
+        ("judge", {"run": "8b9514b0c1a2e3f4"}),
         ("approve", {"model_version": 2}),
         ("approve", {"why": "it is late"}),
         ("score", {"why": "it is late"}),

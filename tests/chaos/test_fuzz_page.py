@@ -112,7 +112,9 @@ LAYOUTS = ({"ds": "%Y-%m-%d"}, {"ds": "%Y-%m-%d", "hour": "%H"}, {})
     st.sampled_from(LAYOUTS),
     st.one_of(st.none(), odd_dates),
     st.dictionaries(
-        st.sampled_from(["day", "action", "manifest", "model_version", "dry_run", "force", "hold"]),
+        st.sampled_from(
+            ["day", "action", "run", "manifest", "model_version", "dry_run", "force", "hold"]
+        ),
         st.one_of(odd_dates, HOSTILE, st.sampled_from(["score", "approve", "rollback", "-x"])),
     ),
     st.one_of(st.none(), st.dictionaries(odd_text, HOSTILE, max_size=2)),

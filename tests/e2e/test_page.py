@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FrameLocator, expect
 
 from e2e.helpers import Local, asked_at_gate, days, status
 from e2e.windows import Window, needs_browser
@@ -27,6 +27,12 @@ def held(local: Local) -> str:
     return run
 
 
+def _of(inside: FrameLocator, pipeline: str) -> None:
+    """From the overview to a pipeline; the overview has squares and buttons of the same names."""
+    inside.get_by_role("link", name=pipeline, exact=True).click()
+    expect(inside.get_by_role("heading", level=1, name=pipeline, exact=True)).to_be_visible()
+
+
 def test_nobody_sees_anything_without_a_login(local: Local) -> None:
     for path in ("", "held", f"held/{DAY}", f"held/{DAY}/0123456789abcdef/report.html"):
         answer = httpx.get(f"{local.url}/nocturne/{path}", trust_env=False)
@@ -36,9 +42,9 @@ def test_nobody_sees_anything_without_a_login(local: Local) -> None:
 def test_a_viewer_looks_and_may_not_decide(browser: Browser, local: Local, held: str) -> None:
     window = Window(browser, local, "viewer")
     inside = window.scoring()
-    inside.get_by_role("link", name="held", exact=True).click()
+    _of(inside, "held")
     inside.get_by_role("link", name=re.compile(f"^{DAY}: held")).click()
-    expect(inside.get_by_role("heading", name=f"held {DAY}")).to_be_visible()
+    expect(inside.get_by_role("heading", level=1, name=f"held {DAY}")).to_be_visible()
     inside.get_by_role("button", name="Approve").click()
     inside.get_by_role("button", name="Sure?").click()
     expect(inside.get_by_role("status")).to_contain_text("you may not do this")
@@ -51,7 +57,7 @@ def test_a_held_night_is_approved_from_the_page(
 ) -> None:
     window = Window(browser, local, "admin")
     inside = window.scoring()
-    inside.get_by_role("link", name="held", exact=True).click()
+    _of(inside, "held")
     square = inside.get_by_role("link", name=re.compile(f"^{DAY}: held"))
     square.focus()
     window.page.keyboard.press("Enter")
@@ -110,7 +116,7 @@ def test_a_day_is_triggered_with_airflows_form_and_watched(browser: Browser, loc
     expect(page.get_by_text("Running")).to_have_count(0)
     expect(page.get_by_text("Success").first).to_be_visible()
     inside = window.scoring()
-    inside.get_by_role("link", name="by_hand", exact=True).click()
+    _of(inside, "by_hand")
     inside.get_by_role("link", name=re.compile(f"^{day}: (published|warned)")).click()
     report = inside.frame_locator("iframe.report")
     expect(report.get_by_role("heading", name="Drift")).to_be_visible()
@@ -180,7 +186,7 @@ def test_what_fails_is_said_what_is_typed_stays_and_a_rejection_has_a_reason(
 def test_data_docs_open_from_the_report_inside_of_airflow(browser: Browser, local: Local) -> None:
     window = Window(browser, local, "admin")
     inside = window.scoring()
-    inside.get_by_role("link", name="held", exact=True).click()
+    _of(inside, "held")
     inside.get_by_role("link", name=re.compile(f"^{DAY}: (held|warned)")).click()
     report = inside.frame_locator("iframe.report")
     with window.page.context.expect_page() as opened:

@@ -66,15 +66,15 @@ class Page:
             (
                 _text(card.find("h3")),
                 _text(card.find("p[@class='why']")),
-                [_text(button) for button in card.find("div[@class='actions']") or ()],
+                [_text(button) for button in card.iterfind("div[@class='actions']/*")],
             )
             for card in self.root.iterfind(".//section[@class='needs']/article")
         ]
 
     def ways(self) -> list[tuple[str, str]]:
-        """What to do about a night: each button and its command."""
+        """What to do about a night: each button ("" without one) and its command."""
         return [
-            (_text(item[0]), _text(item.find(".//code")))
+            ("" if item[0].tag == "div" else _text(item[0]), _text(item.find(".//code")))
             for item in self.root.iterfind(".//ul[@class='ways']/li")
         ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -111,7 +110,7 @@ def _lost(make: Make, root: Path) -> None:
     run.state.write_status(RunStatus.of(run.plan, "running", "score", "", silent))
 
 
-def _foreign(make: Make, root: Path) -> None:
+def _occupied(make: Make, root: Path) -> None:
     loaded = make()
     night_of(loaded, DAY)
     folder = root / "out" / "scores" / f"ds={DAY}"
@@ -132,7 +131,7 @@ def _foreign(make: Make, root: Path) -> None:
         (_unplanned, "failed", "'y'", "Score again"),
         (_broken, "failed", "part-0.parquet: page 3 can't be decoded", "Score again"),
         (_lost, "failed", "no sign of life since", "Score again"),
-        (_foreign, "failed", "other.parquet", "Adopt"),
+        (_occupied, "failed", "other.parquet", ""),
     ],
 )
 def test_a_night_that_needs_somebody_says_which_why_and_what_is_usual(
@@ -149,10 +148,10 @@ def test_a_night_that_needs_somebody_says_which_why_and_what_is_usual(
     [(title, reason, buttons)] = page.needs()
     assert title.startswith(f"{state} p {DAY}")
     assert why in reason
-    assert buttons[0] == usual
+    assert next(iter(buttons), "") == usual
     # The page of the night offers the same, with commands that exist.
     ways = page_of(client, f"/p/{DAY}").ways()
-    assert [label for label, _ in ways][: len(buttons)] == buttons
+    assert [label for label, _ in ways if label][: len(buttons)] == buttons
     assert all(command.startswith("nocturne ") and DAY in command for _, command in ways)
 
 
@@ -287,13 +286,10 @@ def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
     pq.write_table(sample(600), folder / "part-0.parquet")
     night_of(loaded, _yesterday(3))
     assert newest(loaded, "published") == _yesterday(3)
-    late = page_of(client, "/").needs()
-    assert [title.split(" for ")[0] for title, _, _ in late] == [
-        f"late p {_yesterday()}",
-        f"late p {_yesterday(2)}",
-    ]
-    assert re.fullmatch(r"it was due at \d{4}-\d\d-\d\d \d\d:\d\d UTC", late[0][1])
-    assert late[0][2][0] == "Score"
+    [(title, why, buttons)] = page_of(client, "/").needs()
+    assert title.startswith(f"late p 2 nights, from {_yesterday(2)} to {_yesterday()} for ")
+    assert why.startswith(f"they were due from {_yesterday()}")
+    assert buttons == ["Score them"]
 
 
 def test_of_many_pipelines_the_first_answer_does_not_wait_for_all(

@@ -26,16 +26,23 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+RunKey = Annotated[
+    Optional[str],
+    typer.Option("--run", help="Only if the held scores are those of this run (RUN as shown)."),
+]
+
 
 @app.command()
 @clean_errors
-def approve(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> None:
+def approve(
+    name: Name, date: Date, run: RunKey = None, by: By = None, as_json: AsJson = False
+) -> None:
     """Publish the held scores of a partition."""
     from nocturne.cli.answers import scores_answer
     from nocturne.operate.decisions import approve_held
 
     loaded, partition = night(name, date)
-    manifest = approve_held(loaded, partition, by or login())
+    manifest = approve_held(loaded, partition, by or login(), run)
     say(f"published {manifest.rows_published} rows as manifest {manifest.id}")
     answer(scores_answer(manifest, loaded), as_json)
 
@@ -58,6 +65,7 @@ def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> No
 def reject(
     name: Name,
     date: Date,
+    run: RunKey = None,
     by: By = None,
     why: Annotated[str, typer.Option(help="Kept with the decision.")] = "",
     as_json: AsJson = False,
@@ -66,12 +74,12 @@ def reject(
     from nocturne.operate.decisions import reject_held
 
     loaded, partition = night(name, date)
-    run = reject_held(loaded, partition, by or login(), why)
+    rejected = reject_held(loaded, partition, by or login(), why, run)
     say(
         f"{name} {date} is rejected; the scores published before stay. Its scores remain in "
-        f"{run.path} until `nocturne gc {name} --yes`"
+        f"{rejected.path} until `nocturne gc {name} --yes`"
     )
-    answer({"partition": date, "run_dir": run.uri}, as_json)
+    answer({"partition": date, "run_dir": rejected.uri}, as_json)
 
 
 @app.command()

@@ -202,6 +202,7 @@ def judge(
     """
     from nocturne.cli.answers import judge_answer, scores_answer
     from nocturne.pipeline import open_run
+    from nocturne.pipeline.publishing import gate as check
     from nocturne.pipeline.publishing import publish_run
     from nocturne.pipeline.recording import judge_again, judge_run
 
@@ -226,6 +227,7 @@ def judge(
             )
         )
         if publish_it and not published and judgement.verdict.publishes:
+            check(judged)  # if others are in force by now, it stays held
             scores = scores_answer(publish_run(judged), loaded)
             say(f"published {scores.rows_published} rows as manifest {scores.id}")
     for reason in judgement.reasons:

@@ -53,7 +53,7 @@ def frame(loaded: Loaded, height: int | None = None) -> RenderableType:
         *([] if found else [Text("Nothing needs you.", style="green")]),
         *(_progress(status) for status in running),
         Text(""),
-        _last(near, nights, {need.key: need.why for need in found}),
+        _last(near, nights, {key: need.why for need in found for key in need.keys}),
     )
 
 
@@ -71,7 +71,7 @@ def _title(loaded: Loaded, near: Recent) -> Text:
 def _need(need: Need) -> RenderableType:
     head = Text()
     head.append(need.what.upper(), style=f"bold {_COLOURS[need.what]}")
-    head.append(f" {need.key}", style="bold")
+    head.append(f" {need.nights}", style="bold")
     if need.age:
         head.append(f" for {need.age}", style="bright_black")
     ways = [Text(f"{way.command}", style="cyan") for way in need.remedies[:_WAYS]]

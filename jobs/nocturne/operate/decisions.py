@@ -20,7 +20,7 @@ from nocturne.records.manifest import Accepted, Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.report import decision_tags
-from nocturne.store.partition_state import manifest_id, now
+from nocturne.store.partition_state import PartitionState, manifest_id, now
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
@@ -37,26 +37,36 @@ __all__ = [
 ]
 
 
-def approve_held(loaded: Loaded, partition: Partition, by: str) -> Manifest:
+def approve_held(
+    loaded: Loaded, partition: Partition, by: str, run_key: str | None = None
+) -> Manifest:
     """Publish the held scores of a partition.
 
+    Args:
+        run_key: of the run that was looked at, or the name of its directory; None: any.
+
     Raises:
-        StateError: the partition has no held scores.
+        StateError: the partition has no held scores, or those of another run.
         Superseded: something newer was published in the meantime.
     """
-    run = _held(loaded, partition)
+    run = _held(loaded, partition, run_key)
     with briefly():
         approve(run, by)
         return publish_run(run)
 
 
-def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") -> Run:
+def reject_held(
+    loaded: Loaded, partition: Partition, by: str, why: str = "", run_key: str | None = None
+) -> Run:
     """Decide that held scores are not published; the published scores stay.
 
+    Args:
+        run_key: of the run that was looked at, or the name of its directory; None: any.
+
     Raises:
-        StateError: the partition has no held scores.
+        StateError: the partition has no held scores, or those of another run.
     """
-    run = _held(loaded, partition)
+    run = _held(loaded, partition, run_key)
     reject_run(run, by, why)
     return run
 
@@ -64,32 +74,54 @@ def reject_held(loaded: Loaded, partition: Partition, by: str, why: str = "") ->
 def reject_run(run: Run, by: str, why: str = "", *, unanswered: bool = False) -> None:
     """Decide that a held run is not published; the published scores stay.
 
+    That may also be said of scores that can't be published any more, as after a rollback.
+
     Args:
         unanswered: nobody decided in time, so that it still needs somebody.
 
     Raises:
-        Superseded: something newer was published in the meantime.
+        Superseded: it is no longer the last run, and something newer was published.
     """
-    table.check_base(run, table.published_manifest(table.table_of(run)))
+    last = _last_run_key(run.state)
+    if last != run.plan.run_key:
+        table.check_base(run, table.published_manifest(table.table_of(run)))
     reject(run, by, why, unanswered)
     message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan
-    run.state.write_status(
-        RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
-    )
+    if last in (None, plan.run_key):  # the status of a later run stays
+        run.state.write_status(
+            RunStatus.of(plan, "rejected", "gate", message, now(), rows_done=plan.rows)
+        )
     tag_decision(as_planned(run), plan, decision_on(run), "rejected")
 
 
-def _held(loaded: Loaded, partition: Partition) -> Run:
-    state = Places.of(loaded).state.partition(partition)
+def _last_run_key(state: PartitionState) -> str | None:
+    """The run key of the last run that is not published; "" if it can't be read."""
+    try:
+        status = state.status()
+    except StateError:
+        return ""
+    return status.run_key if status is not None else None
+
+
+def _held(loaded: Loaded, partition: Partition, run_key: str | None) -> Run:
+    name, state = loaded.pipeline.name, Places.of(loaded).state.partition(partition)
     status = state.status()
     if status is None or status.state != "held":
         raise StateError(
-            f"{loaded.pipeline.name} {partition.key} has no held scores (it is "
+            f"{name} {partition.key} has no held scores (it is "
             f"{status.state if status else 'not running, held or failed'}); see `nocturne status "
-            f"{loaded.pipeline.name}`"
+            f"{name}`"
         )
-    return open_run(state.run(status.run_key).path)
+    run = state.run(status.run_key)
+    if run_key not in (None, run.name, status.run_key):
+        raise StateError(
+            f"{name} {partition.key}: the scores of the run {run_key} are not those that are held; "
+            f"held are those of the run {run.name}, since {status.at}. Nothing was decided. Look "
+            "at them, then decide",
+            held=status.run_key,
+        )
+    return open_run(run.path)
 
 
 def accept(loaded: Loaded, partition: Partition, by: str) -> Manifest:

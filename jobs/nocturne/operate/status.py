@@ -10,14 +10,15 @@ import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from nocturne import table
 from nocturne.config import Loaded, from_path, key_format, parse, partition, period
 from nocturne.config import later as later_key
-from nocturne.errors import NocturneError, PublishError, disk_errors
+from nocturne.errors import ForeignRows, NocturneError, WrittenByNewer, disk_errors
 from nocturne.objects import Location
 from nocturne.objects.path import Stat
 from nocturne.operate.sensitive import text_without_values
@@ -27,6 +28,7 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import PartitionState
+from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 from nocturne.table_formats.protocol import TablePartition
 
@@ -48,6 +50,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 State = Literal["published", "held", "rejected", "failed", "running", "missing"]
+Cause = Literal["", "foreign", "newer", "lost", "damaged"]
 
 _REMARK = 500
 
@@ -61,8 +64,10 @@ class PartitionStatus:
         state: the state of the last run if it is not published; otherwise published or missing.
         manifest: the manifest in force, if it can be read.
         unfinished: the status of the last run, if it is not published.
-        problem: why the status can't be read.
-        is_foreign: whether that is since other programs have written there.
+        problem: why the status can't be read, or that the published rows are gone.
+        cause: what the problem comes from: rows of other programs that can be adopted
+            (``foreign``), a record of a newer Nocturne, rows that are gone (``lost``), or anything
+            else that can't be read (``damaged``).
         manifest_file, location: the paths of the manifest in force and of the published scores.
         run: the last run if it is not published; the published run if there is no such run.
         sensitive: the columns whose values must not be shown (``quality.sensitive``).
@@ -74,7 +79,7 @@ class PartitionStatus:
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
     problem: str = ""
-    is_foreign: bool = False
+    cause: Cause = ""
     manifest_file: Location | None = None
     location: Location | None = None
     run: RunFolder | None = None
@@ -91,6 +96,20 @@ class PartitionStatus:
         """The reasons of the verdict on the scores in force."""
         reasons = self.manifest.reasons if self.manifest else ()
         return tuple(text_without_values(reason, self.sensitive) for reason in reasons)
+
+    @cached_property
+    def unpublishable(self) -> NocturneError | None:
+        """Why the scores of the last run can't be published any more, whatever the verdict.
+
+        Its plan can't be read, or (``Superseded``) others are in force now than when it was made.
+        """
+        if self.run is None or self.unfinished is None or not self.unfinished.run_key:
+            return None
+        try:
+            table.check_base(Run.open(self.run.path), self.manifest)
+        except NocturneError as error:
+            return error
+        return None
 
     @property
     def warned(self) -> bool:
@@ -190,13 +209,16 @@ def status_of(
     output = places.output(partition)
     manifest: Manifest | None = None
     unfinished: RunStatus | None = None
-    problem, is_foreign = "", False
+    problem = ""
+    cause: Cause = ""
     try:
         with disk_errors():
             manifest = _in_force(output)
             unfinished = output.state.status(manifest.run_key if manifest else None)
+            if manifest is None and unfinished is None and (problem := _lost(output)):
+                cause = "lost"
     except (NocturneError, OSError) as error:
-        problem, is_foreign = str(error), isinstance(error, PublishError)
+        problem, cause = str(error), _cause(error)
     state: State = "published" if manifest else "missing"
     if problem:
         state = "failed"
@@ -211,11 +233,29 @@ def status_of(
         manifest,
         unfinished,
         problem,
-        is_foreign,
+        cause,
         manifest_file=output.state.manifest_file(manifest.id) if manifest else None,
         location=output.location if manifest else None,
         run=output.state.run(run_key) if run_key else None,
         sensitive=frozenset(loaded.pipeline.quality.sensitive),
+    )
+
+
+def _cause(error: Exception) -> Cause:
+    if isinstance(error, ForeignRows):
+        return "foreign"
+    return "newer" if isinstance(error, WrittenByNewer) else "damaged"
+
+
+def _lost(output: TablePartition) -> str:
+    """That rows were published and are gone; "" if none were, as far as it is known."""
+    ids = output.state.manifest_ids()
+    if not ids or output.in_force() is not None:  # published since it was asked first
+        return ""
+    there = "has none" if output.location.exists() else "is not there"
+    return (
+        f"its rows are gone: {output.location} {there}, though it was published ({ids[-1]} is its "
+        "last manifest). Put a copy of them back, or score it again"
     )
 
 

@@ -21,7 +21,7 @@ from nocturne import table
 from nocturne.columns.normal import is_list, unpacked
 from nocturne.config import Loaded
 from nocturne.encoding import MODEL_VERSION
-from nocturne.errors import NocturneError
+from nocturne.errors import NocturneError, StateError
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
 from nocturne.objects import Location, ObjectPath, local
@@ -88,19 +88,27 @@ class Verified:
 def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 0) -> Verified:
     """Compare a published partition with its manifest; nothing is changed.
 
+    A record of an unpublished run that can't be read is a problem too: a night may be held there.
+
     Args:
         replay: how many splits are scored again with the pinned model and compared; None: all.
 
     Raises:
-        StateError: the partition is not published.
+        StateError: the partition is not published, or what may be held there can't be read.
         PublishError: the folder holds files that no manifest names.
     """
     places = Places.of(loaded)
-    output, manifest = places.output(partition), PublishedNights(loaded).manifest(partition)
+    output = places.output(partition)
+    unreadable = _unreadable_status(output)
+    if unreadable is not None and output.in_force() is None:
+        raise unreadable
+    manifest = PublishedNights(loaded).manifest(partition)
     run = Run.at(output.state, manifest.run_key)
     if not run.plan.input_version:  # a folder, which may have been moved
         run = run.changed(input_dir=str(places.input(partition)))
     problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
+    if unreadable is not None:
+        problems.append(Problem("", str(unreadable)))
     allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
     replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []
     return Verified(
@@ -112,6 +120,15 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
         tuple(problems),
         tuple(replayed),
     )
+
+
+def _unreadable_status(output: TablePartition) -> StateError | None:
+    """Why the status of the last run can't be read; None if it can."""
+    try:
+        output.state.status()
+    except StateError as error:
+        return error
+    return None
 
 
 def published_columns(plan: RunPlan) -> list[str]:

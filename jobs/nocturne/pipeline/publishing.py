@@ -64,7 +64,7 @@ def _passed(run: Run, judgement: Judgement) -> Judgement:
     if judgement.verdict == Verdict.HOLD and run.approval() is None:
         raise Held(
             f"{name} {key} is held, nothing was published: {why}. {where}. To publish it all the "
-            f"same: nocturne approve {name} --date {key}",
+            f"same: nocturne approve {name} --date {key} --run {run.name}",
             run_dir=str(run.path),
         )
     return judgement
@@ -73,13 +73,33 @@ def _passed(run: Run, judgement: Judgement) -> Judgement:
 def approve(run: Run, by: str) -> None:
     """Let a held run pass the gate; the manifest records who approved it, and when.
 
+    What would stop it all the same is said before anything is written, so that it stays held.
+
     Raises:
         ModelError: it has no score at all, since its model is at fault.
+        InputError: its verdict is fail, or it was rejected.
+        StateError: its judgement can't be read.
+        Superseded: something newer has been published, or the scores of a later run are held.
     """
     if fault := model_at_fault(run.results()):
         raise ModelError(f"{run.plan.pipeline} {run.plan.partition.key} can't be approved: {fault}")
+    _check_last(run)
+    with suppress(Held):
+        gate(run)
     write(run.approval_file, Decision(by, now()))
     tag_decision(as_planned(run), run.plan, decision_on(run))
+
+
+def _check_last(run: Run) -> None:
+    """Raises: Superseded if the scores of another run are held."""
+    status, plan = run.state.status(), run.plan
+    if status is not None and status.state == "held" and status.run_key != plan.run_key:
+        raise Superseded(
+            f"{plan.pipeline} {plan.partition.key} was scored again since: held are the scores of "
+            f"the run {run.state.run(status.run_key).name}, not of {run.name}. Nothing was "
+            "decided. Look at them, then decide",
+            held=status.run_key,
+        )
 
 
 def reject(run: Run, by: str, why: str, unanswered: bool = False) -> None:

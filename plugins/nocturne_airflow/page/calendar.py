@@ -21,15 +21,26 @@ __all__ = ["calendar"]
 
 
 def calendar(
-    request: Request, dag_id: str, session: SessionDep, until: str | None = None
+    request: Request,
+    dag_id: str,
+    session: SessionDep,
+    until: str | None = None,
+    first: str = "",
+    last: str = "",
 ) -> HTMLResponse:
-    """The calendar of a pipeline: a year of a daily pipeline, a month of an hourly one."""
+    """The calendar of a pipeline: a year of a daily pipeline, a month of an hourly one.
+
+    Args:
+        first, last: what is filled in as the range to score.
+    """
     loaded, until = pipeline(dag_id), until or None
     key_formats = loaded.pipeline.input.partition
     if not key_formats:
         return html(
             request,
             "calendar.html",
+            first=first,
+            last=last,
             loaded=loaded,
             months=[],
             whole=recent(loaded, 1).statuses,
@@ -39,19 +50,21 @@ def calendar(
     hourly = config.period(key_formats) < dt.timedelta(days=1)
     near = recent(loaded, 1) if until is None else Recent([], [])
     known = [*(status.key for status in near.statuses), *near.later]
-    last = _moment(key_formats, until or next(iter(known), None)) or dt.datetime.now()
-    months = [m for n in range(0 if hourly else -11, 1) if (m := _month(last, n)) is not None]
-    first, end = months[0], _end(months[-1])
+    shown = _moment(key_formats, until or next(iter(known), None)) or dt.datetime.now()
+    months = [m for n in range(0 if hourly else -11, 1) if (m := _month(shown, n)) is not None]
+    start, end = months[0], _end(months[-1])
     form = key_format(key_formats)
-    span = config.span(key_formats, first.strftime(form), end.strftime(form))
+    span = config.span(key_formats, start.strftime(form), end.strftime(form))
     statuses = {status.key: status for status in statuses_of(loaded, span)}
-    before, after = _month(first, -1), _month(end, len(months))
+    before, after = _month(start, -1), _month(end, len(months))
     now = dt.datetime.now() + dt.timedelta(days=1)
     if (_month(end, 1) or dt.datetime.max) > now:
         after = None
     return html(
         request,
         "calendar.html",
+        first=first,
+        last=last,
         loaded=loaded,
         paused=is_paused(dag_id, session),
         months=[_weeks(month, statuses, hourly) for month in months],

@@ -17,14 +17,14 @@ from sqlalchemy.orm import Session
 from nocturne.config import Loaded, key_format, later, parse
 from nocturne.drift import METRICS
 from nocturne.errors import NocturneError
-from nocturne.operate.remedies import Remedy, remedies
+from nocturne.operate.remedies import Remedy, deciding, remedies
 from nocturne.operate.sensitive import judgement_without_values
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.operate.timeline import Event, timeline
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import mlflow_page
 from nocturne.records.drift import FeatureDrift
-from nocturne.records.findings import Finding, Verdict
+from nocturne.records.findings import Finding
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, RunPlan
@@ -125,9 +125,21 @@ class NightPage:
         unfinished = self.status.unfinished
         if self.judgement is None or (unfinished is not None and not unfinished.run_key):
             return []
-        verdict = self.judgement.verdict
-        decides = {f: f.verdict == verdict != Verdict.OK for f in self.judgement.findings}
+        decided = deciding(self.status, self.judgement)
+        decides = {finding: finding in decided for finding in self.judgement.findings}
         return sorted(decides.items(), key=lambda item: (not item[1], item[0].subject != "person"))
+
+    @property
+    def why(self) -> str:
+        """Why it can't be read or is not published, if the findings do not say it; else ""."""
+        status = self.status
+        if status.problem or status.unfinished is None:
+            return status.problem
+        if status.state != "held":
+            return status.message
+        if status.unpublishable is not None:
+            return str(status.unpublishable)
+        return "" if deciding(status, self.judgement) else status.message
 
     @property
     def worst(self) -> tuple[FeatureDrift, ...]:

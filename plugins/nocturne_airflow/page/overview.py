@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.operate.judged import judged
-from nocturne.operate.needs import Need, needs, next_due
+from nocturne.operate.needs import Need, by_urgency, needs, next_due
 from nocturne.operate.status import PartitionStatus, Recent, recent
 from nocturne_airflow.page.gates import asking
 from nocturne_airflow.page.site import default, html, load
@@ -29,7 +30,8 @@ __all__ = ["overview"]
 
 _PIPELINES = 25
 """The most pipelines on one page."""
-_NEEDS = 30
+_NEEDS, _OF_ONE = 30, 5
+"""The most needs on the page, and of one pipeline, so that it hides no others."""
 _FRESH_S, _QUIET_S = 4.0, 30.0
 """Seconds for which a reading serves all tabs, of a pipeline with a night that runs, and of others:
 while something runs, a page looks again each 5 s, and 50 pipelines take .35 s to read."""
@@ -98,15 +100,15 @@ def overview(
     paused = _paused(names, session)
     # A paused DAG is not late: somebody wants it to wait.
     found = [n for row in rows for n in row.needs if n.what != "late" or row.name not in paused]
-    found.sort(key=lambda need: need.since or _LONG_AGO, reverse=True)
+    urgent = _first(by_urgency(found))
     return html(
         request,
         "pipelines.html",
         rows=shown,
         unread=len(names) - len(rows),
-        needs=found[:_NEEDS],
+        needs=urgent,
         broken=[row for row in rows if row.problem],
-        needs_left_out=max(0, len(found) - _NEEDS),
+        needs_left_out=len(found) - len(urgent),
         waiting=asking([row.name for row in rows if row.needs], session),
         paused=paused,
         today=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -116,7 +118,16 @@ def overview(
     )
 
 
-_LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+def _first(found: list[Need]) -> list[Need]:
+    """As many as are shown, in their order."""
+    shown, of_pipeline = list[Need](), Counter[str]()
+    for need in found:
+        of_pipeline[need.pipeline] += 1
+        if of_pipeline[need.pipeline] <= _OF_ONE:
+            shown.append(need)
+    return shown[:_NEEDS]
+
+
 _read: dict[str, Row] = {}
 
 

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.errors import (
+    ForeignRows,
     NocturneError,
     PublishError,
     RetryableError,
@@ -326,11 +327,11 @@ class LakePartition:
             is_one = len(ids) == 1 and self.kept(self.state.manifest(id_)) is not None
             if is_known or is_one:
                 return id_
-            raise self._error(
+            raise self._changed(
                 f"has other files than manifest {id_} ({_names(files)}), and its history no "
                 "longer says why"
             )
-        raise self._error(
+        raise self._changed(
             f"was changed by others since manifest {id_}: "
             f"{'; '.join(str(change) for change in reversed(changes[:3]))}"
         )
@@ -368,11 +369,13 @@ class LakePartition:
         """
         return [id_ for id_ in self.state.manifest_ids() if int(id_.split("-")[0]) == number]
 
-    def _error(
-        self, what: str, do: str = "`nocturne adopt` takes the rows that are there as they are"
-    ) -> PublishError:
+    def _error(self, what: str, do: str, kind: type[PublishError] = PublishError) -> PublishError:
         where = f"partition {self._partition.key} of {self._table.title}"
-        return PublishError(f"{where} {what}. Nothing was changed. {do}", path=str(self.location))
+        return kind(f"{where} {what}. Nothing was changed. {do}", path=str(self.location))
+
+    def _changed(self, what: str) -> PublishError:
+        do = "`nocturne adopt` takes the rows that are there as they are"
+        return self._error(what, do, ForeignRows)
 
     def last_published(self) -> str | None:
         """The id of the manifest whose number the table has.
