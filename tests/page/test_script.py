@@ -17,6 +17,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import Held
 from nocturne.operate.decisions import reject_held
+from nocturne.operate.status import status_of
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, night_of, scored
@@ -102,9 +103,8 @@ def _button(page: Page, day: str, name: str) -> Any:
     return page.locator(f"[data-key='{day}']").get_by_role("button", name=name, exact=True)
 
 
-@pytest.mark.usefixtures("held")
 def test_a_press_is_one_request_about_the_night_whose_button_it_is(
-    page: Page, address: str, api: Api
+    held: Loaded, page: Page, address: str, api: Api
 ) -> None:
     page.goto(f"{address}/")
     button = _button(page, FIRST, "Approve")
@@ -128,7 +128,9 @@ def test_a_press_is_one_request_about_the_night_whose_button_it_is(
     [(method, path, body)] = api.asked
     assert (method, path) == ("POST", "/dags/p/dagRuns")
     assert body["partition_key"] == FIRST
-    assert body["conf"]["action"] == "approve"
+    run = status_of(held, config.partition(held.pipeline.input.partition, FIRST)).run
+    assert run is not None
+    assert body["conf"] == {"action": "approve", "run": run.name}  # what was looked at
 
 
 @pytest.mark.usefixtures("held")
