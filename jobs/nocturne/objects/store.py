@@ -105,7 +105,7 @@ _CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 _LACKING = {
     "Received non-partial response": "gives whole objects where a part is asked for (it ignores "
     "Range)",
-    "ETag Header missing": "gives objects no ETag, so a replaced one could not be noticed",
+    "ETag Header missing": "gives objects no ETag",
     "Last-Modified Header missing": "does not say when an object was written (Last-Modified)",
 }
 """Of the library's message -> what the server lacks (object_store 0.13)."""
