@@ -70,7 +70,8 @@ class Bucket:
                 ``after``: so many of them do not; ``times``: how many do; ``status`` and ``code``
                 of the answer; ``lost``: the request is done all the same; ``seconds`` by which the
                 answer is late; ``then``: the status of all answers after that; ``unconditional``:
-                nothing fails, but conditions are ignored.
+                nothing fails, but conditions are ignored; ``without``: a header that the server
+                ignores and does not give.
 
         Returns:
             How many requests the faults before have hit.
@@ -302,6 +303,14 @@ def _serve(port: int) -> None:
             if fault.get("unconditional"):
                 kept = {k: v for k, v in environ.items() if not k.startswith("HTTP_IF_")}
                 return list(app(kept, start))
+            if header := fault.get("without"):
+                named = f"HTTP_{header.upper()}"
+                kept = {k: v for k, v in environ.items() if k != named}
+
+                def begin(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+                    return start(status, [h for h in headers if h[0].lower() != header], *rest)
+
+                return list(app(kept, begin))
             if fault.get("lost"):
                 list(app(environ, lambda *_: None))
             if "then" in fault:

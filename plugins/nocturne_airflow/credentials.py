@@ -182,7 +182,7 @@ def _credentials(connection: Connection) -> tuple[Cloud, dict[str, str]]:
         )
     for variable, value in given.items():
         if _SECRET.search(variable):
-            mask_secret(value)
+            _mask(value)
     return cloud, given
 
 
@@ -241,13 +241,49 @@ def _query(token: str) -> str:
     return token.rpartition("?")[2]
 
 
+def _key_path(path: str) -> str:
+    """The path of a key file. The content of one, in its place, is hidden and refused."""
+    if "{" in path:
+        _mask(path)
+        raise AirflowFailException(
+            "schedule.connection: key_path has a key, expected the path of its file. Give the key "
+            "as keyfile_dict"
+        )
+    return path
+
+
 def _json(key: Any) -> str:
-    return key if isinstance(key, str) else json.dumps(key)
+    """A key as JSON, of an object or of text in which one is."""
+    text = key if isinstance(key, str) else json.dumps(key)
+    if not isinstance(_parsed(text), dict):
+        _mask(text)
+        raise AirflowFailException(
+            "schedule.connection: keyfile_dict is no JSON object, as Google gives a key. Correct it"
+        )
+    return text
+
+
+def _mask(secret: str) -> None:
+    """Have Airflow hide a secret: as it is, within JSON, and what is secret in a Google key."""
+    key = _parsed(secret)
+    inner = key.get("private_key") if isinstance(key, dict) else key
+    for text in (secret, inner):
+        if isinstance(text, str):
+            for shown in (text, json.dumps(text)[1:-1]):
+                mask_secret(shown)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 _SHAPES: Mapping[str, Callable[[Any], str]] = {
     "AZURE_STORAGE_ACCOUNT_NAME": _account,
     "AZURE_STORAGE_SAS_TOKEN": _query,
+    "GOOGLE_APPLICATION_CREDENTIALS": _key_path,
     "GOOGLE_SERVICE_ACCOUNT_KEY": _json,
 }
 """Variable -> how its value is made of the field's."""

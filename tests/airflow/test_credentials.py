@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.log import redact
 
 from nocturne.config import load
 from nocturne_airflow.alerts import Alerts
@@ -126,6 +128,29 @@ def test_each_type_has_its_variables(
 ) -> None:
     lake(**fields)
     assert variables({"PATH": "/bin"}) == {"PATH": "/bin", **expected}
+
+
+KEY = {"type": "service_account", "private_key": "-----BEGIN\nabcdef\n-----END"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_refused"),
+    [
+        ({"keyfile_dict": KEY}, False),
+        ({"keyfile_dict": json.dumps(KEY)}, False),
+        ({"keyfile_dict": json.dumps(json.dumps(KEY))}, True),
+        ({"key_path": json.dumps(KEY)}, True),
+    ],
+)
+def test_a_google_key_is_hidden_in_every_form(
+    lake: Any, extra: dict[str, Any], is_refused: bool
+) -> None:
+    lake(conn_type="google_cloud_platform", extra=extra)
+    with pytest.raises(AirflowFailException) if is_refused else nullcontext() as caught:
+        variables()
+    assert caught is None or "abcdef" not in str(caught.value)
+    for text in (KEY["private_key"], json.dumps(KEY), json.dumps(json.dumps(KEY))):
+        assert "abcdef" not in redact(f"so {text} it is")
 
 
 def test_no_connection_leaves_the_environment_as_it_is() -> None:

@@ -94,6 +94,25 @@ def test_readers_that_filter_by_a_column_which_they_do_not_select_find_the_rows(
 
 @pytest.mark.long
 @pytest.mark.parametrize(
+    "columns",
+    [
+        {"a.b": pa.nulls(3, pa.int64())},
+        {"a.b": pa.nulls(3, pa.int64()), "a": pa.nulls(3, pa.struct([("b", pa.int64())]))},
+        {"a": pa.nulls(3, pa.list_(pa.struct([("a.b", pa.int64())])))},
+    ],
+    ids=str,
+)
+def test_names_with_dots_are_refused_before_a_row_is_scored(
+    new: Stranger, capfd: pytest.CaptureFixture[str], columns: dict[str, pa.Array]
+) -> None:
+    with_columns(new.root, columns)
+    assert new.root.night() == 1
+    assert "column 'a.b' has a dot in its name" in capfd.readouterr().err
+    assert not new.root.attempts()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
     "type_",
     [
         *(pa.uint8(), pa.uint32(), pa.float16(), pa.timestamp("ns"), pa.timestamp("ms")),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from traceback import format_exception
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from nocturne.errors import (
     ConfigError,
     InputChanged,
     InputError,
+    PublishError,
     StateError,
     StoreRefused,
     StoreUnavailable,
@@ -237,7 +240,9 @@ CALLS = {
     [
         ({"status": 503, "code": "SlowDown"}, StoreUnavailable, "the store did not answer"),
         ({"status": 500, "code": "InternalError"}, StoreUnavailable, "the store did not answer"),
+        ({"status": 501, "code": "NotImplemented"}, ConfigError, "does not support the request"),
         ({"status": 403, "code": "AccessDenied"}, StoreRefused, "access denied"),
+        ({"status": 403, "code": "RequestTimeTooSkewed"}, ConfigError, "Set this one (NTP)"),
         ({"status": 400, "code": "ExpiredToken"}, StoreUnavailable, "the credentials have expired"),
         ({"status": 404, "code": "NoSuchBucket"}, ConfigError, "there is no s3://"),
         ({"status": 301, "code": "PermanentRedirect"}, ConfigError, "Set its region (AWS_REGION)"),
@@ -310,6 +315,73 @@ def test_a_store_without_credentials_says_which_it_needs(
     with pytest.raises(ConfigError) as caught:
         in_child(lambda: ObjectPath.of(uri).stat())
     assert said in str(caught.value)
+
+
+KEY = json.dumps({"type": "service_account", "private_key": "-----BEGIN\nsecret\n-----END"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("GOOGLE_APPLICATION_CREDENTIALS", KEY, "is not the path of a file"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "secret" * 1000, "is not the path of a file"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "{file}", "has no key: expected one JSON object"),
+        ("GOOGLE_SERVICE_ACCOUNT", KEY, "is not the path of a file"),
+        ("GOOGLE_SERVICE_ACCOUNT_PATH", KEY, "is not the path of a file"),
+        ("SERVICE_ACCOUNT", KEY, "is not the path of a file"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(KEY), "has no key: expected one JSON object"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", "secret", "has no key: expected one JSON object"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", KEY, "can't be opened with what the environment says"),
+    ],
+)
+def test_no_part_of_a_key_is_in_an_error(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(json.dumps(KEY))
+    monkeypatch.setenv(variable, str(tmp_path / "key") if value == "{file}" else value)
+
+    def error() -> tuple[type, str, str]:
+        with pytest.raises(ConfigError) as caught:
+            ObjectPath.of("gs://b/x").stat()
+        return type(caught.value), str(caught.value), "".join(format_exception(caught.value))
+
+    kind, text, trace = in_child(error)
+    assert (kind, said in text) == (ConfigError, True)
+    assert variable in text or value == KEY
+    assert "secret" not in trace
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"method": "PUT", "status": 501}, "that an object is created only if there is none"),
+        ({"method": "GET", "query": "^$", "status": 501}, "can't be asked for a part of an object"),
+        ({"method": "GET", "without": "range"}, "gives whole objects where a part is asked for"),
+        ({"method": "PUT", "without": "etag"}, "gives objects no ETag"),
+        ({"unconditional": True}, "it ignores If-None-Match"),
+    ],
+)
+def test_what_a_server_lacks_is_named_and_nothing_is_left_there(
+    bucket: Bucket, fault: dict[str, object], said: str
+) -> None:
+    in_child(lambda: stores.check_creating(at(bucket, "x")))
+    bucket.fail(path=bucket.name, **fault)
+    error = failing(bucket, stores.check_creating)
+    assert type(error) is PublishError
+    assert str(error).startswith(f"the server of s3://{bucket.name} ")
+    assert said in str(error)
+    bucket.fail()
+    assert not bucket.keys()
+
+
+def test_a_profile_that_is_not_there_is_named(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    error = failing(bucket, ObjectPath.stat)
+    assert type(error) is ConfigError
+    assert "The config profile (work) could not be found" in str(error)
 
 
 def test_an_object_that_is_not_there_is_no_file(bucket: Bucket) -> None:

@@ -20,6 +20,7 @@ from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ConfigError
+from nocturne.objects import Location
 from nocturne.objects.reading import native
 from nocturne.operate.decisions import adopt_present, roll_back
 from nocturne.operate.move import Moved, move, moved_pipeline
@@ -191,6 +192,45 @@ def test_nothing_to_move_is_said_and_is_no_success(project: Project) -> None:
     assert "To publish there" not in ended.stderr
 
 
+def test_the_lines_that_a_move_says_are_yaml_whatever_the_path(
+    project: Project, tmp_path: Path
+) -> None:
+    published(project(**PINNED), DAYS[0])
+    for odd in ("other/sco #res", "other/Größe: 'x'", "other/" + " ".join(20 * ["long"])):
+        ended = done("move", "p", "--to", odd, "--format", "parquet")
+        assert ended.returncode == 0, ended.stderr
+        _, _, said = ended.stderr.partition("p.yaml:\n")
+        lines = [line for line in said.splitlines() if line.startswith(("output:", "  "))]
+        assert yaml.safe_load("\n".join(lines)) == {"output": {"path": odd, "format": "parquet"}}
+
+
+@pytest.mark.parametrize("old", ["parquet", pytest.param("delta on s3", marks=pytest.mark.long)])
+def test_a_night_whose_rows_are_gone_is_named_and_counted(
+    project: Project, places: Mapping[str, dict], bucket: Bucket, tmp_path: Path, old: str
+) -> None:
+    loaded = project(**PINNED)
+    if old != "parquet":
+        loaded = at(places[old])
+    published(loaded, *DAYS[:2])
+    if old == "parquet":
+        shutil.rmtree(tmp_path / "out/scores" / f"ds={DAYS[1]}")
+    else:
+        for key in bucket.keys("delta/scores/"):
+            bucket.delete(key)
+    *_, night = moved(loaded, {"path": "other/scores", "format": "parquet"})
+    assert night.partition == DAYS[1]
+    assert "it has manifest 000001-" in night.problem
+    assert "has no rows of it" in night.problem
+    if old == "parquet":
+        ended = done("move", "p", "--to", "other/scores", "--format", "parquet")
+        assert ended.returncode == 1
+        assert "1 of 2 published nights are in other/scores" in ended.stderr
+        shutil.rmtree(tmp_path / f"out/_nocturne/scores/ds={DAYS[1]}/manifests")
+        assert [n.ok for n in moved(loaded, {"path": "other/scores", "format": "parquet"})] == [
+            True
+        ]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new"), [("state", "delta on s3"), ("state", "parquet"), ("iceberg", "delta")]
@@ -264,8 +304,64 @@ def test_a_table_takes_no_night_of_another_line(
     other.write_text((tmp_path / "conf" / "pipelines" / "p.yaml").read_text())
     stranger = config.load("q", overrides={"output.path": "q/scores"})
     in_child(lambda: night_of(stranger, DAYS[1]))
-    [night] = moved(stranger, place)
-    assert "of the pipeline p, which was never in force" in night.problem
+    with pytest.raises(ConfigError, match="has the scores of the pipeline 'p'; two pipelines"):
+        moved(stranger, place)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["parquet", "delta on s3", pytest.param("delta", marks=pytest.mark.long)],
+)
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_two_pipelines_share_no_table_even_if_they_share_no_night(
+    project: Project,
+    places: Mapping[str, dict],
+    bucket: Bucket,
+    tmp_path: Path,
+    target: str,
+    is_noted: bool,
+) -> None:
+    """Also where an earlier version did not note whose the state is."""
+    loaded = project(**PINNED)
+    place = {**places[target], "path": places[target]["path"].replace("parquet/", "other/")}
+    settings = (tmp_path / "conf/pipelines/p.yaml").read_text()
+    (tmp_path / "conf/pipelines/q.yaml").write_text(settings)
+    q = config.load("q", overrides={f"output.{key}": value for key, value in place.items()})
+    published(q, DAYS[1])
+    published(loaded, DAYS[0])
+    if not is_noted:
+        _forget_owner(q, bucket)
+    before = files_of(q, bucket)
+    with pytest.raises(ConfigError, match="has the scores of the pipeline 'q'; two pipelines"):
+        moved(loaded, place)
+    with pytest.raises(ConfigError, match="Give 'p' an output.path of its own; if it is 'q' with"):
+        published(at(place), DAYS[2])
+    assert files_of(q, bucket) == before, "nothing was written"
+    published(q, DAYS[0])
+    with pytest.raises(ConfigError, match="has the scores of the pipeline 'q'"):
+        published(at(place), DAYS[0])
+
+
+def state_of(loaded: Loaded) -> Location:
+    return Places.of(loaded).state.root
+
+
+def files_of(loaded: Loaded, bucket: Bucket) -> set[str]:
+    """What is in the place of the scores and of their state."""
+    root = state_of(loaded)
+    if isinstance(root, Path):
+        return {str(path) for path in root.parent.parent.rglob("*")}
+    return {*bucket.keys()}
+
+
+def _forget_owner(loaded: Loaded, bucket: Bucket) -> None:
+    """The state becomes as earlier versions wrote it."""
+    root = state_of(loaded)
+    if isinstance(root, Path):
+        (root / "table.json").unlink()
+    else:
+        table = {"version": 1, "table": loaded.pipeline.output.path}
+        bucket.put(f"{root.key}/table.json", json.dumps(table).encode())
 
 
 @pytest.mark.parametrize("to", ["out", "out/scores/sub", "out/_nocturne/scores/x"])

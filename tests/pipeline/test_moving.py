@@ -252,6 +252,39 @@ def test_a_night_that_waits_for_a_person_in_the_new_place_is_left_to_them(
     assert not problems(there, DAYS[0])
 
 
+@pytest.mark.parametrize("target", ["delta", "delta on s3"])
+@pytest.mark.parametrize("decided", ["held", "rejected"])
+def test_what_was_decided_in_the_new_place_outlives_a_failed_planning_and_its_status(
+    project: Project, places: Mapping[str, dict], target: str, decided: str
+) -> None:
+    """The same night, judged alike, is approved in the old place."""
+    loaded, place = project(**PINNED), places[target]
+    night, there = partition(loaded, DAYS[0]), at(place)
+    held(loaded)
+    in_child(lambda: approve_held(loaded, night, "bob"))
+    held(there)
+    if decided == "rejected":
+        in_child(lambda: reject_held(there, night, "ada", "no") and None)
+
+    def fail() -> str:
+        state = Places.of(there).state.partition(night)
+        state.write_planning_failed("no such column")
+        status = state.status()
+        assert status is not None
+        return status.state
+
+    assert in_child(fail) == decided
+    assert f"it is {decided} there" in moved(loaded, place)[0].problem
+    in_child(lambda: _forget_status(there))
+    assert f"it was {decided} there" in moved(loaded, place)[0].problem
+    assert in_child(fail) == "failed"
+    assert f"it was {decided} there" in moved(loaded, place)[0].problem
+    held(there)
+    in_child(lambda: approve_held(there, night, "eve"))
+    assert [night.problem for night in moved(loaded, place)] == [""]
+    assert manifest_of(there, DAYS[0]).approved_by == "eve"
+
+
 def test_what_a_folder_has_of_the_same_run_is_not_mixed_with_what_others_changed(
     project: Project, places: Mapping[str, dict]
 ) -> None:

@@ -484,7 +484,7 @@ def test_two_pipelines_can_not_share_an_output(project: Project) -> None:
     folder = loaded.home / "conf" / "pipelines"
     (folder / "other.yaml").write_text((folder / "p.yaml").read_text())
     partition = config.partition(loaded.pipeline.input.partition, "2024-01-01")
-    with pytest.raises(ConfigError, match="was published by the pipeline 'p'"):
+    with pytest.raises(ConfigError, match="has the scores of the pipeline 'p'"):
         prepare(config.load("other"), partition)
 
 

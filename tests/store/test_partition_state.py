@@ -10,7 +10,7 @@ import pytest
 
 from conftest import MakeRun
 from nocturne.codec import STATE_FORMAT
-from nocturne.errors import Held, InputError, StateError, WrittenByNewer
+from nocturne.errors import ConfigError, Held, InputError, StateError, WrittenByNewer
 from nocturne.records.partition import Partition
 from nocturne.records.status import RunStatus
 from nocturne.store.format import claim
@@ -76,6 +76,37 @@ def test_state_of_a_newer_format_is_refused_and_of_an_earlier_one_goes_on(
     marker.write_text('{"format": 1}')
     with pytest.raises(StateError, match="says format 1, this version reads from 2 to"):
         claim(root)
+
+
+def test_the_first_pipeline_that_claims_a_state_has_it(tmp_path: Path) -> None:
+    state = PipelineState.beside(tmp_path / "scores")
+    state.root.mkdir(parents=True)
+    assert not state.is_of("p"), "it is nobody's"
+    state.belong("p")
+    state.belong("p")
+    assert state.is_of("p")
+    with pytest.raises(ConfigError, match="if it is 'p' with another name, say so in"):
+        state.belong("q")
+    marker = state.root / "table.json"
+    marker.write_text(marker.read_text().replace('"p"', '"q"'))
+    state.belong("q")
+    with pytest.raises(ConfigError, match="has the scores of the pipeline 'q'"):
+        state.is_of("p")
+
+
+def test_a_state_of_an_earlier_version_is_that_of_the_pipeline_that_ran_there(
+    make_run: MakeRun,
+) -> None:
+    run = make_run()
+    state = PipelineState(run.state.root)
+    name = run.plan.pipeline
+    assert not (state.root / "table.json").exists()
+    assert not state.is_of(name)
+    with pytest.raises(ConfigError, match=f"has the scores of the pipeline '{name}'"):
+        state.is_of("another")
+    for text in ("", "{"):
+        run.plan_file.write_text(text)
+        state.is_of("another")
 
 
 def test_the_table_lies_beside_its_state(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from forked import in_child
 from formats import CATALOG, OUTPUT, catalog_in
 from nocturne.config.models import Output
+from nocturne.errors import PublishError
 from nocturne.records.partition import Partition
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats import FORMATS
+from nocturne.table_formats.iceberg.table import IcebergTable
 
 PLAIN = {"path": "x", "keys": ["id"]}
 DAY = Partition("2024-01-01", (("ds", "2024-01-01"),))
@@ -65,3 +67,18 @@ def _empty(name: str, tmp_path: Path) -> None:
     assert list(table.half_made([output])) == []
     with output.exclusive():
         assert output.in_force() is None
+
+
+def test_columns_that_no_iceberg_table_can_have_are_an_error_of_publishing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library says so too, should one come to it."""
+    monkeypatch.setenv(CATALOG, catalog_in(tmp_path))
+    schema = pa.schema([("a.b", pa.int64()), ("a", pa.struct([("b", pa.int64())]))])
+
+    def make() -> None:
+        table = IcebergTable(OUTPUT["iceberg"]["table"], tmp_path / "scores")
+        with pytest.raises(PublishError, match="can't be made: .*a.b"):
+            table.create(schema, DAY)
+
+    in_child(make)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+import yaml
 
 from nocturne import config
 from nocturne.cli.base import (
@@ -334,12 +335,11 @@ def move(
         lines = {"path": to, "format": target.pipeline.output.format, **output}
         # What is set now, and must not be any more, is null: it may come from conf/base.yaml.
         set_now = {key for key in lines if getattr(loaded.pipeline.output, key) is not None}
-        shown = "".join(
-            f"\n  {key}: {'null' if value is None else value}"
-            for key, value in lines.items()
-            if value is not None or key in set_now
+        shown = {k: value for k, value in lines.items() if value is not None or k in set_now}
+        text = yaml.safe_dump({"output": shown}, sort_keys=False, allow_unicode=True, width=10_000)
+        say(
+            f"To publish there from now on, write into conf/pipelines/{name}.yaml:\n{text.rstrip()}"
         )
-        say(f"To publish there from now on, write into conf/pipelines/{name}.yaml:\noutput:{shown}")
         say(
             "Kept earlier versions stay in the old place, and so do nights that are not published; "
             "remove it when it is no longer needed"

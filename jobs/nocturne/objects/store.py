@@ -8,6 +8,7 @@ process from a path, and an error shows what the server said, never the request.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import time
@@ -79,12 +80,20 @@ _PROFILES = {
 """Variable -> the file with profiles where it is not set."""
 _ADVICE = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL or AWS_PROFILE",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS (the path of a key file) or GOOGLE_SERVICE_ACCOUNT_KEY "
+    "(its content)",
     "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY or the like",
 }
 """Scheme -> the variables that say who asks, and where."""
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
+_KEY_FILES = (
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "SERVICE_ACCOUNT",
+)
+"""The variables with the path of a key file of Google's."""
 _STATUS = re.compile(r"status code:? (\d{3})")
 _REQUEST = re.compile(r"Error performing (GET|PUT|HEAD|POST|DELETE|list|[Mm]ulti)|HTTP error")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|↳|╰─▶|├─▶")
@@ -92,6 +101,14 @@ _CODE = re.compile(r"<Code>([\w.]+)</Code>")
 _SAID = re.compile(r"<Message>([^<]{1,300})")
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
+_CLOCK = {"RequestTimeTooSkewed", "RequestInTheFuture"}
+_LACKING = {
+    "Received non-partial response": "gives whole objects where a part is asked for (it ignores "
+    "Range)",
+    "ETag Header missing": "gives objects no ETag",
+    "Last-Modified Header missing": "does not say when an object was written (Last-Modified)",
+}
+"""Of the library's message -> what the server lacks (object_store 0.13)."""
 _REDIRECT = "without LOCATION"
 """Of obstore's message for a bucket in another region (object_store 0.13)."""
 
@@ -150,7 +167,12 @@ def _profile(root: str) -> Any:
             f"{root}: the credentials of a profile (AWS_PROFILE, ~/.aws) need the package boto3, "
             "which is not installed here: pip install 'nocturne[s3]'"
         ) from None
-    return Boto3CredentialProvider()
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return Boto3CredentialProvider()
+    except BotoCoreError as error:  # it names files and profiles, not what is in them
+        raise ConfigError(f"{root}: {error}. Correct AWS_PROFILE or the file in ~/.aws") from None
 
 
 def store(path: ObjectPath) -> Any:
@@ -164,8 +186,10 @@ def store(path: ObjectPath) -> Any:
     except BaseException as error:  # nothing was asked of it yet
         if not isinstance(error, Exception) and not _is_panic(error):
             raise
-        first = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"{path.root} can't be opened: {first}. {_advice(path)}") from None
+        raise ConfigError(
+            f"{path.root} can't be opened with what the environment says of it. The library's "
+            f"message is not shown, since it may quote a key. {_advice(path)}"
+        ) from None
 
 
 def stat(path: ObjectPath) -> Stat:
@@ -324,7 +348,8 @@ def check_creating(folder: ObjectPath) -> None:
     """
     bucket, path = store(folder), folder / f".nocturne-{os.urandom(8).hex()}"
     taken = library().exceptions.AlreadyExistsError
-    lacking = ""
+    lacking, read = "", b""
+    asked = "that an object is created only if there is none (If-None-Match)"
     try:
         with asking(path):
             with suppress(taken):  # by this very request, whose answer was lost
@@ -333,12 +358,16 @@ def check_creating(folder: ObjectPath) -> None:
                 library().put(bucket, path.key, b"again", mode="create")
                 lacking = "lets two programs create the same object (it ignores If-None-Match)"
             except taken:
-                pass
-            read = bytes(library().get_range(bucket, path.key, start=1, end=3))
+                asked = "a part of an object (Range)"
+                read = bytes(library().get_range(bucket, path.key, start=1, end=3))
         if not lacking and read != b"ro":
             lacking = "gives other bytes than those of the range that was asked for"
         if not lacking and path not in entries(folder)[1]:
             lacking = "does not list an object that was just written"
+    except ConfigError as error:
+        if "lacking" not in error.values:
+            raise
+        lacking = error.values["lacking"] or f"can't be asked for {asked}"
     finally:
         remove(path)
     if lacking:
@@ -402,7 +431,9 @@ def asking(path: ObjectPath) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, "there is no such object", str(path)) from None
     except BaseException as error:
         if _is_panic(error):
-            raise ConfigError(f"{path}: {_plain(error)[:300]}. {_advice(path)}") from None
+            raise ConfigError(
+                f"{path}: a value in the environment can't be used in a request. {_advice(path)}"
+            ) from None
         if not type(error).__module__.startswith("obstore") or not isinstance(error, Exception):
             raise
         if type(error).__name__ == "PreconditionError" and path.stat_:
@@ -419,7 +450,9 @@ def _is_panic(error: BaseException) -> bool:
 
 
 def _check_environment(path: ObjectPath) -> None:
-    """Raises: ConfigError for values at which the libraries would panic."""
+    """Raises: ConfigError for values at which the libraries would panic, or which they quote."""
+    if path.root.startswith("gs:"):
+        _check_keys(path)
     if not path.root.startswith("s3:"):
         return
     for name in _ENDPOINTS:
@@ -433,6 +466,32 @@ def _check_environment(path: ObjectPath) -> None:
             raise ConfigError(
                 f"{name} has a blank or a line break in it, as a file's last line has; take it out"
             )
+
+
+def _check_keys(path: ObjectPath) -> None:
+    """Raises: ConfigError if a key of Google's is not where its variable says. It is not shown."""
+    for name in (*_KEY_FILES, "GOOGLE_SERVICE_ACCOUNT_KEY"):
+        if name not in os.environ:
+            continue
+        key = os.environ[name]
+        if name in _KEY_FILES:
+            try:
+                key = Path(key).read_text()
+            except (OSError, UnicodeDecodeError):
+                raise ConfigError(
+                    f"{name} is not the path of a file that can be read here. {_advice(path)}"
+                ) from None
+        if not _is_json_object(key):
+            raise ConfigError(
+                f"{name} has no key: expected one JSON object, as Google gives it. {_advice(path)}"
+            )
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _shown(text: str) -> str:
@@ -484,6 +543,11 @@ def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailab
         return ConfigError(
             f"there is no {path.root} ({answer}). Correct the name, or make it. {_advice(path)}"
         )
+    if code in _CLOCK:
+        return ConfigError(
+            f"{path}: the clock of this machine differs from that of the store ({answer}). Set "
+            "this one (NTP), and run the same command again"
+        )
     if status in ("401", "403"):
         return StoreRefused(
             f"{path}: access denied ({answer}): these credentials may not do this. {_advice(path)}"
@@ -492,8 +556,21 @@ def error_of(path: ObjectPath, error: Exception) -> ConfigError | StoreUnavailab
         return ConfigError(f"{path}: the bucket is elsewhere. Set its region (AWS_REGION)")
     if status.startswith("4") and status not in ("404", "408", "409", "412", "429"):
         return ConfigError(f"{path}: the store refuses ({answer}). {_advice(path)}")
+    if status == "501":
+        return ConfigError(
+            f"{path}: the server does not support the request ({answer}). Use another server, or "
+            "copy the files to a local folder",
+            lacking="",
+        )
     if not status and not is_of_store(error):
-        return ConfigError(f"{path}: {type(error).__name__}: {text[:300]}")
+        if lacking := next((_LACKING[words] for words in _LACKING if words in text), ""):
+            return ConfigError(
+                f"the server of {path.root} {lacking}. Use another server, or copy the files to a "
+                "local folder",
+                lacking=lacking,
+            )
+        said_here = re.sub(r"\?\S+", "?...", text.partition(" Debug source")[0])  # no signatures
+        return ConfigError(f"{path}: {type(error).__name__}: {said_here[:300]}")
     return StoreUnavailable(
         f"{path}: the store did not answer ({answer or _reason(text)}), also when asked again. "
         f"Nothing is lost; run the same command again when it does. {_advice(path)}"

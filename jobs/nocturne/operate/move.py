@@ -12,7 +12,7 @@ from typing import Any
 
 from nocturne import table
 from nocturne.config import Loaded
-from nocturne.errors import ConfigError, NocturneError, StoreUnavailable
+from nocturne.errors import ConfigError, NocturneError, StateError, StoreUnavailable
 from nocturne.objects import is_within
 from nocturne.operate.copying import below, copy_files
 from nocturne.operate.moved_night import move_night
@@ -20,6 +20,7 @@ from nocturne.operate.status import known_partitions
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
+from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["Moved", "move", "moved_pipeline"]
 
@@ -85,6 +86,7 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
         try:
             manifest = table.published_manifest(output)
             if manifest is None:
+                _require_unpublished(output)
                 continue
             there, note = move_night(output, after.output(partition), manifest, target)
             night = Moved(key, note=note)
@@ -100,6 +102,16 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
         said = [night.problem] if night.problem else [done, night.note]
         say(f"{night.partition}: {', '.join(part for part in said if part)}")
     return nights
+
+
+def _require_unpublished(output: TablePartition) -> None:
+    """Raises: StateError if a night was published of which the place has nothing any more."""
+    if ids := output.state.manifest_ids():
+        raise StateError(
+            f"it has manifest {ids[-1]}, and {output.location} has no rows of it: they were "
+            "removed, or a publish is not finished. Score it in the old place; if it is to stay "
+            f"away, move {output.state.place('manifests')} elsewhere"
+        )
 
 
 def _unlike(target: Loaded, partition: Partition) -> str:

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from nocturne import table
 from nocturne.errors import RetryableError, StateError
+from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Judgement, Manifest
 from nocturne.records.status import RunStatus
 from nocturne.store.record_files import read
@@ -118,9 +119,19 @@ def require_undecided(
             f"it is {status.state} there ({status.message}). Decide on it there: `nocturne score`, "
             "`approve` or `reject` with the new output"
         )
+    # What was decided stays so, whatever the status says: a later run may have failed.
     run = output.state.run(manifest.run_key)
+    rejection = run.rejection()
+    if rejection is not None and rejection != source.state.run(manifest.run_key).rejection():
+        raise StateError(
+            f"it was rejected there by {rejection.by} at {rejection.at}"
+            f"{': ' + rejection.why if rejection.why else ''}. Score it there to judge it anew"
+        )
     if run.is_judged:
-        findings = read(Judgement, run.judgement_file).findings
-        if findings != source.state.judgement(manifest).findings:
+        judgement = read(Judgement, run.judgement_file)
+        if judgement.findings != source.state.judgement(manifest).findings:
             raise StateError("it was judged otherwise there, and not published; score it there")
+        is_whole = run.plan_file.is_file()  # else a move was killed before it had copied all
+        if judgement.verdict == Verdict.HOLD and is_whole and run.approval() is None:
+            raise StateError("it was held there, and nobody has approved it; score it there")
     return status

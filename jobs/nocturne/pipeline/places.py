@@ -29,8 +29,12 @@ __all__ = ["Places", "columns_of_partition", "planned_output"]
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of the input and the table in it; the table of the scores with its state."""
+    """The folder of the input and the table in it; the table of the scores with its state.
 
+    ``pipeline``: whose they are.
+    """
+
+    pipeline: str
     source: Location
     inputs: InputTable
     state: PipelineState
@@ -72,7 +76,8 @@ class Places:
             inputs = InputObjects(source)
         else:
             inputs = InputFolders(source)
-        return cls(source, inputs, state, FORMATS[output.format](state, output.table or ""))
+        scores = FORMATS[output.format](state, output.table or "")
+        return cls(loaded.pipeline.name, source, inputs, state, scores)
 
     def input(self, partition: Partition) -> Location:
         """The partition's folder in the input."""
@@ -95,21 +100,23 @@ class Places:
             check_creating(self.state.root)
 
     def claim(self) -> None:
-        """Create the state, or check that this version of Nocturne can use it.
+        """Create the state, or check that this version of Nocturne and this pipeline can use it.
 
         Raises:
-            StateError: a newer version of Nocturne wrote it, or its format file is damaged.
-            ConfigError: it can't be written.
+            StateError: a newer version of Nocturne wrote it, or a file of its root is damaged.
+            ConfigError: it can't be written, or belongs to another pipeline or table.
             PublishError: the table can't be published into there.
         """
         root = self.state.root
         try:
             if isinstance(root, Path):
                 root.mkdir(parents=True, exist_ok=True)
+            is_ours = self.state.is_of(self.pipeline)
             if is_new(root) or isinstance(self.state.table, ObjectPath):
                 self.check()  # a store may be another one under the same name
             claim(root)
-            self.state.belong()
+            if not is_ours:
+                self.state.belong(self.pipeline)
         except OSError as error:
             raise ConfigError(
                 f"{root} can't be written: {error.strerror}. It must be on the same file system as "

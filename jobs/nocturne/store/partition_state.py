@@ -322,11 +322,12 @@ class PartitionState:
     def write_planning_failed(self, message: str) -> None:
         """Store that planning failed, so that `status` does not call the night missing.
 
-        A held night stays held, since a person has not decided on it yet.
+        A held night stays held, since a person has not decided on it yet, and a rejected one
+        rejected, since they have.
         """
         with suppress(StateError):  # a damaged status is replaced
             status = self.status()
-            if status is not None and status.state == "held":
+            if status is not None and status.state in ("held", "rejected"):
                 return
         self.write_status(RunStatus("failed", "prepare", "", None, 0, 0, message, now()))
 

@@ -4,7 +4,7 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
 
     scores/flight_delay/                    the table
     scores/_nocturne/flight_delay/          its state: ``PipelineState``
-        format.json
+        format.json, table.json
         models/<digest>/, trials/, tuning/, reports/
         ds=2013-04-01/                      ``PartitionState``
             lock, current.json, fingerprints.json
@@ -28,20 +28,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
 from nocturne.codec import Stored
-from nocturne.errors import ConfigError
+from nocturne.errors import ConfigError, StateError
 from nocturne.host import cache
 from nocturne.objects import Location, ObjectPath, relative
 from nocturne.objects.listing import listed
 from nocturne.objects.store import fetch_listed
 from nocturne.records.partition import Partition
+from nocturne.records.plan import RunPlan
 from nocturne.store.files import partition_folders
 from nocturne.store.partition_state import PartitionState
-from nocturne.store.record_files import find, write
+from nocturne.store.record_files import find, read, write
 
 __all__ = ["PipelineState", "models_here"]
 
@@ -50,11 +52,23 @@ _NIGHTS = ("manifests", "status")
 """Kinds of which a partition has one if it has state."""
 
 
+def _belongs_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline is that of the runs that are there."""
+    return {**fields, "pipeline": ""}
+
+
 @dataclass(frozen=True)
 class Belongs(Stored):
-    """``table.json``: the URI of the table that a state belongs to."""
+    """``table.json``: the table and the pipeline that a state belongs to.
+
+    ``table``: the URI of a table in an object store; "" for a folder, which the state lies beside.
+    """
+
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar = {1: _belongs_1}
 
     table: str
+    pipeline: str
 
 
 class PipelineState:
@@ -79,26 +93,65 @@ class PipelineState:
         """The folder of the table that the state belongs to."""
         return self._table or self.root.parent.parent / self.root.name
 
-    def belong(self) -> None:
-        """Note the table in an object store that the state belongs to; the first one counts.
+    def belong(self, pipeline: str) -> None:
+        """Note the table and the pipeline that the state belongs to; the first ones count.
 
         Raises:
-            ConfigError: it belongs to another table.
+            ConfigError: it belongs to others.
             OSError: it can't be written.
         """
-        if self._table is not None:
-            write(self.root / "table.json", Belongs(str(self._table)), exclusive=True)
-            self.check_table()
+        ours = Belongs(self._uri, pipeline)
+        write(self._belongs, ours, exclusive=True)
+        if not self.is_of(pipeline):  # an earlier version wrote it, without the pipeline
+            write(self._belongs, ours)
+
+    def is_of(self, pipeline: str) -> bool:
+        """Whether it is noted that the state is this pipeline's. Nothing is written.
+
+        What an earlier version wrote belongs to the pipeline whose runs are there.
+
+        Raises:
+            ConfigError: it belongs to another table or pipeline.
+        """
+        known = self._check_table()
+        is_noted = known is not None and known.pipeline != ""
+        owner = known.pipeline if known is not None and is_noted else self._ran()
+        if owner not in ("", pipeline):
+            raise ConfigError(
+                f"{self.table} has the scores of the pipeline {owner!r}; two pipelines can't share "
+                f"an output. Give {pipeline!r} an output.path of its own; if it is {owner!r} with "
+                f"another name, say so in {self._belongs}"
+            )
+        return is_noted
 
     def check_table(self) -> None:
         """Raises: ConfigError if the state belongs to another table."""
-        known = find(Belongs, self.root / "table.json")
-        if known is not None and known.table != str(self.table):
+        self._check_table()
+
+    def _check_table(self) -> Belongs | None:
+        known = find(Belongs, self._belongs)
+        if known is not None and known.table != self._uri:
             raise ConfigError(
-                f"the state in {self.root} is that of {known.table}, and output.path is "
-                f"{self.table}. Name another folder as output.state; if the table was moved, say "
-                f"so in {self.root / 'table.json'}"
+                f"the state in {self.root} is that of {known.table or 'the folder beside it'}, and "
+                f"output.path is {self.table}. Name another folder as output.state; if the table "
+                f"was moved, say so in {self._belongs}"
             )
+        return known
+
+    def _ran(self) -> str:
+        """The pipeline of a run that is there; "" if there is none."""
+        for path in self.plans():
+            with suppress(StateError):  # another one is whole, perhaps
+                return read(RunPlan, path).pipeline
+        return ""
+
+    @property
+    def _belongs(self) -> Location:
+        return self.root / "table.json"
+
+    @property
+    def _uri(self) -> str:
+        return str(self._table or "")
 
     def listed(self, partitions: Iterable[Partition] | None = None) -> AbstractContextManager[None]:
         """Within the block, nights of a state in a store are as they are listed now.

@@ -154,8 +154,8 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
     if (earlier := find(SplitResult, decided)) is not None:
         return earlier
     planned = next(f for f in run.plan.files if f.path == split.file)
-    path = run.plan.input_file(planned.path)
-    check_unchanged(path, planned)
+    path, in_lake = run.plan.input_file(planned.path), bool(run.plan.input_version)
+    check_unchanged(path, planned, in_lake=in_lake)
     source = open_parquet(path, checksums=run.plan.checksums)
     encoding, types = run.plan.encoding, unpacked(run.plan.types)
     path_columns = of_plan(run.plan, [split.file])
@@ -165,7 +165,7 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitR
         source, path, split.row_groups, columns, run.plan.pinned.batch_rows, types, path_columns
     )
     result = score_batches(run, split, batches, schema, slot)
-    check_unchanged(path, planned)
+    check_unchanged(path, planned, in_lake=in_lake)
     if result.rows_in != split.rows:
         raise InputChanged(
             f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "

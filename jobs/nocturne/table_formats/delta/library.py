@@ -46,9 +46,13 @@ def options(folder: Location) -> dict[str, str] | None:
     """The library's options for a folder; None for a local one. Credentials are the environment's.
 
     An endpoint without TLS is used only if it is given as http://.
+
+    Raises:
+        ConfigError: the credentials can't be used, of which the library would show too much.
     """
     if not isinstance(folder, ObjectPath):
         return None
+    limits.store(folder)
     profile = {"aws_force_credential_load": "true"} if limits.has_profile(folder.root) else {}
     return profile | {
         "allow_http": "true",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pyarrow as pa
 
 from nocturne.columns.normal import lake_type, published_type
+from nocturne.errors import PublishError
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.partition import Partition
-from nocturne.table_formats.iceberg.catalog import CatalogTable, address
+from nocturne.table_formats.iceberg.catalog import CatalogTable, address, first_line
 from nocturne.table_formats.iceberg.compatible import has_type, new_table
 from nocturne.table_formats.iceberg.snapshot import DATA, Entries, IcebergSnapshot
 from nocturne.table_formats.lake import LakeTable, Snapshot, is_date
@@ -25,6 +24,7 @@ class IcebergTable(LakeTable):
     """
 
     format = "Iceberg"
+    has_dots = False
 
     def __init__(self, name: str, folder: Location, state: Location | None = None) -> None:
         super().__init__(folder, state)
@@ -57,7 +57,12 @@ class IcebergTable(LakeTable):
         return self._known
 
     def create(self, schema: pa.Schema, partition: Partition) -> None:
-        """Make a table without files, and its namespace. Raises: Conflict, OSError."""
+        """Make a table without files, and its namespace.
+
+        Raises:
+            PublishError: there can be no table with such columns.
+            Conflict, OSError: it can't be made now.
+        """
         from pyiceberg.exceptions import TableAlreadyExistsError
 
         catalog, identifier = self._named.opened, self._named.identifier
@@ -68,10 +73,17 @@ class IcebergTable(LakeTable):
             except Exception:
                 if not catalog.namespace_exists(identifier[:-1]):  # else another process made it
                     raise
-            with suppress(TableAlreadyExistsError):
+            try:
                 catalog.create_table(
                     identifier, location=address(self.folder), **new_table(schema, partition)
                 )
+            except TableAlreadyExistsError:
+                pass
+            except ValueError as error:  # of its schema
+                raise PublishError(
+                    f"{self.title} can't be made: {first_line(error)}. Nothing was changed. "
+                    "Change the columns of the scores, or choose another format"
+                ) from None
 
     def partition_columns(self, partition: Partition) -> pa.Schema:
         """All: pyiceberg finds no rows by a column that is neither selected nor in the file (0.12).

@@ -6,7 +6,9 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Column", "column_problems", "is_date", "name_problems"]
+import pyarrow as pa
+
+__all__ = ["Column", "column_problems", "dotted_problems", "is_date", "name_problems"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ def name_problems(names: Iterable[str]) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if (other := known.setdefault(name.lower(), name)) != name:
             yield f"columns {other!r} and {name!r} are one to readers, which ignore case"
+
+
+def dotted_problems(fields: Iterable[pa.Field]) -> Iterator[str]:
+    """Columns, also within others, whose names readers take for paths to columns within others."""
+    for field in fields:
+        if "." in field.name:
+            yield (
+                f"column {field.name!r} has a dot in its name, which readers take for a column "
+                "within another (rename it in the input, or drop it)"
+            )
+        type_ = field.type
+        yield from dotted_problems(type_.field(i) for i in range(type_.num_fields))
 
 
 def column_problems(

@@ -43,7 +43,7 @@ from nocturne.records.partition import Partition
 from nocturne.store.partition_state import PartitionState
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run_folder import RunFolder
-from nocturne.table_formats.lake.columns import name_problems
+from nocturne.table_formats.lake.columns import dotted_problems, name_problems
 from nocturne.table_formats.lake.files import files_of
 from nocturne.table_formats.lake.snapshot import (
     Added,
@@ -80,6 +80,8 @@ class LakeTable(ABC):
 
     format: str
     """The format's name in messages."""
+    has_dots: bool = True
+    """Whether the names of columns may have dots."""
 
     def __init__(self, folder: Location, state: Location | None = None) -> None:
         self.folder, self._state = folder, state
@@ -250,7 +252,12 @@ class LakePartition:
     ) -> None:
         problems: list[str] = []
         if schema is not None:
-            problems += name_problems([*schema.names, *dict(self._partition.keys)])
+            keys = [name for name in dict(self._partition.keys) if name not in schema.names]
+            problems += name_problems([*schema.names, *keys])
+            if not self._table.has_dots:
+                problems += dotted_problems(
+                    [*schema, *(pa.field(key, pa.string()) for key in keys)]
+                )
             problems += [
                 f"column {field.name!r} is {field.type}, which {self._table.format} does not have"
                 for field in schema
