@@ -24,7 +24,7 @@ def rendered(template: str, **values: Any) -> str:
     from nocturne_airflow.page import charts
     from nocturne_airflow.page.site import _templates
 
-    values = ADDRESSES | {"charts": charts} | values
+    values = ADDRESSES | {"charts": charts, "read": "2013-04-02 05:00"} | values
     return _templates().get_template(template).render(**values)
 
 
@@ -75,12 +75,14 @@ def test_a_partition_shows_its_state(state: State, project: Path) -> None:
         night=NightPage(status(state), damaged=("run.json is damaged",)),
         metrics={},
         runs=[],
-        waiting=None,
+        waiting=[],
+        behind=["2013-03-30"],
         paused=False,
         beside=("2013-03-31", None),
     )
     assert f"is-{state}" in page
     assert "run.json is damaged" in page
+    assert "The run of 2013-03-30 waits for an answer" in page
     assert ("25% of 200 rows scored" in page) == (state == "running")
 
 

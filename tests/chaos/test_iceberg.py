@@ -72,7 +72,10 @@ def test_readers_find_the_rows_their_types_and_the_history(root: Root, lake: Str
     assert said == [first.id, manifest.id], "a snapshot a night"
 
 
-@pytest.mark.parametrize("columns", [("id",), ("ds",), ("id", "ds"), ("*",)])
+@pytest.mark.parametrize(
+    "columns",
+    [("id",), *(pytest.param(c, marks=pytest.mark.long) for c in (("ds",), ("id", "ds"), ("*",)))],
+)
 def test_readers_that_filter_by_a_column_which_they_do_not_select_find_the_rows(
     root: Root, lake: Stranger, columns: tuple[str, ...]
 ) -> None:
@@ -479,7 +482,7 @@ def _no_answer() -> Exception:
     return OperationalError("COMMIT", {}, Exception("server closed the connection"))
 
 
-@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("landed", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_commit_whose_answer_is_lost_is_published_once(root: Root, landed: bool) -> None:
     correct(root)
     lost: list[int] = []
@@ -530,7 +533,9 @@ def test_a_catalog_that_is_gone_after_a_commit_leaves_what_may_be_published(
     assert manifest.number == (2 if landed else 3)
 
 
-@pytest.mark.parametrize("change", ["columns", "partitioning"])
+@pytest.mark.parametrize(
+    "change", ["columns", pytest.param("partitioning", marks=pytest.mark.long)]
+)
 def test_a_table_that_changes_in_the_moment_of_a_commit_is_refused(
     root: Root, capfd: pytest.CaptureFixture[str], change: str
 ) -> None:
@@ -561,6 +566,7 @@ def test_a_table_that_changes_in_the_moment_of_a_commit_is_refused(
         assert root.published() == before
 
 
+@pytest.mark.long
 def test_the_number_of_another_is_not_taken_for_ours(
     root: Root, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -580,6 +586,7 @@ def test_the_number_of_another_is_not_taken_for_ours(
     assert "another state publishes into it too" in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_what_a_commit_names_is_on_the_disk_before_it(root: Root, lake: Stranger) -> None:
     """A power failure can't leave the catalog with the name of a file that is gone."""
     correct(root)
@@ -612,6 +619,7 @@ def test_what_a_commit_names_is_on_the_disk_before_it(root: Root, lake: Stranger
     assert {str(path) for path in written} | {str(lake.folder / "metadata")} <= synced
 
 
+@pytest.mark.long
 def test_iceberg_said_of_a_folder_of_another_format(
     root: Root, new: Stranger, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -644,6 +652,7 @@ def test_odd_paths_are_found(new: Stranger, path: str) -> None:
     assert len(new.do(lambda table: pl.scan_iceberg(table, reader_override="native").collect()))
 
 
+@pytest.mark.long
 def test_a_commit_of_ours_sets_no_other_setting_of_the_table(root: Root, lake: Stranger) -> None:
     settings = lake.do(lambda table: dict(table.properties))
     assert settings.pop(f"nocturne/ds={DAY}") == "1"

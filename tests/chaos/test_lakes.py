@@ -84,6 +84,7 @@ def test_what_others_changed_is_refused_by_name_until_it_is_adopted(
     assert not set(before) & set(root.published())
 
 
+@pytest.mark.long
 def test_files_that_optimize_wrote_are_adopted_once_their_rows_were_compared(
     root: Root, lake: Stranger
 ) -> None:
@@ -190,6 +191,7 @@ def test_what_optimize_wrote_and_vacuum_left_alone_cant_be_compared(
     root.check()
 
 
+@pytest.mark.long
 def test_a_rollback_to_what_vacuum_took_is_refused(root: Root, lake: Stranger) -> None:
     correct(root)
     assert root.night() == 0
@@ -202,6 +204,7 @@ def test_a_rollback_to_what_vacuum_took_is_refused(root: Root, lake: Stranger) -
     root.check()
 
 
+@pytest.mark.long
 def test_other_partitions_are_left_to_their_writers(root: Root, lake: Stranger) -> None:
     lake.append("2023-12-31")
     assert root.night() == 0

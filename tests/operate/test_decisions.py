@@ -12,7 +12,7 @@ from nocturne import config
 from nocturne.cli import app
 from nocturne.config import Loaded
 from nocturne.errors import Held, Superseded
-from nocturne.operate.decisions import reject_run, roll_back
+from nocturne.operate.decisions import approve_held, reject_run, roll_back
 from nocturne.operate.status import PartitionStatus, status_of
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.recording import judge_run
@@ -164,3 +164,18 @@ def test_a_night_whose_judgement_can_t_be_read_stays_held(
     code, said = decided("judge", "--by", "ada")
     assert code == 0, said
     assert decided("approve")[0] == 0
+
+
+def test_what_is_in_force_is_not_rejected(project: MakeProject) -> None:
+    """As by an answer at a gate after a command has published it, and was killed then."""
+    loaded = project()
+    run = held(loaded)
+    status = run.state.status()
+    assert status is not None
+    manifest = approve_held(loaded, run.plan.partition, "ada")
+    run.state.write_status(status)
+    with pytest.raises(Superseded, match="now it is 000001-"):
+        reject_run(run, "bob", "too late")
+    assert run.rejection() is None
+    now = stands(loaded)
+    assert (now.state, now.manifest) == ("published", manifest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,10 +24,13 @@ from nocturne.errors import Held
 from nocturne.operate.decisions import roll_back
 from nocturne.operate.needs import needs
 from nocturne.operate.status import PartitionStatus, recent, status_of
+from nocturne.pipeline import prepare
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
-from nocturne.records.status import RunStatus
+from nocturne.records.partition import Partition
+from nocturne.records.status import Confirmed, RunStatus
+from nocturne.store.record_files import write
 from nocturne.store.run import Run
 from nocturne.table_formats.folders import FolderPartition
 from page.reading import page_of
@@ -248,7 +250,10 @@ def test_late_nights_are_one_card_and_hide_no_other_pipeline(
     first, second = page_of(client, "/").needs()
     assert first[0].startswith(f"held b {DAY}")
     assert second[0].startswith(f"late p 33 nights, from {_yesterday(34)} to {_yesterday()} for")
-    assert second[2] == ["Score them"]
+    assert second[2] == [
+        f"Score {_yesterday(34)} to {_yesterday(11)}",
+        f"Score {_yesterday(9)} to {_yesterday()}",
+    ]
     [need] = needs(loaded, recent(loaded))
     assert [way.command for way in need.remedies] == [
         f"nocturne score p --date {_yesterday(34)} --to {_yesterday(11)}",
@@ -306,7 +311,7 @@ def _published_before(loaded: Loaded, days: int) -> None:
     path = Path(str(state.manifest_file(manifest.id)))
     content = json.loads(path.read_text()) | {"published": then.isoformat(timespec="seconds")}
     path.write_text(json.dumps(content))
-    os.utime(str(state.fingerprints()), (then.timestamp(), then.timestamp()))
+    write(state.confirmed_file, Confirmed(then.isoformat(timespec="seconds")))
 
 
 def test_a_table_without_partitions_is_late_if_its_last_run_has_not_come(
@@ -318,7 +323,9 @@ def test_a_table_without_partitions_is_late_if_its_last_run_has_not_come(
     assert title.startswith("late p all")
     assert "it was due at" in why
     assert buttons == ["Score again"]
-    night_of(loaded, _yesterday())  # finds nothing new, and publishes nothing
+    prepare(loaded, Partition("all"), dry_run=True)  # a look of a person is no run
+    assert page_of(client, "/").needs() != []
+    assert prepare(loaded, Partition("all")).action == "nothing"
     assert page_of(client, "/").needs() == []
 
 
@@ -332,3 +339,21 @@ def test_a_table_without_partitions_is_not_late_before_its_deadline(
     assert page_of(client, "/").needs() == []
     _published_before(loaded, 2)
     assert page_of(client, "/").needs()[0][0].startswith("late p all")
+
+
+@pytest.mark.parametrize("is_current", [True, False])
+def test_an_answer_is_given_to_the_run_that_asks_about_what_is_held(
+    project: Make, client: Any, monkeypatch: pytest.MonkeyPatch, is_current: bool
+) -> None:
+    from nocturne_airflow.page import night
+    from nocturne_airflow.page.gates import Asking
+
+    run = _held(project())
+    name = Path(str(run.path)).name
+    waits = [Asking("manual__1", name if is_current else "0123456789abcdef")]
+    monkeypatch.setattr(night, "asking", lambda names, session: {("p", DAY): waits})
+    page = page_of(client, f"/p/{DAY}")
+    [approve] = [b for b in page.root.iterfind(".//button") if b.text == "Approve"]
+    assert approve.get("data-act") == ("answer" if is_current else "decide")
+    assert approve.get("data-run") == "manual__1"  # else it is ended, and another decides
+    assert approve.get("data-of") == name

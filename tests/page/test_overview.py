@@ -289,7 +289,7 @@ def test_a_night_that_is_due_is_late_also_if_its_input_has_not_come(
     [(title, why, buttons)] = page_of(client, "/").needs()
     assert title.startswith(f"late p 2 nights, from {_yesterday(2)} to {_yesterday()} for ")
     assert why.startswith(f"they were due from {_yesterday()}")
-    assert buttons == ["Score them"]
+    assert buttons == [f"Score {_yesterday(2)} to {_yesterday()}"]
 
 
 def test_of_many_pipelines_the_first_answer_does_not_wait_for_all(

@@ -56,14 +56,17 @@ class Api:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: list[tuple[int, str]] = []
-        """(status, body) of the next requests; after them each is taken, and each run succeeds."""
+        """(status, body) of the next requests; after them each is taken."""
+        self.state = "success"
+        """Of all runs."""
 
     def __call__(self, route: Route) -> None:
         request = route.request
         path = request.url.partition("/api/v2")[2]
         if request.method != "GET":
             self.asked.append((request.method, path, json.loads(request.post_data or "null")))
-        body = {"dag_run_id": "asked", "state": "success", "task_instances": []}
+        body = {"dag_run_id": "asked", "state": self.state, "task_instances": [], "dag_runs": []}
+        body["is_paused"] = False
         status, text = self.answers.pop(0) if self.answers else (200, json.dumps(body))
         route.fulfill(status=status, body=text)
 
@@ -204,6 +207,78 @@ def test_what_is_typed_survives_a_refusal_and_a_silent_airflow(
     expect(said).to_contain_text("Reject: done", timeout=15_000)
     assert {body["conf"]["why"] for *_, body in api.asked} == {"keys are missing"}
     assert {body["partition_key"] for *_, body in api.asked} == {SECOND}
+
+
+@pytest.mark.usefixtures("held")
+def test_what_is_followed_hides_neither_a_refusal_nor_a_question(
+    page: Page, address: str, api: Api
+) -> None:
+    page.goto(f"{address}/")
+    said = page.get_by_role("status")
+    api.state = "queued"
+    approve = _button(page, FIRST, "Approve")
+    approve.click()
+    _button(page, FIRST, "Sure?").click()
+    expect(said).to_contain_text(f"p {FIRST}: Approve: asked Airflow")
+    page.clock.install()
+    api.answers = [(409, '{"detail": "a conflict"}')]
+    other = _button(page, SECOND, "Approve")
+    other.click()
+    sure = _button(page, SECOND, "Sure?")
+    page.evaluate("followRun('p 2024-01-02', 'Approve', 'p', 'asked'); 1")  # on this clock
+    sure.click()
+    page.clock.run_for(2000)
+    refused = f"p {SECOND}: Approve: Airflow refused (409): a conflict"
+    expect(said).to_contain_text(refused)
+    for _ in range(6):
+        page.clock.run_for(1000)
+        page.wait_for_timeout(100)
+    expect(said).to_contain_text(f"p {FIRST}: Approve: queued")
+    expect(said).to_contain_text(refused)
+    page.clock.run_for(9000)
+    expect(other).to_be_visible()  # no question stays armed
+    api.answers = [(404, '{"detail": "no such run"}')] * 9
+    page.clock.run_for(11_000)
+    expect(said).to_contain_text("what became of it is not known here")
+
+
+def test_an_older_answer_is_not_shown_over_a_newer_one(
+    held: Loaded, page: Page, address: str
+) -> None:
+    page.goto(f"{address}/p/{FIRST}")
+    verdict = page.get_by_role("region", name="Verdict")
+    before = page.content()
+    late: list[Route] = []
+    page.route(f"**/p/{FIRST}", lambda route: route.continue_() if late else late.append(route))
+    page.evaluate("window.first = refresh('no-store'); 1")
+    page.wait_for_timeout(200)
+    night = config.partition(held.pipeline.input.partition, FIRST)
+    reject_held(held, night, "somebody", "keys are missing")
+    page.evaluate("refresh('no-store')")
+    expect(verdict).to_contain_text("keys are missing")
+    late[0].fulfill(body=before, content_type="text/html")
+    page.evaluate("window.first")
+    expect(verdict).to_contain_text("keys are missing")
+
+
+def test_when_the_page_was_read_is_renewed_only_with_all_of_it(
+    held: Loaded, page: Page, address: str
+) -> None:
+    page.goto(f"{address}/p/{FIRST}")
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_role("textbox", name="Why is it rejected?").fill("half a rea")
+    night = config.partition(held.pipeline.input.partition, FIRST)
+    reject_held(held, night, "somebody", "keys are missing")
+    read = page.locator("[data-live=read]")
+    read.evaluate("part => { part.textContent = 'As of before'; shown.set(part, ''); }")
+    page.evaluate("refresh('no-store')")
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("keys are missing")
+    expect(page.get_by_role("textbox")).to_have_value("half a rea")
+    expect(read).to_have_text("As of before")
+    page.keyboard.press("Escape")
+    page.evaluate("refresh('no-store')")
+    expect(page.get_by_role("button", name="Reject")).to_have_count(0)
+    expect(read).not_to_have_text("As of before")
 
 
 def test_parts_come_and_go_with_the_state_and_a_lost_page_says_so(

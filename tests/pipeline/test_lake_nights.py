@@ -60,6 +60,7 @@ def files(loaded: config.Loaded) -> list[Path]:
     return sorted((loaded.path("out/scores") / data / f"ds={DAYS[0]}").glob("*.parquet"))
 
 
+@pytest.mark.long
 def test_a_range_is_published_day_by_day(lake: Project) -> None:
     loaded = lake()
     nights = nocturne("score", "p", "--date", DAYS[0], "--to", DAYS[1])

@@ -284,6 +284,7 @@ def test_what_can_t_be_moved_is_said(project: Project, places: Mapping[str, dict
     assert (there.ok, there.problem) == (True, ""), "it is the same night"
 
 
+@pytest.mark.long
 def test_a_table_takes_no_night_of_another_line(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:
@@ -310,7 +311,10 @@ def test_a_table_takes_no_night_of_another_line(
 
 @pytest.mark.parametrize(
     "target",
-    ["parquet", "delta on s3", pytest.param("delta", marks=pytest.mark.long)],
+    [
+        "parquet",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("delta on s3", "delta")),
+    ],
 )
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_two_pipelines_share_no_table_even_if_they_share_no_night(
@@ -433,6 +437,7 @@ def test_an_unpartitioned_table_moves(
     assert (night.partition, night.rows, night.problem) == ("all", 600, "")
 
 
+@pytest.mark.long
 def test_rows_of_another_program_move_again_under_other_names(
     project: Project, places: Mapping[str, dict], tmp_path: Path
 ) -> None:

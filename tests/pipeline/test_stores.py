@@ -82,6 +82,7 @@ def changed(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put(FILE, (tmp_path / "new.parquet").read_bytes())
 
 
+@pytest.mark.long
 def test_spark_scores_objects_as_files(remote: Project) -> None:
     loaded = remote()
     [night] = nocturne("score", "p", "--date", DAYS[0])
@@ -260,7 +261,8 @@ def test_a_night_of_another_state_is_not_taken_for_ours(
         in_child(lambda: night_of(meant, DAYS[0]))
 
 
-@pytest.mark.parametrize("state", [pytest.param("state", marks=pytest.mark.long), None])
+@pytest.mark.long
+@pytest.mark.parametrize("state", ["state", None])
 def test_the_status_of_many_nights_takes_no_request_for_each(
     remote: Project, bucket: Bucket, state: str | None, tmp_path: Path
 ) -> None:

@@ -161,9 +161,21 @@ def test_an_hour_is_compared_with_the_same_hour_of_its_weekday(project: MakeProj
 @pytest.mark.parametrize(
     ("written", "after", "words"),
     [
-        ("2024-01-02T02:12:30+00:00", 11550, "2024-01-02 03:12, 3 h 12 min after the day was over"),
-        ("2024-01-01T22:30:00+00:00", -1800, "2024-01-01 23:30, 30 min before the day was over"),
-        ("2024-03-11T08:00:00+00:00", 69 * 86400 + 32400, "2024-03-11 09:00, 69 days after the"),
+        (
+            "2024-01-02T02:12:30+00:00",
+            11550,
+            "2024-01-02 02:12 UTC, 3 h 12 min after the day",
+        ),
+        (
+            "2024-01-01T22:30:00+00:00",
+            -1800,
+            "2024-01-01 22:30 UTC, 30 min before the day",
+        ),
+        (
+            "2024-03-11T08:00:00+00:00",
+            69 * 86400 + 32400,
+            "2024-03-11 08:00 UTC, 69 days after",
+        ),
     ],
 )
 def test_the_input_has_arrived_when_its_newest_file_was_written(

@@ -82,9 +82,9 @@ def reject_run(run: Run, by: str, why: str = "", *, unanswered: bool = False) ->
     Raises:
         Superseded: it is no longer the last run, and something newer was published.
     """
-    last = _last_run_key(run.state)
-    if last != run.plan.run_key:
-        table.check_base(run, table.published_manifest(table.table_of(run)))
+    last, current = _last_run_key(run.state), table.published_manifest(table.table_of(run))
+    if last != run.plan.run_key or (current and current.run_key == run.plan.run_key):
+        table.check_base(run, current)
     reject(run, by, why, unanswered)
     message = f"rejected by {by}{': ' + why if why else ''}"
     plan = run.plan

@@ -22,7 +22,9 @@ from nocturne.operate.status import (
 )
 from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
+from nocturne.records.status import Confirmed
 from nocturne.records.texts import in_utc
+from nocturne.store.record_files import find
 
 __all__ = ["Need", "by_urgency", "due", "needs", "next_due"]
 
@@ -202,14 +204,15 @@ def _late_whole(loaded: Loaded, near: Recent) -> Iterator[Need]:
 
 
 def _last_run(loaded: Loaded, status: PartitionStatus) -> dt.datetime:
-    """When the table was published, or, if that was later, when a run last looked at its input."""
+    """When the table was published, or, if that was later, a run found nothing new to score."""
     runs = [_LONG_AGO]
     if status.manifest is not None:
         runs.append(dt.datetime.fromisoformat(status.manifest.published))
     if status.state == "published":
-        looked_at = Places.of(loaded).state.partition(Partition("all")).fingerprints()
-        with suppress(NocturneError, OSError):  # each look writes them; Spark's may read no files
-            runs.append(dt.datetime.fromtimestamp(looked_at.stat().st_mtime, dt.UTC))
+        state = Places.of(loaded).state.partition(Partition("all"))
+        with suppress(NocturneError, OSError):  # then it counts as late: a person looks
+            if (confirmed := find(Confirmed, state.confirmed_file)) is not None:
+                runs.append(dt.datetime.fromisoformat(confirmed.at))
     return max(runs)
 
 

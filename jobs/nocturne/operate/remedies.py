@@ -23,12 +23,13 @@ class Remedy:
 
     Attributes:
         action: the action of the pipeline's DAG that does it; ``rows``: to look at the quarantined
-            rows; "" if only the command line can.
+            rows; ``range``: to score several nights; "" if only the command line can.
         label: what a button says.
         why: when it is right, and what it does.
         command: the same on the command line.
         to: the id of the manifest that a rollback puts in force.
         run: the run whose held scores are approved or rejected, by the name of its directory.
+        first, last: the keys of the nights of a range.
     """
 
     action: str
@@ -37,6 +38,8 @@ class Remedy:
     command: str
     to: str = ""
     run: str = ""
+    first: str = ""
+    last: str = ""
 
 
 def deciding(status: PartitionStatus, judgement: Judgement | None) -> list[Finding]:
@@ -87,17 +90,16 @@ def remedies(
 
 
 def scoring(loaded: Loaded, keys: Sequence[str]) -> list[Remedy]:
-    """The commands that score partitions, oldest first; nothing between them is scored."""
-    name = shlex.quote(loaded.pipeline.name)
-    return [
-        Remedy(
-            "",
-            "",
-            "Nobody has scored them yet.",
-            f"nocturne score {name} --date {first}" + (f" --to {last}" if last != first else ""),
-        )
-        for first, last in _stretches(loaded.pipeline.input.partition, keys)
-    ]
+    """The ways to score partitions, oldest first; nothing between them is scored."""
+    stretches = _stretches(loaded.pipeline.input.partition, keys)
+    command = f"nocturne score {shlex.quote(loaded.pipeline.name)} --date"
+    made = list[Remedy]()
+    for first, last in stretches:
+        to = f" --to {last}" if last != first else ""
+        label = f"Score {first}" + (f" to {last}" if to else "")
+        why = "Nobody has scored them yet."
+        made.append(Remedy("range", label, why, f"{command} {first}{to}", first=first, last=last))
+    return made
 
 
 def _stretches(names: Mapping[str, str], keys: Sequence[str]) -> list[tuple[str, str]]:
@@ -126,7 +128,7 @@ class _Remedies:
         cause = self._status.cause
         if cause == "foreign":
             yield self._made(
-                "adopt", "Adopt", "Other programs have written rows there: take them as they are."
+                "adopt", "Adopt", "Other programs have changed its rows: take it as it is now."
             )
         elif cause == "lost":
             yield self.score("Its input and model give the rows again.", "Score again")

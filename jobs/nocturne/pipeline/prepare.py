@@ -47,13 +47,14 @@ from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan
 from nocturne.records.result import SplitResult
+from nocturne.records.status import Confirmed
 from nocturne.source.protocol import Needs, Seen
 from nocturne.source.ready import check_ready
 from nocturne.source.sample import SampleFiles
 from nocturne.store.failpoints import reach
 from nocturne.store.files import digest
 from nocturne.store.partition_state import now
-from nocturne.store.record_files import read
+from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
@@ -313,6 +314,8 @@ def _decided(
         if not options.dry_run:
             table.settle(output, loaded.pipeline.output.keep)
             output.state.clear_status(current.run_key)
+            if not loaded.pipeline.input.partition:  # each day has a run, which may be late
+                write(output.state.confirmed_file, Confirmed(now()))
         message = f"{summary}: already published as manifest {current.id}; nothing to do"
         return Prepared("nothing", message, run, current)
     published = {*run_plan.keys, *run_plan.passthrough}

@@ -9,7 +9,7 @@ from nocturne.codec import Stored
 from nocturne.records.plan import RunPlan
 from nocturne.records.texts import Time
 
-__all__ = ["RunState", "RunStatus"]
+__all__ = ["Confirmed", "RunState", "RunStatus"]
 
 RunState = Literal["running", "held", "failed", "rejected"]
 
@@ -50,3 +50,10 @@ class RunStatus(Stored):
         """The status of a planned run."""
         version, rows = plan.model.version, plan.rows
         return cls(state, step, plan.run_key, version, rows, rows_done, message, at)
+
+
+@dataclass(frozen=True)
+class Confirmed(Stored):
+    """When a run last found that the scores in force need not be made again: ``confirmed.json``."""
+
+    at: Time

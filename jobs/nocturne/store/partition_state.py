@@ -141,6 +141,11 @@ class PartitionState:
         """The file that caches hashes of the input's files, or of the files of a joined table."""
         return self._single / (f"fingerprints-{table}.json" if table else "fingerprints.json")
 
+    @property
+    def confirmed_file(self) -> Location:
+        """The record that a run found nothing new to score."""
+        return self._single / "confirmed.json"
+
     def run(self, run_key: str) -> RunFolder:
         """The run directory of a run key."""
         return RunFolder(self.place("runs") / run_key[:16])

@@ -51,8 +51,10 @@ def night(request: Request, dag_id: str, key: str, session: SessionDep) -> HTMLR
     is_whole = not loaded.pipeline.input.partition
     runs = _dag_runs(dag_id, None if is_whole else key, session)
     asked = asking([dag_id], session)
-    waiting = asked.pop((dag_id, partition.key), None)
-    is_full = not waiting and len(asked) >= loaded.pipeline.schedule.max_active_runs
+    waiting = asked.pop((dag_id, partition.key), [])
+    is_full = (
+        not waiting and sum(map(len, asked.values())) >= loaded.pipeline.schedule.max_active_runs
+    )
     return html(
         request,
         "night.html",

@@ -4,8 +4,20 @@
 const theme = localStorage.getItem("theme");
 if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 
+// A line for each thing that is spoken of, such as a night; the last four.
 const message = document.getElementById("message");
-const say = (text, bad) => { message.textContent = text; message.className = bad ? "is-failed" : ""; };
+function say(about, text, bad) {
+  let line = [...message.children].find((line) => line.dataset.about === about);
+  if (!text) return line?.remove();
+  if (!line) {
+    line = document.createElement("div");
+    line.dataset.about = about;
+    message.append(line);
+  }
+  line.textContent = about === "question" ? text : `${about}: ${text}`;
+  line.className = bad ? "is-failed" : "";
+  while (message.children.length > 4) message.firstChild.remove();
+}
 
 async function call(method, path, body) {
   let answer;
@@ -22,7 +34,9 @@ async function call(method, path, body) {
   if (answer.ok) return content;
   const detail = content.detail ?? answer.statusText;
   const why = { 401: "log in again", 403: "you may not do this" }[answer.status];
-  throw new Error(`Airflow refused (${answer.status}): ${why ?? (typeof detail === "string" ? detail : JSON.stringify(detail))}`);
+  const refusal = new Error(`Airflow refused (${answer.status}): ${why ?? (typeof detail === "string" ? detail : JSON.stringify(detail))}`);
+  refusal.status = answer.status;
+  throw refusal;
 }
 
 const id = encodeURIComponent;
@@ -60,52 +74,58 @@ async function instead(dag, waiting, start) {
   return run;
 }
 
-// While an answer is awaited, what was pressed can't be pressed again; for a second at least, since
+// While an answer is awaited, nothing else can be pressed about the same; for a second at least, since
 // people press twice. Returns whether Airflow took it.
-async function perform(label, dag, pressed, action) {
-  pressed.disabled = true;
+async function perform(label, dag, key, pressed, action) {
+  const about = key ? `${dag} ${key}` : dag, focused = document.activeElement;
+  for (const button of pressed) button.disabled = true;
   try {
     sessionStorage.setItem("asked", Date.now());
     const [run] = await Promise.all([action(), pause(1)]);
     if (run?.dag_run_id) {
-      say(`${label}: asked Airflow; this page shows the result once the run has ended.`);
-      followRun(label, dag, run.dag_run_id);
+      say(about, `${label}: asked Airflow; this page shows the result once the run has ended.`);
+      followRun(about, label, dag, run.dag_run_id);
     } else {
-      say(`${label}: asked Airflow for a backfill; the squares show how far it is.`);
+      say(about, `${label}: asked Airflow for a backfill; the squares show how far it is.`);
     }
     return true;
   } catch (error) {
-    say(`${label}: ${error.message}`, true);
+    say(about, `${label}: ${error.message}`, true);
     return false;
   } finally {
-    pressed.disabled = false;
+    for (const button of pressed) button.disabled = false;
+    if (document.activeElement === document.body) focused.focus();
   }
 }
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 // Says how a run ended; if it failed, why, in the words of its task; and what it waits for.
-async function followRun(label, dag, run) {
+async function followRun(about, label, dag, run) {
   for (let waited = 2; ; waited = Math.min(waited + 1, 10)) {
     await pause(waited);
     try {
       const { state } = await call("GET", runOf(dag, run));
-      if (state === "queued" && waited > 3) say(`${label}: ${await queued(dag)}`);
-      if (state === "running" && await isAsking(dag, run)) return say(`${label}: the night is held; its run waits for an answer.`);
+      if (state === "queued" && waited > 3) say(about, `${label}: ${await queued(dag)}`);
+      if (state === "running" && await isAsking(dag, run)) return say(about, `${label}: the night is held; its run waits for an answer.`);
       if (state !== "success" && state !== "failed") continue;
       sessionStorage.setItem("asked", Date.now());
       await refresh("no-store");
-      return state === "success" ? say(`${label}: done.`) : say(`${label} failed: ${await reason(dag, run)}`, true);
+      return state === "success" ? say(about, `${label}: done.`) : say(about, `${label} failed: ${await reason(dag, run)}`, true);
     } catch (error) {
-      say(`${label}: asked Airflow. ${error.message}; this page goes on asking what became of it.`, true);
+      const isOver = [401, 403, 404].includes(error.status);
+      say(about, `${label}: asked Airflow. ${error.message}; ${isOver ? "so what became of it is not known here." : "this page goes on asking what became of it."}`, true);
+      if (isOver) return;
     }
   }
 }
 
 async function queued(dag) {
+  const { is_paused: isPaused } = await call("GET", `/dags/${id(dag)}`);
+  if (isPaused) return "queued until somebody unpauses the DAG.";
   const { dag_runs: before } = await call("GET", `/dags/${id(dag)}/dagRuns?state=running&limit=3`);
   const keys = before.map((run) => run.partition_key ?? run.dag_run_id).join(", ");
-  return keys ? `queued behind the run of ${keys}, which runs or waits for an answer.` : "queued; is the DAG paused?";
+  return keys ? `queued behind the run of ${keys}, which runs or waits for an answer.` : "queued.";
 }
 
 async function isAsking(dag, run) {
@@ -130,7 +150,8 @@ document.addEventListener("click", async (event) => {
     if (event.detail > 1 || !confirmed(button)) return;
     const { dag, key } = button.closest("[data-dag]").dataset;
     const why = asked(button)?.value.trim();
-    if (await perform(button.dataset.sure, dag, button, () => actions[button.dataset.act](dag, key, button.dataset, why))) settle(button);
+    const isTaken = await perform(button.dataset.sure, dag, key, ofNight(dag, key), () => actions[button.dataset.act](dag, key, button.dataset, why));
+    if (isTaken) settle(button); else arm(button);
     return;
   }
   const link = event.target.closest("a[data-airflow], a[data-away]");
@@ -157,10 +178,19 @@ window.addEventListener("message", (event) => {
   if (/^data_docs\/index\.html(#expectation-\d+)?$/.test(open)) follow(new URL(open, report.src).href, true);
 });
 
-// A key that is held down presses once.
+const ofNight = (dag, key) => [...document.querySelectorAll("button[data-act]")].filter((button) => {
+  const of = button.closest("[data-dag]").dataset;
+  return of.dag === dag && of.key === key;
+});
+
+// A key that is held down presses once. Escape takes a question back; what is typed for another stays.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.repeat && event.target.matches("button, input")) event.preventDefault();
-  if (event.key === "Escape") document.querySelectorAll("[data-sure]").forEach(settle);
+  if (event.key !== "Escape") return;
+  for (const button of document.querySelectorAll("[data-sure]")) {
+    const why = asked(button);
+    if (!why?.value || document.activeElement === why || document.activeElement === button) settle(button);
+  }
 });
 
 // The text field of a button that asks for a reason; none, if it does not ask.
@@ -174,7 +204,7 @@ function confirmed(button) {
   button.dataset.sure = button.textContent;
   button.textContent = "Sure?";
   const { dag, key } = button.closest("[data-dag]").dataset;
-  say(`${dag} ${key}: ${button.dataset.ask}`);
+  say("question", `${dag} ${key}: ${button.dataset.ask}`);
   if (button.dataset.why) {
     const why = document.createElement("input");
     why.className = "why";
@@ -183,17 +213,25 @@ function confirmed(button) {
     why.setAttribute("aria-label", button.dataset.why);
     button.before(why);
     why.focus();
-  } else {
-    setTimeout(() => { if (!button.disabled) settle(button); }, 8000);
   }
+  arm(button);
   return false;
+}
+
+// A question that nobody answers is taken back.
+const armed = new WeakMap();
+function arm(button) {
+  clearTimeout(armed.get(button));
+  if (!button.dataset.why) armed.set(button, setTimeout(() => { if (!button.disabled) settle(button); }, 8000));
 }
 
 function settle(button) {
   if (!button.dataset.sure) return;
+  clearTimeout(armed.get(button));
   button.textContent = button.dataset.sure;
   delete button.dataset.sure;
   asked(button)?.remove();
+  if (!document.querySelector("[data-sure]")) say("question", "");
 }
 
 document.addEventListener("submit", (event) => {
@@ -202,7 +240,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target, dag = form.dataset.dag, fields = new FormData(form);
   const from = fields.get("from").trim(), to = fields.get("to").trim() || from;
   const again = fields.has("again");
-  perform("Start", dag, event.submitter ?? form.querySelector("button"), () => from === to
+  perform("Start", dag, from === to ? from : "", [event.submitter ?? form.querySelector("button")], () => from === to
     ? trigger(dag, from, again ? { force: true } : {})
     : call("POST", "/backfills", {
         dag_id: dag, from_date: moment(from), to_date: moment(to), run_backwards: false, dag_run_conf: again ? { force: true } : {},
@@ -253,7 +291,7 @@ document.addEventListener("click", (event) => {
   const { from, to } = form.elements, key = square.dataset.key;
   if (!from.value || to.value) [from.value, to.value] = [key, ""];
   else [from.value, to.value] = [from.value, key].sort();
-  say(to.value ? `From ${from.value} to ${to.value}: press Start to score them.` : `From ${key}; now the last one.`);
+  say(form.dataset.dag, to.value ? `from ${from.value} to ${to.value}: press Start to score them.` : `from ${key}; now the last one.`);
 }, true);
 
 // The parts as the server sent them, before any script has changed them.
@@ -267,17 +305,24 @@ const identity = (element) => element.href ??
 // Whether a person is at work in a part: types, is asked, or has marked a text.
 function isUsed(part) {
   const selection = getSelection();
-  const marks = !selection.isCollapsed && (part.contains(selection.anchorNode) || part.contains(selection.focusNode));
+  const marks = !selection.isCollapsed && selection.containsNode(part, true);
   return marks || part.querySelector("[data-sure], button:disabled") || (part.contains(document.activeElement) && document.activeElement.matches("input, select"));
 }
 
-// What is shown is fetched again and replaced part by part.
+// What is shown is fetched again and replaced part by part; an answer that comes after that to a later
+// question counts no more. When the page was read is its last part: it is renewed if all others are.
+let asks = 0, newest = 0;
 async function refresh(cache = "default") {
-  const fresh = await fetched(cache);
-  if (!fresh) return;
+  const ask = ++asks, fresh = await fetched(cache);
+  if (!fresh || ask < newest) return;
+  newest = ask;
+  let isWhole = true;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
-    if (!other || isUsed(part) || (other.innerHTML === shown.get(part) && other.className === part.className)) continue;
+    if (!other || (other.innerHTML === shown.get(part) && other.className === part.className)) continue;
+    const used = isUsed(part);
+    isWhole &&= !used;
+    if (used || (part.dataset.live === "read" && !isWhole)) continue;
     shown.set(other, other.innerHTML);
     const focused = part.contains(document.activeElement) ? identity(document.activeElement) : null;
     part.replaceWith(other);
