@@ -35,7 +35,7 @@ _NEEDS, _OF_ONE = 30, 5
 _FRESH_S, _QUIET_S = 4.0, 30.0
 """Seconds for which a reading serves all tabs, of a pipeline with a night that runs, and of others:
 while something runs, a page looks again each 5 s, and 50 pipelines take .35 s to read."""
-_SHOWN_S, _OTHERS_S = 0.15, 0.05
+_SHOWN_S, _OTHERS_S = 0.1, 0.05
 """Seconds for reading pipelines that were not read before: of this page, and of others, of which
 only needs are shown. The rest is read when the page looks again, at once."""
 
