@@ -103,7 +103,7 @@ def test_readers_that_filter_by_a_column_which_they_do_not_select_find_the_rows(
         {"a.b": pa.nulls(3, pa.int64()), "a": pa.nulls(3, pa.struct([("b", pa.int64())]))},
         {"a": pa.nulls(3, pa.list_(pa.struct([("a.b", pa.int64())])))},
     ],
-    ids=str,
+    ids=["a name", "beside a struct", "inside of a list"],
 )
 def test_names_with_dots_are_refused_before_a_row_is_scored(
     new: Stranger, capfd: pytest.CaptureFixture[str], columns: dict[str, pa.Array]
