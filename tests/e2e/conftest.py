@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from demo.project import made, take
 from e2e.helpers import BUCKET, FIRST, LAKE, REPOSITORY, Local, copy_conf, late_partitions
@@ -21,7 +21,7 @@ from nocturne_airflow.environment import Ports
 from nocturne_airflow.stack import Stack
 from object_store import Bucket, real_store
 from receivers import mailbox, metrics, posts
-from report.pages import BROWSER
+from report.pages import chromium
 
 RUNNING = (
     "flight_delay",
@@ -114,7 +114,5 @@ def _running(
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield made
-        made.close()
+    with chromium() as browser:
+        yield browser

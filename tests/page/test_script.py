@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from nocturne import config
 from nocturne.config import Loaded
@@ -21,7 +21,7 @@ from nocturne.operate.status import status_of
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
 from pipeline.conftest import DAYS, night_of, scored
-from report.pages import BROWSER
+from report.pages import BROWSER, chromium
 
 Make = Callable[..., Loaded]
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
@@ -30,10 +30,8 @@ FIRST, SECOND = DAYS[1], DAYS[2]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +98,12 @@ def held(project: Make) -> Loaded:
         with suppress(Held):
             publish_run(run)
     return loaded
+
+
+def _reject_elsewhere(held: Loaded) -> None:
+    """Somebody else rejects the first held night."""
+    night = config.partition(held.pipeline.input.partition, FIRST)
+    reject_held(held, night, "somebody", "keys are missing")
 
 
 def _button(page: Page, day: str, name: str) -> Any:
@@ -252,8 +256,7 @@ def test_an_older_answer_is_not_shown_over_a_newer_one(
     page.route(f"**/p/{FIRST}", lambda route: route.continue_() if late else late.append(route))
     page.evaluate("window.first = refresh('no-store'); 1")
     page.wait_for_timeout(200)
-    night = config.partition(held.pipeline.input.partition, FIRST)
-    reject_held(held, night, "somebody", "keys are missing")
+    _reject_elsewhere(held)
     page.evaluate("refresh('no-store')")
     expect(verdict).to_contain_text("keys are missing")
     late[0].fulfill(body=before, content_type="text/html")
@@ -267,8 +270,7 @@ def test_when_the_page_was_read_is_renewed_only_with_all_of_it(
     page.goto(f"{address}/p/{FIRST}")
     page.get_by_role("button", name="Reject").click()
     page.get_by_role("textbox", name="Why is it rejected?").fill("half a rea")
-    night = config.partition(held.pipeline.input.partition, FIRST)
-    reject_held(held, night, "somebody", "keys are missing")
+    _reject_elsewhere(held)
     read = page.locator("[data-live=read]")
     read.evaluate("part => { part.textContent = 'As of before'; shown.set(part, ''); }")
     page.evaluate("refresh('no-store')")
@@ -292,8 +294,7 @@ def test_parts_come_and_go_with_the_state_and_a_lost_page_says_so(
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("this page can't be read again: you are logged out")
     page.unroute(f"**/p/{FIRST}")
-    night = config.partition(held.pipeline.input.partition, FIRST)
-    reject_held(held, night, "somebody", "keys are missing")
+    _reject_elsewhere(held)
     page.evaluate("refresh('no-store')")
     expect(alert).to_have_count(0)
     expect(verdict).to_contain_text("keys are missing")

@@ -6,9 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
 
 from nocturne.drift import METRICS
 from nocturne.report import night_html
@@ -16,6 +20,15 @@ from nocturne.report import night_html
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser: ``BROWSER``."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def html_of(night: Any, *, location: str = "/data/scores", **more: Any) -> str:

@@ -17,12 +17,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from nocturne.records.findings import Finding, Verdict
 from nocturne.report.description import describe_night, escaped
 from report.mlflow_store import EXPERIMENT, Store
-from report.pages import BROWSER
+from report.pages import chromium
 
 NOTE = "mlflow.note.content"
 PAGE = "http://airflow:8080/nocturne/flight_delay/2013-03-31"
@@ -137,8 +136,7 @@ def test_a_run_in_a_browser_shows_values_as_text_and_leads_to_all_nights(
     findings = (Finding("quality.expectations", Verdict.WARN, ATTACK),)
     run_id = store.log(night, replace(night.judgement, findings=findings), page=PAGE)
     wrong = list[str]()
-    with _served(store) as url, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with _served(store) as url, chromium() as browser:
         page = browser.new_page()
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.goto(f"{url}/#/runs/{run_id}")
@@ -154,7 +152,6 @@ def test_a_run_in_a_browser_shows_values_as_text_and_leads_to_all_nights(
         assert nights.get_by_text("The scored nights of the pipeline").count()
         columns = nights.get_by_role("columnheader")
         columns.filter(has_text="nocturne.verdict").first.wait_for(timeout=60_000)
-        browser.close()
     assert wrong == []
 
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from nocturne.records.quality import Expectation
 from nocturne.report import expectations_html
-from report.pages import BROWSER
+from report.pages import BROWSER, chromium
 from report.test_page import ATTACK, attacked
 
 HOLDS = Expectation(
@@ -44,8 +43,7 @@ def test_it_shows_both_suites_without_scripts_and_loads_nothing(
     file.write_text(expectations_html(plan, judgement), encoding="utf-8")
     assert file.stat().st_size < 50_000
     wrong, asked = list[str](), list[str]()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page()
         page.on("console", lambda message: wrong.append(message.text))
         page.on("request", lambda request: asked.append(request.url))
@@ -56,7 +54,6 @@ def test_it_shows_both_suites_without_scripts_and_loads_nothing(
         first = page.locator("tbody tr").first.get_attribute("id")
         headings = page.locator("h2").all_inner_texts()
         top = page.locator(".verdict a").get_attribute("href")
-        browser.close()
     assert wrong == []
     assert {url.partition("#")[0] for url in asked} == {file.as_uri()}
     assert scripts == 0

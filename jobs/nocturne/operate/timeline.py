@@ -68,8 +68,7 @@ def timeline(
     last = status.unfinished
     if last is not None and last.state == "failed":
         run_name = status.run.name if status.run is not None else ""
-        why = text_without_values(last.message, status.sensitive)
-        events.append(Event(_moment(last.at), "failed", "", why, run_name))
+        events.append(Event(_moment(last.at), "failed", "", status.message, run_name))
     return sorted(events, key=_order, reverse=True), damaged
 
 

@@ -113,7 +113,7 @@ class PipelineState:
         Raises:
             ConfigError: it belongs to another table or pipeline.
         """
-        known = self._check_table()
+        known = self.check_table()
         is_noted = known is not None and known.pipeline != ""
         owner = known.pipeline if known is not None and is_noted else self._ran()
         if owner not in ("", pipeline):
@@ -124,11 +124,8 @@ class PipelineState:
             )
         return is_noted
 
-    def check_table(self) -> None:
-        """Raises: ConfigError if the state belongs to another table."""
-        self._check_table()
-
-    def _check_table(self) -> Belongs | None:
+    def check_table(self) -> Belongs | None:
+        """What is noted of whose the state is. Raises: ConfigError if it is another table's."""
         known = find(Belongs, self._belongs)
         if known is not None and known.table != self._uri:
             raise ConfigError(

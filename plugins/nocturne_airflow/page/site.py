@@ -38,7 +38,7 @@ HEADERS = {
 def html(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A view: the template with the values, and where the page is mounted."""
     base = str(request.scope.get("root_path", "")).rstrip("/")
-    read = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M")
+    read = in_utc(dt.datetime.now(dt.UTC))
     root = base.removesuffix("/nocturne")
     values |= {"base": base, "root": root, "charts": charts, "read": read}
     text = _templates().get_template(template).render(**values)

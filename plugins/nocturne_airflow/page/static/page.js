@@ -128,14 +128,12 @@ async function queued(dag) {
   return keys ? `queued behind the run of ${keys}, which runs or waits for an answer.` : "queued.";
 }
 
-async function isAsking(dag, run) {
-  const { task_instances: tasks } = await call("GET", `${runOf(dag, run)}/taskInstances`);
-  return tasks.some((task) => task.task_id === "gate" && task.state === "awaiting_input");
-}
+const tasksOf = async (dag, run) => (await call("GET", `${runOf(dag, run)}/taskInstances`)).task_instances;
+const isAsking = async (dag, run) =>
+  (await tasksOf(dag, run)).some((task) => task.task_id === "gate" && task.state === "awaiting_input");
 
 async function reason(dag, run) {
-  const { task_instances: tasks } = await call("GET", `${runOf(dag, run)}/taskInstances`);
-  const failed = tasks.find((task) => task.state === "failed");
+  const failed = (await tasksOf(dag, run)).find((task) => task.state === "failed");
   if (!failed) return "see the run in Airflow";
   const log = await call("GET", `${runOf(dag, run)}/taskInstances/${id(failed.task_id)}/logs/${failed.try_number}?full_content=true`);
   const lines = Array.isArray(log.content) ? log.content : [];
