@@ -20,6 +20,7 @@ import subreaper
 import warm
 from nocturne import plan
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
+from nocturne.host.forks import Threaded
 from nocturne.records.partition import Partition
 from nocturne.records.plan import ModelRef, Pinned, RunPlan
 from nocturne.source.fingerprints import fingerprints
@@ -132,6 +133,20 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
     program = torch.export.export(Small(), example, dynamic_shapes=({0: rows}, {0: rows}))
     torch.export.save(program, folder / "model.pt2")
     return ModelRef("small", 3, "version 3", "torch", "0" * 64, str(folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _used_by_children_alone() -> Iterator[None]:
+    """A test that used such a library here would break those after it that fork: ``in_child``."""
+    tests, load = os.getpid(), Threaded.load
+
+    def refusing(library: Threaded) -> Any:
+        assert os.getpid() != tests, f"{library.package} is used in the tests' own process"
+        return load(library)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Threaded, "load", refusing)
+        yield
 
 
 MakeRun = Callable[..., Run]
