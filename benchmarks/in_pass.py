@@ -67,11 +67,11 @@ def counted(layout: Layout, rounds: int) -> dict[str, Any]:
     from nocturne import config, quality
     from nocturne.pipeline import prepare as plan
     from nocturne.records.plan import Table
-    from nocturne.spark.start import daemon
     from nocturne.store.run import Run
     from nocturne.worker import split
+    from nocturne.worker.warm import keep_freed_memory
 
-    daemon.keep_freed_memory()
+    keep_freed_memory()
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
     workload = WORKLOADS["light"]

@@ -18,7 +18,8 @@ KEPT = ("models", "tuning")
 
 
 def write(layout: Layout, workload: Workload, processes: int) -> None:
-    """conf/ with the pipelines ``bench_<workload>``, and ``..._delta`` and ``..._iceberg`` of it.
+    """conf/ with the pipelines ``bench_<workload>``, and its ``..._none`` (without Spark),
+    ``..._delta`` and ``..._iceberg``.
 
     All checks are on; there are no expectation suites.
     """
@@ -48,6 +49,16 @@ def write(layout: Layout, workload: Workload, processes: int) -> None:
         place = {"path": str(layout.output(workload.name, f"nocturne_{lake}")), "format": lake}
         output = pipeline["output"] | place | named
         _write(folder, {**pipeline, "name": f"{name}_{lake}", "output": output})
+    without = {"path": str(layout.output(workload.name, "nocturne_none"))}
+    _write(
+        folder,
+        {
+            **pipeline,
+            "name": f"{name}_none",
+            "output": pipeline["output"] | without,
+            "spark": {"master": f"none[{processes}]"},
+        },
+    )
     _write(folder, pipeline)
 
 

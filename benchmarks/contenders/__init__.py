@@ -34,6 +34,7 @@ _SPARK = r"python\S* .*daemon"
 CONTENDERS = {
     "bare": Contender("bare loop", "bare"),
     "nocturne": Contender("Nocturne", "nocturne_cli", _SPARK),
+    "nocturne_none": Contender("Nocturne, without Spark", "nocturne_none", r"nocturne\.processes"),
     "nocturne_delta": Contender("Nocturne, into Delta", "nocturne_delta", _SPARK),
     "nocturne_iceberg": Contender("Nocturne, into Iceberg", "nocturne_iceberg", _SPARK),
     "daft": Contender("Daft", "daft_frame", environment="daft"),

@@ -448,7 +448,7 @@ def test_the_daemon_of_sparks_workers_uses_no_store_before_it_forks(bucket: Buck
     bucket.put("x", b"abc")
 
     def daemon() -> bytes:
-        from nocturne.spark.start.daemon import warm
+        from nocturne.worker.warm import warm
 
         warm()
         return in_child(lambda: at(bucket, "x").read_bytes())

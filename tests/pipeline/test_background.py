@@ -17,12 +17,14 @@ from nocturne.store.run import Run
 DAYS = ("2024-01-01", "2024-01-02")
 
 
-class _Spark:
-    """Stands for the application: scoring is a function of the test's own."""
+Score = Callable[[Sequence[Run], Any], dict[str, NocturneError]]
 
-    ended = False
 
-    def context(self) -> None: ...
+class _Executor:
+    """Stands for what scores: a function of the test's own."""
+
+    def __init__(self, score: Score) -> None:
+        self.score, self.ended = score, False
 
     def finish(self) -> None:
         self.ended = True
@@ -38,13 +40,12 @@ def _results(run: Run) -> None:
 @pytest.fixture
 def begin(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[list[Run], Background, _Spark]]:
-    def make(score_runs: Callable[..., dict[str, NocturneError]]) -> Any:
-        monkeypatch.setattr("nocturne.spark.job.score_runs", score_runs)
+) -> Callable[[Score], tuple[list[Run], Background, _Executor]]:
+    def make(score: Score) -> Any:
         # These runs have no model; tests/pipeline/test_changed_models.py asks what is to be scored.
         monkeypatch.setattr("nocturne.pipeline.scoring._unfit", lambda runs: {})
-        runs, spark = [make_run(partition=day) for day in DAYS], _Spark()
-        return runs, Background(runs, spark, lambda *_: None), spark  # type: ignore[arg-type]
+        runs, by = [make_run(partition=day) for day in DAYS], _Executor(score)
+        return runs, Background(runs, by, lambda *_: None), by  # type: ignore[arg-type]
 
     return make
 
@@ -52,15 +53,15 @@ def begin(
 def test_the_first_night_is_not_kept_waiting_by_the_second(begin: Any) -> None:
     go_on = threading.Event()
 
-    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+    def score(runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
         _results(runs[0])
         assert go_on.wait(60)
         _results(runs[1])
         return {}
 
-    runs, scoring, spark = begin(score)
+    runs, scoring, by = begin(score)
     scoring.wait(runs[0])
-    assert not spark.ended
+    assert not by.ended
     go_on.set()
     scoring.wait(runs[1])
 
@@ -68,7 +69,7 @@ def test_the_first_night_is_not_kept_waiting_by_the_second(begin: Any) -> None:
 def test_scoring_says_nothing_more_of_a_night_that_went_on(begin: Any) -> None:
     go_on = threading.Event()
 
-    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+    def score(runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
         _results(runs[0])
         assert go_on.wait(60)
         report(2500, 5000)
@@ -84,23 +85,23 @@ def test_scoring_says_nothing_more_of_a_night_that_went_on(begin: Any) -> None:
 
 
 def test_a_failed_night_leaves_the_others_alone(begin: Any) -> None:
-    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+    def score(runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
         _results(runs[1])
         return {runs[0].uri: InputError("a bad file"), runs[1].uri: InputError("too late")}
 
-    runs, scoring, spark = begin(score)
+    runs, scoring, by = begin(score)
     with pytest.raises(InputError, match="a bad file"):
         scoring.wait(runs[0])
     scoring.wait(runs[1])
     scoring._thread.join()
-    assert spark.ended
+    assert by.ended
     current = runs[0].state.status()
     assert current is not None
     assert current.state == "failed"
 
 
 def test_when_spark_fails_the_nights_that_are_scored_go_on(begin: Any) -> None:
-    def score(_: None, runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
+    def score(runs: Sequence[Run], report: Any) -> dict[str, NocturneError]:
         _results(runs[0])
         raise RuntimeError("the cluster burns")
 

@@ -23,9 +23,9 @@ from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.recording import judge_run
 from nocturne.records.partition import Partition
 from nocturne.records.result import strange, strange_output
-from nocturne.spark.work import as_error, guarded
 from nocturne.store.run import Run
 from nocturne.table import table_of
+from nocturne.worker.tasks import as_error, guarded
 from pipeline.conftest import DAYS, scored
 from pipeline.pyfuncs import project_of
 

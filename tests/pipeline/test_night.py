@@ -33,6 +33,8 @@ from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import gate, publish_run
 from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.scoring import score
+from nocturne.processes import Processes
+from nocturne.store.failpoints import VARIABLE
 from nocturne.store.files import file_blake3, file_digest
 from nocturne.store.run_folder import RunFolder
 from nocturne.table import table_of
@@ -499,8 +501,32 @@ def test_a_spark_that_fails_fails_its_nights_and_says_so(
     monkeypatch.setattr("nocturne.spark.job.score_runs", broken)
     nights = _score(loaded, "2024-01-01", "2024-01-02")
     assert [(n.outcome, n.exit_code) for n in nights] == [("failed", 75)] * 2
-    assert "Spark failed: RuntimeError: the cluster burns" in nights[0].message
+    assert "scoring failed: RuntimeError: the cluster burns" in nights[0].message
     assert statuses(loaded, "2024-01-01", "2024-01-01")[0].state == "failed"
+
+
+def test_what_processes_without_spark_began_spark_ends_and_the_other_way_round(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project(spark__master="none[2]")
+    monkeypatch.setenv(VARIABLE, "split.begun@2")
+    begun = prepare(loaded, config.partition(loaded.pipeline.input.partition, "2024-01-01")).run
+    assert begun is not None
+    with Processes(1) as processes:
+        assert [*score([begun], by=processes)] == [begun.uri]
+    monkeypatch.delenv(VARIABLE)
+    first = {path: path.read_bytes() for path in begun.result_files()}
+    assert (len(first), len(begun.plan.splits)) == (1, 3)
+
+    by_spark = config.load("p", overrides={"spark.master": "local[2]"})
+    assert [n.outcome for n in _score(by_spark, "2024-01-01", "2024-01-02")] == ["published"] * 2
+    assert {path: path.read_bytes() for path in first} == first
+    spark_files = {d: [*_files(loaded, d).values()] for d in ("2024-01-01", "2024-01-02")}
+
+    again = _score(loaded, "2024-01-01", "2024-01-02", force=True)
+    assert [n.outcome for n in again] == ["published"] * 2
+    for day, files in spark_files.items():
+        assert [f[0] for f in _files(loaded, day).values()] == [f[0] for f in files]
 
 
 def test_spark_is_started_early_only_where_something_will_be_scored(

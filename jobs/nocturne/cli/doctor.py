@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from nocturne.objects import ObjectPath
 from nocturne.operate.packages import model_packages
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.scoring import launch_settings
+from nocturne.processes import Processes
 from nocturne.spark.probe import LaunchSettings, Started, probe
 
 __all__ = ["Check", "check_all"]
@@ -36,16 +38,21 @@ class Check:
 
 
 def _python() -> Iterator[Check]:
-    version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11, 2) <= sys.version_info < (3, 14)
-    yield Check("Python", fits, version, "use Python 3.11 (.2 or later), 3.12 or 3.13")
+    yield Check("Python", fits, _version(), "use Python 3.11 (.2 or later), 3.12 or 3.13")
+
+
+def _version() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
 
 
 def _java() -> Iterator[Check]:
     path = java.find()
     version = java.version(path) if path else None
     result = f"{version} ({path})" if version else path or "not on PATH, JAVA_HOME not set"
-    yield Check("Java", (version or 0) >= 17, result, java.ADVICE)
+    fits, needed = (version or 0) >= 17, bool(_launch_settings())
+    unneeded = "" if fits or needed else "; nothing needs it, as spark.master is none"
+    yield Check("Java", fits or not needed, result + unneeded, java.ADVICE)
 
 
 def _spark() -> Iterator[Check]:
@@ -95,18 +102,40 @@ def _spark_starts() -> Iterator[Check]:
             yield Check(title, False, result, outcome.for_doctor)
 
 
-def _launch_settings() -> list[LaunchSettings]:
-    """The settings with which the pipelines start Spark; without pipelines, the project's."""
-    root = config.home()
-    pipelines = []
+def _processes_start() -> Iterator[Check]:
+    masters = sorted({p.spark.master for p in _loaded() if _without_spark(p.spark.master)})
+    for master in masters:
+        began = time.monotonic()
+        with Processes(1) as processes:
+            processes.wait()
+        result = (
+            f"{machine.cores_without_spark(master)} cores; a process of Python {_version()} "
+            f"imports nocturne: {time.monotonic() - began:.0f} s"
+        )
+        yield Check(f"no Spark, master {master}", True, result, "")
+
+
+def _without_spark(master: str) -> bool:
+    return machine.cores_without_spark(master) is not None
+
+
+def _loaded() -> list[config.Pipeline]:
+    root, pipelines = config.home(), []
     for name in config.names(root):
         with suppress(NocturneError):  # _pipelines reports this
             pipelines.append(config.load(name, root=root).pipeline)
-    settings = [launch_settings(pipeline, pipeline.spark.master) for pipeline in pipelines]
-    if not settings:
+    return pipelines
+
+
+def _launch_settings() -> list[LaunchSettings]:
+    """The settings with which the pipelines start Spark; without pipelines, the project's."""
+    pipelines, root = _loaded(), config.home()
+    settings = [launch_settings(p, p.spark.master) for p in pipelines]
+    if not pipelines:
         spark = config.project_sections(root)[1]
         settings = [LaunchSettings(spark.master, spark.conf, root / "conf" / "spark")]
-    return [launch for number, launch in enumerate(settings) if launch not in settings[:number]]
+    with_spark = [launch for launch in settings if not _without_spark(str(launch.master))]
+    return [launch for n, launch in enumerate(with_spark) if launch not in with_spark[:n]]
 
 
 def _installed(name: str) -> str | None:
@@ -217,6 +246,7 @@ CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "spark": _spark,
     "machine": _machine,
     "Spark": _spark_starts,
+    "processes": _processes_start,
     "packages": _packages,
     "registry": _registry,
     "pipelines": _pipelines,

@@ -21,6 +21,8 @@ from nocturne.config.alerts import Alert
 from nocturne.config.local_paths import local_path, local_path_or_uri
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import HIDDEN_VALUE, Section
+from nocturne.errors import ConfigError
+from nocturne.host.machine import cores_without_spark
 from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, IN_STORES, INPUTS
 
@@ -676,9 +678,20 @@ class Spark(Section):
     master: str = Field(
         "local[*]",
         description="Master of runs started by the CLI. On a cluster, workers try a new model "
-        "version that can't be tried where `prepare` runs.",
+        "version that can't be tried where `prepare` runs. none, or none[N] for N cores: processes "
+        "of this machine score the same splits without Spark and Java. (The DAG always submits to "
+        "Spark.)",
     )
     conf: Settings = Field({}, description="Extra spark.* configuration.")
+
+    @field_validator("master")
+    @classmethod
+    def _is_a_master(cls, master: str) -> str:
+        try:
+            cores_without_spark(master)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return master
 
 
 class Pipeline(Section):
@@ -734,17 +747,20 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
-    def _reads_objects(self) -> Pipeline:
-        if not is_uri(self.input.path):
-            return self
-        for what, needs in (
+    def _spark_can_read(self) -> Pipeline:
+        for what, by_spark in (
             ("scoring.reader: spark", self.scoring.reader == "spark"),
             ("quality.scan: spark", self.quality.scan == "spark"),
         ):
-            if needs:
+            if by_spark and is_uri(self.input.path):
                 raise ValueError(
                     f"input.path is in an object store, and {what} reads local files only. Drop "
                     "it, or copy the files to a local folder"
+                )
+            if by_spark and cores_without_spark(self.spark.master) is not None:
+                raise ValueError(
+                    f"{what} needs Spark, and spark.master is {self.spark.master}. Drop it, or say "
+                    "another master, such as local[*]"
                 )
         return self
 

@@ -4,7 +4,7 @@ Nocturne starts all of a local Spark (master ``local[...]``), from the JVM to th
 does not inherit settings for another Spark or another Python, and needs neither a host name nor an
 entry in ``/etc/passwd``. Settings for a cluster are left to the people who run it.
 
-This module needs only the standard library, since Airflow's tasks use it too.
+This module needs only the standard library and our errors, since Airflow's tasks use it too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Remark", "adapt", "hadoop_login", "is_local", "local_environment", "remarks"]
+from nocturne.errors import ConfigError
 
+__all__ = [
+    "Remark",
+    "adapt",
+    "cores_without_spark",
+    "hadoop_login",
+    "is_local",
+    "local_environment",
+    "remarks",
+    "usable_cores",
+]
+
+_CGROUP = Path("/sys/fs/cgroup")
+_NONE = re.compile(r"none(\[(\*|(?P<cores>[1-9]\d{0,3}))\])?")
 _UTF8 = "C.UTF-8"
 _PYTHONS = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
 
@@ -53,7 +66,46 @@ class Remark:
 
 def is_local(master: str | None) -> bool:
     """Whether driver, executors and workers are on one machine."""
-    return master is not None and master.startswith("local")
+    return master is not None and master.startswith(("local", "none"))
+
+
+def cores_without_spark(master: str | None) -> int | None:
+    """The cores that score if ``master`` says that Spark does not; None if Spark does.
+
+    Raises:
+        ConfigError: it is none of ``none``, ``none[*]`` and ``none[N]``.
+    """
+    if master is None or not master.startswith("none"):
+        return None
+    match = _NONE.fullmatch(master)
+    if match is None:
+        raise ConfigError(
+            f"spark.master: got {master!r}, expected none or none[N], with N cores to score on "
+            "without Spark; or a master of Spark's, such as local[*]"
+        )
+    return int(match["cores"]) if match["cores"] else usable_cores()
+
+
+def usable_cores() -> int:
+    """The processor cores that this process may use; a container's share is rounded up, as Java
+    does.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and
+    scheduler/sched-bwc.rst (cpu.cfs_quota_us).
+    """
+    cores = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        v2, v1 = _CGROUP / "cpu.max", _CGROUP / "cpu"
+        if v2.exists():
+            quota, period = v2.read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (v1 / f"cpu.cfs_{name}_us").read_text(encoding="ascii")
+                for name in ("quota", "period")
+            )
+        if int(quota) > 0:
+            cores = min(cores, -(-int(quota) // int(period)))
+    return cores
 
 
 def local_environment(environ: Mapping[str, str], python: str = sys.executable) -> dict[str, str]:

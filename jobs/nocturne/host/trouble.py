@@ -6,11 +6,12 @@ This module needs only the standard library, since Airflow's tasks use it too.
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 
 from nocturne.errors import MachineError, NocturneError, RetryableError
 
-__all__ = ["Trouble", "cause_of", "explain"]
+__all__ = ["CRASHED", "Trouble", "cause_of", "explain", "how_ended"]
 
 
 _AGAIN = "It may pass: run the same command again"
@@ -67,6 +68,19 @@ class _Known:
 _ENVIRONMENT = "Unset SPARK_HOME and PYTHONPATH, or install pyspark anew (`make setup`)"
 _CONF = "Correct spark.conf in the YAML, JAVA_TOOL_OPTIONS or SPARK_CONF_DIR"
 
+CRASHED = _Known(
+    r"Python worker exited unexpectedly \(crashed\)",
+    "a Python worker ended: a crash in native code of the model or of a library, or "
+    "memory that ran out",
+    "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
+    "out, run fewer workers at once (spark.master: local[2], none[2]) or a smaller "
+    "scoring.micro_batch; where it crashed, predict the partition's rows in a notebook, and "
+    "correct the model or "
+    "the library. Then run the same command again",
+    False,
+    True,
+)
+
 _OF_WORKERS = (
     _Known(
         r"PYTHON_VERSION_MISMATCH|different version \S+ than that in driver",
@@ -83,18 +97,7 @@ _OF_WORKERS = (
         "the workers' Python {name} can't be run",
         "Unset PYSPARK_PYTHON, or correct it",
     ),
-    _Known(
-        r"Python worker exited unexpectedly \(crashed\)",
-        "a Python worker ended: a crash in native code of the model or of a library, or "
-        "memory that ran out",
-        "The kernel's log says which (`dmesg`: segfault, or out of memory). Where memory ran "
-        "out, run fewer workers at once (spark.master: local[2]) or a smaller "
-        "scoring.micro_batch; where it crashed, predict the partition's rows in a notebook, and "
-        "correct the model or "
-        "the library. Then run the same command again",
-        False,
-        True,
-    ),
+    CRASHED,
 )
 
 _OF_THE_START = (
@@ -197,6 +200,11 @@ def explain(text: str, *, started: bool = False) -> Trouble:
                 known.terminal,
             )
     return Trouble(cause_of(text))
+
+
+def how_ended(code: int) -> str:
+    """How a process ended: by a signal if its code is below 0, else with an exit code."""
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
 _CAUSED = re.compile(r"^\s*Caused by: (?P<message>\S.*)$", re.MULTILINE)

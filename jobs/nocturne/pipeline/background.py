@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nocturne.errors import NocturneError
-from nocturne.pipeline.scoring import Claims, ReportProgress, score
+from nocturne.pipeline.scoring import Claims, Executor, ReportProgress, score
 from nocturne.store.run import Run
-
-if TYPE_CHECKING:
-    from nocturne.spark.application import Application
 
 __all__ = ["Background"]
 
@@ -19,14 +15,14 @@ _POLL_S = 0.05
 
 
 class Background:
-    """Scores runs in one Spark application, in a thread, and then ends the application."""
+    """Scores runs by one executor, in a thread, and then ends the executor."""
 
-    def __init__(self, runs: Sequence[Run], spark: Application, progress: ReportProgress) -> None:
+    def __init__(self, runs: Sequence[Run], by: Executor, progress: ReportProgress) -> None:
         self._claims = Claims()
         self._failures: dict[str, NocturneError] = {}
         self._error: BaseException | None = None
         self._thread = threading.Thread(
-            target=self._score, args=(runs, spark, progress), name="score", daemon=True
+            target=self._score, args=(runs, by, progress), name="score", daemon=True
         )
         self._thread.start()
 
@@ -46,10 +42,10 @@ class Background:
         if failure := self._failures.get(run.uri):
             raise failure
 
-    def _score(self, runs: Sequence[Run], spark: Application, progress: ReportProgress) -> None:
+    def _score(self, runs: Sequence[Run], by: Executor, progress: ReportProgress) -> None:
         try:
-            self._failures = score(runs, spark=spark, progress=progress, claims=self._claims)
+            self._failures = score(runs, by=by, progress=progress, claims=self._claims)
         except BaseException as error:  # ``wait`` raises it
             self._error = error
         finally:
-            spark.finish()
+            by.finish()

@@ -16,7 +16,7 @@ from nocturne.pipeline.background import Background
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.progress import Progress
 from nocturne.pipeline.publishing import publish_run
-from nocturne.pipeline.scoring import application
+from nocturne.pipeline.scoring import Executor, executor
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.stopwatch import Stopwatch
@@ -24,7 +24,6 @@ from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.pipeline.prepare import Prepared
-    from nocturne.spark.application import Application
 
 __all__ = ["NightOutcome", "score_range"]
 
@@ -63,13 +62,13 @@ def score_range(
     """
     watch = watch or Stopwatch()
     name = " ".join((loaded.pipeline.name, *(night.key for night in nights[:1])))
-    with application(loaded.pipeline, name, loaded.pipeline.spark.master) as spark:
+    with executor(loaded.pipeline, name, loaded.pipeline.spark.master) as by:
         if not dry_run and _expects_work(loaded, nights, force or requeue):
-            spark.start()
+            by.start()
         with watch("prepare"):
-            done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say, spark)
+            done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say, by)
         if todo:
-            done |= _finish(todo, spark, say, watch)
+            done |= _finish(todo, by, say, watch)
     return [done[night.key] for night in nights]
 
 
@@ -81,7 +80,7 @@ def _prepare(
     requeue: bool,
     hold: str,
     say: Callable[[str], None],
-    spark: Application,
+    by: Executor,
 ) -> tuple[dict[str, NightOutcome], list[Run]]:
     """The outcomes of nights without anything to score, and the runs of the others."""
     from nocturne.pipeline.model import resolver
@@ -100,7 +99,7 @@ def _prepare(
                 requeue=requeue,
                 hold=hold,
                 resolve=resolve,
-                spark=spark,
+                by=by,
             )
         except Exception as error:
             done[night.key] = _failed(night, error, say)
@@ -114,11 +113,12 @@ def _prepare(
 
 
 def _finish(
-    todo: Sequence[Run], spark: Application, say: Callable[[str], None], watch: Stopwatch
+    todo: Sequence[Run], by: Executor, say: Callable[[str], None], watch: Stopwatch
 ) -> dict[str, NightOutcome]:
     """Score the runs; judge and publish them in order, each as soon as it is scored."""
+    say(f"scoring by {by.name}")
     progress = Progress()
-    scoring = Background(todo, spark, progress)
+    scoring = Background(todo, by, progress)
     from nocturne.pipeline.checks import Checks
     from nocturne.pipeline.recording import judge_run
 

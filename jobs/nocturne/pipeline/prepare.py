@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pyarrow as pa
 
@@ -39,6 +39,7 @@ from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.pinning import pin
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
+from nocturne.pipeline.scoring import Executor
 from nocturne.pipeline.sources import source_of
 from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
 from nocturne.pipeline.trial import tried_encoding
@@ -57,9 +58,6 @@ from nocturne.store.partition_state import now
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
-
-if TYPE_CHECKING:
-    from nocturne.spark.application import Application
 
 __all__ = ["Prepared", "prepare", "ready"]
 
@@ -116,7 +114,7 @@ def prepare(
     hold: str = "",
     caller: Mapping[str, str] | None = None,
     resolve: Resolve | None = None,
-    spark: Application | None = None,
+    by: Executor | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes the plan unless it is a dry run.
 
@@ -126,8 +124,8 @@ def prepare(
         hold: why a person must look at the night before it is published.
         caller: the versions of the calling program, and its page of the night: see ``RunPlan``.
         resolve: returns the model; the nights of a range share it.
-        spark: the application in which a model is tried that this machine can't try. Default: a
-            new application, if Spark's workers are on other machines.
+        by: what tries a model that this machine can't try, if Spark's workers are on other
+            machines. Default: a new application.
 
     Raises:
         NocturneError: the partition can't be scored; no row has been.
@@ -146,9 +144,7 @@ def prepare(
     try:
         with disk_errors():
             options = _Options(force, dry_run, requeue, hold, caller, page, asked_by)
-            planned = _planned(
-                loaded, partition, places, options, resolve or resolver(loaded), spark
-            )
+            planned = _planned(loaded, partition, places, options, resolve or resolver(loaded), by)
             return replace(planned, message=planned.message + skew + _package_warning(planned.run))
     except TerminalError as error:
         if not dry_run:
@@ -192,7 +188,7 @@ def _planned(
     places: Places,
     options: _Options,
     resolve: Resolve,
-    spark: Application | None,
+    by: Executor | None,
 ) -> Prepared:
     """Resolve the model, look at the source, check, pin the settings, split, decide."""
     pipeline, output = loaded.pipeline, places.output(partition)
@@ -207,7 +203,7 @@ def _planned(
     sample_files = SampleFiles(
         seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
     )
-    encoding = tried_encoding(loaded, resolved, declared, places.state, sample_files, spark)
+    encoding = tried_encoding(loaded, resolved, declared, places.state, sample_files, by)
     check_sensitive(pipeline.quality.sensitive, encoding, seen)
     tables = measured_tables(suites, encoding, needs.columns, seen)
     refuse_early(loaded, suites, seen)

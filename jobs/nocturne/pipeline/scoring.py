@@ -1,4 +1,4 @@
-"""Score: the runs' splits through Spark, in this process or under spark-submit."""
+"""Score: the runs' splits through Spark, in this process or under spark-submit; or without it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 from nocturne import plan
 from nocturne.config import Pipeline, home
@@ -20,6 +21,7 @@ from nocturne.errors import (
     StoreUnavailable,
     TerminalError,
 )
+from nocturne.host import machine
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
 from nocturne.pipeline.runs import open_run, settings_of
@@ -28,10 +30,18 @@ from nocturne.store.partition_state import now
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
-    from nocturne.spark.application import Application
     from nocturne.spark.probe import LaunchSettings
+    from nocturne.trial import TrialAnswer, TrialRequest
 
-__all__ = ["Claims", "ReportProgress", "application", "launch_settings", "score", "submitted"]
+__all__ = [
+    "Claims",
+    "Executor",
+    "ReportProgress",
+    "executor",
+    "launch_settings",
+    "score",
+    "submitted",
+]
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +68,62 @@ class Claims:
             yield [run for run in runs if run.uri not in self._claimed]
 
 
-def application(pipeline: Pipeline, name: str, master: str | None) -> Application:
-    """The Spark application that scores the pipeline's runs; it may be started early.
+class Executor(Protocol):
+    """Where splits are scored: a Spark application, or processes of this machine.
+
+    It is a context manager that stops what it has started.
+    """
+
+    @property
+    def name(self) -> str:
+        """What scores, in words."""
+
+    def start(self) -> None:
+        """Begin to start, and return at once."""
+
+    def score(
+        self, runs: Sequence[Run], progress: ReportProgress | None = None
+    ) -> dict[str, NocturneError]:
+        """Score every split of the runs that has no result yet.
+
+        Returns:
+            run directory -> error, for the runs that can't be scored; the others are complete.
+
+        Raises:
+            NocturneError: nothing more can be scored.
+        """
+
+    def try_model(self, request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
+        """Try a model where it will be scored, on rows as an Arrow IPC file.
+
+        Returns:
+            The name of the host, and the answer.
+        """
+
+    def finish(self) -> None:
+        """Begin to end, since there is no more to score."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def executor(pipeline: Pipeline, name: str, master: str | None) -> Executor:
+    """What scores the pipeline's runs on ``master``; it may be started early.
 
     Args:
+        name: what is scored, shown in Spark's UI.
         master: None under spark-submit.
     """
+    if (cores := machine.cores_without_spark(master)) is not None:
+        from nocturne.processes import Processes
+
+        return Processes(max(1, cores // pipeline.scoring.threads), pipeline.scoring.threads)
     from nocturne.spark.application import Application
 
     settings = launch_settings(pipeline, master)
@@ -85,22 +145,20 @@ def score(
     *,
     master: str | None = None,
     progress: ReportProgress | None = None,
-    spark: Application | None = None,
+    by: Executor | None = None,
     claims: Claims | None = None,
 ) -> dict[str, NocturneError]:
-    """Score the runs in one Spark application.
+    """Score the runs, all in one Spark application (or in the processes of one server).
 
     Args:
-        master: the master of a new application; None under spark-submit.
-        spark: the application to score in, which the caller stops. Default: a new application.
+        master: the master of a new executor; None under spark-submit.
+        by: what scores them, which the caller stops. Default: a new executor.
         claims: the runs that the caller judges while others are scored.
 
     Returns:
         Run directory -> error, for the runs that could not be scored. The error is also written to
         ``error.json`` there, since spark-submit passes on only an exit code.
     """
-    from nocturne.spark.job import score_runs
-
     claims = claims or Claims()
     last_status = 0.0
 
@@ -126,21 +184,21 @@ def score(
     try:
         if all(run.is_scored for run in fit):
             report(total := sum(run.plan.rows for run in runs), total)
-        elif spark is not None:
-            failures |= score_runs(spark.context(), fit, report)
+        elif by is not None:
+            failures |= by.score(fit, report)
         else:
             first = fit[0]
             name = f"{first.plan.pipeline} {first.plan.partition.key}"
-            with application(settings_of(first), name, master) as own:
-                failures |= score_runs(own.context(), fit, report)
+            with executor(settings_of(first), name, master) as own:
+                failures |= own.score(fit, report)
     except NocturneError as error:
         failures |= {run.uri: error for run in fit}
     except Exception as error:
         traceback.print_exc()
         line = (str(error).splitlines() or [""])[0]
         problem = RetryableError(
-            f"Spark failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
-            "doctor` checks what Spark needs"
+            f"scoring failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
+            "doctor` checks what it needs"
         )
         failures |= {run.uri: problem for run in fit}
     # A run that was completely scored before Spark or another run failed has no failure.

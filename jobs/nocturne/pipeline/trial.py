@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -28,16 +27,13 @@ from nocturne.host.machine import is_local
 from nocturne.model.registry import Resolved
 from nocturne.objects import Location
 from nocturne.pipeline.pinning import device_of
-from nocturne.pipeline.scoring import application
+from nocturne.pipeline.scoring import Executor, executor
 from nocturne.source.sample import SampleFiles, sample
 from nocturne.store.files import digest, forget
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.trial import Trial, TrialAnswer, TrialRequest
 from nocturne.trial.process import as_file, ask
-
-if TYPE_CHECKING:
-    from nocturne.spark.application import Application
 
 __all__ = ["TRIAL_SECONDS", "Workers", "kept_or_new", "tried_encoding", "try_model", "workers_of"]
 
@@ -64,7 +60,7 @@ def tried_encoding(
     encoding: Encoding,
     state: PipelineState,
     files: SampleFiles,
-    spark: Application | None = None,
+    by: Executor | None = None,
 ) -> Encoding:
     """The encoding that a run is planned with: its outputs are those that the trial returned.
 
@@ -73,7 +69,7 @@ def tried_encoding(
         state: the pipeline's state.
         files: without files, or if the model's calls cost, nothing is tried, and the declared
             outputs are used.
-        spark: see ``workers_of``.
+        by: see ``workers_of``.
 
     Raises:
         ModelError: see ``try_model``.
@@ -93,7 +89,7 @@ def tried_encoding(
     if pipeline.model.calls == "costly":
         files = replace(files, files=())
         _require_outputs(encoding, resolved)
-    trial = kept_or_new(request, files, state, workers_of(pipeline, spark))
+    trial = kept_or_new(request, files, state, workers_of(pipeline, by))
     outputs = with_nulls(trial.outputs, pipeline.output.nullable)
     output = pipeline.output
     check_names(outputs, [*output.keys, *output.passthrough, *pipeline.input.partition])
@@ -127,24 +123,22 @@ def check_names(outputs: Sequence[OutputSpec], published: Sequence[str]) -> None
         )
 
 
-def workers_of(pipeline: Pipeline, spark: Application | None = None) -> Workers | None:
+def workers_of(pipeline: Pipeline, by: Executor | None = None) -> Workers | None:
     """A function that tries a model on Spark's workers; None if they are on this machine.
 
     Args:
-        spark: the application to use, which is not stopped. Default: a new application.
+        by: the executor to use, which is not stopped. Default: a new one.
     """
     master = pipeline.spark.master
     if is_local(master):
         return None
 
-    def ask_spark(request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
-        from nocturne.spark.trial import ask_worker
-
+    def ask_worker(request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
         name = f"{pipeline.name}: try the model"
-        with application(pipeline, name, master) if spark is None else nullcontext(spark) as in_use:
-            return ask_worker(in_use.context(), request, rows)
+        with executor(pipeline, name, master) if by is None else nullcontext(by) as in_use:
+            return in_use.try_model(request, rows)
 
-    return ask_spark
+    return ask_worker
 
 
 def kept_or_new(

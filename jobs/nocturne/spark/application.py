@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,11 @@ from nocturne.spark.start import WORKERS, Launch, Waking, plan
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
+
+    from nocturne.errors import NocturneError
+    from nocturne.store.run import Run
+    from nocturne.trial import TrialAnswer, TrialRequest
+    from nocturne.worker.progress import Progress
 
 __all__ = ["Application"]
 
@@ -67,6 +72,11 @@ class Application:
         self._ours = self._given_up = False
         self._launch: Launch | None = None
 
+    @property
+    def name(self) -> str:
+        """What scores, in words."""
+        return f"Spark on {self._master or 'the submitted application'}"
+
     def start(self) -> None:
         """Begin to start, and return at once."""
         with self._lock:
@@ -89,6 +99,20 @@ class Application:
             self._error = self._explained(self._error)
             raise self._error
         return self._context
+
+    def score(
+        self, runs: Sequence[Run], progress: Progress | None = None
+    ) -> dict[str, NocturneError]:
+        """See ``nocturne.spark.job.score_runs``."""
+        from nocturne.spark.job import score_runs
+
+        return score_runs(self.context(), runs, progress)
+
+    def try_model(self, request: TrialRequest, rows: bytes) -> tuple[str, TrialAnswer]:
+        """See ``nocturne.spark.trial.ask_worker``."""
+        from nocturne.spark.trial import ask_worker
+
+        return ask_worker(self.context(), request, rows)
 
     def finish(self) -> None:
         """Begin to stop the context, and return at once."""

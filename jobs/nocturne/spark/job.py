@@ -6,31 +6,24 @@ generating its code takes seconds, which is too long for a few numbers.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nocturne.errors import NocturneError, StoreUnavailable
+from nocturne.errors import NocturneError
 from nocturne.records.plan import Split
 from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
-from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
+from nocturne.spark.work import device_slot, spark_errors
 from nocturne.store.run import Run
+from nocturne.worker.progress import Progress, Watch, count
+from nocturne.worker.tasks import Failure, Item, as_error, score_items
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-__all__ = ["Progress", "score_runs", "shares"]
-
-Progress = Callable[[int, int], None]
-"""Called every second or so with (rows done, rows in all)."""
-
-Item = tuple[str, int]
-Failure = tuple[str, str, str]
-"""Run directory, the error's type, its message."""
+__all__ = ["score_runs", "shares"]
 
 
 def score_runs(
@@ -56,12 +49,12 @@ def score_runs(
                 failures[run.uri] = error
     if pending:
         tasks = shares(pending, spark.defaultParallelism)
-        with _Watch(runs, progress):
+        with Watch(runs, progress):
             failed = _collect(spark, tasks, share)
         for run_dir, error_type, message in failed:
             failures.setdefault(run_dir, as_error(error_type, message))
     if progress:
-        progress(*_count(runs))
+        progress(*count(runs))
     return failures
 
 
@@ -103,48 +96,4 @@ def _collect(spark: SparkContext, tasks: list[list[Item]], share: float) -> list
 def _work(share: float, tasks: Iterable[list[Item]]) -> Iterator[Failure]:
     """Runs in a Python worker: scores the splits of its tasks, and yields the failures."""
     for items in tasks:
-        for run_dir, index in items:
-            _, error, message = guarded(partial(_score, run_dir, index, share), f"split {index}")
-            if error is not None:
-                yield run_dir, error, str(message)
-
-
-def _score(run_dir: str, index: int, share: float) -> int:
-    from nocturne.worker.split import run_split
-
-    run = open_run(run_dir)
-    return run_split(
-        run, run.plan.splits[index], device_slot(run.plan.pinned.device, share)
-    ).rows_in
-
-
-def _count(runs: Sequence[Run]) -> tuple[int, int]:
-    total = rows_done = sum(run.plan.rows for run in runs)
-    for run in runs:
-        begun = {*run.progress_files()}
-        for split in run.unscored():
-            rows_done -= split.rows
-            if (file := run.progress_file(split)) in begun:
-                with contextlib.suppress(FileNotFoundError, ValueError):
-                    rows_done += int(file.read_bytes())
-    return rows_done, total
-
-
-class _Watch:
-    """Reports progress from a thread of its own while the job runs."""
-
-    def __init__(self, runs: Sequence[Run], progress: Progress | None) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, args=(runs, progress), daemon=True)
-
-    def _loop(self, runs: Sequence[Run], progress: Progress | None) -> None:
-        while progress and not self._stop.wait(max(run.report_s for run in runs)):
-            with contextlib.suppress(StoreUnavailable):  # scoring does not need it
-                progress(*_count(runs))
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        yield from score_items(items, partial(device_slot, share=share))

@@ -28,8 +28,9 @@ from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged
 from nocturne.source.spark_files import read_files, refuse_untyped
 from nocturne.spark.session import fault_of_data
-from nocturne.spark.work import as_error, device_slot, guarded, open_run, spark_errors
+from nocturne.spark.work import device_slot, spark_errors
 from nocturne.store.run import Run
+from nocturne.worker.tasks import as_error, guarded, open_run
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

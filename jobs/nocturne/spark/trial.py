@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nocturne.codec import dump, load
-from nocturne.spark.work import as_error, device_slot, guarded, spark_errors
+from nocturne.spark.work import device_slot, spark_errors
 from nocturne.trial import TrialAnswer, TrialRequest
 from nocturne.trial.process import ask
+from nocturne.worker.tasks import as_error, guarded
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

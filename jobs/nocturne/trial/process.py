@@ -22,6 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 
 from nocturne.hiding import redacted
+from nocturne.host.trouble import how_ended
 from nocturne.store.record_files import read, write
 from nocturne.trial import (
     ANSWER,
@@ -211,12 +212,8 @@ def _why_no_answer(code: int, folder: Path) -> TrialAnswer:
         line = os.strerror(code)
     last = f"; its last line was: {line[:_LINE]}" if line else ""
     lasting = code > 0 and not full and not _SHORT.search(text)
-    problem = f"ended {_how(code)} before the model was loaded{last}"
+    problem = f"ended {how_ended(code)} before the model was loaded{last}"
     return _machine_fault(problem, lasting=lasting)
-
-
-def _how(code: int) -> str:
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
 def _end_of(output: Path) -> str:
@@ -234,6 +231,6 @@ def _died(code: int, output: Path, rows: bytes) -> str:
         line = redacted(RuntimeError(text), values).partition(": ")[2]
     last = f"; its last line was: {line}" if line else ""
     return (
-        f"its process ended {_how(code)} before it answered{last}. Load it in a notebook and "
+        f"its process ended {how_ended(code)} before it answered{last}. Load it in a notebook and "
         "predict a few rows to see why"
     )

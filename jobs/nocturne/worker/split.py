@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,7 @@ from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, write_atomic
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
+from nocturne.worker.slots import OF_RUN, DeviceSlot
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
 __all__ = [
@@ -65,14 +65,6 @@ __all__ = [
 
 BATCHES = 8
 """Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
-
-
-@dataclass(frozen=True)
-class DeviceSlot:
-    """The device that Spark gave to a task, and the task's share of the device's memory."""
-
-    device: str | None = None
-    memory: float = 1.0
 
 
 def _load_pyfunc(*args: Any, **settings: Any) -> Model:
@@ -141,7 +133,7 @@ def _limit_memory(device: str, share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def run_split(run: Run, split: Split, slot: DeviceSlot = DeviceSlot()) -> SplitResult:
+def run_split(run: Run, split: Split, slot: DeviceSlot = OF_RUN) -> SplitResult:
     """Score a split, unless it has a result already.
 
     Raises:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from nocturne.spark.start.daemon import LATE
+
 WARM = """
 import gc, json, sys, threading
-from nocturne.spark.start import daemon
-daemon.warm()
+from nocturne.worker.warm import warm
+warm(sys.argv[1:])
 names = (
     "torch", "pyarrow", "nocturne.worker.split", "pyspark.worker", "mlflow", "great_expectations"
 )
@@ -17,9 +19,9 @@ print(json.dumps([[n in sys.modules for n in names], threading.active_count(), g
 FAULTS = """
 import resource, sys
 import numpy as np
-from nocturne.spark.start import daemon
+from nocturne.worker.warm import keep_freed_memory
 if sys.argv[1] == "keep":
-    daemon.keep_freed_memory()
+    keep_freed_memory()
 def batch():
     held = [np.ones(1 << 20) for _ in range(12)]  # 8 MiB each: over the least mmap threshold
 batch()
@@ -47,7 +49,11 @@ def _said(code: str, *arguments: str) -> str:
 
 
 def test_the_daemon_imports_the_engine_and_starts_no_thread() -> None:
-    assert _said(WARM) == "[[true, true, true, true, false, false], 1, true]"
+    assert _said(WARM, *LATE) == "[[true, true, true, true, false, false], 1, true]"
+
+
+def test_the_server_without_spark_imports_no_spark() -> None:
+    assert _said(WARM) == "[[true, true, true, false, false, false], 1, true]"
 
 
 def test_memory_that_a_batch_freed_serves_the_next_one() -> None:

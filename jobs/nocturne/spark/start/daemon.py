@@ -1,49 +1,14 @@
-"""Spark's Python worker daemon, with torch and pyarrow imported before it forks.
-
-Workers then start in milliseconds instead of seconds (``spark.python.daemon.module``).
-"""
+"""Spark's Python worker daemon, with all imports of a split made before it forks
+(``spark.python.daemon.module``)."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-from importlib import import_module
+from nocturne.worker.warm import warm
 
-_LATE = ("pydantic", "pyspark.worker")
-"""Modules that functions import, so that otherwise every worker would import them."""
-
-_MALLOC = {-3: 64 << 20, -1: 256 << 20, -2: 16 << 20}
-"""M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of glibc's malloc.h, in bytes."""
-
-
-def keep_freed_memory() -> None:
-    """Keep the memory of freed batches in the process for the next batches.
-
-    If it were returned to the system, each page would cost a fault when it is used again: a tenth
-    of the time of a split. Without glibc this does nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in _MALLOC.items():
-            mallopt(option, value)
-
-
-def warm() -> None:
-    """Import what a split needs. No model is loaded and no thread started: workers are forked."""
-    keep_freed_memory()
-    gc.disable()  # there is no garbage in imports, and looking for it takes a tenth of the time
-    import nocturne.spark.job
-    import nocturne.worker.split
-
-    for name in _LATE:
-        import_module(name)
-    nocturne.profile.compile_loops()
-    gc.freeze()  # pages that no collection touches stay shared with the workers
-    gc.enable()
-
+LATE = ("nocturne.spark.job", "pyspark.worker")
 
 if __name__ == "__main__":
-    warm()
+    warm(LATE)
     from pyspark.daemon import manager
 
     manager()
