@@ -11,6 +11,7 @@ import torch
 
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import KERNELS, load_torch
+from nocturne.engine.kernels import mkl
 from nocturne.engine.load import load_trusted
 from nocturne.errors import ModelError
 
@@ -87,12 +88,71 @@ def test_onednn_takes_every_linear_layer_and_its_activation(folder: Path) -> Non
     )
 
 
+def test_mkl_packs_every_linear_layer_anew_for_another_number_of_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = sum(4 * shape for shape in (7 * 16, 16 * 16, 16 * 16, 16 * 3))
+    monkeypatch.setattr(mkl, "_KEPT", 2 * weights)
+    model = load_torch(str(folder), ENCODING, kernel="mkl")
+    packed = model.run.modules  # type: ignore[attr-defined]
+    expected = _expected()
+    for rows in (64, 32, 1, 33, 63, 64):
+        found = model.predict([CODES[:rows], NUMBERS[:rows]])
+        assert isinstance(found, dict)
+        np.testing.assert_allclose(found["size"], expected["size"][:rows], rtol=1e-5, atol=1e-6)
+    assert len(packed) == 3, "no more sizes are kept"
+    for module in packed.values():
+        nodes = module.graph.nodes
+        counts = [n.args[4] for n in nodes if n.target is torch.ops.mkl._mkl_linear.default]
+        assert len(counts) == 4
+        assert {*counts} <= {33, 63, 64}
+        words = [str(node.target) for node in nodes]
+        assert not any(
+            "aten.linear" in w or w.endswith(("relu.default", "tanh.default")) for w in words
+        )
+
+
+class Tokens(torch.nn.Module):
+    """A layer that is given rows times tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.words, self.layer = torch.nn.Embedding(9, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        words = self.words(tokens)
+        return (words + torch.relu(self.layer(words))).sum(dim=(1, 2))
+
+
+def test_mkl_packs_for_rows_times_tokens(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(3).integers(0, 9, size=(64, 5))
+    rows = {"tokens": {0: torch.export.Dim.DYNAMIC}}
+    program = torch.export.export(Tokens().eval(), (torch.from_numpy(tokens),), dynamic_shapes=rows)
+    torch.export.save(program, tmp_path / "model.pt2")
+    spec = Encoding(
+        (TensorSpec("tokens", "int64", "numeric", tuple(Feature(f"t{i}") for i in range(5))),),
+        (OutputSpec("p"),),
+    )
+    run = load_torch(str(tmp_path), spec, kernel="mkl")
+    plain = load_torch(str(tmp_path), spec, kernel="graph")
+    [found], [expected] = run.predict([tokens]), plain.predict([tokens])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    [module] = run.run.modules.values()  # type: ignore[attr-defined]
+    [node] = [n for n in module.graph.nodes if n.target is torch.ops.mkl._mkl_linear.default]
+    assert node.args[4] == 320
+
+
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_bfloat16_is_near_float32_or_refused_where_the_processor_has_none(
     folder: Path, kernel: str
 ) -> None:
     if kernel == "onednn" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         with pytest.raises(ModelError, match="no bfloat16 for this processor"):
+            load_torch(str(folder), ENCODING, kernel=kernel, precision="bfloat16")
+        return
+    if kernel == "mkl":
+        with pytest.raises(ModelError, match="no linear layer that MKL could run"):
             load_torch(str(folder), ENCODING, kernel=kernel, precision="bfloat16")
         return
     model = load_torch(str(folder), ENCODING, kernel=kernel, precision="bfloat16")
@@ -166,7 +226,7 @@ def test_a_program_that_was_exported_for_some_rows_only_is_refused(tmp_path: Pat
 
 
 def test_a_kernel_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(ModelError, match="no kernel 'magic'; there are graph, onednn"):
+    with pytest.raises(ModelError, match="no kernel 'magic'; there are graph, mkl, onednn"):
         load_torch(str(folder), ENCODING, kernel="magic")
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from nocturne import config
+from nocturne.cli import app
 from nocturne.config import Loaded, partition
+from nocturne.engine import KERNELS
 from nocturne.pipeline import prepare
 from nocturne.pipeline.pinning import remember
 from nocturne.store.pipeline_state import PipelineState
@@ -45,6 +48,37 @@ def test_the_search_is_made_once_and_kept_for_every_night(project, tmp_path: Pat
     other = {"kernel": "graph", "micro_batch": 4096}
     kept.write_text(json.dumps(found | other))
     assert _prepared(loaded, "2024-01-02").plan.pinned.micro_batch == 4096
+
+
+def test_tune_shows_what_was_measured_and_measures_anew_when_asked(  # type: ignore[no-untyped-def]
+    project, tmp_path: Path
+) -> None:
+    project()
+    command = ["tune", "p", "--date", "2024-01-01"]
+    first = CliRunner().invoke(app, [*command, "--json"])
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout.splitlines()[-1])
+    [kept] = _kept(tmp_path)
+    assert json.loads(kept.read_bytes())["seconds_per_million"] == found["seconds_per_million"]
+    assert {way.split("/")[0] for way in found["seconds_per_million"]} == {*KERNELS}
+    table = CliRunner().invoke(app, command).stdout
+    [taken] = [line.split() for line in table.splitlines() if "taken" in line]
+    assert taken[:2] == [found["kernel"], f"{found['micro_batch']:,}"]
+    assert _prepared(config.load("p")).plan.pinned.kernel == found["kernel"]
+
+    kept.write_text(
+        json.dumps(found | {"kernel": "graph", "seconds_per_million": {"graph/64": 9.0}})
+    )
+    again = json.loads(CliRunner().invoke(app, [*command, "--json", "--again"]).stdout)
+    assert "graph/64" not in again["seconds_per_million"]
+    assert json.loads(kept.read_bytes())["kernel"] == again["kernel"]
+
+
+def test_tune_says_that_nothing_is_measured_where_the_yaml_decides(project) -> None:  # type: ignore[no-untyped-def]
+    project(scoring__kernel="graph", scoring__micro_batch=512)
+    done = CliRunner().invoke(app, ["tune", "p", "--date", "2024-01-01"])
+    assert done.exit_code == 1
+    assert "scoring.kernel and scoring.micro_batch are given" in done.output
 
 
 def test_another_size_is_another_run_key(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -81,7 +115,7 @@ def test_across_sizes_kernels_and_threads_scores_agree(project) -> None:  # type
 
     expected = scores(0, kernel="graph", micro_batch=1024)
     variants = [
-        {"kernel": k, "micro_batch": m} for k in ("graph", "onednn") for m in (64, 333, 4096)
+        {"kernel": k, "micro_batch": m} for k in ("graph", "onednn", "mkl") for m in (64, 333, 4096)
     ]
     for number, variant in enumerate([*variants, {"threads": 2}], 1):
         np.testing.assert_allclose(scores(number, **variant), expected, rtol=1e-5)
@@ -146,8 +180,6 @@ def test_threads_are_the_cores_of_a_task(project) -> None:  # type: ignore[no-un
 
 
 def test_what_is_said_by_hand_is_not_measured(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    from nocturne.engine import KERNELS
-
     project()
     both = {"scoring.kernel": "onednn", "scoring.micro_batch": 512}
     run = _prepared(config.load("p", overrides=both))

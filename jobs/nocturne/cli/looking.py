@@ -88,6 +88,32 @@ def watch(
             time.sleep(every)
 
 
+@app.command()
+@clean_errors
+def tune(
+    name: Name,
+    date: Date,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Measure anew; nights scored from now on take the result."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the ways to run the model that were measured, what a row costs, and which is taken.
+
+    They are measured on the partition's rows, if they were not before.
+    """
+    from nocturne.cli.tables import tuning_table
+    from nocturne.pipeline.prepare import tuning
+
+    loaded, partition = night(name, date)
+    found = tuning(loaded, partition, again=again)
+    if as_json:
+        answer(found, True)
+    else:
+        tuning_table(name, found)
+
+
 @app.command("rows")
 @clean_errors
 def quarantined(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nocturne.operate.rows import QuarantinedRows
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
+    from nocturne.records.plan import Tuning
 
 __all__ = [
     "baseline_table",
@@ -26,6 +27,7 @@ __all__ = [
     "printable",
     "rows_table",
     "status_table",
+    "tuning_table",
 ]
 
 _COLOURS = {
@@ -58,6 +60,9 @@ _NUMBERS = (
     "nulls",
     "bins",
     "partitions",
+    "rows a call",
+    "us a row",
+    "to the fastest",
 )
 
 
@@ -91,6 +96,26 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     text = escape(printable(str(value)))
     return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else text
+
+
+def tuning_table(name: str, tuning: Tuning) -> None:
+    """What a row costs by each kernel and micro-batch that was measured, the fastest first."""
+    measured = sorted(tuning.seconds_per_million.items(), key=lambda item: item[1])
+    taken = f"{tuning.kernel}/{tuning.micro_batch}"
+    _print(
+        name,
+        ("kernel", "rows a call", "us a row", "to the fastest", ""),
+        [
+            (
+                way.partition("/")[0],
+                int(way.partition("/")[2]),
+                f"{seconds:.3f}",
+                f"{seconds / (measured[0][1] or 1):.2f}",
+                "taken" if way == taken else "",
+            )
+            for way, seconds in measured
+        ],
+    )
 
 
 def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:

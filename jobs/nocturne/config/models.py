@@ -460,10 +460,10 @@ class Scoring(Section):
         description="The rows in a call of the model; the last batch is padded. auto: measured "
         "once for a model, device and row width.",
     )
-    kernel: Literal["auto", "graph", "onednn"] = Field(
+    kernel: Literal["auto", "graph", "onednn", "mkl"] = Field(
         "auto",
         description="How the model runs: operator by operator, or with linear layers packed for "
-        "oneDNN. auto: the faster kernel, measured with micro_batch.",
+        "oneDNN, or for MKL. auto: the fastest of them, measured with micro_batch.",
     )
     batch_rows: int = Field(
         65_536,

@@ -1,5 +1,10 @@
 """Searches for the fastest kernel and micro-batch (the number of rows in a call).
 
+First each kernel by itself doubles and halves the micro-batch while that helps. Then those that
+came near the fastest are measured again in turns, so that what else the machine does meanwhile is
+the same for all: two of them are compared within each round, and the median of the ratios counts.
+Where that is near 1, an order that is always the same decides, and not the noise.
+
 The search is limited in seconds and, if the model's calls may cost money, in rows. It makes no
 call that it does not expect to end in time. So it first gives the model a few rows, then more and
 more, until it reaches the micro-batch at which the comparison starts.
@@ -10,7 +15,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +35,18 @@ SECONDS = 2.0
 """Seconds that all calls of a search may take, for all kernels together."""
 
 _SMALLEST, _LARGEST = 256, 1 << 18
-_ROUNDS, _FEW = 5, 2
+_ROUGH, _ROUNDS = 2, 7
+"""How often a size is measured while climbing, and then how often each of the candidates."""
+_BUSY = 1.15
+"""Wall seconds for a processor second from which on the machine counts as busy; then the candidates
+are measured in twice as many rounds."""
 _RUN_SECONDS = 0.03
 _BETTER = 0.97
+_BETTER_IN_ROUNDS = 0.96
+"""What must take at most this much of another's time to be preferred to it: in the climb, and in
+the median of the rounds."""
+_NEAR = 1.25
+"""Who takes at most this much of the fastest's time in the climb is measured again."""
 _ACTIVATIONS = 16
 """While it is scored, a row is assumed to need this many times the bytes of its input."""
 
@@ -80,8 +95,9 @@ def search(
 
     The micro-batch is doubled from ``start``, then halved, while that helps by 3% or more; the
     search goes past one size that does not help. A kernel counts only if its outputs agree with
-    the first kernel's within ``tolerance``, relative to the largest of them. If ``start`` is too
-    slow to be tried, it is the result.
+    the first kernel's within ``tolerance``, relative to the largest of them. Another kernel
+    than the first, and another size than ``start``, must take 4% less. If ``start`` is too slow to
+    be tried, it is the result.
 
     Args:
         load: loads the model with a kernel; a ModelError means that the kernel does not apply.
@@ -95,8 +111,7 @@ def search(
     Raises:
         ModelError: no kernel runs this model.
     """
-    times: dict[str, float] = {}
-    best: tuple[float, str, int] | None = None
+    ways: list[_Way] = []
     expected: list[Array] | None = None
     problem: tuple[str, Exception] | None = None
     budget = _Budget(seconds, rows)
@@ -110,21 +125,65 @@ def search(
             reached, outputs = calls.warm(min(least, start), start)
             if expected is not None and not _agree(expected, outputs, tolerance):
                 continue
-            took, size = _climb(calls, kernel, (reached, start, largest), times)
+            ways += _climb(calls, kernel, (reached, start, largest))
         except Exception as error:  # of the model, or of a row
             problem = f"{type(error).__name__}: {hidden or error}", error
             continue
         expected = outputs if expected is None else expected
-        if best is None or took < best[0] * _BETTER:
-            best = took, kernel, size
-    if best is None:
+    if not ways:
         assert problem is not None
         raise ModelError(
             f"the model can't score a sample of this partition: {problem[0]}. Score a few rows in "
             "a notebook to see why; nothing was scored"
         ) from problem[1]
-    rounded = {name: round(value * 1e6, 4) for name, value in times.items()}
-    return Tuning(kernel=best[1], micro_batch=best[2], found=True, seconds_per_million=rounded)
+    budget.floor = 0.0
+    best = _chosen(_contest(ways, budget))
+    times = {f"{way.kernel}/{way.size}": round(way.seconds * 1e6, 4) for way in ways}
+    return Tuning(best.kernel, best.size, found=True, seconds_per_million=times)
+
+
+@dataclass
+class _Way:
+    """A kernel and a micro-batch, with the seconds for a row: the least, and each round's."""
+
+    calls: _Calls
+    kernel: str
+    size: int
+    seconds: float
+    rounds: list[float] = field(default_factory=list)
+
+    def again(self) -> None:
+        self.rounds.append(self.calls.measure_once(self.size))
+        self.seconds = min(self.seconds, self.rounds[-1])
+
+    def beats(self, other: _Way) -> bool:
+        pairs = [*zip(self.rounds, other.rounds, strict=False)] or [(self.seconds, other.seconds)]
+        return median(ours / theirs for ours, theirs in pairs) <= _BETTER_IN_ROUNDS
+
+
+def _contest(ways: Sequence[_Way], budget: _Budget) -> list[_Way]:
+    """Those that come near the fastest, measured again in turns."""
+    fastest = min(way.seconds for way in ways)
+    near = [way for way in ways if way.seconds <= _NEAR * fastest]
+    if len(near) == 1:
+        return near
+    for number in range(2 * _ROUNDS):
+        if number >= _ROUNDS and not budget.busy:
+            break
+        for way in near if number % 2 else reversed(near):
+            if not budget.allows(way.calls.rows_of(way.size), way.seconds):
+                return near
+            way.again()
+    return near
+
+
+def _chosen(near: Sequence[_Way]) -> _Way:
+    """The first that no later one beats; they come by kernel, and from the start on."""
+    best = near[0]
+    for way in near[1:]:
+        if way.beats(best):
+            best = way
+    return best
 
 
 @dataclass
@@ -137,18 +196,34 @@ class _Budget:
     """Seconds that are reserved for the next kernels."""
     pace: float = 0.0
     """Seconds for a row in the last call."""
+    wall: float = 0.0
+    measured: float = 0.0
+    """Seconds of all measurements, by the wall and by the search's clock."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether other work has taken the processor from this."""
+        return self.wall > _BUSY * self.measured
 
     def share(self, kernels: int) -> None:
         """Divide the remaining seconds among ``kernels`` kernels; the first of them begins."""
         self.floor, self.pace = self.seconds * (1 - 1 / kernels), 0.0
 
-    def allows(self, rows: int) -> bool:
-        """Whether a call with ``rows`` rows is expected to stay within the limits."""
-        in_time = rows * self.pace <= self.seconds - self.floor
+    def allows(self, rows: int, pace: float | None = None) -> bool:
+        """Whether a call with ``rows`` rows is expected to stay within the limits.
+
+        Args:
+            pace: seconds for a row; default: those of the last call.
+        """
+        expected = rows * (self.pace if pace is None else pace)
+        in_time = expected <= self.seconds - self.floor
         return in_time and (self.rows is None or rows <= self.rows)
 
-    def spend(self, rows: int, seconds: float) -> None:
+    def spend(self, rows: int, seconds: float, measured: float = 0.0) -> None:
+        """Args: measured: the seconds of the search's clock, if they were measured."""
         self.seconds -= seconds
+        if measured:
+            self.wall, self.measured = self.wall + seconds, self.measured + measured
         self.pace = seconds / rows
         if self.rows is not None:
             self.rows -= rows
@@ -161,6 +236,8 @@ class _Calls:
         self, model: Model, encoded: Encoded, clock: Callable[[], float], budget: _Budget
     ) -> None:
         self.model, self.encoded, self.clock, self.budget = model, encoded, clock, budget
+        self._counts: dict[int, int] = {}
+        self._samples: dict[int, Encoded] = {}
 
     @property
     def limited(self) -> bool:
@@ -191,62 +268,69 @@ class _Calls:
         self.budget.spend(size, time.perf_counter() - begun)
         return outputs
 
-    def measure(self, size: int) -> float:
-        """Seconds for a row: the best of a few rounds, since other work can only add to it."""
+    def rows_of(self, size: int) -> int:
+        """The rows of a measurement: whole calls, of a few milliseconds in all."""
         few = self.budget.rows is not None
-        count = size if few else max(size, SAMPLE_ROWS // size * size)
-        sample = _sized(self.encoded, count)
-        once = self._timed(sample, size, size)
+        return size if few else self._counts.get(size, max(size, SAMPLE_ROWS // size * size))
+
+    def measure(self, size: int) -> float:
+        """Seconds for a row: the least of a few measurements."""
+        count = self.rows_of(size)
+        once = self._timed(_sized(self.encoded, size), size, size)
         if once * (count // size) > _RUN_SECONDS:
-            count = max(size, int(_RUN_SECONDS / max(once, 1e-9)) * size)
+            self._counts[size] = max(size, int(_RUN_SECONDS / max(once, 1e-9)) * size)
         best = once / size
-        for number in range(_FEW if few else _ROUNDS):
-            if not self.budget.allows(count):
+        for number in range(_ROUGH):
+            if not self.budget.allows(self.rows_of(size)):
                 break
-            took = self._timed(sample, count, size) / count
+            took = self.measure_once(size)
             best = took if number == 0 else min(best, took)  # the first call of a size warms up
         return best
+
+    def measure_once(self, size: int) -> float:
+        """Seconds for a row."""
+        count = self.rows_of(size)
+        if count not in self._samples:
+            self._samples[count] = _sized(self.encoded, count)
+        return self._timed(self._samples[count], count, size) / count
 
     def _timed(self, sample: Encoded, count: int, size: int) -> float:
         wall, begun = time.perf_counter(), self.clock()
         _run(self.model, sample, count, size)
         took = self.clock() - begun
-        self.budget.spend(count, time.perf_counter() - wall)
+        self.budget.spend(count, time.perf_counter() - wall, took)
         return took
 
 
-def _climb(
-    calls: _Calls, kernel: str, sizes: tuple[int, int, int], times: dict[str, float]
-) -> tuple[float, int]:
-    """(seconds for a row, rows) of the best size that is found by doubling, then halving.
+def _climb(calls: _Calls, kernel: str, sizes: tuple[int, int, int]) -> list[_Way]:
+    """The sizes that were measured by doubling, then halving.
 
     Args:
         sizes: the size that ``warm`` reached, the one to start from, and the largest.
     """
     reached, start, largest = sizes
     if reached < start or not calls.budget.allows(start):
-        times[f"{kernel}/{reached}"] = calls.budget.pace
-        return calls.budget.pace, start
+        return [_Way(calls, kernel, start, calls.budget.pace)]
     up = [start << step for step in range(20) if start << step <= largest]
     down = [start >> step for step in range(20) if start >> step >= _SMALLEST]
-    best = calls.measure(start), start
-    times[f"{kernel}/{start}"] = best[0]
+    best = _Way(calls, kernel, start, calls.measure(start))
+    ways = [best]
     for path in (up, down):
         worse = 0
         for size in path[1:]:
             if not calls.budget.allows(size):
                 break
-            seconds = calls.measure(size)
+            way = _Way(calls, kernel, size, calls.measure(size))
             if calls.limited:
                 break  # the device's memory ends here
-            times[f"{kernel}/{size}"] = seconds
-            if seconds <= best[0] * _BETTER:
-                best, worse = (seconds, size), 0
+            ways.append(way)
+            if way.seconds <= best.seconds * _BETTER:
+                best, worse = way, 0
             elif (worse := worse + 1) == 2:
                 break
-        if best[1] != start:
+        if best.size != start:
             break
-    return best
+    return ways
 
 
 def _run(model: Model, encoded: Encoded, count: int, size: int) -> None:

@@ -18,9 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from nocturne.config import Scoring
+from nocturne.config import Pipeline, Scoring
 from nocturne.encoding import Encoding
-from nocturne.errors import ModelError, StateError, choices
+from nocturne.errors import ConfigError, ModelError, StateError, choices
 from nocturne.fitting import casts
 from nocturne.objects import Location
 from nocturne.records.plan import ModelRef, Pinned, Tuning
@@ -31,7 +31,7 @@ from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
 
-__all__ = ["device_of", "pin", "remember"]
+__all__ = ["device_of", "pin", "remember", "tune"]
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _BATCH_BYTES = 32 << 20
 Requested = tuple[str, int | str]
 """The kernel and the micro-batch that the pipeline requests; each may be "auto"."""
 
-_KERNELS = ("graph", "onednn")
+_KERNELS = ("graph", "onednn", "mkl")
 _LARGEST_BATCH = 1 << 24
 """The largest micro-batch that a search can have stored, in rows."""
 
@@ -88,6 +88,47 @@ def pin(
     micro_batch = tuning.micro_batch
     whole = -(-read // micro_batch) * micro_batch
     return replace(pinned, kernel=tuning.kernel, micro_batch=micro_batch, batch_rows=whole)
+
+
+def tune(
+    pipeline: Pipeline,
+    model: ModelRef,
+    encoding: Encoding,
+    state: PipelineState,
+    files: SampleFiles,
+    again: bool = False,
+) -> Tuning:
+    """What a search has found for the pipeline's settings, or finds now.
+
+    Args:
+        again: search anyway; what it finds replaces what is stored.
+
+    Raises:
+        ConfigError: nothing is searched for: the settings, the model or the partition leave no
+            choice.
+    """
+    scoring = pipeline.scoring
+    pinned = Pinned(device_of(scoring.device), 0, scoring.threads, scoring.precision, 0)
+    requested = scoring.kernel, scoring.micro_batch
+    path = state.tuning(_name(model, encoding, pinned, requested))
+    if not again and (stored := _kept(path)) is not None:
+        return stored
+    fixed = "auto" not in requested
+    costly = pipeline.model.calls == "costly" and model.backend == "pyfunc"
+    found = None if fixed or costly else _tune(pinned, requested, model, encoding, files)
+    if found is None or not found.found:
+        raise ConfigError(
+            f"nothing is measured for {model.name} version {model.version}: "
+            + (
+                "scoring.kernel and scoring.micro_batch are given"
+                if fixed
+                else "model.calls is costly"
+                if costly
+                else f"{files.rows} rows are too few, or the device {pinned.device} is not here"
+            )
+        )
+    write(path, found)
+    return found
 
 
 def _kept(path: Location) -> Tuning | None:

@@ -25,6 +25,7 @@ from nocturne.errors import (
 )
 from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
+from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
 from nocturne.pipeline.counting import centers, segments
@@ -36,7 +37,7 @@ from nocturne.pipeline.expectations import (
     suites_of,
 )
 from nocturne.pipeline.model import Resolve, resolver
-from nocturne.pipeline.pinning import pin
+from nocturne.pipeline.pinning import pin, tune
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
@@ -46,7 +47,7 @@ from nocturne.pipeline.trial import tried_encoding
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import RunPlan
+from nocturne.records.plan import RunPlan, Tuning
 from nocturne.records.result import SplitResult
 from nocturne.records.status import Confirmed
 from nocturne.source.protocol import Needs, Seen
@@ -59,7 +60,7 @@ from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["Prepared", "prepare", "ready"]
+__all__ = ["Prepared", "prepare", "ready", "tuning"]
 
 log = logging.getLogger(__name__)
 
@@ -197,19 +198,14 @@ def _planned(
     if current is not None and not options.dry_run:
         current = adopt_if_same_rows(loaded, output, current)
     resolved = resolve()
-    declared = resolved.with_outputs(pipeline.model.outputs)
-    needs = _needs(loaded, declared, expected_columns(suites))
-    seen = source_of(loaded, partition, places).look(needs)
-    sample_files = SampleFiles(
-        seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
-    )
-    encoding = tried_encoding(loaded, resolved, declared, places.state, sample_files, by)
+    looked = _look(loaded, partition, places, resolved, expected_columns(suites), by)
+    seen, needs, encoding = looked.seen, looked.needs, looked.encoding
     check_sensitive(pipeline.quality.sensitive, encoding, seen)
     tables = measured_tables(suites, encoding, needs.columns, seen)
     refuse_early(loaded, suites, seen)
     costly = pipeline.model.calls == "costly"
     pinned = pin(
-        pipeline.scoring, resolved.ref, encoding, places.state, sample_files, costly=costly
+        pipeline.scoring, resolved.ref, encoding, places.state, looked.files, costly=costly
     )
     of_partition = columns_of_partition(
         output, (*pipeline.output.keys, *pipeline.output.passthrough)
@@ -264,6 +260,52 @@ def _planned(
         check_size(pipeline.name, run_plan.rows)
     run = Run.of(output.state, run_plan)
     return _decided(loaded, run, output, options, standing, seen)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a look at a partition shows: its files and columns, and what the model makes of them."""
+
+    seen: Seen
+    needs: Needs
+    files: SampleFiles
+    encoding: Encoding
+
+
+def _look(
+    loaded: Loaded,
+    partition: Partition,
+    places: Places,
+    resolved: Resolved,
+    expected: tuple[str, ...] = (),
+    by: Executor | None = None,
+) -> _Looked:
+    """Args: expected: the columns of the suites."""
+    pipeline = loaded.pipeline
+    declared = resolved.with_outputs(pipeline.model.outputs)
+    needs = _needs(loaded, declared, expected)
+    seen = source_of(loaded, partition, places).look(needs)
+    files = SampleFiles(
+        seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
+    )
+    encoding = tried_encoding(loaded, resolved, declared, places.state, files, by)
+    return _Looked(seen, needs, files, encoding)
+
+
+def tuning(loaded: Loaded, partition: Partition, *, again: bool = False) -> Tuning:
+    """What is known of the kernels and micro-batches of the pipeline's model, on a partition.
+
+    Args:
+        again: search anew, and replace what an earlier search has found.
+
+    Raises:
+        NocturneError: the partition can't be scored.
+        ConfigError: nothing is searched for.
+    """
+    places, resolved = Places.of(loaded), resolver(loaded)()
+    ready(loaded, partition)
+    looked = _look(loaded, partition, places, resolved)
+    return tune(loaded.pipeline, resolved.ref, looked.encoding, places.state, looked.files, again)
 
 
 def _in_force(name: str, output: TablePartition) -> Manifest | None:
