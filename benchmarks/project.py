@@ -13,7 +13,7 @@ from benchmarks.workloads import Workload
 
 __all__ = ["catalog_of", "clear", "write"]
 
-KEPT = ("models", "tuning")
+KEPT = ("models", "trials", "tuning")
 """In the state: made once a model, so not part of a night."""
 
 

@@ -92,6 +92,7 @@ def scoring_dag(loaded: Loaded, code: Path) -> DAG:
             application=str(code / "jobs" / "score.py"),
             name=f"nocturne-{pipeline.name}",
             conf=pipeline.spark_conf,
+            lean=pipeline.scoring.reader != "spark",
             pool=schedule.pool,
             home=home,
             connection=connection,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +51,7 @@ from nocturne_airflow.request import ALL_TASKS, Request, read
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from nocturne.spark.submit import QuickStart
     from nocturne.store.run_folder import RunFolder
 
 __all__ = [
@@ -281,11 +283,19 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
     ui_color = "#f7ece4"
 
     def __init__(
-        self, *, home: str, connection: str | None = None, run_dir: str = RUN_DIR, **kwargs: Any
+        self,
+        *,
+        home: str,
+        connection: str | None = None,
+        run_dir: str = RUN_DIR,
+        lean: bool = False,
+        **kwargs: Any,
     ) -> None:
+        """Args: lean: no rows go through the JVM, so a small one that starts fast will do."""
         super().__init__(application_args=[run_dir], **kwargs)
         self.home = home
         self.connection = connection
+        self.lean = lean
 
     def execute(self, context: Context) -> None:
         self.link(context)
@@ -298,17 +308,36 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
             "PYSPARK_DRIVER_PYTHON": python,
             "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON") or python,
         }
+        spark_conf, start = Path(self.home) / "conf" / "spark", None
         if is_local(self._get_hook()._connection["master"]):
             self.env_vars |= local_environment(os.environ, python)
-        spark_conf = Path(self.home) / "conf" / "spark"
-        if spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
+            start = self._quick_start(python, spark_conf)
+        if start is not None:
+            self.conf, self.env_vars = start.conf, self.env_vars | start.environment
+        elif spark_conf.is_dir() and "SPARK_CONF_DIR" not in os.environ:
             self.env_vars["SPARK_CONF_DIR"] = str(spark_conf)
         with lent(self.connection):  # not env_vars, for the reason above
             self._run.forget_error()
             try:
                 super().execute(context)
             except AirflowException as failure:
+                if start is not None:
+                    start.failed(started="SparkUserAppException" in str(failure))
                 raise self._explained(failure) from None
+        if start is not None:
+            start.done()
+
+    def _quick_start(self, python: str, spark_conf: Path) -> QuickStart | None:
+        """How the JVM starts fast; None if another interpreter's Spark is submitted to."""
+        if python != sys.executable or "SPARK_HOME" in self.env_vars | dict(os.environ):
+            return None
+        try:
+            from nocturne.spark.submit import QuickStart
+
+            return QuickStart(self.conf or {}, spark_conf, lean=self.lean)
+        except (ImportError, OSError) as error:
+            self.log.info("Spark's JVM starts as it is: %s", error)
+            return None
 
     @property
     def _run(self) -> RunFolder:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
+import sys
 import threading
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +30,7 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
+from nocturne.host import cache
 from nocturne.host.identity import code
 from nocturne_airflow.command import Command, Outcome
 from nocturne_airflow.operators import (
@@ -37,6 +43,7 @@ from nocturne_airflow.operators import (
 from nocturne_airflow.sensor import ReadySensor
 from waiting import gone, until
 
+ROOT = Path(__file__).parents[2]
 DAILY = {"ds": "%Y-%m-%d"}
 LOG = logging.getLogger("test")
 
@@ -289,6 +296,98 @@ def test_a_failed_job_says_what_its_run_directory_says(
     with pytest.raises(AirflowException, match="score: column 'y' is missing") as caught:
         task.execute(context(key="2013-04-01"))
     assert type(caught.value) is kind
+
+
+@pytest.fixture
+def submitting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[dict[str, str], str]]:
+    """Submits with a spark-submit that notes how it was called, as a JVM leaves its archive."""
+    monkeypatch.setattr(cache, "_candidates", lambda: iter([tmp_path / "cache"]))
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type":"spark","host":"local[1]"}')
+    for name in ("NOCTURNE_PYTHON", "SPARK_HOME", "SPARK_CONF_DIR", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{submit.parent}:{os.environ['PATH']}")
+    shutil.copytree(ROOT / "conf" / "spark", tmp_path / "conf" / "spark")
+
+    def once(code: int = 0, host: str = "local[1]", **options: Any) -> tuple[dict[str, str], str]:
+        monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", f'{{"conn_type":"spark","host":"{host}"}}')
+        submit.write_text(
+            f"#!{sys.executable}\n"
+            "import os, pathlib, re, sys\n"
+            f"noted = pathlib.Path({str(tmp_path / 'noted')!r})\n"
+            "noted.write_text('\\0'.join([os.environ.get('SPARK_CONF_DIR', ''), *sys.argv[1:]]))\n"
+            "if made := re.search(r'ArchiveClassesAtExit=(\\S+)', ' '.join(sys.argv)):\n"
+            "    pathlib.Path(made[1]).write_bytes(b'classes')\n"
+            f"sys.exit({code})\n"
+        )
+        submit.chmod(0o755)
+        task = ScoreOperator(
+            task_id="score",
+            application="score.py",
+            home=str(tmp_path),
+            run_dir=str(tmp_path),
+            lean=True,
+            **options,
+        )
+        with suppress(AirflowException) if code else nullcontext():
+            task.execute(context(key="2013-04-01"))
+        folder, *arguments = (tmp_path / "noted").read_text().split("\0")
+        pairs = [value for name, value in pairwise(arguments) if name == "--conf"]
+        return dict(pair.split("=", 1) for pair in pairs), folder
+
+    return once
+
+
+JAVA = "spark.driver.extraJavaOptions"
+
+
+def test_a_local_jvm_starts_small_and_from_an_archive_that_the_first_one_left(
+    submitting: Any, tmp_path: Path
+) -> None:
+    first, folder = submitting(conf={JAVA: "-Dmine=1", "spark.task.cpus": "2"})
+    assert "-XX:ArchiveClassesAtExit=" in first[JAVA]
+    assert first[JAVA].endswith("-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dmine=1")
+    assert f"-Dlog4j2.configurationFile={tmp_path}/conf/spark/log4j2.properties" in first[JAVA]
+    assert (folder, first["spark.task.cpus"]) == ("", "2")
+    [archive] = (tmp_path / "cache").glob("spark-*")
+    second, _ = submitting()
+    assert f"-XX:SharedArchiveFile={archive}" in second[JAVA]
+
+
+def test_an_archive_with_which_the_job_did_not_start_is_removed(
+    submitting: Any, tmp_path: Path
+) -> None:
+    submitting()
+    assert [*(tmp_path / "cache").glob("spark-*.jsa")]
+    submitting(code=1)
+    assert not [*(tmp_path / "cache").glob("spark-*.jsa")]
+    again, _ = submitting()
+    assert "Archive" not in again[JAVA], "it is not tried again"
+
+
+def test_a_job_that_failed_leaves_no_archive_and_the_next_one_makes_it(
+    submitting: Any, tmp_path: Path
+) -> None:
+    submitting(code=1)
+    assert [*(tmp_path / "cache").glob("*")] == []
+    made, _ = submitting()
+    assert "-XX:ArchiveClassesAtExit=" in made[JAVA]
+
+
+def test_a_pod_makes_no_archive_and_other_masters_and_interpreters_are_left_alone(
+    submitting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, folder = submitting(host="spark://somewhere:7077")
+    assert (JAVA in cluster, folder) == (False, str(tmp_path / "conf" / "spark"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    pod, _ = submitting()
+    assert "Archive" not in pod[JAVA]
+    assert "-XX:TieredStopAtLevel=1" in pod[JAVA]
+    monkeypatch.setenv("NOCTURNE_PYTHON", "/opt/jobs/bin/python")
+    assert JAVA not in submitting()[0]
 
 
 def test_the_sensor_passes_a_complete_partition(steps: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -201,7 +202,9 @@ def judge(
     does not change.
     """
     from nocturne.cli.answers import judge_answer, scores_answer
+    from nocturne.model.tracking import import_mlflow
     from nocturne.pipeline import open_run
+    from nocturne.pipeline.checks import Checks
     from nocturne.pipeline.publishing import gate as check
     from nocturne.pipeline.publishing import publish_run
     from nocturne.pipeline.recording import judge_again, judge_run
@@ -211,7 +214,9 @@ def judge(
         if publish_it:
             raise ConfigError("--publish goes with --date; of a run: nocturne publish RUN_DIR")
         judged = open_run(run)
-        judgement = judge_run(judged)
+        with closing(Checks([judged])) as checks:  # which import another library meanwhile
+            import_mlflow()
+            judgement = judge_run(judged, check=checks)
         say(f"verdict {judgement.verdict}")
     else:
         loaded, partition = night(run, date)

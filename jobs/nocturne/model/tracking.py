@@ -26,6 +26,7 @@ __all__ = [
     "equal",
     "experiment_id",
     "experiment_named",
+    "import_mlflow",
     "reachable",
     "registry_uri",
     "run_url",
@@ -108,6 +109,11 @@ def run_url(uri: str, run_id: str | None) -> str | None:
     parts = urlsplit(uri)
     parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return f"{urlunsplit(parts).rstrip('/')}/#/runs/{quote(run_id, safe='')}"
+
+
+def import_mlflow() -> None:
+    """Import MLflow, which takes seconds, before somebody waits for it."""
+    import mlflow.tracking  # noqa: F401
 
 
 def connect(uri: str, registry: str | None = None) -> MlflowClient:

@@ -22,11 +22,11 @@ from nocturne.trial import TrialAnswer, TrialRequest
 from nocturne.trial.process import ask
 from nocturne.worker.progress import Progress, Watch, count
 from nocturne.worker.tasks import Failure, as_error
+from nocturne.worker.warm import ENVIRONMENT
 
 __all__ = ["Processes"]
 
 _MESSAGE = 1024
-_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "MIMALLOC_PURGE_DELAY": "-1"}
 _DOCTOR = "`nocturne doctor` checks what is installed"
 
 Pending = tuple[Run, Split]
@@ -205,8 +205,8 @@ class _Server:
     def __init__(self, threads: int) -> None:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {**os.environ, **_ENVIRONMENT}
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
+        environment = {"OMP_NUM_THREADS": str(threads), **ENVIRONMENT, **os.environ}
+        environment["PYTHONSAFEPATH"] = "1"
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nocturne.processes", str(theirs.fileno())],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from nocturne.host import machine
 from nocturne.spark.start import WORKERS, Launch, Waking, plan
+from nocturne.worker.warm import ENVIRONMENT
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -31,6 +32,7 @@ _SETTINGS = {
     **WORKERS,
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
+    **{f"spark.executorEnv.{name}": value for name, value in ENVIRONMENT.items()},
 }
 _LOCAL = {"spark.executorEnv.PYTHONSAFEPATH": "1"}
 """Local workers find no modules in the current folder, where one may be called random.py."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,17 +142,21 @@ class Run(RunFolder):
                 run_dir=str(self.path),
             )
         if isinstance(self.path, Path):
-            return [_result(path, split) for path, split in zip(paths, splits, strict=True)]
-        return together(self._fetched, (there[path] for path in paths), splits)
+            return [self._once(path, split) for path, split in zip(paths, splits, strict=True)]
+        return together(self._once, (there[path] for path in paths), splits)
 
-    def _fetched(self, path: Location, split: Split) -> SplitResult:
-        """A result in a store, as it was listed; it is fetched once."""
-        version = isinstance(path, ObjectPath) and path.stat_
+    def _once(self, path: Location, split: Split) -> SplitResult:
+        """A result as it is on the disk, or as it was listed in a store; it is parsed once."""
+        version = path.stat_ if isinstance(path, ObjectPath) else _version(path)
         if (known := self._seen.get(path)) is not None and known[0] == version:
             return known[1]
         result = _result(path, split)
         self._seen[path] = version, result
         return result
+
+    def tidy(self) -> None:
+        super().tidy()
+        self._seen.clear()  # the runs of a long range would hold all of them
 
     def drop(self, result: Location) -> None:
         """Remove a result: its split is scored again, and a query is scored again as a whole."""
@@ -169,6 +173,13 @@ def _model_folder(root: Location, model: ModelRef) -> Path:
     if isinstance(root, Path):
         return root / model.path
     return PipelineState(root).model(model.sha256)
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    with suppress(OSError):  # reading it says what is wrong
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
 
 
 def _result(path: Location, split: Split) -> SplitResult:

@@ -27,6 +27,9 @@ def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+ROOT = Path(__file__).parents[3]
+
+
 @pytest.fixture
 def logging_only(tmp_path: Path) -> Path:
     folder = tmp_path / "spark"
@@ -52,8 +55,17 @@ def test_logging_alone_keeps_the_folder_off_the_class_path(logging_only: Path) -
     assert launch.environment == {}
 
 
-def test_a_folder_with_more_in_it_is_sparks_own_and_bars_the_archive(logging_only: Path) -> None:
-    (logging_only / "core-site.xml").write_text("<configuration/>")
+def test_the_projects_own_folder_keeps_the_archive() -> None:
+    launch = jvm.plan("local[2]", {}, ROOT / "conf" / "spark")
+    assert launch.archive is not None
+    assert launch.environment == {}
+
+
+@pytest.mark.parametrize("name", ["core-site.xml", "spark-env.sh", "spark-defaults.conf"])
+def test_a_folder_with_more_in_it_is_sparks_own_and_bars_the_archive(
+    logging_only: Path, name: str
+) -> None:
+    (logging_only / name).write_text("<configuration/>")
     launch = jvm.plan("local[2]", {}, logging_only)
     assert launch.environment == {"SPARK_CONF_DIR": str(logging_only)}
     assert (launch.archive, "log4j2" in _options(launch)) == (None, False)

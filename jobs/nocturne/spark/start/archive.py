@@ -82,6 +82,11 @@ class Archive:
             if self.path:
                 self.path.unlink()
 
+    def discard(self) -> None:
+        """Remove the file of a JVM that failed for another reason; the next one makes it."""
+        with suppress(OSError):
+            self._draft.unlink(missing_ok=True)
+
     def _tidy(self) -> None:
         """Removes this process's draft, and old ones of processes that were killed."""
         for path in self.stem.parent.glob(f".{self.stem.name}-*.tmp"):

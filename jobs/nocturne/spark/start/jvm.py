@@ -24,6 +24,8 @@ _OPTIONS = "spark.driver.extraJavaOptions"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _OPTIONS_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _LOG = "log4j2.properties"
+_ENVIRONMENT = "spark-env.sh"
+"""Spark's scripts read it from there."""
 _ARCHIVE_S = 120.0
 
 # The second compiler and a parallel collector take the cores from the workers while they warm
@@ -146,10 +148,11 @@ def _conf_dir(conf_dir: Path | None) -> dict[str, str]:
 
 
 def _only_log(conf_dir: Path | None) -> bool:
-    """Whether the folder contains only the configuration of logging."""
+    """Whether the folder contains only the configuration of logging, besides people's scripts."""
     if conf_dir is None or not conf_dir.is_dir():
         return False
-    return [p.name for p in conf_dir.iterdir()] == [_LOG]
+    names = [p.name for p in conf_dir.iterdir() if p.suffix != ".sh" or p.name == _ENVIRONMENT]
+    return names == [_LOG]
 
 
 def _chooses_compiler_or_collector(configured: str) -> bool:
