@@ -85,7 +85,7 @@ def one(airflow: Airflow, day: str) -> dict[str, Any]:
     if airflow.wait_for_run(DAG, run_id) != "success":
         raise SystemExit(f"{day} failed: {airflow.task_states(DAG, run_id)}")
     tasks = moments(airflow, run_id)
-    return {"seconds": round(tasks["publish"][1] - began, 1), "tasks": parts([(began, tasks)])}
+    return {"seconds": round(tasks["publish"][1] - began, 1), "began": began, "tasks": tasks}
 
 
 def many(
@@ -154,9 +154,11 @@ def main() -> None:
             found = {
                 "by_hand": {
                     "seconds": [s["seconds"] for s in singles],
-                    "tasks": singles[-1]["tasks"] if singles else {},
+                    "tasks": parts([(s["began"], s["tasks"]) for s in singles]) if singles else {},
                 },
-                "backfill": many(airflow, stack, start, args.days, args.at_once),
+                "backfill": many(airflow, stack, start, args.days, args.at_once)
+                if args.days
+                else {},
             }
     text = json.dumps(found, indent=1)
     print(text)

@@ -143,6 +143,78 @@ def test_mkl_packs_for_rows_times_tokens(tmp_path: Path) -> None:
     assert node.args[4] == 320
 
 
+class Changing(torch.nn.Module):
+    """It changes its argument, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.layer = torch.nn.Linear(3, 4)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1.0)
+        numbers.sub_(1.0)
+        return self.layer(numbers).sum(dim=1) + self.calls
+
+
+class Biased(torch.nn.Module):
+    """A layer with a bias that isn't a vector of its outputs, or lies scattered in memory."""
+
+    def __init__(self, bias: torch.Tensor) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.weight = torch.nn.Parameter(torch.randn(8, 3))
+        self.register_buffer("bias", bias)
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(numbers, self.weight, self.bias).sum(dim=1)
+
+
+def _of_numbers(module: torch.nn.Module, folder: Path) -> Path:
+    rows = {"numbers": {0: torch.export.Dim.DYNAMIC}}
+    program = torch.export.export(module.eval(), (torch.zeros(4, 3),), dynamic_shapes=rows)
+    torch.export.save(program, folder / "model.pt2")
+    return folder
+
+
+NUMBERS_ALONE = Encoding((ENCODING.inputs[1],), (OutputSpec("p"),))
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_a_model_that_changes_its_argument_and_counts_its_calls_runs_once_a_call(
+    tmp_path: Path, kernel: str
+) -> None:
+    folder = _of_numbers(Changing(), tmp_path)
+    model = load_torch(str(folder), NUMBERS_ALONE, kernel=kernel)
+    eager = Changing().eval()
+    for rows in (64, 64, 32, 64):
+        with torch.inference_mode():
+            expected = eager(torch.from_numpy(NUMBERS[:rows].copy())).numpy()
+        [found] = model.predict([NUMBERS[:rows].copy()])
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["onednn", "mkl"])
+@pytest.mark.parametrize(
+    "bias",
+    [
+        torch.full((1,), 0.5),
+        torch.tensor(0.5),
+        torch.full((1,), 0.5).expand(8),
+        torch.arange(24.0).reshape(8, 3)[:, 0],
+    ],
+    ids=["one", "a number", "expanded", "a column"],
+)
+def test_a_layer_whose_bias_is_no_vector_of_its_outputs_is_not_packed(
+    tmp_path: Path, kernel: str, bias: torch.Tensor
+) -> None:
+    folder = _of_numbers(Biased(bias), tmp_path)
+    with pytest.raises(ModelError, match="no linear layer"):
+        load_torch(str(folder), NUMBERS_ALONE, kernel=kernel)
+    assert load_torch(str(folder), NUMBERS_ALONE).predict([NUMBERS])
+
+
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_bfloat16_is_near_float32_or_refused_where_the_processor_has_none(
     folder: Path, kernel: str

@@ -135,6 +135,44 @@ def test_a_kernel_that_is_a_tenth_faster_is_found_among_noise(seed: int) -> None
     assert found.kernel == "other"
 
 
+@pytest.mark.parametrize("calls", range(10, 200, 17))
+def test_a_model_that_fails_late_says_nothing_of_its_rows(calls: int) -> None:
+    class Failing(Costs):
+        left = calls
+
+        def predict(self, encoded: list[np.ndarray]) -> list[np.ndarray]:
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("row 17: name Anna Smith")
+            return super().predict(encoded)
+
+    models = {"graph": Failing(1e-5), "onednn": Failing(1e-5)}
+    said = ""
+    try:
+        search(models.__getitem__, [*models], SAMPLE, start=256, largest=1024)
+    except ModelError as error:
+        said = str(error)
+    assert "Anna" not in said
+
+
+def test_a_kernel_that_fails_while_it_is_compared_is_out() -> None:
+    failing = Costs(1e-6)
+    whole = failing.predict
+    left = [100]
+
+    def predict(encoded: list[np.ndarray]) -> list[np.ndarray]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("the licence has run out")
+        return whole(encoded)
+
+    failing.predict = predict  # type: ignore[method-assign]
+    models = {"graph": Costs(1.1e-6), "fast": failing}
+    found = search(models.__getitem__, [*models], SAMPLE, start=1024, largest=1024)
+    assert found.kernel == "graph"
+    assert left[0] < 0
+
+
 def test_a_kernel_that_does_not_apply_is_left_out() -> None:
     def load(kernel: str) -> Costs:
         if kernel == "other":

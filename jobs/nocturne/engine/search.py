@@ -126,6 +126,7 @@ def search(
             if expected is not None and not _agree(expected, outputs, tolerance):
                 continue
             ways += _climb(calls, kernel, (reached, start, largest))
+            _release(ways)
         except Exception as error:  # of the model, or of a row
             problem = f"{type(error).__name__}: {hidden or error}", error
             continue
@@ -146,14 +147,14 @@ def search(
 class _Way:
     """A kernel and a micro-batch, with the seconds for a row: the least, and each round's."""
 
-    calls: _Calls
+    calls: _Calls | None
     kernel: str
     size: int
     seconds: float
     rounds: list[float] = field(default_factory=list)
 
-    def again(self) -> None:
-        self.rounds.append(self.calls.measure_once(self.size))
+    def again(self, calls: _Calls) -> None:
+        self.rounds.append(calls.measure_once(self.size))
         self.seconds = min(self.seconds, self.rounds[-1])
 
     def beats(self, other: _Way) -> bool:
@@ -161,20 +162,42 @@ class _Way:
         return median(ours / theirs for ours, theirs in pairs) <= _BETTER_IN_ROUNDS
 
 
-def _contest(ways: Sequence[_Way], budget: _Budget) -> list[_Way]:
-    """Those that come near the fastest, measured again in turns."""
+def _release(ways: Sequence[_Way]) -> None:
+    """Let go of the models that come nowhere near the fastest: each holds the weights."""
     fastest = min(way.seconds for way in ways)
-    near = [way for way in ways if way.seconds <= _NEAR * fastest]
+    for way in ways:
+        if way.seconds > _NEAR * fastest:
+            way.calls = None
+
+
+def _contest(ways: Sequence[_Way], budget: _Budget) -> list[_Way]:
+    """Those that come near the fastest, measured again in turns; one that fails meanwhile is out.
+
+    Raises:
+        ModelError: all of them failed.
+    """
+    near = [way for way in ways if way.calls is not None]
     if len(near) == 1:
         return near
     for number in range(2 * _ROUNDS):
         if number >= _ROUNDS and not budget.busy:
             break
-        for way in near if number % 2 else reversed(near):
+        for way in near[:: 1 if number % 2 else -1]:
+            if way.calls is None:
+                continue
             if not budget.allows(way.calls.rows_of(way.size), way.seconds):
-                return near
-            way.again()
-    return near
+                return _alive(near)
+            try:
+                way.again(way.calls)
+            except Exception:  # its text may hold values of rows
+                way.calls = None
+    return _alive(near)
+
+
+def _alive(near: Sequence[_Way]) -> list[_Way]:
+    if alive := [way for way in near if way.calls is not None]:
+        return alive
+    raise ModelError("the model can't score a sample of this partition again and again")
 
 
 def _chosen(near: Sequence[_Way]) -> _Way:

@@ -22,18 +22,47 @@ class Layer(NamedTuple):
 
 
 def layers(graph: GraphModule, *dtypes: torch.dtype) -> list[Layer]:
-    """The linear layers on the CPU whose weights are constants of these types."""
+    """The linear layers on the CPU whose weights are constant matrices of these types.
+
+    Their biases are constant vectors with a value for each output: the packed operators read so
+    many values from where the bias begins, whatever its shape.
+    """
     found = []
     for node in graph.graph.nodes:
         if node.target is not _aten.linear.default:
             continue
-        source = node.args[1]
-        if not isinstance(source, Node) or source.op != "get_attr":
+        weight = _constant(graph, node.args[1])
+        source = node.args[2] if len(node.args) > 2 else None
+        bias = _constant(graph, source)
+        if weight is None or weight.dtype not in dtypes or weight.dim() != 2:
             continue
-        weight: torch.Tensor = attrgetter(str(source.target))(graph)
-        if weight.dtype in dtypes and weight.device.type == "cpu":
-            found.append(Layer(node, weight, node.args[2] if len(node.args) > 2 else None))
+        fits = source is None or (
+            bias is not None
+            and bias.shape == weight.shape[:1]
+            and bias.dtype is weight.dtype
+            and bias.is_contiguous()
+        )
+        if fits and weight.device.type == "cpu":
+            found.append(Layer(node, weight, source))
     return found
+
+
+def _constant(graph: GraphModule, source: object) -> torch.Tensor | None:
+    """A constant of the graph that no operator changes."""
+    if not isinstance(source, Node) or source.op != "get_attr" or _is_written(source):
+        return None
+    value = attrgetter(str(source.target))(graph)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _is_written(source: Node) -> bool:
+    """Whether an operator writes to it, or to a constant of the same name."""
+    same = [n for n in source.graph.nodes if n.op == "get_attr" and n.target == source.target]
+    return any(
+        getattr(getattr(user.target, "_schema", None), "is_mutable", False)
+        for node in same
+        for user in node.users
+    )
 
 
 def constants(graph: GraphModule, name: str, value: torch.Tensor) -> Node:

@@ -52,44 +52,50 @@ class Packed:
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
         shapes = tuple(tensor.shape for tensor in tensors)
-        if (module := self.modules.get(shapes)) is None:
-            if len(self.modules) == self._kept:
-                self.modules.popitem(last=False)
-            module = self.modules[shapes] = _packed(self._graph, _rows(self._graph, tensors))
-        return module(*tensors)
+        if (module := self.modules.get(shapes)) is not None:
+            return module(*tensors)
+        if len(self.modules) == self._kept:
+            self.modules.popitem(last=False)
+        packing = _Packing(self._graph)
+        outputs = packing.run(*tensors)
+        self.modules[shapes] = _packed(self._graph, packing.found)
+        return outputs
 
 
-class _Noting(Interpreter):
-    """Runs the graph, and notes how many rows each linear layer is given."""
+class _Packing(Interpreter):
+    """Runs the graph once, operator by operator, and packs each layer when it is reached.
+
+    The graph may change its arguments, or count its calls, so it must not be run a second time.
+    """
 
     def __init__(self, graph: GraphModule) -> None:
         super().__init__(graph)
-        self.rows: dict[str, int] = {}
+        self._layers = {layer.node.name: layer for layer in layers(graph, torch.float32)}
+        self.found: dict[str, tuple[torch.Tensor, int]] = {}
+        """The name of a layer -> its packed weight, and the rows that it is given."""
 
     def run_node(self, n: Node) -> Any:
-        if n.target is _aten.linear.default:
-            given = self.env[cast("Node", n.args[0])]
-            self.rows[n.name] = given.numel() // max(1, given.shape[-1])
-        return super().run_node(n)
+        if n.name not in self._layers:
+            return super().run_node(n)
+        layer, given = self._layers[n.name], self.env[cast("Node", n.args[0])]
+        rows = given.numel() // max(1, given.shape[-1])
+        weight = layer.weight.detach().contiguous()
+        packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, rows)
+        self.found[n.name] = packed, rows
+        bias = self.env[layer.bias] if layer.bias is not None else None
+        return torch.ops.mkl._mkl_linear(given, packed, layer.weight, bias, rows)
 
 
-def _rows(graph: GraphModule, tensors: tuple[torch.Tensor, ...]) -> dict[str, int]:
-    noting = _Noting(graph)
-    noting.run(*tensors)
-    return noting.rows
-
-
-def _packed(graph: GraphModule, rows: dict[str, int]) -> GraphModule:
-    """A copy of the graph, with the same tensors, whose layers are packed for these rows."""
+def _packed(graph: GraphModule, found: dict[str, tuple[torch.Tensor, int]]) -> GraphModule:
+    """A copy of the graph, with the same tensors and the packed layers."""
     module = GraphModule(graph, copy.deepcopy(graph.graph))
     linear: Any = torch.ops.mkl._mkl_linear.default
-    for number, (node, weight, bias) in enumerate(layers(module, torch.float32)):
-        count = rows[node.name]
-        packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.detach().contiguous(), count)
+    for number, (node, _, bias) in enumerate(layers(module, torch.float32)):
+        packed, rows = found[node.name]
         with module.graph.inserting_before(node):
             constant = constants(module, f"_packed_{number}", packed)
             fast = module.graph.call_function(
-                linear, (node.args[0], constant, node.args[1], bias, count)
+                linear, (node.args[0], constant, node.args[1], bias, rows)
             )
         users = list(node.users)
         if len(users) == 1 and users[0].target in _IN_PLACE:
