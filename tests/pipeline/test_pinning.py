@@ -81,6 +81,26 @@ def test_tune_says_that_nothing_is_measured_where_the_yaml_decides(project) -> N
     assert "scoring.kernel and scoring.micro_batch are given" in done.output
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"scoring__device": "cuda"}, "its device, cuda, is not on this machine"),
+        ({"scoring__precision": "bfloat16", "scoring__kernel": "mkl"}, "no linear layer"),
+    ],
+)
+def test_tune_says_why_nothing_is_measured(  # type: ignore[no-untyped-def]
+    project, changes: dict[str, str], why: str
+) -> None:
+    import torch
+
+    if "cuda" in why and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    project(**changes)
+    done = CliRunner().invoke(app, ["tune", "p", "--date", "2024-01-01"])
+    assert done.exit_code == 1
+    assert why in done.output
+
+
 def test_another_size_is_another_run_key(project, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     loaded = project()
     keys = {

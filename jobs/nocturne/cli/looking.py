@@ -95,7 +95,11 @@ def tune(
     date: Date,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Measure anew; nights scored from now on take the result."),
+        typer.Option(
+            "--again",
+            help="Measure anew. Nights that are scored from now on take the result; so does a "
+            "published night that is scored again, which then is published anew.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

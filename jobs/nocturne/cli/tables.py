@@ -102,6 +102,8 @@ def tuning_table(name: str, tuning: Tuning) -> None:
     """What a row costs by each kernel and micro-batch that was measured, the fastest first."""
     measured = sorted(tuning.seconds_per_million.items(), key=lambda item: item[1])
     taken = f"{tuning.kernel}/{tuning.micro_batch}"
+    if taken not in tuning.seconds_per_million:  # a device whose memory allowed fewer rows
+        print(f"{name}: {tuning.kernel}, {tuning.micro_batch:,} rows a call, is taken unmeasured")
     _print(
         name,
         ("kernel", "rows a call", "us a row", "to the fastest", ""),

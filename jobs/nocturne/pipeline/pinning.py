@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -108,25 +109,20 @@ def tune(
             choice.
     """
     scoring = pipeline.scoring
+    nothing = f"nothing is measured for {model.name} version {model.version}: "
     pinned = Pinned(device_of(scoring.device), 0, scoring.threads, scoring.precision, 0)
     requested = scoring.kernel, scoring.micro_batch
+    if "auto" not in requested:
+        raise ConfigError(f"{nothing}scoring.kernel and scoring.micro_batch are given")
+    if pipeline.model.calls == "costly" and model.backend == "pyfunc":
+        raise ConfigError(f"{nothing}model.calls is costly")
     path = state.tuning(_name(model, encoding, pinned, requested))
     if not again and (stored := _kept(path)) is not None:
         return stored
-    fixed = "auto" not in requested
-    costly = pipeline.model.calls == "costly" and model.backend == "pyfunc"
-    found = None if fixed or costly else _tune(pinned, requested, model, encoding, files)
-    if found is None or not found.found:
-        raise ConfigError(
-            f"nothing is measured for {model.name} version {model.version}: "
-            + (
-                "scoring.kernel and scoring.micro_batch are given"
-                if fixed
-                else "model.calls is costly"
-                if costly
-                else f"{files.rows} rows are too few, or the device {pinned.device} is not here"
-            )
-        )
+    try:
+        found = _searched(pinned, requested, model, encoding, files)
+    except _Unsearched as error:
+        raise ConfigError(f"{nothing}{error}") from None
     write(path, found)
     return found
 
@@ -178,10 +174,30 @@ def _name(model: ModelRef, encoding: Encoding, pinned: Pinned, requested: Reques
     return f"{model.name}-{model.version}-{pinned.device}-{key[:12]}"
 
 
+class _Unsearched(Exception):
+    """There was no search, or it failed; the text says why."""
+
+    def __init__(self, why: str, start: Tuning) -> None:
+        super().__init__(why)
+        self.start = start
+
+
 def _tune(
     pinned: Pinned, requested: Requested, model: ModelRef, encoding: Encoding, files: SampleFiles
 ) -> Tuning:
-    """The result of a search on a sample; if that fails, the unmeasured start of the search."""
+    """The result of a search on a sample; if there is none, the unmeasured start of the search."""
+    try:
+        return _searched(pinned, requested, model, encoding, files)
+    except _Unsearched as error:
+        if error.__cause__ is not None:  # perhaps a bad row in the sample; scoring finds it
+            log.warning("%s. Its micro-batch stays at %d rows", error, error.start.micro_batch)
+        return error.start
+
+
+def _searched(
+    pinned: Pinned, requested: Requested, model: ModelRef, encoding: Encoding, files: SampleFiles
+) -> Tuning:
+    """Raises: _Unsearched if there is nothing to search, or the model can't score the sample."""
     from nocturne import engine
     from nocturne.worker.split import BACKENDS
 
@@ -191,15 +207,17 @@ def _tune(
         )
 
     plan = engine.search_plan(pinned, requested, encoding, pyfunc=model.backend == "pyfunc")
+    if not plan.here:
+        raise _Unsearched(f"its device, {pinned.device}, is not on this machine", plan.unmeasured)
     if not plan.is_worthwhile(files.rows) or not files.files:
-        return plan.unmeasured
+        raise _Unsearched(f"{files.rows} rows are too few", plan.unmeasured)
     try:
         rows = sample(files, encoding, engine.SAMPLE_ROWS)
         cast = casts(encoding, rows.schema, files.cast)
-        return plan.search(load, rows, cast, files.rows)
-    except ModelError as error:  # perhaps a bad row in the sample; scoring finds it
-        log.warning("%s. Its micro-batch stays at %d rows", error, plan.start)
-        return plan.unmeasured
+        with redirect_stdout(sys.stderr):  # a model that prints
+            return plan.search(load, rows, cast, files.rows)
+    except ModelError as error:
+        raise _Unsearched(str(error), plan.unmeasured) from error
 
 
 def device_of(requested: str) -> str:

@@ -123,7 +123,13 @@ def executor(pipeline: Pipeline, name: str, master: str | None) -> Executor:
     if (cores := machine.cores_without_spark(master)) is not None:
         from nocturne.processes import Processes
 
-        return Processes(max(1, cores // pipeline.scoring.threads), pipeline.scoring.threads)
+        threads, prefix = pipeline.scoring.threads, "spark.executorEnv."
+        variables = {
+            name.removeprefix(prefix): value
+            for name, value in pipeline.spark_conf.items()
+            if name.startswith(prefix)
+        }
+        return Processes(max(1, cores // threads), threads, variables)
     from nocturne.spark.application import Application
 
     settings = launch_settings(pipeline, master)

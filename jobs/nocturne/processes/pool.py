@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
+from weakref import WeakSet
 
-from nocturne.errors import ConfigError, MachineError, NocturneError, RetryableError
+from nocturne.errors import (
+    ConfigError,
+    DeviceLost,
+    MachineError,
+    NocturneError,
+    RetryableError,
+)
+from nocturne.host.machine import local_environment
 from nocturne.host.trouble import CRASHED, how_ended
 from nocturne.records.plan import Split
 from nocturne.store.run import Run
@@ -38,11 +47,26 @@ class Processes:
     Args:
         tasks: how many score at once.
         threads: of torch and Arrow in each of them.
+        environment: variables for them (``spark.executorEnv``).
     """
 
-    def __init__(self, tasks: int, threads: int = 1) -> None:
-        self._tasks, self._threads = tasks, threads
+    def __init__(
+        self, tasks: int, threads: int = 1, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._tasks = tasks
+        own = {n: v for n, v in local_environment(os.environ).items() if "SPARK" not in n}
+        self._environment = {
+            "OMP_NUM_THREADS": str(threads),
+            "PYTHONHASHSEED": "0",  # as Spark sets it: a model may hash
+            **ENVIRONMENT,
+            **os.environ,
+            **own,
+            **(environment or {}),
+            "PYTHONSAFEPATH": "1",
+        }
+        self._lock = threading.Lock()
         self._server: _Server | None = None
+        self._over = False
 
     @property
     def name(self) -> str:
@@ -51,7 +75,14 @@ class Processes:
 
     def start(self) -> None:
         """Begin to start, and return at once."""
-        self._server = self._server or _Server(self._threads)
+        self._started()
+
+    def _started(self) -> _Server:
+        with self._lock:
+            if self._over:
+                raise RetryableError("scoring was stopped. What was scored stays")
+            self._server = self._server or _Server(self._environment)
+            return self._server
 
     def wait(self) -> None:
         """Wait until processes can be forked.
@@ -59,9 +90,7 @@ class Processes:
         Raises:
             MachineError, RetryableError: the server can't start.
         """
-        self.start()
-        assert self._server is not None
-        self._server.fork(0, self._tasks).close()
+        self._started().fork(0, self._tasks).close()
 
     def score(
         self, runs: Sequence[Run], progress: Progress | None = None
@@ -80,9 +109,7 @@ class Processes:
         failures = {run.uri: _query(run) for run in runs if run.plan.is_whole}
         pending = [(r, split) for r in runs if not r.plan.is_whole for split in r.unscored()]
         if pending:
-            self.start()
-            assert self._server is not None
-            work = _Work(pending, self._server, min(self._tasks, len(pending)), failures)
+            work = _Work(pending, self._started(), min(self._tasks, len(pending)), failures)
             with Watch(runs, progress):
                 work.run()
         if progress:
@@ -94,8 +121,9 @@ class Processes:
         return socket.gethostname(), ask(request, rows)
 
     def finish(self) -> None:
-        """End the server and all that it has forked."""
-        server, self._server = self._server, None
+        """End the server and all that it has forked; nothing more is scored."""
+        with self._lock:
+            server, self._server, self._over = self._server, None, True
         if server is not None:
             server.end()
 
@@ -137,19 +165,32 @@ class _Work:
         self._given_up: set[str] = set()
 
     def run(self) -> None:
+        """Raises: NocturneError if there is not one process to score in."""
         with ThreadPoolExecutor(self._tasks) as threads:
-            for ended in [threads.submit(self._serve, number) for number in range(self._tasks)]:
-                ended.result()
+            served = [threads.submit(self._serve, number) for number in range(self._tasks)]
+        errors = [error for thread in served if (error := thread.exception()) is not None]
+        others = [error for error in errors if not isinstance(error, NocturneError)]
+        if errors and (others or not self._queue.empty()):
+            raise (others or errors)[0]
 
     def _serve(self, number: int) -> None:
-        """In a thread: give one split after another to a process, until none is left."""
+        """In a thread: give one split after another to a process, until none is left.
+
+        Raises:
+            NocturneError: no process can be forked. What is left is for the other threads.
+        """
         process: _Process | None = None
         try:
             while True:
-                run, split = self._queue.get_nowait()
+                run, split = item = self._queue.get_nowait()
                 if run.uri in self._given_up:
                     continue
-                process = process or self._server.fork(number, self._tasks)
+                if process is None:
+                    try:
+                        process = self._server.fork(number, self._tasks)
+                    except NocturneError:
+                        self._queue.put(item)
+                        raise
                 try:
                     failures = process.score(run, split)
                 except EOFError:
@@ -159,6 +200,9 @@ class _Work:
                     continue
                 for run_dir, error, message in failures:
                     self._failures.setdefault(run_dir, as_error(error, message))
+                if any(error == DeviceLost.__name__ for _, error, _ in failures):
+                    process.close()  # it can't use the device any more
+                    process = None
         except Empty:
             pass
         finally:
@@ -179,6 +223,7 @@ class _Process:
 
     def __init__(self, id_: int, ours: socket.socket) -> None:
         self.id, self._socket, self._lines = id_, ours, ours.makefile("rwb")
+        _HELD.add(ours)
 
     def score(self, run: Run, split: Split) -> list[Failure]:
         """Its failures. Raises: EOFError if the process has ended."""
@@ -197,21 +242,35 @@ class _Process:
         self._socket.close()
 
 
+_HELD: WeakSet[socket.socket] = WeakSet()
+"""The sockets of this process's servers and of what they forked."""
+
+
+def _leave() -> None:
+    """In a process that a model forks from the driver: it must not keep the server alive."""
+    for held in [*_HELD]:
+        if (descriptor := held.detach()) >= 0:
+            os.close(descriptor)
+
+
+os.register_at_fork(after_in_child=_leave)
+
+
 class _Server:
     """The client of the server, which is a process of its own session: an interrupt from the
     keyboard reaches the driver alone.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
+        self._answered = False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {"OMP_NUM_THREADS": str(threads), **ENVIRONMENT, **os.environ}
-        environment["PYTHONSAFEPATH"] = "1"
+        _HELD.add(self._control)
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nocturne.processes", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,
+                stdout=sys.__stderr__,  # a model's output is not this command's
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -221,7 +280,7 @@ class _Server:
         """A new process.
 
         Raises:
-            MachineError, RetryableError: the server can't start, or has ended.
+            MachineError, RetryableError: the server can't start, has ended, or can't fork.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -244,21 +303,31 @@ class _Server:
         with self._lock:
             try:
                 socket.send_fds(self._control, [packet], [given.fileno()] if given else [])
-                answer = self._control.recv(_MESSAGE)
+                received = self._control.recv(_MESSAGE)
             except OSError:
-                answer = b""
-        if answer:
-            return int(json.loads(answer))
-        raise self._gone()
+                received = b""
+            self._answered = self._answered or bool(received)
+        answer = json.loads(received) if received else {}
+        if "done" in answer:
+            return int(answer["done"])
+        raise self._cannot_fork(answer["error"]) if answer else self._gone()
+
+    def _cannot_fork(self, error: str) -> NocturneError:
+        return RetryableError(
+            f"no process to score in can be started: {error}. End other processes, or score on "
+            "fewer cores (spark.master: none[2]); then run the same command again"
+        )
 
     def _gone(self) -> NocturneError:
         code = self._server.wait()
         problem = f"the server of the processes that score ended {how_ended(code)}"
-        if code > 0:
+        if code > 0 and not self._answered:
             return MachineError(f"{problem}; what it wrote is above. {_DOCTOR}")
         return RetryableError(f"{problem}; memory may have run out. Run the same command again")
 
     def end(self) -> None:
-        self._server.kill()
+        """Kill it, what it has forked, and what a model has started there."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._server.pid, signal.SIGKILL)
         self._server.wait()
         self._control.close()
