@@ -322,7 +322,8 @@ class ScoreOperator(Linked, SparkSubmitOperator):  # type: ignore[misc,unused-ig
                 super().execute(context)
             except AirflowException as failure:
                 if start is not None:
-                    start.failed(started="SparkUserAppException" in str(failure))
+                    wrote = self._run.error_file.is_file()
+                    start.failed(started=wrote or "SparkUserAppException" in str(failure))
                 raise self._explained(failure) from None
         if start is not None:
             start.done()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nocturne.host import cache
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 FakeSteps = Callable[[str], None]
@@ -20,6 +22,12 @@ input: {{path: var/in, partition: {partition}}}
 output: {{path: var/out, keys: [id]}}
 schedule: {{start_date: 2013-01-01, end_date: 2013-12-31}}
 """
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a spark-submit that is none leaves, or takes away, is not this environment's."""
+    monkeypatch.setattr(cache, "_candidates", lambda: iter([tmp_path / "cache"]))
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from nocturne.host import cache
 from nocturne.host.identity import code
 from nocturne_airflow.command import Command, Outcome
 from nocturne_airflow.operators import (
@@ -303,8 +302,6 @@ def submitting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[dict[str, str], str]]:
     """Submits with a spark-submit that notes how it was called, as a JVM leaves its archive."""
-    monkeypatch.setattr(cache, "_candidates", lambda: iter([tmp_path / "cache"]))
-    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type":"spark","host":"local[1]"}')
     for name in ("NOCTURNE_PYTHON", "SPARK_HOME", "SPARK_CONF_DIR", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
     submit = tmp_path / "bin" / "spark-submit"
@@ -312,7 +309,9 @@ def submitting(
     monkeypatch.setenv("PATH", f"{submit.parent}:{os.environ['PATH']}")
     shutil.copytree(ROOT / "conf" / "spark", tmp_path / "conf" / "spark")
 
-    def once(code: int = 0, host: str = "local[1]", **options: Any) -> tuple[dict[str, str], str]:
+    def once(
+        code: int = 0, host: str = "local[1]", wrote_error: bool = False, **options: Any
+    ) -> tuple[dict[str, str], str]:
         monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", f'{{"conn_type":"spark","host":"{host}"}}')
         submit.write_text(
             f"#!{sys.executable}\n"
@@ -321,6 +320,8 @@ def submitting(
             "noted.write_text('\\0'.join([os.environ.get('SPARK_CONF_DIR', ''), *sys.argv[1:]]))\n"
             "if made := re.search(r'ArchiveClassesAtExit=(\\S+)', ' '.join(sys.argv)):\n"
             "    pathlib.Path(made[1]).write_bytes(b'classes')\n"
+            f"if {wrote_error}:\n"
+            f"    pathlib.Path({str(tmp_path / 'error.json')!r}).write_text('{{}}')\n"
             f"sys.exit({code})\n"
         )
         submit.chmod(0o755)
@@ -366,6 +367,13 @@ def test_an_archive_with_which_the_job_did_not_start_is_removed(
     assert not [*(tmp_path / "cache").glob("spark-*.jsa")]
     again, _ = submitting()
     assert "Archive" not in again[JAVA], "it is not tried again"
+
+
+def test_a_job_that_started_and_failed_keeps_the_archive(submitting: Any, tmp_path: Path) -> None:
+    submitting()
+    submitting(code=1, wrote_error=True)
+    [kept] = (tmp_path / "cache").glob("spark-*.jsa")
+    assert kept.read_bytes() == b"classes"
 
 
 def test_a_job_that_failed_leaves_no_archive_and_the_next_one_makes_it(
