@@ -25,6 +25,7 @@ LONGEST = (
     "tests/chaos/test_failpoints.py",
     "tests/test_tutorial.py",
     "tests/spark/test_application.py",
+    "tests/processes/",
     "tests/chaos/test_maintenance.py",
     "tests/chaos/test_races.py",
     "tests/chaos/test_moments.py",

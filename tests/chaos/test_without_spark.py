@@ -67,6 +67,7 @@ def _kill(command: psutil.Process, whom: str) -> list[int]:
     return []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("table_format", ["parquet"])
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + max(1, TRIALS // 4)))
 def test_killed_at_a_random_moment(

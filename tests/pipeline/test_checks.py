@@ -30,6 +30,10 @@ SUITE = {
 }
 
 
+def _checks(runs: list[Run]) -> Checks:
+    return Checks().start(as_planned(runs[0]).pipeline).expect(runs)
+
+
 @pytest.fixture
 def scored_runs(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,7 +78,7 @@ def _same(one: QualityResult, other: QualityResult) -> bool:
 def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Run]]) -> None:
     runs = scored_runs()
     watch = Stopwatch()
-    with closing(Checks(runs)) as checks:
+    with closing(_checks(runs)) as checks:
         beside = [_ask(checks, run, watch) for run in runs]
     assert set(watch.seconds) == {"check"}
     assert [len(result.expectations) for result in beside] == [2] * len(runs)
@@ -83,7 +87,7 @@ def test_a_helper_answers_as_the_driver_would(scored_runs: Callable[..., list[Ru
 
 def test_nights_that_failed_before_are_passed_over(scored_runs: Callable[..., list[Run]]) -> None:
     runs = scored_runs()
-    with closing(Checks(runs)) as checks:
+    with closing(_checks(runs)) as checks:
         _ask(checks, runs[0])
         result = _ask(checks, runs[2])
     assert _same(result, check(runs[2], as_planned(runs[2]), Stopwatch()))
@@ -93,7 +97,7 @@ def test_when_the_helper_dies_the_driver_does_its_work(
     scored_runs: Callable[..., list[Run]],
 ) -> None:
     runs = scored_runs(DAYS[:2])
-    with closing(Checks(runs)) as checks:
+    with closing(_checks(runs)) as checks:
         helper: Any = checks._helper
         helper._process.kill()
         helper._process.wait()
@@ -105,7 +109,7 @@ def test_a_suite_that_is_gone_is_the_error_of_each_night(
     scored_runs: Callable[..., list[Run]],
 ) -> None:
     runs = scored_runs(DAYS[:2], suite="gone.yaml")
-    with closing(Checks(runs)) as checks:
+    with closing(_checks(runs)) as checks:
         for run in runs:
             with pytest.raises(ConfigError, match=r"no suite 'gone\.yaml'"):
                 _ask(checks, run)
@@ -117,7 +121,7 @@ def test_a_wrong_suite_is_said_in_the_drivers_words(
     runs = scored_runs(DAYS[:1])
     suite = tmp_path / "conf" / "expectations" / "input.yaml"
     suite.write_text(suite.read_text().replace("not_be_null", "not_be_nul"))
-    with closing(Checks(runs)) as checks, pytest.raises(ConfigError, match="did you mean"):
+    with closing(_checks(runs)) as checks, pytest.raises(ConfigError, match="did you mean"):
         _ask(checks, runs[0])
 
 
@@ -132,5 +136,5 @@ def test_without_suites_nothing_is_started(make_run: MakeRun) -> None:
     )
     run = make_run()
     write_settings(run, pipeline)
-    with closing(Checks([run])) as checks:
+    with closing(_checks([run])) as checks:
         assert checks._helper is None

@@ -208,14 +208,16 @@ def judge(
     from nocturne.pipeline.publishing import gate as check
     from nocturne.pipeline.publishing import publish_run
     from nocturne.pipeline.recording import judge_again, judge_run
+    from nocturne.pipeline.runs import as_planned
 
     scores = None
     if date is None:
         if publish_it:
             raise ConfigError("--publish goes with --date; of a run: nocturne publish RUN_DIR")
         judged = open_run(run)
-        with closing(Checks([judged])) as checks:  # which import another library meanwhile
-            import_mlflow()
+        with closing(Checks()) as checks:
+            checks.start(as_planned(judged).pipeline).expect([judged])
+            import_mlflow()  # while Great Expectations is imported there
             judgement = judge_run(judged, check=checks)
         say(f"verdict {judgement.verdict}")
     else:

@@ -41,17 +41,28 @@ def check(run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
 class Checks:
     """``check`` in a process of its own, which starts before there is anything to check.
 
+    Importing Great Expectations takes it seconds.
+
     If that process dies, this process evaluates the suites.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._upcoming = deque(runs)
+    def __init__(self) -> None:
+        self._upcoming: deque[Run] = deque()
         self._pending: deque[Run] = deque()
         self._helper: quality.Helper | None = None
-        config = as_planned(runs[0]).pipeline.quality
-        if config.input_suite or config.output_suite:
+
+    def start(self, pipeline: Pipeline) -> Checks:
+        """Start the process if the pipeline has suites, and return at once."""
+        suites = pipeline.quality.input_suite or pipeline.quality.output_suite
+        if suites and self._helper is None:
             with suppress(OSError):
                 self._helper = quality.Helper()
+        return self
+
+    def expect(self, runs: Sequence[Run]) -> Checks:
+        """These runs will be scored and then checked, in this order."""
+        self._upcoming.extend(runs)
+        return self
 
     def __call__(self, run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
         """The check of ``run``. It also requests the checks of the next runs that are scored."""

@@ -13,6 +13,7 @@ from nocturne.config import Loaded
 from nocturne.errors import NocturneError, TerminalError
 from nocturne.objects import Location
 from nocturne.pipeline.background import Background
+from nocturne.pipeline.checks import Checks
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.progress import Progress
 from nocturne.pipeline.publishing import publish_run
@@ -62,13 +63,17 @@ def score_range(
     """
     watch = watch or Stopwatch()
     name = " ".join((loaded.pipeline.name, *(night.key for night in nights[:1])))
-    with executor(loaded.pipeline, name, loaded.pipeline.spark.master) as by:
+    with (
+        executor(loaded.pipeline, name, loaded.pipeline.spark.master) as by,
+        closing(Checks()) as check,
+    ):
         if not dry_run and _expects_work(loaded, nights, force or requeue):
             by.start()
+            check.start(loaded.pipeline)
         with watch("prepare"):
             done, todo = _prepare(loaded, nights, force, dry_run, requeue, hold, say, by)
         if todo:
-            done |= _finish(todo, by, say, watch)
+            done |= _finish(todo, by, check.start(loaded.pipeline), say, watch)
     return [done[night.key] for night in nights]
 
 
@@ -113,33 +118,36 @@ def _prepare(
 
 
 def _finish(
-    todo: Sequence[Run], by: Executor, say: Callable[[str], None], watch: Stopwatch
+    todo: Sequence[Run],
+    by: Executor,
+    check: Checks,
+    say: Callable[[str], None],
+    watch: Stopwatch,
 ) -> dict[str, NightOutcome]:
     """Score the runs; judge and publish them in order, each as soon as it is scored."""
     say(f"scoring by {by.name}")
     progress = Progress()
     scoring = Background(todo, by, progress)
-    from nocturne.pipeline.checks import Checks
     from nocturne.pipeline.recording import judge_run
 
     done: dict[str, NightOutcome] = {}
-    with closing(Checks(todo)) as check:
-        for run in todo:
-            try:
-                with watch("score"):
-                    scoring.wait(run)
-                judgement = judge_run(run, watch, check)
-                progress.clear()
-                say(
-                    f"{run.plan.partition.key}: verdict {judgement.verdict}"
-                    + "".join(f"\n  {reason}" for reason in judgement.reasons)
-                )
-                with watch("publish"):
-                    manifest = publish_run(run)
-                done[run.plan.partition.key] = _published(run, manifest)
-            except Exception as failure:
-                progress.clear()
-                done[run.plan.partition.key] = _failed(run.plan.partition, failure, say)
+    check.expect(todo)
+    for run in todo:
+        try:
+            with watch("score"):
+                scoring.wait(run)
+            judgement = judge_run(run, watch, check)
+            progress.clear()
+            say(
+                f"{run.plan.partition.key}: verdict {judgement.verdict}"
+                + "".join(f"\n  {reason}" for reason in judgement.reasons)
+            )
+            with watch("publish"):
+                manifest = publish_run(run)
+            done[run.plan.partition.key] = _published(run, manifest)
+        except Exception as failure:
+            progress.clear()
+            done[run.plan.partition.key] = _failed(run.plan.partition, failure, say)
     return done
 
 
