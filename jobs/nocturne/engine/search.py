@@ -139,7 +139,7 @@ def search(
         ) from problem[1]
     budget.floor = 0.0
     best = _chosen(_contest(ways, budget))
-    times = {f"{way.kernel}/{way.size}": round(way.seconds * 1e6, 4) for way in ways}
+    times = {f"{way.kernel}/{way.tried or way.size}": round(way.seconds * 1e6, 4) for way in ways}
     return Tuning(best.kernel, best.size, found=True, seconds_per_million=times)
 
 
@@ -151,6 +151,8 @@ class _Way:
     kernel: str
     size: int
     seconds: float
+    tried: int = 0
+    """The rows of the last call, if ``size`` was too slow to be tried."""
     rounds: list[float] = field(default_factory=list)
 
     def again(self, calls: _Calls) -> None:
@@ -333,7 +335,7 @@ def _climb(calls: _Calls, kernel: str, sizes: tuple[int, int, int]) -> list[_Way
     """
     reached, start, largest = sizes
     if reached < start or not calls.budget.allows(start):
-        return [_Way(calls, kernel, start, calls.budget.pace)]
+        return [_Way(calls, kernel, start, calls.budget.pace, reached)]
     up = [start << step for step in range(20) if start << step <= largest]
     down = [start >> step for step in range(20) if start >> step >= _SMALLEST]
     best = _Way(calls, kernel, start, calls.measure(start))
