@@ -215,10 +215,11 @@ def judge(
         if publish_it:
             raise ConfigError("--publish goes with --date; of a run: nocturne publish RUN_DIR")
         judged = open_run(run)
+        planned = as_planned(judged)
         with closing(Checks()) as checks:
-            checks.start(as_planned(judged).pipeline).expect([judged])
+            checks.start(planned.pipeline).expect([judged])
             import_mlflow()  # while Great Expectations is imported there
-            judgement = judge_run(judged, check=checks)
+            judgement = judge_run(judged, check=checks, loaded=planned)
         say(f"verdict {judgement.verdict}")
     else:
         loaded, partition = night(run, date)

@@ -114,14 +114,14 @@ def search(
     ways: list[_Way] = []
     expected: list[Array] | None = None
     problem: tuple[str, Exception] | None = None
-    budget = _Budget(seconds, rows)
+    budget, samples = _Budget(seconds, rows), dict[int, Encoded]()
     for number, kernel in enumerate(kernels):
         budget.share(len(kernels) - number)
         hidden = ""
         try:
             model = load(kernel)
             hidden = "its text may hold values of rows"
-            calls = _Calls(model, encoded, clock, budget)
+            calls = _Calls(model, encoded, clock, budget, samples)
             reached, outputs = calls.warm(min(least, start), start)
             if expected is not None and not _agree(expected, outputs, tolerance):
                 continue
@@ -255,14 +255,23 @@ class _Budget:
 
 
 class _Calls:
-    """Calls a model with rows of the sample and measures the seconds."""
+    """Calls a model with rows of the sample and measures the seconds.
+
+    Args:
+        samples: the sample by its number of rows, which all kernels share: it may be large.
+    """
 
     def __init__(
-        self, model: Model, encoded: Encoded, clock: Callable[[], float], budget: _Budget
+        self,
+        model: Model,
+        encoded: Encoded,
+        clock: Callable[[], float],
+        budget: _Budget,
+        samples: dict[int, Encoded],
     ) -> None:
         self.model, self.encoded, self.clock, self.budget = model, encoded, clock, budget
         self._counts: dict[int, int] = {}
-        self._samples: dict[int, Encoded] = {}
+        self._samples = samples
 
     @property
     def limited(self) -> bool:

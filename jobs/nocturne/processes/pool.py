@@ -29,7 +29,7 @@ from nocturne.records.plan import Split
 from nocturne.store.run import Run
 from nocturne.trial import TrialAnswer, TrialRequest
 from nocturne.trial.process import ask
-from nocturne.worker.progress import Progress, Watch, count
+from nocturne.worker.progress import Progress, Watch, count, pending
 from nocturne.worker.tasks import Failure, as_error
 from nocturne.worker.warm import ENVIRONMENT
 
@@ -107,9 +107,8 @@ class Processes:
             MachineError, RetryableError: the processes can't be started.
         """
         failures = {run.uri: _query(run) for run in runs if run.plan.is_whole}
-        pending = [(r, split) for r in runs if not r.plan.is_whole for split in r.unscored()]
-        if pending:
-            work = _Work(pending, self._started(), min(self._tasks, len(pending)), failures)
+        if todo := pending(runs):
+            work = _Work(todo, self._started(), min(self._tasks, len(todo)), failures)
             with Watch(runs, progress):
                 work.run()
         if progress:
@@ -153,13 +152,13 @@ class _Work:
 
     def __init__(
         self,
-        pending: Sequence[Pending],
+        todo: Sequence[Pending],
         server: _Server,
         tasks: int,
         failures: dict[str, NocturneError],
     ) -> None:
         self._queue: SimpleQueue[Pending] = SimpleQueue()
-        for item in sorted(pending, key=lambda item: -item[1].rows):
+        for item in sorted(todo, key=lambda item: -item[1].rows):
             self._queue.put(item)
         self._server, self._tasks, self._failures = server, tasks, failures
         self._given_up: set[str] = set()

@@ -16,7 +16,7 @@ from nocturne.spark.query import score_query
 from nocturne.spark.session import gpu_share
 from nocturne.spark.work import device_slot, spark_errors
 from nocturne.store.run import Run
-from nocturne.worker.progress import Progress, Watch, count
+from nocturne.worker.progress import Progress, Watch, count, pending
 from nocturne.worker.tasks import Failure, Item, as_error, score_items
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def score_runs(
         RetryableError: Spark itself failed (for example, it lost a worker). Splits that were
             scored stay and are not scored again.
     """
-    pending = [(run, split) for run in runs if not run.plan.is_whole for split in run.unscored()]
+    todo = pending(runs)
     failures: dict[str, NocturneError] = {}
     share = gpu_share(spark)
     for run in runs:
@@ -47,8 +47,8 @@ def score_runs(
                 score_query(_session(), run, share)
             except NocturneError as error:
                 failures[run.uri] = error
-    if pending:
-        tasks = shares(pending, spark.defaultParallelism)
+    if todo:
+        tasks = shares(todo, spark.defaultParallelism)
         with Watch(runs, progress):
             failed = _collect(spark, tasks, share)
         for run_dir, error_type, message in failed:
@@ -58,16 +58,16 @@ def score_runs(
     return failures
 
 
-def shares(pending: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
+def shares(todo: Sequence[tuple[Run, Split]], cores: int) -> list[list[Item]]:
     """Guided self-scheduling (Polychronopoulos and Kuck, 1987), biggest splits first.
 
     Each task takes half of a core's share of the remaining rows. So the first tasks are few and
     long, which costs Spark little; the last are short, so that all cores end at the same time.
     """
-    remaining = sum(split.rows for _, split in pending)
+    remaining = sum(split.rows for _, split in todo)
     tasks: list[list[Item]] = []
     room = 0.0
-    for run, split in sorted(pending, key=lambda item: -item[1].rows):
+    for run, split in sorted(todo, key=lambda item: -item[1].rows):
         if room < split.rows / 2:
             tasks.append([])
             room = remaining / (2 * cores)

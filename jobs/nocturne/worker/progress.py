@@ -7,12 +7,18 @@ import threading
 from collections.abc import Callable, Sequence
 
 from nocturne.errors import StoreUnavailable
+from nocturne.records.plan import Split
 from nocturne.store.run import Run
 
-__all__ = ["Progress", "Watch", "count"]
+__all__ = ["Progress", "Watch", "count", "pending"]
 
 Progress = Callable[[int, int], None]
 """Called every second or so with (rows done, rows in all)."""
+
+
+def pending(runs: Sequence[Run]) -> list[tuple[Run, Split]]:
+    """The splits without a result, of the runs that are scored by splits."""
+    return [(run, split) for run in runs if not run.plan.is_whole for split in run.unscored()]
 
 
 def count(runs: Sequence[Run]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule, Node
 
-__all__ = ["Layer", "constants", "layers"]
+__all__ = ["Layer", "hold", "layers"]
 
 _aten: Any = torch.ops.aten
 
@@ -65,7 +65,7 @@ def _is_written(source: Node) -> bool:
     )
 
 
-def constants(graph: GraphModule, name: str, value: torch.Tensor) -> Node:
+def hold(graph: GraphModule, name: str, value: torch.Tensor) -> Node:
     """A node with a constant of the graph, which is kept under ``name``."""
     graph.register_buffer(name, value)
     return graph.graph.get_attr(name)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
-from nocturne.engine.kernels.linear import constants, layers
+from nocturne.engine.kernels.linear import hold, layers
 from nocturne.errors import ModelError
 
 __all__ = ["Packed"]
@@ -93,7 +93,7 @@ def _packed(graph: GraphModule, found: dict[str, tuple[torch.Tensor, int]]) -> G
     for number, (node, _, bias) in enumerate(layers(module, torch.float32)):
         packed, rows = found[node.name]
         with module.graph.inserting_before(node):
-            constant = constants(module, f"_packed_{number}", packed)
+            constant = hold(module, f"_packed_{number}", packed)
             fast = module.graph.call_function(
                 linear, (node.args[0], constant, node.args[1], bias, rows)
             )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
-from nocturne.engine.kernels.linear import constants, layers
+from nocturne.engine.kernels.linear import hold, layers
 from nocturne.errors import ModelError
 
 __all__ = ["onednn"]
@@ -45,7 +45,7 @@ def onednn(graph: GraphModule) -> GraphModule:
         last = users[0] if len(users) == 1 and users[0].target in _FUSED else node
         attribute = _FUSED[last.target] if last is not node else "none"
         with graph.graph.inserting_before(node):
-            constant = constants(graph, f"_packed_{number}", packed)
+            constant = hold(graph, f"_packed_{number}", packed)
             fused = graph.graph.call_function(
                 linear, (node.args[0], constant, bias, attribute, [], "")
             )
