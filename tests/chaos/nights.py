@@ -342,8 +342,15 @@ class Root:
         runs = self.place("runs")
         return {
             f"runs/{p.relative_to(runs)}": p.stat().st_ino if isinstance(p, Path) else p.tag
-            for p in runs.glob("**/results/*.json")
+            for p in self.of_runs("results/*.json")
         }
+
+    def of_runs(self, pattern: str) -> list[Path | BucketPath]:
+        """Such files of every run. No folder beside them is looked into: a night that ends removes
+        some, and a walk that comes upon one fails.
+        """
+        runs = self.place("runs")
+        return [*runs.glob(f"{'**' if isinstance(runs, BucketPath) else '*'}/{pattern}")]
 
     def files(self) -> list[str]:
         """Every file and folder of the state."""

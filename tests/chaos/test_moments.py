@@ -108,7 +108,7 @@ def _phase(root: Root) -> str:
     decided = len(root.decided())
     if [*root.place("manifests").glob("*.json")]:
         return "4 commit and after"
-    if [*root.place("runs").glob("**/judgement.json")]:
+    if root.of_runs("judgement.json"):
         return "3 judged"
     return "2 scored" if decided == 18 else "1 scoring"
 
