@@ -2,11 +2,11 @@
 
 import sys
 
-from nocturne.host.ending import end_quickly
+from nocturne.host.garbage import collect_rarely
 from nocturne.logs import to_stderr
 from nocturne.pipeline.scoring import submitted
 
 if __name__ == "__main__":
-    end_quickly()
+    collect_rarely()
     with to_stderr():
         sys.exit(submitted(sys.argv[1:]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typer
 
 from nocturne.cli import looking, maintenance, nights, project
-from nocturne.host.ending import end_quickly
+from nocturne.host.garbage import collect_rarely
 from nocturne.logs import to_stderr
 
 __all__ = ["app"]
@@ -26,7 +26,7 @@ app = typer.Typer(
 @app.callback()
 def show_log(context: typer.Context) -> None:
     context.with_resource(to_stderr())
-    end_quickly()
+    collect_rarely()
 
 
 for commands in (nights.app, looking.app, maintenance.app, project.app):

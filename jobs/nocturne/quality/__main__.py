@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from nocturne.codec import dump, load
 from nocturne.errors import NocturneError
+from nocturne.host.garbage import collect_rarely
 from nocturne.quality import gx
 from nocturne.quality.evaluate import evaluate
 from nocturne.quality.helper import Question
@@ -47,6 +48,7 @@ def _evaluate(question: Question) -> dict[str, Any]:
 if __name__ == "__main__":
     with suppress(OSError):
         os.nice(_NICE)
+    collect_rarely()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as private, suppress(KeyboardInterrupt):
         os.dup2(2, 1)  # a library that prints must not write between the answers
         main(sys.stdin, private)
