@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import mlflow.artifacts
@@ -241,18 +243,29 @@ def test_integer_and_dictionary_categories_get_codes_in_order_and_unknown_the_la
     assert contract.tensors(night, encoding)[0].tolist() == [[0, 0], [2, 1], [2, 2]]
 
 
+def test_parts_of_dates_are_learnt_as_numbers_are() -> None:
+    days = [dt.date(2013, 1, 7), dt.date(2013, 1, 8), None]
+    table = pa.table({"day": pa.array(days).dictionary_encode()})
+    dates = {"day": ["day_of_week", "month"]}
+    encoding = contract.infer_encoding(table, dates=dates, outputs=["y"])
+    [week, month] = encoding.inputs[0].features
+    assert (week.part, week.fill, week.center, week.scale) == ("day_of_week", 0.5, 0.5, 0.5)
+    assert (month.part, month.fill, month.center, month.scale) == ("month", 1.0, 1.0, 1.0)
+    assert contract.tensors(table, encoding)[0].tolist() == [[-1, 0], [1, 0], [0, 0]]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"numeric": ["size"]}, "no column 'size'.*age, city, ds, visits"),
         ({"numeric": ["city"]}, "'city' is string, expected a number.*categories"),
         ({"categories": ["age"]}, "'age' is double, expected strings or integers.*numeric"),
+        ({"dates": {"age": ["month"]}}, "'age' is double, expected a date or a time"),
+        ({"dates": {"age": ["week"]}}, "'age': part 'week', expected day, day_of_week"),
         ({}, "at least one column"),
     ],
 )
-def test_an_encoding_that_can_not_be_learnt_is_refused(
-    asked: dict[str, list[str]], said: str
-) -> None:
+def test_an_encoding_that_can_not_be_learnt_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         contract.infer_encoding(DATA, outputs=["y"], **asked)
 

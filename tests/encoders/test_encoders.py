@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -48,6 +49,12 @@ EXAMPLES = {
         pa.array(["b", None, "zz", "a"]),
         pa.float64(),
         tensor("category", "int64"),
+    ),
+    "date": Example(
+        tensor("date", "float32", part="day_of_week", fill=3.0),
+        pa.array([0, None, -1, 20_000], pa.date32()),
+        pa.timestamp("us", "Europe/Berlin"),
+        tensor("date", "float32", part="weekday"),
     ),
     "list": Example(
         tensor("list", "float32", length=2, pad=None),
@@ -168,7 +175,9 @@ class TestEveryEncoder:
         assert Encoding.from_json(encoding.to_json()) == encoding
         if example.contradiction is not None:
             wrong = Encoding((example.contradiction,), ()).to_json()
-            with pytest.raises(ModelError, match=r"encoding.json: input 't': .*(a|needs|takes) "):
+            with pytest.raises(
+                ModelError, match=r"encoding.json: input 't': .*(a|needs|takes|expected) "
+            ):
                 Encoding.from_json(wrong)
 
     def test_the_documentation_has_it(self, name: str) -> None:
@@ -198,3 +207,55 @@ def test_a_null_among_whole_numbers_in_a_required_list_takes_another_rows_list()
     column = pa.array([None, [1, None], [2, 3]], pa.list_(pa.int64()))
     made = ENCODERS["frame"].encode(pa.record_batch({"x": column}), spec)
     assert made["x"].to_pylist() == [[2, 3]] * 3
+
+
+UTC_TIMES = [pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("s")]
+
+
+@pytest.mark.parametrize("type_", [pa.date32(), *UTC_TIMES], ids=str)
+@pytest.mark.parametrize(
+    ("part", "of"),
+    [
+        ("days", lambda t: t.toordinal() - dt.date(1970, 1, 1).toordinal()),
+        ("year", lambda t: t.year),
+        ("month", lambda t: t.month),
+        ("day", lambda t: t.day),
+        ("day_of_year", lambda t: t.timetuple().tm_yday),
+        ("day_of_week", lambda t: t.weekday()),
+        ("hour", lambda t: t.hour),
+    ],
+)
+def test_the_parts_of_a_date_are_those_of_pythons_calendar(
+    part: str, of: Any, type_: pa.DataType
+) -> None:
+    spec = tensor("date", "int64", part=part, fill=-7)
+    encoder = ENCODERS["date"]
+    if part == "hour" and pa.types.is_date(type_):
+        assert not encoder.accepts(spec, spec.features[0], type_)
+        return
+    moments = [
+        dt.datetime(*parts)
+        for parts in [(1969, 12, 31, 23), (1970, 1, 1), (2000, 2, 29, 12), (2024, 12, 31, 23, 59)]
+    ]
+    column = pa.array([*moments, None], pa.timestamp("us")).cast(pa.timestamp("s"), safe=False)
+    made = encoder.encode(pa.record_batch({"x": column.cast(type_, safe=False)}), spec)
+    assert made[:, 0].tolist() == [*map(of, moments), -7]
+
+
+def test_two_parts_of_one_date_are_two_columns_and_a_null_is_its_rows_reason() -> None:
+    features = (
+        Feature("x", part="days", center=10.0, scale=2.0),
+        Feature("x", part="month", fill=None),
+    )
+    spec = TensorSpec("t", "float32", "date", features)
+    given = pa.record_batch({"x": pa.array([20, 31], pa.date32())})
+    assert ENCODERS["date"].encode(given, spec).tolist() == [[5.0, 1.0], [10.5, 2.0]]
+    whole = tensor("date", "int64", part="month", fill=None)
+    reasons = refusal_reasons(
+        pa.record_batch({"x": pa.array([None, 3], pa.date32())}), Encoding((whole,), ())
+    )
+    assert reasons is not None
+    assert reasons.to_pylist() == [
+        "column x is null, and the model takes whole numbers there (its signature says int64)",
+        None,
+    ]

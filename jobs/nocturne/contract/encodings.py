@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from nocturne.columns.normal import normal, plain_type
 from nocturne.columns.types import is_text
+from nocturne.encoders.date import Date
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.engine import encode
 from nocturne.errors import InputError, choices
@@ -25,29 +27,39 @@ def infer_encoding(
     *,
     numeric: Sequence[str] = (),
     categories: Sequence[str] = (),
+    dates: Mapping[str, Sequence[str]] = {},
     outputs: Sequence[str | OutputSpec],
 ) -> Encoding:
-    """An encoding learnt from the training data, with the tensors ``numbers`` and ``codes``.
+    """An encoding learnt from the training data: the tensors ``numbers``, ``codes``, ``dates``.
 
     ``numbers`` (float32) has the numeric columns, filled with their median and standardised.
     ``codes`` (int64) has the categories (strings or integers); their vocabulary is the sorted
-    values, and unknown values get one more code. A tensor without columns is left out.
+    values, and unknown values get one more code. ``dates`` (float32) has parts of dates and times
+    (column -> ``nocturne.encoders.date.PARTS``), filled and standardised as numbers are. A tensor
+    without columns is left out.
 
     Raises:
-        InputError: a column is missing, or its type fits neither tensor.
+        InputError: a column is missing, or its type does not fit its tensor.
     """
     table = normal(table)
     numbers = tuple(_numeric_feature(name, _column(table, name)) for name in numeric)
     codes = tuple(_category_feature(name, _column(table, name)) for name in categories)
-    if not numbers and not codes:
+    of_dates = tuple(
+        _date_feature(name, part, _column(table, name))
+        for name, parts in dates.items()
+        for part in parts
+    )
+    if not numbers and not codes and not of_dates:
         raise InputError(
-            "an encoding needs at least one column: name some as numeric= or categories="
+            "an encoding needs at least one column: name some as numeric=, categories= or dates="
         )
     inputs = []
     if numbers:
         inputs.append(TensorSpec("numbers", "float32", "numeric", numbers))
     if codes:
         inputs.append(TensorSpec("codes", "int64", "category", codes))
+    if of_dates:
+        inputs.append(TensorSpec("dates", "float32", "date", of_dates))
     output_specs = tuple(OutputSpec(o) if isinstance(o, str) else o for o in outputs)
     return Encoding(tuple(inputs), output_specs)
 
@@ -94,6 +106,22 @@ def _numeric_feature(name: str, column: pa.ChunkedArray) -> Feature:
         center=float(values.mean()) if len(values) else 0.0,
         scale=scale if scale > 0 and math.isfinite(scale) else 1.0,
     )
+
+
+def _date_feature(name: str, part: str, column: pa.ChunkedArray) -> Feature:
+    feature, encoder = Feature(name, part=part), Date()
+    tensor = TensorSpec("dates", "float32", "date", (feature,))
+    if problem := encoder.problem(tensor):
+        raise InputError(problem, column=name)
+    if not encoder.accepts(tensor, feature, plain_type(column.type)):
+        raise InputError(
+            f"column {name!r} is {column.type}, expected {encoder.wants(tensor, feature)}; cast it "
+            "first",
+            column=name,
+        )
+    numbers = [encoder.numbers(chunk, feature).cast(pa.int64()) for chunk in column.chunks]
+    learnt = _numeric_feature(name, pa.chunked_array(numbers, pa.int64()))
+    return replace(learnt, part=part)
 
 
 def _category_feature(name: str, column: pa.ChunkedArray) -> Feature:

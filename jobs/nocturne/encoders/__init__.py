@@ -7,6 +7,7 @@ and its line here. Nothing here needs torch, so that a night is prepared without
 
 from nocturne.encoders.base import Encoded, Encoder
 from nocturne.encoders.category import Category
+from nocturne.encoders.date import Date
 from nocturne.encoders.frame import Frame
 from nocturne.encoders.lists import List, Mask
 from nocturne.encoders.numeric import Numeric
@@ -17,6 +18,7 @@ __all__ = ["ENCODERS", "Encoded", "Encoder"]
 ENCODERS: dict[str, Encoder] = {
     "numeric": Numeric(),
     "category": Category(),
+    "date": Date(),
     "list": List(),
     "mask": Mask(),
     "text": Text(),

@@ -5,11 +5,13 @@ Without a fill (None) they stay NaN. Integers have no NaN, so such a row is not 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 
 from nocturne.columns.normal import plain
-from nocturne.columns.types import fits_integer, is_number
+from nocturne.columns.types import Kind, fits_integer, is_number
 from nocturne.encoders.base import Array, Encoder, Wrong
 from nocturne.encoders.blocks import side_by_side
 from nocturne.encoders.spec import WHOLE, Feature, TensorSpec
@@ -19,7 +21,7 @@ __all__ = ["Numeric", "fits_whole"]
 
 
 class Numeric(Encoder):
-    kind = "numeric"
+    kind: ClassVar[Kind | None] = "numeric"
 
     def accepts(self, tensor: TensorSpec, feature: Feature, type_: pa.DataType) -> bool:
         return fits_whole(tensor, type_) if tensor.dtype in WHOLE else is_number(type_)
@@ -30,10 +32,14 @@ class Numeric(Encoder):
     def exact_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType:
         return pa.type_for_alias(tensor.dtype if tensor.dtype in WHOLE else "float64")
 
+    def numbers(self, column: pa.Array, feature: Feature) -> pa.Array:
+        """The numbers [rows] that a feature has of its column."""
+        return plain(column)
+
     def refused(self, column: pa.Array, tensor: TensorSpec, feature: Feature) -> Wrong:
         if feature.fill is not None:
             return
-        if (far := beyond(plain(column), tensor.dtype)) is not None:
+        if (far := beyond(self.numbers(column, feature), tensor.dtype)) is not None:
             yield far, far_reason(feature.column, tensor.dtype)
         if tensor.dtype in WHOLE and column.null_count:
             yield column.is_null(), null_reason(f"{feature.column} is null", tensor.dtype)
@@ -42,7 +48,9 @@ class Numeric(Encoder):
         """[rows, features]"""
         value = _integer if tensor.dtype in WHOLE else _floating
         dtype = np.dtype(tensor.dtype)
-        columns = [value(plain(batch.column(f.column)), f, dtype) for f in tensor.features]
+        columns = [
+            value(self.numbers(batch.column(f.column), f), f, dtype) for f in tensor.features
+        ]
         return side_by_side(columns, batch.num_rows, tensor.dtype)
 
 

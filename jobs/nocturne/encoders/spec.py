@@ -66,6 +66,7 @@ class Feature:
     pad: float | None = 0.0
     type: str = ""
     required: bool = True
+    part: str = ""
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,9 @@ class Encoding:
         for tensor in content["inputs"]:
             if tensor["shape"] is None:
                 del tensor["shape"]
+            for feature in tensor["features"]:
+                if not feature["part"]:
+                    del feature["part"]
         for output in content["outputs"]:
             if not output["nullable"]:
                 del output["nullable"]
