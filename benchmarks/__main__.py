@@ -21,7 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--workload", default=",".join(ALL), help="comma-separated; default: all")
-    add("--contenders", default=",".join(CONTENDERS), help="comma-separated; default: all")
+    add("--contenders", help="comma-separated; default: all that can score the table")
     add("--pairs", type=int, default=5, help="rounds, of a small and a large run each")
     add("--rows", help="small,large size in Mi (1,048,576) rows, e.g. 8,24")
     add("--file-rows", type=int, help="rows a file; default: the workload's")
@@ -45,6 +45,11 @@ def main() -> None:
         _publish(args, layout, name, session)
 
 
+def _able(name: str) -> list[str]:
+    """The contenders that can score a workload's table."""
+    return [c for c, found in CONTENDERS.items() if WORKLOADS[name].table in found.tables]
+
+
 def _new() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
 
@@ -60,9 +65,9 @@ def _run(args: argparse.Namespace, layout: Layout, name: str, session: str) -> N
         text = args.rows or ("0.25,0.75" if args.quick else "8,24")
         small, large = (float(part) for part in text.split(","))
         workload = sized(workload, (small, large), args.file_rows or (args.quick and 1 << 16))
-    chosen = args.contenders.split(",")
-    if unknown := set(chosen) - set(CONTENDERS):
-        raise SystemExit(f"--contenders {unknown}: expected some of {', '.join(CONTENDERS)}")
+    chosen = args.contenders.split(",") if args.contenders else _able(name)
+    if unknown := set(chosen) - set(_able(name)):
+        raise SystemExit(f"--contenders {unknown}: expected some of {', '.join(_able(name))}")
     if (os.cpu_count() or 1) < args.processes:
         raise SystemExit(f"--processes {args.processes}: there are {os.cpu_count()} cores")
     prepare(layout, workload, args.processes)
@@ -73,7 +78,7 @@ def _publish(args: argparse.Namespace, layout: Layout, name: str, session: str) 
     runs = [run for run in journal.read(layout.runs, session) if run["workload"] == name]
     made = report.entries(runs, name)
     print(f"\n{name}, session {session}\n{report.markdown(runs, name)}\n", flush=True)
-    whole = name == "flights" or {entry["contender"] for entry in made} == set(CONTENDERS)
+    whole = name == "flights" or {entry["contender"] for entry in made} == set(_able(name))
     if made and (args.write or (whole and not args.quick)) and all(run["standard"] for run in runs):
         report.save(made, machine(args.processes))
         report.write_page(runs, name)

@@ -67,7 +67,7 @@ class Session:
         output.parent.mkdir(parents=True, exist_ok=True)
         os.sync()  # the run before must not be written to disk in this one's time
         warm(
-            self.layout.partition(self.workload.file_rows, files),
+            self.layout.partition(self.workload, files),
             python_home(self.layout, CONTENDERS[contender].environment),
         )
         log = self.layout.base / "logs" / self.name / f"{contender}-{number}-{files}.log"
@@ -100,9 +100,10 @@ class Session:
         command = [
             python(self.layout, chosen.environment),
             *("-m", f"benchmarks.contenders.{chosen.module}"),
-            *("--input", str(self.layout.partition(self.workload.file_rows, files))),
+            *("--input", str(self.layout.partition(self.workload, files))),
             *("--output", str(self.layout.output(self.workload.name, contender))),
             *("--model", str(self.layout.model(self.workload.name))),
+            *("--table", self.workload.table),
             *("--processes", str(self.processes)),
         ]
         environment = child_environment(dict(os.environ), ROOT)

@@ -25,9 +25,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.data import CATEGORIES, COLUMNS
 from benchmarks.layout import RESULTS, Layout, partition_key
 from benchmarks.prepare import prepare
+from benchmarks.tables.numbers import CATEGORIES, COLUMNS
 from benchmarks.workloads import WORKLOADS
 
 FILE = RESULTS / "in_pass.json"
@@ -130,7 +130,7 @@ def scanned(layout: Layout, sizes: Sequence[int], rounds: int) -> dict[str, Any]
         source = context.data_sources.add_spark("spark")
         for number in range(rounds + 1):
             for size in sizes:
-                frame = spark.read.parquet(str(layout.partition(workload.file_rows, size)))
+                frame = spark.read.parquet(str(layout.partition(workload, size)))
                 asset = source.add_dataframe_asset(f"t{number}-{size}")
                 whole = asset.add_batch_definition_whole_dataframe("all")
                 before = time.perf_counter()

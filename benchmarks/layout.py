@@ -6,6 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.workloads import Workload
+
 __all__ = ["RESULTS", "ROOT", "Layout", "partition_key"]
 
 ROOT = Path(__file__).parents[1]
@@ -33,25 +35,29 @@ class Layout:
         """Every run ever timed, one JSON line each."""
         return self.base / "runs.jsonl"
 
-    def pool(self, file_rows: int) -> Path:
+    def pool(self, workload: Workload) -> Path:
         """The data files; all sizes are hard links into it."""
-        return self.base / "data" / str(file_rows) / "pool"
+        return self._data(workload) / "pool"
 
-    def table(self, file_rows: int) -> Path:
+    def table(self, workload: Workload) -> Path:
         """A table with one partition a size."""
-        return self.base / "data" / str(file_rows) / "table"
+        return self._data(workload) / "table"
 
-    def partition(self, file_rows: int, files: int) -> Path:
+    def _data(self, workload: Workload) -> Path:
+        kind = "" if workload.table == "numbers" else f"{workload.table}-"
+        return self.base / "data" / f"{kind}{workload.file_rows}"
+
+    def partition(self, workload: Workload, files: int) -> Path:
         """The folder that every contender reads."""
-        return self.table(file_rows) / f"ds={partition_key(files)}"
+        return self.table(workload) / f"ds={partition_key(files)}"
 
     def model(self, workload: str) -> Path:
         """The frozen model and ``model.json``."""
         return self.base / "models" / workload
 
-    def reference(self, workload: str, file_rows: int) -> Path:
+    def reference(self, workload: Workload) -> Path:
         """The expected scores, row ``id`` at place ``id``."""
-        return self.base / "reference" / f"{workload}-{file_rows}.npy"
+        return self.base / "reference" / f"{workload.name}-{workload.file_rows}.npy"
 
     def output(self, workload: str, contender: str) -> Path:
         """Emptied before each run."""

@@ -12,27 +12,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.data import COLUMNS, table
 from benchmarks.layout import Layout
+from benchmarks.tables import TABLES, Table, numbers
 from benchmarks.workloads import Workload
 from nocturne.drift import BASELINE_VERSION
-from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 
-__all__ = ["make", "network"]
+__all__ = ["dense", "make"]
 
 BASELINE_ROWS = 100_000
 _BASELINE_DAYS = 10
 
 
-def network(hidden: Sequence[int]) -> nn.Module:
-    """An MLP with ReLU and these hidden widths; gives logits [rows, 1]."""
-    torch.manual_seed(7)
+def dense(width: int, hidden: Sequence[int]) -> nn.Module:
+    """Layers with ReLU of these hidden widths; takes [rows, width], gives logits [rows, 1]."""
     layers: list[nn.Module] = []
-    width = len(COLUMNS)
     for wide in hidden:
         layers += [nn.Linear(width, wide), nn.ReLU()]
         width = wide
-    return nn.Sequential(*layers, nn.Linear(width, 1)).eval()
+    return nn.Sequential(*layers, nn.Linear(width, 1))
 
 
 def make(layout: Layout, workload: Workload) -> None:
@@ -48,17 +45,20 @@ def make(layout: Layout, workload: Workload) -> None:
     if said.exists() and json.loads(said.read_text(encoding="utf-8"))["made_by"] == made_by:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    module = network(workload.hidden)
+    table = TABLES[workload.table]
+    module = table.network(workload.hidden)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(module, torch.zeros(1024, len(COLUMNS)))
+        traced = torch.jit.trace(module, table.examples(1024))
         torch.jit.save(torch.jit.freeze(traced), str(folder / "frozen.pt"))
-    registered = _register(layout, module, folder, f"bench_{workload.name}")
+    registered = _register(layout, table, module, folder, f"bench_{workload.name}")
     text = json.dumps({**registered, "project": str(layout.project), "made_by": made_by})
     said.write_text(text + "\n", encoding="utf-8")
 
 
-def _register(layout: Layout, module: nn.Module, folder: Path, name: str) -> dict[str, str]:
+def _register(
+    layout: Layout, table: Table, module: nn.Module, folder: Path, name: str
+) -> dict[str, str]:
     import mlflow
     from mlflow.models import infer_signature
 
@@ -68,18 +68,21 @@ def _register(layout: Layout, module: nn.Module, folder: Path, name: str) -> dic
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     uri = f"sqlite:///{layout.project / 'var/mlflow/mlflow.db'}"  # whatever the environment says
     mlflow.set_experiment(experiment_id=experiment_id(connect(uri), "benchmarks"))
-    data = table(1 << 16, BASELINE_ROWS)  # a file that is in no size
+    data = table.table(1 << 16, BASELINE_ROWS)  # a file that is in no size
     days = np.arange(BASELINE_ROWS) % _BASELINE_DAYS
     contract.log_torch_model(
         module,
-        _encoding(),
+        table.encoding(),
         data,
         name=name,
         partitions=[f"day {day}" for day in days],
         registered_model_name=name,
         alias="champion",
     )
-    frame = data.select(COLUMNS).slice(0, 8).to_pandas()
+    found = {"nocturne": name, "tracking_uri": uri}
+    if table is not numbers:  # MLflow's way takes one matrix of numbers
+        return found
+    frame = data.select(table.COLUMNS).slice(0, 8).to_pandas()
     logged = mlflow.pyfunc.log_model(
         name=f"{name}_pyfunc",
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
@@ -89,10 +92,4 @@ def _register(layout: Layout, module: nn.Module, folder: Path, name: str) -> dic
         registered_model_name=f"{name}_pyfunc",
     )
     pyfunc = f"models:/{name}_pyfunc/{logged.registered_model_version}"
-    return {"nocturne": name, "pyfunc": pyfunc, "tracking_uri": uri}
-
-
-def _encoding() -> Encoding:
-    features = tuple(Feature(name) for name in COLUMNS)
-    numbers = TensorSpec("numbers", "float32", "numeric", features)
-    return Encoding((numbers,), (OutputSpec("score", post="sigmoid"),))
+    return found | {"pyfunc": pyfunc}

@@ -13,9 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.data import COLUMNS
-
-__all__ = ["MICRO_BATCH", "MODEL_VERSION", "OUTPUT", "Predictor", "matrix", "output"]
+__all__ = ["MICRO_BATCH", "MODEL_VERSION", "OUTPUT", "Predictor", "columns", "output"]
 
 MICRO_BATCH = 1024
 MODEL_VERSION = 1
@@ -30,7 +28,7 @@ OUTPUT = pa.schema(
 
 
 class Predictor:
-    """The frozen module in ``folder``, on one thread: float32 [rows, 20] in, scores out."""
+    """The frozen module in ``folder``, on one thread: tensors [rows, ...] in, scores out."""
 
     def __init__(self, folder: str | Path) -> None:
         torch.set_num_threads(1)
@@ -38,27 +36,25 @@ class Predictor:
             warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript; it is fast
             self.module: Any = torch.jit.load(str(Path(folder) / "frozen.pt"))
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
+    def __call__(self, *tensors: np.ndarray) -> np.ndarray:
         """Sigmoid of the logit, float32 [rows]; at most MICRO_BATCH rows at once."""
-        scores = np.empty(len(rows), np.float32)
+        scores = np.empty(len(tensors[0]), np.float32)
         with torch.inference_mode():
-            whole, out = torch.from_numpy(rows), torch.from_numpy(scores)
-            for start in range(0, len(rows), MICRO_BATCH):
+            whole, out = [torch.from_numpy(t) for t in tensors], torch.from_numpy(scores)
+            for start in range(0, len(scores), MICRO_BATCH):
                 part = slice(start, start + MICRO_BATCH)
-                torch.sigmoid(self.module(whole[part])[:, 0], out=out[part])
+                torch.sigmoid(self.module(*(t[part] for t in whole))[:, 0], out=out[part])
         return scores
 
 
-def matrix(batch: pa.RecordBatch) -> np.ndarray:
-    """The features copied into one float32 matrix [rows, 20], C order."""
-    rows = np.empty((batch.num_rows, len(COLUMNS)), np.float32)
-    for place, name in enumerate(COLUMNS):
-        rows[:, place] = batch.column(name).to_numpy()
-    return rows
+def columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Its columns by name."""
+    return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def output(batch: pa.RecordBatch, scores: np.ndarray) -> pa.RecordBatch:
     """What is written: id, category, score, model_version."""
     version = pa.array(np.full(len(scores), MODEL_VERSION, np.int32))
-    columns = [batch.column("id"), batch.column("category"), pa.array(scores), version]
-    return pa.RecordBatch.from_arrays(columns, schema=OUTPUT)
+    category = batch.column("category").cast(pa.string())
+    arrays = [batch.column("id"), category, pa.array(scores), version]
+    return pa.RecordBatch.from_arrays(arrays, schema=OUTPUT)

@@ -31,7 +31,7 @@ def write(layout: Layout, workload: Workload, processes: int) -> None:
     pipeline: dict[str, Any] = {
         "name": name,
         "model": {"name": name, "alias": "champion"},
-        "input": {"path": str(layout.table(workload.file_rows)), "partition": {"ds": "%Y-%m-%d"}},
+        "input": {"path": str(layout.table(workload)), "partition": {"ds": "%Y-%m-%d"}},
         "output": {
             "path": str(layout.output(workload.name, "nocturne")),
             "keys": ["id"],

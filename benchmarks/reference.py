@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data import CATEGORIES, codes
 from benchmarks.layout import Layout
+from benchmarks.tables import TABLES
 from benchmarks.workloads import Workload
 
 __all__ = ["Wrong", "compare", "expected", "make"]
@@ -25,39 +25,43 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Expected:
-    """Row ``id`` at place ``id``: float32 scores and uint8 places in ``CATEGORIES``."""
+    """Row ``id`` at place ``id``: float32 scores and uint8 places in ``words``."""
 
     scores: np.ndarray
     categories: np.ndarray
+    words: tuple[str, ...]
 
 
 def make(layout: Layout, workload: Workload) -> None:
     """Score the pool with the eager module, in float32, unless it is done."""
-    path = layout.reference(workload.name, workload.file_rows)
+    path = layout.reference(workload)
     files = max(workload.sizes)
     if path.exists() and len(np.load(path, mmap_mode="r")) >= workload.rows(files):
         return
     import torch
 
-    from benchmarks.models import network
-    from benchmarks.predict import matrix
+    from benchmarks.predict import columns
 
-    module = network(workload.hidden)
+    table = TABLES[workload.table]
+    module = table.network(workload.hidden)
     parts = []
     with torch.inference_mode():
         for number in range(files):
-            source = layout.pool(workload.file_rows) / f"part-{number:05d}.parquet"
+            source = layout.pool(workload) / f"part-{number:05d}.parquet"
             for batch in pq.ParquetFile(source).iter_batches(2048):
-                parts.append(torch.sigmoid(module(torch.from_numpy(matrix(batch)))[:, 0]).numpy())
+                tensors = map(torch.from_numpy, table.encode(columns(batch)))
+                parts.append(torch.sigmoid(module(*tensors)[:, 0]).numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.concatenate(parts))
 
 
 def expected(layout: Layout, workload: Workload, files: int) -> Expected:
     """What the first ``files`` files must give."""
-    scores = np.load(layout.reference(workload.name, workload.file_rows))
-    categories = [codes(number, workload.file_rows) for number in range(files)]
-    return Expected(scores[: workload.rows(files)], np.concatenate(categories))
+    scores = np.load(layout.reference(workload))
+    table = TABLES[workload.table]
+    categories = [table.codes(number, workload.file_rows) for number in range(files)]
+    rows = workload.rows(files)
+    return Expected(scores[:rows], np.concatenate(categories), table.CATEGORIES)
 
 
 def compare(folder: Path, wanted: Expected) -> None:
@@ -93,7 +97,7 @@ def compare(folder: Path, wanted: Expected) -> None:
         )
     words = found["category"].combine_chunks()
     words = words.chunk(0) if isinstance(words, pa.ChunkedArray) else words
-    places = np.array([CATEGORIES.index(str(w)) for w in words.dictionary])
+    places = np.array([wanted.words.index(str(w)) for w in words.dictionary])
     if not np.array_equal(places[words.indices.to_numpy()], wanted.categories[ids]):
         raise Wrong(f"{folder}: categories differ")
     if len(np.unique(found["model_version"].to_numpy())) != 1:

@@ -1,23 +1,24 @@
-"""What is scored: a model's widths, the rows a file, and the two sizes that make a slope."""
+"""What is scored: a table, a model's widths, the rows a file, and the two sizes of a slope."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["FEATURES", "WORKLOADS", "Workload", "sized"]
+__all__ = ["WORKLOADS", "Workload", "sized"]
 
-FEATURES = 20
 MI = 1 << 20
 
 
 @dataclass(frozen=True)
 class Workload:
-    """``sizes`` are numbers of files of ``file_rows`` rows, the smaller first."""
+    """``sizes``: numbers of files of ``file_rows`` rows, the smaller first; ``table``: a name in
+    ``benchmarks.tables``."""
 
     name: str
     hidden: tuple[int, ...]
     file_rows: int
     sizes: tuple[int, int]
+    table: str = "numbers"
 
     @property
     def standard(self) -> bool:
@@ -32,6 +33,7 @@ WORKLOADS = {
     "light": Workload("light", (128, 64), MI, (8, 24)),
     # Fewer rows a file, so that two processes have the same to do.
     "heavy": Workload("heavy", (1024, 1024, 512), MI // 8, (4, 12)),
+    "mixed": Workload("mixed", (128, 64), MI, (6, 18), "mixed"),
 }
 
 

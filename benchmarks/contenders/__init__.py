@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.tables import TABLES
+
 __all__ = ["CONTENDERS", "Contender"]
 
 
@@ -21,15 +23,18 @@ class Contender:
         worker: regular expression on the command line of the processes that score, for their
             memory; "" where any Python process may.
         environment: None for the project's own, else the name of benchmarks/<name>.txt.
+        tables: those that it can score.
     """
 
     title: str
     module: str
     worker: str = ""
     environment: str | None = None
+    tables: tuple[str, ...] = tuple(TABLES)
 
 
 _SPARK = r"python\S* .*daemon"
+_MATRIX = ("numbers",)
 
 CONTENDERS = {
     "bare": Contender("bare loop", "bare"),
@@ -41,6 +46,6 @@ CONTENDERS = {
     "ray_data": Contender("Ray Data", "ray_data", "^ray::", "ray"),
     "mapInArrow": Contender("`mapInArrow`, read by Spark", "map_in_arrow", _SPARK),
     "mapInPandas": Contender("`mapInPandas`, read by Spark", "map_in_pandas", _SPARK),
-    "predict_batch_udf": Contender("`predict_batch_udf`", "predict_batch", _SPARK),
-    "spark_udf": Contender("`mlflow.pyfunc.spark_udf`", "spark_udf", _SPARK),
+    "predict_batch_udf": Contender("`predict_batch_udf`", "predict_batch", _SPARK, tables=_MATRIX),
+    "spark_udf": Contender("`mlflow.pyfunc.spark_udf`", "spark_udf", _SPARK, tables=_MATRIX),
 }

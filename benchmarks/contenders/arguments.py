@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.tables import TABLES, Table
+
 __all__ = ["Arguments", "parse"]
 
 
@@ -19,10 +21,15 @@ class Arguments:
     model: Path
     processes: int
     settings: Mapping[str, str]
+    table_name: str = "numbers"
 
     @property
     def files(self) -> list[str]:
         return sorted(str(path) for path in self.input.glob("*.parquet"))
+
+    @property
+    def table(self) -> Table:
+        return TABLES[self.table_name]
 
     def number(self, name: str) -> int:
         return int(self.settings[name])
@@ -34,6 +41,7 @@ def parse(settings: Mapping[str, str], argv: Sequence[str] | None = None) -> Arg
     parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--table", choices=TABLES, default="numbers")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(argv)
@@ -43,4 +51,4 @@ def parse(settings: Mapping[str, str], argv: Sequence[str] | None = None) -> Arg
         if name not in settings:
             parser.error(f"--set {name}: expected one of {', '.join(settings) or 'none'}")
         chosen[name] = value
-    return Arguments(given.input, given.output, given.model, given.processes, chosen)
+    return Arguments(given.input, given.output, given.model, given.processes, chosen, given.table)

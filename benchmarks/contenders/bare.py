@@ -16,17 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.contenders.arguments import Arguments, parse
-from benchmarks.predict import OUTPUT, Predictor, matrix, output
+from benchmarks.predict import OUTPUT, Predictor, columns, output
 
-SETTINGS: Mapping[str, str] = {}
-BATCH_ROWS = 65_536
+SETTINGS: Mapping[str, str] = {"dictionaries": "true", "rows": "65536"}
 
 
-def score_file(source: str, target: Path, predictor: Predictor) -> None:
+def score_file(source: str, target: Path, predictor: Predictor, args: Arguments) -> None:
     """One file in, one file out."""
     with pq.ParquetWriter(target, OUTPUT) as writer:
-        for batch in pq.ParquetFile(source).iter_batches(BATCH_ROWS, use_threads=False):
-            writer.write_batch(output(batch, predictor(matrix(batch))))
+        coded = list(args.table.WORDS) if args.settings["dictionaries"] == "true" else None
+        file = pq.ParquetFile(source, read_dictionary=coded)
+        for batch in file.iter_batches(args.number("rows"), use_threads=False):
+            writer.write_batch(output(batch, predictor(*args.table.encode(columns(batch)))))
 
 
 def _work(args: Arguments, files: Any) -> None:
@@ -37,7 +38,7 @@ def _work(args: Arguments, files: Any) -> None:
             source = files.get_nowait()
         except Empty:
             return
-        score_file(source, args.output / Path(source).name, predictor)
+        score_file(source, args.output / Path(source).name, predictor, args)
 
 
 def main() -> None:

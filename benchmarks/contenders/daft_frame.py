@@ -8,7 +8,6 @@ import sys
 import numpy as np
 
 from benchmarks.contenders.arguments import Arguments, parse
-from benchmarks.data import COLUMNS
 from benchmarks.predict import MODEL_VERSION, Predictor
 
 SETTINGS = {"processes": "", "morsel": "", "batch": "65536", "concurrency": ""}
@@ -25,16 +24,16 @@ def main(args: Arguments) -> None:
     if args.settings["morsel"]:
         daft.set_execution_config(default_morsel_size=args.number("morsel"))
 
+    table = args.table
+
     class Scorer:
         def __init__(self, folder: str) -> None:
             self.predictor = Predictor(folder)
 
         @daft.method.batch(return_dtype=daft.DataType.float32(), batch_size=args.number("batch"))
         def score(self, *columns: daft.Series) -> np.ndarray:
-            rows = np.empty((len(columns[0]), len(COLUMNS)), np.float32)
-            for place, column in enumerate(columns):
-                rows[:, place] = column.to_arrow().to_numpy(zero_copy_only=False)
-            return self.predictor(rows)
+            arrays = {n: c.to_arrow() for n, c in zip(table.COLUMNS, columns, strict=True)}
+            return self.predictor(*table.encode(arrays))
 
     concurrency = args.settings["concurrency"]
     scorer = daft.cls(
@@ -43,7 +42,7 @@ def main(args: Arguments) -> None:
         max_concurrency=int(concurrency) if concurrency else None,
     )(str(args.model))
     frame = daft.read_parquet(args.files)
-    scores = scorer.score(*(daft.col(name) for name in COLUMNS))
+    scores = scorer.score(*(daft.col(name) for name in table.COLUMNS))
     version = daft.lit(MODEL_VERSION).cast(daft.DataType.int32())
     frame = frame.select("id", "category", scores.alias("score"), version.alias("model_version"))
     frame.write_parquet(str(args.output))

@@ -17,14 +17,15 @@ SETTINGS = SPARK_SETTINGS
 
 
 def score(spark: SparkSession, args: Arguments) -> None:
-    folder = str(args.model)
+    folder, name = str(args.model), args.table_name
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from benchmarks.predict import Predictor, matrix, output
+        from benchmarks.predict import Predictor, columns, output
+        from benchmarks.tables import TABLES
 
-        predictor = Predictor(folder)
+        predictor, table = Predictor(folder), TABLES[name]
         for batch in batches:
-            yield output(batch, predictor(matrix(batch)))
+            yield output(batch, predictor(*table.encode(columns(batch))))
 
     finish(spark.read.parquet(str(args.input)).mapInArrow(work, SCHEMA), args)
 

@@ -16,18 +16,17 @@ SETTINGS = SPARK_SETTINGS
 
 
 def score(spark: SparkSession, args: Arguments) -> None:
-    folder = str(args.model)
+    folder, name = str(args.model), args.table_name
 
     def work(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import numpy as np
 
-        from benchmarks.data import COLUMNS
         from benchmarks.predict import MODEL_VERSION, Predictor
+        from benchmarks.tables import TABLES
 
-        predictor = Predictor(folder)
+        predictor, table = Predictor(folder), TABLES[name]
         for frame in frames:
-            rows = np.ascontiguousarray(frame[list(COLUMNS)].to_numpy(np.float32))
-            scores = predictor(rows)
+            scores = predictor(*table.encode_frame(frame))
             result = frame[["id", "category"]]
             yield result.assign(score=scores, model_version=np.int32(MODEL_VERSION))
 

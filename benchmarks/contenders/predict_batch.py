@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contenders.arguments import Arguments, parse
 from benchmarks.contenders.spark import SPARK_SETTINGS, finish, session
-from benchmarks.data import COLUMNS
+from benchmarks.tables.numbers import COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np

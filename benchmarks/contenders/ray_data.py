@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.contenders.arguments import Arguments, parse
-from benchmarks.data import COLUMNS
-from benchmarks.predict import OUTPUT, Predictor, matrix, output
+from benchmarks.predict import OUTPUT, Predictor, columns, output
+from benchmarks.tables import TABLES
+from benchmarks.tables.numbers import COLUMNS
 
 SETTINGS = {
     "compute": "tasks",
@@ -24,15 +25,16 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
 
 
-def score_table(table: pa.Table, predictor: Predictor) -> pa.Table:
+def score_table(table: pa.Table, predictor: Predictor, name: str) -> pa.Table:
     """A batch in pyarrow's format: a table, maybe of several chunks."""
     batches = table.combine_chunks().to_batches()
-    scored = [output(batch, predictor(matrix(batch))) for batch in batches]
+    encode = TABLES[name].encode
+    scored = [output(batch, predictor(*encode(columns(batch)))) for batch in batches]
     return pa.Table.from_batches(scored, OUTPUT)
 
 
-def score_arrays(arrays: dict[str, Any], predictor: Predictor) -> dict[str, Any]:
-    """A batch in numpy's format: one array a column."""
+def score_arrays(arrays: dict[str, Any], predictor: Predictor, name: str) -> dict[str, Any]:
+    """A batch in numpy's format: one array a column, of numbers."""
     import numpy as np
 
     scores = predictor(np.stack([arrays[name] for name in COLUMNS], axis=1))
@@ -53,12 +55,12 @@ def _predictor(folder: str) -> Predictor:
 class Actor:
     """A predictor that stays; for ``compute=actors``."""
 
-    def __init__(self, folder: str, numpy: bool) -> None:
-        self.predictor = Predictor(folder)
+    def __init__(self, folder: str, numpy: bool, name: str) -> None:
+        self.predictor, self.name = Predictor(folder), name
         self.score = score_arrays if numpy else score_table
 
     def __call__(self, batch: Any) -> Any:
-        return self.score(batch, self.predictor)
+        return self.score(batch, self.predictor, self.name)
 
 
 def main(args: Arguments) -> None:
@@ -77,15 +79,16 @@ def main(args: Arguments) -> None:
         args.files, partitioning=None, override_num_blocks=int(blocks) if blocks else None
     )
     folder, numpy = str(args.model), args.settings["format"] == "numpy"
+    name = args.table_name
     options = {"batch_size": args.number("batch"), "batch_format": args.settings["format"]}
     if args.settings["compute"] == "actors":
         pool = ray.data.ActorPoolStrategy(size=args.processes)
         data = data.map_batches(
-            Actor, fn_constructor_args=(folder, numpy), compute=pool, num_cpus=0.5, **options
+            Actor, fn_constructor_args=(folder, numpy, name), compute=pool, num_cpus=0.5, **options
         )
     else:
         work = score_arrays if numpy else score_table
-        data = data.map_batches(lambda batch: work(batch, _predictor(folder)), **options)
+        data = data.map_batches(lambda batch: work(batch, _predictor(folder), name), **options)
     data.write_parquet(str(args.output))
 
 

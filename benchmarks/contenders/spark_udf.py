@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contenders.arguments import Arguments, parse
 from benchmarks.contenders.spark import SPARK_SETTINGS, finish, session
-from benchmarks.data import COLUMNS
+from benchmarks.tables.numbers import COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
