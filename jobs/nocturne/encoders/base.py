@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -61,6 +62,10 @@ class Encoder(ABC):
 
         A row that is ``refused`` may get any value, since it is not scored.
         """
+
+    def prepared(self, tensor: TensorSpec) -> Callable[[pa.RecordBatch], Encoded]:
+        """``encode`` for the batches of one stream, which may have parts in common."""
+        return partial(self.encode, tensor=tensor)
 
     def input_type(self, tensor: TensorSpec, feature: Feature) -> pa.DataType | None:
         """The type to which a column is cast before it is encoded; None for no cast."""

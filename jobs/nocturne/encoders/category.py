@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from nocturne.columns.types import is_text
 from nocturne.encoders.base import Array, Encoder
@@ -33,25 +37,50 @@ class Category(Encoder):
 
     def encode(self, batch: pa.RecordBatch, tensor: TensorSpec) -> Array:
         """[rows, features]"""
-        columns = []
-        for feature in tensor.features:
-            column = batch.column(feature.column)
-            if pa.types.is_dictionary(column.type):  # each word is looked up once, not once a row
-                index = _positions(column.dictionary, feature).take(column.indices)
-            else:
-                index = _positions(column, feature)
-            columns.append(index.fill_null(feature.unknown).to_numpy(zero_copy_only=False))
-        return side_by_side(columns, batch.num_rows, tensor.dtype)
+        return self.prepared(tensor)(batch)
+
+    def prepared(self, tensor: TensorSpec) -> Callable[[pa.RecordBatch], Array]:
+        positions = [_Positions(feature) for feature in tensor.features]
+
+        def encode(batch: pa.RecordBatch) -> Array:
+            columns = [found(batch.column(found.feature.column)) for found in positions]
+            return side_by_side(columns, batch.num_rows, tensor.dtype)
+
+        return encode
 
 
 def _of_words(feature: Feature) -> bool:
     return isinstance(feature.vocabulary[0], str)
 
 
-def _positions(column: pa.Array, feature: Feature) -> pa.Array:
-    """Positions in the vocabulary [n]; null where there is none."""
-    vocabulary = pa.array(feature.vocabulary)
-    return pc.index_in(
-        column.cast(vocabulary.type) if column.type != vocabulary.type else column,
-        value_set=vocabulary,
-    )
+class _Positions:
+    """The positions of a column's values in the vocabulary of its feature.
+
+    The words of a dictionary are looked up once, not once a row: batches of a row group share it.
+    """
+
+    def __init__(self, feature: Feature) -> None:
+        self.feature = feature
+        self._vocabulary = pa.array(feature.vocabulary)
+        self._words: pa.Array | None = None
+        self._of_words = np.empty(0, np.int64)
+
+    def __call__(self, column: pa.Array) -> NDArray[np.integer]:
+        """[rows]"""
+        if not pa.types.is_dictionary(column.type):
+            return self._looked_up(column)
+        words = column.dictionary
+        if self._words is None or not words.equals(self._words):
+            # A null's index is the place after the last word.
+            self._of_words = np.append(self._looked_up(words), self.feature.unknown)
+            self._words = words
+        indices = column.indices
+        if indices.null_count:
+            indices = indices.cast(pa.int64()).fill_null(len(words))
+        return np.asarray(self._of_words[indices.to_numpy(zero_copy_only=False)])
+
+    def _looked_up(self, values: pa.Array) -> NDArray[np.integer]:
+        if values.type != self._vocabulary.type:
+            values = values.cast(self._vocabulary.type)
+        found = pc.index_in(values, value_set=self._vocabulary)
+        return np.asarray(found.fill_null(self.feature.unknown).to_numpy(zero_copy_only=False))

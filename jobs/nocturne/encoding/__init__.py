@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -175,20 +176,25 @@ class Encoding:
         return max(1, total)
 
     def to_json(self) -> str:
-        """What fields that came later say by default is left out: it is part of run keys."""
-        content = asdict(self)
-        if not self.params:
-            del content["params"]
-        for tensor in content["inputs"]:
-            if tensor["shape"] is None:
-                del tensor["shape"]
-            for feature in tensor["features"]:
-                if not feature["part"]:
-                    del feature["part"]
-        for output in content["outputs"]:
-            if not output["nullable"]:
-                del output["nullable"]
-        return dump(content)
+        """What fields that came later say by default is left out: it is part of run keys.
+
+        It is made once, since vocabularies may have a hundred thousand words.
+        """
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        content: dict[str, Any] = {
+            "inputs": [
+                {
+                    **_said(tensor, shape=None),
+                    "features": [_said(feature, part="") for feature in tensor.features],
+                }
+                for tensor in self.inputs
+            ],
+            "outputs": [_said(output, nullable=False) for output in self.outputs],
+        }
+        return dump(content | ({"params": self.params} if self.params else {}))
 
     def complete(self) -> Encoding:
         """With a name and a type for each output, also where the model's signature has none."""
@@ -210,6 +216,11 @@ class Encoding:
             if problem := output.problem():
                 raise ModelError(f"{source}: output {output.name!r}: {problem}")
         return encoding
+
+
+def _said(record: Any, **defaults: Any) -> dict[str, Any]:
+    """The record's fields, without those that have their default."""
+    return {k: v for k, v in vars(record).items() if k not in defaults or v != defaults[k]}
 
 
 def named_outputs(outputs: Sequence[OutputSpec]) -> tuple[OutputSpec, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,7 +11,7 @@ from nocturne import encoders
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding
 
-__all__ = ["Encoded", "encode", "rows"]
+__all__ = ["Encoded", "encode", "encoder", "rows"]
 
 Encoded = list[encoders.Encoded]
 
@@ -19,11 +21,21 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
 
     An array may share its memory with the batch: it is read, never written.
     """
-    arrays = [ENCODERS[tensor.encoder].encode(batch, tensor) for tensor in encoding.inputs]
-    return [
-        array if tensor.shape is None else array.reshape(batch.num_rows, *tensor.shape)
-        for array, tensor in zip(arrays, encoding.inputs, strict=True)
-    ]
+    return encoder(encoding)(batch)
+
+
+def encoder(encoding: Encoding) -> Callable[[pa.RecordBatch], Encoded]:
+    """``encode`` for the batches of one stream."""
+    prepared = [(ENCODERS[t.encoder].prepared(t), t.shape) for t in encoding.inputs]
+
+    def encode(batch: pa.RecordBatch) -> Encoded:
+        arrays = [(encode_tensor(batch), shape) for encode_tensor, shape in prepared]
+        return [
+            array if shape is None else array.reshape(batch.num_rows, *shape)
+            for array, shape in arrays
+        ]
+
+    return encode
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

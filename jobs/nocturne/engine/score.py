@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons
-from nocturne.engine.encode import Encoded, encode, rows
+from nocturne.engine.encode import Encoded, encoder, rows
 from nocturne.engine.faults import Faults
 from nocturne.engine.model import Model, Raw
 from nocturne.engine.outputs import (
@@ -56,7 +56,7 @@ def score(
             thousand rows; with ``once``, on each of the first five calls.
         ImportError: the model lacks a package.
     """
-    begin = getattr(model, "begin", None)
+    begin, encode = getattr(model, "begin", None), encoder(encoding)
     raised, alive = 0, False
     faults = Faults(once)
 
@@ -80,7 +80,7 @@ def score(
 
     waiting: Callable[[], pa.RecordBatch] | None = None
     for batch in batches:
-        encoded, count = encode(batch, encoding), batch.num_rows
+        encoded, count = encode(batch), batch.num_rows
         begun = begin(encoded, micro_batch) if begin is not None and count else None
         if waiting is not None:
             yield waiting()

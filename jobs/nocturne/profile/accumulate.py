@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nocturne.profile.columns import Column, Rows
 from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
+from nocturne.profile.words import WordCounts, frequent
 from nocturne.records.buckets import BUCKETS
 from nocturne.records.profile import ColumnProfile, Profile, mean_of_both, segment_name
 
@@ -26,6 +27,9 @@ MAX_VALUES = 10_000
 
 _HELD = 10 * MAX_VALUES
 """The most distinct values in memory, apart from those of a batch."""
+
+_TOGETHER = 4 << 20
+"""Bytes of a column that are held to be counted together."""
 
 _IDS = np.array([str(bucket) for bucket in range(BUCKETS)], dtype=object)
 
@@ -90,59 +94,75 @@ def bounded(value: float) -> float:
 
 class CategoryProfiler:
     """Counts by value; if there are very many values, only the most frequent and an estimate of
-    their number."""
+    their number.
+
+    Batches that share a dictionary are counted together, and so are a few batches of plain values.
+    """
 
     def __init__(self) -> None:
         self.rows = self.null = self.other = 0
-        self.counts: Counter[str] = Counter()
         self.sketch = ""
+        self._counts = WordCounts()
+        self._dictionary: pa.Array | None = None
+        self._of_dictionary = np.zeros(0, np.int64)
+        self._plain: list[pa.Array] = []
 
     def update(self, column: Column) -> None:
         self.rows += len(column.array)
         self.null += column.array.null_count
-        words = column.present
-        if pa.types.is_dictionary(words.type):  # four times as fast as to hash the indices
-            values = words.dictionary
-            value_counts = np.bincount(words.indices, minlength=len(values)).tolist()
-        else:
-            values, counts = pc.value_counts(words).flatten()
-            value_counts = counts.to_pylist()
-        totals = self.counts
-        for value, count in zip(map(str, values.to_pylist()), value_counts, strict=True):
-            if count:
-                totals[value] = totals.get(value, 0) + count
-        if len(self.counts) > _HELD:
+        present = column.present
+        if not pa.types.is_dictionary(present.type):
+            self._plain.append(present)
+            if sum(part.nbytes for part in self._plain) > _TOGETHER:
+                self._count()
+            return
+        words = present.dictionary
+        if self._dictionary is None or not words.equals(self._dictionary):
+            self._count()
+            self._dictionary, self._of_dictionary = words, np.zeros(len(words), np.int64)
+        # Four times as fast as to hash the indices.
+        self._of_dictionary += np.bincount(present.indices, minlength=len(words))
+
+    @property
+    def held(self) -> int:
+        """Words in memory, and values that wait to be counted."""
+        return self._counts.added + sum(map(len, self._plain))
+
+    def _count(self) -> None:
+        """Count what waits to be counted."""
+        if self._dictionary is not None:
+            used = np.flatnonzero(self._of_dictionary)
+            self._counts.add(self._dictionary.take(pa.array(used)), self._of_dictionary[used])
+        if self._plain:
+            values, counts = pc.value_counts(pa.chunked_array(self._plain)).flatten()
+            self._counts.add(values, counts.to_numpy())
+        self._dictionary, self._plain = None, []
+        if self._counts.added > _HELD and len(self._counts.each()[0]) > _HELD:
             self._drop()
 
     def _drop(self) -> None:
-        """Keep the most frequent values; of equally frequent values, the first ones.
-
-        A dropped value that occurs again is counted from then on.
-        """
-        counts = np.fromiter(self.counts.values(), np.int64, len(self.counts))
-        least = int(np.partition(counts, -MAX_VALUES)[-MAX_VALUES])
-        frequent, dropped = Counter[str](), list[str]()
-        room = MAX_VALUES - int((counts > least).sum())
-        for value, count in self.counts.items():
-            if count > least or (count == least and room > 0):
-                frequent[value] = count
-                room -= count == least
-            else:
-                dropped.append(value)
-        self.other += int(counts.sum()) - frequent.total()
-        self.sketch = union([self.sketch], dropped)
-        self.counts = frequent
+        """Keep the most frequent values. A dropped value that occurs again is counted from then
+        on."""
+        words, counts = self._counts.each()
+        kept = frequent(words, counts, MAX_VALUES)
+        self.other += int(counts[~kept].sum())
+        dropped = words.filter(pa.array(~kept))
+        self.sketch = union([self.sketch], dropped.to_pylist())
+        self._counts.keep(kept)
 
     def result(self) -> ColumnProfile:
-        counts, other = most_frequent(self.counts)
-        other += self.other
-        sketch = union([self.sketch], self.counts) if other else ""
+        self._count()
+        if len(self._counts.each()[0]) > MAX_VALUES:
+            self._drop()
+        words, counts = self._counts.each()
+        named = dict(sorted(zip(words.to_pylist(), counts.tolist(), strict=True)))
+        sketch = union([self.sketch], named) if self.other else ""
         return ColumnProfile(
             kind="category",
             rows=self.rows,
             null=self.null,
-            counts=counts,
-            other=other,
+            counts=named,
+            other=self.other,
             distinct=estimate(sketch) if sketch else None,
             sketch=sketch,
         )
