@@ -113,12 +113,15 @@ def test_of_very_many_values_the_frequent_are_counted_and_their_number_is_estima
     assert load(Profile, dump(parts[0])) == parts[0]
 
 
-words = st.lists(
+word_lists = st.lists(
     st.one_of(st.none(), st.sampled_from(["", "a", "b", "ä", "a long word"])), max_size=9
 )
 
 
-@given(st.lists(st.tuples(word_lists, st.booleans(), st.integers(0, 3)), max_size=6), st.integers(0, 60))
+@given(
+    st.lists(st.tuples(word_lists, st.booleans(), st.integers(0, 3)), max_size=6),
+    st.integers(0, 60),
+)
 @example([(["b", "a", "b"], True, 0), (["a"], True, 1), (["b"], False, 0)], 0)
 def test_words_are_counted_alike_in_dictionaries_and_plain(
     batches: list[tuple[list[str | None], bool, int]], together: int
