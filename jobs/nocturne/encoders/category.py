@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.columns.dictionary import begins_with
 from nocturne.columns.types import is_text
 from nocturne.encoders.base import Array, Encoder
 from nocturne.encoders.blocks import side_by_side
 from nocturne.encoders.spec import Feature, TensorSpec
 
 __all__ = ["Category"]
+
+_FEW = 8
+"""So many times more words in the vocabulary than to look up: Arrow, which hashes the vocabulary in
+each call, would then take longer than Python's own dict, which is kept."""
+_KEPT = 64
+"""Features of which it is kept, from split to split."""
 
 
 class Category(Encoder):
@@ -56,31 +64,49 @@ def _of_words(feature: Feature) -> bool:
 class _Positions:
     """The positions of a column's values in the vocabulary of its feature.
 
-    The words of a dictionary are looked up once, not once a row: batches of a row group share it.
+    The words of a dictionary are looked up once, not once a row: batches of a row group share it,
+    or it grows from one to the next.
     """
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
-        self._vocabulary = pa.array(feature.vocabulary)
-        self._words: pa.Array | None = None
-        self._of_words = np.empty(0, np.int64)
+        self._vocabulary = _vocabulary(feature)
+        self._dictionary: pa.Array | None = None
+        self._of_dictionary = np.empty(0, np.int64)
 
     def __call__(self, column: pa.Array) -> NDArray[np.integer]:
         """[rows]"""
         if not pa.types.is_dictionary(column.type):
             return self._looked_up(column)
-        words = column.dictionary
-        if self._words is None or not words.equals(self._words):
-            # A null's index is the place after the last word.
-            self._of_words = np.append(self._looked_up(words), self.feature.unknown)
-            self._words = words
+        words, found = column.dictionary, self._of_dictionary
+        if not begins_with(words, self._dictionary):
+            found = found[:0]
+        if len(words) > len(found):
+            found = np.concatenate([found, self._looked_up(words.slice(len(found)))])
+        self._dictionary, self._of_dictionary = words, found
         indices = column.indices
         if indices.null_count:
             indices = indices.cast(pa.int64()).fill_null(len(words))
-        return np.asarray(self._of_words[indices.to_numpy(zero_copy_only=False)])
+            found = np.append(found, self.feature.unknown)
+        return np.asarray(found[indices.to_numpy(zero_copy_only=False)])
 
     def _looked_up(self, values: pa.Array) -> NDArray[np.integer]:
+        if _of_words(self.feature) and _FEW * len(values) < len(self._vocabulary):
+            get, unknown = _by_word(self.feature).get, self.feature.unknown
+            return np.array([get(value, unknown) for value in values.to_pylist()], np.int64)
         if values.type != self._vocabulary.type:
             values = values.cast(self._vocabulary.type)
         found = pc.index_in(values, value_set=self._vocabulary)
         return np.asarray(found.fill_null(self.feature.unknown).to_numpy(zero_copy_only=False))
+
+
+@lru_cache(maxsize=_KEPT)
+def _vocabulary(feature: Feature) -> pa.Array:
+    return pa.array(feature.vocabulary)
+
+
+@lru_cache(maxsize=_KEPT)
+def _by_word(feature: Feature) -> dict[str | int | None, int]:
+    """Word -> its first position, as ``index_in`` has it."""
+    last_first = reversed([*enumerate(feature.vocabulary)])
+    return {word: position for position, word in last_first}

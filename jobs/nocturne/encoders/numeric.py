@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from nocturne.columns.loops import Floats
 from nocturne.columns.normal import plain
 from nocturne.columns.types import Kind, fits_integer, is_number
 from nocturne.encoders.base import Array, Encoder, Wrong
@@ -66,20 +67,18 @@ def _integer(column: pa.Array, feature: Feature, _: np.dtype[np.generic]) -> Arr
     return np.asarray(filled.to_numpy(zero_copy_only=False))
 
 
-def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array:
-    """The encoded column; it shares the column's memory if nothing changes."""
+def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -> Array | Floats:
+    """The encoded column."""
     # Python's floats: a whole number would take the column's width, and wrap in it.
     fill = np.nan if feature.fill is None else float(feature.fill)
     center, scale = float(feature.center), float(feature.scale)
+    if pa.types.is_floating(column.type):
+        return Floats(column, fill, center, scale)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     values = column.to_numpy(zero_copy_only=False)
-    if np.issubdtype(values.dtype, np.floating):
-        missing = np.isnan(values)
-        if missing.any():
-            values = np.where(missing, values.dtype.type(fill), values)
-        elif values.dtype == dtype and center == 0 and scale == 1:
-            return np.asarray(values)
+    if column.null_count:  # then they are floats
+        values = np.where(np.isnan(values), values.dtype.type(fill), values)
     with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
         if center != 0 or scale != 1:
             values = (values - center) / scale

@@ -167,6 +167,11 @@ class Encoding:
         return tuple(dict.fromkeys(feature.column for _, feature in self.features()))
 
     @property
+    def categories(self) -> frozenset[str]:
+        """The input columns that have a vocabulary."""
+        return frozenset(feature.column for _, feature in self.features() if feature.vocabulary)
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one encoded row: what the batch and the micro-batch are sized by."""
         total = 0

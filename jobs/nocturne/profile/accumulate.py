@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.columns.dictionary import begins_with
 from nocturne.profile.columns import Column, Rows
 from nocturne.profile.distinct import estimate, union
 from nocturne.profile.tally import tally
@@ -117,11 +118,14 @@ class CategoryProfiler:
                 self._count()
             return
         words = present.dictionary
-        if self._dictionary is None or not words.equals(self._dictionary):
+        if not begins_with(words, self._dictionary):
             self._count()
-            self._dictionary, self._of_dictionary = words, np.zeros(len(words), np.int64)
+            self._of_dictionary = np.zeros(0, np.int64)
+        self._dictionary = words
         # Four times as fast as to hash the indices.
-        self._of_dictionary += np.bincount(present.indices, minlength=len(words))
+        counts = np.bincount(present.indices, minlength=len(words))
+        counts[: len(self._of_dictionary)] += self._of_dictionary
+        self._of_dictionary = counts
 
     @property
     def held(self) -> int:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.columns.loops import present
 from nocturne.columns.normal import plain, plain_type
 from nocturne.columns.types import is_text
 from nocturne.columns.values import missing, python_values
@@ -150,7 +151,7 @@ class Column:
 
     @cached_property
     def _not_null(self) -> pa.Array:
-        return self.array.drop_null() if self.array.null_count else self.array
+        return present(self.array)
 
     @cached_property
     def _numbers(self) -> NDArray[Any]:

@@ -6,13 +6,11 @@ which takes three times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import TypeVar, cast
-
 import numpy as np
 from numpy.typing import NDArray
 
+from nocturne.columns import loops
+from nocturne.columns.loops import compiled
 from nocturne.records.buckets import BUCKETS, SHIFT
 
 __all__ = ["compile_loops", "spread", "tally"]
@@ -20,32 +18,11 @@ __all__ = ["compile_loops", "spread", "tally"]
 _PART = 1024
 """Values in a part: their distances from the centre stay in the first-level cache."""
 
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def _compiled(function: F) -> F:
-    """Compiles a function at its first call, and caches it next to this file or in the user's
-    cache, like bytecode."""
-
-    @cache
-    def compiled() -> Callable[..., object]:
-        import numba  # takes 0.14 s, and a plan or a verdict does not need it
-
-        options = {"nogil": True, "fastmath": {"reassoc", "contract"}}  # sums in any order
-        try:
-            return cast(F, numba.njit(cache=True, **options)(function))
-        except RuntimeError:  # there is no place for a cache: this takes 0.5 s in each process
-            return cast(F, numba.njit(**options)(function))
-
-    @wraps(function)
-    def call(*args: object) -> object:
-        return compiled()(*args)
-
-    return cast(F, call)
+_ANY_ORDER = {"reassoc", "contract"}
+"""Sums may be added up in any order."""
 
 
-@_compiled
+@compiled(fastmath=_ANY_ORDER)
 def tally(
     values: NDArray[np.floating], center: float, counts: NDArray[np.int64]
 ) -> tuple[int, float]:
@@ -88,7 +65,7 @@ def tally(
     return finite, mean
 
 
-@_compiled
+@compiled(fastmath=_ANY_ORDER)
 def spread(values: NDArray[np.floating]) -> tuple[float, float]:
     """The sum of ``values`` [n] and that of their squared distances from the mean, in float64.
 
@@ -126,5 +103,6 @@ def spread(values: NDArray[np.floating]) -> tuple[float, float]:
 def compile_loops() -> None:
     """Compile for float32, the type of most columns, so that forked processes need not compile."""
     column = np.frombuffer(bytes(4), np.float32)  # read-only, like Arrow's
+    loops.compile_loops()
     tally(column, 0.0, np.zeros(BUCKETS, np.int64))
     spread(column)

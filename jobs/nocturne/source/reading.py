@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import lru_cache
 from typing import Any
@@ -39,6 +39,10 @@ _PAGE_BYTES = 1 << 20
 """How much of a column chunk is read at once. So memory does not grow with the row groups."""
 _SHORT = 3
 """Bytes for each value. A chunk has more if its writer gave up the dictionary."""
+_WORD = 64
+"""Bytes for each value. A chunk has more if its values are texts and no words."""
+_CODED = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
+"""The encodings that Arrow reads as dictionaries."""
 _TAIL = 64 << 10
 """How much of an object's end is fetched for its footer."""
 _SIGNATURE = 28
@@ -159,7 +163,9 @@ class _Parquet(pq.ParquetFile):  # type: ignore[misc]
                     os.posix_fadvise(handle, min(starts), length, os.POSIX_FADV_WILLNEED)
 
 
-def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
+def open_parquet(
+    path: Location, *, checksums: bool = True, categories: Collection[str] = ()
+) -> pq.ParquetFile:
     """Open a file; text columns that it stores as dictionaries are read as dictionaries.
 
     So text is neither copied row by row nor hashed again when it is written. Times in INT96 are
@@ -168,6 +174,9 @@ def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
     Args:
         checksums: compare each page with its checksum, if its writer stored one. That takes
             0.0013 us for a value of four bytes, and nothing without a checksum.
+        categories: text columns that are read as dictionaries also if the file stores them plain:
+            whoever looks words up, and counts them, then does so once a word. The dictionary grows
+            from batch to batch of a row group.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
@@ -179,7 +188,7 @@ def open_parquet(path: Location, *, checksums: bool = True) -> pq.ParquetFile:
             metadata=footer,
             buffer_size=_buffered(path, footer),
             pre_buffer=False,
-            read_dictionary=_dictionaries(footer),
+            read_dictionary=_dictionaries(footer, categories),
             coerce_int96_timestamp_unit="us",
             page_checksum_verification=checksums,
         )
@@ -244,17 +253,24 @@ def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = No
     return pa.schema([*fields, *(path_columns.schema if path_columns is not None else ())])
 
 
-def _dictionaries(footer: pq.FileMetaData) -> list[str]:
-    """Flat text columns whose row groups all consist of a dictionary and short indices."""
+def _dictionaries(footer: pq.FileMetaData, categories: Collection[str]) -> list[str]:
+    """Flat text columns whose row groups all consist of a dictionary and short indices.
+
+    Also those of ``categories``, unless their words are long or have an encoding of another kind.
+    """
     names = []
     for position, field in enumerate(footer.schema.to_arrow_schema()):
         if not pa.types.is_string(field.type) or position >= footer.num_columns:
             continue
         chunks = [footer.row_group(i).column(position) for i in range(footer.num_row_groups)]
+        if any(c.path_in_schema != field.name for c in chunks):
+            continue
+        of_words = field.name in categories
+        most = _WORD if of_words else _SHORT
         if all(
-            c.path_in_schema == field.name
-            and c.has_dictionary_page
-            and c.total_uncompressed_size < _SHORT * c.num_values + _PAGE_BYTES
+            (c.has_dictionary_page or of_words)
+            and _CODED.issuperset(c.encodings)
+            and c.total_uncompressed_size < most * c.num_values + _PAGE_BYTES
             for c in chunks
         ):
             names.append(field.name)

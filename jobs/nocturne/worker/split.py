@@ -148,8 +148,8 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = OF_RUN) -> SplitResult:
     planned = next(f for f in run.plan.files if f.path == split.file)
     path, in_lake = run.plan.input_file(planned.path), bool(run.plan.input_version)
     check_unchanged(path, planned, in_lake=in_lake)
-    source = open_parquet(path, checksums=run.plan.checksums)
     encoding, types = run.plan.encoding, unpacked(run.plan.types)
+    source = open_parquet(path, checksums=run.plan.checksums, categories=encoding.categories)
     path_columns = of_plan(run.plan, [split.file])
     schema = with_types(file_schema(source, path_columns), types)
     columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
