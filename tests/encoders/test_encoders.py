@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nocturne.encoders import ENCODERS
+from nocturne.encoders import ENCODERS, category
 from nocturne.encoders.spec import Feature, TensorSpec
 from nocturne.encoding import Encoding
 from nocturne.engine.refused import refusal_reasons
@@ -259,3 +261,27 @@ def test_two_parts_of_one_date_are_two_columns_and_a_null_is_its_rows_reason() -
         "column x is null, and the model takes whole numbers there (its signature says int64)",
         None,
     ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.lists(st.integers(0, 30), max_size=9)), max_size=6),
+    st.integers(0, 3),
+)
+def test_a_stream_of_growing_and_of_other_dictionaries_is_looked_up_as_plain_words(
+    batches: list[tuple[int, list[int]]], few: int
+) -> None:
+    """As Parquet's reader gives them: longer from batch to batch, anew for the next row group."""
+    spec = tensor("category", "int64", vocabulary=("w3", "w1", "x", "w1"), unknown=9)
+    words = [f"w{number}" for number in range(16)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(category, "_FEW", few)
+        encode = ENCODERS["category"].prepared(spec)
+        for length, indices in batches:
+            dictionary = pa.array([*words[:length], None])
+            codes = [i if i <= length else None for i in indices]
+            column = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), dictionary)
+            found = encode(pa.record_batch({"x": column}))
+            plain = pa.record_batch({"x": column.dictionary_decode()})
+            assert found.tolist() == ENCODERS["category"].encode(plain, spec).tolist()
+            where = {"w3": 0, "w1": 1, "x": 2}
+            assert found[:, 0].tolist() == [where.get(w, 9) for w in plain["x"].to_pylist()]

@@ -632,11 +632,18 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("vocabulary", ["small", "large"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_files_of_every_shape_give_the_same_scores(
-    make_run: MakeRun, tmp_path: Path, shape: str
+    make_run: MakeRun,
+    tmp_path: Path,
+    shape: str,
+    vocabulary: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = make_run({"p.parquet": sample(300)})
+    if vocabulary == "large":
+        monkeypatch.setattr("nocturne.encoding._MANY", 1)
     other = tmp_path / "data" / "ds=2024-01-02"
     other.mkdir(parents=True)
     try:

@@ -90,6 +90,9 @@ OUTPUT_WORDS: dict[str, OutputType] = {
 }
 """MLflow's words for the types of outputs, and ``date``."""
 
+_MANY = 10_000
+"""Words. To hash so many takes Arrow longer than to look up a batch."""
+
 _TYPE = re.compile(r"(?P<word>\w+)(\[(?P<length>[1-9]\d{0,5})\])?")
 
 
@@ -167,9 +170,9 @@ class Encoding:
         return tuple(dict.fromkeys(feature.column for _, feature in self.features()))
 
     @property
-    def categories(self) -> frozenset[str]:
-        """The input columns that have a vocabulary."""
-        return frozenset(feature.column for _, feature in self.features() if feature.vocabulary)
+    def large_vocabularies(self) -> frozenset[str]:
+        """The input columns whose words are too many to be looked up anew for each batch."""
+        return frozenset(f.column for _, f in self.features() if len(f.vocabulary) >= _MANY)
 
     @property
     def row_bytes(self) -> int:

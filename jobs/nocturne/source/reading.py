@@ -39,7 +39,7 @@ _PAGE_BYTES = 1 << 20
 """How much of a column chunk is read at once. So memory does not grow with the row groups."""
 _SHORT = 3
 """Bytes for each value. A chunk has more if its writer gave up the dictionary."""
-_WORD = 64
+_WORD = 24
 """Bytes for each value. A chunk has more if its values are texts and no words."""
 _CODED = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 """The encodings that Arrow reads as dictionaries."""
@@ -164,7 +164,7 @@ class _Parquet(pq.ParquetFile):  # type: ignore[misc]
 
 
 def open_parquet(
-    path: Location, *, checksums: bool = True, categories: Collection[str] = ()
+    path: Location, *, checksums: bool = True, words: Collection[str] = ()
 ) -> pq.ParquetFile:
     """Open a file; text columns that it stores as dictionaries are read as dictionaries.
 
@@ -174,9 +174,9 @@ def open_parquet(
     Args:
         checksums: compare each page with its checksum, if its writer stored one. That takes
             0.0013 us for a value of four bytes, and nothing without a checksum.
-        categories: text columns that are read as dictionaries also if the file stores them plain:
+        words: text columns that are read as dictionaries also if the file stores them plain:
             whoever looks words up, and counts them, then does so once a word. The dictionary grows
-            from batch to batch of a row group.
+            from batch to batch of a row group, and takes memory, so they should not all differ.
 
     Raises:
         InputError: it is not a readable Parquet file, or holds encrypted columns.
@@ -188,7 +188,7 @@ def open_parquet(
             metadata=footer,
             buffer_size=_buffered(path, footer),
             pre_buffer=False,
-            read_dictionary=_dictionaries(footer, categories),
+            read_dictionary=_dictionaries(footer, words),
             coerce_int96_timestamp_unit="us",
             page_checksum_verification=checksums,
         )
@@ -253,10 +253,10 @@ def file_schema(source: pq.ParquetFile, path_columns: pa.RecordBatch | None = No
     return pa.schema([*fields, *(path_columns.schema if path_columns is not None else ())])
 
 
-def _dictionaries(footer: pq.FileMetaData, categories: Collection[str]) -> list[str]:
+def _dictionaries(footer: pq.FileMetaData, words: Collection[str]) -> list[str]:
     """Flat text columns whose row groups all consist of a dictionary and short indices.
 
-    Also those of ``categories``, unless their words are long or have an encoding of another kind.
+    Also those of ``words``, unless their words are long or have an encoding of another kind.
     """
     names = []
     for position, field in enumerate(footer.schema.to_arrow_schema()):
@@ -265,7 +265,7 @@ def _dictionaries(footer: pq.FileMetaData, categories: Collection[str]) -> list[
         chunks = [footer.row_group(i).column(position) for i in range(footer.num_row_groups)]
         if any(c.path_in_schema != field.name for c in chunks):
             continue
-        of_words = field.name in categories
+        of_words = field.name in words
         most = _WORD if of_words else _SHORT
         if all(
             (c.has_dictionary_page or of_words)

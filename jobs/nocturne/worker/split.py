@@ -149,7 +149,7 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = OF_RUN) -> SplitResult:
     path, in_lake = run.plan.input_file(planned.path), bool(run.plan.input_version)
     check_unchanged(path, planned, in_lake=in_lake)
     encoding, types = run.plan.encoding, unpacked(run.plan.types)
-    source = open_parquet(path, checksums=run.plan.checksums, categories=encoding.categories)
+    source = open_parquet(path, checksums=run.plan.checksums, words=encoding.large_vocabularies)
     path_columns = of_plan(run.plan, [split.file])
     schema = with_types(file_schema(source, path_columns), types)
     columns = [name for name in run.plan.reads(encoding.columns) if name in schema.names]
