@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from nocturne.config.alerts import CHANNELS
-from nocturne.config.models import DEFAULT_POOL, NAME, Pipeline, Registry, Spark
+from nocturne.config.challengers import champion_of, derived, named
+from nocturne.config.models import DEFAULT_POOL, NAME, Challenger, Pipeline, Registry, Spark
 from nocturne.config.section import HIDDEN_VALUE
 from nocturne.errors import ConfigError, choices, did_you_mean
 from nocturne.model.tracking import without_secret
@@ -75,6 +76,17 @@ class Loaded:
             return Loaded(Pipeline.model_validate(tree), self.origins, self.home)
         except ValidationError as error:
             raise ConfigError(_explain(error, self.origins, "the command")) from None
+
+    def challenger(self, challenger: Challenger, **scoring: Any) -> Loaded:
+        """One of its challengers as a pipeline: see ``nocturne.config.challengers``.
+
+        Raises:
+            ConfigError: what is given of it does not fit the rest.
+        """
+        try:
+            return Loaded(derived(self.pipeline, challenger, **scoring), self.origins, self.home)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, self.origins, challenger.called)) from None
 
     def suite(self, name: str) -> Path:
         """The file of a suite in conf/expectations/.
@@ -156,7 +168,7 @@ def load(
         ConfigError: there is no such pipeline or environment, or a value is wrong; the message
             names the file, the key, the value and the choices.
     """
-    root = root or home()
+    root, asked, name = root or home(), name, champion_of(name)
     if not NAME.fullmatch(name) or not (root / "conf" / "pipelines" / f"{name}.yaml").is_file():
         raise ConfigError(
             f"no pipeline {name!r}: expected one of {choices(names(root))} "
@@ -195,7 +207,8 @@ def load(
             f"would never start its task. Add the pool to {POOLS} and run `airflow pools import "
             f"{POOLS}`"
         )
-    return Loaded(pipeline, origins, root)
+    loaded = Loaded(pipeline, origins, root)
+    return loaded if asked == name else loaded.challenger(named(pipeline, asked))
 
 
 def pools(root: Path) -> set[str]:

@@ -27,6 +27,7 @@ from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, IN_STORES, INPUTS
 
 __all__ = [
+    "Challenger",
     "Drift",
     "Gate",
     "Input",
@@ -44,6 +45,9 @@ __all__ = [
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
+_CALLED = r"[A-Za-z0-9_-]{1,64}"
+PipelineName = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}(@{_CALLED})?$")]
+"""That of a file, or with ``@`` that of a challenger (``nocturne.config.challengers``)."""
 _OneLine = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 PathText = Annotated[_OneLine, AfterValidator(local_path)]
 PathOrUri = Annotated[_OneLine, AfterValidator(local_path_or_uri)]
@@ -238,6 +242,58 @@ class Model(Section):
             raise ValueError(
                 f"on_new_model: {self.on_new_model} watches an alias or tags; version never changes"
             )
+        return self
+
+
+class Challenger(Section):
+    """A model that scores beside the champion, into a table of its own: ``<output.path>__<name>``.
+
+    It is given as in ``model``; what is left out is the champion's.
+    """
+
+    called: Annotated[str, StringConstraints(pattern=rf"^{_CALLED}$")] = Field(
+        "",
+        description="Its name in commands (PIPELINE@NAME) and in the path of its table. Default: "
+        "the alias, or v and the version.",
+    )
+    name: str | None = Field(
+        None, min_length=1, description="Registered model name. Default: model.name."
+    )
+    alias: str | None = Field(None, description="For example: challenger.")
+    tags: dict[str, str] | None = Field(
+        None, description="The newest version that carries all of these tags."
+    )
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="Exactly this version.")
+    allow_pickle: bool = Field(False, description="As model.allow_pickle, for this model.")
+    outputs: dict[str, str] = Field({}, description="As model.outputs.")
+    inputs: Names | Annotated[dict[str, Names | str], Field(min_length=1)] | None = Field(
+        None, description="As model.inputs."
+    )
+    params: dict[str, Scalar | list[Scalar]] = Field({}, description="As model.params.")
+    budget: float = Field(
+        1.0,
+        gt=0,
+        description="How long it may take, as a multiple of the champion's time; over it, it is "
+        "dropped for the night.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_name(cls, given: Any) -> Any:
+        """The name that it has if none is given."""
+        if isinstance(given, dict) and "called" not in given:
+            alias, version = given.get("alias"), given.get("version")
+            called = alias or (f"v{version}" if version else None)
+            if isinstance(called, str):
+                return {**given, "called": called}
+            if given.get("tags"):
+                raise ValueError("a challenger by tags needs a name for its table: called: NAME")
+        return given
+
+    @model_validator(mode="after")
+    def _is_a_model(self) -> Challenger:
+        given = self.model_dump(exclude={"called", "budget"}, exclude_unset=True)
+        Model.model_validate({"name": "m", **given})
         return self
 
 
@@ -697,7 +753,7 @@ class Spark(Section):
 class Pipeline(Section):
     """One nightly scoring job."""
 
-    name: Name = Field(description="Also the DAG's id.")
+    name: PipelineName = Field(description="The file's own name, and the DAG's id.")
     description: str = Field("", description="Shown in Airflow.")
     owner: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f,]*$", max_length=200)] = Field(
         "",
@@ -711,6 +767,11 @@ class Pipeline(Section):
     tags: list[str] = Field([], description="Airflow tags.")
     registry: Registry = Registry()
     model: Model
+    challengers: list[Challenger] = Field(
+        [],
+        description="Other models that score the same rows in the same pass, into tables of their "
+        "own beside the champion's. None of them can cost the night.",
+    )
     input: Input
     output: Output
     scoring: Scoring = Scoring()
@@ -744,6 +805,20 @@ class Pipeline(Section):
                     f"drift.segments names {name}, whose values quality.sensitive keeps from being "
                     "shown; take it out of one of them"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _tells_challengers_apart(self) -> Pipeline:
+        names = [challenger.called for challenger in self.challengers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"challengers: two are called {twice[0]}; give each a name of its own (called:)"
+            )
+        if names and self.scoring.reader == "spark":
+            raise ValueError(
+                "challengers score the batches that the champion reads, and with scoring.reader: "
+                "spark there are none. Drop them, or score them in a pipeline of their own"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,84 @@
+"""Challengers: a pipeline's other models, each a pipeline of its own in all that follows.
+
+``flight_delay@challenger`` reads what ``flight_delay`` reads, and publishes into a table of its own
+beside the champion's, with a state of its own. So whatever takes the name of a pipeline takes that
+of a challenger too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nocturne.config.models import Challenger, Pipeline
+from nocturne.errors import ConfigError, choices
+
+__all__ = ["champion_of", "derived", "named"]
+
+_SELECTORS = ("alias", "tags", "version")
+_OF_A_VERSION = (*_SELECTORS, "name", "outputs", "inputs", "params", "allow_pickle")
+_WATCHED = ("on_new_model", "poll_seconds")
+
+
+def champion_of(name: str) -> str:
+    """The name of the pipeline that a challenger belongs to; of a pipeline its own."""
+    return name.partition("@")[0]
+
+
+def named(pipeline: Pipeline, name: str) -> Challenger:
+    """The pipeline's challenger ``PIPELINE@NAME``.
+
+    Raises:
+        ConfigError: it has none of that name.
+    """
+    asked = name.partition("@")[2]
+    for challenger in pipeline.challengers:
+        if challenger.called == asked:
+            return challenger
+    names = [challenger.called for challenger in pipeline.challengers]
+    raise ConfigError(
+        f"{pipeline.name} has no challenger {asked!r}: it has {choices(names)} (challengers: in "
+        f"conf/pipelines/{pipeline.name}.yaml)"
+    )
+
+
+def derived(pipeline: Pipeline, challenger: Challenger, **scoring: Any) -> Pipeline:
+    """The challenger as a pipeline.
+
+    Its scores have the champion's keys and no passthrough columns. It has no suites, quarantines
+    nothing of its own, and is never held: its night is published if the champion's is.
+
+    Args:
+        scoring: settings that are the champion's of the night, as ``batch_rows``.
+    """
+    tree = pipeline.model_dump(mode="json", exclude_unset=True)
+    given = challenger.model_dump(mode="json", exclude_unset=True)
+    suffix, output = f"__{challenger.called}", tree["output"]
+    own = {name: value for name, value in given.items() if name in _OF_A_VERSION}
+    shared = {k: v for k, v in tree["model"].items() if k not in (*_OF_A_VERSION, *_WATCHED)}
+    registry = dict(tree.get("registry", {}))
+    if registry.get("experiment"):
+        registry["experiment"] += f"@{challenger.called}"
+    unneeded = ("challengers", "alerts", "slo", "tags", "description", "docs")
+    return Pipeline.model_validate(
+        {
+            **{key: value for key, value in tree.items() if key not in unneeded},
+            "name": f"{pipeline.name}@{challenger.called}",
+            "registry": registry,
+            "model": {**shared, "name": tree["model"]["name"], **own},
+            "output": {
+                **{k: v for k, v in output.items() if k not in ("passthrough", "nullable")},
+                "path": output["path"].rstrip("/") + suffix,
+                **{key: output[key] + suffix for key in ("state", "table") if output.get(key)},
+            },
+            "scoring": {**tree.get("scoring", {}), **scoring},
+            "quality": {
+                "sensitive": pipeline.quality.sensitive,
+                "max_quarantined": 1.0,
+                "volume": "off",
+            },
+            "drift": {
+                **{k: v for k, v in tree.get("drift", {}).items() if k != "segments"},
+                "on_drift": "warn",
+            },
+        }
+    )
