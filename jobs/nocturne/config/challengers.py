@@ -7,8 +7,6 @@ of a challenger too.
 
 from __future__ import annotations
 
-from typing import Any
-
 from nocturne.config.models import Challenger, Pipeline
 from nocturne.errors import ConfigError, choices
 
@@ -41,17 +39,14 @@ def named(pipeline: Pipeline, name: str) -> Challenger:
     )
 
 
-def derived(pipeline: Pipeline, challenger: Challenger, **scoring: Any) -> Pipeline:
+def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     """The challenger as a pipeline.
 
     Its scores have the champion's keys and no passthrough columns. It has no suites, quarantines
     nothing of its own, and is never held: its night is published if the champion's is.
-
-    Args:
-        scoring: settings that are the champion's of the night, as ``batch_rows``.
     """
     tree = pipeline.model_dump(mode="json", exclude_unset=True)
-    given = challenger.model_dump(mode="json", exclude_unset=True)
+    given = challenger.model_dump(mode="json", exclude_none=True)
     suffix, output = f"__{challenger.called}", tree["output"]
     own = {name: value for name, value in given.items() if name in _OF_A_VERSION}
     shared = {k: v for k, v in tree["model"].items() if k not in (*_OF_A_VERSION, *_WATCHED)}
@@ -70,7 +65,6 @@ def derived(pipeline: Pipeline, challenger: Challenger, **scoring: Any) -> Pipel
                 "path": output["path"].rstrip("/") + suffix,
                 **{key: output[key] + suffix for key in ("state", "table") if output.get(key)},
             },
-            "scoring": {**tree.get("scoring", {}), **scoring},
             "quality": {
                 "sensitive": pipeline.quality.sensitive,
                 "max_quarantined": 1.0,

@@ -77,14 +77,14 @@ class Loaded:
         except ValidationError as error:
             raise ConfigError(_explain(error, self.origins, "the command")) from None
 
-    def challenger(self, challenger: Challenger, **scoring: Any) -> Loaded:
+    def challenger(self, challenger: Challenger) -> Loaded:
         """One of its challengers as a pipeline: see ``nocturne.config.challengers``.
 
         Raises:
             ConfigError: what is given of it does not fit the rest.
         """
         try:
-            return Loaded(derived(self.pipeline, challenger, **scoring), self.origins, self.home)
+            return Loaded(derived(self.pipeline, challenger), self.origins, self.home)
         except ValidationError as error:
             raise ConfigError(_explain(error, self.origins, challenger.called)) from None
 

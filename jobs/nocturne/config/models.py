@@ -292,7 +292,7 @@ class Challenger(Section):
 
     @model_validator(mode="after")
     def _is_a_model(self) -> Challenger:
-        given = self.model_dump(exclude={"called", "budget"}, exclude_unset=True)
+        given = self.model_dump(exclude={"called", "budget"}, exclude_none=True)
         Model.model_validate({"name": "m", **given})
         return self
 

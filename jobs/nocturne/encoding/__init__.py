@@ -170,6 +170,11 @@ class Encoding:
         return tuple(dict.fromkeys(feature.column for _, feature in self.features()))
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """The prediction columns."""
+        return tuple(output.name for output in self.outputs)
+
+    @property
     def large_vocabularies(self) -> frozenset[str]:
         """The input columns whose words are too many to be looked up anew for each batch."""
         return frozenset(f.column for _, f in self.features() if len(f.vocabulary) >= _MANY)

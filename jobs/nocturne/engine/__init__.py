@@ -18,7 +18,7 @@
 
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.device_model import DeviceModel
-from nocturne.engine.encode import encode
+from nocturne.engine.encode import Encode, EncodedOnce, encode, encoder
 from nocturne.engine.kernels import KERNELS, PRECISIONS
 from nocturne.engine.load import load_torch, load_trusted, pick_device
 from nocturne.engine.model import AsyncModel, Model
@@ -37,6 +37,8 @@ __all__ = [
     "SAMPLE_ROWS",
     "AsyncModel",
     "DeviceModel",
+    "Encode",
+    "EncodedOnce",
     "Model",
     "NamedOutputs",
     "SearchPlan",
@@ -45,6 +47,7 @@ __all__ = [
     "check_outputs",
     "concatenated",
     "encode",
+    "encoder",
     "first_sizes",
     "load_torch",
     "load_trusted",

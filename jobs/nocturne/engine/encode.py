@@ -11,9 +11,10 @@ from nocturne import encoders
 from nocturne.encoders import ENCODERS
 from nocturne.encoding import Encoding
 
-__all__ = ["Encoded", "encode", "encoder", "rows"]
+__all__ = ["Encode", "Encoded", "EncodedOnce", "encode", "encoder", "rows"]
 
 Encoded = list[encoders.Encoded]
+Encode = Callable[[pa.RecordBatch], Encoded]
 
 
 def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
@@ -24,7 +25,7 @@ def encode(batch: pa.RecordBatch, encoding: Encoding) -> Encoded:
     return encoder(encoding)(batch)
 
 
-def encoder(encoding: Encoding) -> Callable[[pa.RecordBatch], Encoded]:
+def encoder(encoding: Encoding) -> Encode:
     """``encode`` for the batches of one stream."""
     prepared = [(ENCODERS[t.encoder].prepared(t), t.shape) for t in encoding.inputs]
 
@@ -36,6 +37,23 @@ def encoder(encoding: Encoding) -> Callable[[pa.RecordBatch], Encoded]:
         ]
 
     return encode
+
+
+class EncodedOnce:
+    """An encoder that keeps what it made last, for others that want the same tensors."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encode = encoder(encoding)
+        self._last: tuple[pa.RecordBatch, Encoded] | None = None
+
+    def __call__(self, batch: pa.RecordBatch) -> Encoded:
+        self._last = batch, self._encode(batch)
+        return self._last[1]
+
+    def kept(self, batch: pa.RecordBatch) -> Encoded | None:
+        """The arguments of a batch; None if it was not the last one. Any thread may ask."""
+        last = self._last
+        return last[1] if last is not None and last[0] is batch else None
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

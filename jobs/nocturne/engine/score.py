@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.encoding import Encoding
 from nocturne.engine.cast import cast_rows
 from nocturne.engine.column import Reasons
-from nocturne.engine.encode import Encoded, encoder, rows
+from nocturne.engine.encode import Encode, Encoded, encoder, rows
 from nocturne.engine.faults import Faults
 from nocturne.engine.model import Model, Raw
 from nocturne.engine.outputs import (
@@ -40,6 +40,7 @@ def score(
     *,
     micro_batch: int = 1024,
     once: bool = False,
+    encode: Encode | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yields one RecordBatch of predictions for each batch, with the same rows in the same order.
 
@@ -50,13 +51,14 @@ def score(
 
     Args:
         once: give each row to the model only once. If a call raises, all its rows are bad.
+        encode: makes the model's arguments. Default: by the encoding.
 
     Raises:
         ModelError: the outputs do not match the spec, or the model raised on each of the first
             thousand rows; with ``once``, on each of the first five calls.
         ImportError: the model lacks a package.
     """
-    begin, encode = getattr(model, "begin", None), encoder(encoding)
+    begin, encode = getattr(model, "begin", None), encode or encoder(encoding)
     raised, alive = 0, False
     faults = Faults(once)
 
@@ -100,6 +102,7 @@ def score_cast(
     *,
     micro_batch: int = 1024,
     once: bool = False,
+    encode: Encode | None = None,
 ) -> Generator[tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]]:
     """``score`` of batches whose columns are cast first (``nocturne.fitting.casts``).
 
@@ -119,7 +122,8 @@ def score_cast(
             waiting.append((batch, cast_batch, lost))
             yield cast_batch
 
-    for scored in score(remembered(), model, encoding, micro_batch=micro_batch, once=once):
+    scores = score(remembered(), model, encoding, micro_batch=micro_batch, once=once, encode=encode)
+    for scored in scores:
         batch, cast_batch, lost = waiting.popleft()
         yield batch, cast_batch, _with_earlier_reasons(lost, scored)
 

@@ -28,6 +28,7 @@ from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
 from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
+from nocturne.pipeline.challengers import challenge, fitted_beside
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
     check_sensitive,
@@ -103,6 +104,7 @@ class _Options:
     caller: dict[str, str]
     page: str
     asked_by: str
+    champion: Run | None = None
 
 
 def prepare(
@@ -116,6 +118,7 @@ def prepare(
     caller: Mapping[str, str] | None = None,
     resolve: Resolve | None = None,
     by: Executor | None = None,
+    champion: Run | None = None,
 ) -> Prepared:
     """Resolve the model and plan the partition; writes the plan unless it is a dry run.
 
@@ -127,6 +130,7 @@ def prepare(
         resolve: returns the model; the nights of a range share it.
         by: what tries a model that this machine can't try, if Spark's workers are on other
             machines. Default: a new application.
+        champion: of a challenger, the run that it is scored beside.
 
     Raises:
         NocturneError: the partition can't be scored; no row has been.
@@ -144,8 +148,11 @@ def prepare(
     places.claim()
     try:
         with disk_errors():
-            options = _Options(force, dry_run, requeue, hold, caller, page, asked_by)
+            options = _Options(force, dry_run, requeue, hold, caller, page, asked_by, champion)
             planned = _planned(loaded, partition, places, options, resolve or resolver(loaded), by)
+            if champion is None and planned.run is not None and planned.action == "score":
+                said = challenge(loaded, planned.run, force=force, by=by)
+                planned = replace(planned, message="\n".join([planned.message, *said]))
             return replace(planned, message=planned.message + skew + _package_warning(planned.run))
     except TerminalError as error:
         if not dry_run:
@@ -200,6 +207,8 @@ def _planned(
     resolved = resolve()
     looked = _look(loaded, partition, places, resolved, expected_columns(suites), by)
     seen, needs, encoding = looked.seen, looked.needs, looked.encoding
+    if options.champion is not None:
+        encoding = fitted_beside(options.champion, seen, encoding)
     check_sensitive(pipeline.quality.sensitive, encoding, seen)
     tables = measured_tables(suites, encoding, needs.columns, seen)
     refuse_early(loaded, suites, seen)
@@ -207,10 +216,12 @@ def _planned(
     pinned = pin(
         pipeline.scoring, resolved.ref, encoding, places.state, looked.files, costly=costly
     )
+    if options.champion is not None:
+        pinned = replace(pinned, batch_rows=options.champion.plan.pinned.batch_rows)
     of_partition = columns_of_partition(
         output, (*pipeline.output.keys, *pipeline.output.passthrough)
     )
-    keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition)
+    keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition, options.champion)
     standing = Standing.of(output, current, plan.run_key(keyed.splits()))
     splits = splits_to_score(
         loaded, partition, output, options.requeue, options.force, keyed, standing
@@ -254,6 +265,7 @@ def _planned(
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
+        champion=options.champion.plan.run_key if options.champion else "",
         **planned_output(pipeline.output, output, of_partition),
     )
     if run_plan.unique_keys:

@@ -19,6 +19,7 @@ from nocturne.errors import (
     Superseded,
 )
 from nocturne.host.identity import code
+from nocturne.pipeline.challengers import publish_challengers
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, manifest_in_force
@@ -132,6 +133,7 @@ def publish_run(run: Run) -> Manifest:
     run.state.clear_status(run.plan.run_key)
     run.tidy()
     monitor(loaded, done, decision_on(run))
+    publish_challengers(run)
     return done
 
 

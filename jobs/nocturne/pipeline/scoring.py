@@ -24,6 +24,7 @@ from nocturne.errors import (
 from nocturne.host import machine
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
+from nocturne.pipeline.challengers import drop_unfit
 from nocturne.pipeline.runs import open_run, settings_of
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
@@ -187,16 +188,17 @@ def score(
     report(0, sum(run.plan.rows for run in runs))
     failures = _unfit(runs)
     fit = [run for run in runs if run.uri not in failures]
+    drop_unfit(fit)
     try:
         if all(run.is_scored for run in fit):
             report(total := sum(run.plan.rows for run in runs), total)
         elif by is not None:
-            failures |= by.score(fit, report)
+            failures |= _scored(fit, by, report)
         else:
             first = fit[0]
             name = f"{first.plan.pipeline} {first.plan.partition.key}"
             with executor(settings_of(first), name, master) as own:
-                failures |= own.score(fit, report)
+                failures |= _scored(fit, own, report)
     except NocturneError as error:
         failures |= {run.uri: error for run in fit}
     except Exception as error:
@@ -221,6 +223,21 @@ def score(
                 )
             with suppress(NocturneError), run.step("score"):
                 raise failure
+    return failures
+
+
+def _scored(
+    runs: Sequence[Run], by: Executor, progress: ReportProgress
+) -> dict[str, NocturneError]:
+    """Run directory -> error. If a challenger may be the cause, its champion is scored without it.
+
+    Raises: as ``Executor.score``.
+    """
+    failures = by.score(runs, progress)
+    failed = [run for run in runs if run.uri in failures]
+    if suspects := drop_unfit(failed):
+        log.warning("scored again without challenger %s", ", ".join(suspects))
+        return by.score(failed, progress)
     return failures
 
 

@@ -24,7 +24,10 @@ __all__ = ["KeyedPieces", "Standing", "splits_to_score"]
 
 @dataclass(frozen=True)
 class KeyedPieces:
-    """Everything that the keys of the splits are made of."""
+    """Everything that the keys of the splits are made of.
+
+    ``champion``: of a challenger, the run that it is scored beside.
+    """
 
     loaded: Loaded
     resolved: Resolved
@@ -32,6 +35,7 @@ class KeyedPieces:
     pinned: Pinned
     seen: Seen
     partition_columns: pa.Schema
+    champion: Run | None = None
 
     def splits(self, salt: str = "") -> tuple[Split, ...]:
         """The splits with their keys. A ``salt`` makes other keys of the same contents."""
@@ -47,6 +51,7 @@ class KeyedPieces:
             pipeline.input.cast,
             self.seen.inferred_types,
             [f"{field.name}: {field.type}" for field in self.partition_columns],
+            [split.key for split in self.champion.plan.splits] if self.champion else (),
         )
 
 

@@ -26,6 +26,7 @@ def split_keys(
     cast: Mapping[str, str] = {},
     types: Mapping[str, Mapping[str, str]] = {},
     partition_columns: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
@@ -34,6 +35,7 @@ def split_keys(
         cast: ``input.cast``: column -> target type.
         types: file -> column -> a type that the file itself does not have.
         partition_columns: columns of the partition that the files of scores have, with their types.
+        beside: the keys of the champion's splits, whose quarantined rows a challenger shares.
     """
     settings = digest(
         OUTPUT_VERSION,
@@ -54,6 +56,7 @@ def split_keys(
                 piece.file.fingerprint,
                 piece.row_groups,
                 *([sorted(types[piece.file.path].items())] if piece.file.path in types else []),
+                *([["beside", beside[index]]] if beside else []),
             ),
             file=piece.file.path,
             row_groups=piece.row_groups,

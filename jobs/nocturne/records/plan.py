@@ -211,6 +211,8 @@ class RunPlan(Stored):
         partition_columns: columns of the partition that the files of scores have too
             (``TablePartition.partition_columns``); a schema, packed as ``types`` is.
         staging: the folder of the attempts' files, relative to the run directory.
+        champion: of a challenger, the run key of the champion's run that it is scored beside; it
+            has the same splits, and shares the quarantined rows. "" for a champion.
     """
 
     VERSION: ClassVar[int] = 2
@@ -257,6 +259,7 @@ class RunPlan(Stored):
     partition_columns: str = ""
     page: str = ""
     asked_by: str = ""
+    champion: str = ""
 
     @property
     def rows(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nocturne.objects import Location, ObjectPath
+from nocturne.records.challengers import Challenged, Dropped
 from nocturne.records.manifest import Decision, Judgement, Logged
 from nocturne.records.plan import Split
 from nocturne.records.profile import Profile
@@ -78,7 +81,8 @@ class RunFolder:
     @property
     def working(self) -> list[Location]:
         """Existing folders that are not needed once the scores are published."""
-        return [folder for folder in (self.attempts, self.path / "progress") if folder.is_dir()]
+        kinds = (self.attempts, self.path / "progress", self.path / "begun")
+        return [folder for folder in kinds if folder.is_dir()]
 
     def tidy(self) -> None:
         """Remove the files that a published run no longer needs."""
@@ -144,6 +148,43 @@ class RunFolder:
     def copies(self) -> list[Location]:
         """Copies of files of a run in a store: see ``PartitionState.reference``."""
         return [path for path in children(self.path) if _COPY.fullmatch(path.name)]
+
+    # Challengers
+
+    @property
+    def challengers_file(self) -> Location:
+        """The challengers that are scored beside this run."""
+        return self.path / "challengers.json"
+
+    def challenged(self) -> Challenged:
+        """The challengers of this run; there are none before it is prepared with some.
+
+        Raises:
+            StateError: the file is damaged.
+        """
+        return find(Challenged, self.challengers_file) or Challenged()
+
+    @property
+    def dropped_file(self) -> Location:
+        """Why this run, of a challenger, was dropped."""
+        return self.path / "dropped.json"
+
+    def dropped(self) -> Dropped | None:
+        """Why this challenger was dropped; None if it was not."""
+        return find(Dropped, self.dropped_file)
+
+    def drop_challenger(self, why: str) -> None:
+        """Score no more of this challenger; the first reason stays."""
+        at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        write(self.dropped_file, Dropped(why, at), exclusive=True)
+
+    def begun_file(self, split: Split) -> Location:
+        """It is there while a process scores a split of this challenger."""
+        return self.path / "begun" / f"{split.index:05d}-{os.getpid()}-{os.urandom(4).hex()}"
+
+    def begun_files(self) -> list[Location]:
+        """Those that exist; after scoring they are of processes that died."""
+        return children(self.path / "begun")
 
     # Judgement and decisions
 

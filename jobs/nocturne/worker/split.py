@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from nocturne.columns.normal import unpacked, with_types
 from nocturne.encoding import MODEL_VERSION, Encoding
 from nocturne.engine import (
     REASON,
+    Encode,
+    EncodedOnce,
     Model,
+    encoder,
     load_torch,
     load_trusted,
     pick_device,
@@ -43,7 +47,8 @@ from nocturne.fitting import casts, output_schema
 from nocturne.model.copies import fetch_model
 from nocturne.model.requirements import import_errors, load_error
 from nocturne.profile import Measurer, Rows, TableProfiler
-from nocturne.records.plan import Split
+from nocturne.records.challengers import Opponent
+from nocturne.records.plan import RunPlan, Split
 from nocturne.records.result import SplitResult
 from nocturne.source.path_columns import of_plan
 from nocturne.source.reading import check_unchanged, file_schema, open_parquet, read_batches
@@ -51,6 +56,7 @@ from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, write_atomic
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
+from nocturne.worker.lanes import Lane
 from nocturne.worker.slots import OF_RUN, DeviceSlot
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
@@ -81,7 +87,7 @@ BACKENDS: dict[str, Callable[..., Model]] = {
 """Backend -> ``load(path, encoding, device=, kernel=, precision=)``."""
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _model(
     name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
 ) -> Model:
@@ -133,8 +139,20 @@ def _limit_memory(device: str, share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def run_split(run: Run, split: Split, slot: DeviceSlot = OF_RUN) -> SplitResult:
+def run_split(
+    run: Run,
+    split: Split,
+    slot: DeviceSlot = OF_RUN,
+    *,
+    challengers: Sequence[tuple[Opponent, Run]] = (),
+    quarantined: Mapping[int, str] | None = None,
+) -> SplitResult:
     """Score a split, unless it has a result already.
+
+    Args:
+        challengers: those that score it in the same pass (``nocturne.worker.lanes``).
+        quarantined: of a challenger that is scored alone, the rows (by their number in the file)
+            that the champion quarantined, with the reasons.
 
     Raises:
         InputChanged: the file has changed since it was planned (retryable: plan again).
@@ -156,17 +174,113 @@ def run_split(run: Run, split: Split, slot: DeviceSlot = OF_RUN) -> SplitResult:
     batches = read_batches(
         source, path, split.row_groups, columns, run.plan.pinned.batch_rows, types, path_columns
     )
-    result = score_batches(run, split, batches, schema, slot)
-    check_unchanged(path, planned, in_lake=in_lake)
-    if result.rows_in != split.rows:
-        raise InputChanged(
-            f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
-            "meanwhile. Run the partition again"
-        )
+    reasons_of = None if quarantined is None else _numbered(split, quarantined)
+    with _lanes(run, split, schema, slot, challengers) as lanes:
+        with run.writing() as folder:
+            result = _score_batches(
+                run, split, batches, schema, slot, folder, lanes=lanes, reasons_of=reasons_of
+            )
+        check_unchanged(path, planned, in_lake=in_lake)
+        if result.rows_in != split.rows:
+            raise InputChanged(
+                f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
+                "meanwhile. Run the partition again"
+            )
+        for lane in lanes.running:  # so that where the champion is done, they are too
+            lane.finish(result)
     reach("split.staged")
     first = write(decided, result, exclusive=True)
     reach("split.decided")
     return result if first else read(SplitResult, decided)
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """The lanes beside a champion's split; ``encode`` makes the tensors that they share."""
+
+    running: Sequence[Lane] = ()
+    encode: EncodedOnce | None = None
+
+    def give(self, batch: pa.RecordBatch, reasons: pa.Array, champion_s: float) -> None:
+        for lane in self.running:
+            lane.give(batch, reasons, champion_s)
+
+
+@contextmanager
+def _lanes(
+    champion: Run,
+    split: Split,
+    schema: pa.Schema,
+    slot: DeviceSlot,
+    challengers: Sequence[tuple[Opponent, Run]],
+) -> Iterator[_Lanes]:
+    """The lanes of the challengers that have not scored the split and are not dropped."""
+    encode = EncodedOnce(champion.plan.encoding) if challengers else None
+    running = list[Lane]()
+    try:
+        for opponent, run in challengers:
+            with suppress(NocturneError, OSError):
+                own = run.plan.splits[split.index]
+                if run.result_file(own).is_file() or run.dropped() is not None:
+                    continue
+                work = partial(_beside, run, own, schema, slot, champion.plan, encode)
+                running.append(Lane(opponent, run, own, work))
+        yield _Lanes(running, encode)
+    finally:
+        for lane in running:
+            lane.close()
+
+
+def _beside(
+    run: Run,
+    split: Split,
+    schema: pa.Schema,
+    slot: DeviceSlot,
+    champion: RunPlan,
+    shared: EncodedOnce | None,
+    batches: Iterator[pa.RecordBatch],
+    reasons_of: Callable[[], pa.Array],
+) -> SplitResult:
+    """Score the batches of a lane."""
+    encoding, own = run.plan.encoding, encoder(run.plan.encoding)
+    same = shared is not None and encoding.inputs == champion.encoding.inputs
+
+    def encode(batch: pa.RecordBatch) -> list[Any]:
+        made = shared.kept(batch) if same and shared is not None else None
+        return made if made is not None else own(batch)
+
+    counted = {
+        name: center
+        for name, center in run.plan.profile_centers.items()
+        if name in encoding.output_names or champion.profile_centers.get(name, _NO) != center
+    }
+    with run.writing() as folder:
+        return _score_batches(
+            run.changed(profile_centers=counted),
+            split,
+            batches,
+            schema,
+            slot,
+            folder,
+            reasons_of=lambda _: reasons_of(),
+            encode=encode,
+        )
+
+
+_NO = object()
+
+
+def _numbered(split: Split, quarantined: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Array]:
+    """The reasons of one batch after another, by the rows' numbers in the file."""
+    first = split.first_row
+
+    def reasons(batch: pa.RecordBatch) -> pa.Array:
+        nonlocal first
+        numbers = range(first, first + batch.num_rows)
+        first += batch.num_rows
+        return pa.array([quarantined.get(number) for number in numbers], pa.string())
+
+    return reasons
 
 
 def score_batches(
@@ -193,7 +307,17 @@ def _score_batches(
     schema: pa.Schema,
     slot: DeviceSlot,
     folder: Path,
+    *,
+    lanes: _Lanes = _Lanes(),
+    reasons_of: Callable[[pa.RecordBatch], pa.Array] | None = None,
+    encode: Encode | None = None,
 ) -> SplitResult:
+    """Args:
+    lanes: they are given each batch once it is scored.
+    reasons_of: of a challenger, why each row of the next batch is quarantined: for the
+        champion's reasons. Where the challenger itself has no score, there is a null.
+    encode: makes the model's tensors. Default: by the encoding.
+    """
     started = time.time()
     attempt = f"{split.index:05d}-{split.key[:16]}-{os.getpid()}-{os.urandom(4).hex()}.parquet"
     encoding = run.plan.encoding
@@ -227,7 +351,9 @@ def _score_batches(
         model_casts,
         micro_batch=run.plan.pinned.micro_batch,
         once=run.plan.costly,
+        encode=encode or lanes.encode,
     )
+    turn = time.perf_counter()
     with (
         import_errors(run.plan.model.path),
         Staging(
@@ -238,7 +364,9 @@ def _score_batches(
         for batch, cast_batch, predictions in triples:
             if inexact and not precision:
                 precision = _precision_error(run, slot, encoding, cast_batch, predictions)
-            reasons = _reasons(batch, predictions, run.plan.keys)
+            reasons = (
+                reasons_of(batch) if reasons_of else _reasons(batch, predictions, run.plan.keys)
+            )
             outputs = _outputs(predictions, encoding)
             rows = Rows(batch)
             with_outputs = rows.with_columns(outputs)
@@ -259,7 +387,10 @@ def _score_batches(
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
             staging.add(scores, bad)
             reach("split.batch")
-            if time.monotonic() - last_report > run.report_s:
+            if lanes.running:
+                lanes.give(batch, reasons, time.perf_counter() - turn)
+                turn = time.perf_counter()
+            if reasons_of is None and time.monotonic() - last_report > run.report_s:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
     if hashes:

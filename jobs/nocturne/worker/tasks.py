@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from nocturne.errors import NocturneError, RetryableError, disk_errors
 from nocturne.hiding import redacted
 from nocturne.objects import location
 from nocturne.objects.path import Stat
+from nocturne.records.challengers import Opponent
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 from nocturne.worker.slots import DeviceSlot
@@ -51,7 +53,18 @@ def _score(run_dir: str, index: int, slot: Callable[[str], DeviceSlot]) -> int:
     from nocturne.worker.split import run_split
 
     run = open_run(run_dir)
-    return run_split(run, run.plan.splits[index], slot(run.plan.pinned.device)).rows_in
+    split, device = run.plan.splits[index], slot(run.plan.pinned.device)
+    return run_split(run, split, device, challengers=_challengers(run)).rows_in
+
+
+def _challengers(run: Run) -> list[tuple[Opponent, Run]]:
+    """The challengers of a run; one that can't be opened can't cost the night."""
+    found = []
+    with suppress(NocturneError, OSError):
+        for opponent in run.challenged().challengers:
+            with suppress(NocturneError, OSError):
+                found.append((opponent, open_run(opponent.run_dir)))
+    return found
 
 
 def open_run(run_dir: str) -> Run:

@@ -1,0 +1,171 @@
+"""Challengers: other models that score a champion's night in the same pass.
+
+Each has a run of its own in a state of its own (``nocturne.config.challengers``), so that its
+scores keep every promise that the champion's keep. Whatever happens to one of them, it costs the
+challenger its night, and never the champion.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nocturne.config import Loaded
+from nocturne.encoding import Encoding
+from nocturne.errors import ConfigError, NocturneError
+from nocturne.model.copies import fetch_model
+from nocturne.model.registry import require_loadable
+from nocturne.pipeline.runs import settings_of
+from nocturne.records.challengers import Challenged, Opponent
+from nocturne.source.protocol import Seen
+from nocturne.store.files import forget
+from nocturne.store.record_files import write
+from nocturne.store.run import Run
+
+if TYPE_CHECKING:
+    from nocturne.pipeline.scoring import Executor
+
+__all__ = ["challenge", "challengers_of", "drop_unfit", "fitted_beside", "publish_challengers"]
+
+log = logging.getLogger(__name__)
+
+
+def challenge(
+    loaded: Loaded, champion: Run, *, force: bool = False, by: Executor | None = None
+) -> list[str]:
+    """Prepare the challengers of a run that is about to be scored.
+
+    Returns:
+        What became of each, in words.
+    """
+    found, left_out, said = list[Opponent](), dict[str, str](), list[str]()
+    for challenger in loaded.pipeline.challengers:
+        name = challenger.called
+        try:
+            run, message = _prepared(loaded.challenger(challenger), champion, force, by)
+        except Exception as error:
+            left_out[name] = why = _in_words(error)
+            said.append(f"challenger {name} is left out: {why}")
+            continue
+        if run is not None:
+            found.append(Opponent(name, run.uri, challenger.budget))
+        said.append(f"challenger {message}")
+    if found or left_out or champion.challengers_file.is_file():
+        write(champion.challengers_file, Challenged(tuple(found), left_out))
+    return said
+
+
+def _prepared(
+    loaded: Loaded, champion: Run, force: bool, by: Executor | None
+) -> tuple[Run | None, str]:
+    from nocturne.pipeline.prepare import prepare
+
+    prepared = prepare(loaded, champion.plan.partition, force=force, by=by, champion=champion)
+    run = prepared.run if prepared.action == "score" else None
+    if run is None:
+        return None, prepared.message
+    if force:
+        forget(run.dropped_file)
+        for begun in run.begun_files():
+            forget(begun)
+    _suspect(run)
+    if (dropped := run.dropped()) is not None:
+        raise ConfigError(f"it was dropped: {dropped.why}. --force tries it again")
+    return run, prepared.message
+
+
+def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
+    """The challenger's encoding beside a champion's run: a row that it can't score is null there.
+
+    Raises:
+        ConfigError: the input is not the one that the champion's run was planned with.
+    """
+    files = {file.path: file.fingerprint for file in champion.plan.files}
+    splits = [(split.file, split.row_groups) for split in champion.plan.splits]
+    pieces = [(piece.file.path, piece.row_groups) for piece in seen.pieces]
+    if pieces != splits or files != {file.path: file.fingerprint for file in seen.files}:
+        raise ConfigError(
+            "the input has changed since the champion's run was planned: prepare the partition "
+            "again"
+        )
+    outputs = tuple(replace(output, nullable=True) for output in encoding.outputs)
+    return replace(encoding, outputs=outputs)
+
+
+def challengers_of(champion: Run) -> list[tuple[Opponent, Run]]:
+    """The challengers that are scored beside a run; those that can't be opened are left out."""
+    found = []
+    try:
+        opponents = champion.challenged().challengers
+    except NocturneError as error:
+        log.warning("no challenger is scored: %s", error)
+        return []
+    for opponent in opponents:
+        try:
+            found.append((opponent, Run.open(opponent.run_dir)))
+        except (NocturneError, OSError) as error:
+            log.warning("challenger %s: %s", opponent.name, error)
+    return found
+
+
+def drop_unfit(champions: Sequence[Run]) -> list[str]:
+    """Drop the challengers that can't be loaded, or that were being scored when a process died; no
+    process may score the runs now.
+
+    Returns:
+        The names of those that died.
+    """
+    suspects = []
+    for champion in champions:
+        for opponent, run in challengers_of(champion):
+            if _suspect(run):
+                suspects.append(opponent.name)
+            try:
+                fetch_model(run)
+                require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
+            except NocturneError as error:
+                run.drop_challenger(str(error))
+    return suspects
+
+
+def _suspect(run: Run) -> bool:
+    """Drop a challenger that was being scored when a process died. False: none did."""
+    if not run.begun_files() or run.dropped() is not None:
+        return False
+    run.drop_challenger(
+        "a process ended while it scored this challenger, which may be the cause: its memory ran "
+        "out, or the model crashed"
+    )
+    return True
+
+
+def publish_challengers(champion: Run, say: Callable[[str], None] = log.info) -> None:
+    """Judge and publish the challengers of a run that was published, unless they are."""
+    for opponent, run in challengers_of(champion):
+        try:
+            say(f"challenger {opponent.name}: {_published(run)}")
+        except Exception as error:
+            log.warning("challenger %s is not published: %s", opponent.name, _in_words(error))
+
+
+def _published(run: Run) -> str:
+    from nocturne.pipeline.publishing import publish_run
+    from nocturne.pipeline.recording import judge_run
+
+    if (dropped := run.dropped()) is not None:
+        with suppress(NocturneError), run.step("score"):
+            raise ConfigError(f"dropped: {dropped.why}")
+        return f"dropped: {dropped.why}"
+    judge_run(run)
+    manifest = publish_run(run)
+    return f"published {manifest.rows_published} rows as manifest {manifest.id}"
+
+
+def _in_words(error: Exception) -> str:
+    if not isinstance(error, (NocturneError, OSError)):
+        traceback.print_exception(error)
+    return str(error) if isinstance(error, NocturneError) else f"{type(error).__name__}: {error}"

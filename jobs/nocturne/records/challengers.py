@@ -1,0 +1,43 @@
+"""The challengers of a champion's run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nocturne.codec import Stored
+from nocturne.records.texts import Time
+
+__all__ = ["Challenged", "Dropped", "Opponent"]
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """A challenger that is scored beside a run: its name, its own run's directory, its budget."""
+
+    name: str
+    run_dir: str
+    budget: float
+
+
+@dataclass(frozen=True)
+class Challenged(Stored):
+    """``challengers.json`` of a champion's run: those that are scored beside it.
+
+    ``left_out``: the names of the others, each with the reason.
+    """
+
+    mend: ClassVar[str] = "Prepare the partition again"
+
+    challengers: tuple[Opponent, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dropped(Stored):
+    """``dropped.json`` of a challenger's run: no split of it is scored any more, and why."""
+
+    mend: ClassVar[str] = "Remove it, and the challenger is scored again"
+
+    why: str
+    at: Time

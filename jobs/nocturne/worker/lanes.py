@@ -1,0 +1,151 @@
+"""Lanes: a challenger's split, scored in the pass of the champion's, batch by batch.
+
+A lane has a thread of its own, and takes turns with the champion's: a batch is handed over once the
+champion has scored it, and the champion goes on once the challenger has. So a challenger that
+raises, or does not come back in time, is dropped, and the champion's split is not touched. A file
+says that a lane runs: if the process dies, the driver knows whom to suspect.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from queue import SimpleQueue
+
+import pyarrow as pa
+
+from nocturne.errors import NocturneError
+from nocturne.records.challengers import Opponent
+from nocturne.records.plan import Split
+from nocturne.records.result import SplitResult
+from nocturne.store.files import forget, write_atomic
+from nocturne.store.record_files import write
+from nocturne.store.run import Run
+
+__all__ = ["Given", "Lane"]
+
+_LOOK_S = 0.5
+_GRACE_S = 10.0
+"""Seconds beyond its budget that a challenger may take in a process: its model is loaded there."""
+
+Given = tuple[pa.RecordBatch, pa.Array]
+"""A batch, and why each of its rows is quarantined; null if it is not."""
+Work = Callable[[Iterator[pa.RecordBatch], Callable[[], pa.Array]], SplitResult]
+"""Scores batches; the reasons of each are asked for once it is scored."""
+
+
+class _Clock:
+    """Seconds of a challenger and of its champion, in this process."""
+
+    def __init__(self) -> None:
+        self.challenger = self.champion = 0.0
+
+
+_clocks: dict[str, _Clock] = {}
+
+
+class Lane:
+    """A challenger's split that is being scored.
+
+    Args:
+        opponent, run: the challenger.
+        split: the one of its run.
+        work: scores the batches that it is given, in the lane's thread.
+    """
+
+    def __init__(self, opponent: Opponent, run: Run, split: Split, work: Work) -> None:
+        self.run, self._split, self._budget = run, split, opponent.budget
+        self._clock = _clocks.setdefault(run.uri, _Clock())
+        self._given: SimpleQueue[Given | None] = SimpleQueue()
+        self._reasons: deque[pa.Array] = deque()
+        self._idle = threading.Event()
+        self._result: SplitResult | None = None
+        self._why = ""
+        self._begun = run.begun_file(split)
+        write_atomic(self._begun, b"")
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def give(self, batch: pa.RecordBatch, reasons: pa.Array, champion_s: float) -> None:
+        """Have a batch scored, unless the challenger is dropped.
+
+        Args:
+            champion_s: the seconds that the champion took for it.
+        """
+        self._clock.champion += champion_s
+        self._turn((batch, reasons))
+
+    def finish(self, champion: SplitResult) -> None:
+        """Have the result written. What the champion has counted alike is taken over."""
+        self._turn(None)
+        if self._result is not None and not self._why:
+            plan = self.run.plan
+            counted = {
+                name: column
+                for name, column in champion.profile.columns.items()
+                if name in plan.profile_centers and name not in plan.encoding.output_names
+            }
+            profile = self._result.profile
+            result = replace(
+                self._result, profile=replace(profile, columns=counted | profile.columns)
+            )
+            try:
+                write(self.run.result_file(self._split), result, exclusive=True)
+            except Exception as error:
+                self._failed(error)
+
+    def close(self) -> None:
+        """End the lane; a split that is not finished has no result."""
+        self._given.put(None)
+        with suppress(NocturneError, OSError):
+            if self._why:
+                self.run.drop_challenger(self._why)
+            forget(self._begun)
+
+    def _turn(self, given: Given | None) -> None:
+        """Hand over a batch, or that there are no more, and wait until the lane is through."""
+        if self._why:
+            return
+        started = time.perf_counter()
+        left = self._budget * self._clock.champion + _GRACE_S - self._clock.challenger
+        self._idle.clear()
+        self._given.put(given)
+        while not self._idle.wait(_LOOK_S) and self._thread.is_alive():
+            if time.perf_counter() - started > left:
+                break
+        self._clock.challenger += (took := time.perf_counter() - started)
+        if took > left:
+            self._why = self._why or (
+                f"it took {self._clock.challenger:.1f} s where the champion took "
+                f"{self._clock.champion:.1f} s, and its budget is {self._budget:g} of that"
+            )
+
+    def _run(self, work: Work) -> None:
+        try:
+            self._result = work(self._batches(), self._reasons.popleft)
+        except BaseException as error:  # of a model, which may do as it likes
+            self._failed(error)
+        self._idle.set()
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, NocturneError):
+            traceback.print_exception(error)
+        self._why = self._why or f"{type(error).__name__}: {error}"
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        first = True
+        while True:
+            if not first:
+                self._idle.set()
+            first = False
+            given = self._given.get()
+            if given is None:
+                return
+            batch, reasons = given
+            self._reasons.append(reasons)
+            yield batch
