@@ -1,5 +1,6 @@
 """Reads the configuration, typed YAML in layers, and converts dates to partitions."""
 
+from nocturne.config.challengers import champion_of
 from nocturne.config.layers import POOLS, Loaded, home, load, names, project_sections
 from nocturne.config.models import Pipeline, Scoring
 from nocturne.config.partitions import from_path, key_format, later, parse, partition, period, span
@@ -9,6 +10,7 @@ __all__ = [
     "Loaded",
     "Pipeline",
     "Scoring",
+    "champion_of",
     "from_path",
     "home",
     "key_format",

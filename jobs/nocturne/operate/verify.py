@@ -178,6 +178,10 @@ def _replay(
         positions = random.SystemRandom().sample(range(len(chosen)), count)
         chosen = [chosen[i] for i in sorted(positions)]
     changes = _environment_changes(manifest.environment)
+    quarantined = {
+        file.split: run.state.quarantine_file(manifest.run_key, file.path)
+        for file in manifest.quarantine
+    }
     with _scratch(run) as folder:
         replay_run = Run(folder, run.state, run.plan)
 
@@ -187,7 +191,14 @@ def _replay(
             return rows_with_keys(output, run.plan.keys, replayed)
 
         return [
-            _replay_split(replay_run, split, name, partial(published, file), changes)
+            _replay_split(
+                replay_run,
+                split,
+                name,
+                partial(published, file),
+                changes,
+                quarantined.get(split.key) if split else None,
+            )
             for split, name, file in chosen
         ]
 
@@ -208,13 +219,15 @@ def _replay_split(
     name: str,
     published: Callable[[pa.Table], pa.Table],
     environment_changes: str,
+    quarantine: Location | None = None,
 ) -> Replayed:
     """Score a split again and compare.
 
     Args:
         published: gives the published rows for those that were scored again.
+        quarantine: the split's quarantined rows, which a challenger does not choose.
     """
-    from nocturne.worker.split import run_split
+    from nocturne.worker.split import quarantined_rows, run_split
 
     planned = next((f for f in run.plan.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:
@@ -226,7 +239,10 @@ def _replay_split(
         if (now := current(source, planned)) is None:
             return Replayed(name, "impossible", f"its input {source} was changed since")
         files = tuple(now if f is planned else f for f in run.plan.files)
-        result = run_split(run.changed(files=files), split)
+        shared = quarantined_rows(quarantine) if quarantine is not None else {}
+        result = run_split(
+            run.changed(files=files), split, quarantined=shared if run.plan.champion else None
+        )
     except NocturneError as error:
         return Replayed(name, "impossible", str(error))
     replayed_file = local(run.attempt(result.file))

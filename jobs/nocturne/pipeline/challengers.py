@@ -14,22 +14,34 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nocturne.config import Loaded
+from nocturne import config
+from nocturne.config import Loaded, champion_of
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import settings_of
 from nocturne.records.challengers import Challenged, Opponent
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
 from nocturne.source.protocol import Seen
-from nocturne.store.files import forget
+from nocturne.store.files import forget, place
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from nocturne.pipeline.scoring import Executor
 
-__all__ = ["challenge", "challengers_of", "drop_unfit", "fitted_beside", "publish_challengers"]
+__all__ = [
+    "challenge",
+    "challengers_of",
+    "champion_in_force",
+    "drop_unfit",
+    "fitted_beside",
+    "publish_challengers",
+    "share_quarantine",
+]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +90,29 @@ def _prepared(
     return run, prepared.message
 
 
+def champion_in_force(loaded: Loaded, partition: Partition) -> tuple[Run, Manifest] | None:
+    """The published run that a challenger is scored beside when it is scored alone; None if the
+    pipeline is no challenger.
+
+    Raises:
+        StateError: the champion's night is not published.
+    """
+    name = loaded.pipeline.name
+    if (champion := champion_of(name)) == name:
+        return None
+    nights = PublishedNights(config.load(champion, root=loaded.home))
+    manifest = nights.manifest(partition)
+    return Run.at(nights.state_of(partition), manifest.run_key), manifest
+
+
+def share_quarantine(champion: Run, manifest: Manifest, run: Run) -> None:
+    """Give a challenger that is scored alone the rows that the published champion quarantined."""
+    own = {split.key: run.plan.splits[split.index] for split in champion.plan.splits}
+    for file in manifest.quarantine:
+        rows = champion.state.quarantine_file(manifest.run_key, file.path)
+        place(rows, run.quarantined_file(own[file.split]))
+
+
 def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
     """The challenger's encoding beside a champion's run: a row that it can't score is null there.
 
@@ -89,8 +124,8 @@ def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
     pieces = [(piece.file.path, piece.row_groups) for piece in seen.pieces]
     if pieces != splits or files != {file.path: file.fingerprint for file in seen.files}:
         raise ConfigError(
-            "the input has changed since the champion's run was planned: prepare the partition "
-            "again"
+            "the input is not the one that the champion scored: score the champion's partition "
+            "again first"
         )
     outputs = tuple(replace(output, nullable=True) for output in encoding.outputs)
     return replace(encoding, outputs=outputs)

@@ -10,6 +10,7 @@ from nocturne.errors import NocturneError, RetryableError, StateError, StoreRefu
 from nocturne.pipeline.places import Places
 from nocturne.records.manifest import Manifest, PublishedNight
 from nocturne.records.partition import Partition
+from nocturne.store.partition_state import PartitionState
 from nocturne.table_formats.protocol import TablePartition
 
 __all__ = ["PublishedNights", "night_in_force"]
@@ -53,6 +54,10 @@ class PublishedNights:
                 f"{'empty' if is_there else 'not there'}. See `nocturne status {name}`"
             )
         return manifest
+
+    def state_of(self, partition: Partition) -> PartitionState:
+        """The state of a partition."""
+        return self._places.state.partition(partition)
 
     def of(self, key: str) -> PublishedNight | None:
         """The night in force of a partition key; None if there is none, or it can't be read.

@@ -28,7 +28,12 @@ from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
 from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
-from nocturne.pipeline.challengers import challenge, fitted_beside
+from nocturne.pipeline.challengers import (
+    challenge,
+    champion_in_force,
+    fitted_beside,
+    share_quarantine,
+)
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
     check_sensitive,
@@ -130,7 +135,7 @@ def prepare(
         resolve: returns the model; the nights of a range share it.
         by: what tries a model that this machine can't try, if Spark's workers are on other
             machines. Default: a new application.
-        champion: of a challenger, the run that it is scored beside.
+        champion: of a challenger, the run that it is scored beside. Default: the published one.
 
     Raises:
         NocturneError: the partition can't be scored; no row has been.
@@ -148,11 +153,17 @@ def prepare(
     places.claim()
     try:
         with disk_errors():
+            alone = champion_in_force(loaded, partition) if champion is None else None
+            if alone is not None:
+                champion = alone[0]
             options = _Options(force, dry_run, requeue, hold, caller, page, asked_by, champion)
             planned = _planned(loaded, partition, places, options, resolve or resolver(loaded), by)
-            if champion is None and planned.run is not None and planned.action == "score":
-                said = challenge(loaded, planned.run, force=force, by=by)
-                planned = replace(planned, message="\n".join([planned.message, *said]))
+            if planned.run is not None and planned.action == "score":
+                if alone is not None:
+                    share_quarantine(*alone, planned.run)
+                elif champion is None:
+                    said = challenge(loaded, planned.run, force=force, by=by)
+                    planned = replace(planned, message="\n".join([planned.message, *said]))
             return replace(planned, message=planned.message + skew + _package_warning(planned.run))
     except TerminalError as error:
         if not dry_run:

@@ -81,7 +81,8 @@ class RunFolder:
     @property
     def working(self) -> list[Location]:
         """Existing folders that are not needed once the scores are published."""
-        kinds = (self.attempts, self.path / "progress", self.path / "begun")
+        names = ("progress", "begun", "quarantined")
+        kinds = (self.attempts, *(self.path / name for name in names))
         return [folder for folder in kinds if folder.is_dir()]
 
     def tidy(self) -> None:
@@ -177,6 +178,10 @@ class RunFolder:
         """Score no more of this challenger; the first reason stays."""
         at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         write(self.dropped_file, Dropped(why, at), exclusive=True)
+
+    def quarantined_file(self, split: Split) -> Location:
+        """Of a challenger that is scored alone: the champion's quarantined rows of a split."""
+        return self.path / "quarantined" / f"{split.index:05d}.parquet"
 
     def begun_file(self, split: Split) -> Location:
         """It is there while a process scores a split of this challenger."""

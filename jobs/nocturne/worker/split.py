@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from nocturne.columns.key_hashes import key_hashes
 from nocturne.columns.normal import unpacked, with_types
@@ -46,6 +47,8 @@ from nocturne.errors import InputChanged, NocturneError, StoreUnavailable
 from nocturne.fitting import casts, output_schema
 from nocturne.model.copies import fetch_model
 from nocturne.model.requirements import import_errors, load_error
+from nocturne.objects import Location
+from nocturne.objects.reading import native
 from nocturne.profile import Measurer, Rows, TableProfiler
 from nocturne.records.challengers import Opponent
 from nocturne.records.plan import RunPlan, Split
@@ -65,6 +68,7 @@ __all__ = [
     "BATCHES",
     "DeviceSlot",
     "load_model",
+    "quarantined_rows",
     "run_split",
     "score_batches",
 ]
@@ -268,6 +272,14 @@ def _beside(
 
 
 _NO = object()
+
+
+def quarantined_rows(file: Location) -> dict[int, str]:
+    """The numbers of the rows in a file of quarantined rows, with the reasons; none without it."""
+    if not file.is_file():
+        return {}
+    rows = pq.read_table(native(file), columns=["source_row", "reason"])
+    return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
 
 
 def _numbered(split: Split, quarantined: Mapping[int, str]) -> Callable[[pa.RecordBatch], pa.Array]:

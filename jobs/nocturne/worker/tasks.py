@@ -50,10 +50,13 @@ def score_items(items: Iterable[Item], slot: Callable[[str], DeviceSlot]) -> Ite
 
 
 def _score(run_dir: str, index: int, slot: Callable[[str], DeviceSlot]) -> int:
-    from nocturne.worker.split import run_split
+    from nocturne.worker.split import quarantined_rows, run_split
 
     run = open_run(run_dir)
     split, device = run.plan.splits[index], slot(run.plan.pinned.device)
+    if run.plan.champion:  # it is scored alone
+        quarantined = quarantined_rows(run.quarantined_file(split))
+        return run_split(run, split, device, quarantined=quarantined).rows_in
     return run_split(run, split, device, challengers=_challengers(run)).rows_in
 
 
