@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from nocturne import config
 from nocturne.config import Loaded, champion_of
 from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, NocturneError
+from nocturne.errors import ConfigError, ModelError, NocturneError
 from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
@@ -195,9 +196,23 @@ def _published(run: Run) -> str:
         with suppress(NocturneError), run.step("score"):
             raise ConfigError(f"dropped: {dropped.why}")
         return f"dropped: {dropped.why}"
+    if run.is_scored:
+        _require_scores(run)
     judge_run(run)
     manifest = publish_run(run)
     return f"published {manifest.rows_published} rows as manifest {manifest.id}"
+
+
+def _require_scores(run: Run) -> None:
+    """Raises: ModelError if it has no score at all: its night is dropped."""
+    reasons, rows = Counter[str](), 0
+    for result in run.results():
+        reasons.update(result.unscored)
+        rows += result.rows_out
+    if rows and reasons.total() == rows:
+        [(first, _)] = reasons.most_common(1)
+        run.drop_challenger(why := f"it has a score for none of {rows} rows: {first}")
+        raise ModelError(why)
 
 
 def _in_words(error: Exception) -> str:

@@ -40,7 +40,8 @@ class SplitResult(Stored):
     ``started`` and ``finished`` are seconds since 1970; they are equal if the split was reused.
     ``micro_batch`` is the pinned one, unless the device's memory ran out. ``precision_error``:
     output -> the largest difference to float32 in the first batch; only for the first split, and
-    empty for float32. ``measured``: table -> key of a measure -> measured values.
+    empty for float32. ``measured``: table -> key of a measure -> measured values. ``unscored``: of
+    a challenger, why published rows have no score -> rows.
     """
 
     ON_ONE_LINE: ClassVar[bool] = True
@@ -63,6 +64,7 @@ class SplitResult(Stored):
     micro_batch: int = 0
     precision_error: dict[str, float] = field(default_factory=dict)
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    unscored: dict[str, int] = field(default_factory=dict)
 
     @property
     def by_model(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -347,6 +348,7 @@ def _score_batches(
     read_measurer, scored_measurer = (Measurer(run.plan.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []
     precision: dict[str, float] = {}
+    unscored: Counter[str] = Counter()
     last_report = 0.0
     reach("split.begun")
 
@@ -380,6 +382,8 @@ def _score_batches(
                 reasons_of(batch) if reasons_of else _reasons(batch, predictions, run.plan.keys)
             )
             outputs = _outputs(predictions, encoding)
+            if reasons_of is not None:
+                unscored.update(_unscored(reasons, predictions, outputs))
             rows = Rows(batch)
             with_outputs = rows.with_columns(outputs)
             profiler.update(
@@ -424,6 +428,7 @@ def _score_batches(
         micro_batch=getattr(model, "limit", None) or run.plan.pinned.micro_batch,
         precision_error=precision,
         measured={"input": read_measurer.result(), "output": scored_measurer.result()},
+        unscored=dict(sorted(unscored.items())),
     )
 
 
@@ -460,6 +465,17 @@ def _reasons(batch: pa.RecordBatch, predictions: pa.RecordBatch, keys: tuple[str
         if column.null_count:
             why = pc.if_else(column.is_null(), f"the key {key} is null", why)
     return why
+
+
+def _unscored(
+    quarantined: pa.Array, predictions: pa.RecordBatch, outputs: Mapping[str, pa.Array]
+) -> list[str]:
+    """For each row that is published without a first prediction, why it has none."""
+    there = pc.and_(quarantined.is_null(), next(iter(outputs.values())).is_null())
+    if not pc.any(there).as_py():
+        return []
+    why = predictions.column(REASON).filter(there)
+    return list(why.fill_null("the model returned nothing").to_pylist())
 
 
 def _of_partition(run: Run) -> dict[str, pa.Scalar]:

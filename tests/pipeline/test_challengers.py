@@ -1,0 +1,319 @@
+"""Challengers: what they score, what they cost, and that none of them costs the night."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import mlflow
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from nocturne import config
+from nocturne.model.tracking import connect, experiment_id
+from nocturne.operate.verify import verify_partition
+from nocturne.pipeline import prepare
+from nocturne.pipeline.challengers import challengers_of
+from nocturne.pipeline.night import score_range
+from nocturne.pipeline.places import Places
+from nocturne.pipeline.publishing import publish_run
+from nocturne.pipeline.recording import judge_run
+from nocturne.records.manifest import Manifest
+from nocturne.store.run import Run
+from nocturne.table import published_manifest
+from nocturne.worker import lanes
+from nocturne.worker.slots import OF_RUN
+from nocturne.worker.tasks import score_items
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no tests
+
+DAY = "2024-01-01"
+Project = Callable[..., config.Loaded]
+Predict = Callable[[pd.DataFrame], Any]
+INPUTS = {"id": "long", "x": "double", "y": "double", "word": "string"}
+
+
+class Plain(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Predicts by a function."""
+
+    def __init__(self, function: Predict) -> None:
+        self.function = function
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        return self.function(model_input)
+
+
+def challenged(loaded: config.Loaded, *challengers: dict[str, Any]) -> config.Loaded:
+    """The pipeline with these challengers in its YAML."""
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"challengers": challengers}))
+    return config.load("p")
+
+
+def register(loaded: config.Loaded, name: str, function: Predict) -> dict[str, Any]:
+    """Register a PythonModel; returns it as a challenger."""
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "challengers"))
+    columns = [ColSpec(type_, column, required=False) for column, type_ in INPUTS.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.log_model(
+            name=name,
+            python_model=Plain(function),
+            signature=ModelSignature(Schema(columns), Schema([ColSpec("double")])),
+            pip_requirements=[],
+            registered_model_name=name,
+        )
+    return {"called": name, "name": name, "version": 1, "allow_pickle": True}
+
+
+def another_version(loaded: config.Loaded) -> dict[str, Any]:
+    """The champion's model registered a second time: the same encoding, another version."""
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    first = client.get_model_version("small", "1")
+    client.create_model_version("small", first.source, run_id=first.run_id)
+    client.set_registered_model_alias("small", "challenger", "2")
+    return {"alias": "challenger"}
+
+
+def night(loaded: config.Loaded, day: str = DAY, **options: Any) -> Manifest:
+    """A day that is planned, scored as a worker does, judged and published."""
+    partition = config.partition(loaded.pipeline.input.partition, day)
+    run = prepare(loaded, partition, **options).run
+    assert run is not None
+    items = [(run.uri, split.index) for split in run.plan.splits]
+    assert list(score_items(items, lambda _: OF_RUN)) == []
+    judge_run(run)
+    return publish_run(run)
+
+
+def published(loaded: config.Loaded, day: str = DAY) -> tuple[Manifest | None, pa.Table | None]:
+    """What is in force of a day, and its rows by id."""
+    output = Places.of(loaded).output(config.partition(loaded.pipeline.input.partition, day))
+    manifest = published_manifest(output)
+    if manifest is None:
+        return None, None
+    files = [output.file(file.path) for file in manifest.outputs]
+    rows = pa.concat_tables(pq.read_table(file, partitioning=None) for file in files)
+    return manifest, rows.sort_by("id")
+
+
+def run_of(loaded: config.Loaded, manifest: Manifest) -> Run:
+    return Run.at(Places.of(loaded).state.partition(manifest.partition), manifest.run_key)
+
+
+def opponents(loaded: config.Loaded, champion: Manifest) -> dict[str, Run]:
+    return {opponent.name: run for opponent, run in challengers_of(run_of(loaded, champion))}
+
+
+def with_bad_rows(loaded: config.Loaded, ids: Sequence[int]) -> None:
+    """Rows without their key: the champion quarantines them."""
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    keys = [None if i in ids else i for i in table["id"].to_pylist()]
+    table = table.set_column(0, "id", pa.array(keys, pa.int64()))
+    pq.write_table(table, path, row_group_size=250)
+
+
+def test_a_challenger_scores_the_champions_rows_into_a_table_of_its_own(project: Project) -> None:
+    loaded = project(quality__max_quarantined=0.5)
+    with_bad_rows(loaded, [3, 300, 301])
+    alone = night(loaded)
+    _, before = published(loaded)
+    with_challenger = challenged(loaded, another_version(loaded))
+    champion = night(with_challenger, force=True)
+    _, rows = published(with_challenger)
+    assert rows.equals(before)
+    assert champion.content_key == alone.content_key  # it does not know of challengers
+    beside = config.load("p@challenger")
+    manifest, scores = published(beside)
+    assert manifest is not None
+    assert (manifest.model.version, manifest.pipeline) == (2, "p@challenger")
+    assert scores.schema.names == ["id", "score", "model_version"]
+    assert scores["id"].equals(rows["id"])
+    assert scores["score"].equals(rows["score"])
+    assert (manifest.rows_published, manifest.rows_quarantined) == (597, 3)
+    partition = config.partition(beside.pipeline.input.partition, DAY)
+    verified = verify_partition(beside, partition, replay=None)
+    assert verified.ok
+    assert [replayed.outcome for replayed in verified.replayed] == ["bit-equal"] * 3
+
+
+def test_scored_alone_beside_a_published_champion_it_gives_the_same_bytes_and_counts(
+    project: Project,
+) -> None:
+    loaded = challenged(project(quality__max_quarantined=0.5), another_version(project_of(project)))
+    with_bad_rows(loaded, [3, 300, 301])
+    night(loaded)
+    beside = config.load("p@challenger")
+    in_pass, _ = published(beside)
+    assert in_pass is not None
+    counted = run_of(beside, in_pass).profile
+    places = Places.of(beside)
+    partition = config.partition(beside.pipeline.input.partition, DAY)
+    for folder in (places.state.partition(partition).folder, places.output(partition).location):
+        assert isinstance(folder, Path)
+        os.rename(folder, folder.with_name(f"{folder.name}.before"))
+    alone = night(beside)
+    assert [file.sha256 for file in alone.outputs] == [file.sha256 for file in in_pass.outputs]
+    assert alone.run_key == in_pass.run_key
+    assert run_of(beside, alone).profile == counted
+    assert alone.rows_quarantined == 3
+
+
+def project_of(project: Project) -> config.Loaded:
+    return config.load("p")
+
+
+def test_where_it_alone_has_no_score_there_is_a_null(project: Project) -> None:
+    loaded = project()
+
+    def predict(rows: pd.DataFrame) -> pd.Series:
+        if (rows.id == 7).any():
+            raise ValueError("not this one")
+        return rows.y.where(rows.id != 9)
+
+    loaded = challenged(loaded, register(loaded, "picky", predict))
+    assert night(loaded).rows_quarantined == 0
+    manifest, scores = published(config.load("p@picky"))
+    assert manifest is not None
+    assert (manifest.rows_published, manifest.rows_quarantined) == (600, 0)
+    missing = [row["id"] for row in scores.to_pylist() if row["prediction"] is None]
+    assert missing == [7, 9]
+
+
+def refuse(rows: pd.DataFrame) -> Any:
+    if threading.current_thread() is not threading.main_thread():  # not in its trial
+        raise ValueError("never")
+    return rows.y
+
+
+def test_one_without_any_score_is_dropped_and_the_others_are_published(project: Project) -> None:
+    loaded = project()
+    loaded = challenged(loaded, register(loaded, "broken", refuse), another_version(loaded))
+    champion = night(loaded)
+    assert champion.rows_published == 600
+    assert published(config.load("p@broken"))[0] is None
+    dropped = opponents(loaded, champion)["broken"].dropped()
+    assert dropped is not None
+    assert dropped.why == (
+        "it has a score for none of 600 rows: the model raised ValueError: never"
+    )
+    other, _ = published(config.load("p@challenger"))
+    assert other is not None
+    assert other.rows_published == 600
+
+
+def test_one_that_can_not_be_prepared_is_left_out_with_the_reason(project: Project) -> None:
+    loaded = project()
+    other = register(loaded, "pickled", refuse) | {"allow_pickle": False}
+    loaded = challenged(loaded, other, {"alias": "nobody"}, another_version(loaded))
+    champion = night(loaded)
+    challenged_ = run_of(loaded, champion).challenged()
+    assert [opponent.name for opponent in challenged_.challengers] == ["challenger"]
+    assert "has no alias 'nobody'" in challenged_.left_out["nobody"]
+    assert "may be code" in challenged_.left_out["pickled"]
+
+
+def sleep(rows: pd.DataFrame) -> Any:
+    if len(rows) > 64:
+        time.sleep(20)
+    return rows.y
+
+
+def test_one_that_does_not_come_back_is_dropped_once_its_budget_is_spent(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_GRACE_S", 2.0)
+    loaded = project()
+    loaded = challenged(loaded, register(loaded, "slow", sleep) | {"budget": 0.5})
+    started = time.monotonic()
+    champion = night(loaded)
+    assert time.monotonic() - started < 15
+    assert champion.rows_published == 600
+    dropped = opponents(loaded, champion)["slow"].dropped()
+    assert dropped is not None
+    assert "its budget is 0.5 of that" in dropped.why
+    assert published(config.load("p@slow"))[0] is None
+
+
+def die(rows: pd.DataFrame) -> Any:
+    if len(rows) > 64:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rows.y
+
+
+def test_one_that_kills_the_process_is_dropped_and_the_night_is_scored_without_it(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = project(spark__master="none[2]")
+    loaded = challenged(loaded, register(loaded, "deadly", die))
+    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
+    said: list[str] = []
+    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
+    assert outcome.outcome == "published", said
+    assert outcome.manifest is not None
+    dropped = opponents(loaded, outcome.manifest)["deadly"].dropped()
+    assert dropped is not None
+    assert "a process ended while it scored this challenger" in dropped.why
+    assert published(config.load("p@deadly"))[0] is None
+
+
+def test_rows_are_decoded_once_and_encoded_once_for_arms_with_the_same_encoding(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nocturne.encoders.numeric import Numeric
+    from nocturne.worker import split
+
+    loaded = project()
+    loaded = challenged(loaded, another_version(loaded))
+    encoded, read, encode, read_batches = [], [], Numeric.encode, split.read_batches
+
+    def counting(self: Numeric, batch: pa.RecordBatch, tensor: Any) -> Any:
+        encoded.append(batch.num_rows)
+        return encode(self, batch, tensor)
+
+    def reading(*args: Any) -> Any:
+        for batch in read_batches(*args):
+            read.append(batch.num_rows)
+            yield batch
+
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    run = prepare(loaded, partition).run
+    assert run is not None
+    monkeypatch.setattr(Numeric, "encode", counting)
+    monkeypatch.setattr(split, "read_batches", reading)
+    for piece in run.plan.splits:
+        list(score_items([(run.uri, piece.index)], lambda _: OF_RUN))
+    assert sum(read) == sum(encoded) == 600
+    assert all(run.is_scored for _, run in challengers_of(run))
+
+
+def test_a_night_without_a_published_champion_has_no_challenger_alone(project: Project) -> None:
+    loaded = challenged(project(), {"version": 1, "called": "same"})
+    beside = config.load("p@same")
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    from nocturne.errors import ConfigError, StateError
+
+    with pytest.raises(StateError, match="p 2024-01-01 is not published"):
+        prepare(beside, partition)
+    night(loaded)
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None).slice(1), path, row_group_size=250)
+    with pytest.raises(ConfigError, match="the input is not the one that the champion scored"):
+        prepare(beside, partition)
+    with pytest.raises(ConfigError, match="p has no challenger 'other': it has same"):
+        config.load("p@other")
