@@ -20,7 +20,8 @@ from nocturne.engine import REASON, DeviceModel, first_sizes, load_torch, score,
 from nocturne.engine.encode import encode
 from nocturne.records.plan import ModelRef
 from nocturne.store.run import Run
-from nocturne.worker.split import DeviceSlot, run_split
+from nocturne.worker.slots import DeviceSlot
+from nocturne.worker.split import run_split
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -21,9 +22,13 @@ import pytest
 import yaml
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
+from scipy import stats
+from typer.testing import CliRunner
 
 from nocturne import config
+from nocturne.cli import app
 from nocturne.model.tracking import connect, experiment_id
+from nocturne.operate.challengers import compared
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.challengers import challengers_of
@@ -317,3 +322,81 @@ def test_a_night_without_a_published_champion_has_no_challenger_alone(project: P
         prepare(beside, partition)
     with pytest.raises(ConfigError, match="p has no challenger 'other': it has same"):
         config.load("p@other")
+
+
+def test_what_is_compared_in_the_pass_is_what_the_published_tables_give(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = project(quality__max_quarantined=0.5, drift__segments=["word"])
+    with_bad_rows(loaded, [3, 300])
+    other = register(loaded, "other", lambda rows: (rows.y * 0.3 + 0.4).where(rows.id != 9))
+    loaded = challenged(loaded, other | {"threshold": 0.5, "top": 40})
+    days = [DAY, "2024-01-02"]
+    for day in days:
+        night(loaded, day)
+    result = CliRunner().invoke(app, ["compare", "p", "--date", days[0], "--to", days[1], "--json"])
+    assert result.exit_code == 0, result.output
+    [said] = json.loads(result.stdout)
+    frames = []
+    for day in days:
+        _, first = published(loaded, day)
+        _, second = published(config.load("p@other"), day)
+        assert first is not None
+        assert second is not None
+        frames.append(first.to_pandas().merge(second.to_pandas(), on="id", validate="1:1"))
+    frame = pd.concat(frames)
+    both = frame.dropna(subset=["score", "prediction"])
+    a, b = both.score.astype(float), both.prediction
+    assert (said["rows"], said["only_champion"], said["only_challenger"]) == (1197, 1, 0)
+    expected = {
+        "mean_champion": a.mean(),
+        "mean_challenger": b.mean(),
+        "mean_absolute_difference": (a - b).abs().mean(),
+        "root_mean_squared_difference": ((a - b) ** 2).mean() ** 0.5,
+        "correlation": stats.pearsonr(a, b).statistic,
+        "agreement": ((a >= 0.5) == (b >= 0.5)).mean(),
+    }
+    assert {name: said[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    exact = stats.spearmanr(a, b).statistic
+    assert abs(said["rank_correlation"] - exact) <= said["rank_correlation_error"]
+    greatest = [set(both.nlargest(40, column).id) for column in ("score", "prediction")]
+    assert said["top_overlap"] == len(greatest[0] & greatest[1]) / 40
+    farthest = both.assign(apart=(a - b).abs()).nlargest(20, "apart")
+    assert [int(row[0]) for row in said["farthest"]] == farthest.id.tolist()
+    of_word = both[both.word == "a"]
+    assert said["segments"]["word=a"]["rows"] == len(of_word)
+    assert said["segments"]["word=a"]["mean_champion"] == pytest.approx(
+        of_word.score.astype(float).mean(), abs=1e-9
+    )
+    CliRunner().invoke(app, ["compare", "p", "--date", days[0]])
+    shown = CliRunner().invoke(app, ["compare", "p", "--date", days[0]]).stdout
+    assert "challenger other (version 1) beside version 1, 1 nights" in shown
+
+
+def test_keys_that_are_sensitive_are_not_among_the_rows_that_differ(project: Project) -> None:
+    loaded = project(quality__sensitive=["id"])
+    loaded = challenged(loaded, register(loaded, "other", lambda rows: rows.y))
+    night(loaded)
+    [found] = compared(loaded, [config.partition(loaded.pipeline.input.partition, DAY)])
+    assert found.comparison is not None
+    assert found.comparison.rows == 600
+    assert found.comparison.farthest == ()
+    assert found.comparison.greatest == ((), ())
+
+
+def test_a_challenger_may_read_columns_that_the_champion_does_not(project: Project) -> None:
+    loaded = project()
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    more = table.append_column("more", pa.array([float(i) for i in range(600)]))
+    pq.write_table(more, path, row_group_size=250)
+    INPUTS["more"] = "double"
+    try:
+        other = register(loaded, "wide", lambda rows: rows.more * 2)
+    finally:
+        del INPUTS["more"]
+    loaded = challenged(loaded, other)
+    night(loaded)
+    _, scores = published(config.load("p@wide"))
+    assert scores is not None
+    assert scores["prediction"].to_pylist() == [2.0 * i for i in range(600)]

@@ -35,7 +35,7 @@ from nocturne.engine import score
 from nocturne.errors import ModelError, RegistryUnavailable
 from nocturne.model.registry import Resolved, resolve
 from nocturne.model.tracking import connect, experiment_id
-from nocturne.worker.split import BACKENDS
+from nocturne.worker.scoring import BACKENDS
 
 ROWS = sample(8).drop_null()
 FRAME = ROWS.select(["x", "y"]).to_pandas()

@@ -42,7 +42,8 @@ from nocturne.pipeline.recording import judge_run
 from nocturne.pipeline.runs import logged_to
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
-from nocturne.worker import split
+from nocturne.worker import scoring, split
+from nocturne.worker.slots import DeviceSlot
 from object_store import Bucket
 from pipeline.conftest import DAYS, judgement_of, night_of, scored
 from store_fixtures import bucket as bucket
@@ -515,7 +516,7 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
         before = bucket.requests()
         for split_ in run.plan.splits:
             split.run_split(run, split_)
-        split.load_model(run, split.DeviceSlot())
+        scoring.load_model(run, DeviceSlot())
         return bucket.requests() - before
 
     def found() -> int:
@@ -532,7 +533,7 @@ def test_a_model_is_fetched_once_and_must_be_what_was_pinned(
     damaged = next(cached.rglob("*.pt2"))
     sound = damaged.read_bytes()
     damaged.write_bytes(b"the weights of another")
-    in_child(lambda: split.load_model(planned(loaded, DAYS[2]), split.DeviceSlot()) and None)
+    in_child(lambda: scoring.load_model(planned(loaded, DAYS[2]), DeviceSlot()) and None)
     assert damaged.read_bytes() == sound, "fetched anew"
 
     in_child(lambda: planned(loaded, DAYS[3]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
+from nocturne.operate.challengers import Compared, figures
 from nocturne.operate.status import PartitionStatus, recent
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
@@ -26,6 +28,7 @@ from nocturne.store.run_folder import RunFolder
 from nocturne.table import table_of
 
 __all__ = [
+    "comparison_answer",
     "gate_answer",
     "judge_answer",
     "night_answer",
@@ -55,6 +58,28 @@ def judge_answer(
         mlflow=mlflow_page(as_planned(run), judgement.mlflow_run_id),
         published=vars(published) if published else None,
     )
+
+
+def comparison_answer(found: Compared) -> dict[str, Any]:
+    """The answer about a challenger: versions, nights, figures, by segment, and rows by name."""
+    champion, challenger = found.versions
+    answer: dict[str, Any] = {
+        "challenger": found.challenger,
+        "champion_versions": champion,
+        "challenger_versions": challenger,
+        "nights": list(found.nights),
+        "missing": found.missing,
+    }
+    if found.comparison is None:
+        return answer
+    rows = [[*pair.keys, pair.champion, pair.challenger] for pair in found.comparison.farthest]
+    return answer | {
+        "threshold": found.comparison.threshold,
+        "top": found.comparison.top,
+        **figures(found.comparison),
+        "segments": {name: figures(part) for name, part in found.comparison.segments.items()},
+        "farthest": rows,
+    }
 
 
 def gate_answer(run: Run, judgement: Judgement) -> GateAnswer:

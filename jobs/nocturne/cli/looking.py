@@ -140,3 +140,32 @@ def quarantined(
             sys.stdout.write(line)
         return
     rows_table(name, date, quarantined_rows(loaded, partition, reason=reason, limit=limit))
+
+
+@app.command()
+@clean_errors
+def compare(
+    name: Name,
+    date: Date,
+    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the scores of the pipeline's challengers with its own, over published nights.
+
+    The figures were counted while both were scored; no scores are read.
+    """
+    from nocturne.cli.answers import comparison_answer
+    from nocturne.operate.challengers import compared
+
+    loaded = load(name)
+    nights = list(config.span(loaded.pipeline.input.partition, date, to))
+    answers = [comparison_answer(one) for one in compared(loaded, nights)]
+    if as_json:
+        answer(answers, True)
+    else:
+        from nocturne.cli.tables import comparison_tables
+
+        for one in answers:
+            comparison_tables(name, one)
+    if not any(one["nights"] for one in answers):
+        raise typer.Exit(1)

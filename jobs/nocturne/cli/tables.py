@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "baseline_table",
+    "comparison_tables",
     "config_table",
     "doctor_table",
     "nights_table",
@@ -118,6 +119,54 @@ def tuning_table(name: str, tuning: Tuning) -> None:
             for way, seconds in measured
         ],
     )
+
+
+def comparison_tables(name: str, found: Mapping[str, Any]) -> None:
+    """A challenger beside its champion: ``comparison_answer``."""
+    versions = [
+        ", ".join(map(str, found[f"{side}_versions"])) or "none"
+        for side in ("champion", "challenger")
+    ]
+    print(
+        f"{name}: challenger {found['challenger']} (version {versions[1]}) beside version "
+        f"{versions[0]}, {len(found['nights'])} nights"
+    )
+    for night, why in found["missing"].items():
+        print(f"  without {night}: {why}")
+    if "rows" not in found:
+        return
+    parts = {"all": found, **found["segments"]}
+    shown = [(words, key) for words, key in _COMPARED if any(p.get(key) for p in parts.values())]
+    lines = [(words, *(_figure(part.get(key)) for part in parts.values())) for words, key in shown]
+    _print("", ("", *parts), lines)
+    if found["farthest"]:
+        print("the rows that differ most: keys, champion, challenger")
+        for *keys, champion, challenger in found["farthest"]:
+            print(f"  {' '.join(map(printable, keys))}  {champion:.6g}  {challenger:.6g}")
+
+
+_COMPARED = (
+    ("rows with both scores", "rows"),
+    ("with the champion's alone", "only_champion"),
+    ("with the challenger's alone", "only_challenger"),
+    ("mean, champion", "mean_champion"),
+    ("mean, challenger", "mean_challenger"),
+    ("mean absolute difference", "mean_absolute_difference"),
+    ("root mean squared difference", "root_mean_squared_difference"),
+    ("equal scores, share", "equal"),
+    ("correlation", "correlation"),
+    ("rank correlation", "rank_correlation"),
+    ("  within", "rank_correlation_error"),
+    ("decided alike, share", "agreement"),
+    ("greatest scores shared", "top_overlap"),
+    ("s per million rows, champion", "champion_s_per_million"),
+    ("s per million rows, challenger", "challenger_s_per_million"),
+)
+"""A figure of a comparison in words, and its name."""
+
+
+def _figure(value: float | int | None) -> str | None:
+    return None if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
 
 
 def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:

@@ -276,6 +276,17 @@ class Challenger(Section):
         description="How long it may take, as a multiple of the champion's time; over it, it is "
         "dropped for the night.",
     )
+    threshold: float | None = Field(
+        None,
+        description="The score from which on a row is decided upon; the comparison counts on how "
+        "many rows both models decide alike.",
+    )
+    top: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        description="How many of the greatest scores of both models are compared.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -292,7 +303,7 @@ class Challenger(Section):
 
     @model_validator(mode="after")
     def _is_a_model(self) -> Challenger:
-        given = self.model_dump(exclude={"called", "budget"}, exclude_none=True)
+        given = self.model_dump(exclude={"called", "budget", "threshold", "top"}, exclude_none=True)
         Model.model_validate({"name": "m", **given})
         return self
 

@@ -227,7 +227,8 @@ def _replay_split(
         published: gives the published rows for those that were scored again.
         quarantine: the split's quarantined rows, which a challenger does not choose.
     """
-    from nocturne.worker.split import quarantined_rows, run_split
+    from nocturne.worker.beside import quarantined_rows
+    from nocturne.worker.split import run_split
 
     planned = next((f for f in run.plan.files if split is not None and f.path == split.file), None)
     if split is None or planned is None:

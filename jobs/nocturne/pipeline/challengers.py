@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from nocturne import config
 from nocturne.config import Loaded, champion_of
 from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, ModelError, NocturneError
+from nocturne.errors import ConfigError, ModelError, NocturneError, choices
 from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import settings_of
+from nocturne.profile.comparing import merged
 from nocturne.records.challengers import Challenged, Opponent
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
@@ -65,7 +66,8 @@ def challenge(
             said.append(f"challenger {name} is left out: {why}")
             continue
         if run is not None:
-            found.append(Opponent(name, run.uri, challenger.budget))
+            settings = challenger.budget, challenger.threshold, challenger.top
+            found.append(Opponent(name, run.uri, *settings))
         said.append(f"challenger {message}")
     if found or left_out or champion.challengers_file.is_file():
         write(champion.challengers_file, Challenged(tuple(found), left_out))
@@ -127,6 +129,11 @@ def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
         raise ConfigError(
             "the input is not the one that the champion scored: score the champion's partition "
             "again first"
+        )
+    if others := {*seen.path_keys} - {*champion.plan.path_keys}:
+        raise ConfigError(
+            f"it reads {choices(others)} from the files' paths, which the champion does not; such "
+            "a model needs a pipeline of its own"
         )
     outputs = tuple(replace(output, nullable=True) for output in encoding.outputs)
     return replace(encoding, outputs=outputs)
@@ -198,6 +205,8 @@ def _published(run: Run) -> str:
         return f"dropped: {dropped.why}"
     if run.is_scored:
         _require_scores(run)
+        if compared := merged(r.comparison for r in run.results() if r.comparison is not None):
+            write(run.comparison_file, compared)
     judge_run(run)
     manifest = publish_run(run)
     return f"published {manifest.rows_published} rows as manifest {manifest.id}"

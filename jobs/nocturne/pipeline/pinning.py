@@ -199,7 +199,7 @@ def _searched(
 ) -> Tuning:
     """Raises: _Unsearched if there is nothing to search, or the model can't score the sample."""
     from nocturne import engine
-    from nocturne.worker.split import BACKENDS
+    from nocturne.worker.scoring import BACKENDS
 
     def load(kernel: str) -> engine.Model:
         return BACKENDS[model.backend](

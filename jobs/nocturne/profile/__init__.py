@@ -6,6 +6,7 @@
 
 from nocturne.profile.accumulate import TableProfiler
 from nocturne.profile.columns import Rows
+from nocturne.profile.comparing import Comparer
 from nocturne.profile.measures import EXAMPLES, MAX_DISTINCT, Measurer, merge_measured
 from nocturne.profile.merge import merge
 from nocturne.profile.tally import compile_loops
@@ -13,6 +14,7 @@ from nocturne.profile.tally import compile_loops
 __all__ = [
     "EXAMPLES",
     "MAX_DISTINCT",
+    "Comparer",
     "Measurer",
     "Rows",
     "TableProfiler",

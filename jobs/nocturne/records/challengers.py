@@ -13,11 +13,16 @@ __all__ = ["Challenged", "Dropped", "Opponent"]
 
 @dataclass(frozen=True)
 class Opponent:
-    """A challenger that is scored beside a run: its name, its own run's directory, its budget."""
+    """A challenger that is scored beside a run: its name and its own run's directory.
+
+    ``budget``, ``threshold``, ``top``: as in ``challengers:`` of the YAML.
+    """
 
     name: str
     run_dir: str
     budget: float
+    threshold: float | None = None
+    top: int = 100
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from nocturne.codec import Stored
+from nocturne.records.comparison import Comparison
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Measured
 
@@ -41,7 +42,8 @@ class SplitResult(Stored):
     ``micro_batch`` is the pinned one, unless the device's memory ran out. ``precision_error``:
     output -> the largest difference to float32 in the first batch; only for the first split, and
     empty for float32. ``measured``: table -> key of a measure -> measured values. ``unscored``: of
-    a challenger, why published rows have no score -> rows.
+    a challenger, why published rows have no score -> rows; ``comparison``: of its scores with the
+    champion's, if it was scored in the same pass.
     """
 
     ON_ONE_LINE: ClassVar[bool] = True
@@ -65,6 +67,7 @@ class SplitResult(Stored):
     precision_error: dict[str, float] = field(default_factory=dict)
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
     unscored: dict[str, int] = field(default_factory=dict)
+    comparison: Comparison | None = None
 
     @property
     def by_model(self) -> dict[str, int]:

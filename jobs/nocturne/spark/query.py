@@ -216,7 +216,7 @@ def _score(
 ) -> SplitResult:
     from pyspark import TaskContext
 
-    from nocturne.worker.split import score_batches
+    from nocturne.worker.scoring import score_batches
 
     run = open_run(run_dir)
     task = TaskContext.get()

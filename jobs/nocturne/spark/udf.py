@@ -241,7 +241,7 @@ def _loaded(archive: str, spec: str, backend: str, settings: tuple[tuple[str, st
     """The model, loaded once in each process. Torch gets one thread, since a task has one core."""
     import torch
 
-    from nocturne.worker.split import BACKENDS
+    from nocturne.worker.scoring import BACKENDS
 
     torch.set_num_threads(1)
     folder = str(_folder(archive))

@@ -166,6 +166,11 @@ class RunFolder:
         return find(Challenged, self.challengers_file) or Challenged()
 
     @property
+    def comparison_file(self) -> Location:
+        """Of a challenger, the comparison of its scores with the champion's."""
+        return self.path / "comparison.json"
+
+    @property
     def dropped_file(self) -> Location:
         """Why this run, of a challenger, was dropped."""
         return self.path / "dropped.json"

@@ -46,7 +46,7 @@ from nocturne.hiding import cause_of, failed_import, redacted
 from nocturne.model.requirements import describe_import_error
 from nocturne.store.record_files import read, write
 from nocturne.trial import ANSWER, READY, REQUEST, ROWS, UNWRITTEN, Trial, TrialAnswer, TrialRequest
-from nocturne.worker.split import BACKENDS
+from nocturne.worker.scoring import BACKENDS
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of Linux's ``prctl``."""

@@ -11,10 +11,9 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import pyarrow as pa
@@ -33,20 +32,31 @@ _LOOK_S = 0.5
 _GRACE_S = 10.0
 """Seconds beyond its budget that a challenger may take in a process: its model is loaded there."""
 
-Given = tuple[pa.RecordBatch, pa.Array]
-"""A batch, and why each of its rows is quarantined; null if it is not."""
-Work = Callable[[Iterator[pa.RecordBatch], Callable[[], pa.Array]], SplitResult]
-"""Scores batches; the reasons of each are asked for once it is scored."""
+
+@dataclass(frozen=True)
+class Given:
+    """A batch that the champion has scored: why each of its rows is quarantined (null if it is
+    not), and the champion's predictions by name.
+    """
+
+    batch: pa.RecordBatch
+    reasons: pa.Array
+    outputs: Mapping[str, pa.Array]
+
+
+Work = Callable[[Iterator[Given]], SplitResult]
+"""Scores what it is given, in the lane's thread."""
 
 
 class _Clock:
-    """Seconds of a challenger and of its champion, in this process."""
+    """Seconds of a challenger and of its champion."""
 
     def __init__(self) -> None:
-        self.challenger = self.champion = 0.0
+        self.challenger_s = self.champion_s = 0.0
 
 
 _clocks: dict[str, _Clock] = {}
+"""By run directory: in all splits that this process has scored."""
 
 
 class Lane:
@@ -55,14 +65,13 @@ class Lane:
     Args:
         opponent, run: the challenger.
         split: the one of its run.
-        work: scores the batches that it is given, in the lane's thread.
+        work: scores what the lane is given.
     """
 
     def __init__(self, opponent: Opponent, run: Run, split: Split, work: Work) -> None:
         self.run, self._split, self._budget = run, split, opponent.budget
-        self._clock = _clocks.setdefault(run.uri, _Clock())
+        self._clock, self._own = _clocks.setdefault(run.uri, _Clock()), _Clock()
         self._given: SimpleQueue[Given | None] = SimpleQueue()
-        self._reasons: deque[pa.Array] = deque()
         self._idle = threading.Event()
         self._result: SplitResult | None = None
         self._why = ""
@@ -71,14 +80,15 @@ class Lane:
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
-    def give(self, batch: pa.RecordBatch, reasons: pa.Array, champion_s: float) -> None:
+    def give(self, given: Given, champion_s: float) -> None:
         """Have a batch scored, unless the challenger is dropped.
 
         Args:
             champion_s: the seconds that the champion took for it.
         """
-        self._clock.champion += champion_s
-        self._turn((batch, reasons))
+        for clock in (self._clock, self._own):
+            clock.champion_s += champion_s
+        self._turn(given)
 
     def finish(self, champion: SplitResult) -> None:
         """Have the result written. What the champion has counted alike is taken over."""
@@ -90,9 +100,11 @@ class Lane:
                 for name, column in champion.profile.columns.items()
                 if name in plan.profile_centers and name not in plan.encoding.output_names
             }
-            profile = self._result.profile
+            profile, compared = self._result.profile, self._result.comparison
             result = replace(
-                self._result, profile=replace(profile, columns=counted | profile.columns)
+                self._result,
+                profile=replace(profile, columns=counted | profile.columns),
+                comparison=compared and replace(compared, **vars(self._own)),
             )
             try:
                 write(self.run.result_file(self._split), result, exclusive=True)
@@ -112,22 +124,24 @@ class Lane:
         if self._why:
             return
         started = time.perf_counter()
-        left = self._budget * self._clock.champion + _GRACE_S - self._clock.challenger
+        left = self._budget * self._clock.champion_s + _GRACE_S - self._clock.challenger_s
         self._idle.clear()
         self._given.put(given)
         while not self._idle.wait(_LOOK_S) and self._thread.is_alive():
             if time.perf_counter() - started > left:
                 break
-        self._clock.challenger += (took := time.perf_counter() - started)
+        took = time.perf_counter() - started
+        for clock in (self._clock, self._own):
+            clock.challenger_s += took
         if took > left:
             self._why = self._why or (
-                f"it took {self._clock.challenger:.1f} s where the champion took "
-                f"{self._clock.champion:.1f} s, and its budget is {self._budget:g} of that"
+                f"it took {self._clock.challenger_s:.1f} s where the champion took "
+                f"{self._clock.champion_s:.1f} s, and its budget is {self._budget:g} of that"
             )
 
     def _run(self, work: Work) -> None:
         try:
-            self._result = work(self._batches(), self._reasons.popleft)
+            self._result = work(self._batches())
         except BaseException as error:  # of a model, which may do as it likes
             self._failed(error)
         self._idle.set()
@@ -137,7 +151,7 @@ class Lane:
             traceback.print_exception(error)
         self._why = self._why or f"{type(error).__name__}: {error}"
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self) -> Iterator[Given]:
         first = True
         while True:
             if not first:
@@ -146,6 +160,4 @@ class Lane:
             given = self._given.get()
             if given is None:
                 return
-            batch, reasons = given
-            self._reasons.append(reasons)
-            yield batch
+            yield given

@@ -50,7 +50,8 @@ def score_items(items: Iterable[Item], slot: Callable[[str], DeviceSlot]) -> Ite
 
 
 def _score(run_dir: str, index: int, slot: Callable[[str], DeviceSlot]) -> int:
-    from nocturne.worker.split import quarantined_rows, run_split
+    from nocturne.worker.beside import quarantined_rows
+    from nocturne.worker.split import run_split
 
     run = open_run(run_dir)
     split, device = run.plan.splits[index], slot(run.plan.pinned.device)

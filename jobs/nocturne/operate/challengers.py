@@ -1,0 +1,106 @@
+"""How challengers compare with their champion, over the nights that both have published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nocturne import config
+from nocturne.config import Loaded, champion_of
+from nocturne.errors import ConfigError, NocturneError
+from nocturne.pipeline.nights import PublishedNights
+from nocturne.profile.comparing import merged, pearson, spearman, top_overlap
+from nocturne.records.comparison import Comparison
+from nocturne.records.manifest import Manifest
+from nocturne.records.partition import Partition
+from nocturne.store.record_files import find
+from nocturne.store.run import Run
+
+__all__ = ["Compared", "compared", "figures"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A challenger beside its champion, over some nights.
+
+    Attributes:
+        nights: partition -> the manifests of the champion and of the challenger.
+        missing: partition -> why it is not compared.
+    """
+
+    challenger: str
+    nights: dict[str, tuple[Manifest, Manifest]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+
+    @property
+    def versions(self) -> tuple[list[int], list[int]]:
+        """The versions of the champion and of the challenger that scored the nights."""
+        sides = zip(*self.nights.values(), strict=True) if self.nights else ((), ())
+        first, second = (sorted({m.model.version for m in side}) for side in sides)
+        return first, second
+
+
+def figures(found: Comparison) -> dict[str, float | int | None]:
+    """What a comparison says, by name; None where it is undefined."""
+    rows, rank = found.rows, spearman(found)
+    counts = {"rows": rows, "only_champion": found.only_champion}
+    counts["only_challenger"] = found.only_challenger
+    if not rows:
+        return dict(counts)
+    return counts | {
+        "equal": found.same / rows,
+        "mean_champion": found.champion,
+        "mean_challenger": found.challenger,
+        "mean_absolute_difference": found.absolute / rows,
+        "root_mean_squared_difference": math.sqrt(found.squared / rows),
+        "correlation": pearson(found),
+        "rank_correlation": rank.value if rank else None,
+        "rank_correlation_error": rank.error if rank else None,
+        "agreement": (found.above[0] + found.above[3]) / rows if found.above else None,
+        "top_overlap": top_overlap(found),
+        "champion_s_per_million": found.champion_s / rows * 1e6 or None,
+        "challenger_s_per_million": found.challenger_s / rows * 1e6 or None,
+    }
+
+
+def compared(loaded: Loaded, nights: Sequence[Partition]) -> list[Compared]:
+    """Each challenger of the pipeline, over the partitions.
+
+    Raises:
+        ConfigError: it has none, or is one.
+    """
+    pipeline = loaded.pipeline
+    if champion_of(pipeline.name) != pipeline.name:
+        raise ConfigError(
+            f"{pipeline.name} is a challenger: compare {champion_of(pipeline.name)} with its own"
+        )
+    if not pipeline.challengers:
+        raise ConfigError(
+            f"{pipeline.name} has no challengers: name some in conf/pipelines/{pipeline.name}.yaml"
+        )
+    names = [f"{pipeline.name}@{challenger.called}" for challenger in pipeline.challengers]
+    return [_compared(loaded, config.load(name, root=loaded.home), nights) for name in names]
+
+
+def _compared(champion: Loaded, challenger: Loaded, nights: Sequence[Partition]) -> Compared:
+    name = challenger.pipeline.name.partition("@")[2]
+    both, missing, parts = dict[str, tuple[Manifest, Manifest]](), dict[str, str](), []
+    first, second = PublishedNights(champion), PublishedNights(challenger)
+    for night in nights:
+        try:
+            pair = first.manifest(night), second.manifest(night)
+            run = Run.at(second.state_of(night), pair[1].run_key)
+            found = find(Comparison, run.comparison_file)
+        except NocturneError as error:
+            missing[night.key] = str(error)
+            continue
+        if run.plan.champion != pair[0].run_key:
+            missing[night.key] = "the champion's night was scored again since, without it"
+        elif found is None:
+            missing[night.key] = "it was scored alone, and not in the champion's pass"
+        else:
+            both[night.key] = pair
+            parts.append(found)
+    return Compared(name, both, missing, merged(parts))

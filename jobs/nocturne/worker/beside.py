@@ -1,0 +1,254 @@
+"""What a challenger shares with its champion: rows, tensors, quarantine, and a comparison."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nocturne.columns.normal import plain, unpacked
+from nocturne.encoding import Encoding
+from nocturne.engine import EncodedOnce, encoder
+from nocturne.errors import NocturneError
+from nocturne.objects import Location
+from nocturne.objects.reading import native
+from nocturne.profile import Comparer
+from nocturne.records.challengers import Opponent
+from nocturne.records.comparison import Comparison
+from nocturne.records.plan import RunPlan, Split
+from nocturne.records.result import SplitResult
+from nocturne.store.run import Run
+from nocturne.worker.lanes import Given, Lane
+from nocturne.worker.scoring import score_batches
+from nocturne.worker.slots import DeviceSlot
+
+__all__ = ["Lanes", "Quarantined", "quarantined_rows"]
+
+Opponents = Sequence[tuple[Opponent, Run]]
+
+
+class Lanes:
+    """The lanes beside a champion's split."""
+
+    def __init__(self, champion: RunPlan, challengers: Opponents) -> None:
+        self._champion, self._challengers = champion, challengers
+        self._plans = [run.plan for _, run in challengers]
+        self.encode = EncodedOnce(champion.encoding) if challengers else None
+        self.running: list[Lane] = []
+        self._whole: deque[pa.RecordBatch] = deque()
+        self._narrow: list[str] | None = None
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """The columns to read: of those of the file, what any of the arms reads."""
+        own = self._champion.reads(self._champion.encoding.columns)
+        more = [name for plan in self._plans for name in plan.reads(plan.encoding.columns)]
+        self._narrow = [n for n in own if n in names] if {*more} - {*own} else None
+        return [name for name in dict.fromkeys([*own, *more]) if name in names]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Columns that are read as dictionaries: see ``open_parquet``."""
+        plans = [self._champion, *self._plans]
+        return frozenset().union(*(plan.encoding.large_vocabularies for plan in plans))
+
+    @property
+    def types(self) -> pa.Schema:
+        """The types of columns that have none in some files: see ``RunPlan.types``."""
+        fields = [f for p in (self._champion, *self._plans) for f in unpacked(p.types)]
+        return pa.schema({field.name: field for field in reversed(fields)}.values())
+
+    @contextmanager
+    def started(self, split: Split, schema: pa.Schema, slot: DeviceSlot) -> Iterator[None]:
+        """Start the lanes of the challengers that have not scored the split and are not dropped.
+
+        Args:
+            schema: the schema of the source.
+        """
+        try:
+            for opponent, run in self._challengers:
+                with suppress(NocturneError, OSError):
+                    own = run.plan.splits[split.index]
+                    if run.result_file(own).is_file() or run.dropped() is not None:
+                        continue
+                    work = partial(_scored, run, own, schema, slot, self._champion, opponent, self)
+                    self.running.append(Lane(opponent, run, own, work))
+            yield
+        finally:
+            for lane in self.running:
+                lane.close()
+
+    def champions(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches with the champion's columns; the whole ones are kept for the challengers."""
+        if self._narrow is None:
+            yield from batches
+            return
+        for batch in batches:
+            self._whole.append(batch)
+            yield batch.select(self._narrow)
+
+    def give(
+        self,
+        batch: pa.RecordBatch,
+        reasons: pa.Array,
+        outputs: Mapping[str, pa.Array],
+        champion_s: float,
+    ) -> None:
+        """Have a batch scored by all, once the champion has: see ``Lane.give``."""
+        whole = self._whole.popleft() if self._whole else batch
+        for lane in self.running:
+            reads = lane.run.plan.reads(lane.run.plan.encoding.columns)
+            seen = batch if {*reads} <= {*batch.schema.names} else whole
+            lane.give(Given(seen, reasons, outputs), champion_s)
+
+    def finish(self, champion: SplitResult) -> None:
+        """Have the results written: where the champion is done, they are too."""
+        for lane in self.running:
+            lane.finish(champion)
+
+
+def _scored(
+    run: Run,
+    split: Split,
+    schema: pa.Schema,
+    slot: DeviceSlot,
+    champion: RunPlan,
+    opponent: Opponent,
+    lanes: Lanes,
+    given: Iterator[Given],
+) -> SplitResult:
+    """Score what a lane is given."""
+    plan, shared = run.plan, lanes.encode
+    own = encoder(plan.encoding)
+    same = plan.encoding.inputs == champion.encoding.inputs
+
+    def encode(batch: pa.RecordBatch) -> list[Any]:
+        made = shared.kept(batch) if same and shared is not None else None
+        return made if made is not None else own(batch)
+
+    counted = {
+        name: center
+        for name, center in plan.profile_centers.items()
+        if name in plan.encoding.output_names or champion.profile_centers.get(name, _NO) != center
+    }
+    beside = _InPass(plan, champion, opponent)
+    return score_batches(
+        run.changed(profile_centers=counted),
+        split,
+        beside.batches(given),
+        schema,
+        slot,
+        beside=beside,
+        encode=encode,
+    )
+
+
+_NO = object()
+
+
+class _InPass:
+    """A challenger in the pass of its champion, whose scores it is compared with."""
+
+    def __init__(self, plan: RunPlan, champion: RunPlan, opponent: Opponent) -> None:
+        self._given: deque[Given] = deque()
+        self._plan, self._champion = plan, champion
+        self._pair = _comparable(champion.encoding, plan.encoding)
+        self._comparers: dict[str, Comparer] = {}
+        self._opponent = opponent
+
+    def batches(self, given: Iterator[Given]) -> Iterator[pa.RecordBatch]:
+        for one in given:
+            self._given.append(one)
+            yield one.batch
+
+    def reasons(self, batch: pa.RecordBatch) -> pa.Array:
+        return self._given[0].reasons
+
+    def scored(self, batch: pa.RecordBatch, outputs: Mapping[str, pa.Array]) -> None:
+        given = self._given.popleft()
+        if self._pair is None:
+            return
+        first, second = self._pair
+        published = given.reasons.is_null()
+        whole = not given.reasons.null_count < len(given.reasons)
+        champion, challenger = given.outputs[first], outputs[second]
+        keys = [plain(batch.column(k)) for k in self._plan.keys if k not in self._plan.sensitive]
+        if not whole:
+            champion, challenger, *keys = (
+                column.filter(published) for column in (champion, challenger, *keys)
+            )
+        self._of("").update(champion, challenger, keys)
+        for name, values in self._champion.segments.items():
+            if name not in batch.schema.names:
+                continue
+            words = plain(batch.column(name)).cast(pa.string())
+            words = words if whole else words.filter(published)
+            for value in values:
+                there = pc.equal(words, value).fill_null(False)
+                self._of(f"{name}={value}").update(champion.filter(there), challenger.filter(there))
+
+    def _of(self, segment: str) -> Comparer:
+        if segment not in self._comparers:
+            assert self._pair is not None
+            plans = zip((self._champion, self._plan), self._pair, strict=True)
+            centers = [float(plan.profile_centers.get(name) or 0.0) for plan, name in plans]
+            opponent = self._opponent
+            self._comparers[segment] = Comparer(
+                opponent.threshold, 0 if segment else opponent.top, (centers[0], centers[1])
+            )
+        return self._comparers[segment]
+
+    def comparison(self) -> Comparison | None:
+        parts = {name: comparer.result() for name, comparer in self._comparers.items()}
+        whole = parts.pop("", None)
+        return None if whole is None else whole.with_segments(parts)
+
+
+def _comparable(champion: Encoding, challenger: Encoding) -> tuple[str, str] | None:
+    """The two outputs that are compared: numbers of the same name, or the first one of both."""
+    first, second = (
+        [o.name for o in encoding.outputs if o.type in _NUMBERS and not o.length]
+        for encoding in (champion, challenger)
+    )
+    if not first or not second:
+        return None
+    shared = next((name for name in first if name in second), None)
+    return (shared, shared) if shared else (first[0], second[0])
+
+
+_NUMBERS = ("float32", "float64")
+
+
+class Quarantined:
+    """A challenger that is scored alone, beside a night that is published.
+
+    Args:
+        rows: the rows that the champion quarantined, by number in the file, with the reasons.
+    """
+
+    def __init__(self, split: Split, rows: Mapping[int, str]) -> None:
+        self._next, self._rows = split.first_row, rows
+
+    def reasons(self, batch: pa.RecordBatch) -> pa.Array:
+        numbers = range(self._next, self._next + batch.num_rows)
+        self._next += batch.num_rows
+        return pa.array([self._rows.get(number) for number in numbers], pa.string())
+
+    def scored(self, batch: pa.RecordBatch, outputs: Mapping[str, pa.Array]) -> None:
+        """There is nothing to compare with."""
+
+    def comparison(self) -> None:
+        return None
+
+
+def quarantined_rows(file: Location) -> dict[int, str]:
+    """The numbers of the rows in a file of quarantined rows, with the reasons; none without it."""
+    if not file.is_file():
+        return {}
+    rows = pq.read_table(native(file), columns=["source_row", "reason"])
+    return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
