@@ -41,9 +41,7 @@ def test_what_spark_reads_is_scored_right(
 ) -> None:
     module = importlib.import_module(f"benchmarks.contenders.{CONTENDERS[contender].module}")
     output = bench.output("light", contender)
-    args = Arguments(
-        bench.partition(small.file_rows, 2), output, bench.model("light"), 1, module.SETTINGS
-    )
+    args = Arguments(bench.partition(small, 2), output, bench.model("light"), 1, module.SETTINGS)
     configure(spark, args)
     module.score(spark, args)
     reference.compare(output, reference.expected(bench, small, 2))
@@ -77,7 +75,7 @@ def test_rounds_alternate_and_a_session_goes_on_where_it_stopped(
 
 def test_a_wrong_answer_does_not_count(bench: Layout, small: Workload, tmp_path: Path) -> None:
     wanted = reference.expected(bench, small, 1)
-    source = pq.read_table(bench.partition(small.file_rows, 1), partitioning=None)
+    source = pq.read_table(bench.partition(small, 1), partitioning=None)
     right = pa.table(
         {
             "id": source["id"],

@@ -1,4 +1,4 @@
-"""The engine runs where there is nothing but numpy, pyarrow and torch."""
+"""The engine runs where there is nothing but numpy, Numba, pyarrow and torch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ print("scored")
 """
 
 
-def test_it_needs_numpy_pyarrow_and_torch_only() -> None:
+def test_it_needs_numpy_numba_pyarrow_and_torch_only() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "scored", done.stderr

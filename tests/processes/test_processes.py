@@ -154,8 +154,8 @@ def behave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Behave:
             "import ctypes, os, signal, subprocess, sys, time\n"
             "from nocturne.errors import DeviceLost\n"
             "from nocturne.worker import split as room\n"
-            f"scored = room.run_split\ndef run_split(run, split, slot):\n{lines}"
-            "    return scored(run, split, slot)\n"
+            f"scored = room.run_split\ndef run_split(run, split, slot, **more):\n{lines}"
+            "    return scored(run, split, slot, **more)\n"
             "room.run_split = run_split\n"
         )
         path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"

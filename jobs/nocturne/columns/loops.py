@@ -18,7 +18,12 @@ __all__ = ["Floats", "compile_loops", "compiled", "present"]
 Numbers = NDArray[Any]
 Bits = NDArray[np.uint8]
 
-_LOOPED = {pa.float32(), pa.float64(), pa.int32(), pa.int64()}
+_LOOPED: dict[pa.DataType, Any] = {
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+    pa.int32(): np.int32,
+    pa.int64(): np.int64,
+}
 """The types that have a loop of their own: to compile one takes a fraction of a second, once."""
 _NO_BITS = np.zeros(0, np.uint8)
 
@@ -116,7 +121,7 @@ def _scaled(
 def _buffers(column: pa.Array) -> tuple[Numbers, Bits]:
     """The values from the first of the column's memory on, and the bits of those that are there."""
     valid, values = column.buffers()
-    numbers = np.frombuffer(values, column.type.to_pandas_dtype()) if values else np.zeros(0)
+    numbers = np.frombuffer(values or b"", _LOOPED[column.type])
     bits = np.frombuffer(valid, np.uint8) if column.null_count else _NO_BITS
     return numbers, bits
 

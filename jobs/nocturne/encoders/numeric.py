@@ -72,12 +72,12 @@ def _floating(column: pa.Array, feature: Feature, dtype: np.dtype[np.generic]) -
     # Python's floats: a whole number would take the column's width, and wrap in it.
     fill = np.nan if feature.fill is None else float(feature.fill)
     center, scale = float(feature.center), float(feature.scale)
-    if pa.types.is_floating(column.type):
+    if column.type in (pa.float32(), pa.float64()):
         return Floats(column, fill, center, scale)
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     values = column.to_numpy(zero_copy_only=False)
-    if column.null_count:  # then they are floats
+    if np.issubdtype(values.dtype, np.floating):  # integers with nulls too
         values = np.where(np.isnan(values), values.dtype.type(fill), values)
     with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite
         if center != 0 or scale != 1:
