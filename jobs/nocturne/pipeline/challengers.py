@@ -69,7 +69,7 @@ def challenge(
             settings = challenger.budget, challenger.threshold, challenger.top
             found.append(Opponent(name, run.uri, *settings))
         said.append(f"challenger {message}")
-    if found or left_out or champion.challengers_file.is_file():
+    if champion.plan.challenged:
         write(champion.challengers_file, Challenged(tuple(found), left_out))
     return said
 
@@ -200,13 +200,16 @@ def _published(run: Run) -> str:
     from nocturne.pipeline.recording import judge_run
 
     if (dropped := run.dropped()) is not None:
+        run.tidy()
         with suppress(NocturneError), run.step("score"):
             raise ConfigError(f"dropped: {dropped.why}")
         return f"dropped: {dropped.why}"
     if run.is_scored:
         _require_scores(run)
-        if compared := merged(r.comparison for r in run.results() if r.comparison is not None):
-            write(run.comparison_file, compared)
+        parts = [result.comparison for result in run.results()]
+        there = [part for part in parts if part is not None]
+        if there and len(there) == len(parts):  # else some were scored alone
+            write(run.comparison_file, merged(there))
     judge_run(run)
     manifest = publish_run(run)
     return f"published {manifest.rows_published} rows as manifest {manifest.id}"

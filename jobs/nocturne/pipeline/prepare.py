@@ -277,6 +277,7 @@ def _planned(
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
         champion=options.champion.plan.run_key if options.champion else "",
+        challenged=bool(pipeline.challengers),
         **planned_output(pipeline.output, output, of_partition),
     )
     if run_plan.unique_keys:

@@ -213,6 +213,7 @@ class RunPlan(Stored):
         staging: the folder of the attempts' files, relative to the run directory.
         champion: of a challenger, the run key of the champion's run that it is scored beside; it
             has the same splits, and shares the quarantined rows. "" for a champion.
+        challenged: whether the pipeline has challengers (``challengers.json`` of the run).
     """
 
     VERSION: ClassVar[int] = 2
@@ -260,6 +261,7 @@ class RunPlan(Stored):
     page: str = ""
     asked_by: str = ""
     champion: str = ""
+    challenged: bool = False
 
     @property
     def rows(self) -> int:

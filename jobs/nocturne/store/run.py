@@ -11,6 +11,7 @@ from typing import Any
 from nocturne.errors import StateError
 from nocturne.objects import Location, ObjectPath, location
 from nocturne.objects.together import together
+from nocturne.records.challengers import Challenged
 from nocturne.records.plan import ModelRef, RunPlan, Split
 from nocturne.records.result import Scored, SplitResult
 from nocturne.store.files import forget
@@ -163,6 +164,16 @@ class Run(RunFolder):
         forget(result)
         if self.plan.is_whole:
             forget(self.scored_file)
+
+    def challenged(self) -> Challenged:
+        """The challengers of this run; there are none before it is prepared with some.
+
+        Raises:
+            StateError: the file is damaged.
+        """
+        if not self.plan.challenged:
+            return Challenged()
+        return find(Challenged, self.challengers_file) or Challenged()
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Mark the partition as running this step, and as held or failed if the step raises."""

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nocturne.objects import Location, ObjectPath
-from nocturne.records.challengers import Challenged, Dropped
+from nocturne.records.challengers import Dropped
 from nocturne.records.manifest import Decision, Judgement, Logged
 from nocturne.records.plan import Split
 from nocturne.records.profile import Profile
@@ -156,14 +156,6 @@ class RunFolder:
     def challengers_file(self) -> Location:
         """The challengers that are scored beside this run."""
         return self.path / "challengers.json"
-
-    def challenged(self) -> Challenged:
-        """The challengers of this run; there are none before it is prepared with some.
-
-        Raises:
-            StateError: the file is damaged.
-        """
-        return find(Challenged, self.challengers_file) or Challenged()
 
     @property
     def comparison_file(self) -> Location:
