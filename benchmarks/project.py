@@ -19,7 +19,7 @@ KEPT = ("models", "trials", "tuning")
 
 def write(layout: Layout, workload: Workload, processes: int) -> None:
     """conf/ with the pipelines ``bench_<workload>``, and its ``..._none`` (without Spark),
-    ``..._delta`` and ``..._iceberg``.
+    ``..._challenged`` (also by the same model as a challenger), ``..._delta`` and ``..._iceberg``.
 
     All checks are on; there are no expectation suites.
     """
@@ -59,6 +59,15 @@ def write(layout: Layout, workload: Workload, processes: int) -> None:
             "spark": {"master": f"none[{processes}]"},
         },
     )
+    beside = {"path": str(layout.output(workload.name, "nocturne_challenged"))}
+    challenged = {
+        **pipeline,
+        "name": f"{name}_challenged",
+        "output": pipeline["output"] | beside,
+        "spark": {"master": f"none[{processes}]"},
+        "challengers": [{"version": 1, "called": "same", "budget": 10.0}],
+    }
+    _write(folder, challenged)
     _write(folder, pipeline)
 
 
@@ -74,9 +83,10 @@ def catalog_of(table: Path) -> Path:
 
 def clear(table: Path) -> None:
     """Forget what was published there, so that the next run scores; models stay."""
-    shutil.rmtree(table, ignore_errors=True)
     catalog_of(table).unlink(missing_ok=True)
-    state = table.parent / "_nocturne" / table.name
-    for path in state.iterdir() if state.is_dir() else ():
-        if path.is_dir() and path.name not in KEPT:
-            shutil.rmtree(path)
+    for one in (table, *table.parent.glob(f"{table.name}__*")):  # those of its challengers too
+        shutil.rmtree(one, ignore_errors=True)
+        state = table.parent / "_nocturne" / one.name
+        for path in state.iterdir() if state.is_dir() else ():
+            if path.is_dir() and path.name not in KEPT:
+                shutil.rmtree(path)

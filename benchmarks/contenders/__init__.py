@@ -40,6 +40,9 @@ CONTENDERS = {
     "bare": Contender("bare loop", "bare"),
     "nocturne": Contender("Nocturne", "nocturne_cli", _SPARK),
     "nocturne_none": Contender("Nocturne, without Spark", "nocturne_none", r"nocturne\.processes"),
+    "nocturne_challenged": Contender(
+        "Nocturne, without Spark, with a challenger", "nocturne_challenged", r"nocturne\.processes"
+    ),
     "nocturne_delta": Contender("Nocturne, into Delta", "nocturne_delta", _SPARK),
     "nocturne_iceberg": Contender("Nocturne, into Iceberg", "nocturne_iceberg", _SPARK),
     "daft": Contender("Daft", "daft_frame", environment="daft"),

@@ -400,3 +400,33 @@ def test_a_challenger_may_read_columns_that_the_champion_does_not(project: Proje
     _, scores = published(config.load("p@wide"))
     assert scores is not None
     assert scores["prediction"].to_pylist() == [2.0 * i for i in range(600)]
+
+
+def test_the_champions_report_shows_the_challengers_and_why_one_is_missing(
+    project: Project,
+) -> None:
+    loaded = project(drift__segments=["word"])
+    other = register(loaded, "other", lambda rows: rows.y * 0.1)
+    loaded = challenged(loaded, other, {"alias": "nobody"})
+    champion = night(loaded)
+    page = run_of(loaded, champion).report.read_text(encoding="utf-8")
+    assert '<h2 id="challengers">Challengers</h2>' in page
+    assert 'other <span class="soft">· version 1, beside version 1</span>' in page
+    assert '<th class="n">word=a</th>' in page
+    assert "The rows that differ most" in page
+    assert "left out: model &#39;small&#39; has no alias &#39;nobody&#39;" in page
+
+
+@pytest.mark.usefixtures("_spark")
+def test_under_spark_they_score_in_the_same_pass_too(project: Project) -> None:
+    loaded = project(spark__master="local[2]")
+    loaded = challenged(loaded, another_version(loaded))
+    nights = list(config.span(loaded.pipeline.input.partition, DAY, "2024-01-02"))
+    said: list[str] = []
+    outcomes = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
+    assert [outcome.outcome for outcome in outcomes] == ["published"] * 2, said
+    for day in (DAY, "2024-01-02"):
+        manifest, scores = published(config.load("p@challenger"), day)
+        assert manifest is not None
+        _, rows = published(loaded, day)
+        assert scores["score"].equals(rows["score"])

@@ -8,11 +8,12 @@ from typing import Any
 
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
-from nocturne.operate.challengers import Compared, figures
+from nocturne.operate.challengers import Compared
 from nocturne.operate.status import PartitionStatus, recent
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page
+from nocturne.profile.comparing import figures
 from nocturne.records.answers import (
     GateAnswer,
     JudgeAnswer,

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nocturne.profile.comparing import FIGURES
+
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
     from nocturne.operate.rows import QuarantinedRows
@@ -136,33 +138,13 @@ def comparison_tables(name: str, found: Mapping[str, Any]) -> None:
     if "rows" not in found:
         return
     parts = {"all": found, **found["segments"]}
-    shown = [(words, key) for words, key in _COMPARED if any(p.get(key) for p in parts.values())]
-    lines = [(words, *(_figure(part.get(key)) for part in parts.values())) for words, key in shown]
+    values = {words: [part.get(key) for part in parts.values()] for key, words in FIGURES.items()}
+    lines = [(words, *map(_figure, figures)) for words, figures in values.items() if any(figures)]
     _print("", ("", *parts), lines)
     if found["farthest"]:
         print("the rows that differ most: keys, champion, challenger")
         for *keys, champion, challenger in found["farthest"]:
             print(f"  {' '.join(map(printable, keys))}  {champion:.6g}  {challenger:.6g}")
-
-
-_COMPARED = (
-    ("rows with both scores", "rows"),
-    ("with the champion's alone", "only_champion"),
-    ("with the challenger's alone", "only_challenger"),
-    ("mean, champion", "mean_champion"),
-    ("mean, challenger", "mean_challenger"),
-    ("mean absolute difference", "mean_absolute_difference"),
-    ("root mean squared difference", "root_mean_squared_difference"),
-    ("equal scores, share", "equal"),
-    ("correlation", "correlation"),
-    ("rank correlation", "rank_correlation"),
-    ("  within", "rank_correlation_error"),
-    ("decided alike, share", "agreement"),
-    ("greatest scores shared", "top_overlap"),
-    ("s per million rows, champion", "champion_s_per_million"),
-    ("s per million rows, challenger", "challenger_s_per_million"),
-)
-"""A figure of a comparison in words, and its name."""
 
 
 def _figure(value: float | int | None) -> str | None:

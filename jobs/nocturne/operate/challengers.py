@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,14 +9,14 @@ from nocturne import config
 from nocturne.config import Loaded, champion_of
 from nocturne.errors import ConfigError, NocturneError
 from nocturne.pipeline.nights import PublishedNights
-from nocturne.profile.comparing import merged, pearson, spearman, top_overlap
+from nocturne.profile.comparing import merged
 from nocturne.records.comparison import Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.store.record_files import find
 from nocturne.store.run import Run
 
-__all__ = ["Compared", "compared", "figures"]
+__all__ = ["Compared", "compared"]
 
 
 @dataclass(frozen=True)
@@ -40,29 +39,6 @@ class Compared:
         sides = zip(*self.nights.values(), strict=True) if self.nights else ((), ())
         first, second = (sorted({m.model.version for m in side}) for side in sides)
         return first, second
-
-
-def figures(found: Comparison) -> dict[str, float | int | None]:
-    """What a comparison says, by name; None where it is undefined."""
-    rows, rank = found.rows, spearman(found)
-    counts = {"rows": rows, "only_champion": found.only_champion}
-    counts["only_challenger"] = found.only_challenger
-    if not rows:
-        return dict(counts)
-    return counts | {
-        "equal": found.same / rows,
-        "mean_champion": found.champion,
-        "mean_challenger": found.challenger,
-        "mean_absolute_difference": found.absolute / rows,
-        "root_mean_squared_difference": math.sqrt(found.squared / rows),
-        "correlation": pearson(found),
-        "rank_correlation": rank.value if rank else None,
-        "rank_correlation_error": rank.error if rank else None,
-        "agreement": (found.above[0] + found.above[3]) / rows if found.above else None,
-        "top_overlap": top_overlap(found),
-        "champion_s_per_million": found.champion_s / rows * 1e6 or None,
-        "challenger_s_per_million": found.challenger_s / rows * 1e6 or None,
-    }
 
 
 def compared(loaded: Loaded, nights: Sequence[Partition]) -> list[Compared]:

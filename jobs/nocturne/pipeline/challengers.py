@@ -23,8 +23,8 @@ from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.runs import settings_of
-from nocturne.profile.comparing import merged
-from nocturne.records.challengers import Challenged, Opponent
+from nocturne.profile.comparing import FIGURES, figures, merged
+from nocturne.records.challengers import Challenged, Opponent, Shown
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Seen
@@ -43,6 +43,7 @@ __all__ = [
     "fitted_beside",
     "publish_challengers",
     "share_quarantine",
+    "shown",
 ]
 
 log = logging.getLogger(__name__)
@@ -193,6 +194,34 @@ def publish_challengers(champion: Run, say: Callable[[str], None] = log.info) ->
             say(f"challenger {opponent.name}: {_published(run)}")
         except Exception as error:
             log.warning("challenger %s is not published: %s", opponent.name, _in_words(error))
+
+
+def shown(champion: Run) -> list[Shown]:
+    """The challengers for the report of a scored champion; none if they can't be read."""
+    try:
+        left_out = champion.challenged().left_out
+        known = [_shown(opponent.name, run) for opponent, run in challengers_of(champion)]
+    except Exception as error:
+        log.warning("the report has no challengers: %s", _in_words(error))
+        return []
+    return [*known, *(Shown(name, None, f"left out: {why}") for name, why in left_out.items())]
+
+
+def _shown(name: str, run: Run) -> Shown:
+    version = run.plan.model.version
+    if (dropped := run.dropped()) is not None:
+        return Shown(name, version, f"dropped: {dropped.why}")
+    if not run.is_scored:
+        return Shown(name, version, "not all of it is scored")
+    found = merged(r.comparison for r in run.results() if r.comparison is not None)
+    if found is None:
+        return Shown(name, version, "it has no number that could be compared")
+    parts = {"all rows": figures(found)}
+    parts |= {segment: figures(part) for segment, part in found.segments.items()}
+    lines = [(words, tuple(p.get(key) for p in parts.values())) for key, words in FIGURES.items()]
+    farthest = [(" ".join(p.keys), p.champion, p.challenger) for p in found.farthest]
+    told = tuple(line for line in lines if any(line[1]))
+    return Shown(name, version, "", tuple(parts), told, tuple(farthest))
 
 
 def _published(run: Run) -> str:

@@ -17,6 +17,7 @@ from nocturne.errors import NocturneError, StateError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import relative
 from nocturne.objects.reading import native
+from nocturne.pipeline.challengers import shown
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import Check, Judged, judge
 from nocturne.pipeline.nights import PublishedNights
@@ -95,6 +96,7 @@ def judge_run(
                 quarantine_reasons=_reasons(judged.results),
                 quarantine_examples=_examples(run, judged.results),
                 compared=_compared_by_weekday(run, judged),
+                challengers=shown(run),
             )
             write_atomic(run.report, page.encode())
             write(run.profile_file, judged.profile)

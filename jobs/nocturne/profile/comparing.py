@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from nocturne.records.comparison import Comparison, Pair
 
-__all__ = ["FARTHEST", "Comparer", "Rank", "merged", "pearson", "spearman", "top_overlap"]
+__all__ = [
+    "FARTHEST",
+    "FIGURES",
+    "Comparer",
+    "Rank",
+    "figures",
+    "merged",
+    "pearson",
+    "spearman",
+    "top_overlap",
+]
 
 FARTHEST = 20
 """The rows that differ most, of which this many are kept."""
@@ -262,3 +272,46 @@ def top_overlap(found: Comparison) -> float | None:
     """The share of the champion's greatest scores that are among the challenger's greatest."""
     champion, challenger = ({pair.keys for pair in side} for side in found.greatest)
     return len(champion & challenger) / len(champion) if champion else None
+
+
+FIGURES = {
+    "rows": "rows with both scores",
+    "only_champion": "with the champion's alone",
+    "only_challenger": "with the challenger's alone",
+    "mean_champion": "mean, champion",
+    "mean_challenger": "mean, challenger",
+    "mean_absolute_difference": "mean absolute difference",
+    "root_mean_squared_difference": "root mean squared difference",
+    "equal": "equal scores, share",
+    "correlation": "correlation",
+    "rank_correlation": "rank correlation",
+    "rank_correlation_error": "  within",
+    "agreement": "decided alike, share",
+    "top_overlap": "greatest scores shared",
+    "champion_s_per_million": "s per million rows, champion",
+    "challenger_s_per_million": "s per million rows, challenger",
+}
+"""The figures of a comparison, in words."""
+
+
+def figures(found: Comparison) -> dict[str, float | int | None]:
+    """What a comparison says, by name; None where it is undefined."""
+    rows, rank = found.rows, spearman(found)
+    counts = {"rows": rows, "only_champion": found.only_champion}
+    counts["only_challenger"] = found.only_challenger
+    if not rows:
+        return dict(counts)
+    return counts | {
+        "equal": found.same / rows,
+        "mean_champion": found.champion,
+        "mean_challenger": found.challenger,
+        "mean_absolute_difference": found.absolute / rows,
+        "root_mean_squared_difference": math.sqrt(found.squared / rows),
+        "correlation": pearson(found),
+        "rank_correlation": rank.value if rank else None,
+        "rank_correlation_error": rank.error if rank else None,
+        "agreement": (found.above[0] + found.above[3]) / rows if found.above else None,
+        "top_overlap": top_overlap(found),
+        "champion_s_per_million": found.champion_s / rows * 1e6 or None,
+        "challenger_s_per_million": found.challenger_s / rows * 1e6 or None,
+    }

@@ -39,6 +39,26 @@ class Challenged(Stored):
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A challenger in the champion's report.
+
+    Attributes:
+        version: None if it was left out.
+        note: why it was dropped or left out; "" if it was scored.
+        parts: the names of the columns: all rows, then the segments.
+        figures: in words, with a value for each part.
+        farthest: the rows that differ most: keys, the champion's score, the challenger's.
+    """
+
+    name: str
+    version: int | None
+    note: str = ""
+    parts: tuple[str, ...] = ()
+    figures: tuple[tuple[str, tuple[float | int | None, ...]], ...] = ()
+    farthest: tuple[tuple[str, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Dropped(Stored):
     """``dropped.json`` of a challenger's run: no split of it is scored any more, and why."""
 

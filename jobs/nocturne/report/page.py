@@ -19,6 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from nocturne.objects import Location
+from nocturne.records.challengers import Shown
 from nocturne.records.drift import Baseline, ComparedBins, FeatureDrift, MetricText
 from nocturne.records.manifest import Judgement, PublishedNight
 from nocturne.records.plan import RunPlan
@@ -53,6 +54,7 @@ def night_html(
     quarantine_reasons: Mapping[str, int] | None = None,
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
     compared: Mapping[str, ComparedBins] = MappingProxyType({}),
+    challengers: Sequence[Shown] = (),
 ) -> str:
     """The report as the text of an HTML file, under 2 MB whatever the number of features.
 
@@ -65,6 +67,7 @@ def night_html(
         quarantine_reasons: rows by reason, summed over the splits.
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
         compared: see ``column_cards``.
+        challengers: those of the night, beside its champion.
     """
     specs: list[dict[str, Any]] = []
     charted = charted_days(plan, judgement, profile, history)
@@ -121,6 +124,7 @@ def night_html(
         outputs_left_out=max(0, len(outputs) - _OUTPUTS),
         feature_cards=feature_cards,
         features_left_out=max(0, len(features) - _FEATURES),
+        challengers=challengers,
     )
 
 
