@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -27,6 +28,8 @@ from typer.testing import CliRunner
 
 from nocturne import config
 from nocturne.cli import app
+from nocturne.contract import log_torch_model
+from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.challengers import compared
 from nocturne.operate.verify import verify_partition
@@ -36,10 +39,11 @@ from nocturne.pipeline.night import score_range
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
 from nocturne.pipeline.recording import judge_run
+from nocturne.profile.comparing import Comparer, figures, merged, spearman
+from nocturne.records.comparison import Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.table import published_manifest
-from nocturne.worker import lanes
 from nocturne.worker.slots import OF_RUN
 from nocturne.worker.tasks import score_items
 
@@ -240,16 +244,22 @@ def sleep(rows: pd.DataFrame) -> Any:
 
 
 def test_one_that_does_not_come_back_is_dropped_once_its_budget_is_spent(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(lanes, "_GRACE_S", 2.0)
-    loaded = project()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import nocturne.worker.lanes as l\nl._GRACE_S = 2\n"
+    )
+    paths = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    monkeypatch.setenv("PYTHONPATH", paths)
+    loaded = project(spark__master="none[2]")
     loaded = challenged(loaded, register(loaded, "slow", sleep) | {"budget": 0.5})
+    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
     started = time.monotonic()
-    champion = night(loaded)
-    assert time.monotonic() - started < 15
-    assert champion.rows_published == 600
-    dropped = opponents(loaded, champion)["slow"].dropped()
+    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=print)
+    assert time.monotonic() - started < 18
+    assert outcome.manifest is not None
+    assert outcome.manifest.rows_published == 600
+    dropped = opponents(loaded, outcome.manifest)["slow"].dropped()
     assert dropped is not None
     assert "its budget is 0.5 of that" in dropped.why
     assert published(config.load("p@slow"))[0] is None
@@ -362,7 +372,8 @@ def test_what_is_compared_in_the_pass_is_what_the_published_tables_give(
     greatest = [set(both.nlargest(40, column).id) for column in ("score", "prediction")]
     assert said["top_overlap"] == len(greatest[0] & greatest[1]) / 40
     farthest = both.assign(apart=(a - b).abs()).nlargest(20, "apart")
-    assert [int(row[0]) for row in said["farthest"]] == farthest.id.tolist()
+    assert [int(row[1]) for row in said["farthest"]] == farthest.id.tolist()
+    assert {row[0] for row in said["farthest"]} <= {*days}
     of_word = both[both.word == "a"]
     assert said["segments"]["word=a"]["rows"] == len(of_word)
     assert said["segments"]["word=a"]["mean_champion"] == pytest.approx(
@@ -430,3 +441,73 @@ def test_under_spark_they_score_in_the_same_pass_too(project: Project) -> None:
         assert manifest is not None
         _, rows = published(loaded, day)
         assert scores["score"].equals(rows["score"])
+
+
+@pytest.mark.usefixtures("_spark")
+def test_under_spark_one_that_kills_its_worker_costs_no_night(project: Project) -> None:
+    loaded = project(spark__master="local[2]")
+    loaded = challenged(loaded, register(loaded, "deadly", die))
+    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
+    said: list[str] = []
+    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
+    assert outcome.outcome == "published", said
+    assert outcome.manifest is not None
+    assert opponents(loaded, outcome.manifest)["deadly"].dropped() is not None
+
+
+class Scales(torch.nn.Module):
+    """Writes to its argument."""
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        numbers.mul_(2)
+        return numbers.sum(dim=1, keepdim=True)
+
+
+def test_a_graph_that_writes_to_its_argument_changes_no_other_arms_scores(project: Project) -> None:
+    loaded = project(model__name="scales")
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "scales"))
+    numbers = TensorSpec("numbers", "float32", "numeric", (Feature("x"), Feature("y")))
+    encoding = Encoding((numbers,), (OutputSpec("score"),))
+    data = pq.read_table(loaded.home / "data" / f"ds={DAY}" / "part-0.parquet", partitioning=None)
+    log_torch_model(
+        Scales(), encoding, data, name="scales", registered_model_name="scales", alias="champion"
+    )
+    one, two = {"version": 1, "called": "one"}, {"version": 1, "called": "two"}
+    night(challenged(loaded, one, two))
+    _, rows = published(loaded)
+    for name in ("one", "two"):
+        _, scores = published(config.load(f"p@{name}"))
+        assert scores["score"].equals(rows["score"])
+
+
+def test_what_is_left_out_of_a_challenger_is_the_champions_and_a_version_is_its_own(
+    project: Project,
+) -> None:
+    loaded = project(model__outputs={"late": "double"}, model__trial_seconds=7)
+    challenged(loaded, {"alias": "challenger"}, {"alias": "other", "outputs": {"x": "float"}})
+    assert config.load("p@challenger").pipeline.model.outputs == {"late": "double"}
+    assert config.load("p@challenger").pipeline.model.trial_seconds == 7
+    assert config.load("p@other").pipeline.model.outputs == {"x": "float"}
+    model = config.load("p@other", overrides={"model.version": 4}).pipeline.model
+    assert (model.version, model.alias) == (4, None)
+
+
+def test_nights_with_other_thresholds_or_centres_are_not_added_up_as_if_they_were_alike() -> None:
+    def part(threshold: float | None, center: float) -> Comparison:
+        comparer = Comparer(threshold, 5, (center, 0.0))
+        comparer.update(pa.array([0.1, 0.9]), pa.array([0.2, 0.3]))
+        found = comparer.result()
+        assert found is not None
+        return found
+
+    found = merged([part(0.5, 0.0), part(None, 0.0)])
+    assert found is not None
+    assert (found.threshold, found.above, found.rows) == (None, (), 4)
+    assert figures(found)["agreement"] is None
+    apart = merged([part(0.5, 0.0), part(0.5, 0.4)])
+    assert apart is not None
+    assert (apart.above, apart.joint, spearman(apart)) == ((0, 2, 0, 2), {}, None)
+    large = Comparer(None, 5)
+    large.update(pa.array([1e200]), pa.array([1.0]))
+    assert large.result() is None

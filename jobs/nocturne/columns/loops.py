@@ -121,7 +121,8 @@ def _scaled(
 def _buffers(column: pa.Array) -> tuple[Numbers, Bits]:
     """The values from the first of the column's memory on, and the bits of those that are there."""
     valid, values = column.buffers()
-    numbers = np.frombuffer(values or b"", _LOOPED[column.type])
+    count = column.offset + len(column) if values else 0
+    numbers = np.frombuffer(values or b"", _LOOPED[column.type], count)
     bits = np.frombuffer(valid, np.uint8) if column.null_count else _NO_BITS
     return numbers, bits
 

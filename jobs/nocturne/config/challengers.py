@@ -22,8 +22,11 @@ def champion_of(name: str) -> str:
     return name.partition("@")[0]
 
 
-def named(pipeline: Pipeline, name: str) -> Challenger:
+def named(pipeline: Pipeline, name: str, version: int | None = None) -> Challenger:
     """The pipeline's challenger ``PIPELINE@NAME``.
+
+    Args:
+        version: of its model, in place of what the YAML selects.
 
     Raises:
         ConfigError: it has none of that name.
@@ -31,7 +34,11 @@ def named(pipeline: Pipeline, name: str) -> Challenger:
     asked = name.partition("@")[2]
     for challenger in pipeline.challengers:
         if challenger.called == asked:
-            return challenger
+            if version is None:
+                return challenger
+            given = challenger.model_dump(mode="json", exclude_unset=True)
+            kept = {k: v for k, v in given.items() if k not in _SELECTORS}
+            return Challenger.model_validate({**kept, "called": asked, "version": version})
     names = [challenger.called for challenger in pipeline.challengers]
     raise ConfigError(
         f"{pipeline.name} has no challenger {asked!r}: it has {choices(names)} (challengers: in "
@@ -46,10 +53,10 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     nothing of its own, and is never held: its night is published if the champion's is.
     """
     tree = pipeline.model_dump(mode="json", exclude_unset=True)
-    given = challenger.model_dump(mode="json", exclude_none=True)
+    given = challenger.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     suffix, output = f"__{challenger.called}", tree["output"]
     own = {name: value for name, value in given.items() if name in _OF_A_VERSION}
-    shared = {k: v for k, v in tree["model"].items() if k not in (*_OF_A_VERSION, *_WATCHED)}
+    shared = {k: v for k, v in tree["model"].items() if k not in (*_SELECTORS, *_WATCHED)}
     registry = dict(tree.get("registry", {}))
     if registry.get("experiment"):
         registry["experiment"] += f"@{challenger.called}"
@@ -59,11 +66,11 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
             **{key: value for key, value in tree.items() if key not in unneeded},
             "name": f"{pipeline.name}@{challenger.called}",
             "registry": registry,
-            "model": {**shared, "name": tree["model"]["name"], **own},
+            "model": {**shared, **own},
             "output": {
                 **{k: v for k, v in output.items() if k not in ("passthrough", "nullable")},
                 "path": output["path"].rstrip("/") + suffix,
-                **{key: output[key] + suffix for key in ("state", "table") if output.get(key)},
+                **{k: output[k].rstrip("/") + suffix for k in ("state", "table") if output.get(k)},
             },
             "quality": {
                 "sensitive": pipeline.quality.sensitive,

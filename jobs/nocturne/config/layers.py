@@ -186,8 +186,11 @@ def load(
     origins: dict[str, str] = {}
     for file in ("conf/base.yaml", f"conf/env/{env}.yaml", f"conf/pipelines/{name}.yaml"):
         tree = _add(tree, origins, _read(root / file), file)
+    version = None
     for key, value in (overrides or {}).items():
-        if value is not None:
+        if key == "model.version" and asked != name:
+            version = value  # of the challenger's model
+        elif value is not None:
             tree = _add(tree, origins, _nested(key, value), "run parameter")
     tree.setdefault("name", name)
     if tree["name"] != name:
@@ -208,7 +211,7 @@ def load(
             f"{POOLS}`"
         )
     loaded = Loaded(pipeline, origins, root)
-    return loaded if asked == name else loaded.challenger(named(pipeline, asked))
+    return loaded if asked == name else loaded.challenger(named(pipeline, asked, version))
 
 
 def pools(root: Path) -> set[str]:

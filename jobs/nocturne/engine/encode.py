@@ -40,20 +40,28 @@ def encoder(encoding: Encoding) -> Encode:
 
 
 class EncodedOnce:
-    """An encoder that keeps what it made last, for others that want the same tensors."""
+    """An encoder that keeps what it made last, for others that want the same tensors.
+
+    Each gets a copy, since a graph may write to its arguments.
+    """
 
     def __init__(self, encoding: Encoding) -> None:
         self._encode = encoder(encoding)
         self._last: tuple[pa.RecordBatch, Encoded] | None = None
 
     def __call__(self, batch: pa.RecordBatch) -> Encoded:
-        self._last = batch, self._encode(batch)
-        return self._last[1]
+        made = self._encode(batch)
+        self._last = batch, _copied(made)
+        return made
 
     def kept(self, batch: pa.RecordBatch) -> Encoded | None:
         """The arguments of a batch; None if it was not the last one. Any thread may ask."""
         last = self._last
-        return last[1] if last is not None and last[0] is batch else None
+        return _copied(last[1]) if last is not None and last[0] is batch else None
+
+
+def _copied(encoded: Encoded) -> Encoded:
+    return [item if isinstance(item, pa.RecordBatch) else item.copy() for item in encoded]
 
 
 def rows(encoded: Encoded, start: int, stop: int, size: int) -> Encoded:

@@ -22,6 +22,7 @@ from nocturne.errors import ConfigError, ModelError, NocturneError, choices
 from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
+from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import settings_of
 from nocturne.profile.comparing import FIGURES, figures, merged
 from nocturne.records.challengers import Challenged, Opponent, Shown
@@ -39,6 +40,7 @@ __all__ = [
     "challenge",
     "challengers_of",
     "champion_in_force",
+    "drop_running",
     "drop_unfit",
     "fitted_beside",
     "publish_challengers",
@@ -71,7 +73,8 @@ def challenge(
             found.append(Opponent(name, run.uri, *settings))
         said.append(f"challenger {message}")
     if champion.plan.challenged:
-        write(champion.challengers_file, Challenged(tuple(found), left_out))
+        readable = {n: w.encode("utf-8", "replace").decode() for n, w in left_out.items()}
+        write(champion.challengers_file, Challenged(tuple(found), readable))
     return said
 
 
@@ -80,7 +83,11 @@ def _prepared(
 ) -> tuple[Run | None, str]:
     from nocturne.pipeline.prepare import prepare
 
-    prepared = prepare(loaded, champion.plan.partition, force=force, by=by, champion=champion)
+    partition = champion.plan.partition
+    with suppress(Exception):  # so that the input is not hashed again
+        own = Places.of(loaded).state.partition(partition).fingerprints()
+        place(champion.state.fingerprints(), own, link=False)
+    prepared = prepare(loaded, partition, force=force, by=by, champion=champion)
     run = prepared.run if prepared.action == "score" else None
     if run is None:
         return None, prepared.message
@@ -88,6 +95,11 @@ def _prepared(
         forget(run.dropped_file)
         for begun in run.begun_files():
             forget(begun)
+    if run.plan.model.backend == "pyfunc" and run.plan.pinned.threads > 1:
+        raise ConfigError(
+            "a model that is no torch graph takes turns with the champion's code, which needs "
+            f"scoring.threads: 1 (it is {run.plan.pinned.threads})"
+        )
     _suspect(run)
     if (dropped := run.dropped()) is not None:
         raise ConfigError(f"it was dropped: {dropped.why}. --force tries it again")
@@ -156,35 +168,53 @@ def challengers_of(champion: Run) -> list[tuple[Opponent, Run]]:
     return found
 
 
-def drop_unfit(champions: Sequence[Run]) -> list[str]:
+def drop_unfit(champions: Sequence[Run]) -> None:
     """Drop the challengers that can't be loaded, or that were being scored when a process died; no
     process may score the runs now.
+    """
+    for _, run in _all_of(champions):
+        try:
+            _suspect(run)
+            fetch_model(run)
+            require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
+        except Exception as error:
+            _drop(run, _in_words(error))
+
+
+def drop_running(champions: Sequence[Run]) -> bool:
+    """Drop the challengers beside runs that could not be scored: one of them may be the cause.
 
     Returns:
-        The names of those that died.
+        Whether the runs should be scored once more, without them.
     """
-    suspects = []
-    for champion in champions:
-        for opponent, run in challengers_of(champion):
-            if _suspect(run):
-                suspects.append(opponent.name)
-            try:
-                fetch_model(run)
-                require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
-            except NocturneError as error:
-                run.drop_challenger(str(error))
-    return suspects
+    had_some = False
+    for _, run in _all_of(champions):
+        with suppress(Exception):
+            had_some = had_some or bool(run.unscored())
+            if run.unscored():
+                _suspect(run)
+                _drop(run, "the champion could not be scored beside it, and it may be the cause")
+    return had_some
 
 
-def _suspect(run: Run) -> bool:
-    """Drop a challenger that was being scored when a process died. False: none did."""
-    if not run.begun_files() or run.dropped() is not None:
-        return False
-    run.drop_challenger(
-        "a process ended while it scored this challenger, which may be the cause: its memory ran "
-        "out, or the model crashed"
-    )
-    return True
+def _all_of(champions: Sequence[Run]) -> list[tuple[Opponent, Run]]:
+    return [pair for champion in champions for pair in challengers_of(champion)]
+
+
+def _drop(run: Run, why: str) -> None:
+    try:
+        run.drop_challenger(why)
+    except Exception as error:
+        log.warning("%s can't be dropped: %s", run.plan.pipeline, _in_words(error))
+
+
+def _suspect(run: Run) -> None:
+    """Drop a challenger that was being scored when a process died."""
+    if run.begun_files() and run.dropped() is None:
+        run.drop_challenger(
+            "a process ended while it scored this challenger, which may be the cause: its memory "
+            "ran out, or the model crashed"
+        )
 
 
 def publish_challengers(champion: Run, say: Callable[[str], None] = log.info) -> None:

@@ -24,7 +24,7 @@ from nocturne.errors import (
 from nocturne.host import machine
 from nocturne.model import registry
 from nocturne.model.copies import fetch_model
-from nocturne.pipeline.challengers import drop_unfit
+from nocturne.pipeline.challengers import drop_running, drop_unfit
 from nocturne.pipeline.runs import open_run, settings_of
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
@@ -233,12 +233,18 @@ def _scored(
 
     Raises: as ``Executor.score``.
     """
-    failures = by.score(runs, progress)
-    failed = [run for run in runs if run.uri in failures]
-    if suspects := drop_unfit(failed):
-        log.warning("scored again without challenger %s", ", ".join(suspects))
-        return by.score(failed, progress)
-    return failures
+    try:
+        failures = by.score(runs, progress)
+    except NocturneError:
+        failed = [run for run in runs if not run.is_scored]
+        if not drop_running(failed):
+            raise
+    else:
+        failed = [run for run in runs if run.uri in failures]
+        if not drop_running(failed):
+            return failures
+    log.warning("scored once more, without challengers")
+    return by.score(failed, progress)
 
 
 def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:

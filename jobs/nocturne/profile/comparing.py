@@ -38,6 +38,8 @@ FARTHEST = 20
 
 _DROPPED_BITS = 18
 """Of the 23 bits of a float32's fraction, those that do not choose the bin."""
+_LARGEST = 1e100
+"""Float64 holds the sum of the squares of scores up to this."""
 _DENSE = 1 << 22
 """The most cells of a joint histogram that is counted as a table."""
 
@@ -57,7 +59,9 @@ class Comparer:
         self, threshold: float | None, top: int, centers: tuple[float, float] = (0.0, 0.0)
     ) -> None:
         self._centers = centers
-        self._found = Comparison(threshold, top, above=() if threshold is None else (0, 0, 0, 0))
+        above = () if threshold is None else (0, 0, 0, 0)
+        self._found = Comparison(threshold, top, above=above, centers=centers)
+        self._too_large = False
 
     def update(
         self, champion: pa.Array, challenger: pa.Array, keys: Sequence[pa.Array] = ()
@@ -72,12 +76,17 @@ class Comparer:
         also = challenger.is_valid().to_numpy(zero_copy_only=False)
         both = there & also
         a, b = (_floats(column)[both] for column in (champion, challenger))
+        if len(a) and max(np.abs(a).max(), np.abs(b).max()) > _LARGEST:
+            self._too_large = True
+        if self._too_large:
+            return
         found = Comparison(
             self._found.threshold,
             self._found.top,
             only_champion=int((there & ~also).sum()),
             only_challenger=int((also & ~there).sum()),
             above=self._above(a, b),
+            centers=self._centers,
         )
         if len(a):
             found = replace(found, **_sums(a, b), joint=self._joint(a, b))
@@ -85,9 +94,9 @@ class Comparer:
             found = replace(found, **self._named(a, b, np.flatnonzero(both), keys))
         self._found = _added(self._found, found)
 
-    def result(self) -> Comparison:
-        """What was counted so far."""
-        return self._found
+    def result(self) -> Comparison | None:
+        """What was counted so far; None if a score was too large for its square."""
+        return None if self._too_large else self._found
 
     def _above(self, a: Floats, b: Floats) -> tuple[int, ...]:
         if (threshold := self._found.threshold) is None:
@@ -180,16 +189,19 @@ def _added(one: Comparison, other: Comparison) -> Comparison:
         for name in {**one.segments, **other.segments}
         if (pair := [c.segments[name] for c in (one, other) if name in c.segments])
     }
+    top = min(one.top, other.top)
     greatest = (
-        _kept((*one.greatest[0], *other.greatest[0]), one.top, lambda p: p.champion),
-        _kept((*one.greatest[1], *other.greatest[1]), one.top, lambda p: p.challenger),
+        _kept((*one.greatest[0], *other.greatest[0]), top, lambda p: p.champion),
+        _kept((*one.greatest[1], *other.greatest[1]), top, lambda p: p.challenger),
     )
     farthest = _kept(
         (*one.farthest, *other.farthest), FARTHEST, lambda p: abs(p.champion - p.challenger)
     )
+    alike = one.threshold == other.threshold
+    in_bins = one.centers == other.centers and one.centers is not None
     return Comparison(
-        one.threshold,
-        one.top,
+        one.threshold if alike else None,
+        top,
         rows=rows,
         same=one.same + other.same,
         only_champion=one.only_champion + other.only_champion,
@@ -201,8 +213,9 @@ def _added(one: Comparison, other: Comparison) -> Comparison:
         products=one.products + other.products + da * db * weight,
         absolute=one.absolute + other.absolute,
         squared=one.squared + other.squared,
-        above=tuple(x + y for x, y in zip(one.above, other.above, strict=True)),
-        joint=dict(Counter(one.joint) + Counter(other.joint)),
+        above=tuple(x + y for x, y in zip(one.above, other.above, strict=True)) if alike else (),
+        joint=dict(Counter(one.joint) + Counter(other.joint)) if in_bins else {},
+        centers=one.centers if in_bins else None,
         greatest=greatest,
         farthest=farthest,
         segments=segments,

@@ -20,18 +20,23 @@ class WordCounts:
     def __init__(self) -> None:
         self._parts: list[tuple[pa.Array, Counts]] = []
         self.added = 0
+        self._merged = False
 
     def add(self, values: pa.Array, counts: Counts) -> None:
-        """Add values [n], none of them null, and their counts [n]. What is no text is as ``str``
+        """Add values [n] and their counts [n]; null is not counted. What is no text is as ``str``
         has it."""
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             values = pa.array(list(map(str, values.to_pylist())), _TEXT)
+        if values.null_count:  # a dictionary may hold one
+            counts = counts[values.is_valid().to_numpy(zero_copy_only=False)]
+            values = values.drop_null()
         self._parts.append((values.cast(_TEXT), counts))
         self.added += len(values)
+        self._merged = False
 
     def each(self) -> tuple[pa.Array, Counts]:
         """Each word once, in the order in which they were added first, and its count."""
-        if len(self._parts) != 1:
+        if not self._merged:
             words = pa.concat_arrays([words for words, _ in self._parts] or [pa.array([], _TEXT)])
             counts = np.concatenate([np.zeros(0, np.int64), *(counts for _, counts in self._parts)])
             found = words.dictionary_encode()
@@ -39,7 +44,7 @@ class WordCounts:
             total = np.zeros(len(words), np.int64)
             np.add.at(total, found.indices.to_numpy(), counts)
             self._parts = [(words, total)]
-            self.added = len(words)
+            self.added, self._merged = len(words), True
         return self._parts[0]
 
     def keep(self, which: NDArray[np.bool_]) -> None:

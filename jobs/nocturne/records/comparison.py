@@ -39,6 +39,7 @@ class Comparison(Stored):
         greatest: the rows with the greatest scores of the champion, and of the challenger.
         farthest: the rows that differ most.
         segments: "column=value" -> the same of its rows, without rows by name.
+        centers: around which the bins of ``joint`` lie; None if parts had others, and no ``joint``.
         champion_s, challenger_s: the seconds that each took for its rows.
     """
 
@@ -63,8 +64,20 @@ class Comparison(Stored):
     greatest: tuple[tuple[Pair, ...], tuple[Pair, ...]] = ((), ())
     farthest: tuple[Pair, ...] = ()
     segments: dict[str, Comparison] = field(default_factory=dict)
+    centers: tuple[float, float] | None = (0.0, 0.0)
     champion_s: float = 0.0
     challenger_s: float = 0.0
 
-    def with_segments(self, segments: dict[str, Comparison]) -> Comparison:
-        return replace(self, segments=segments)
+    def named(self, partition: str, segments: dict[str, Comparison]) -> Comparison:
+        """With the partition before the keys of its rows, and with segments."""
+
+        def of(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+            return tuple(replace(pair, keys=(partition, *pair.keys)) for pair in pairs)
+
+        first, second = self.greatest
+        return replace(
+            self,
+            segments=segments,
+            greatest=(of(first), of(second)),
+            farthest=of(self.farthest),
+        )

@@ -174,7 +174,8 @@ class RunFolder:
     def drop_challenger(self, why: str) -> None:
         """Score no more of this challenger; the first reason stays."""
         at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        write(self.dropped_file, Dropped(why, at), exclusive=True)
+        readable = why.encode("utf-8", "replace").decode()
+        write(self.dropped_file, Dropped(readable, at), exclusive=True)
 
     def quarantined_file(self, split: Split) -> Location:
         """Of a challenger that is scored alone: the champion's quarantined rows of a split."""

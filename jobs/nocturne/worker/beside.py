@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,6 @@ import pyarrow.parquet as pq
 from nocturne.columns.normal import plain, unpacked
 from nocturne.encoding import Encoding
 from nocturne.engine import EncodedOnce, encoder
-from nocturne.errors import NocturneError
 from nocturne.objects import Location
 from nocturne.objects.reading import native
 from nocturne.profile import Comparer
@@ -34,12 +34,16 @@ Opponents = Sequence[tuple[Opponent, Run]]
 
 
 class Lanes:
-    """The lanes beside a champion's split."""
+    """The lanes beside a champion's split: of the challengers that have not scored it and are not
+    dropped.
+    """
 
-    def __init__(self, champion: RunPlan, challengers: Opponents) -> None:
+    def __init__(self, champion: RunPlan, split: Split, given: Opponents) -> None:
+        challengers = [pair for pair in given if _is_open(pair[1], split)]
         self._champion, self._challengers = champion, challengers
         self._plans = [run.plan for _, run in challengers]
-        self.encode = EncodedOnce(champion.encoding) if challengers else None
+        shared = any(plan.encoding.inputs == champion.encoding.inputs for plan in self._plans)
+        self.encode = EncodedOnce(champion.encoding) if shared else None
         self.running: list[Lane] = []
         self._whole: deque[pa.RecordBatch] = deque()
         self._narrow: list[str] | None = None
@@ -55,7 +59,9 @@ class Lanes:
     def words(self) -> frozenset[str]:
         """Columns that are read as dictionaries: see ``open_parquet``."""
         plans = [self._champion, *self._plans]
-        return frozenset().union(*(plan.encoding.large_vocabularies for plan in plans))
+        found = frozenset().union(*(plan.encoding.large_vocabularies for plan in plans))
+        # A published column is written as it was read, and its bytes know of no challenger.
+        return found.difference(*((*plan.keys, *plan.passthrough) for plan in plans))
 
     @property
     def types(self) -> pa.Schema:
@@ -65,17 +71,15 @@ class Lanes:
 
     @contextmanager
     def started(self, split: Split, schema: pa.Schema, slot: DeviceSlot) -> Iterator[None]:
-        """Start the lanes of the challengers that have not scored the split and are not dropped.
+        """Start the lanes.
 
         Args:
             schema: the schema of the source.
         """
         try:
             for opponent, run in self._challengers:
-                with suppress(NocturneError, OSError):
+                with suppress(Exception):
                     own = run.plan.splits[split.index]
-                    if run.result_file(own).is_file() or run.dropped() is not None:
-                        continue
                     work = partial(_scored, run, own, schema, slot, self._champion, opponent, self)
                     self.running.append(Lane(opponent, run, own, work))
             yield
@@ -89,7 +93,8 @@ class Lanes:
             yield from batches
             return
         for batch in batches:
-            self._whole.append(batch)
+            if self.running:
+                self._whole.append(batch)
             yield batch.select(self._narrow)
 
     def give(
@@ -123,6 +128,8 @@ def _scored(
     given: Iterator[Given],
 ) -> SplitResult:
     """Score what a lane is given."""
+    first = next(given, None)  # so that the model is loaded in the lane's own turn
+    given = chain([] if first is None else [first], given)
     plan, shared = run.plan, lanes.encode
     own = encoder(plan.encoding)
     same = plan.encoding.inputs == champion.encoding.inputs
@@ -177,16 +184,17 @@ class _InPass:
         published = given.reasons.is_null()
         whole = not given.reasons.null_count < len(given.reasons)
         champion, challenger = given.outputs[first], outputs[second]
-        keys = [plain(batch.column(k)) for k in self._plan.keys if k not in self._plan.sensitive]
+        hidden = self._plan.sensitive.intersection(self._plan.keys)  # the others name no row
+        keys = [] if hidden else [plain(batch.column(k)) for k in self._plan.keys]
         if not whole:
             champion, challenger, *keys = (
                 column.filter(published) for column in (champion, challenger, *keys)
             )
         self._of("").update(champion, challenger, keys)
         for name, values in self._champion.segments.items():
-            if name not in batch.schema.names:
+            if name not in given.batch.schema.names:
                 continue
-            words = plain(batch.column(name)).cast(pa.string())
+            words = plain(given.batch.column(name)).cast(pa.string())
             words = words if whole else words.filter(published)
             for value in values:
                 there = pc.equal(words, value).fill_null(False)
@@ -204,9 +212,17 @@ class _InPass:
         return self._comparers[segment]
 
     def comparison(self) -> Comparison | None:
-        parts = {name: comparer.result() for name, comparer in self._comparers.items()}
+        counted = ((name, comparer.result()) for name, comparer in self._comparers.items())
+        parts = {name: found for name, found in counted if found is not None}
         whole = parts.pop("", None)
-        return None if whole is None else whole.with_segments(parts)
+        return None if whole is None else whole.named(self._plan.partition.key, parts)
+
+
+def _is_open(run: Run, split: Split) -> bool:
+    """Whether a challenger is to score the split; not if its state can't be read."""
+    with suppress(Exception):
+        return not run.result_file(run.plan.splits[split.index]).is_file() and not run.dropped()
+    return False
 
 
 def _comparable(champion: Encoding, challenger: Encoding) -> tuple[str, str] | None:

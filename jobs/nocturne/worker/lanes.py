@@ -18,7 +18,8 @@ from queue import SimpleQueue
 
 import pyarrow as pa
 
-from nocturne.errors import NocturneError
+from nocturne.errors import DeviceLost, NocturneError
+from nocturne.hiding import redacted
 from nocturne.records.challengers import Opponent
 from nocturne.records.plan import Split
 from nocturne.records.result import SplitResult
@@ -70,6 +71,7 @@ class Lane:
 
     def __init__(self, opponent: Opponent, run: Run, split: Split, work: Work) -> None:
         self.run, self._split, self._budget = run, split, opponent.budget
+        self._name = opponent.name
         self._clock, self._own = _clocks.setdefault(run.uri, _Clock()), _Clock()
         self._given: SimpleQueue[Given | None] = SimpleQueue()
         self._idle = threading.Event()
@@ -114,10 +116,11 @@ class Lane:
     def close(self) -> None:
         """End the lane; a split that is not finished has no result."""
         self._given.put(None)
-        with suppress(NocturneError, OSError):
+        with suppress(Exception):
             if self._why:
                 self.run.drop_challenger(self._why)
-            forget(self._begun)
+            if not self._thread.is_alive() or not self._why:
+                forget(self._begun)
 
     def _turn(self, given: Given | None) -> None:
         """Hand over a batch, or that there are no more, and wait until the lane is through."""
@@ -134,10 +137,13 @@ class Lane:
         for clock in (self._clock, self._own):
             clock.challenger_s += took
         if took > left:
+            is_back = self._idle.is_set() or not self._thread.is_alive()
             self._why = self._why or (
                 f"it took {self._clock.challenger_s:.1f} s where the champion took "
                 f"{self._clock.champion_s:.1f} s, and its budget is {self._budget:g} of that"
             )
+            if not is_back:  # its thread can't be ended, and would go on beside the champion
+                raise DeviceLost(f"challenger {self._name} did not come back; its process ends")
 
     def _run(self, work: Work) -> None:
         try:
@@ -149,7 +155,9 @@ class Lane:
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, NocturneError):
             traceback.print_exception(error)
-        self._why = self._why or f"{type(error).__name__}: {error}"
+            self._why = self._why or redacted(error)
+        else:
+            self._why = self._why or f"{type(error).__name__}: {error}"
 
     def _batches(self) -> Iterator[Given]:
         first = True

@@ -53,7 +53,7 @@ def run_split(
     planned = next(f for f in run.plan.files if f.path == split.file)
     path, in_lake = run.plan.input_file(planned.path), bool(run.plan.input_version)
     check_unchanged(path, planned, in_lake=in_lake)
-    lanes = Lanes(run.plan, challengers)
+    lanes = Lanes(run.plan, split, challengers)
     path_columns, types = of_plan(run.plan, [split.file]), lanes.types
     source = open_parquet(path, checksums=run.plan.checksums, words=lanes.words)
     schema = with_types(file_schema(source, path_columns), types)

@@ -64,9 +64,9 @@ def _score(run_dir: str, index: int, slot: Callable[[str], DeviceSlot]) -> int:
 def _challengers(run: Run) -> list[tuple[Opponent, Run]]:
     """The challengers of a run; one that can't be opened can't cost the night."""
     found = []
-    with suppress(NocturneError, OSError):
+    with suppress(Exception):
         for opponent in run.challenged().challengers:
-            with suppress(NocturneError, OSError):
+            with suppress(Exception):
                 found.append((opponent, open_run(opponent.run_dir)))
     return found
 
