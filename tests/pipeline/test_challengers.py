@@ -511,3 +511,34 @@ def test_nights_with_other_thresholds_or_centres_are_not_added_up_as_if_they_wer
     large = Comparer(None, 5)
     large.update(pa.array([1e200]), pa.array([1.0]))
     assert large.result() is None
+
+
+def test_a_challenger_is_published_later_if_that_was_interrupted(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project()
+    loaded = challenged(loaded, another_version(loaded))
+    with monkeypatch.context() as patch:
+        patch.setattr("nocturne.pipeline.publishing.publish_challengers", lambda run: None)
+        night(loaded)
+    assert published(config.load("p@challenger"))[0] is None
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    assert prepare(loaded, partition).action == "nothing"
+    manifest, _ = published(config.load("p@challenger"))
+    assert manifest is not None
+    [found] = compared(loaded, [partition])
+    assert found.comparison is not None
+    assert found.comparison.rows == 600
+
+
+def test_a_cast_of_a_column_that_it_does_not_read_is_not_the_challengers(project: Project) -> None:
+    loaded = project(input__cast={"word": "text"})
+    other = {"id": "long", "x": "double", "y": "double"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "INPUTS", other)
+        challenger = register(loaded, "narrow", lambda rows: rows.y)
+    loaded = challenged(loaded, challenger)
+    night(loaded)
+    manifest, _ = published(config.load("p@narrow"))
+    assert manifest is not None
+    assert manifest.rows_published == 600

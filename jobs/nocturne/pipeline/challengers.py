@@ -43,6 +43,7 @@ __all__ = [
     "drop_running",
     "drop_unfit",
     "fitted_beside",
+    "only_its_casts",
     "publish_challengers",
     "share_quarantine",
     "shown",
@@ -127,6 +128,14 @@ def share_quarantine(champion: Run, manifest: Manifest, run: Run) -> None:
     for file in manifest.quarantine:
         rows = champion.state.quarantine_file(manifest.run_key, file.path)
         place(rows, run.quarantined_file(own[file.split]))
+
+
+def only_its_casts(loaded: Loaded, encoding: Encoding) -> Loaded:
+    """The pipeline without ``input.cast`` of columns that the challenger does not read."""
+    given = loaded.pipeline.input
+    kept = {column: how for column, how in given.cast.items() if column in encoding.columns}
+    changed = {"input": given.model_copy(update={"cast": kept})}
+    return Loaded(loaded.pipeline.model_copy(update=changed), loaded.origins, loaded.home)
 
 
 def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:

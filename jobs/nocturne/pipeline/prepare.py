@@ -32,6 +32,8 @@ from nocturne.pipeline.challengers import (
     challenge,
     champion_in_force,
     fitted_beside,
+    only_its_casts,
+    publish_challengers,
     share_quarantine,
 )
 from nocturne.pipeline.counting import centers, segments
@@ -158,6 +160,8 @@ def prepare(
                 champion = alone[0]
             options = _Options(force, dry_run, requeue, hold, caller, page, asked_by, champion)
             planned = _planned(loaded, partition, places, options, resolve or resolver(loaded), by)
+            if planned.action == "nothing" and planned.manifest is not None and not dry_run:
+                _publish_what_is_left(loaded, places, planned.manifest)
             if planned.run is not None and planned.action == "score":
                 if alone is not None:
                     share_quarantine(*alone, planned.run)
@@ -170,6 +174,14 @@ def prepare(
             with suppress(OSError, NocturneError):
                 places.state.partition(partition).write_planning_failed(str(error))
         raise
+
+
+def _publish_what_is_left(loaded: Loaded, places: Places, manifest: Manifest) -> None:
+    """Publish the challengers of a published night, if that was interrupted."""
+    if loaded.pipeline.challengers:
+        with suppress(NocturneError):  # the run may be gone
+            state = places.state.partition(manifest.partition)
+            publish_challengers(Run.at(state, manifest.run_key))
 
 
 def _version_warning(loaded: Loaded, caller: Mapping[str, str]) -> str:
@@ -216,6 +228,9 @@ def _planned(
     if current is not None and not options.dry_run:
         current = adopt_if_same_rows(loaded, output, current)
     resolved = resolve()
+    if options.champion is not None:
+        loaded = only_its_casts(loaded, resolved.with_outputs(pipeline.model.outputs))
+        pipeline = loaded.pipeline
     looked = _look(loaded, partition, places, resolved, expected_columns(suites), by)
     seen, needs, encoding = looked.seen, looked.needs, looked.encoding
     if options.champion is not None:
