@@ -190,8 +190,11 @@ def drop_unfit(champions: Sequence[Run]) -> None:
             _drop(run, _in_words(error))
 
 
-def drop_running(champions: Sequence[Run]) -> bool:
+def drop_running(champions: Sequence[Run], *, begun: bool = False) -> bool:
     """Drop the challengers beside runs that could not be scored: one of them may be the cause.
+
+    Args:
+        begun: only those that were being scored when a process died; it may be that none has begun.
 
     Returns:
         Whether the runs should be scored once more, without them.
@@ -199,8 +202,8 @@ def drop_running(champions: Sequence[Run]) -> bool:
     had_some = False
     for _, run in _all_of(champions):
         with suppress(Exception):
-            had_some = had_some or bool(run.unscored())
-            if run.unscored():
+            if run.unscored() and (run.begun_files() or not begun):
+                had_some = True
                 _suspect(run)
                 _drop(run, "the champion could not be scored beside it, and it may be the cause")
     return had_some

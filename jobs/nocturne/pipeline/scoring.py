@@ -237,7 +237,7 @@ def _scored(
         failures = by.score(runs, progress)
     except NocturneError:
         failed = [run for run in runs if not run.is_scored]
-        if not drop_running(failed):
+        if not drop_running(failed, begun=True):
             raise
     else:
         failed = [run for run in runs if run.uri in failures]
