@@ -69,6 +69,8 @@ def test_killed_at_a_random_moment_with_challengers(
     seed: int,
 ) -> None:
     chance, root, other = random.Random(seed), make_root(), make_root()
+    for one in (root, other):
+        one.configure("scoring", kernel="graph", micro_batch=64)  # a search may choose otherwise
     assert other.night() == 0
     path = root.path / "conf" / "pipelines" / "p.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8")) | {"challengers": CHALLENGERS}

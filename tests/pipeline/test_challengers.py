@@ -52,6 +52,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have 
 DAY = "2024-01-01"
 Project = Callable[..., config.Loaded]
 Predict = Callable[[pd.DataFrame], Any]
+FIXED = {"scoring__kernel": "graph", "scoring__micro_batch": 64}
+"""What a search may choose differently for two arms, in which their last bits would differ."""
 INPUTS = {"id": "long", "x": "double", "y": "double", "word": "string"}
 
 
@@ -138,7 +140,7 @@ def with_bad_rows(loaded: config.Loaded, ids: Sequence[int]) -> None:
 
 
 def test_a_challenger_scores_the_champions_rows_into_a_table_of_its_own(project: Project) -> None:
-    loaded = project(quality__max_quarantined=0.5)
+    loaded = project(**FIXED, quality__max_quarantined=0.5)
     with_bad_rows(loaded, [3, 300, 301])
     alone = night(loaded)
     _, before = published(loaded)
@@ -164,7 +166,9 @@ def test_a_challenger_scores_the_champions_rows_into_a_table_of_its_own(project:
 def test_scored_alone_beside_a_published_champion_it_gives_the_same_bytes_and_counts(
     project: Project,
 ) -> None:
-    loaded = challenged(project(quality__max_quarantined=0.5), another_version(project_of(project)))
+    loaded = challenged(
+        project(**FIXED, quality__max_quarantined=0.5), another_version(project_of(project))
+    )
     with_bad_rows(loaded, [3, 300, 301])
     night(loaded)
     beside = config.load("p@challenger")
@@ -430,7 +434,7 @@ def test_the_champions_report_shows_the_challengers_and_why_one_is_missing(
 
 @pytest.mark.usefixtures("_spark")
 def test_under_spark_they_score_in_the_same_pass_too(project: Project) -> None:
-    loaded = project(spark__master="local[2]")
+    loaded = project(**FIXED, spark__master="local[2]")
     loaded = challenged(loaded, another_version(loaded))
     nights = list(config.span(loaded.pipeline.input.partition, DAY, "2024-01-02"))
     said: list[str] = []
@@ -464,7 +468,7 @@ class Scales(torch.nn.Module):
 
 
 def test_a_graph_that_writes_to_its_argument_changes_no_other_arms_scores(project: Project) -> None:
-    loaded = project(model__name="scales")
+    loaded = project(**FIXED, model__name="scales")
     client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id=experiment_id(client, "scales"))
     numbers = TensorSpec("numbers", "float32", "numeric", (Feature("x"), Feature("y")))
