@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["cause_of", "failed_import", "redacted"]
+__all__ = ["cause_of", "encodable", "failed_import", "redacted"]
 
 Values = Mapping[str, Iterable[Any]]
 """Column -> its values in the rows that raised the exception."""
@@ -70,6 +70,11 @@ def failed_import(error: BaseException) -> ImportError | None:
     while cause is not None and not isinstance(cause, ImportError):
         cause = cause.__cause__
     return cause
+
+
+def encodable(text: object) -> str:
+    """The text with characters that can't be encoded (from names of files, say) replaced."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 def redacted(error: BaseException, values: Values | None = None) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
-from nocturne.operate.challengers import Compared
 from nocturne.operate.status import PartitionStatus, recent
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page
-from nocturne.profile.comparing import figures
 from nocturne.records.answers import (
     GateAnswer,
     JudgeAnswer,
@@ -27,6 +25,9 @@ from nocturne.records.manifest import Judgement, Manifest
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 from nocturne.table import table_of
+
+if TYPE_CHECKING:
+    from nocturne.operate.challengers import Compared
 
 __all__ = [
     "comparison_answer",
@@ -63,6 +64,8 @@ def judge_answer(
 
 def comparison_answer(found: Compared) -> dict[str, Any]:
     """The answer about a challenger: versions, nights, figures, by segment, and rows by name."""
+    from nocturne.profile.comparing import figures
+
     champion, challenger = found.versions
     answer: dict[str, Any] = {
         "challenger": found.challenger,

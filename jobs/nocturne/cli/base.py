@@ -22,6 +22,7 @@ __all__ = [
     "By",
     "Date",
     "Name",
+    "To",
     "Version",
     "answer",
     "check_keys",
@@ -39,6 +40,7 @@ Name = Annotated[str, typer.Argument(metavar="PIPELINE", help="A file in conf/pi
 Date = Annotated[str, typer.Option("--date", help="Partition, e.g. 2013-04-01.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Version = Annotated[Optional[int], typer.Option("--model-version", help="Score with this version.")]
+To = Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")]
 By = Annotated[Optional[str], typer.Option(help="Who decides; default: your login.")]
 
 

@@ -10,7 +10,17 @@ from typing import Annotated, Optional
 import typer
 
 from nocturne import config
-from nocturne.cli.base import AsJson, Date, Name, answer, check_keys, clean_errors, load, night
+from nocturne.cli.base import (
+    AsJson,
+    Date,
+    Name,
+    To,
+    answer,
+    check_keys,
+    clean_errors,
+    load,
+    night,
+)
 from nocturne.errors import ConfigError, RetryableError
 
 __all__ = ["app"]
@@ -147,7 +157,7 @@ def quarantined(
 def compare(
     name: Name,
     date: Date,
-    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    to: To = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the scores of the pipeline's challengers with its own, over published nights.

@@ -14,6 +14,7 @@ from nocturne.cli.base import (
     By,
     Date,
     Name,
+    To,
     answer,
     check_keys,
     clean_errors,
@@ -154,7 +155,7 @@ def verify(
     since: Annotated[
         Optional[str], typer.Option("--since", help="First of the nights to look through.")
     ] = None,
-    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    to: To = None,
     replay: Annotated[bool, typer.Option("--replay", help="Score splits again, compare.")] = False,
     splits: Annotated[int, typer.Option(min=0, help="How many are replayed; 0: all.")] = 2,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ from nocturne.cli.base import (
     By,
     Date,
     Name,
+    To,
     Version,
     answer,
     clean_errors,
@@ -48,7 +49,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve and plan, score
 def score(
     name: Name,
     date: Date,
-    to: Annotated[Optional[str], typer.Option("--to", help="Last partition of a range.")] = None,
+    to: To = None,
     model_version: Version = None,
     force: Force = False,
     hold: Hold = "",

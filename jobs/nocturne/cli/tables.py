@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nocturne.profile.comparing import FIGURES
+from nocturne.records.comparison import FIGURES
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check

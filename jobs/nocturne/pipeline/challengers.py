@@ -10,35 +10,37 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nocturne import config
 from nocturne.config import Loaded, champion_of
 from nocturne.encoding import Encoding
 from nocturne.errors import ConfigError, ModelError, NocturneError, choices
-from nocturne.model.copies import fetch_model
+from nocturne.hiding import encodable
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import settings_of
-from nocturne.profile.comparing import FIGURES, figures, merged
+from nocturne.pipeline.runs import require_model
+from nocturne.profile.comparing import figures, merged
 from nocturne.records.challengers import Challenged, Opponent, Shown
+from nocturne.records.comparison import FIGURES, Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.source.protocol import Seen
 from nocturne.store.files import forget, place
 from nocturne.store.record_files import write
 from nocturne.store.run import Run
+from nocturne.worker.tasks import challengers_of
 
 if TYPE_CHECKING:
     from nocturne.pipeline.scoring import Executor
 
 __all__ = [
     "challenge",
-    "challengers_of",
     "champion_in_force",
     "drop_running",
     "drop_unfit",
@@ -66,7 +68,7 @@ def challenge(
         try:
             run, message = _prepared(loaded.challenger(challenger), champion, force, by)
         except Exception as error:
-            left_out[name] = why = _in_words(error)
+            left_out[name] = why = encodable(_in_words(error))
             said.append(f"challenger {name} is left out: {why}")
             continue
         if run is not None:
@@ -74,8 +76,7 @@ def challenge(
             found.append(Opponent(name, run.uri, *settings))
         said.append(f"challenger {message}")
     if champion.plan.challenged:
-        readable = {n: w.encode("utf-8", "replace").decode() for n, w in left_out.items()}
-        write(champion.challengers_file, Challenged(tuple(found), readable))
+        write(champion.challengers_file, Challenged(tuple(found), left_out))
     return said
 
 
@@ -161,31 +162,15 @@ def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
     return replace(encoding, outputs=outputs)
 
 
-def challengers_of(champion: Run) -> list[tuple[Opponent, Run]]:
-    """The challengers that are scored beside a run; those that can't be opened are left out."""
-    found = []
-    try:
-        opponents = champion.challenged().challengers
-    except NocturneError as error:
-        log.warning("no challenger is scored: %s", error)
-        return []
-    for opponent in opponents:
-        try:
-            found.append((opponent, Run.open(opponent.run_dir)))
-        except (NocturneError, OSError) as error:
-            log.warning("challenger %s: %s", opponent.name, error)
-    return found
-
-
 def drop_unfit(champions: Sequence[Run]) -> None:
     """Drop the challengers that can't be loaded, or that were being scored when a process died; no
     process may score the runs now.
     """
+    loadable = cache(require_loadable)  # a range has one model an arm
     for _, run in _all_of(champions):
         try:
             _suspect(run)
-            fetch_model(run)
-            require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
+            require_model(run, loadable)
         except Exception as error:
             _drop(run, _in_words(error))
 
@@ -229,11 +214,11 @@ def _suspect(run: Run) -> None:
         )
 
 
-def publish_challengers(champion: Run, say: Callable[[str], None] = log.info) -> None:
+def publish_challengers(champion: Run) -> None:
     """Judge and publish the challengers of a run that was published, unless they are."""
     for opponent, run in challengers_of(champion):
         try:
-            say(f"challenger {opponent.name}: {_published(run)}")
+            log.info("challenger %s: %s", opponent.name, _published(run))
         except Exception as error:
             log.warning("challenger %s is not published: %s", opponent.name, _in_words(error))
 
@@ -255,9 +240,9 @@ def _shown(name: str, run: Run) -> Shown:
         return Shown(name, version, f"dropped: {dropped.why}")
     if not run.is_scored:
         return Shown(name, version, "not all of it is scored")
-    found = merged(r.comparison for r in run.results() if r.comparison is not None)
+    found = _comparison(run)
     if found is None:
-        return Shown(name, version, "it has no number that could be compared")
+        return Shown(name, version, "some of it was scored alone, or it has no number to compare")
     parts = {"all rows": figures(found)}
     parts |= {segment: figures(part) for segment, part in found.segments.items()}
     lines = [(words, tuple(p.get(key) for p in parts.values())) for key, words in FIGURES.items()]
@@ -277,13 +262,18 @@ def _published(run: Run) -> str:
         return f"dropped: {dropped.why}"
     if run.is_scored:
         _require_scores(run)
-        parts = [result.comparison for result in run.results()]
-        there = [part for part in parts if part is not None]
-        if there and len(there) == len(parts):  # else some were scored alone
-            write(run.comparison_file, merged(there))
+        if (found := _comparison(run)) is not None:
+            write(run.comparison_file, found)
     judge_run(run)
     manifest = publish_run(run)
     return f"published {manifest.rows_published} rows as manifest {manifest.id}"
+
+
+def _comparison(run: Run) -> Comparison | None:
+    """That of a scored run; None if some of it was scored alone: a part does not speak for it."""
+    parts = [result.comparison for result in run.results()]
+    there = [part for part in parts if part is not None]
+    return merged(there) if len(there) == len(parts) else None
 
 
 def _require_scores(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from nocturne import table
 from nocturne.config import Loaded, Pipeline, home
 from nocturne.errors import StateError
+from nocturne.model.copies import fetch_model
+from nocturne.model.registry import require_loadable
 from nocturne.model.tracking import run_url, tracking_uri
 from nocturne.objects import Location
 from nocturne.quality.duplicates import ScoredKeys
 from nocturne.records.manifest import Manifest
-from nocturne.records.plan import RunPlan
+from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.result import SplitResult
 from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
@@ -26,6 +28,7 @@ __all__ = [
     "manifest_in_force",
     "mlflow_page",
     "open_run",
+    "require_model",
     "scored_files",
     "scored_keys",
     "settings_of",
@@ -70,6 +73,16 @@ def settings_of(run: Run) -> Pipeline:
         f"{path}: config.{where}. It was written by another version or is damaged. {RunPlan.mend}",
         run_dir=str(run.path),
     )
+
+
+def require_model(run: Run, loadable: Callable[[ModelRef, bool], None] = require_loadable) -> None:
+    """Fetch the run's model, and check it as when it was resolved.
+
+    Raises:
+        NocturneError: it is gone, was changed, or holds code that is not allowed.
+    """
+    fetch_model(run)
+    loadable(run.plan.model, settings_of(run).model.allow_pickle)
 
 
 def as_planned(run: Run) -> Loaded:

@@ -23,9 +23,8 @@ from nocturne.errors import (
 )
 from nocturne.host import machine
 from nocturne.model import registry
-from nocturne.model.copies import fetch_model
 from nocturne.pipeline.challengers import drop_running, drop_unfit
-from nocturne.pipeline.runs import open_run, settings_of
+from nocturne.pipeline.runs import open_run, require_model, settings_of
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
@@ -252,7 +251,7 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
 
     It is checked before each scoring, since a retry may come days after the run was prepared.
     """
-    require_loadable = cache(registry.require_loadable)  # a range has one model
+    loadable = cache(registry.require_loadable)  # a range has one model
     failures: dict[str, NocturneError] = {}
     for run in runs:
         if run.is_scored:
@@ -265,8 +264,7 @@ def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
                     "would not be scored alike: prepare the partition again",
                     run_dir=run.uri,
                 )
-            fetch_model(run)
-            require_loadable(run.plan.model, settings_of(run).model.allow_pickle)
+            require_model(run, loadable)
         except NocturneError as error:
             failures[run.uri] = error
     return failures

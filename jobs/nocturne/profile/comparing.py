@@ -23,7 +23,6 @@ from nocturne.records.comparison import Comparison, Pair
 
 __all__ = [
     "FARTHEST",
-    "FIGURES",
     "Comparer",
     "Rank",
     "figures",
@@ -285,26 +284,6 @@ def top_overlap(found: Comparison) -> float | None:
     """The share of the champion's greatest scores that are among the challenger's greatest."""
     champion, challenger = ({pair.keys for pair in side} for side in found.greatest)
     return len(champion & challenger) / len(champion) if champion else None
-
-
-FIGURES = {
-    "rows": "rows with both scores",
-    "only_champion": "with the champion's alone",
-    "only_challenger": "with the challenger's alone",
-    "mean_champion": "mean, champion",
-    "mean_challenger": "mean, challenger",
-    "mean_absolute_difference": "mean absolute difference",
-    "root_mean_squared_difference": "root mean squared difference",
-    "equal": "equal scores, share",
-    "correlation": "correlation",
-    "rank_correlation": "rank correlation",
-    "rank_correlation_error": "  within",
-    "agreement": "decided alike, share",
-    "top_overlap": "greatest scores shared",
-    "champion_s_per_million": "s per million rows, champion",
-    "challenger_s_per_million": "s per million rows, challenger",
-}
-"""The figures of a comparison, in words."""
 
 
 def figures(found: Comparison) -> dict[str, float | int | None]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from nocturne.codec import Stored
 
-__all__ = ["Comparison", "Pair"]
+__all__ = ["FIGURES", "Comparison", "Pair"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +81,23 @@ class Comparison(Stored):
             greatest=(of(first), of(second)),
             farthest=of(self.farthest),
         )
+
+
+FIGURES = {
+    "rows": "rows with both scores",
+    "only_champion": "with the champion's alone",
+    "only_challenger": "with the challenger's alone",
+    "mean_champion": "mean, champion",
+    "mean_challenger": "mean, challenger",
+    "mean_absolute_difference": "mean absolute difference",
+    "root_mean_squared_difference": "root mean squared difference",
+    "equal": "equal scores, share",
+    "correlation": "correlation",
+    "rank_correlation": "rank correlation",
+    "rank_correlation_error": "  within",
+    "agreement": "decided alike, share",
+    "top_overlap": "greatest scores shared",
+    "champion_s_per_million": "s per million rows, champion",
+    "challenger_s_per_million": "s per million rows, challenger",
+}
+"""The figures of a comparison, in words."""

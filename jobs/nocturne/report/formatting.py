@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nocturne.hiding import encodable
+
 __all__ = ["cut", "duration", "figure", "percent"]
 
 
 def cut(text: object, limit: int = 80) -> str:
     """The text, cut to ``limit`` characters, with characters that can't be encoded replaced."""
-    string = str(text).encode("utf-8", "replace").decode()
+    string = encodable(text)
     return string if len(string) <= limit else string[: limit - 1] + "…"
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nocturne.errors import StateError
+from nocturne.hiding import encodable
 from nocturne.objects import Location, ObjectPath, location
 from nocturne.objects.together import together
-from nocturne.records.challengers import Challenged
+from nocturne.records.challengers import Challenged, Dropped
 from nocturne.records.plan import ModelRef, RunPlan, Split
 from nocturne.records.result import Scored, SplitResult
 from nocturne.store.files import forget
-from nocturne.store.partition_state import PartitionState
+from nocturne.store.partition_state import PartitionState, now
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run_folder import RunFolder
@@ -174,6 +175,10 @@ class Run(RunFolder):
         if not self.plan.challenged:
             return Challenged()
         return find(Challenged, self.challengers_file) or Challenged()
+
+    def drop_challenger(self, why: str) -> None:
+        """Score no more of this challenger; the first reason stays."""
+        write(self.dropped_file, Dropped(encodable(why), now()), exclusive=True)
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Mark the partition as running this step, and as held or failed if the step raises."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -170,12 +169,6 @@ class RunFolder:
     def dropped(self) -> Dropped | None:
         """Why this challenger was dropped; None if it was not."""
         return find(Dropped, self.dropped_file)
-
-    def drop_challenger(self, why: str) -> None:
-        """Score no more of this challenger; the first reason stays."""
-        at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        readable = why.encode("utf-8", "replace").decode()
-        write(self.dropped_file, Dropped(readable, at), exclusive=True)
 
     def quarantined_file(self, split: Split) -> Location:
         """Of a challenger that is scored alone: the champion's quarantined rows of a split."""

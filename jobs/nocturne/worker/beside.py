@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -45,15 +46,18 @@ class Lanes:
         shared = any(plan.encoding.inputs == champion.encoding.inputs for plan in self._plans)
         self.encode = EncodedOnce(champion.encoding) if shared else None
         self.running: list[Lane] = []
+        self._own = champion.reads(champion.encoding.columns)
+        self._reads = {r.uri: r.plan.reads(r.plan.encoding.columns) for _, r in challengers}
+        self._wide = {uri for uri, names in self._reads.items() if {*names} - {*self._own}}
         self._whole: deque[pa.RecordBatch] = deque()
         self._narrow: list[str] | None = None
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns to read: of those of the file, what any of the arms reads."""
-        own = self._champion.reads(self._champion.encoding.columns)
-        more = [name for plan in self._plans for name in plan.reads(plan.encoding.columns)]
-        self._narrow = [n for n in own if n in names] if {*more} - {*own} else None
-        return [name for name in dict.fromkeys([*own, *more]) if name in names]
+        if self._wide:
+            self._narrow = [name for name in self._own if name in names]
+        all_of = dict.fromkeys(chain(self._own, *self._reads.values()))
+        return [name for name in all_of if name in names]
 
     @property
     def words(self) -> frozenset[str]:
@@ -97,19 +101,11 @@ class Lanes:
                 self._whole.append(batch)
             yield batch.select(self._narrow)
 
-    def give(
-        self,
-        batch: pa.RecordBatch,
-        reasons: pa.Array,
-        outputs: Mapping[str, pa.Array],
-        champion_s: float,
-    ) -> None:
+    def give(self, given: Given, champion_s: float) -> None:
         """Have a batch scored by all, once the champion has: see ``Lane.give``."""
-        whole = self._whole.popleft() if self._whole else batch
+        whole = replace(given, batch=self._whole.popleft()) if self._whole else given
         for lane in self.running:
-            reads = lane.run.plan.reads(lane.run.plan.encoding.columns)
-            seen = batch if {*reads} <= {*batch.schema.names} else whole
-            lane.give(Given(seen, reasons, outputs), champion_s)
+            lane.give(whole if lane.run.uri in self._wide else given, champion_s)
 
     def finish(self, champion: SplitResult) -> None:
         """Have the results written: where the champion is done, they are too."""

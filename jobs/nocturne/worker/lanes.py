@@ -160,12 +160,6 @@ class Lane:
             self._why = self._why or f"{type(error).__name__}: {error}"
 
     def _batches(self) -> Iterator[Given]:
-        first = True
-        while True:
-            if not first:
-                self._idle.set()
-            first = False
-            given = self._given.get()
-            if given is None:
-                return
+        while (given := self._given.get()) is not None:
             yield given
+            self._idle.set()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +47,7 @@ from nocturne.records.result import SplitResult
 from nocturne.store.failpoints import reach
 from nocturne.store.files import file_digest, write_atomic
 from nocturne.store.run import Run
+from nocturne.worker.lanes import Given
 from nocturne.worker.slots import DeviceSlot
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
@@ -135,22 +136,8 @@ class Beside(Protocol):
         """The scores of both, if they were made in one pass."""
 
 
-class Beneath(Protocol):
-    """The challengers' side of a champion's split."""
-
-    @property
-    def running(self) -> Sequence[object]: ...
-
-    @property
-    def encode(self) -> Encode | None: ...
-
-    def give(
-        self,
-        batch: pa.RecordBatch,
-        reasons: pa.Array,
-        outputs: Mapping[str, pa.Array],
-        champion_s: float,
-    ) -> None: ...
+Give = Callable[[Given, float], None]
+"""Hands a batch to the challengers once it is scored, with the seconds that this took."""
 
 
 def score_batches(
@@ -160,7 +147,7 @@ def score_batches(
     schema: pa.Schema,
     slot: DeviceSlot,
     *,
-    lanes: Beneath | None = None,
+    give: Give | None = None,
     beside: Beside | None = None,
     encode: Encode | None = None,
 ) -> SplitResult:
@@ -169,13 +156,13 @@ def score_batches(
     Args:
         batches: batches with normal types (``nocturne.columns.normal``).
         schema: the schema of the source, with the columns that are not read.
-        lanes: the challengers, which are given each batch once it is scored.
+        give: hands each batch to the challengers once it is scored.
         beside: of a challenger, its champion: what that quarantines is quarantined, and where the
             challenger alone has no score, there is a null.
         encode: makes the model's tensors. Default: by the encoding.
     """
     with run.writing() as folder:
-        return _score_batches(run, split, batches, schema, slot, folder, lanes, beside, encode)
+        return _score_batches(run, split, batches, schema, slot, folder, give, beside, encode)
 
 
 def _score_batches(
@@ -185,7 +172,7 @@ def _score_batches(
     schema: pa.Schema,
     slot: DeviceSlot,
     folder: Path,
-    lanes: Beneath | None,
+    give: Give | None,
     beside: Beside | None,
     encode: Encode | None,
 ) -> SplitResult:
@@ -224,7 +211,7 @@ def _score_batches(
         model_casts,
         micro_batch=run.plan.pinned.micro_batch,
         once=run.plan.costly,
-        encode=encode or (lanes.encode if lanes else None),
+        encode=encode,
     )
     turn = time.perf_counter()
     with (
@@ -264,8 +251,8 @@ def _score_batches(
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
             staging.add(scores, bad)
             reach("split.batch")
-            if lanes is not None and lanes.running:
-                lanes.give(batch, reasons, outputs, time.perf_counter() - turn)
+            if give is not None:
+                give(Given(batch, reasons, outputs), time.perf_counter() - turn)
                 turn = time.perf_counter()
             if beside is None and time.monotonic() - last_report > run.report_s:
                 last_report = time.monotonic()

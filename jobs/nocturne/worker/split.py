@@ -62,7 +62,14 @@ def run_split(
     beside = None if quarantined is None else Quarantined(split, quarantined)
     with lanes.started(split, schema, slot):
         result = score_batches(
-            run, split, lanes.champions(batches), schema, slot, lanes=lanes, beside=beside
+            run,
+            split,
+            lanes.champions(batches),
+            schema,
+            slot,
+            give=lanes.give,
+            beside=beside,
+            encode=lanes.encode,
         )
         check_unchanged(path, planned, in_lake=in_lake)
         if result.rows_in != split.rows:

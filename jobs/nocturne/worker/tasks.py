@@ -6,9 +6,9 @@ no torch.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TypeVar
 
@@ -24,7 +24,9 @@ from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 from nocturne.worker.slots import DeviceSlot
 
-__all__ = ["Failure", "Item", "as_error", "guarded", "open_run", "score_items"]
+__all__ = ["Failure", "Item", "as_error", "challengers_of", "guarded", "open_run", "score_items"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,16 +60,22 @@ def _score(run_dir: str, index: int, slot: Callable[[str], DeviceSlot]) -> int:
     if run.plan.champion:  # it is scored alone
         quarantined = quarantined_rows(run.quarantined_file(split))
         return run_split(run, split, device, quarantined=quarantined).rows_in
-    return run_split(run, split, device, challengers=_challengers(run)).rows_in
+    return run_split(run, split, device, challengers=challengers_of(run)).rows_in
 
 
-def _challengers(run: Run) -> list[tuple[Opponent, Run]]:
-    """The challengers of a run; one that can't be opened can't cost the night."""
+def challengers_of(champion: Run) -> list[tuple[Opponent, Run]]:
+    """The challengers that are scored beside a run; one that can't be opened can't cost the night,
+    and is left out.
+    """
     found = []
-    with suppress(Exception):
-        for opponent in run.challenged().challengers:
-            with suppress(Exception):
+    try:
+        for opponent in champion.challenged().challengers:
+            try:
                 found.append((opponent, open_run(opponent.run_dir)))
+            except Exception as error:
+                log.warning("challenger %s: %s", opponent.name, error)
+    except Exception as error:
+        log.warning("no challenger is scored: %s", error)
     return found
 
 
