@@ -6,9 +6,6 @@ or none.
 
 from __future__ import annotations
 
-import random
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,13 +16,12 @@ import yaml
 from chaos.conftest import MakeRoot
 from chaos.nights import Root
 from chaos.test_moments import FIRST_SEED, TRIALS
-from chaos.test_without_spark import WHOM, _kill, _start
+from chaos.test_without_spark import check_killed_and_begun_again
 from chaos.test_without_spark import slow as slow
 from nocturne import config
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline.places import Places
 from nocturne.table import published_manifest
-from waiting import gone, until
 
 CHALLENGERS = [
     {"version": 1, "called": "same"},
@@ -68,29 +64,13 @@ def test_killed_at_a_random_moment_with_challengers(
     record_property: Callable[[str, object], None],
     seed: int,
 ) -> None:
-    chance, root, other = random.Random(seed), make_root(), make_root()
+    root, other = make_root(), make_root()
     for one in (root, other):
         one.configure("scoring", kernel="graph", micro_batch=64)  # a search may choose otherwise
     assert other.night() == 0
     path = root.path / "conf" / "pipelines" / "p.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8")) | {"challengers": CHALLENGERS}
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    root.configure("spark", master="none[2]")
-
-    command = _start(root, slow)
-    until(lambda: root.attempts() or gone(command.pid), "a split that is begun")
-    time.sleep(chance.uniform(0, 3))
-    whom, before = chance.choice(WHOM), root.decided()
-    family = _kill(command, whom)
-    code = command.wait()
-    until(lambda: all(map(gone, family)), "all of them to end")
-    record_property("seed", seed)
-    record_property("hit", f"{len(before) * 10 // 18}0% of the splits scored, {whom} killed")
-    assert code in ((0, 75) if whom in ("server", "worker") else (0, -signal.SIGKILL))
-
-    assert _start(root).wait() == 0
-    root.check()
-    assert root.published() == other.published()
-    assert {n: i for n, i in root.decided().items() if n in before} == before
+    check_killed_and_begun_again(root, other, slow, 3, seed, record_property)
     there = [_whole_or_none(root, challenger["called"]) for challenger in CHALLENGERS]
     record_property("challengers", sum(there))

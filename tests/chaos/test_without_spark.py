@@ -67,22 +67,24 @@ def _kill(command: psutil.Process, whom: str) -> list[int]:
     return []
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("table_format", ["parquet"])
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + max(1, TRIALS // 4)))
-def test_killed_at_a_random_moment(
-    make_root: MakeRoot,
+def check_killed_and_begun_again(
+    root: Root,
+    other: Root,
     slow: Path,
-    record_property: Callable[[str, object], None],
+    within_s: float,
     seed: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    chance, root, other = random.Random(seed), make_root(), make_root()
-    assert other.night() == 0
-    root.configure("spark", master="none[2]")
+    """Kill a night at a random moment; the next command publishes what the other root has.
 
+    Args:
+        within_s: how long the night may go on after its first split is begun.
+    """
+    chance = random.Random(seed)
+    root.configure("spark", master="none[2]")
     command = _start(root, slow)
     until(lambda: root.attempts() or gone(command.pid), "a split that is begun")
-    time.sleep(chance.uniform(0, 1.5))
+    time.sleep(chance.uniform(0, within_s))
     whom, before = chance.choice(WHOM), root.decided()
     family = _kill(command, whom)
     code = command.wait()
@@ -95,5 +97,19 @@ def test_killed_at_a_random_moment(
     root.check()
     assert root.published() == other.published()
     assert {n: i for n, i in root.decided().items() if n in before} == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("table_format", ["parquet"])
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + max(1, TRIALS // 4)))
+def test_killed_at_a_random_moment(
+    make_root: MakeRoot,
+    slow: Path,
+    record_property: Callable[[str, object], None],
+    seed: int,
+) -> None:
+    root, other = make_root(), make_root()
+    assert other.night() == 0
+    check_killed_and_begun_again(root, other, slow, 1.5, seed, record_property)
     assert root.gc() == 0
     assert not [name for name in root.files() if "/attempts" in name or ".tmp" in name]

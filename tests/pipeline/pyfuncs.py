@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,30 @@ def calls(log: Path) -> Iterator[list[int]]:
             yield json.loads(line)
 
 
+def log_model(
+    loaded: config.Loaded,
+    name: str,
+    model: mlflow.pyfunc.PythonModel,
+    *,
+    columns: Mapping[str, str] = COLUMNS,
+    requirements: Sequence[str] = (),
+) -> mlflow.MlflowClient:
+    """Register a PythonModel of these columns, which gives a double; returns the registry."""
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, name))
+    inputs = [ColSpec(type_, column, required=False) for column, type_ in columns.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.log_model(
+            name=name,
+            python_model=model,
+            signature=ModelSignature(Schema(inputs), Schema([ColSpec("double")])),
+            pip_requirements=list(requirements),
+            registered_model_name=name,
+        )
+    return client
+
+
 def project_of(
     project: Callable[..., config.Loaded],
     predict: Predict,
@@ -48,17 +72,7 @@ def project_of(
 ) -> config.Loaded:
     """A project whose pipeline scores with a PythonModel of ``predict``; it notes in calls.log."""
     loaded = project(model__name="noted", model__allow_pickle=True, **changes)
-    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
-    mlflow.set_experiment(experiment_id=experiment_id(client, "noted"))
-    inputs = [ColSpec(type_, name, required=False) for name, type_ in COLUMNS.items()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pyfunc.log_model(
-            name="noted",
-            python_model=Noted(loaded.home / "calls.log", predict),
-            signature=ModelSignature(Schema(inputs), Schema([ColSpec("double")])),
-            pip_requirements=list(requirements),
-            registered_model_name="noted",
-        )
+    model = Noted(loaded.home / "calls.log", predict)
+    client = log_model(loaded, "noted", model, requirements=requirements)
     client.set_registered_model_alias("noted", "champion", "1")
     return loaded

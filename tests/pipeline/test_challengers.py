@@ -8,8 +8,7 @@ import signal
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -34,7 +31,6 @@ from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.challengers import compared
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
-from nocturne.pipeline.challengers import challengers_of
 from nocturne.pipeline.night import score_range
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import publish_run
@@ -45,16 +41,16 @@ from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.table import published_manifest
 from nocturne.worker.slots import OF_RUN
-from nocturne.worker.tasks import score_items
+from nocturne.worker.tasks import challengers_of, score_items
+from pipeline.conftest import run_of
+from pipeline.pyfuncs import COLUMNS, Predict, log_model
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers have no tests
 
 DAY = "2024-01-01"
 Project = Callable[..., config.Loaded]
-Predict = Callable[[pd.DataFrame], Any]
 FIXED = {"scoring__kernel": "graph", "scoring__micro_batch": 64}
 """What a search may choose differently for two arms, in which their last bits would differ."""
-INPUTS = {"id": "long", "x": "double", "y": "double", "word": "string"}
 
 
 class Plain(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -74,20 +70,11 @@ def challenged(loaded: config.Loaded, *challengers: dict[str, Any]) -> config.Lo
     return config.load("p")
 
 
-def register(loaded: config.Loaded, name: str, function: Predict) -> dict[str, Any]:
+def register(
+    loaded: config.Loaded, name: str, function: Predict, columns: Mapping[str, str] = COLUMNS
+) -> dict[str, Any]:
     """Register a PythonModel; returns it as a challenger."""
-    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
-    mlflow.set_experiment(experiment_id=experiment_id(client, "challengers"))
-    columns = [ColSpec(type_, column, required=False) for column, type_ in INPUTS.items()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pyfunc.log_model(
-            name=name,
-            python_model=Plain(function),
-            signature=ModelSignature(Schema(columns), Schema([ColSpec("double")])),
-            pip_requirements=[],
-            registered_model_name=name,
-        )
+    log_model(loaded, name, Plain(function), columns=columns)
     return {"called": name, "name": name, "version": 1, "allow_pickle": True}
 
 
@@ -111,6 +98,16 @@ def night(loaded: config.Loaded, day: str = DAY, **options: Any) -> Manifest:
     return publish_run(run)
 
 
+def by_command(loaded: config.Loaded) -> Manifest:
+    """The day, as the command scores it."""
+    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
+    said: list[str] = []
+    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
+    assert outcome.outcome == "published", said
+    assert outcome.manifest is not None
+    return outcome.manifest
+
+
 def published(loaded: config.Loaded, day: str = DAY) -> tuple[Manifest | None, pa.Table | None]:
     """What is in force of a day, and its rows by id."""
     output = Places.of(loaded).output(config.partition(loaded.pipeline.input.partition, day))
@@ -120,10 +117,6 @@ def published(loaded: config.Loaded, day: str = DAY) -> tuple[Manifest | None, p
     files = [output.file(file.path) for file in manifest.outputs]
     rows = pa.concat_tables(pq.read_table(file, partitioning=None) for file in files)
     return manifest, rows.sort_by("id")
-
-
-def run_of(loaded: config.Loaded, manifest: Manifest) -> Run:
-    return Run.at(Places.of(loaded).state.partition(manifest.partition), manifest.run_key)
 
 
 def opponents(loaded: config.Loaded, champion: Manifest) -> dict[str, Run]:
@@ -257,13 +250,11 @@ def test_one_that_does_not_come_back_is_dropped_once_its_budget_is_spent(
     monkeypatch.setenv("PYTHONPATH", paths)
     loaded = project(spark__master="none[2]")
     loaded = challenged(loaded, register(loaded, "slow", sleep) | {"budget": 0.5})
-    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
     started = time.monotonic()
-    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=print)
+    champion = by_command(loaded)
     assert time.monotonic() - started < 18
-    assert outcome.manifest is not None
-    assert outcome.manifest.rows_published == 600
-    dropped = opponents(loaded, outcome.manifest)["slow"].dropped()
+    assert champion.rows_published == 600
+    dropped = opponents(loaded, champion)["slow"].dropped()
     assert dropped is not None
     assert "its budget is 0.5 of that" in dropped.why
     assert published(config.load("p@slow"))[0] is None
@@ -280,12 +271,7 @@ def test_one_that_kills_the_process_is_dropped_and_the_night_is_scored_without_i
 ) -> None:
     loaded = project(spark__master="none[2]")
     loaded = challenged(loaded, register(loaded, "deadly", die))
-    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
-    said: list[str] = []
-    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
-    assert outcome.outcome == "published", said
-    assert outcome.manifest is not None
-    dropped = opponents(loaded, outcome.manifest)["deadly"].dropped()
+    dropped = opponents(loaded, by_command(loaded))["deadly"].dropped()
     assert dropped is not None
     assert "a process ended while it scored this challenger" in dropped.why
     assert published(config.load("p@deadly"))[0] is None
@@ -405,11 +391,8 @@ def test_a_challenger_may_read_columns_that_the_champion_does_not(project: Proje
     table = pq.read_table(path, partitioning=None)
     more = table.append_column("more", pa.array([float(i) for i in range(600)]))
     pq.write_table(more, path, row_group_size=250)
-    INPUTS["more"] = "double"
-    try:
-        other = register(loaded, "wide", lambda rows: rows.more * 2)
-    finally:
-        del INPUTS["more"]
+    columns = {**COLUMNS, "more": "double"}
+    other = register(loaded, "wide", lambda rows: rows.more * 2, columns)
     loaded = challenged(loaded, other)
     night(loaded)
     _, scores = published(config.load("p@wide"))
@@ -451,12 +434,7 @@ def test_under_spark_they_score_in_the_same_pass_too(project: Project) -> None:
 def test_under_spark_one_that_kills_its_worker_costs_no_night(project: Project) -> None:
     loaded = project(spark__master="local[2]")
     loaded = challenged(loaded, register(loaded, "deadly", die))
-    nights = [config.partition(loaded.pipeline.input.partition, DAY)]
-    said: list[str] = []
-    [outcome] = score_range(loaded, nights, force=False, dry_run=False, say=said.append)
-    assert outcome.outcome == "published", said
-    assert outcome.manifest is not None
-    assert opponents(loaded, outcome.manifest)["deadly"].dropped() is not None
+    assert opponents(loaded, by_command(loaded))["deadly"].dropped() is not None
 
 
 class Scales(torch.nn.Module):
@@ -537,10 +515,8 @@ def test_a_challenger_is_published_later_if_that_was_interrupted(
 
 def test_a_cast_of_a_column_that_it_does_not_read_is_not_the_challengers(project: Project) -> None:
     loaded = project(input__cast={"word": "text"})
-    other = {"id": "long", "x": "double", "y": "double"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[__name__], "INPUTS", other)
-        challenger = register(loaded, "narrow", lambda rows: rows.y)
+    columns = {name: COLUMNS[name] for name in ("id", "x", "y")}
+    challenger = register(loaded, "narrow", lambda rows: rows.y, columns)
     loaded = challenged(loaded, challenger)
     night(loaded)
     manifest, _ = published(config.load("p@narrow"))
