@@ -40,10 +40,10 @@ def _results(run: Run) -> list[tuple[object, ...]]:
     return [(r.index, r.key, r.sha256, r.rows_in, r.profile, r.measured) for r in run.results()]
 
 
-def _forked() -> list[psutil.Process]:
-    """The servers of this process, and what they have forked."""
+def _forked(of: int | None = None) -> list[psutil.Process]:
+    """The servers of a process (default: this one), and what they have forked."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process(of).children(recursive=True):
         with suppress(psutil.Error):
             if "nocturne.processes" in process.cmdline():
                 found.append(process)
@@ -322,12 +322,6 @@ def test_where_no_second_process_can_be_forked_the_first_does_it_all(
         processes.score([make_run(partition=NEXT)])
 
 
-def _is_a_server(process: psutil.Process) -> bool:
-    with suppress(psutil.ZombieProcess):  # one that has scored, and is not waited for yet
-        return "nocturne.processes" in process.cmdline()
-    return False
-
-
 def test_a_process_that_a_model_forks_from_the_driver_keeps_nothing_alive(
     make_run: MakeRun,
 ) -> None:
@@ -347,7 +341,7 @@ def test_a_process_that_a_model_forks_from_the_driver_keeps_nothing_alive(
         assert driver.stdout is not None
         assert driver.stdout.readline() == b"forked\n"
         children = psutil.Process(driver.pid).children(recursive=True)
-        servers = [p for p in children if _is_a_server(p)]
+        servers = _forked(driver.pid)
         assert servers
         driver.kill()
         driver.wait()
