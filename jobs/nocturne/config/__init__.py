@@ -1,6 +1,6 @@
 """Reads the configuration, typed YAML in layers, and converts dates to partitions."""
 
-from nocturne.config.challengers import champion_of
+from nocturne.config.challengers import Shared, champion_of, shared
 from nocturne.config.layers import POOLS, Loaded, home, load, names, project_sections
 from nocturne.config.models import Pipeline, Scoring
 from nocturne.config.partitions import from_path, key_format, later, parse, partition, period, span
@@ -10,6 +10,7 @@ __all__ = [
     "Loaded",
     "Pipeline",
     "Scoring",
+    "Shared",
     "champion_of",
     "from_path",
     "home",
@@ -21,5 +22,6 @@ __all__ = [
     "partition",
     "period",
     "project_sections",
+    "shared",
     "span",
 ]

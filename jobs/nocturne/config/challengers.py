@@ -7,10 +7,12 @@ of a challenger too.
 
 from __future__ import annotations
 
-from nocturne.config.models import Challenger, Pipeline
+from dataclasses import dataclass
+
+from nocturne.config.models import Challenger, Pipeline, StopOn
 from nocturne.errors import ConfigError, choices
 
-__all__ = ["champion_of", "derived", "named"]
+__all__ = ["Shared", "champion_of", "derived", "named", "shared"]
 
 _SELECTORS = ("alias", "tags", "version")
 _OF_A_VERSION = (*_SELECTORS, "name", "outputs", "inputs", "params", "allow_pickle")
@@ -60,7 +62,7 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     registry = dict(tree.get("registry", {}))
     if registry.get("experiment"):
         registry["experiment"] += f"@{challenger.called}"
-    unneeded = ("challengers", "alerts", "slo", "tags", "description", "docs")
+    unneeded = ("challengers", "canary", "split", "alerts", "slo", "tags", "description", "docs")
     return Pipeline.model_validate(
         {
             **{key: value for key, value in tree.items() if key not in unneeded},
@@ -83,3 +85,37 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
             },
         }
     )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The keys of a pipeline's rows, shared between its champion and other models.
+
+    Attributes:
+        name: "canary", or that of the split.
+        arms: the other models, each with its share: from and up to so many percent of the hashes.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    salt: str
+    arms: tuple[tuple[Challenger, float, float], ...]
+    stop_on: StopOn
+
+
+def shared(pipeline: Pipeline) -> Shared | None:
+    """How the pipeline's canary, or its split, shares the keys; None if the champion has all."""
+    if (canary := pipeline.canary) is not None:
+        own = {"percent", "key", "salt", "stop_on"}
+        given = canary.model_dump(mode="json", exclude_unset=True, exclude=own)
+        arm = Challenger.model_validate(given), 0.0, canary.percent
+        return Shared("canary", tuple(canary.key), canary.salt, (arm,), canary.stop_on)
+    if (split := pipeline.split) is not None:
+        arms, first = [], 0.0
+        for alias, percent in sorted(split.arms.items()):  # whatever has written the YAML
+            if alias != pipeline.model.alias:  # whose share is the champion's, with the rest
+                other = Challenger(alias=alias, budget=split.budget)
+                arms.append((other, first, first + percent))
+                first += percent
+        return Shared(split.name, tuple(split.key), split.name, tuple(arms), split.stop_on)
+    return None

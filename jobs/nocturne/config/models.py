@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -27,6 +27,7 @@ from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, IN_STORES, INPUTS
 
 __all__ = [
+    "Canary",
     "Challenger",
     "Drift",
     "Gate",
@@ -41,6 +42,8 @@ __all__ = [
     "Scoring",
     "Slo",
     "Spark",
+    "Split",
+    "StopOn",
 ]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -245,11 +248,8 @@ class Model(Section):
         return self
 
 
-class Challenger(Section):
-    """A model that scores beside the champion, into a table of its own: ``<output.path>__<name>``.
-
-    It is given as in ``model``; what is left out is the champion's.
-    """
+class _Other(Section):
+    """A model beside the champion, given as in ``model``; what is left out is the champion's."""
 
     called: Annotated[str, StringConstraints(pattern=rf"^{_CALLED}$")] = Field(
         "",
@@ -276,6 +276,36 @@ class Challenger(Section):
         description="How long it may take, as a multiple of the champion's time; over it, it is "
         "dropped for the night.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _its_name(cls, given: Any) -> Any:
+        """The name that it has if none is given."""
+        if isinstance(given, dict) and "called" not in given:
+            alias, version = given.get("alias"), given.get("version")
+            called = alias or (f"v{version}" if version else None)
+            if isinstance(called, str):
+                return {**given, "called": called}
+            if given.get("tags"):
+                raise ValueError("a model by tags needs a name here: called: NAME")
+        return given
+
+    @model_validator(mode="after")
+    def _is_a_model(self) -> Self:
+        given = self.model_dump(include={*_OF_A_VERSION}, exclude_none=True)
+        Model.model_validate({"name": "m", **given})
+        return self
+
+
+_OF_A_VERSION = ("name", "alias", "tags", "version", "allow_pickle", "outputs", "inputs", "params")
+
+
+class Challenger(_Other):
+    """A model that scores beside the champion, into a table of its own: ``<output.path>__<name>``.
+
+    It is given as in ``model``; what is left out is the champion's.
+    """
+
     threshold: float | None = Field(
         None,
         description="The score from which on a row is decided upon; the comparison counts on how "
@@ -288,24 +318,76 @@ class Challenger(Section):
         description="How many of the greatest scores of both models are compared.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _its_name(cls, given: Any) -> Any:
-        """The name that it has if none is given."""
-        if isinstance(given, dict) and "called" not in given:
-            alias, version = given.get("alias"), given.get("version")
-            called = alias or (f"v{version}" if version else None)
-            if isinstance(called, str):
-                return {**given, "called": called}
-            if given.get("tags"):
-                raise ValueError("a challenger by tags needs a name for its table: called: NAME")
-        return given
 
-    @model_validator(mode="after")
-    def _is_a_model(self) -> Challenger:
-        given = self.model_dump(exclude={"called", "budget", "threshold", "top"}, exclude_none=True)
-        Model.model_validate({"name": "m", **given})
-        return self
+class StopOn(Section):
+    """What takes a canary, or a split, out of the nights that are planned after it."""
+
+    failed: float | None = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="It failed on more than this share of its rows, whose scores are the "
+        "champion's; null: never.",
+    )
+    difference: float | None = Field(
+        None,
+        gt=0,
+        description="In the mean, its predictions differ by more than this from the champion's for "
+        "the same rows; null: never.",
+    )
+    drift: bool = Field(
+        True, description="The night's drift is such that a person should look (drift.on_drift)."
+    )
+    verdict: Literal["warn", "hold", "fail"] | None = Field(
+        "fail", description="The night's verdict is this, or worse; null: never."
+    )
+
+
+Key = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(min_length=1, json_schema_extra={"type": ["array", "string"]}),
+]
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class Canary(_Other):
+    """A model whose scores are published for a share of the keys: the same ones every night."""
+
+    percent: Percent = Field(
+        description="The share of the keys, in percent. A greater one only adds keys."
+    )
+    key: Key = Field(
+        description="Which of output.keys decides: a column, or several. Rows with the same values "
+        "always have the same model."
+    )
+    salt: str = Field(
+        "", max_length=200, description="Another text selects other keys for the same share."
+    )
+    stop_on: StopOn = StopOn()
+
+
+class Split(Section):
+    """Several models, each of which scores a share of the keys for as long as this stands."""
+
+    name: Name = Field(
+        description="Kept in every manifest. Another name selects other keys for the same shares."
+    )
+    key: Key = Field(description="As canary.key.")
+    arms: dict[Name, Percent] = Field(
+        min_length=1,
+        description="Alias of the registered model -> its share of the keys, in percent. The rest "
+        "is the champion's. Shares are cut off in the order of the names.",
+    )
+    budget: float = Field(1.0, gt=0, description="As canary.budget, for each.")
+    stop_on: StopOn = StopOn()
+
+    @field_validator("arms")
+    @classmethod
+    def _are_a_whole_at_most(cls, arms: dict[str, float]) -> dict[str, float]:
+        if sum(arms.values()) > 100:
+            raise ValueError(f"they are {sum(arms.values()):g} percent, expected at most 100")
+        return arms
 
 
 def _check_name(format_: str, table: str | None) -> None:
@@ -783,6 +865,14 @@ class Pipeline(Section):
         description="Other models that score the same rows in the same pass, into tables of their "
         "own beside the champion's. None of them can cost the night.",
     )
+    canary: Canary | None = Field(
+        None,
+        description="Another model whose scores are published for a share of the keys, in place of "
+        "the champion's.",
+    )
+    split: Split | None = Field(
+        None, description="Several models, each for a share of the keys: an A/B test over time."
+    )
     input: Input
     output: Output
     scoring: Scoring = Scoring()
@@ -829,6 +919,30 @@ class Pipeline(Section):
             raise ValueError(
                 "challengers score the batches that the champion reads, and with scoring.reader: "
                 "spark there are none. Drop them, or score them in a pipeline of their own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shares_keys(self) -> Pipeline:
+        if self.canary and self.split:
+            raise ValueError(
+                "give canary or split, not both: each decides which model scores a key"
+            )
+        shared = self.canary or self.split
+        if shared is None:
+            return self
+        what = "canary" if self.canary else "split"
+        if others := [name for name in shared.key if name not in self.output.keys]:
+            raise ValueError(
+                f"{what}.key: {others[0]} is none of output.keys, which are "
+                f"{', '.join(self.output.keys)}"
+            )
+        if self.scoring.reader == "spark":
+            raise ValueError(f"{what} needs scoring.reader: pyarrow (it is spark)")
+        if self.model.calls == "costly":
+            raise ValueError(
+                f"{what}: a row that its model scores is scored by the champion too, and "
+                "model.calls is costly"
             )
         return self
 

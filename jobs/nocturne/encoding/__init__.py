@@ -31,6 +31,7 @@ __all__ = [
     "ENCODING_FILE",
     "FRAME_TYPES",
     "MODEL_VERSION",
+    "NUMBERS",
     "OUTPUT_TYPES",
     "OUTPUT_WORDS",
     "WHOLE",
@@ -47,6 +48,8 @@ __all__ = [
 
 ENCODING_FILE = "encoding.json"
 MODEL_VERSION = "model_version"
+NUMBERS = ("float32", "float64")
+"""Types of outputs that are numbers with a fraction, such as scores."""
 """The published column that says which version of the model scored a row."""
 
 OutputType = Literal[

@@ -22,7 +22,7 @@ from nocturne.store.files import digest, fetch, file_digest, place
 from nocturne.store.pipeline_state import PipelineState
 from nocturne.store.run import Run
 
-__all__ = ["check_copy", "fetch_model", "keep", "keep_copy", "tree_digest"]
+__all__ = ["check_copy", "fetch_model", "fetch_models", "keep", "keep_copy", "tree_digest"]
 
 _UNUSED_S = 30 * 86_400
 """Fetched models that were not used for this time are removed from this machine."""
@@ -108,9 +108,19 @@ def fetch_model(run: Run) -> None:
         StoreUnavailable, ConfigError: the store does not answer, or refuses.
         RetryableError: there is no space left.
     """
-    ref, models = run.plan.model, PipelineState(run.state.root).models
-    if isinstance(models, Path):
-        return
+    models = PipelineState(run.state.root).models
+    if isinstance(models, ObjectPath):
+        _fetched(run.plan.model, models)
+
+
+def fetch_models(run: Run) -> None:
+    """``fetch_model``, and those of its arms."""
+    fetch_model(run)
+    for arm in run.plan.arms.arms if run.plan.arms else ():
+        fetch_model(run.of_arm(arm))
+
+
+def _fetched(ref: ModelRef, models: ObjectPath) -> None:
     folder = Path(ref.path)
     with disk_errors():
         folder.parent.mkdir(parents=True, exist_ok=True)

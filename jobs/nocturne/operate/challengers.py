@@ -72,7 +72,7 @@ def _compared(champion: Loaded, challenger: Loaded, nights: Sequence[Partition])
         except NocturneError as error:
             missing[night.key] = str(error)
             continue
-        if run.plan.champion != pair[0].run_key:
+        if run.plan.champion != pair[0].own_key:
             missing[night.key] = "the champion's night was scored again since, without it"
         elif found is None:
             missing[night.key] = "it was scored alone, and not in the champion's pass"

@@ -99,5 +99,5 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
 def _of_models(places: Places, seconds: float) -> list[Garbage]:
     """Copies of models that no run names, in partitions or outside of them."""
     plans = together(partial(read, RunPlan), places.state.plans())
-    used = {Path(plan.model.path).name for plan in plans}
+    used = {Path(model.path).name for plan in plans for model in plan.models}
     return table.unused(places.state.models, used, seconds)

@@ -10,7 +10,7 @@ from pathlib import Path
 from nocturne.config import Loaded
 from nocturne.config.models import Output
 from nocturne.errors import StateError
-from nocturne.model.copies import check_copy, fetch_model, keep_copy
+from nocturne.model.copies import check_copy, fetch_models, keep_copy
 from nocturne.objects import Location
 from nocturne.operate.copying import below, copy_files, copy_records
 from nocturne.pipeline.places import columns_of_partition, planned_output
@@ -46,8 +46,9 @@ def copy_run(run: Run, output: TablePartition, target: Loaded) -> None:
     copy_records(files, there.path)
     _write_plan(run, output, target)
     # After the plan, by which gc knows that it is needed.
-    fetch_model(run)
-    _copy_model(run.plan.model, PipelineState(output.state.root).models)
+    fetch_models(run)
+    for model in run.plan.models:
+        _copy_model(model, PipelineState(output.state.root).models)
     copy_files(below(run.state.quarantine(key)), output.state.quarantine(key))
 
 
@@ -75,11 +76,10 @@ def _write_plan(run: Run, output: TablePartition, target: Loaded) -> None:
     keeps = _are_for(target.pipeline.output, there.settings_file)
     write(there.settings_file, settings.model_dump(mode="json"), exclusive=keeps)
     if not is_fit:
-        model = PipelineState(output.state.root).model(run.plan.model.sha256)
+        state = PipelineState(output.state.root)
         plan = replace(
-            run.plan,
+            run.plan.with_models(lambda m: replace(m, path=str(state.model(m.sha256)))),
             config_digest=digest(json.loads(content(there.settings_file))),
-            model=replace(run.plan.model, path=str(model)),
             **planned,
         )
         Run(there.path, output.state, plan).write_plan()

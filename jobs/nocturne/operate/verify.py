@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from nocturne import table
 from nocturne.columns.normal import is_list, unpacked
-from nocturne.config import Loaded
+from nocturne.config import Loaded, Pipeline
 from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import NocturneError, StateError
 from nocturne.model import registry
@@ -29,6 +29,7 @@ from nocturne.objects.reading import native
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import environment
+from nocturne.pipeline.runs import require_arms
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan, Split
@@ -109,8 +110,8 @@ def verify_partition(loaded: Loaded, partition: Partition, replay: int | None = 
     problems = table.verify(output, manifest, published_columns(run.plan)) + _settings_problems(run)
     if unreadable is not None:
         problems.append(Problem("", str(unreadable)))
-    allow_pickle = loaded.pipeline.model.allow_pickle  # as it is set now, not as in the run
-    replayed = _replay(run, manifest, output, replay, allow_pickle) if replay != 0 else []
+    now = loaded.pipeline  # what may be loaded is set there, and not in the run
+    replayed = _replay(run, manifest, output, replay, now) if replay != 0 else []
     return Verified(
         partition.key,
         manifest.id,
@@ -153,7 +154,7 @@ def _settings_problems(run: Run) -> list[Problem]:
 
 
 def _replay(
-    run: Run, manifest: Manifest, output: TablePartition, count: int | None, allow_pickle: bool
+    run: Run, manifest: Manifest, output: TablePartition, count: int | None, settings: Pipeline
 ) -> list[Replayed]:
     """Score some published splits again, chosen at random."""
     if run.plan.is_whole:
@@ -161,7 +162,8 @@ def _replay(
         return [Replayed("", "impossible", reason)]
     try:
         fetch_model(run)
-        registry.require_loadable(run.plan.model, allow_pickle)
+        registry.require_loadable(run.plan.model, settings.model.allow_pickle)
+        require_arms(run, settings)
     except NocturneError as error:
         return [Replayed("", "impossible", str(error))]
     if manifest.adopted == "rows":

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from nocturne.errors import NocturneError
+from nocturne.pipeline.runs import in_effect
 from nocturne.pipeline.scoring import Claims, Executor, ReportProgress, score
 from nocturne.store.run import Run
 
@@ -26,21 +27,27 @@ class Background:
         )
         self._thread.start()
 
-    def wait(self, run: Run) -> None:
+    def wait(self, run: Run) -> Run:
         """Wait until all splits of the run are scored; its state then belongs to the caller.
+
+        Returns:
+            The run, or the same without its arms if they were dropped meanwhile.
 
         Raises:
             NocturneError: they can't be scored.
         """
+        given, run = run, in_effect(run)
         while self._thread.is_alive() and not run.is_scored:
             self._thread.join(_POLL_S)
+            run = in_effect(run)
         self._claims.claim(run)
         if run.is_scored:
-            return
+            return run
         if self._error is not None:
             raise self._error
-        if failure := self._failures.get(run.uri):
+        if failure := self._failures.get(given.uri):
             raise failure
+        return run
 
     def _score(self, runs: Sequence[Run], by: Executor, progress: ReportProgress) -> None:
         try:

@@ -24,12 +24,13 @@ from nocturne.hiding import encodable
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import require_model
+from nocturne.pipeline.runs import in_effect, require_arms, require_model, settings_of
 from nocturne.profile.comparing import figures, merged
 from nocturne.records.challengers import Challenged, Opponent, Shown
 from nocturne.records.comparison import FIGURES, Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
+from nocturne.records.plan import InputFile
 from nocturne.source.protocol import Seen
 from nocturne.store.files import forget, place
 from nocturne.store.record_files import write
@@ -44,11 +45,16 @@ __all__ = [
     "champion_in_force",
     "drop_running",
     "drop_unfit",
+    "drop_unfit_arms",
     "fitted_beside",
+    "in_words",
     "only_its_casts",
     "publish_challengers",
+    "require_same_input",
     "share_quarantine",
     "shown",
+    "try_again",
+    "without_arms",
 ]
 
 log = logging.getLogger(__name__)
@@ -68,7 +74,7 @@ def challenge(
         try:
             run, message = _prepared(loaded.challenger(challenger), champion, force, by)
         except Exception as error:
-            left_out[name] = why = encodable(_in_words(error))
+            left_out[name] = why = encodable(in_words(error))
             said.append(f"challenger {name} is left out: {why}")
             continue
         if run is not None:
@@ -76,7 +82,10 @@ def challenge(
             found.append(Opponent(name, run.uri, *settings))
         said.append(f"challenger {message}")
     if champion.plan.challenged:
-        write(champion.challengers_file, Challenged(tuple(found), left_out))
+        challenged = Challenged(tuple(found), left_out)
+        write(champion.challengers_file, challenged)
+        if champion.plan.arms is not None:  # they are scored beside the run without them, too
+            write(champion.state.run(champion.plan.own_key).challengers_file, challenged)
     return said
 
 
@@ -94,9 +103,7 @@ def _prepared(
     if run is None:
         return None, prepared.message
     if force:
-        forget(run.dropped_file)
-        for begun in run.begun_files():
-            forget(begun)
+        try_again(run)
     if run.plan.model.backend == "pyfunc" and run.plan.pinned.threads > 1:
         raise ConfigError(
             "a model that is no torch graph takes turns with the champion's code, which needs "
@@ -106,6 +113,13 @@ def _prepared(
     if (dropped := run.dropped()) is not None:
         raise ConfigError(f"it was dropped: {dropped.why}. --force tries it again")
     return run, prepared.message
+
+
+def try_again(run: Run) -> None:
+    """Forget that a challenger, or a run with its arms, was dropped."""
+    forget(run.dropped_file)
+    for begun in run.begun_files():
+        forget(begun)
 
 
 def champion_in_force(loaded: Loaded, partition: Partition) -> tuple[Run, Manifest] | None:
@@ -145,21 +159,37 @@ def fitted_beside(champion: Run, seen: Seen, encoding: Encoding) -> Encoding:
     Raises:
         ConfigError: the input is not the one that the champion's run was planned with.
     """
-    files = {file.path: file.fingerprint for file in champion.plan.files}
-    splits = [(split.file, split.row_groups) for split in champion.plan.splits]
+    plan = champion.plan
+    splits = [(split.file, split.row_groups) for split in plan.splits]
+    _require_same_input(plan.files, splits, plan.path_keys, seen)
+    outputs = tuple(replace(output, nullable=True) for output in encoding.outputs)
+    return replace(encoding, outputs=outputs)
+
+
+def require_same_input(champion: Seen, seen: Seen) -> None:
+    """Raises: ConfigError if another model does not see the input that the champion sees."""
+    splits = [(piece.file.path, piece.row_groups) for piece in champion.pieces]
+    _require_same_input(champion.files, splits, champion.path_keys, seen)
+
+
+def _require_same_input(
+    files: Sequence[InputFile],
+    splits: Sequence[tuple[str, tuple[int, ...]]],
+    path_keys: Sequence[str],
+    seen: Seen,
+) -> None:
+    known = {file.path: file.fingerprint for file in files}
     pieces = [(piece.file.path, piece.row_groups) for piece in seen.pieces]
-    if pieces != splits or files != {file.path: file.fingerprint for file in seen.files}:
+    if pieces != [*splits] or known != {file.path: file.fingerprint for file in seen.files}:
         raise ConfigError(
             "the input is not the one that the champion scored: score the champion's partition "
             "again first"
         )
-    if others := {*seen.path_keys} - {*champion.plan.path_keys}:
+    if others := {*seen.path_keys} - {*path_keys}:
         raise ConfigError(
             f"it reads {choices(others)} from the files' paths, which the champion does not; such "
             "a model needs a pipeline of its own"
         )
-    outputs = tuple(replace(output, nullable=True) for output in encoding.outputs)
-    return replace(encoding, outputs=outputs)
 
 
 def drop_unfit(champions: Sequence[Run]) -> None:
@@ -172,7 +202,42 @@ def drop_unfit(champions: Sequence[Run]) -> None:
             _suspect(run)
             require_model(run, loadable)
         except Exception as error:
-            _drop(run, _in_words(error))
+            _drop(run, in_words(error))
+
+
+def without_arms(runs: Sequence[Run], *, died: bool = False) -> dict[str, Run]:
+    """Run directory -> the run that takes its place, where arms have failed.
+
+    Args:
+        died: a process has died, or the runs can't be scored: all arms are dropped.
+    """
+    found = {}
+    for run in runs:
+        if run.plan.arms is None:
+            continue
+        with suppress(Exception):  # it fails as it did
+            _suspect(run)
+            if died:
+                run.drop_challenger(_MAY_BE_THE_CAUSE, died=True)
+            if (instead := in_effect(run)) != run:
+                log.warning("%s is scored without %s", run.plan.partition.key, run.plan.arms.name)
+                found[run.uri] = instead
+    return found
+
+
+def drop_unfit_arms(runs: Sequence[Run]) -> None:
+    """Drop the arms that can't be loaded; no process may score the runs now."""
+    loadable = cache(require_loadable)
+    for run in runs:
+        if run.plan.arms is None or run.is_scored:
+            continue
+        try:
+            require_arms(run, settings_of(run), loadable)
+        except Exception as error:
+            _drop(run, in_words(error))
+
+
+_MAY_BE_THE_CAUSE = "the champion could not be scored beside it, and it may be the cause"
 
 
 def drop_running(champions: Sequence[Run], *, begun: bool = False) -> bool:
@@ -190,7 +255,7 @@ def drop_running(champions: Sequence[Run], *, begun: bool = False) -> bool:
             if run.unscored() and (run.begun_files() or not begun):
                 had_some = True
                 _suspect(run)
-                _drop(run, "the champion could not be scored beside it, and it may be the cause")
+                _drop(run, _MAY_BE_THE_CAUSE)
     return had_some
 
 
@@ -202,15 +267,16 @@ def _drop(run: Run, why: str) -> None:
     try:
         run.drop_challenger(why)
     except Exception as error:
-        log.warning("%s can't be dropped: %s", run.plan.pipeline, _in_words(error))
+        log.warning("%s can't be dropped: %s", run.plan.pipeline, in_words(error))
 
 
 def _suspect(run: Run) -> None:
-    """Drop a challenger that was being scored when a process died."""
+    """Drop a challenger, or arms, that were being scored when a process died."""
     if run.begun_files() and run.dropped() is None:
         run.drop_challenger(
-            "a process ended while it scored this challenger, which may be the cause: its memory "
-            "ran out, or the model crashed"
+            f"a process ended while it scored {'them' if run.plan.arms else 'this challenger'}, "
+            "which may be the cause: its memory ran out, or the model crashed",
+            died=True,
         )
 
 
@@ -220,7 +286,7 @@ def publish_challengers(champion: Run) -> None:
         try:
             log.info("challenger %s: %s", opponent.name, _published(run))
         except Exception as error:
-            log.warning("challenger %s is not published: %s", opponent.name, _in_words(error))
+            log.warning("challenger %s is not published: %s", opponent.name, in_words(error))
 
 
 def shown(champion: Run) -> list[Shown]:
@@ -229,7 +295,7 @@ def shown(champion: Run) -> list[Shown]:
         left_out = champion.challenged().left_out
         known = [_shown(opponent.name, run) for opponent, run in challengers_of(champion)]
     except Exception as error:
-        log.warning("the report has no challengers: %s", _in_words(error))
+        log.warning("the report has no challengers: %s", in_words(error))
         return []
     return [*known, *(Shown(name, None, f"left out: {why}") for name, why in left_out.items())]
 
@@ -288,7 +354,8 @@ def _require_scores(run: Run) -> None:
         raise ModelError(why)
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """The text of an error; of one that is not ours, its traceback is printed too."""
     if not isinstance(error, (NocturneError, OSError)):
         traceback.print_exception(error)
     return str(error) if isinstance(error, NocturneError) else f"{type(error).__name__}: {error}"

@@ -64,6 +64,10 @@ class Checks:
         self._upcoming.extend(runs)
         return self
 
+    def instead(self, run: Run, other: Run) -> None:
+        """The other will be scored and checked in the place of this run."""
+        self._upcoming = deque(other if known is run else known for known in self._upcoming)
+
     def __call__(self, run: Run, loaded: Loaded, watch: Stopwatch) -> QualityResult:
         """The check of ``run``. It also requests the checks of the next runs that are scored."""
         self._drop_before(run)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.model import registry
 from nocturne.model.tracking import uris
+from nocturne.objects import Location
 from nocturne.pipeline.places import Places
 
 __all__ = ["Resolve", "resolver", "version_now"]
@@ -19,7 +19,7 @@ _SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "param
 Resolve = Callable[[], registry.Resolved]
 
 
-def resolver(loaded: Loaded, models: Path | None = None) -> Resolve:
+def resolver(loaded: Loaded, models: Location | None = None) -> Resolve:
     """A function that resolves the model in its first call, and then returns the same answer.
 
     It raises the same error again, too: otherwise each night of a range would wait for it.

@@ -135,7 +135,8 @@ def _finish(
     for run in todo:
         try:
             with watch("score"):
-                scoring.wait(run)
+                run, planned = scoring.wait(run), run
+            check.instead(planned, run)
             judgement = judge_run(run, watch, check)
             progress.clear()
             say(

@@ -14,7 +14,7 @@ import pyarrow as pa
 from nocturne import plan, table
 from nocturne.columns.normal import packed
 from nocturne.config import Loaded
-from nocturne.encoding import MODEL_VERSION, Encoding
+from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import (
     ConfigError,
     NocturneError,
@@ -25,9 +25,9 @@ from nocturne.errors import (
 )
 from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
-from nocturne.model.registry import Resolved
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
+from nocturne.pipeline.arms import Chosen, arms_of, choose
 from nocturne.pipeline.challengers import (
     challenge,
     champion_in_force,
@@ -35,6 +35,7 @@ from nocturne.pipeline.challengers import (
     only_its_casts,
     publish_challengers,
     share_quarantine,
+    try_again,
 )
 from nocturne.pipeline.counting import centers, segments
 from nocturne.pipeline.expectations import (
@@ -44,25 +45,23 @@ from nocturne.pipeline.expectations import (
     refuse_early,
     suites_of,
 )
+from nocturne.pipeline.looking import look
 from nocturne.pipeline.model import Resolve, resolver
 from nocturne.pipeline.pinning import pin, tune
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
-from nocturne.pipeline.sources import source_of
-from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
-from nocturne.pipeline.trial import tried_encoding
+from nocturne.pipeline.splits import KeyedPieces
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.plan import RunPlan, Tuning
 from nocturne.records.result import SplitResult
 from nocturne.records.status import Confirmed
-from nocturne.source.protocol import Needs, Seen
+from nocturne.source.protocol import Seen
 from nocturne.source.ready import check_ready
-from nocturne.source.sample import SampleFiles
 from nocturne.store.failpoints import reach
-from nocturne.store.files import digest
+from nocturne.store.files import digest, forget
 from nocturne.store.partition_state import now
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
@@ -231,7 +230,7 @@ def _planned(
     if options.champion is not None:
         loaded = only_its_casts(loaded, resolved.with_outputs(pipeline.model.outputs))
         pipeline = loaded.pipeline
-    looked = _look(loaded, partition, places, resolved, expected_columns(suites), by)
+    looked = look(loaded, partition, places, resolved, expected_columns(suites), by)
     seen, needs, encoding = looked.seen, looked.needs, looked.encoding
     if options.champion is not None:
         encoding = fitted_beside(options.champion, seen, encoding)
@@ -248,19 +247,18 @@ def _planned(
         output, (*pipeline.output.keys, *pipeline.output.passthrough)
     )
     keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition, options.champion)
-    standing = Standing.of(output, current, plan.run_key(keyed.splits()))
-    splits = splits_to_score(
-        loaded, partition, output, options.requeue, options.force, keyed, standing
-    )
-    if splits is None:
+    found = arms_of(loaded, partition, places, looked, resolved.ref, pinned, by)
+    asked = options.requeue, options.force
+    chosen = choose(loaded, partition, output, current, keyed, found, *asked)
+    if chosen is None:
         message = f"{pipeline.name} {partition.key}: no row of it is quarantined; nothing to do"
         return Prepared("nothing", message, None, current)
     profile_centers = centers(encoding, resolved.baseline)
     run_plan = RunPlan(
         pipeline=pipeline.name,
         partition=partition,
-        run_key=plan.run_key(splits),
-        content_key=standing.content_key,
+        run_key=plan.run_key(chosen.own.splits),
+        content_key=chosen.own.standing.content_key,
         input_dir=str(seen.folder or places.input(partition)),
         input_version=seen.version,
         model=resolved.ref,
@@ -269,7 +267,7 @@ def _planned(
         keys=tuple(pipeline.output.keys),
         passthrough=tuple(pipeline.output.passthrough),
         files=seen.files,
-        splits=splits,
+        splits=chosen.own.splits,
         profile_centers=profile_centers,
         based_on=current.id if current else None,
         config_digest=digest(pipeline.model_dump(mode="json")),
@@ -291,44 +289,14 @@ def _planned(
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
-        champion=options.champion.plan.run_key if options.champion else "",
+        champion=options.champion.plan.own_key if options.champion else "",
         challenged=bool(pipeline.challengers),
         **planned_output(pipeline.output, output, of_partition),
     )
     if run_plan.unique_keys:
         check_size(pipeline.name, run_plan.rows)
     run = Run.of(output.state, run_plan)
-    return _decided(loaded, run, output, options, standing, seen)
-
-
-@dataclass(frozen=True)
-class _Looked:
-    """What a look at a partition shows: its files and columns, and what the model makes of them."""
-
-    seen: Seen
-    needs: Needs
-    files: SampleFiles
-    encoding: Encoding
-
-
-def _look(
-    loaded: Loaded,
-    partition: Partition,
-    places: Places,
-    resolved: Resolved,
-    expected: tuple[str, ...] = (),
-    by: Executor | None = None,
-) -> _Looked:
-    """Args: expected: the columns of the suites."""
-    pipeline = loaded.pipeline
-    declared = resolved.with_outputs(pipeline.model.outputs)
-    needs = _needs(loaded, declared, expected)
-    seen = source_of(loaded, partition, places).look(needs)
-    files = SampleFiles(
-        seen.paths, seen.rows, pipeline.input.cast, pipeline.input.checksums, seen.path_columns
-    )
-    encoding = tried_encoding(loaded, resolved, declared, places.state, files, by)
-    return _Looked(seen, needs, files, encoding)
+    return _decided(loaded, run, output, options, chosen, seen)
 
 
 def tuning(loaded: Loaded, partition: Partition, *, again: bool = False) -> Tuning:
@@ -343,7 +311,7 @@ def tuning(loaded: Loaded, partition: Partition, *, again: bool = False) -> Tuni
     """
     places, resolved = Places.of(loaded), resolver(loaded)()
     ready(loaded, partition)
-    looked = _look(loaded, partition, places, resolved)
+    looked = look(loaded, partition, places, resolved)
     return tune(loaded.pipeline, resolved.ref, looked.encoding, places.state, looked.files, again)
 
 
@@ -358,32 +326,30 @@ def _in_force(name: str, output: TablePartition) -> Manifest | None:
     return current
 
 
-def _needs(loaded: Loaded, encoding: Encoding, expected: tuple[str, ...]) -> Needs:
-    output = loaded.pipeline.output
-    return Needs(
-        encoding,
-        (*output.keys, *output.passthrough),
-        expected,
-        counted=loaded.pipeline.quality.scan == "none",
-        unique=tuple(output.keys) if loaded.pipeline.quality.unique_keys else (),
-    )
-
-
 def _decided(
     loaded: Loaded,
     run: Run,
     output: TablePartition,
     options: _Options,
-    standing: Standing,
+    chosen: Chosen,
     seen: Seen,
 ) -> Prepared:
-    """Decide whether there is something to score; if there is, write the run's plan."""
+    """Decide whether there is something to score; if there is, write the run's plan.
+
+    Args:
+        run: the champion's, without arms.
+    """
+    without, standing = run, chosen.standing
+    if chosen.shared is not None:
+        run = Run.of(output.state, chosen.planned(run.plan))
     run_plan, current = run.plan, standing.current
     summary = (
         f"{run_plan.pipeline} {run_plan.partition.key}: {seen.size}, model {run_plan.model.name} "
         f"version {run_plan.model.version} ({run_plan.model.selector}), run key "
         f"{run_plan.run_key[:16]}"
     )
+    if chosen.served is not None:
+        summary += f"\n{chosen.served.name}: {chosen.served.told}"
     if standing.lost:
         summary += "; published files are missing or damaged, so it is scored again"
     requested = options.force or options.requeue
@@ -403,15 +369,30 @@ def _decided(
             "dry_run", f"{summary}: {replaced}; dry run, nothing was scored", run, current
         )
     reach("prepare.planned")
-    _drop_orphans(run)
-    run.undecide()
-    write_settings(run, loaded.pipeline)
-    run.write_plan()
-    reused = table.reuse(run, output, current) if current else 0
+    if chosen.shared is not None:
+        if current is None or current.run_key != without.plan.run_key:
+            _write(loaded, without, output, current)
+            forget(without.arms_file)
+        if options.force:
+            try_again(run)
+    reused = _write(loaded, run, output, current)
+    if chosen.shared is None and chosen.served is not None:
+        write(run.arms_file, chosen.served)
+    else:
+        forget(run.arms_file)
     if reused:
         summary += f"; {reused} unchanged splits are taken over from manifest {run_plan.based_on}"
     with run.step("prepare"):
         return Prepared("score", summary, run, current)
+
+
+def _write(loaded: Loaded, run: Run, output: TablePartition, current: Manifest | None) -> int:
+    """Write the plan of a run; returns the number of splits that are taken over."""
+    _drop_orphans(run)
+    run.undecide()
+    write_settings(run, loaded.pipeline)
+    run.write_plan()
+    return table.reuse(run, output, current) if current else 0
 
 
 def _schema(run_plan: RunPlan, seen: Seen) -> pa.Schema | None:

@@ -24,11 +24,12 @@ from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, manifest_in_force
 from nocturne.pipeline.tagging import decision_on, tag_decision
+from nocturne.records.arms import Served
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Decision, Judgement, Manifest
 from nocturne.records.result import SplitResult
 from nocturne.store.partition_state import manifest_id, now
-from nocturne.store.record_files import read, write
+from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
@@ -164,6 +165,7 @@ def _commit(run: Run, output: TablePartition, keep: int) -> Manifest:
             outputs=tuple(outputs),
             quarantine=tuple(quarantine),
             input_version=plan.input_version,
+            arms=find(Served, run.arms_file),
             rows_in=judgement.rows_in,
             rows_published=judgement.rows_out,
             rows_quarantined=judgement.quarantined,

@@ -17,6 +17,7 @@ from nocturne.errors import NocturneError, StateError
 from nocturne.model.tracking import without_secret
 from nocturne.objects import relative
 from nocturne.objects.reading import native
+from nocturne.pipeline.arms import settle_arms
 from nocturne.pipeline.challengers import shown
 from nocturne.pipeline.checks import check
 from nocturne.pipeline.judging import Check, Judged, judge
@@ -71,6 +72,7 @@ def judge_run(
     """
     loaded = loaded or as_planned(run)
     if _was_published(run):
+        settle_arms(run, [], run.judgement(), again=True)
         return _logged_judgement(run, loaded)
     with run.step("judge"):
         run.undecide()
@@ -104,6 +106,7 @@ def judge_run(
         judgement = replace(judgement, seconds=mine.rounded())
         if not _wrote(run, judgement):
             return _logged_judgement(run, loaded)
+        settle_arms(run, judged.results, judgement)
         reach("judge.judged")
         with mine("mlflow"):
             logged = _log(run, loaded, judgement, judged.profile)

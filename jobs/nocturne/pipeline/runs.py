@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from nocturne import table
-from nocturne.config import Loaded, Pipeline, home
+from nocturne.columns.shares import SPACE
+from nocturne.config import Loaded, Pipeline, home, shared
 from nocturne.errors import StateError
 from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.model.tracking import run_url, tracking_uri
 from nocturne.objects import Location
+from nocturne.profile.comparing import merged
 from nocturne.quality.duplicates import ScoredKeys
+from nocturne.records.arms import Served, ServedArm
+from nocturne.records.challengers import Dropped
 from nocturne.records.manifest import Manifest
 from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.result import SplitResult
@@ -23,15 +28,20 @@ from nocturne.store.record_files import content, write
 from nocturne.store.run import Run
 
 __all__ = [
+    "allows_pickle",
     "as_planned",
+    "in_effect",
     "logged_to",
     "manifest_in_force",
     "mlflow_page",
     "open_run",
+    "require_arms",
     "require_model",
     "scored_files",
     "scored_keys",
+    "served_by",
     "settings_of",
+    "why_out",
     "write_settings",
 ]
 
@@ -44,7 +54,50 @@ def open_run(run_dir: str | Location) -> Run:
     """
     run = Run.open(run_dir)
     settings_of(run)
-    return run
+    return in_effect(run)
+
+
+def in_effect(run: Run) -> Run:
+    """The run that is scored, judged and published: that without arms, if they were dropped.
+
+    Raises:
+        StateError: that run is gone.
+    """
+    if run.plan.arms is None or (dropped := run.dropped()) is None:
+        return run
+    without = Run.at(run.state, run.plan.own_key)
+    served = replace(served_by(run), **why_out(dropped))
+    write(without.arms_file, served, exclusive=True)
+    return without
+
+
+def why_out(dropped: Dropped) -> dict[str, Any]:
+    """``out`` and ``dropped`` of ``Served``, for arms that were dropped."""
+    return {"out": "suspected" if dropped.died else "failed", "dropped": dropped.why}
+
+
+def served_by(run: Run, results: Sequence[SplitResult] = ()) -> Served:
+    """How the keys of a run with arms are shared; with ``results``, what became of it."""
+    arms = run.plan.arms
+    assert arms is not None
+    each = []
+    for arm in arms.arms:
+        parts = [result.arms[arm.name] for result in results if arm.name in result.arms]
+        compared = merged([part.comparison for part in parts if part.comparison is not None])
+        rows = compared.rows if compared else 0
+        each.append(
+            ServedArm(
+                arm.name,
+                arm.model.name,
+                arm.model.version,
+                arm.model.sha256,
+                round((arm.end - arm.first) * 100 / SPACE, 6),
+                sum(part.rows for part in parts),
+                sum(sum(part.failed.values()) for part in parts),
+                compared.absolute / rows if compared and rows else None,
+            )
+        )
+    return Served(arms.name, arms.key, arms.salt, tuple(each), arms.without)
 
 
 def write_settings(run: Run, settings: Pipeline) -> None:
@@ -83,6 +136,29 @@ def require_model(run: Run, loadable: Callable[[ModelRef, bool], None] = require
     """
     fetch_model(run)
     loadable(run.plan.model, settings_of(run).model.allow_pickle)
+
+
+def require_arms(
+    run: Run,
+    settings: Pipeline,
+    loadable: Callable[[ModelRef, bool], None] = require_loadable,
+) -> None:
+    """``require_model`` for the models of the run's arms.
+
+    Args:
+        settings: say which of them may run code when they are loaded.
+    """
+    for arm in run.plan.arms.arms if run.plan.arms else ():
+        fetch_model(run.of_arm(arm))
+        loadable(arm.model, allows_pickle(settings, arm.name))
+
+
+def allows_pickle(pipeline: Pipeline, arm: str) -> bool:
+    """Whether the model of an arm may run code when it is loaded."""
+    sharing = shared(pipeline)
+    return sharing is not None and any(
+        other.allow_pickle for other, _, _ in sharing.arms if other.called == arm
+    )
 
 
 def as_planned(run: Run) -> Loaded:

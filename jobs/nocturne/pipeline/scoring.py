@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import TracebackType
@@ -23,8 +23,13 @@ from nocturne.errors import (
 )
 from nocturne.host import machine
 from nocturne.model import registry
-from nocturne.pipeline.challengers import drop_running, drop_unfit
-from nocturne.pipeline.runs import open_run, require_model, settings_of
+from nocturne.pipeline.challengers import (
+    drop_running,
+    drop_unfit,
+    drop_unfit_arms,
+    without_arms,
+)
+from nocturne.pipeline.runs import require_model, settings_of
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
@@ -166,7 +171,9 @@ def score(
         ``error.json`` there, since spark-submit passes on only an exit code.
     """
     claims = claims or Claims()
-    last_status = 0.0
+    given, last_status = runs, 0.0
+    drop_unfit_arms(given)
+    runs = _instead(given, without_arms(given))
 
     def report(done: int, total: int) -> None:
         nonlocal last_status
@@ -182,7 +189,7 @@ def score(
                 with suppress(StoreUnavailable):  # scoring does not need it
                     run.state.write_status(status)
 
-    for run in runs:
+    for run in given:
         run.forget_error()
     report(0, sum(run.plan.rows for run in runs))
     failures = _unfit(runs)
@@ -192,12 +199,12 @@ def score(
         if all(run.is_scored for run in fit):
             report(total := sum(run.plan.rows for run in runs), total)
         elif by is not None:
-            failures |= _scored(fit, by, report)
+            failures |= _scored(fit, by, report, runs)
         else:
             first = fit[0]
             name = f"{first.plan.pipeline} {first.plan.partition.key}"
             with executor(settings_of(first), name, master) as own:
-                failures |= _scored(fit, own, report)
+                failures |= _scored(fit, own, report, runs)
     except NocturneError as error:
         failures |= {run.uri: error for run in fit}
     except Exception as error:
@@ -209,8 +216,12 @@ def score(
         )
         failures |= {run.uri: problem for run in fit}
     # A run that was completely scored before Spark or another run failed has no failure.
-    failures = {r.uri: failures[r.uri] for r in runs if r.uri in failures and not r.is_scored}
-    for run in runs:
+    failures = {
+        asked.uri: failures[run.uri]
+        for asked, run in zip(given, runs, strict=True)
+        if run.uri in failures and not run.is_scored
+    }
+    for run in given:
         if failure := failures.get(run.uri):
             with suppress(StoreUnavailable):  # then its exit code has to do
                 run.write_error(
@@ -225,25 +236,44 @@ def score(
     return failures
 
 
+def _instead(runs: Sequence[Run], others: Mapping[str, Run]) -> list[Run]:
+    return [others.get(run.uri, run) for run in runs]
+
+
 def _scored(
-    runs: Sequence[Run], by: Executor, progress: ReportProgress
+    runs: Sequence[Run], by: Executor, progress: ReportProgress, all_runs: list[Run]
 ) -> dict[str, NocturneError]:
-    """Run directory -> error. If a challenger may be the cause, its champion is scored without it.
+    """Run directory -> error. If another model may be the cause, the night is scored without it:
+    first without arms that have failed, then without arms and challengers.
+
+    Args:
+        all_runs: a run whose arms were dropped is replaced there by the one without them.
 
     Raises: as ``Executor.score``.
     """
+    failures, error, failed = _attempt(runs, by, progress)
+    if others := without_arms(failed):
+        all_runs[:] = _instead(all_runs, others)
+        failures, error, failed = _attempt(_instead(failed, others), by, progress)
+    others = {} if error else without_arms(failed, died=True)
+    if drop_running(failed, begun=error is not None) or others:
+        log.warning("scored once more, without other models")
+        all_runs[:] = _instead(all_runs, others)
+        failures, error, _ = _attempt(_instead(failed, others), by, progress)
+    if error is not None:
+        raise error
+    return failures
+
+
+def _attempt(
+    runs: Sequence[Run], by: Executor, progress: ReportProgress
+) -> tuple[dict[str, NocturneError], NocturneError | None, list[Run]]:
+    """Run directory -> error; or why nothing more can be scored; and the runs that were not."""
     try:
         failures = by.score(runs, progress)
-    except NocturneError:
-        failed = [run for run in runs if not run.is_scored]
-        if not drop_running(failed, begun=True):
-            raise
-    else:
-        failed = [run for run in runs if run.uri in failures]
-        if not drop_running(failed):
-            return failures
-    log.warning("scored once more, without challengers")
-    return by.score(failed, progress)
+    except NocturneError as error:
+        return {}, error, [run for run in runs if not run.is_scored]
+    return failures, None, [run for run in runs if run.uri in failures]
 
 
 def _unfit(runs: Sequence[Run]) -> dict[str, NocturneError]:
@@ -275,7 +305,7 @@ def submitted(run_dirs: Sequence[str]) -> int:
     from nocturne.pipeline.progress import Progress
 
     try:
-        runs = [open_run(run_dir) for run_dir in run_dirs]
+        runs = [Run.open(run_dir) for run_dir in run_dirs]
         if not runs:
             raise StateError("got no run directory; usage: score.py RUN_DIR [RUN_DIR ...]")
         failures = score(runs, master=None, progress=Progress())

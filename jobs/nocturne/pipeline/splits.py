@@ -13,7 +13,7 @@ from nocturne.errors import StateError
 from nocturne.model.registry import Resolved
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import Pinned, Split
+from nocturne.records.plan import Arms, Pinned, Split
 from nocturne.source.protocol import Seen
 from nocturne.store.files import digest
 from nocturne.store.run import Run
@@ -26,7 +26,8 @@ __all__ = ["KeyedPieces", "Standing", "splits_to_score"]
 class KeyedPieces:
     """Everything that the keys of the splits are made of.
 
-    ``champion``: of a challenger, the run that it is scored beside.
+    ``champion``: of a challenger, the run that it is scored beside. ``arms``: the models that score
+    a share of the keys.
     """
 
     loaded: Loaded
@@ -36,6 +37,7 @@ class KeyedPieces:
     seen: Seen
     partition_columns: pa.Schema
     champion: Run | None = None
+    arms: Arms | None = None
 
     def splits(self, salt: str = "") -> tuple[Split, ...]:
         """The splits with their keys. A ``salt`` makes other keys of the same contents."""
@@ -51,7 +53,8 @@ class KeyedPieces:
             pipeline.input.cast,
             self.seen.inferred_types,
             [f"{field.name}: {field.type}" for field in self.partition_columns],
-            [split.key for split in self.champion.plan.splits] if self.champion else (),
+            self.champion.plan.own_split_keys if self.champion else (),
+            self.arms,
         )
 
 

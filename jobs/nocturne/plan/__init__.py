@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from nocturne.encoding import Encoding
-from nocturne.records.plan import ModelRef, Piece, Pinned, Split
+from nocturne.records.plan import Arms, ModelRef, Piece, Pinned, Split
 from nocturne.store.files import digest
 
 __all__ = ["OUTPUT_VERSION", "run_key", "split_keys"]
@@ -27,6 +28,7 @@ def split_keys(
     types: Mapping[str, Mapping[str, str]] = {},
     partition_columns: Sequence[str] = (),
     beside: Sequence[str] = (),
+    arms: Arms | None = None,
 ) -> tuple[Split, ...]:
     """The splits with their keys: equal keys mean equal output bytes.
 
@@ -36,6 +38,7 @@ def split_keys(
         types: file -> column -> a type that the file itself does not have.
         partition_columns: columns of the partition that the files of scores have, with their types.
         beside: the keys of the champion's splits, whose quarantined rows a challenger shares.
+        arms: the models that score a share of the keys.
     """
     settings = digest(
         OUTPUT_VERSION,
@@ -46,6 +49,7 @@ def split_keys(
         salt,
         *([sorted(cast.items())] if cast else []),
         *([["partition", *partition_columns]] if partition_columns else []),
+        *([_shares(arms)] if arms else []),
     )
     return tuple(
         Split(
@@ -65,6 +69,23 @@ def split_keys(
         )
         for index, piece in enumerate(pieces)
     )
+
+
+def _shares(arms: Arms) -> list[Any]:
+    """What decides which model scores a key, and how."""
+    return [
+        "arms",
+        arms.key,
+        arms.salt,
+        *(
+            [
+                [arm.first, arm.end, arm.model.name, arm.model.version, arm.model.sha256],
+                arm.encoding.to_json(),
+                asdict(arm.pinned),
+            ]
+            for arm in arms.arms
+        ),
+    ]
 
 
 def run_key(splits: Sequence[Split]) -> str:

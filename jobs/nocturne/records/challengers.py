@@ -60,9 +60,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Dropped(Stored):
-    """``dropped.json`` of a challenger's run: no split of it is scored any more, and why."""
+    """``dropped.json`` of a run, of a challenger or with arms: no split of it is scored any more.
+
+    ``died``: whether it is suspected since a process died, and not known to be the cause.
+    """
 
     mend: ClassVar[str] = "Remove it, and the challenger is scored again"
 
     why: str
     at: Time
+    died: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
+from nocturne.records.arms import Served
 from nocturne.records.drift import DriftResult, from_flat
 from nocturne.records.findings import Finding, Verdict, verdict_of
 from nocturne.records.partition import Partition
@@ -209,7 +210,8 @@ class Manifest(Stored):
     calls the version that was scored, if it has versions. ``adopted``: another program wrote
     its files; "files": they have the rows of the manifest that it replaces, "rows": they may have
     others, which ``approved_by`` took as they are. The ``content_key`` is then "", or says which
-    rows they were if their files were written anew since.
+    rows they were if their files were written anew since. ``arms``: how its keys were shared with a
+    canary, or between the models of a split.
     """
 
     VERSION: ClassVar[int] = 3
@@ -246,6 +248,12 @@ class Manifest(Stored):
     output_version: int = 2
     adopted: Literal["", "files", "rows"] = ""
     input_version: str = ""
+    arms: Served | None = None
+
+    @property
+    def own_key(self) -> str:
+        """The run key; of a night with arms that of the same run without them."""
+        return (self.arms.without if self.arms else "") or self.run_key
 
     @property
     def content(self) -> tuple[str, str]:

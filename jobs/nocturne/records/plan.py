@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,8 @@ from nocturne.records.texts import Time
 
 __all__ = [
     "TABLE_MARK",
+    "Arm",
+    "Arms",
     "InputFile",
     "ModelRef",
     "Piece",
@@ -120,6 +122,47 @@ class Pinned:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """A model that scores a share of the keys in the champion's place.
+
+    Attributes:
+        first, end: the share: keys with hashes from ``first`` on, and below ``end``.
+        model: its ``path`` as that of the plan.
+        encoding: with the champion's outputs.
+        profile_centers: as those of the plan, from its own model's baseline.
+        budget: how long it may take, in multiples of the champion's time.
+    """
+
+    name: str
+    first: int
+    end: int
+    model: ModelRef
+    encoding: Encoding
+    pinned: Pinned
+    profile_centers: dict[str, float | int | None]
+    budget: float
+
+
+@dataclass(frozen=True)
+class Arms:
+    """How keys are shared between the champion and other models.
+
+    Attributes:
+        name: "canary", or that of the split.
+        key, salt: what the hash is of (``nocturne.columns.shares``).
+        without: the key of the run without arms, which takes this one's place if one is dropped.
+        split_keys: the keys of its splits, in order.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    salt: str
+    arms: tuple[Arm, ...]
+    without: str
+    split_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Query:
     """The query that Spark reads for a run: files of any format, and optionally SQL on them.
 
@@ -211,9 +254,10 @@ class RunPlan(Stored):
         partition_columns: columns of the partition that the files of scores have too
             (``TablePartition.partition_columns``); a schema, packed as ``types`` is.
         staging: the folder of the attempts' files, relative to the run directory.
-        champion: of a challenger, the run key of the champion's run that it is scored beside; it
-            has the same splits, and shares the quarantined rows. "" for a champion.
+        champion: of a challenger, the key of the champion's run (without arms) that it is scored
+            beside; it has the same splits, and shares the quarantined rows. "" for a champion.
         challenged: whether the pipeline has challengers (``challengers.json`` of the run).
+        arms: the models that score a share of the keys; None if the champion scores all.
     """
 
     VERSION: ClassVar[int] = 2
@@ -262,10 +306,45 @@ class RunPlan(Stored):
     asked_by: str = ""
     champion: str = ""
     challenged: bool = False
+    arms: Arms | None = None
 
     @property
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
+
+    @property
+    def own_key(self) -> str:
+        """The run key; with arms that of the same run without them."""
+        return self.arms.without if self.arms else self.run_key
+
+    @property
+    def own_split_keys(self) -> list[str]:
+        """The keys of the splits; with arms those of the same run without them."""
+        return [*self.arms.split_keys] if self.arms else [split.key for split in self.splits]
+
+    @property
+    def models(self) -> list[ModelRef]:
+        """The models that score it: the champion, and the arms."""
+        return [self.model, *(arm.model for arm in (self.arms.arms if self.arms else ()))]
+
+    def with_models(self, changed: Callable[[ModelRef], ModelRef]) -> RunPlan:
+        """The plan with each model changed."""
+        arms = self.arms
+        if arms is not None:
+            each = tuple(replace(arm, model=changed(arm.model)) for arm in arms.arms)
+            arms = replace(arms, arms=each)
+        return replace(self, model=changed(self.model), arms=arms)
+
+    def of_arm(self, arm: Arm) -> RunPlan:
+        """The plan as if the arm were the champion."""
+        return replace(
+            self,
+            model=arm.model,
+            encoding=arm.encoding,
+            pinned=arm.pinned,
+            profile_centers=arm.profile_centers,
+            arms=None,
+        )
 
     def input_file(self, name: str) -> Location:
         """The location of a file of the plan; a joined table's file has the table in its name.

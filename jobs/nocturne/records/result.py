@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from nocturne.codec import Stored
+from nocturne.records.arms import ArmResult
 from nocturne.records.comparison import Comparison
 from nocturne.records.profile import Profile
 from nocturne.records.quality import Measured
@@ -43,7 +44,7 @@ class SplitResult(Stored):
     output -> the largest difference to float32 in the first batch; only for the first split, and
     empty for float32. ``measured``: table -> key of a measure -> measured values. ``unscored``: of
     a challenger, why published rows have no score -> rows; ``comparison``: of its scores with the
-    champion's, if it was scored in the same pass.
+    champion's, if it was scored in the same pass. ``arms``: by name, what they scored of it.
     """
 
     ON_ONE_LINE: ClassVar[bool] = True
@@ -68,6 +69,7 @@ class SplitResult(Stored):
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
     unscored: dict[str, int] = field(default_factory=dict)
     comparison: Comparison | None = None
+    arms: dict[str, ArmResult] = field(default_factory=dict)
 
     @property
     def by_model(self) -> dict[str, int]:

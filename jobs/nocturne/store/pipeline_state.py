@@ -5,7 +5,7 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
     scores/flight_delay/                    the table
     scores/_nocturne/flight_delay/          its state: ``PipelineState``
         format.json, table.json
-        models/<digest>/, trials/, tuning/, reports/
+        models/<digest>/, trials/, tuning/, reports/, stopped/
         ds=2013-04-01/                      ``PartitionState``
             lock, current.json, fingerprints.json
             manifests/, quarantine/, versions/, accepted/
@@ -15,7 +15,7 @@ In an object store the kind comes first, so that a listing of one kind is short:
 
     s3://lake/scores/_nocturne/flight_delay/
         format.json, table.json
-        models/<digest>/, trials/, tuning/, reports/
+        models/<digest>/, trials/, tuning/, reports/, stopped/
         manifests/ds=2013-04-01/, accepted/ds=2013-04-01/, status/ds=2013-04-01/
         runs/ds=2013-04-01/<run key>/, quarantine/ds=2013-04-01/<run key>/
 
@@ -180,6 +180,10 @@ class PipelineState:
     def tuning(self, name: str) -> Location:
         """The result of the search for the fastest settings."""
         return self.root / "tuning" / f"{name}.json"
+
+    def stopped(self, name: str) -> Location:
+        """Why a canary, or a split, scores no more nights."""
+        return self.root / "stopped" / f"{name}.json"
 
     def report(self, name: str) -> Location:
         """The report of a range of partitions."""

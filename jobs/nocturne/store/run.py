@@ -13,7 +13,7 @@ from nocturne.hiding import encodable
 from nocturne.objects import Location, ObjectPath, location
 from nocturne.objects.together import together
 from nocturne.records.challengers import Challenged, Dropped
-from nocturne.records.plan import ModelRef, RunPlan, Split
+from nocturne.records.plan import Arm, ModelRef, RunPlan, Split
 from nocturne.records.result import Scored, SplitResult
 from nocturne.store.files import forget
 from nocturne.store.partition_state import PartitionState, now
@@ -68,8 +68,9 @@ class Run(RunFolder):
         if len(parents) > depth + 1:
             state = PartitionState(parents[depth + 1], plan.partition)
             if state.run(plan.run_key).path == path:
-                model = replace(plan.model, path=str(_model_folder(state.root, plan.model)))
-                return cls(path, state, replace(plan, model=model))
+                root = state.root
+                found = plan.with_models(lambda m: replace(m, path=str(_model_folder(root, m))))
+                return cls(path, state, found)
         raise StateError(
             f"{path} says that it is the run {plan.run_key[:16]} of {plan.pipeline} "
             f"{plan.partition.key}: it was moved or copied. Prepare the partition again",
@@ -81,18 +82,22 @@ class Run(RunFolder):
         return Run(self.path, self.state, replace(self.plan, **changes))
 
     def write_plan(self, *, exclusive: bool = False) -> None:
-        """Write the plan; the model's path is stored relative to the pipeline's state.
+        """Write the plan; the path of a model is stored relative to the pipeline's state.
 
         Args:
             exclusive: a plan that is there already stays.
         """
-        model, root = Path(self.plan.model.path), self.state.root
-        if isinstance(root, ObjectPath):
-            model = Path("models") / model.name
-        elif model.is_relative_to(root):
-            model = model.relative_to(root)
-        plan = replace(self.plan, model=replace(self.plan.model, path=str(model)))
-        write(self.plan_file, plan, exclusive=exclusive)
+        root = self.state.root
+
+        def relative(model: ModelRef) -> ModelRef:
+            path = Path(model.path)
+            if isinstance(root, ObjectPath):
+                path = Path("models") / path.name
+            elif path.is_relative_to(root):
+                path = path.relative_to(root)
+            return replace(model, path=str(path))
+
+        write(self.plan_file, self.plan.with_models(relative), exclusive=exclusive)
 
     @property
     def attempts(self) -> Location:
@@ -176,9 +181,13 @@ class Run(RunFolder):
             return Challenged()
         return find(Challenged, self.challengers_file) or Challenged()
 
-    def drop_challenger(self, why: str) -> None:
-        """Score no more of this challenger; the first reason stays."""
-        write(self.dropped_file, Dropped(encodable(why), now()), exclusive=True)
+    def drop_challenger(self, why: str, *, died: bool = False) -> None:
+        """Score no more of this challenger, or run with arms; the first reason stays."""
+        write(self.dropped_file, Dropped(encodable(why), now(), died), exclusive=True)
+
+    def of_arm(self, arm: Arm) -> Run:
+        """The run as if the arm were the champion; nothing is written."""
+        return Run(self.path, self.state, self.plan.of_arm(arm))
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Mark the partition as running this step, and as held or failed if the step raises."""

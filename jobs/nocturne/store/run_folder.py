@@ -162,12 +162,17 @@ class RunFolder:
         return self.path / "comparison.json"
 
     @property
+    def arms_file(self) -> Location:
+        """How the keys of the night were shared between models."""
+        return self.path / "arms.json"
+
+    @property
     def dropped_file(self) -> Location:
-        """Why this run, of a challenger, was dropped."""
+        """Why this run, of a challenger or with arms, was dropped."""
         return self.path / "dropped.json"
 
     def dropped(self) -> Dropped | None:
-        """Why this challenger was dropped; None if it was not."""
+        """Why this challenger, or this run with its arms, was dropped; None if it was not."""
         return find(Dropped, self.dropped_file)
 
     def quarantined_file(self, split: Split) -> Location:
@@ -175,7 +180,7 @@ class RunFolder:
         return self.path / "quarantined" / f"{split.index:05d}.parquet"
 
     def begun_file(self, split: Split) -> Location:
-        """It is there while a process scores a split of this challenger."""
+        """It is there while a process scores a split of this challenger, or of these arms."""
         return self.path / "begun" / f"{split.index:05d}-{os.getpid()}-{os.urandom(4).hex()}"
 
     def begun_files(self) -> list[Location]:

@@ -1,4 +1,4 @@
-"""What a challenger shares with its champion: rows, tensors, quarantine, and a comparison."""
+"""What other models share with the champion: rows, tensors, quarantine, and a comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nocturne.columns.normal import plain, unpacked
-from nocturne.encoding import Encoding
+from nocturne.encoding import NUMBERS, Encoding
 from nocturne.engine import EncodedOnce, encoder
 from nocturne.objects import Location
 from nocturne.objects.reading import native
@@ -25,7 +25,8 @@ from nocturne.records.comparison import Comparison
 from nocturne.records.plan import RunPlan, Split
 from nocturne.records.result import SplitResult
 from nocturne.store.run import Run
-from nocturne.worker.lanes import Given, Lane
+from nocturne.worker.arms import ArmsBeside
+from nocturne.worker.lanes import ChallengerLane, Given
 from nocturne.worker.scoring import score_batches
 from nocturne.worker.slots import DeviceSlot
 
@@ -35,28 +36,32 @@ Opponents = Sequence[tuple[Opponent, Run]]
 
 
 class Lanes:
-    """The lanes beside a champion's split: of the challengers that have not scored it and are not
-    dropped.
+    """The lanes beside a champion's split: of its arms, and of the challengers that have not scored
+    it and are not dropped.
     """
 
-    def __init__(self, champion: RunPlan, split: Split, given: Opponents) -> None:
-        challengers = [pair for pair in given if _is_open(pair[1], split)]
-        self._champion, self._challengers = champion, challengers
-        self._plans = [run.plan for _, run in challengers]
-        shared = any(plan.encoding.inputs == champion.encoding.inputs for plan in self._plans)
+    def __init__(self, run: Run, split: Split, given: Opponents) -> None:
+        challengers, champion = [pair for pair in given if _is_open(pair[1], split)], run.plan
+        self._run, self._champion, self._challengers = run, champion, challengers
+        plans = [challenger.plan for _, challenger in challengers]
+        shared = any(plan.encoding.inputs == champion.encoding.inputs for plan in plans)
         self.encode = EncodedOnce(champion.encoding) if shared else None
-        self.running: list[Lane] = []
+        self.running: list[ChallengerLane] = []
+        self.arms: ArmsBeside | None = None
         self._own = champion.reads(champion.encoding.columns)
         self._reads = {r.uri: r.plan.reads(r.plan.encoding.columns) for _, r in challengers}
         self._wide = {uri for uri, names in self._reads.items() if {*names} - {*self._own}}
+        arms = champion.arms.arms if champion.arms else ()
+        self._of_arms = [name for arm in arms for name in arm.encoding.columns]
+        self._plans = [*plans, *map(champion.of_arm, arms)]
         self._whole: deque[pa.RecordBatch] = deque()
         self._narrow: list[str] | None = None
 
     def columns(self, names: Sequence[str]) -> list[str]:
         """The columns to read: of those of the file, what any of the arms reads."""
-        if self._wide:
+        if self._wide or {*self._of_arms} - {*self._own}:
             self._narrow = [name for name in self._own if name in names]
-        all_of = dict.fromkeys(chain(self._own, *self._reads.values()))
+        all_of = dict.fromkeys(chain(self._own, self._of_arms, *self._reads.values()))
         return [name for name in all_of if name in names]
 
     @property
@@ -81,13 +86,17 @@ class Lanes:
             schema: the schema of the source.
         """
         try:
+            if self._champion.arms is not None:
+                self.arms = ArmsBeside(self._run, split, schema, slot)
             for opponent, run in self._challengers:
                 with suppress(Exception):
                     own = run.plan.splits[split.index]
                     work = partial(_scored, run, own, schema, slot, self._champion, opponent, self)
-                    self.running.append(Lane(opponent, run, own, work))
+                    self.running.append(ChallengerLane(opponent, run, own, work))
             yield
         finally:
+            if self.arms is not None:
+                self.arms.close()
             for lane in self.running:
                 lane.close()
 
@@ -97,20 +106,38 @@ class Lanes:
             yield from batches
             return
         for batch in batches:
-            if self.running:
-                self._whole.append(batch)
+            self._whole.append(batch)
             yield batch.select(self._narrow)
 
-    def give(self, given: Given, champion_s: float) -> None:
-        """Have a batch scored by all, once the champion has: see ``Lane.give``."""
-        whole = replace(given, batch=self._whole.popleft()) if self._whole else given
+    def give(self, given: Given, champion_s: float) -> Mapping[str, pa.Array]:
+        """Have a batch scored by all, once the champion has: see ``Lane.give``.
+
+        Returns:
+            The predictions to publish, by name: the champion's, or those of its arms with the
+            version of each row's model.
+
+        Raises:
+            RetryableError: an arm has failed; the night is scored without them.
+        """
+        whole = replace(given, batch=self._whole.popleft()) if self._narrow is not None else given
         for lane in self.running:
             lane.give(whole if lane.run.uri in self._wide else given, champion_s)
+        return given.outputs if self.arms is None else self.arms.mixed(whole, champion_s)
 
-    def finish(self, champion: SplitResult) -> None:
-        """Have the results written: where the champion is done, they are too."""
+    def finish(self, champion: SplitResult) -> SplitResult:
+        """Have the results written: where the champion is done, they are too.
+
+        Returns:
+            The champion's, with what its arms have scored.
+
+        Raises:
+            RetryableError: as ``give``.
+        """
+        if self.arms is not None:
+            champion = replace(champion, arms=self.arms.results())
         for lane in self.running:
             lane.finish(champion)
+        return champion
 
 
 def _scored(
@@ -224,16 +251,13 @@ def _is_open(run: Run, split: Split) -> bool:
 def _comparable(champion: Encoding, challenger: Encoding) -> tuple[str, str] | None:
     """The two outputs that are compared: numbers of the same name, or the first one of both."""
     first, second = (
-        [o.name for o in encoding.outputs if o.type in _NUMBERS and not o.length]
+        [o.name for o in encoding.outputs if o.type in NUMBERS and not o.length]
         for encoding in (champion, challenger)
     )
     if not first or not second:
         return None
     shared = next((name for name in first if name in second), None)
     return (shared, shared) if shared else (first[0], second[0])
-
-
-_NUMBERS = ("float32", "float64")
 
 
 class Quarantined:

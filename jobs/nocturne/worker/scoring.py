@@ -51,7 +51,7 @@ from nocturne.worker.lanes import Given
 from nocturne.worker.slots import DeviceSlot
 from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
-__all__ = ["BACKENDS", "BATCHES", "Beside", "load_model", "score_batches"]
+__all__ = ["BACKENDS", "BATCHES", "Beside", "load_model", "predicted", "score_batches"]
 
 BATCHES = 8
 """Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
@@ -136,8 +136,9 @@ class Beside(Protocol):
         """The scores of both, if they were made in one pass."""
 
 
-Give = Callable[[Given, float], None]
-"""Hands a batch to the challengers once it is scored, with the seconds that this took."""
+Give = Callable[[Given, float], Mapping[str, pa.Array]]
+"""Hands a batch to the other models once it is scored, with the seconds that this took; returns the
+predictions to publish, with the column ``model_version`` if it is not the champion's everywhere."""
 
 
 def score_batches(
@@ -156,7 +157,7 @@ def score_batches(
     Args:
         batches: batches with normal types (``nocturne.columns.normal``).
         schema: the schema of the source, with the columns that are not read.
-        give: hands each batch to the challengers once it is scored.
+        give: hands each batch to the other models once it is scored.
         beside: of a challenger, its champion: what that quarantines is quarantined, and where the
             challenger alone has no score, there is a null.
         encode: makes the model's tensors. Default: by the encoding.
@@ -188,7 +189,8 @@ def _score_batches(
             *(pa.field(name, value.type) for name, value in of_partition.items()),
         ]
     )
-    constants = {MODEL_VERSION: pa.scalar(run.plan.model.version, pa.int32()), **of_partition}
+    version = pa.scalar(run.plan.model.version, pa.int32())
+    constants = of_partition if run.plan.arms else {MODEL_VERSION: version, **of_partition}
     profiler = TableProfiler(run.plan.profile_centers, run.plan.segments)
     read_measurer, scored_measurer = (Measurer(run.plan.measures(t)) for t in ("input", "output"))
     hashes: list[Any] = []
@@ -217,14 +219,18 @@ def _score_batches(
     with (
         import_errors(run.plan.model.path),
         Staging(
-            folder / attempt, folder / f"quarantine-{attempt}", published, schema, constants
+            folder / attempt,
+            folder / f"quarantine-{attempt}",
+            published,
+            schema,
+            [MODEL_VERSION, *of_partition],
         ) as staging,
         closing(prefetch(scored) if steps else scored) as triples,
     ):
         for batch, cast_batch, predictions in triples:
             if inexact and not precision:
                 precision = _precision_error(run, slot, encoding, cast_batch, predictions)
-            outputs = _outputs(predictions, encoding)
+            outputs: Mapping[str, pa.Array] = predicted(predictions, encoding)
             if beside is None:
                 reasons = _reasons(batch, predictions, run.plan.keys)
             else:
@@ -232,6 +238,9 @@ def _score_batches(
                 reasons = beside.reasons(batch)
                 unscored.update(_unscored(reasons, predictions, outputs))
                 beside.scored(batch, outputs)
+            if give is not None:
+                outputs = give(Given(batch, reasons, outputs), time.perf_counter() - turn)
+                turn = time.perf_counter()
             rows = Rows(batch)
             with_outputs = rows.with_columns(outputs)
             profiler.update(
@@ -251,9 +260,6 @@ def _score_batches(
                 hashes.append(key_hashes([scores.column(key) for key in run.plan.keys]))
             staging.add(scores, bad)
             reach("split.batch")
-            if give is not None:
-                give(Given(batch, reasons, outputs), time.perf_counter() - turn)
-                turn = time.perf_counter()
             if beside is None and time.monotonic() - last_report > run.report_s:
                 last_report = time.monotonic()
                 _report(run, split, staging.rows)
@@ -346,7 +352,7 @@ def _published(
     return pa.RecordBatch.from_arrays(columns, names=schema.names)
 
 
-def _outputs(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
+def predicted(predictions: pa.RecordBatch, encoding: Encoding) -> dict[str, pa.Array]:
     """The predictions by name; null for a row without a prediction."""
     arrays, reason = {}, predictions.column(REASON)
     for output in encoding.outputs:

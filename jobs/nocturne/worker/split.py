@@ -19,6 +19,7 @@ from nocturne.source.reading import check_unchanged, file_schema, open_parquet, 
 from nocturne.store.failpoints import reach
 from nocturne.store.record_files import find, read, write
 from nocturne.store.run import Run
+from nocturne.worker.arms import check_arms
 from nocturne.worker.beside import Lanes, Quarantined
 from nocturne.worker.scoring import score_batches
 from nocturne.worker.slots import OF_RUN, DeviceSlot
@@ -46,6 +47,7 @@ def run_split(
         InputError: the file can't be decoded.
         ModelError: the model can't be loaded, or fails on every row.
         DeviceLost: the GPU failed (retryable, in a new process).
+        RetryableError: a model that scores a share of the keys has failed, here or elsewhere.
     """
     decided = run.result_file(split)
     if (earlier := find(SplitResult, decided)) is not None:
@@ -53,7 +55,8 @@ def run_split(
     planned = next(f for f in run.plan.files if f.path == split.file)
     path, in_lake = run.plan.input_file(planned.path), bool(run.plan.input_version)
     check_unchanged(path, planned, in_lake=in_lake)
-    lanes = Lanes(run.plan, split, challengers)
+    check_arms(run)
+    lanes = Lanes(run, split, challengers)
     path_columns, types = of_plan(run.plan, [split.file]), lanes.types
     source = open_parquet(path, checksums=run.plan.checksums, words=lanes.words)
     schema = with_types(file_schema(source, path_columns), types)
@@ -77,7 +80,7 @@ def run_split(
                 f"{split.file}: planned {split.rows} rows, read {result.rows_in}; the file changed "
                 "meanwhile. Run the partition again"
             )
-        lanes.finish(result)
+        result = lanes.finish(result)
     reach("split.staged")
     first = write(decided, result, exclusive=True)
     reach("split.decided")

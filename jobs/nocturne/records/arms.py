@@ -1,0 +1,97 @@
+"""What became of arms: models that score a share of the champion's keys in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from nocturne.codec import Stored
+from nocturne.records.comparison import Comparison
+from nocturne.records.texts import Time
+
+__all__ = ["ArmResult", "Out", "Served", "ServedArm", "Stopped"]
+
+
+Out = Literal["", "left out", "stopped", "failed", "suspected"]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """An arm's part of a split.
+
+    Attributes:
+        rows: that have its score and its version.
+        failed: why rows of its share have the champion's -> rows.
+        comparison: of its predictions with the champion's for the same rows; None if there is no
+            number to compare.
+    """
+
+    rows: int
+    failed: dict[str, int]
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class ServedArm:
+    """An arm's part of a night: its model, its share of the keys in percent, and its rows.
+
+    ``failed``: rows of its share that have the champion's score, since it has none for them.
+    ``difference``: the mean absolute difference of its predictions from the champion's for the same
+    rows; None if there is none.
+    """
+
+    name: str
+    model: str
+    version: int
+    sha256: str
+    percent: float
+    rows: int = 0
+    failed: int = 0
+    difference: float | None = None
+
+
+@dataclass(frozen=True)
+class Served(Stored):
+    """How the keys of a night were shared between models; in its manifest and in ``arms.json``.
+
+    Attributes:
+        name: "canary", or that of the split.
+        key, salt: what the hash is of (``nocturne.columns.shares``).
+        without: the key of the same run without the arms.
+        out: how they came to be out of the night: "left out" if they could not be prepared,
+            "stopped" after an earlier night, "failed" in this one; "suspected" after the death of a
+            process, which may have another cause. "" if they are in it.
+        dropped: the reason in words.
+        stops: why they are out of the nights that are planned after it; "" if they are not.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    salt: str
+    arms: tuple[ServedArm, ...]
+    without: str
+    out: Out = ""
+    dropped: str = ""
+    stops: str = ""
+
+    @property
+    def told(self) -> str:
+        """The arms in words, or why they are out."""
+        if self.out:
+            return f"{self.out}: {self.dropped}"
+        return ", ".join(f"{a.name} (version {a.version}, {a.percent:g} %)" for a in self.arms)
+
+
+@dataclass(frozen=True)
+class Stopped(Stored):
+    """``stopped/<name>.json`` of a pipeline: these versions score no more keys, and why.
+
+    ``models``: the names of the arms -> the hashes of their models.
+    """
+
+    mend: ClassVar[str] = "Move it away: then the canary scores the next nights again"
+
+    models: dict[str, str]
+    why: str
+    at: Time
+    by: str
