@@ -289,7 +289,7 @@ def test_if_it_ends_in_mid_night_the_whole_night_is_scored_without_it(project: P
     assert manifest.run_key == before.run_key  # as if there were no canary
     assert manifest.arms is not None
     assert (manifest.arms.out, "'lacking'" in manifest.arms.dropped) == ("failed", True)
-    assert "it was dropped: bad: " in manifest.arms.stops
+    assert "it was dropped: bad: ModuleNotFoundError" in manifest.arms.stops
     assert [f.sha256 for f in manifest.outputs] == [f.sha256 for f in before.outputs]
     assert prepare(loaded, manifest.partition).action == "nothing"
     assert replayed(loaded) == {"bit-equal"}

@@ -87,7 +87,7 @@ class ArmsBeside:
             rows = np.flatnonzero(good & (hashes >= arm.first) & (hashes < arm.end))
             answer = lane.answer(given, rows, champion_s)
             if lane.why:
-                raise _without(self._run, f"{arm.name}: {lane.why}")
+                raise _without(self._run, lane.reason)
             if answer is None:
                 continue
             scored, there = answer
@@ -107,7 +107,7 @@ class ArmsBeside:
         for lane in self._lanes:
             lane.end()
             if lane.why or lane.result is None:
-                raise _without(self._run, f"{lane.arm.name}: {lane.why}")
+                raise _without(self._run, lane.reason)
         return {lane.arm.name: lane.counted() for lane in self._lanes}
 
     def close(self) -> None:
@@ -136,6 +136,10 @@ class _ArmLane(Lane[bool]):
         self._rows = 0
         work = partial(self._scored, run.of_arm(arm), schema, slot)
         super().__init__(arm.name, run, split, arm.budget, work)
+
+    @property
+    def reason(self) -> str:
+        return f"{self.arm.name}: {self.why}"
 
     def answer(self, given: Given, rows: NDArray[np.intp], champion_s: float) -> Answer | None:
         """What the arm has for some rows of a batch; None if there are none, or it has failed."""

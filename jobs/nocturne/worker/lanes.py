@@ -103,12 +103,17 @@ class Lane(Generic[Result]):
         """Wait for the result of all that was given."""
         self._turn(None)
 
+    @property
+    def reason(self) -> str:
+        """Why the lane has failed, for a person."""
+        return self.why
+
     def close(self) -> None:
         """End the lane, whatever became of it."""
         self._given.put(None)
         with suppress(Exception):
             if self.why:
-                self.run.drop_challenger(self.why)
+                self.run.drop_challenger(self.reason)
             if not self._thread.is_alive() or not self.why:
                 forget(self._begun)
 
