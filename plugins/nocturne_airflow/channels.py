@@ -21,6 +21,7 @@ _PREDICATES: dict[Event, str] = {
     "failed": "has failed",
     "late": "is not published in time",
     "drift": "has drifted",
+    "canary": "takes out its canary",
 }
 
 
@@ -85,7 +86,7 @@ def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
     return PagerdutyNotifier(
         pagerduty_events_conn_id=rule.connection,
         summary=message.subject[:1024],  # the Events API's limit
-        severity="warning" if message.event in ("held", "drift") else "error",
+        severity="warning" if message.event in ("held", "drift", "canary") else "error",
         source="nocturne",
         component=message.pipeline,
         dedup_key=f"nocturne/{message.pipeline}/{message.partition}/{message.event}",

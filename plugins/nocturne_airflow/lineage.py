@@ -179,6 +179,7 @@ def _facts(path: Location, manifest: Manifest, mlflow_run_id: str | None) -> dic
         "modelVersion": manifest.model.version,
         "modelSha256": manifest.model.sha256,
         "mlflowRunId": mlflow_run_id,
+        "arms": [vars(arm) for arm in manifest.arms.arms] if manifest.arms else [],
         "verdict": manifest.verdict,
         "rowsQuarantined": manifest.rows_quarantined,
         "approvedBy": manifest.approved_by,

@@ -236,6 +236,7 @@ class JudgeOperator(StepOperator):
     """Checks quality and drift; stores links to the results, and emits their figures as metrics.
 
     If drift pages and the night goes on, this sends the alert; if the night is held, the gate does.
+    It also sends that of a canary, or a split, that is out of the night or of later ones.
     """
 
     operator_extra_links = (REPORT, DATA_DOCS, MLFLOW, SCORING)
@@ -249,6 +250,8 @@ class JudgeOperator(StepOperator):
         emit(context["dag_run"].dag_id, judged)
         if judged.drift_paged and judged.verdict == Verdict.WARN:
             self.alerts.tell("drift", context, "\n".join(judged.reasons), self.links)
+        if judged.arms:
+            self.alerts.tell("canary", context, judged.arms, self.links)
 
 
 class PublishOperator(Traced, StepOperator):

@@ -408,4 +408,3 @@ def test_one_that_was_being_scored_when_a_process_died_is_dropped_but_not_stoppe
     other = night(loaded, "2024-01-02")
     assert other.arms is not None
     assert other.arms.out == ""
-

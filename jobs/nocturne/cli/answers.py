@@ -21,7 +21,9 @@ from nocturne.records.answers import (
     PublishAnswer,
     ScoresAnswer,
 )
+from nocturne.records.arms import Served
 from nocturne.records.manifest import Judgement, Manifest
+from nocturne.store.record_files import find
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 from nocturne.table import table_of
@@ -48,6 +50,7 @@ def judge_answer(
     run: Run, judgement: Judgement, published: ScoresAnswer | None = None
 ) -> JudgeAnswer:
     """The answer about a judged run. ``published``: the scores, if this command published them."""
+    arms = find(Served, run.arms_file)
     return JudgeAnswer(
         verdict=judgement.verdict,
         reasons=list(judgement.reasons),
@@ -59,6 +62,7 @@ def judge_answer(
         seconds=judgement.seconds,
         mlflow=mlflow_page(as_planned(run), judgement.mlflow_run_id),
         published=vars(published) if published else None,
+        arms=f"{arms.name}: {arms.news}" if arms and arms.news else "",
     )
 
 

@@ -64,6 +64,42 @@ def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> No
 
 @app.command()
 @clean_errors
+def canary(
+    name: Name,
+    stop: Annotated[bool, typer.Option("--stop", help="Take it out of the next nights.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Let it score again.")] = False,
+    by: By = None,
+    why: Annotated[str, typer.Option(help="Kept with --stop.")] = "",
+    last: Annotated[int, typer.Option(min=1, help="How many published nights to show.")] = 14,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the last nights had of the canary, or of the split; stop it, or let it go on.
+
+    Nights that are published with it stay as they are.
+    """
+    from nocturne.errors import ConfigError
+    from nocturne.operate.arms import resume as let_go_on
+    from nocturne.operate.arms import sharing
+    from nocturne.operate.arms import stop as take_out
+
+    if stop and resume:
+        raise ConfigError("--stop and --resume exclude each other")
+    loaded = load(name)
+    if stop:
+        take_out(loaded, by or login(), why)
+    if resume:
+        let_go_on(loaded)
+    found = sharing(loaded, last)
+    if as_json:
+        answer(found, True)
+    else:
+        from nocturne.cli.tables import sharing_table
+
+        sharing_table(name, found)
+
+
+@app.command()
+@clean_errors
 def reject(
     name: Name,
     date: Date,

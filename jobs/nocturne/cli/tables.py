@@ -15,6 +15,7 @@ from nocturne.records.comparison import FIGURES
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
+    from nocturne.operate.arms import Sharing
     from nocturne.operate.rows import QuarantinedRows
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
@@ -29,6 +30,7 @@ __all__ = [
     "pipelines_table",
     "printable",
     "rows_table",
+    "sharing_table",
     "status_table",
     "tuning_table",
 ]
@@ -52,6 +54,8 @@ _COLOURS = {
 
 
 _NUMBERS = (
+    "difference",
+    "share",
     "held",
     "failed",
     "not scored",
@@ -145,6 +149,33 @@ def comparison_tables(name: str, found: Mapping[str, Any]) -> None:
         print("the rows that differ most: keys, champion, challenger")
         for *keys, champion, challenger in found["farthest"]:
             print(f"  {' '.join(map(printable, keys))}  {champion:.6g}  {challenger:.6g}")
+
+
+def sharing_table(name: str, found: Sharing) -> None:
+    """What nights had of a canary or a split."""
+    if found.stopped is not None:
+        print(
+            f"{name}: {found.name} is stopped since {found.stopped.at} by {found.stopped.by}: "
+            f"{printable(found.stopped.why)}"
+        )
+    _print(
+        f"{name}: {found.name}",
+        ("partition", "arm", "model", "share", "rows", "failed", "difference", ""),
+        [
+            (
+                key,
+                arm.name,
+                arm.version,
+                f"{arm.percent:g} %",
+                None if night.out else arm.rows,
+                None if night.out else arm.failed,
+                _figure(arm.difference),
+                f"{night.out}: {night.dropped}" if night.out else night.stops,
+            )
+            for key, night in found.nights.items()
+            for arm in night.arms
+        ],
+    )
 
 
 def _figure(value: float | int | None) -> str | None:

@@ -14,7 +14,7 @@ from nocturne.config.section import Section
 
 __all__ = ["CHANNELS", "Alert", "Channel", "Email", "Event", "PagerDuty", "Slack", "Webhook"]
 
-Event = Literal["held", "failed", "late", "drift"]
+Event = Literal["held", "failed", "late", "drift", "canary"]
 
 _UNSET: dict[str, object] = {"recipients": [], "sender": None, "endpoint": ""}
 """Fields that every alert has in the stored runs of earlier versions, for all channels."""
@@ -30,7 +30,8 @@ class Channel(Section):
     events: Annotated[list[Event], Field(min_length=1)] = Field(
         list(get_args(Event)),
         description="held: a night waits for a person; failed: a task gave up, or nobody answered; "
-        "late: not published in time (slo); drift: drift that pages, where drift.on_drift is warn.",
+        "late: not published in time (slo); drift: drift that pages, where drift.on_drift is warn; "
+        "canary: a canary, or a split, is out of the night, or of the nights after it.",
     )
 
     @model_validator(mode="before")

@@ -309,18 +309,21 @@ def _kept_out(served: Served, output: TablePartition, current: Manifest | None) 
 
 def settle_arms(
     run: Run, results: Sequence[SplitResult], judgement: Judgement, *, again: bool = False
-) -> None:
+) -> Served | None:
     """Note how the keys of a judged run were shared, and take the arms out of later nights if
     ``stop_on`` says so.
 
     Args:
         results: of the run.
         again: it was published before, and only that arms were dropped since is news.
+
+    Returns:
+        How they were shared; None if the champion has all.
     """
     try:
         found = served_by(run, results) if run.plan.arms else find(Served, run.arms_file)
         if found is None or (again and (not found.out or found.stops)):
-            return
+            return found
         found = replace(found, stops=_stops(found, settings_of(run), judgement))
         write(run.arms_file, found)
         if found.stops:
@@ -329,8 +332,10 @@ def settle_arms(
             record = Stopped(models, f"{night}: {found.stops}", now(), "stop_on")
             write(PipelineState(run.state.root).stopped(found.name), record)
             log.warning("%s scores no more nights: %s", found.name, found.stops)
+        return found
     except NocturneError as error:
         log.warning("how its keys were shared is not noted: %s", error)
+        return None
 
 
 def _stops(found: Served, pipeline: Pipeline, judgement: Judgement) -> str:

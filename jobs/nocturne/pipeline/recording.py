@@ -26,6 +26,7 @@ from nocturne.pipeline.pinning import remember
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, logged_to, manifest_in_force, open_run
 from nocturne.pipeline.tagging import decision_on
+from nocturne.records.arms import Served
 from nocturne.records.drift import ComparedBins
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Judgement
@@ -37,7 +38,7 @@ from nocturne.stopwatch import Stopwatch
 from nocturne.store.failpoints import reach
 from nocturne.store.files import place, remove, write_atomic
 from nocturne.store.partition_state import now
-from nocturne.store.record_files import write
+from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
 from nocturne.store.run_folder import RunFolder
 
@@ -87,6 +88,7 @@ def judge_run(
         remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
             judgement = replace(_with_docs(run, judged.judgement), by=by)
+            arms = settle_arms(run, judged.results, judgement)
             page = report.night_html(
                 run.plan,
                 judgement,
@@ -99,6 +101,7 @@ def judge_run(
                 quarantine_examples=_examples(run, judged.results),
                 compared=_compared_by_weekday(run, judged),
                 challengers=shown(run),
+                arms=arms,
             )
             write_atomic(run.report, page.encode())
             write(run.profile_file, judged.profile)
@@ -106,7 +109,6 @@ def judge_run(
         judgement = replace(judgement, seconds=mine.rounded())
         if not _wrote(run, judgement):
             return _logged_judgement(run, loaded)
-        settle_arms(run, judged.results, judgement)
         reach("judge.judged")
         with mine("mlflow"):
             logged = _log(run, loaded, judgement, judged.profile)
@@ -259,6 +261,7 @@ def _log(
                 artifacts,
                 state=state,
                 decision=decision_on(run),
+                arms=find(Served, run.arms_file),
                 **logged_to(loaded),
             )
     except Exception as error:

@@ -36,7 +36,8 @@ class JudgeAnswer:
     """``nocturne judge``.
 
     ``drift_paged``: whether a person should look at the drift. ``published``: a ``ScoresAnswer`` if
-    the command published the scores.
+    the command published the scores. ``arms``: what became of the canary, or the split, if a
+    person should know of it.
     """
 
     verdict: str
@@ -49,6 +50,7 @@ class JudgeAnswer:
     seconds: dict[str, float]
     mlflow: str | None = None
     published: dict[str, Any] | None = None
+    arms: str = ""
 
 
 @dataclass(frozen=True)

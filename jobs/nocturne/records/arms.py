@@ -75,6 +75,13 @@ class Served(Stored):
     stops: str = ""
 
     @property
+    def news(self) -> str:
+        """What a person should know of; "" if all goes on as it was."""
+        stops = f"it scores no more nights: {self.stops}" if self.stops else ""
+        out = f"{self.out}: {self.dropped}" if self.out not in ("", "stopped") else ""
+        return stops or out
+
+    @property
     def told(self) -> str:
         """The arms in words, or why they are out."""
         if self.out:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
 from nocturne.model.tracking import connect, reachable
+from nocturne.records.arms import Served
 from nocturne.records.manifest import Judgement
 from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
@@ -60,6 +61,7 @@ def log_night(
     *,
     state: NightState | None = None,
     decision: Mapping[str, str] | None = None,
+    arms: Served | None = None,
     tracking_uri: str,
     experiment: str,
 ) -> str:
@@ -71,6 +73,7 @@ def log_night(
         state: what became of it. Default: it was just judged, so that decisions on it are void, and
             other runs of the night that are not published are superseded.
         decision: the tags of the decision on it (``decision_tags``).
+        arms: how its keys were shared between models.
 
     Raises:
         StateError: an artifact is missing, or two have the same name.
@@ -80,7 +83,7 @@ def log_night(
     with reachable(tracking_uri):
         client = connect(tracking_uri)
         mlflow_experiment = experiment_of_nights(client, experiment, plan.pipeline, plan.page)
-        numbers = metrics(plan, judgement, profile)
+        numbers = metrics(plan, judgement, profile) | arm_metrics(arms)
         runs = runs_of_night(client, mlflow_experiment, plan)
         logged = _run_that_agrees(client, runs, plan, numbers) or _create_run(
             client, mlflow_experiment, plan
@@ -91,6 +94,7 @@ def log_night(
             **description_tags(
                 logged.data.tags, describe_night(plan, judgement, mlflow_experiment)
             ),
+            **({"nocturne.arms": cut(f"{arms.name}: {arms.told}", _TAG)} if arms else {}),
             **(decision or {}),
             STATE: state or state_of(judgement.verdict),
         }
@@ -129,6 +133,19 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
     for output, summary in score_summary(profile, output_names(plan)).items():
         values |= {metric_name("score", output, kind): v for kind, v in summary.items()}
     return {name: float(value) for name, value in values.items()}
+
+
+def arm_metrics(arms: Served | None) -> dict[str, float]:
+    """The numbers of the models that scored a share of the keys."""
+    values = dict[str, float]()
+    for arm in arms.arms if arms and not arms.out else ():
+        numbers = {"rows": arm.rows, "rows_failed": arm.failed, "difference": arm.difference}
+        values |= {
+            metric_name("arm", arm.name, name): float(value)
+            for name, value in numbers.items()
+            if value is not None
+        }
+    return values
 
 
 def _volume(volume: Volume | None) -> dict[str, float]:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from nocturne.objects import Location
+from nocturne.records.arms import Served
 from nocturne.records.challengers import Shown
 from nocturne.records.drift import Baseline, ComparedBins, FeatureDrift, MetricText
 from nocturne.records.manifest import Judgement, PublishedNight
@@ -55,6 +56,7 @@ def night_html(
     quarantine_examples: Sequence[Mapping[str, Any]] = (),
     compared: Mapping[str, ComparedBins] = MappingProxyType({}),
     challengers: Sequence[Shown] = (),
+    arms: Served | None = None,
 ) -> str:
     """The report as the text of an HTML file, under 2 MB whatever the number of features.
 
@@ -68,6 +70,7 @@ def night_html(
         quarantine_examples: some quarantined rows, e.g. with file, row, reason and keys.
         compared: see ``column_cards``.
         challengers: those of the night, beside its champion.
+        arms: how its keys were shared between models.
     """
     specs: list[dict[str, Any]] = []
     charted = charted_days(plan, judgement, profile, history)
@@ -125,6 +128,7 @@ def night_html(
         feature_cards=feature_cards,
         features_left_out=max(0, len(features) - _FEATURES),
         challengers=challengers,
+        arms=arms,
     )
 
 
