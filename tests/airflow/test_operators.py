@@ -30,9 +30,12 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
+from nocturne.config.alerts import Webhook
 from nocturne.host.identity import code
+from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Command, Outcome
 from nocturne_airflow.operators import (
+    JudgeOperator,
     PrepareOperator,
     ScoreOperator,
     StepOperator,
@@ -40,6 +43,7 @@ from nocturne_airflow.operators import (
     need_run_dir,
 )
 from nocturne_airflow.sensor import ReadySensor
+from receivers import posts
 from waiting import gone, until
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +216,25 @@ JUDGED = {
     "drift_paged": False,
     "seconds": {},
 }
+
+
+@pytest.mark.parametrize("news", ["canary: it scores no more nights: odd", ""])
+def test_a_canary_that_is_out_is_told(
+    steps: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, news: str
+) -> None:
+    steps(f"print({json.dumps(JUDGED | {'arms': news})!r})")
+    with posts() as received:
+        monkeypatch.setenv("AIRFLOW_CONN_OPS", received.connection)
+        rules = [Webhook(to="webhook", connection="ops", events=["canary"])]
+        alerts = Alerts("daily", rules)
+        judge = JudgeOperator(task_id="judge", alerts=alerts, home=str(tmp_path), run_dir="d")
+        asked = context(key="2013-04-01")
+        asked["dag_run"].run_id = "manual__1"
+        asked["ti"].xcom_push = lambda **_: None
+        judge.execute(asked)
+        told = [(body["event"], body["subject"], body["why"]) for _, body in received.got]
+    subject = "daily 2013-04-01 takes out its canary"
+    assert told == ([("canary", subject, news)] if news else [])
 
 
 @pytest.mark.parametrize("published", [True, False])

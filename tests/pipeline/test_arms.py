@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 import threading
@@ -18,20 +20,25 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
 from conftest import ENCODING, Small, sample
 from nocturne import config
+from nocturne.cli import app
+from nocturne.cli.answers import judge_answer
 from nocturne.columns.shares import share_hashes, up_to
 from nocturne.contract import log_torch_model
 from nocturne.encoding import Encoding, Feature, OutputSpec
+from nocturne.errors import ConfigError
 from nocturne.model.tracking import connect, experiment_id
+from nocturne.objects import local
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.places import Places
 from nocturne.records.arms import Stopped
 from nocturne.records.manifest import Manifest
 from nocturne.store.record_files import read
-from pipeline.conftest import shift
+from pipeline.conftest import run_of, shift
 from pipeline.pyfuncs import Predict, log_model
 from pipeline.test_challengers import (
     DAY,
@@ -408,3 +415,84 @@ def test_one_that_was_being_scored_when_a_process_died_is_dropped_but_not_stoppe
     other = night(loaded, "2024-01-02")
     assert other.arms is not None
     assert other.arms.out == ""
+
+
+def test_the_command_shows_the_nights_and_takes_it_out_and_lets_it_go_on(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    first = night(loaded)
+    run = CliRunner().invoke
+    assert run(app, ["canary", "p", "--resume"]).exit_code != 0  # it is not stopped
+    stopped = run(app, ["canary", "p", "--stop", "--by", "ada", "--why", "odd", "--json"])
+    found = json.loads(stopped.stdout)
+    assert (found["stopped"]["by"], found["stopped"]["why"]) == ("ada", "odd")
+    night(loaded, "2024-01-02")
+    assert run(app, ["canary", "p", "--resume"]).exit_code == 0
+    night(loaded, "2024-01-03")
+    assert first.arms is not None
+    [arm] = first.arms.arms
+    nights = json.loads(run(app, ["canary", "p", "--json"]).stdout)["nights"]
+    assert {day: (n["out"], n["arms"][0]["rows"]) for day, n in nights.items()} == {
+        DAY: ("", arm.rows),
+        "2024-01-02": ("stopped", 0),
+        "2024-01-03": ("", sum(in_share(list(range(2000, 2600))))),
+    }
+    shown = run(app, ["canary", "p"]).stdout
+    assert f"{arm.rows}" in shown
+    assert "stopped: since" in shown
+    assert "odd" in shown
+    refused = run(app, ["canary", "p", "--stop", "--resume"])
+    assert refused.exit_code != 0
+
+
+def test_a_pipeline_without_one_says_so(project: Project) -> None:
+    project()
+    result = CliRunner().invoke(app, ["canary", "p"])
+    assert result.exit_code != 0
+    assert "has neither a canary nor a split" in result.output
+
+
+def test_the_report_mlflow_and_the_answer_have_it(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary(stop_on=NEVER | {"difference": 0.001}))
+    manifest = night(loaded)
+    run = run_of(loaded, manifest)
+    assert manifest.arms is not None
+    [arm] = manifest.arms.arms
+    page = str(local(run.report).read_text())
+    assert '<h2 id="arms">Canary</h2>' in page
+    assert f'<td class="n">{arm.rows:,}</td>' in page
+    assert "It scores no more nights: the predictions of challenger differ by" in page
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    logged = client.get_run(str(run.mlflow_run_id()))
+    assert logged.data.metrics["arm.challenger.rows"] == arm.rows
+    assert logged.data.metrics["arm.challenger.difference"] == pytest.approx(arm.difference)
+    assert logged.data.tags["nocturne.arms"] == "canary: challenger (version 2, 20 %)"
+    told = judge_answer(run, run.judgement()).arms
+    assert told.startswith("canary: it scores no more nights: the predictions of challenger differ")
+
+
+@pytest.mark.parametrize(
+    ("sections", "why"),
+    [
+        ({"canary": canary(key="word")}, "canary.key: word is none of output.keys, which are id"),
+        ({"canary": canary(percent=0)}, "greater than 0"),
+        ({"canary": canary() | {"version": 2}}, "exactly one of alias, tags and version"),
+        (
+            {"split": {"name": "s", "key": "id", "arms": {"a": 60, "b": 50}}},
+            "they are 110 percent, expected at most 100",
+        ),
+        (
+            {"canary": canary(), "split": {"name": "s", "key": "id", "arms": {"a": 60}}},
+            "give canary or split, not both",
+        ),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(
+    project: Project, sections: dict[str, Any], why: str
+) -> None:
+    loaded = project()
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        sharing(loaded, **sections)
