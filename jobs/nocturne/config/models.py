@@ -561,6 +561,13 @@ class Output(Section):
         description="The name of an Iceberg table, catalog.namespace.table; pyiceberg's own "
         "configuration describes the catalog.",
     )
+    evolve: Literal["add", "replace"] | None = Field(
+        None,
+        description="What happens if a model's predictions are other columns than those of the "
+        "table's last night. null: it is refused before a row is scored. add: columns may be "
+        "added, or be missing, and read as null. replace: each night has the columns of its model. "
+        "For format: parquet; a lake table is altered by its own ALTER TABLE.",
+    )
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
     )
@@ -568,6 +575,15 @@ class Output(Section):
     @model_validator(mode="after")
     def _named(self) -> Output:
         _check_name(self.format, self.table)
+        return self
+
+    @model_validator(mode="after")
+    def _evolves(self) -> Output:
+        if self.evolve is not None and self.format != "parquet":
+            raise ValueError(
+                f"evolve is for format: parquet (it is {self.format}): change the columns of a "
+                "lake table by its own ALTER TABLE, and the model's nights are published there"
+            )
         return self
 
     @model_validator(mode="after")

@@ -51,6 +51,7 @@ from nocturne.pipeline.pinning import pin, tune
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
+from nocturne.pipeline.shape import check_shape
 from nocturne.pipeline.splits import KeyedPieces
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
@@ -363,6 +364,8 @@ def _decided(
         return Prepared("nothing", message, run, current)
     published = {*run_plan.keys, *run_plan.passthrough}
     output.check(_schema(run_plan, seen), published - {*seen.path_keys})
+    if not output.lake_types:  # a lake table has a schema of its own, and was asked
+        summary += check_shape(loaded, run_plan.partition, run_plan.encoding.outputs)
     if options.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared(
