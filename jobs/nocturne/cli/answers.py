@@ -155,6 +155,7 @@ def partition_answer(status: PartitionStatus) -> PartitionAnswer:
         step=run.step if run else None,
         rows_done=run.rows_done if run else None,
         message=status.message,
+        models=manifest.versions if manifest else "",
     )
 
 

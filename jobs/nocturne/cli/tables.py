@@ -191,7 +191,7 @@ def nights_table(name: str, nights: Sequence[NightOutcome]) -> None:
             (
                 n.partition,
                 n.outcome,
-                n.manifest.model.version if n.manifest else None,
+                n.manifest.versions if n.manifest else None,
                 n.manifest.rows_published if n.manifest else None,
                 n.manifest.rows_quarantined if n.manifest else None,
                 n.manifest.verdict if n.manifest else None,
@@ -217,7 +217,7 @@ def status_table(name: str, rows: Sequence[PartitionAnswer]) -> None:
             (
                 row.partition,
                 _state(row),
-                row.model_version,
+                row.models or row.model_version,
                 row.rows_in,
                 row.rows_quarantined,
                 _why(row),

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from nocturne import table
-from nocturne.columns.shares import SPACE
 from nocturne.config import Loaded, Pipeline, home, shared
 from nocturne.errors import StateError
 from nocturne.model.copies import fetch_model
@@ -91,7 +90,7 @@ def served_by(run: Run, results: Sequence[SplitResult] = ()) -> Served:
                 arm.model.name,
                 arm.model.version,
                 arm.model.sha256,
-                round((arm.end - arm.first) * 100 / SPACE, 6),
+                arm.percent,
                 sum(part.rows for part in parts),
                 sum(sum(part.failed.values()) for part in parts),
                 compared.absolute / rows if compared and rows else None,

@@ -90,7 +90,10 @@ class PublishAnswer(ScoresAnswer):
 
 @dataclass(frozen=True)
 class PartitionAnswer:
-    """One partition of ``nocturne status``."""
+    """One partition of ``nocturne status``.
+
+    ``models``: the versions that scored it, with those that had a share of its keys.
+    """
 
     partition: str
     state: str
@@ -109,6 +112,7 @@ class PartitionAnswer:
     step: str | None
     rows_done: int | None
     message: str
+    models: str = ""
 
 
 @dataclass(frozen=True)

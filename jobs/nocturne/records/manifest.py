@@ -251,6 +251,17 @@ class Manifest(Stored):
     arms: Served | None = None
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """The versions that had a share of the keys: ``8 (5 %)``."""
+        arms = self.arms.arms if self.arms and not self.arms.out else ()
+        return tuple(f"{arm.version} ({arm.percent:g} %)" for arm in arms)
+
+    @property
+    def versions(self) -> str:
+        """The versions that scored it: ``7``, or ``7 + 8 (5 %)``."""
+        return " + ".join([str(self.model.version), *self.others])
+
+    @property
     def own_key(self) -> str:
         """The run key; of a night with arms that of the same run without them."""
         return (self.arms.without if self.arms else "") or self.run_key

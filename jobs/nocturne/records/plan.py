@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
+from nocturne.columns.shares import SPACE
 from nocturne.encoding import Encoding
 from nocturne.objects import Location, ObjectPath, location
 from nocturne.objects.path import Stat
@@ -141,6 +142,11 @@ class Arm:
     pinned: Pinned
     profile_centers: dict[str, float | int | None]
     budget: float
+
+    @property
+    def percent(self) -> float:
+        """Its share of the keys, in percent."""
+        return round((self.end - self.first) * 100 / SPACE, 6)
 
 
 @dataclass(frozen=True)
@@ -321,6 +327,13 @@ class RunPlan(Stored):
     def own_split_keys(self) -> list[str]:
         """The keys of the splits; with arms those of the same run without them."""
         return [*self.arms.split_keys] if self.arms else [split.key for split in self.splits]
+
+    @property
+    def versions(self) -> str:
+        """The versions that score it, as ``Manifest.versions`` has them."""
+        arms = self.arms.arms if self.arms else ()
+        others = (f"{arm.model.version} ({arm.percent:g} %)" for arm in arms)
+        return " + ".join([str(self.model.version), *others])
 
     @property
     def models(self) -> list[ModelRef]:

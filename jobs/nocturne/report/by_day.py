@@ -80,7 +80,7 @@ def scores_by_day(
         reference: the baseline's 5%, median and 95%, drawn as dashed lines.
     """
     rows = [
-        {"d": day.key, "v": day.verdict, "m": f"{day.model}", "now": day.is_current}
+        {"d": day.key, "v": day.verdict, "m": day.model, "now": day.is_current}
         | {name: short(value) for name, value in day.scores[output].items()}
         for day in days
         if output in day.scores

@@ -19,10 +19,14 @@ _SHOWN = 90
 
 @dataclass(frozen=True)
 class Day:
-    """One partition in the charts; ``ordinary``: the fewest and the most rows that are ordinary."""
+    """One partition in the charts.
+
+    ``model``: the versions that scored it. ``ordinary``: the fewest and the most rows that are
+    ordinary.
+    """
 
     key: str
-    model: int
+    model: str
     verdict: str
     rows_in: int
     quarantined: int
@@ -55,7 +59,7 @@ def charted_days(
     volume = judgement.volume
     current_day = Day(
         key=current,
-        model=plan.model.version,
+        model=plan.versions,
         verdict=judgement.verdict,
         rows_in=judgement.rows_in,
         quarantined=judgement.quarantined,
@@ -76,7 +80,7 @@ def published_day(night: PublishedNight) -> Day:
     manifest = night.manifest
     return Day(
         key=manifest.partition.key,
-        model=manifest.model.version,
+        model=manifest.versions,
         verdict=manifest.verdict,
         rows_in=manifest.rows_in,
         quarantined=manifest.rows_quarantined,

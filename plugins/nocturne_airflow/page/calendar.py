@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from nocturne import config
 from nocturne.config import key_format
 from nocturne.errors import ConfigError
+from nocturne.operate.reigns import reigns
 from nocturne.operate.status import PartitionStatus, Recent, recent, statuses_of
 from nocturne_airflow.page.site import html, is_paused, pipeline
 
@@ -71,6 +72,7 @@ def calendar(
         whole=[],
         later=near.later,
         counts=_counts(statuses.values()),
+        reigns=reigns(statuses[key] for key in sorted(statuses)),
         until=end.date(),
         before=before.strftime(form) if before else None,
         after=after.strftime(form) if after else None,
