@@ -332,7 +332,7 @@ class StopOn(Section):
     difference: float | None = Field(
         None,
         gt=0,
-        description="In the mean, its predictions differ by more than this from the champion's for "
+        description="On average, its predictions differ by more than this from the champion's for "
         "the same rows; null: never.",
     )
     drift: bool = Field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from nocturne.columns.normal import packed, unpacked
 from nocturne.columns.shares import can_share, up_to
 from nocturne.config import Loaded, Pipeline, Shared, champion_of, shared
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.errors import ConfigError, NocturneError, choices
+from nocturne.errors import ConfigError, NocturneError, StateError, choices
 from nocturne.hiding import encodable
 from nocturne.pipeline.challengers import in_words, only_its_casts, require_same_input
 from nocturne.pipeline.counting import centers
@@ -330,7 +331,11 @@ def settle_arms(
             models = {arm.name: arm.sha256 for arm in found.arms}
             night = f"the night of {run.plan.partition.key}"
             record = Stopped(models, f"{night}: {found.stops}", now(), "stop_on")
-            write(PipelineState(run.state.root).stopped(found.name), record)
+            place, before = PipelineState(run.state.root).stopped(found.name), None
+            with suppress(StateError):
+                before = find(Stopped, place)
+            if before is None or before.models != models:
+                write(place, record)
             log.warning("%s scores no more nights: %s", found.name, found.stops)
         return found
     except NocturneError as error:
@@ -357,7 +362,7 @@ def _stops(found: Served, pipeline: Pipeline, judgement: Judgement) -> str:
         if rules.difference is not None and (arm.difference or 0.0) > rules.difference:
             return (
                 f"the predictions of {arm.name} differ by {arm.difference:.4g} from the champion's "
-                f"in the mean (stop_on.difference is {rules.difference:g})"
+                f"on average (stop_on.difference is {rules.difference:g})"
             )
     if rules.drift and any(finding.rule == "drift.page" for finding in judgement.findings):
         return "drift that a person should look at (stop_on.drift)"
