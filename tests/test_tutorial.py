@@ -94,3 +94,29 @@ def test_the_demo_runs_in_an_object_store(project: Path) -> None:
     )
     assert again.stdout.count("was there already") == 2, again.stdout
     assert not (project / "s3:").exists()
+
+
+@pytest.mark.long
+def test_a_challenger_becomes_the_champion(project: Path) -> None:
+    for name in (
+        "pipelines/flight_delay.yaml",
+        *(f"expectations/flight_delay_{s}.yaml" for s in ("input", "output")),
+    ):
+        shutil.copy(ROOT / "conf" / name, project / "conf" / name)
+    said = run("tutorial-challengers.md", project)
+    assert said.count("replay bit-equal") == 5
+    assert "canary scores no more nights: the predictions of challenger differ" in said
+    assert "canary: stopped: since" in said
+    versions = {
+        day: {*pq.read_table(_scores(project, day), partitioning=None)["model_version"].to_pylist()}
+        for day in ("07", "08", "12", "14", "15", "16")
+    }
+    both = {1, 2}
+    expected = {"07": {1}, "08": both, "12": both, "14": both, "15": {1}, "16": {2}}
+    assert versions == expected
+    beside = project / "var/demo/scores/flight_delay__challenger/ds=2013-07-01"
+    assert pq.read_table(beside, partitioning=None).num_rows == 966
+
+
+def _scores(project: Path, day: str) -> Path:
+    return project / f"var/demo/scores/flight_delay/ds=2013-07-{day}"
