@@ -34,6 +34,7 @@ RUNNING = (
     "after_scores",
     "in_store",
     "by_connection",
+    "tried",
 )
 SECRET = "of-the-lake-alone"
 

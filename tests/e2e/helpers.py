@@ -126,7 +126,7 @@ def copy_conf(root: Path) -> None:
     and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
     models; ``mended`` has an input of its own too, for rows that are quarantined; ``in_store`` is
     the demo in a bucket; ``by_connection`` is in one of another server, whose credentials only an
-    Airflow connection has.
+    Airflow connection has; ``tried`` has a canary, a model that a test registers.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -191,7 +191,21 @@ def copy_conf(root: Path) -> None:
         "path": f"s3://{LAKE}/scores",
     }
     by_connection["schedule"] = in_store["schedule"] | {"connection": LAKE}
-    made = (by_hand, nightly, held, unanswered, watched, mended, in_store, by_connection)
+    tried: dict[str, Any] = yaml.safe_load(demo)
+    tried["name"] = "tried"
+    tried["output"]["path"] = "var/tried/scores"
+    tried["alerts"] = nightly["alerts"]
+    tried["canary"] = {
+        "called": "lacking",
+        "name": "lacking",
+        "version": 2,
+        "allow_pickle": True,
+        "outputs": {"late_probability": "float"},
+        "percent": 30,
+        "key": ["carrier", "flight"],
+        "stop_on": {"drift": False},
+    }
+    made = (by_hand, nightly, held, unanswered, watched, mended, in_store, by_connection, tried)
     for pipeline in made:
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 
