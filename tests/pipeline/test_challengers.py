@@ -29,6 +29,7 @@ from nocturne.contract import log_torch_model
 from nocturne.encoding import Encoding, Feature, OutputSpec, TensorSpec
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.operate.challengers import compared
+from nocturne.operate.reports import report_of
 from nocturne.operate.verify import verify_partition
 from nocturne.pipeline import prepare
 from nocturne.pipeline.night import score_range
@@ -372,6 +373,19 @@ def test_what_is_compared_in_the_pass_is_what_the_published_tables_give(
     CliRunner().invoke(app, ["compare", "p", "--date", days[0]])
     shown = CliRunner().invoke(app, ["compare", "p", "--date", days[0]]).stdout
     assert "challenger other (version 1) beside version 1, 1 nights" in shown
+    page = loaded.home / "range.html"
+    nights = [config.partition(loaded.pipeline.input.partition, day) for day in days]
+    report_of(loaded, nights, page)
+    text = page.read_text()
+    assert '<h2 id="challengers">' in text
+    assert f'<td class="n">{said["rows"]:,}</td>' in text
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    beside = config.load("p@other")
+    manifest, _ = published(beside)
+    assert manifest is not None
+    logged = client.get_run(str(run_of(beside, manifest).mlflow_run_id())).data.metrics
+    assert logged["compare.rows"] == 600 - 3
+    assert -1 <= logged["compare.rank_correlation"] <= 1
 
 
 def test_keys_that_are_sensitive_are_not_among_the_rows_that_differ(project: Project) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nocturne import report
-from nocturne.config import Loaded
+from nocturne.config import Loaded, champion_of
 from nocturne.errors import StateError
 from nocturne.objects import Location, leading
+from nocturne.operate.challengers import compared
+from nocturne.pipeline.challengers import compared_for_report
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
+from nocturne.records.challengers import Shown
 from nocturne.records.partition import Partition
 from nocturne.store.files import write_atomic
 
@@ -46,6 +49,25 @@ def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None
             names = leading(night_report, target.parent)
             if night_report.is_file():
                 links[night.key] = quote(names)
-    page = report.span_html(name, nights, [key for key in keys if key not in published], links)
+    missing = [key for key in keys if key not in published]
+    beside = _challengers(loaded, [night.manifest.partition for night in nights])
+    page = report.span_html(name, nights, missing, links, beside)
     write_atomic(target, page.encode())
     return target
+
+
+def _challengers(loaded: Loaded, nights: Sequence[Partition]) -> list[Shown]:
+    """The challengers of the pipeline, over the nights that both have published."""
+    name = loaded.pipeline.name
+    if not loaded.pipeline.challengers or champion_of(name) != name:
+        return []
+    found = []
+    for one in compared(loaded, nights):
+        versions = one.versions[1]
+        version = versions[0] if len(versions) == 1 else None
+        if one.comparison is None:
+            why = next(iter(one.missing.values()), "there is no number to compare")
+            found.append(Shown(one.challenger, version, why))
+        else:
+            found.append(compared_for_report(one.challenger, version, one.comparison))
+    return found

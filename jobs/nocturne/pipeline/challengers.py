@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "challenge",
     "champion_in_force",
+    "compared_for_report",
     "drop_running",
     "drop_unfit",
     "drop_unfit_arms",
@@ -309,6 +310,11 @@ def _shown(name: str, run: Run) -> Shown:
     found = _comparison(run)
     if found is None:
         return Shown(name, version, "some of it was scored alone, or it has no number to compare")
+    return compared_for_report(name, version, found)
+
+
+def compared_for_report(name: str, version: int | None, found: Comparison) -> Shown:
+    """A comparison for a report."""
     parts = {"all rows": figures(found)}
     parts |= {segment: figures(part) for segment, part in found.segments.items()}
     lines = [(words, tuple(p.get(key) for p in parts.values())) for key, words in FIGURES.items()]

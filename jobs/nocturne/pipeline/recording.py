@@ -26,7 +26,9 @@ from nocturne.pipeline.pinning import remember
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, logged_to, manifest_in_force, open_run
 from nocturne.pipeline.tagging import decision_on
+from nocturne.profile.comparing import figures
 from nocturne.records.arms import Served
+from nocturne.records.comparison import Comparison
 from nocturne.records.drift import ComparedBins
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import Judgement
@@ -248,6 +250,7 @@ def _log(
         "drift": judgement.drift,
     }
     try:
+        compared = find(Comparison, run.comparison_file)
         with tempfile.TemporaryDirectory() as scratch:
             artifacts = [Path(scratch) / run.report.name]
             place(run.report, artifacts[0])
@@ -262,6 +265,7 @@ def _log(
                 state=state,
                 decision=decision_on(run),
                 arms=find(Served, run.arms_file),
+                compared=figures(compared) if compared else {},
                 **logged_to(loaded),
             )
     except Exception as error:

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nocturne.errors import StateError
@@ -62,6 +63,7 @@ def log_night(
     state: NightState | None = None,
     decision: Mapping[str, str] | None = None,
     arms: Served | None = None,
+    compared: Mapping[str, float | None] = MappingProxyType({}),
     tracking_uri: str,
     experiment: str,
 ) -> str:
@@ -74,6 +76,7 @@ def log_night(
             other runs of the night that are not published are superseded.
         decision: the tags of the decision on it (``decision_tags``).
         arms: how its keys were shared between models.
+        compared: of a challenger, the figures of its comparison with the champion.
 
     Raises:
         StateError: an artifact is missing, or two have the same name.
@@ -84,6 +87,11 @@ def log_night(
         client = connect(tracking_uri)
         mlflow_experiment = experiment_of_nights(client, experiment, plan.pipeline, plan.page)
         numbers = metrics(plan, judgement, profile) | arm_metrics(arms)
+        numbers |= {
+            metric_name("compare", name): value
+            for name, value in compared.items()
+            if value is not None and "per_million" not in name  # that differs each time
+        }
         runs = runs_of_night(client, mlflow_experiment, plan)
         logged = _run_that_agrees(client, runs, plan, numbers) or _create_run(
             client, mlflow_experiment, plan

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nocturne.records.challengers import Shown
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import PublishedNight
 from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
@@ -24,6 +25,7 @@ def span_html(
     nights: Sequence[PublishedNight],
     missing: Sequence[str],
     links: Mapping[str, str],
+    challengers: Sequence[Shown] = (),
 ) -> str:
     """The report as the text of an HTML file.
 
@@ -31,6 +33,7 @@ def span_html(
         nights: published nights, oldest partition first; at least one.
         missing: partitions of the range that are not published.
         links: partition -> the path of its own report, relative to this one.
+        challengers: how they compare with the champion over the nights.
     """
     charted = [published_day(night) for night in nights]
     days = axis_keys(charted)
@@ -58,6 +61,7 @@ def span_html(
         columns=columns[:_COLUMNS],
         columns_left_out=max(0, len(columns) - _COLUMNS),
         heat_legend=heat_legend(),
+        challengers=challengers,
         nights=[_night(night, links.get(night.key)) for night in reversed(nights)],
     )
 
@@ -85,10 +89,8 @@ def _lines(nights: Sequence[PublishedNight], missing: Sequence[str]) -> list[str
         lines.append(f"a person should look at the drift of {_listed(paged)}")
     if missing:
         lines.append(f"not published: {_listed(missing)}")
-    models = dict.fromkeys(
-        f"{model.name} version {model.version}"
-        for model in (night.manifest.model for night in nights)
-    )
+    manifests = [night.manifest for night in nights]
+    models = dict.fromkeys(f"{m.model.name} version {m.versions}" for m in manifests)
     lines.append(f"scored with {_listed(list(models))}")
     return lines
 
@@ -143,7 +145,7 @@ def _night(night: PublishedNight, link: str | None) -> dict[str, Any]:
         "verdict": manifest.verdict,
         "rows": manifest.rows_in,
         "quarantined": manifest.rows_quarantined,
-        "model": manifest.model.version,
+        "model": manifest.versions,
         "drifted": len(manifest.drifted),
         "reasons": manifest.reasons[:3],
     }
