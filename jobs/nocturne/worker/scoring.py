@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,8 @@ from nocturne.worker.staging import LOCATION, Staging, quarantined_name
 
 __all__ = ["BACKENDS", "BATCHES", "Beside", "load_model", "predicted", "score_batches"]
 
+T = TypeVar("T")
+
 BATCHES = 8
 """Batches of ``batch_rows`` that a worker holds: two queues of two, and one or two a step."""
 
@@ -71,14 +73,28 @@ BACKENDS: dict[str, Callable[..., Model]] = {
 """Backend -> ``load(path, encoding, device=, kernel=, precision=)``."""
 
 
+def limit_threads(threads: int) -> None:
+    """Have torch compute with this number of threads where this thread calls it.
+
+    OpenMP keeps the number for each calling thread, and torch's packed layers ask OpenMP alone. So
+    each thread that scores says it, or takes what the environment says.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _limited(scored: Iterator[T], threads: int) -> Iterator[T]:
+    """The same, made by a thread that ``limit_threads`` has limited."""
+    limit_threads(threads)
+    yield from scored
+
+
 @lru_cache(maxsize=16)
 def _model(
     name: str, path: str, spec: str, device: str, kernel: str, precision: str, threads: int
 ) -> Model:
     """Loads the model once in each process, however many splits it scores."""
-    import torch
-
-    torch.set_num_threads(threads)
     pa.set_cpu_count(threads)
     encoding = Encoding.from_json(spec)
     try:
@@ -102,6 +118,7 @@ def load_model(run: Run, slot: DeviceSlot, precision: str | None = None) -> Mode
     device = slot.device or pinned.device
     if device.startswith("cuda") and slot.memory < 1:
         _limit_memory(device, slot.memory)
+    limit_threads(pinned.threads)
     spec = run.plan.encoding.to_json()
     kernel = pinned.kernel if precision is None else "graph"
     model_precision = precision or pinned.precision
@@ -225,7 +242,9 @@ def _score_batches(
             schema,
             [MODEL_VERSION, *of_partition],
         ) as staging,
-        closing(prefetch(scored) if steps else scored) as triples,
+        closing(
+            prefetch(_limited(scored, run.plan.pinned.threads)) if steps else scored
+        ) as triples,
     ):
         for batch, cast_batch, predictions in triples:
             if inexact and not precision:
