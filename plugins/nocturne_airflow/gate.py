@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -83,6 +84,7 @@ class GateOperator(Linked, Commanding, ApprovalOperator):  # type: ignore[misc,u
                 f"with `nocturne approve` or `nocturne reject`, or from the page Scoring."
             )
         held = typed_answer("gate", GateAnswer, outcome.output)
+        self.link(context, str(PurePosixPath(held.report).parent))
         self.subject = f"Publish {self.pipeline} {held.partition}?"
         links = {**self.links, **plot_links(held, self.links[REPORT.name])}
         self.body = question(held, links)

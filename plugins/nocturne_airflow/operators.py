@@ -144,7 +144,8 @@ class StepOperator(Linked, Commanding, BaseOperator):  # type: ignore[misc,unuse
     def execute(self, context: Context) -> Any:
         self.link(context)
         output = self.call(self.step, need_run_dir(self.run_dir), *self.options)
-        self.link(context, self.run_dir, output.get("id", ""), output.get("mlflow"))
+        folder = output.get("run_dir") or self.run_dir  # another one, if a canary was dropped
+        self.link(context, folder, output.get("id", ""), output.get("mlflow"))
         return output
 
     def call(self, *arguments: str) -> dict[str, Any]:
@@ -271,8 +272,9 @@ class PublishOperator(Traced, StepOperator):
         published = typed_answer("publish", PublishAnswer, super().execute(context))
         self.manifest = published.manifest
         event = context["outlet_events"][self.asset]
-        # The location of the scores is in the manifest.
-        event.extra = {name: value for name, value in vars(published).items() if name != "output"}
+        # Where the scores and the run are is in the manifest.
+        hidden = ("output", "run_dir")
+        event.extra = {n: value for n, value in vars(published).items() if n not in hidden}
         event.add_partitions(published.partition)
 
 

@@ -478,7 +478,7 @@ def test_the_report_mlflow_and_the_answer_have_it(project: Project) -> None:
     ("sections", "why"),
     [
         ({"canary": canary(key="word")}, "canary.key: word is none of output.keys, which are id"),
-        ({"canary": canary(percent=0)}, "greater than 0"),
+        ({"canary": canary(percent=0)}, "greater than or equal to 0.001"),
         ({"canary": canary() | {"version": 2}}, "exactly one of alias, tags and version"),
         (
             {"split": {"name": "s", "key": "id", "arms": {"a": 60, "b": 50}}},

@@ -131,7 +131,7 @@ def _mlflow_run_id(run: RunFolder) -> str | None:
 def publish_answer(run: Run, manifest: Manifest) -> PublishAnswer:
     """The answer about a published run."""
     scores = scores_answer(manifest, as_planned(run))
-    return PublishAnswer(**vars(scores), output=str(table_of(run).location))
+    return PublishAnswer(**vars(scores), output=str(table_of(run).location), run_dir=run.uri)
 
 
 def partition_answer(status: PartitionStatus) -> PartitionAnswer:

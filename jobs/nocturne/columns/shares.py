@@ -3,10 +3,11 @@
 A key's hash is that of Iceberg's bucket transform: 32-bit Murmur3 (x86, seed 0) of the bytes that
 the Iceberg specification names (appendix B, "32-bit hash requirements"), so pyiceberg and Spark's
 ``system.bucket`` have it too. Integers of any width, booleans as 0 and 1, dates as days, times and
-timestamps in microseconds (in UTC if they have a zone), and the bits of floats as doubles are 8
-bytes, the lowest first; text is its UTF-8, bytes are themselves, and a decimal is its unscaled
-value in the fewest bytes, the highest first. What has no hash there has one here: of a key of
-several columns, each column's hash is the seed of the next; a salt is hashed before them, as text.
+timestamps in microseconds (in UTC if they have a zone) are 8 bytes, the lowest first; text is its
+UTF-8, bytes are themselves, and a decimal is its unscaled value in the fewest bytes, the highest
+first. What has no bucket there has one here: a float is the integer that it equals (integers with a
+null come as floats from pandas), or the bits of the double; of a key of several columns, each
+column's hash is the seed of the next; a salt is hashed before them, as text.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def can_share(type_: pa.DataType) -> bool:
         pa.types.is_integer(type_)
         or pa.types.is_boolean(type_)
         or pa.types.is_floating(type_)
-        or pa.types.is_decimal(type_)
+        or pa.types.is_decimal128(type_)
+        or pa.types.is_decimal256(type_)
         or pa.types.is_date(type_)
         or pa.types.is_time(type_)
         or pa.types.is_timestamp(type_)
@@ -101,7 +103,10 @@ def _numbers(column: pa.Array) -> NDArray[Any]:
     if pa.types.is_floating(type_):
         values = column.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False) + 0.0
         bits: NDArray[np.int64] = np.where(np.isnan(values), np.nan, values).view(np.int64)
-        return bits  # one for all NaN, and none of -0.0
+        with np.errstate(invalid="ignore"):
+            whole_numbers = values.astype(np.int64)
+            is_whole = (np.abs(values) < 2.0**63) & (whole_numbers == values)
+        return np.where(is_whole, whole_numbers, bits)
     if pa.types.is_boolean(type_):
         column = column.cast(pa.int8())
     elif pa.types.is_date(type_):

@@ -58,7 +58,8 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     given = challenger.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     suffix, output = f"__{challenger.called}", tree["output"]
     own = {name: value for name, value in given.items() if name in _OF_A_VERSION}
-    shared = {k: v for k, v in tree["model"].items() if k not in (*_SELECTORS, *_WATCHED)}
+    unshared = (*_SELECTORS, *_WATCHED, "allow_pickle")  # a permission is for one model
+    shared = {k: v for k, v in tree["model"].items() if k not in unshared}
     registry = dict(tree.get("registry", {}))
     if registry.get("experiment"):
         registry["experiment"] += f"@{challenger.called}"
@@ -114,8 +115,11 @@ def shared(pipeline: Pipeline) -> Shared | None:
         arms, first = [], 0.0
         for alias, percent in sorted(split.arms.items()):  # whatever has written the YAML
             if alias != pipeline.model.alias:  # whose share is the champion's, with the rest
-                other = Challenger(alias=alias, budget=split.budget)
+                other = Challenger(
+                    alias=alias, budget=split.budget, allow_pickle=split.allow_pickle
+                )
                 arms.append((other, first, first + percent))
                 first += percent
-        return Shared(split.name, tuple(split.key), split.name, tuple(arms), split.stop_on)
+        if arms:
+            return Shared(split.name, tuple(split.key), split.name, tuple(arms), split.stop_on)
     return None

@@ -264,7 +264,9 @@ class _Other(Section):
         None, description="The newest version that carries all of these tags."
     )
     version: int | None = Field(None, ge=1, le=2**31 - 1, description="Exactly this version.")
-    allow_pickle: bool = Field(False, description="As model.allow_pickle, for this model.")
+    allow_pickle: bool = Field(
+        False, description="As model.allow_pickle, for this model; the champion's does not count."
+    )
     outputs: dict[str, str] = Field({}, description="As model.outputs.")
     inputs: Names | Annotated[dict[str, Names | str], Field(min_length=1)] | None = Field(
         None, description="As model.inputs."
@@ -339,7 +341,7 @@ class StopOn(Section):
         True, description="The night's drift is such that a person should look (drift.on_drift)."
     )
     verdict: Literal["warn", "hold", "fail"] | None = Field(
-        "fail", description="The night's verdict is this, or worse; null: never."
+        "hold", description="The night's verdict is this, or worse; null: never."
     )
 
 
@@ -348,7 +350,7 @@ Key = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(min_length=1, json_schema_extra={"type": ["array", "string"]}),
 ]
-Percent = Annotated[float, Field(gt=0, le=100)]
+Percent = Annotated[float, Field(ge=0.001, le=100)]
 
 
 class Canary(_Other):
@@ -379,6 +381,7 @@ class Split(Section):
         description="Alias of the registered model -> its share of the keys, in percent. The rest "
         "is the champion's. Shares are cut off in the order of the names.",
     )
+    allow_pickle: bool = Field(False, description="As model.allow_pickle, for each.")
     budget: float = Field(1.0, gt=0, description="As canary.budget, for each.")
     stop_on: StopOn = StopOn()
 

@@ -48,9 +48,10 @@ __all__ = [
 
 ENCODING_FILE = "encoding.json"
 MODEL_VERSION = "model_version"
+"""The published column that says which version of the model scored a row."""
+
 NUMBERS = ("float32", "float64")
 """Types of outputs that are numbers with a fraction, such as scores."""
-"""The published column that says which version of the model scored a row."""
 
 OutputType = Literal[
     "float32",

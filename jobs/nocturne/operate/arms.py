@@ -37,9 +37,12 @@ def sharing(loaded: Loaded, last: int) -> Sharing:
     Raises:
         ConfigError: it has neither.
     """
-    name = _name(loaded)
-    nights = PublishedNights(loaded).all(last=last)
-    found = {night.key: night.manifest.arms for night in nights}
+    name, nights = _name(loaded), PublishedNights(loaded)
+    if loaded.pipeline.input.partition:
+        published = nights.all(last=last)
+    else:
+        published = [night for night in [nights.of("all")] if night is not None]
+    found = {night.key: night.manifest.arms for night in published}
     return Sharing(
         name,
         find(Stopped, Places.of(loaded).state.stopped(name)),
@@ -48,22 +51,13 @@ def sharing(loaded: Loaded, last: int) -> Sharing:
 
 
 def stop(loaded: Loaded, by: str, why: str) -> Stopped:
-    """Take the models that scored last out of the nights that are planned from now on.
+    """Take its models, whichever they are, out of the nights that are planned from now on.
 
     Raises:
         ConfigError: the pipeline has neither a canary nor a split.
-        StateError: it has scored no night yet.
     """
-    known = sharing(loaded, last=100)
-    served = [arms for arms in known.nights.values() if not arms.out]
-    if not served:
-        raise StateError(
-            f"{known.name} of {loaded.pipeline.name} has scored no published night: take it out of "
-            f"conf/pipelines/{loaded.pipeline.name}.yaml"
-        )
-    models = {arm.name: arm.sha256 for arm in served[-1].arms}
-    record = Stopped(models, why or "by hand", now(), by)
-    write(Places.of(loaded).state.stopped(known.name), record)
+    record = Stopped((), why or "by hand", now(), by)
+    write(Places.of(loaded).state.stopped(_name(loaded)), record)
     return record
 
 

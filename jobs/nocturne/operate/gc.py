@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Collection
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from nocturne.operate.status import known_partitions
 from nocturne.pipeline.places import Places
 from nocturne.records.plan import RunPlan
 from nocturne.store.record_files import read
+from nocturne.store.run import Run
 from nocturne.table import Garbage
 from nocturne.table_formats.protocol import TablePartition
 
@@ -88,12 +89,26 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
     with output.exclusive(cleaning=True) if remove else nullcontext():
         now = table.published_manifest(output)
         status = state.status(now.run_key if now else None)
-        busy = [status.run_key] if status and status.state in ("held", "running") else []
+        busy = {status.run_key} if status and status.state in ("held", "running") else set()
+        busy |= _partners(output, busy | ({now.run_key} if now else set()))
         garbage = table.garbage(output, now, keep, busy, seconds)
         found = _removed(garbage, remove, state.check_lock)
         if remove and now is not None:
             state.clear_status(now.run_key)
     return found
+
+
+def _partners(output: TablePartition, needed: Collection[str]) -> set[str]:
+    """Runs with arms, and the same without them, of which the other one is needed: the tasks of a
+    DAG run know the first alone.
+    """
+    pairs = []
+    for folder in output.state.runs():
+        with suppress(NocturneError):
+            run = Run.open(folder.path)
+            if run.plan.arms is not None:
+                pairs.append({run.plan.run_key, run.plan.arms.without})
+    return {key for pair in pairs if pair & {*needed} for key in pair}
 
 
 def _of_models(places: Places, seconds: float) -> list[Garbage]:

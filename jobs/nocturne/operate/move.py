@@ -77,7 +77,7 @@ def move(loaded: Loaded, target: Loaded, say: Callable[[str], None]) -> list[Mov
     """
     before, after = Places.of(loaded), Places.of(target)
     after.claim()
-    for kind in ("trials", "tuning"):
+    for kind in ("trials", "tuning", "stopped"):
         made = below(before.state.root / kind)
         copy_files({n: p for n, p in made.items() if n[0] != "."}, after.state.root / kind)
     nights = []

@@ -19,20 +19,31 @@ from nocturne.columns.normal import packed, unpacked
 from nocturne.columns.shares import can_share, up_to
 from nocturne.config import Loaded, Pipeline, Shared, champion_of, shared
 from nocturne.encoding import Encoding, OutputSpec
-from nocturne.errors import ConfigError, NocturneError, StateError, choices
+from nocturne.errors import ConfigError, RetryableError, StateError, choices
 from nocturne.hiding import encodable
-from nocturne.pipeline.challengers import in_words, only_its_casts, require_same_input
+from nocturne.pipeline.challengers import (
+    in_words,
+    only_its_casts,
+    require_same_input,
+    require_turns,
+)
 from nocturne.pipeline.counting import centers
 from nocturne.pipeline.looking import Looked, look
 from nocturne.pipeline.model import resolver
 from nocturne.pipeline.pinning import pin
 from nocturne.pipeline.places import Places
-from nocturne.pipeline.runs import served_by, settings_of, why_out
+from nocturne.pipeline.runs import served_by, why_out
 from nocturne.pipeline.scoring import Executor
-from nocturne.pipeline.splits import KeyedPieces, Standing, splits_to_score
+from nocturne.pipeline.splits import (
+    KeyedPieces,
+    Standing,
+    requeued_keys,
+    salt_of,
+    splits_to_score,
+)
 from nocturne.records.arms import Served, ServedArm, Stopped
 from nocturne.records.findings import Verdict
-from nocturne.records.manifest import Judgement, Manifest
+from nocturne.records.manifest import Judgement, Manifest, PublishedNight
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Arm, Arms, ModelRef, Pinned, RunPlan, Split
 from nocturne.records.result import SplitResult
@@ -93,11 +104,7 @@ def arms_of(
             require_same_input(champion.seen, looked.seen)
             encoding = _with_outputs_of(champion.encoding, looked.encoding)
             settings = pin(own.pipeline.scoring, resolved.ref, encoding, places.state, looked.files)
-            if resolved.ref.backend == "pyfunc" and settings.threads > 1:
-                raise ConfigError(
-                    f"{other.called} is no torch graph, and takes turns with the champion's code, "
-                    f"which needs scoring.threads: 1 (it is {settings.threads})"
-                )
+            require_turns(resolved.ref, settings)
             looks.append(looked)
             arms.append(
                 Arm(
@@ -112,13 +119,15 @@ def arms_of(
                 )
             )
         _check_versions([model, *(arm.model for arm in arms)])
+    except RetryableError:
+        raise  # the night waits, as it does for the champion's model
     except Exception as error:
         out = replace(_served(sharing, arms), out="left out", dropped=encodable(in_words(error)))
         return Found(None, out, pa.schema([]))
     fields = [field for looked in looks for field in looked.seen.types]
     known = {*champion.seen.types.names}
     types = pa.schema({f.name: f for f in reversed(fields) if f.name not in known}.values())
-    shares = Arms(sharing.name, sharing.key, sharing.salt, tuple(arms), "", ())
+    shares = Arms(sharing.name, sharing.key, sharing.salt, tuple(arms), "")
     return Found(shares, _served(sharing, arms), types)
 
 
@@ -207,6 +216,7 @@ class Chosen:
         served: how its keys are shared, or why they are not; None if they never are.
         shared: with the arms; None if the champion scores all keys.
         arms, types: they, and the types of columns that only they read.
+        beside: the keys of the splits by which challengers know them.
     """
 
     own: Choice
@@ -214,6 +224,7 @@ class Chosen:
     shared: Choice | None = None
     arms: Arms | None = None
     types: pa.Schema | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def standing(self) -> Standing:
@@ -233,6 +244,7 @@ class Chosen:
             splits=self.shared.splits,
             arms=self.arms,
             types=types,
+            beside=self.beside,
         )
 
 
@@ -264,31 +276,53 @@ def choose(
     if found is not None and found.arms is not None:
         with_arms = replace(keyed, arms=found.arms)
         standing = Standing.of(output, current, plan.run_key(with_arms.splits()))
+        stays = standing.same and not force
         served = found.served
-        if force or not standing.same:
+        if not stays:
             served = _kept_out(served, output, None if force or not own.same else current)
         if not served.out:
             splits = splits_to_score(*where, requeue, force, with_arms, standing)
             if splits is None:
                 return None
-            dropped = output.state.run(plan.run_key(splits)).dropped()
+            without = _fallback(output, current, keyed, own, force, requeue)
+            dropped = None if stays else output.state.run(plan.run_key(splits)).dropped()
             if force or dropped is None:
                 if requeue and current is not None:
-                    without = keyed.splits(f"requeued after {current.id}")
+                    run = Run.at(output.state, current.run_key)
+                    beside = requeued_keys(run.plan.own_split_keys, run, current)
                 else:
-                    without = _some(splits_to_score(*where, False, force, keyed, own))
-                keys = tuple(split.key for split in without)
-                arms = replace(found.arms, without=plan.run_key(without), split_keys=keys)
-                shares = Choice(splits, standing)
-                return Chosen(Choice(without, own), served, shares, arms, found.types)
+                    salt = salt_of(output, force, standing)
+                    beside = tuple(split.key for split in keyed.splits(salt))
+                arms = replace(found.arms, without=plan.run_key(without))
+                return Chosen(
+                    Choice(without, own),
+                    replace(served, own_key=plan.key_of(beside)),
+                    Choice(splits, standing),
+                    arms,
+                    found.types,
+                    beside,
+                )
             served = replace(served, **why_out(dropped))
+            if requeue:
+                return Chosen(Choice(without, own), served)
     plain = splits_to_score(*where, requeue, force, keyed, own)
     return None if plain is None else Chosen(Choice(plain, own), served)
 
 
-def _some(splits: tuple[Split, ...] | None) -> tuple[Split, ...]:
-    assert splits is not None
-    return splits
+def _fallback(
+    output: TablePartition,
+    current: Manifest | None,
+    keyed: KeyedPieces,
+    own: Standing,
+    force: bool,
+    requeue: bool,
+) -> tuple[Split, ...]:
+    """The splits of the run without arms that takes the place of one with them."""
+    if current is not None and requeue:
+        return keyed.splits(f"requeued after {current.id}")
+    if current is not None and own.same and not own.lost and not force:
+        return Run.at(output.state, current.run_key).plan.splits  # they are published
+    return keyed.splits(salt_of(output, force, own))
 
 
 def _kept_out(served: Served, output: TablePartition, current: Manifest | None) -> Served:
@@ -297,61 +331,76 @@ def _kept_out(served: Served, output: TablePartition, current: Manifest | None) 
     Args:
         current: what is in force, if it is the same night without them.
     """
-    models = {arm.name: arm.sha256 for arm in served.arms}
-    stopped = find(Stopped, PipelineState(output.state.root).stopped(served.name))
-    if stopped is not None and stopped.models == models:
+    try:
+        stopped = find(Stopped, PipelineState(output.state.root).stopped(served.name))
+    except StateError as error:
+        return replace(served, out="left out", dropped=str(error))
+    if stopped is not None and (not stopped.models or {*stopped.models} & {*served.models}):
         return replace(served, out="stopped", dropped=f"since {stopped.at}: {stopped.why}")
     before = current.arms if current else None
-    if before is None or before.out not in ("failed", "suspected"):
+    if before is None or not before.out or before.name != served.name:
         return served
-    same = {arm.name: arm.sha256 for arm in before.arms} == models
-    return replace(served, out=before.out, dropped=before.dropped) if same else served
+    if before.out in ("failed", "suspected") and before.models != served.models:
+        return served
+    return replace(served, out=before.out, dropped=before.dropped)
 
 
 def settle_arms(
-    run: Run, results: Sequence[SplitResult], judgement: Judgement, *, again: bool = False
+    run: Run,
+    results: Sequence[SplitResult],
+    judgement: Judgement,
+    pipeline: Pipeline,
+    earlier: Sequence[PublishedNight] = (),
+    *,
+    again: bool = False,
 ) -> Served | None:
     """Note how the keys of a judged run were shared, and take the arms out of later nights if
     ``stop_on`` says so.
 
     Args:
         results: of the run.
+        pipeline: to judge by.
+        earlier: published nights before it, oldest first.
         again: it was published before, and only that arms were dropped since is news.
 
     Returns:
         How they were shared; None if the champion has all.
+
+    Raises:
+        StateError, StoreUnavailable: it can't be noted.
     """
-    try:
-        found = served_by(run, results) if run.plan.arms else find(Served, run.arms_file)
-        if found is None or (again and (not found.out or found.stops)):
-            return found
-        found = replace(found, stops=_stops(found, settings_of(run), judgement))
-        write(run.arms_file, found)
-        if found.stops:
-            models = {arm.name: arm.sha256 for arm in found.arms}
-            night = f"the night of {run.plan.partition.key}"
-            record = Stopped(models, f"{night}: {found.stops}", now(), "stop_on")
-            place, before = PipelineState(run.state.root).stopped(found.name), None
-            with suppress(StateError):
-                before = find(Stopped, place)
-            if before is None or before.models != models:
-                write(place, record)
-            log.warning("%s scores no more nights: %s", found.name, found.stops)
+    before = find(Served, run.arms_file)
+    found = served_by(run, results) if run.plan.arms else before
+    if found is None or (again and (not found.out or found.stops)):
         return found
-    except NocturneError as error:
-        log.warning("how its keys were shared is not noted: %s", error)
-        return None
+    found = replace(found, stops=_stops(found, pipeline, judgement, earlier))
+    if found.stops and not (before and before.stops):  # who let it go on meanwhile has decided
+        place, known = PipelineState(run.state.root).stopped(found.name), None
+        with suppress(StateError):
+            known = find(Stopped, place)
+        if known is None or not {*known.models} & {*found.models}:
+            why = f"the night of {run.plan.partition.key}: {found.stops}"
+            write(place, Stopped(found.models, why, now(), "stop_on"))
+        log.warning("%s scores no more nights: %s", found.name, found.stops)
+    write(run.arms_file, found)
+    return found
 
 
-def _stops(found: Served, pipeline: Pipeline, judgement: Judgement) -> str:
+def _stops(
+    found: Served, pipeline: Pipeline, judgement: Judgement, earlier: Sequence[PublishedNight]
+) -> str:
     """Why the arms are out of later nights; "" if they are not."""
     sharing = shared(pipeline)
     if sharing is None:
         return ""
     rules = sharing.stop_on
     if found.out:
-        fault = found.out == "failed" and rules.failed is not None
-        return f"it was dropped: {found.dropped}" if fault else ""
+        if rules.failed is None or found.out not in ("failed", "suspected"):
+            return ""
+        last = earlier[-1].manifest.arms if earlier else None
+        if found.out == "suspected" and (last is None or last.out != "suspected"):
+            return ""  # once, it may have been for another reason
+        return f"it was dropped: {found.dropped}"
     for arm in found.arms:
         share = arm.failed / max(1, arm.rows + arm.failed)
         if rules.failed is not None and share > rules.failed:
@@ -359,7 +408,14 @@ def _stops(found: Served, pipeline: Pipeline, judgement: Judgement) -> str:
                 f"{arm.name} has no score for {arm.failed} of {arm.rows + arm.failed} rows "
                 f"(stop_on.failed is {rules.failed:g})"
             )
-        if rules.difference is not None and (arm.difference or 0.0) > rules.difference:
+        if rules.difference is None or not arm.rows:
+            continue
+        if arm.difference is None:
+            return (
+                f"how far the predictions of {arm.name} are from the champion's can't be told: "
+                "they are no numbers, or beyond all bounds (stop_on.difference)"
+            )
+        if arm.difference > rules.difference:
             return (
                 f"the predictions of {arm.name} differ by {arm.difference:.4g} from the champion's "
                 f"on average (stop_on.difference is {rules.difference:g})"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from nocturne.errors import NocturneError
-from nocturne.pipeline.runs import in_effect
+from nocturne.pipeline.runs import whole
 from nocturne.pipeline.scoring import Claims, Executor, ReportProgress, score
 from nocturne.store.run import Run
 
@@ -36,10 +36,10 @@ class Background:
         Raises:
             NocturneError: they can't be scored.
         """
-        given, run = run, in_effect(run)
+        given, run = run, whole(run)
         while self._thread.is_alive() and not run.is_scored:
             self._thread.join(_POLL_S)
-            run = in_effect(run)
+            run = whole(run)
         self._claims.claim(run)
         if run.is_scored:
             return run

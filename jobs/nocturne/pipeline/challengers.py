@@ -30,7 +30,7 @@ from nocturne.records.challengers import Challenged, Opponent, Shown
 from nocturne.records.comparison import FIGURES, Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
-from nocturne.records.plan import InputFile
+from nocturne.records.plan import InputFile, ModelRef, Pinned
 from nocturne.source.protocol import Seen
 from nocturne.store.files import forget, place
 from nocturne.store.record_files import write
@@ -52,6 +52,7 @@ __all__ = [
     "only_its_casts",
     "publish_challengers",
     "require_same_input",
+    "require_turns",
     "share_quarantine",
     "shown",
     "try_again",
@@ -86,7 +87,8 @@ def challenge(
         challenged = Challenged(tuple(found), left_out)
         write(champion.challengers_file, challenged)
         if champion.plan.arms is not None:  # they are scored beside the run without them, too
-            write(champion.state.run(champion.plan.own_key).challengers_file, challenged)
+            without = champion.state.run(champion.plan.arms.without)
+            write(without.challengers_file, challenged)
     return said
 
 
@@ -105,15 +107,21 @@ def _prepared(
         return None, prepared.message
     if force:
         try_again(run)
-    if run.plan.model.backend == "pyfunc" and run.plan.pinned.threads > 1:
-        raise ConfigError(
-            "a model that is no torch graph takes turns with the champion's code, which needs "
-            f"scoring.threads: 1 (it is {run.plan.pinned.threads})"
-        )
+    require_turns(run.plan.model, run.plan.pinned)
     _suspect(run)
     if (dropped := run.dropped()) is not None:
         raise ConfigError(f"it was dropped: {dropped.why}. --force tries it again")
     return run, prepared.message
+
+
+def require_turns(model: ModelRef, pinned: Pinned) -> None:
+    """Raises: ConfigError if the code of a model could run at the same time as the champion's."""
+    if model.backend == "pyfunc" and (pinned.threads > 1 or pinned.device != "cpu"):
+        raise ConfigError(
+            f"{model.name} version {model.version} is no torch graph, and takes turns with the "
+            "champion's code, which needs scoring.threads: 1 and scoring.device: cpu (they are "
+            f"{pinned.threads} and {pinned.device})"
+        )
 
 
 def try_again(run: Run) -> None:
@@ -214,7 +222,7 @@ def without_arms(runs: Sequence[Run], *, died: bool = False) -> dict[str, Run]:
     """
     found = {}
     for run in runs:
-        if run.plan.arms is None:
+        if run.plan.arms is None or run.is_scored:
             continue
         with suppress(Exception):  # it fails as it did
             _suspect(run)

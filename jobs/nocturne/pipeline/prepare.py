@@ -290,7 +290,7 @@ def _planned(
         output_version=plan.OUTPUT_VERSION,
         types=packed(seen.types) if len(seen.types) else "",
         path_keys=seen.path_keys,
-        champion=options.champion.plan.own_key if options.champion else "",
+        champion=plan.key_of(options.champion.plan.own_split_keys) if options.champion else "",
         challenged=bool(pipeline.challengers),
         **planned_output(pipeline.output, output, of_partition),
     )
@@ -342,6 +342,7 @@ def _decided(
     """
     without, standing = run, chosen.standing
     if chosen.shared is not None:
+        without = run.changed(beside=chosen.beside)
         run = Run.of(output.state, chosen.planned(run.plan))
     run_plan, current = run.plan, standing.current
     summary = (
@@ -376,6 +377,8 @@ def _decided(
         if current is None or current.run_key != without.plan.run_key:
             _write(loaded, without, output, current)
             forget(without.arms_file)
+        if not run.is_scored and run.dropped() is None:
+            forget(run.dropped_file)  # that it was whole
         if options.force:
             try_again(run)
     reused = _write(loaded, run, output, current)

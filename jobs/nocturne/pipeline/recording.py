@@ -75,7 +75,7 @@ def judge_run(
     """
     loaded = loaded or as_planned(run)
     if _was_published(run):
-        settle_arms(run, [], run.judgement(), again=True)
+        settle_arms(run, [], run.judgement(), loaded.pipeline, again=True)
         return _logged_judgement(run, loaded)
     with run.step("judge"):
         run.undecide()
@@ -90,7 +90,7 @@ def judge_run(
         remember(run, loaded.pipeline.scoring, judged.results)
         with mine("report"):
             judgement = replace(_with_docs(run, judged.judgement), by=by)
-            arms = settle_arms(run, judged.results, judgement)
+            arms = settle_arms(run, judged.results, judgement, loaded.pipeline, judged.earlier)
             page = report.night_html(
                 run.plan,
                 judgement,

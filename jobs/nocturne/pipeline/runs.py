@@ -16,6 +16,7 @@ from nocturne.model.copies import fetch_model
 from nocturne.model.registry import require_loadable
 from nocturne.model.tracking import run_url, tracking_uri
 from nocturne.objects import Location
+from nocturne.plan import key_of
 from nocturne.profile.comparing import merged
 from nocturne.quality.duplicates import ScoredKeys
 from nocturne.records.arms import Served, ServedArm
@@ -40,6 +41,7 @@ __all__ = [
     "scored_keys",
     "served_by",
     "settings_of",
+    "whole",
     "why_out",
     "write_settings",
 ]
@@ -64,10 +66,17 @@ def in_effect(run: Run) -> Run:
     """
     if run.plan.arms is None or (dropped := run.dropped()) is None:
         return run
-    without = Run.at(run.state, run.plan.own_key)
+    without = Run.at(run.state, run.plan.arms.without)
     served = replace(served_by(run), **why_out(dropped))
     write(without.arms_file, served, exclusive=True)
     return without
+
+
+def whole(run: Run) -> Run:
+    """``in_effect``; if all splits of the run are scored, its arms can't be dropped after this."""
+    if run.plan.arms is not None and run.is_scored:
+        run.keep_arms()
+    return in_effect(run)
 
 
 def why_out(dropped: Dropped) -> dict[str, Any]:
@@ -96,7 +105,8 @@ def served_by(run: Run, results: Sequence[SplitResult] = ()) -> Served:
                 compared.absolute / rows if compared and rows else None,
             )
         )
-    return Served(arms.name, arms.key, arms.salt, tuple(each), arms.without)
+    own = key_of(run.plan.own_split_keys)
+    return Served(arms.name, arms.key, arms.salt, tuple(each), own)
 
 
 def write_settings(run: Run, settings: Pipeline) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from nocturne import plan
 from nocturne.config import Pipeline, home
 from nocturne.errors import (
+    InputChanged,
+    InputError,
     NocturneError,
     RetryableError,
     StateError,
@@ -29,7 +31,7 @@ from nocturne.pipeline.challengers import (
     drop_unfit_arms,
     without_arms,
 )
-from nocturne.pipeline.runs import require_model, settings_of
+from nocturne.pipeline.runs import require_model, settings_of, whole
 from nocturne.records.status import RunStatus
 from nocturne.store.partition_state import now
 from nocturne.store.run import Run
@@ -173,7 +175,8 @@ def score(
     claims = claims or Claims()
     given, last_status = runs, 0.0
     drop_unfit_arms(given)
-    runs = _instead(given, without_arms(given))
+    without_arms(given)
+    runs = [*map(_in_effect, given)]
 
     def report(done: int, total: int) -> None:
         nonlocal last_status
@@ -199,14 +202,14 @@ def score(
         if all(run.is_scored for run in fit):
             report(total := sum(run.plan.rows for run in runs), total)
         elif by is not None:
-            failures |= _scored(fit, by, report, runs)
+            failures |= _whole(fit, by, report, runs)
         else:
             first = fit[0]
             name = f"{first.plan.pipeline} {first.plan.partition.key}"
             with executor(settings_of(first), name, master) as own:
-                failures |= _scored(fit, own, report, runs)
+                failures |= _whole(fit, own, report, runs)
     except NocturneError as error:
-        failures |= {run.uri: error for run in fit}
+        failures |= {run.uri: error for run in runs if run.uri not in failures}
     except Exception as error:
         traceback.print_exc()
         line = (str(error).splitlines() or [""])[0]
@@ -214,7 +217,9 @@ def score(
             f"scoring failed: {type(error).__name__}: {line}. What was scored stays; `nocturne "
             "doctor` checks what it needs"
         )
-        failures |= {run.uri: problem for run in fit}
+        failures |= {run.uri: problem for run in runs if run.uri not in failures}
+    unscored = RetryableError("not all of its splits were scored. Run the same command again")
+    failures = {run.uri: unscored for run in runs if not run.is_scored} | failures
     # A run that was completely scored before Spark or another run failed has no failure.
     failures = {
         asked.uri: failures[run.uri]
@@ -236,6 +241,24 @@ def score(
     return failures
 
 
+def _whole(
+    runs: Sequence[Run], by: Executor, progress: ReportProgress, all_runs: list[Run]
+) -> dict[str, NocturneError]:
+    """``_scored``; a run that lost its arms when all of it was scored is scored without them."""
+    failures = _scored(runs, by, progress, all_runs)
+    before = [*all_runs]
+    all_runs[:] = map(_in_effect, all_runs)
+    late = [now for was, now in zip(before, all_runs, strict=True) if now != was]
+    return failures | _scored(late, by, progress, all_runs) if late else failures
+
+
+def _in_effect(run: Run) -> Run:
+    """``whole``; a run that can't be opened is scored as it was, and fails as it does."""
+    with suppress(NocturneError):
+        return whole(run)
+    return run
+
+
 def _instead(runs: Sequence[Run], others: Mapping[str, Run]) -> list[Run]:
     return [others.get(run.uri, run) for run in runs]
 
@@ -255,14 +278,22 @@ def _scored(
     if others := without_arms(failed):
         all_runs[:] = _instead(all_runs, others)
         failures, error, failed = _attempt(_instead(failed, others), by, progress)
-    others = {} if error else without_arms(failed, died=True)
-    if drop_running(failed, begun=error is not None) or others:
+    suspects = [run for run in failed if not isinstance(failures.get(run.uri), _BLAMELESS)]
+    others = {} if error else without_arms(suspects, died=True)
+    if drop_running(suspects, begun=error is not None) or others:
         log.warning("scored once more, without other models")
         all_runs[:] = _instead(all_runs, others)
-        failures, error, _ = _attempt(_instead(failed, others), by, progress)
+        again = _instead(suspects, others)
+        more, error, _ = _attempt(again, by, progress)
+        failures = {uri: e for uri, e in failures.items() if uri not in {r.uri for r in suspects}}
+        failures |= more
     if error is not None:
         raise error
     return failures
+
+
+_BLAMELESS = (InputChanged, InputError, StoreUnavailable)
+"""Errors that no other model in the pass has caused."""
 
 
 def _attempt(

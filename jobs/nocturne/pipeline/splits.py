@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from nocturne.store.files import digest
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["KeyedPieces", "Standing", "splits_to_score"]
+__all__ = ["KeyedPieces", "Standing", "requeued_keys", "salt_of", "splits_to_score"]
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,28 @@ def splits_to_score(
             raise _cannot_requeue(loaded.pipeline.name, partition, current)
         if not current.quarantine:
             return None
-        return _requeued(Run.at(output.state, current.run_key), current)
+        return _requeued(Run.at(output.state, current.run_key).plan.splits, current)
+    return keyed.splits(salt_of(output, force, standing))
+
+
+def salt_of(output: TablePartition, force: bool, standing: Standing) -> str:
+    """What makes other keys of contents that were published before; "" if they were not."""
+    current = standing.current
     if current is None:
-        return keyed.splits()
+        return ""
     needs_other_keys = force or standing.lost
     if not needs_other_keys and not standing.same:
         needs_other_keys = _was_published(output, current, standing.content_key)
-    return keyed.splits(f"again after {current.id}" if needs_other_keys else "")
+    return f"again after {current.id}" if needs_other_keys else ""
+
+
+def requeued_keys(keys: Sequence[str], run: Run, current: Manifest) -> tuple[str, ...]:
+    """Keys of a published run's splits, in order; of those with quarantined rows other ones."""
+    quarantined = {file.split for file in current.quarantine}
+    return tuple(
+        digest(key, f"requeued after {current.id}") if split.key in quarantined else key
+        for key, split in zip(keys, run.plan.splits, strict=True)
+    )
 
 
 def _was_published(output: TablePartition, current: Manifest, run_key: str) -> bool:
@@ -115,14 +131,14 @@ def _was_published(output: TablePartition, current: Manifest, run_key: str) -> b
     return broken is not None or run_key in {m.run_key for m in lineage}
 
 
-def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
+def _requeued(splits: Sequence[Split], current: Manifest) -> tuple[Split, ...]:
     """The splits of the published run; those with quarantined rows have other keys."""
     quarantined = {file.split for file in current.quarantine}
     return tuple(
         replace(split, key=digest(split.key, f"requeued after {current.id}"))
         if split.key in quarantined
         else split
-        for split in run.plan.splits
+        for split in splits
     )
 
 

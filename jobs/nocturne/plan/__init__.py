@@ -10,7 +10,7 @@ from nocturne.encoding import Encoding
 from nocturne.records.plan import Arms, ModelRef, Piece, Pinned, Split
 from nocturne.store.files import digest
 
-__all__ = ["OUTPUT_VERSION", "run_key", "split_keys"]
+__all__ = ["OUTPUT_VERSION", "key_of", "run_key", "split_keys"]
 
 OUTPUT_VERSION = 4
 """Raised only when the same input and model would give other output bytes."""
@@ -90,4 +90,9 @@ def _shares(arms: Arms) -> list[Any]:
 
 def run_key(splits: Sequence[Split]) -> str:
     """The key of a run: one SHA-256 of everything that its output is made of."""
-    return digest(OUTPUT_VERSION, [split.key for split in splits])
+    return key_of([split.key for split in splits])
+
+
+def key_of(split_keys: Sequence[str]) -> str:
+    """``run_key``, of the keys of the splits."""
+    return digest(OUTPUT_VERSION, [*split_keys])

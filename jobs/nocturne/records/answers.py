@@ -83,9 +83,10 @@ class ScoresAnswer:
 
 @dataclass(frozen=True)
 class PublishAnswer(ScoresAnswer):
-    """``nocturne publish``. ``output``: the folder with the scores."""
+    """``nocturne publish``. ``output``: the folder with the scores; ``run_dir``: of what run."""
 
     output: str
+    run_dir: str = ""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Served(Stored):
     Attributes:
         name: "canary", or that of the split.
         key, salt: what the hash is of (``nocturne.columns.shares``).
-        without: the key of the same run without the arms.
+        own_key: the key of the night's splits without arms, by which challengers know it.
         out: how they came to be out of the night: "left out" if they could not be prepared,
             "stopped" after an earlier night, "failed" in this one; "suspected" after the death of a
             process, which may have another cause. "" if they are in it.
@@ -69,7 +69,7 @@ class Served(Stored):
     key: tuple[str, ...]
     salt: str
     arms: tuple[ServedArm, ...]
-    without: str
+    own_key: str
     out: Out = ""
     dropped: str = ""
     stops: str = ""
@@ -88,17 +88,22 @@ class Served(Stored):
             return f"{self.out}: {self.dropped}"
         return ", ".join(f"{a.name} (version {a.version}, {a.percent:g} %)" for a in self.arms)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The hashes of the arms' models."""
+        return tuple(arm.sha256 for arm in self.arms)
+
 
 @dataclass(frozen=True)
 class Stopped(Stored):
-    """``stopped/<name>.json`` of a pipeline: these versions score no more keys, and why.
+    """``stopped/<name>.json`` of a pipeline: no more keys are scored by these models, and why.
 
-    ``models``: the names of the arms -> the hashes of their models.
+    ``models``: their hashes, of which one is enough; without any it is every model.
     """
 
     mend: ClassVar[str] = "Move it away: then the canary scores the next nights again"
 
-    models: dict[str, str]
+    models: tuple[str, ...]
     why: str
     at: Time
     by: str

@@ -62,7 +62,8 @@ class Shown:
 class Dropped(Stored):
     """``dropped.json`` of a run, of a challenger or with arms: no split of it is scored any more.
 
-    ``died``: whether it is suspected since a process died, and not known to be the cause.
+    ``died``: whether it is suspected since a process died, and not known to be the cause. Without a
+    ``why`` the run is whole, and can't be dropped any more: the file is created once.
     """
 
     mend: ClassVar[str] = "Remove it, and the challenger is scored again"

@@ -263,8 +263,8 @@ class Manifest(Stored):
 
     @property
     def own_key(self) -> str:
-        """The run key; of a night with arms that of the same run without them."""
-        return (self.arms.without if self.arms else "") or self.run_key
+        """The key of its splits without arms, by which challengers know it."""
+        return (self.arms.own_key if self.arms else "") or self.run_key
 
     @property
     def content(self) -> tuple[str, str]:

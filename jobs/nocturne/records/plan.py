@@ -157,7 +157,6 @@ class Arms:
         name: "canary", or that of the split.
         key, salt: what the hash is of (``nocturne.columns.shares``).
         without: the key of the run without arms, which takes this one's place if one is dropped.
-        split_keys: the keys of its splits, in order.
     """
 
     name: str
@@ -165,7 +164,6 @@ class Arms:
     salt: str
     arms: tuple[Arm, ...]
     without: str
-    split_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -264,6 +262,8 @@ class RunPlan(Stored):
             beside; it has the same splits, and shares the quarantined rows. "" for a champion.
         challenged: whether the pipeline has challengers (``challengers.json`` of the run).
         arms: the models that score a share of the keys; None if the champion scores all.
+        beside: the keys of the splits by which challengers know them, which arms don't change; ()
+            if they are those of the splits.
     """
 
     VERSION: ClassVar[int] = 2
@@ -313,20 +313,16 @@ class RunPlan(Stored):
     champion: str = ""
     challenged: bool = False
     arms: Arms | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         return sum(split.rows for split in self.splits)
 
     @property
-    def own_key(self) -> str:
-        """The run key; with arms that of the same run without them."""
-        return self.arms.without if self.arms else self.run_key
-
-    @property
-    def own_split_keys(self) -> list[str]:
-        """The keys of the splits; with arms those of the same run without them."""
-        return [*self.arms.split_keys] if self.arms else [split.key for split in self.splits]
+    def own_split_keys(self) -> tuple[str, ...]:
+        """The keys of the splits without arms, by which challengers know them."""
+        return self.beside or tuple(split.key for split in self.splits)
 
     @property
     def versions(self) -> str:

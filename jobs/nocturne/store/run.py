@@ -185,6 +185,13 @@ class Run(RunFolder):
         """Score no more of this challenger, or run with arms; the first reason stays."""
         write(self.dropped_file, Dropped(encodable(why), now(), died), exclusive=True)
 
+    def keep_arms(self) -> None:
+        """From now on the arms of a run whose splits are all scored can't be dropped.
+
+        If they were dropped, that stays.
+        """
+        write(self.dropped_file, Dropped("", now()), exclusive=True)
+
     def of_arm(self, arm: Arm) -> Run:
         """The run as if the arm were the champion; nothing is written."""
         return Run(self.path, self.state, self.plan.of_arm(arm))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nocturne.errors import StateError
 from nocturne.objects import Location, ObjectPath
 from nocturne.records.challengers import Dropped
 from nocturne.records.manifest import Decision, Judgement, Logged
@@ -21,6 +23,24 @@ from nocturne.store.record_files import find, read, write
 __all__ = ["RunFolder"]
 
 _COPY = re.compile(r"(run|judgement)-[0-9a-f]{16}\.json")
+
+
+_UNKNOWN = "1970-01-01T00:00:00+00:00"
+_HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:60]
+
+
+def _is_alive(name: str) -> bool:
+    """Whether a ``begun_file`` is of another process of this machine, which is still there."""
+    _, host, pid, *_ = (*name.split("@"), "", "")
+    if host != _HOST or not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class RunFolder:
@@ -172,8 +192,15 @@ class RunFolder:
         return self.path / "dropped.json"
 
     def dropped(self) -> Dropped | None:
-        """Why this challenger, or this run with its arms, was dropped; None if it was not."""
-        return find(Dropped, self.dropped_file)
+        """Why this challenger, or this run with its arms, was dropped; None if it was not.
+
+        A record that is damaged says that it was.
+        """
+        try:
+            found = find(Dropped, self.dropped_file)
+        except StateError as error:
+            return Dropped(str(error), _UNKNOWN, died=True)
+        return found if found is not None and found.why else None
 
     def quarantined_file(self, split: Split) -> Location:
         """Of a challenger that is scored alone: the champion's quarantined rows of a split."""
@@ -181,11 +208,14 @@ class RunFolder:
 
     def begun_file(self, split: Split) -> Location:
         """It is there while a process scores a split of this challenger, or of these arms."""
-        return self.path / "begun" / f"{split.index:05d}-{os.getpid()}-{os.urandom(4).hex()}"
+        return (
+            self.path / "begun" / f"{split.index:05d}@{_HOST}@{os.getpid()}@{os.urandom(4).hex()}"
+        )
 
     def begun_files(self) -> list[Location]:
-        """Those that exist; after scoring they are of processes that died."""
-        return children(self.path / "begun")
+        """Those that exist, but for those of a process that lives on this machine."""
+        files = children(self.path / "begun")
+        return [path for path in files if not _is_alive(path.name)]
 
     # Judgement and decisions
 
