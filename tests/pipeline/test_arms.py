@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +32,26 @@ from nocturne.cli.answers import judge_answer
 from nocturne.columns.shares import share_hashes, up_to
 from nocturne.contract import log_torch_model
 from nocturne.encoding import Encoding, Feature, OutputSpec
-from nocturne.errors import ConfigError
+from nocturne.errors import ConfigError, Held, InputChanged, NocturneError, RetryableError
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.objects import local
+from nocturne.operate.challengers import compared
+from nocturne.operate.decisions import approve_held
+from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
-from nocturne.pipeline import prepare
+from nocturne.pipeline import open_run, prepare
+from nocturne.pipeline.challengers import without_arms
 from nocturne.pipeline.places import Places
+from nocturne.pipeline.publishing import approve, publish_run
+from nocturne.pipeline.recording import judge_run
+from nocturne.pipeline.runs import in_effect
+from nocturne.pipeline.scoring import score
 from nocturne.records.arms import Stopped
 from nocturne.records.manifest import Manifest
 from nocturne.store.record_files import read
+from nocturne.store.run import Run
+from nocturne.worker.slots import OF_RUN
+from nocturne.worker.tasks import score_items
 from pipeline.conftest import run_of, shift
 from pipeline.pyfuncs import Predict, log_model
 from pipeline.test_challengers import (
@@ -496,3 +510,298 @@ def test_what_can_not_be_meant_is_refused(
     loaded = project()
     with pytest.raises(ConfigError, match=re.escape(why)):
         sharing(loaded, **sections)
+
+
+class Dying:
+    """An executor: first an arm fails, then it dies itself."""
+
+    name = "dying"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, runs: Sequence[Run], progress: object = None) -> dict[str, NocturneError]:
+        self.calls += 1
+        for run in runs if self.calls == 1 else ():
+            run.drop_challenger("it failed")
+        raise RetryableError("the application died")
+
+
+def planned(loaded: config.Loaded, day: str = DAY, **options: Any) -> Run:
+    run = prepare(loaded, config.partition(loaded.pipeline.input.partition, day), **options).run
+    assert run is not None
+    return run
+
+
+def with_scores(run: Run) -> Run:
+    """The run, as workers leave it."""
+    items = [(run.uri, split.index) for split in run.plan.splits]
+    assert list(score_items(items, lambda _: OF_RUN)) == []
+    return run
+
+
+def test_what_can_not_be_scored_after_a_drop_is_an_error_of_the_planned_run(
+    project: Project,
+) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    run = planned(sharing(loaded, canary=canary()))
+    failures = score([run], by=Dying())  # type: ignore[arg-type]
+    assert {uri: str(error) for uri, error in failures.items()} == {run.uri: "the application died"}
+    assert run.error_file.is_file()
+
+
+def test_once_all_of_it_is_scored_its_arms_stay(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    run = with_scores(planned(loaded, hold="look at it"))
+    begun = run.begun_file(run.plan.splits[0])  # a second attempt that was killed
+    begun.parent.mkdir(exist_ok=True)
+    local(begun).touch()
+    assert score([run], by=Dying()) == {}  # type: ignore[arg-type]
+    run.drop_challenger("a straggler took too long")
+    assert in_effect(run) == run
+    judge_run(run)
+    with pytest.raises(Held):
+        publish_run(run)
+    manifest = approve_held(loaded, run.plan.partition, "ada")
+    assert manifest.arms is not None
+    assert manifest.arms.out == ""
+    assert prepare(loaded, run.plan.partition).action == "nothing"
+
+
+def test_a_drop_as_the_last_split_ends_has_the_night_scored_without_it(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    register(loaded)
+    run = with_scores(planned(sharing(loaded, canary=canary())))
+    run.drop_challenger("a straggler took too long")  # before it is known to be whole
+    assert score([run], master="none[2]") == {}
+    instead = in_effect(run)
+    assert instead != run
+    assert instead.is_scored
+    judge_run(instead)
+    manifest = publish_run(instead)
+    assert manifest.arms is not None
+    assert manifest.arms.out == "failed"
+
+
+def test_two_commands_at_once_drop_nothing_that_lives(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    run = planned(sharing(loaded, canary=canary()))
+    other = subprocess.Popen(["sleep", "60"])
+    own = run.begun_file(run.plan.splits[0])
+    begun = own.with_name(own.name.replace(f"@{os.getpid()}@", f"@{other.pid}@"))
+    begun.parent.mkdir()
+    local(begun).touch()
+    assert without_arms([run]) == {}
+    other.kill()
+    other.wait()
+    assert list(without_arms([run])) == [run.uri]
+
+
+@pytest.mark.parametrize("arms", [False, True])
+def test_a_challenger_goes_on_beside_it_through_requeues_and_late_data(
+    project: Project, arms: bool
+) -> None:
+    loaded = project(**FIXED, quality__max_quarantined=0.5)
+    register(loaded)
+    with_bad_rows(loaded, [3])
+    loaded = challenged(loaded, {"alias": "challenger"})
+    night(loaded)
+    for percent in (5, 30) if arms else ():
+        loaded = sharing(loaded, canary=canary(percent))
+        night(loaded)
+    beside = config.load("p@challenger")
+    first, _ = scores(beside)
+    assert first.number == 1
+    night(loaded, requeue=True)
+    again, _ = scores(beside)
+    assert again.number == 2
+    pq.write_table(sample(100, 9, 600), loaded.home / "data" / f"ds={DAY}" / "part-1.parquet")
+    night(loaded)
+    late, rows = scores(beside)
+    assert (late.number, len(rows)) == (3, 699)
+    assert replayed(beside) == {"bit-equal"}
+    [found] = compared(loaded, [late.partition])
+    assert found.comparison is not None
+    assert found.comparison.rows == 699
+
+
+def test_without_it_a_night_never_has_the_key_of_an_earlier_one(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    first = by_command(loaded)
+    second = night(loaded, force=True)
+    third = by_command(sharing(loaded, canary=register_python(loaded, "bad", lacking)))
+    assert third.id == second.id != first.id  # it is what the canary would have replaced
+
+
+def test_a_requeue_that_loses_its_arms_can_be_planned_again(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]", quality__max_quarantined=0.5)
+    register(loaded)
+    with_bad_rows(loaded, [3])
+    loaded = sharing(loaded, canary=canary())
+    night(loaded)
+    run = planned(loaded, requeue=True)
+    run.drop_challenger("it failed")
+    instead = in_effect(run)
+    assert planned(loaded, requeue=True) == instead
+    assert score([instead], master="none[2]") == {}
+    judge_run(instead)
+    assert publish_run(instead).rows_quarantined == 1
+
+
+@pytest.mark.parametrize("record", ["stopped", "dropped"])
+def test_a_damaged_record_takes_it_out_and_costs_no_night(project: Project, record: str) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    places = {
+        "stopped": Places.of(loaded).state.stopped("canary"),
+        "dropped": planned(loaded).dropped_file,
+    }
+    places[record].parent.mkdir(parents=True, exist_ok=True)
+    local(places[record]).write_text("{")
+    manifest = night(loaded)
+    assert manifest.arms is not None
+    assert manifest.arms.out
+    assert str(places[record]) in manifest.arms.dropped
+
+
+def test_gc_keeps_both_runs_of_a_night_that_is_needed(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    bad = register_python(loaded, "bad", lacking) | {"stop_on": NEVER}
+    loaded = sharing(loaded, canary=bad)
+    given = planned(loaded, hold="look at it")
+    collect(loaded, 0, True)  # not the one that may have to take its place
+    assert score([given], master="none[2]") == {}
+    judge_run(open_run(given.uri))
+    with pytest.raises(Held):
+        publish_run(open_run(given.uri))
+    collect(loaded, 0, True)
+    run = open_run(given.uri)  # as Airflow's tasks open it
+    assert planned(loaded) == run
+    approve(run, "ada")
+    assert publish_run(run).rows_published == 600
+
+
+def test_a_stop_by_hand_is_for_every_version_and_one_by_a_rule_for_every_name(
+    project: Project,
+) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    CliRunner().invoke(app, ["canary", "p", "--stop"])  # before it has scored a night, too
+    register(loaded, Other(12))
+    assert _out(night(loaded)) == "stopped"
+    CliRunner().invoke(app, ["canary", "p", "--resume"])
+    assert prepare(loaded, planned(loaded, "2024-01-02").plan.partition).action == "score"
+    partition = config.partition(loaded.pipeline.input.partition, DAY)
+    assert prepare(loaded, partition).action == "nothing"  # what is published stays
+    strict = canary(stop_on=NEVER | {"difference": 1e-6})
+    assert _out(night(sharing(loaded, canary=strict), "2024-01-03")) == ""
+    del strict["alias"]
+    other_name = sharing(loaded, canary=strict | {"version": 3})
+    assert _out(night(other_name, "2024-01-04")) == "stopped"
+
+
+def _out(manifest: Manifest) -> str:
+    assert manifest.arms is not None
+    return manifest.arms.out
+
+
+def test_one_arm_that_is_stopped_takes_out_a_split_whatever_becomes_of_the_others(
+    project: Project,
+) -> None:
+    loaded = project(**FIXED)
+    register(loaded, alias="b")
+    register(loaded, Other(12), alias="c")
+    rules = NEVER | {"difference": 1e-6}
+    halves = {"name": "s", "key": "id", "arms": {"b": 20, "c": 20}, "stop_on": rules}
+    night(sharing(loaded, split=halves))
+    register(loaded, Other(13), alias="c")
+    assert _out(night(config.load("p"), "2024-01-02")) == "stopped"
+
+
+def vast(rows: pd.DataFrame) -> Any:
+    return rows.y * 0 + 1e200
+
+
+def test_a_difference_that_can_not_be_told_stops_it(project: Project) -> None:
+    loaded = project()
+    for function in (lambda rows: rows.y * 1.0, vast):
+        log_model(loaded, "wide", Plain(function))
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    model = {"name": "wide", "version": 1, "allow_pickle": True, "outputs": {"score": "double"}}
+    path.write_text(yaml.safe_dump(tree | {"model": model}))
+    arm = {"version": 2, "allow_pickle": True, "percent": 20, "key": "id"}
+    rules = {"stop_on": NEVER | {"difference": 0.1}}
+    manifest = night(sharing(config.load("p"), canary=arm | rules))
+    assert manifest.arms is not None
+    assert "can't be told" in manifest.arms.stops
+
+
+def test_a_file_that_changes_is_not_its_fault(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    run = planned(loaded)
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    path.write_bytes(path.read_bytes())
+    os.utime(path, (1, 1))
+    [failure] = score([run], master="none[2]").values()
+    assert isinstance(failure, InputChanged)
+    assert run.dropped() is None
+    assert planned(loaded).plan.arms is not None
+
+
+def mark(rows: pd.DataFrame) -> Any:
+    Path(os.environ["MARK"]).touch()
+    return rows.y.astype("float32")
+
+
+def test_a_permission_to_run_code_is_for_one_model(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    monkeypatch.setenv("MARK", str(loaded.home / "mark"))
+    arm = register_python(loaded, "evil", mark)
+    del arm["allow_pickle"]
+    log_model(loaded, "good", Plain(lambda rows: rows.y.astype("float32")))
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    tree = yaml.safe_load(path.read_text())
+    model = {"name": "good", "version": 1, "allow_pickle": True, "outputs": {"score": "float"}}
+    beside = {"called": "evil", "name": "evil", "version": 2, "outputs": {"score": "float"}}
+    path.write_text(yaml.safe_dump(tree | {"model": model, "challengers": [beside]}))
+    loaded = sharing(config.load("p"), canary=arm)
+    run = planned(loaded)
+    assert run.plan.arms is None
+    assert "may be code" in run.challenged().left_out["evil"]
+    assert not (loaded.home / "mark").exists()
+    loaded = sharing(loaded, canary=arm | {"allow_pickle": True})
+    manifest = by_command(loaded)
+    assert _out(manifest) == ""
+    assert (loaded.home / "mark").exists()
+
+
+def test_keys_that_come_as_floats_stay_where_they_are(project: Project) -> None:
+    """pandas writes whole numbers with one null among them as float64."""
+    loaded = project(**FIXED, quality__max_quarantined=0.5)
+    register(loaded)
+    loaded = sharing(loaded, canary=canary())
+    night(loaded)
+    _, one = scores(loaded)
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    table = pq.read_table(path, partitioning=None)
+    ids = [None if i == 3 else float(i) for i in table["id"].to_pylist()]
+    changed = table.set_column(0, "id", pa.array(ids, pa.float64()))
+    pq.write_table(changed, path, row_group_size=250)
+    night(loaded)
+    _, two = scores(loaded)
+    before, after = (
+        dict(zip(*(table[name].to_pylist() for name in ("id", "model_version")), strict=True))
+        for table in (one, two)
+    )
+    assert after == {float(i): version for i, version in before.items() if i != 3}

@@ -352,7 +352,8 @@ def _backend(
             "scikit-learn: mlflow.sklearn.log_model(..., serialization_format='skops'), and where "
             "a skops file has other types, log what they were for, such as best_estimator_ of a "
             "search; ONNX, XGBoost, LightGBM's Booster and CatBoost are data), or, if you trust "
-            "whoever registered it, set model.allow_pickle: true",
+            "whoever registered it, set model.allow_pickle: true (its own allow_pickle, if it is "
+            "that of a challenger, a canary or a split)",
             model=what,
             files=sorted(code),
         )

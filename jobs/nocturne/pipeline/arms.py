@@ -285,7 +285,8 @@ def choose(
             if splits is None:
                 return None
             without = _fallback(output, current, keyed, own, force, requeue)
-            dropped = None if stays else output.state.run(plan.run_key(splits)).dropped()
+            is_new = requeue or not stays
+            dropped = output.state.run(plan.run_key(splits)).dropped() if is_new else None
             if force or dropped is None:
                 if requeue and current is not None:
                     run = Run.at(output.state, current.run_key)
