@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import yaml
 from scipy import stats
 from typer.testing import CliRunner
 
+from conftest import ENCODING, Small, sample
 from nocturne import config
 from nocturne.cli import app
 from nocturne.contract import log_torch_model
@@ -41,6 +43,7 @@ from nocturne.records.comparison import Comparison
 from nocturne.records.manifest import Manifest
 from nocturne.store.run import Run
 from nocturne.table import published_manifest
+from nocturne.worker import split
 from nocturne.worker.slots import OF_RUN
 from nocturne.worker.tasks import challengers_of, score_items
 from pipeline.conftest import run_of
@@ -536,3 +539,30 @@ def test_a_cast_of_a_column_that_it_does_not_read_is_not_the_challengers(project
     manifest, _ = published(config.load("p@narrow"))
     assert manifest is not None
     assert manifest.rows_published == 600
+
+
+def test_challengers_of_other_encodings_read_no_file_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project(**FIXED)
+    client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=experiment_id(client, "training"))
+    for name, fill in (("filled", 0.25), ("other", 0.75)):
+        numbers = replace(ENCODING.inputs[0], features=(Feature("x", fill=fill), Feature("y")))
+        encoding = replace(ENCODING, inputs=(numbers, ENCODING.inputs[1]))
+        log_torch_model(Small(), encoding, sample(600), name="small", registered_model_name=name)
+    others = [{"name": name, "version": 1, "called": name} for name in ("filled", "other")]
+    loaded = challenged(loaded, *others)
+    read: list[tuple[int, ...]] = []
+    reading = split.read_batches
+
+    def read_batches(source: Any, path: Any, groups: Any, *more: Any) -> Any:
+        read.append(tuple(groups))
+        return reading(source, path, groups, *more)
+
+    monkeypatch.setattr(split, "read_batches", read_batches)
+    champion = night(loaded)
+    assert sorted(read) == [(0,), (1,), (2,)]
+    scores = [published(config.load(f"p@{name}"))[1]["score"] for name in ("filled", "other")]  # type: ignore[index]
+    assert not scores[0].equals(scores[1])
+    assert champion.rows_published == len(scores[0]) == 600

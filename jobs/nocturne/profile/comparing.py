@@ -42,7 +42,11 @@ _LARGEST = 1e100
 _DENSE = 1 << 22
 """The most cells of a joint histogram that is counted as a table."""
 
+_BATCHES = 64
+_LOW = (1 << 32) - 1
+
 Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
 
 
 class Comparer:
@@ -61,6 +65,8 @@ class Comparer:
         above = () if threshold is None else (0, 0, 0, 0)
         self._found = Comparison(threshold, top, above=above, centers=centers)
         self._too_large = False
+        self._cells: list[tuple[Whole, Whole]] = []
+        """The cells of the joint histogram, and the rows in each, of each batch."""
 
     def update(
         self, champion: pa.Array, challenger: pa.Array, keys: Sequence[pa.Array] = ()
@@ -88,14 +94,22 @@ class Comparer:
             centers=self._centers,
         )
         if len(a):
-            found = replace(found, **_sums(a, b), joint=self._joint(a, b))
+            found = replace(found, **_sums(a, b))
+            self._cells.append(self._joint(a, b))
+            if len(self._cells) > _BATCHES:
+                self._cells = [_together(self._cells)]
         if len(a) and keys:
             found = replace(found, **self._named(a, b, np.flatnonzero(both), keys))
         self._found = _added(self._found, found)
 
     def result(self) -> Comparison | None:
         """What was counted so far; None if a score was too large for its square."""
-        return None if self._too_large else self._found
+        if self._too_large:
+            return None
+        cells, rows = _together(self._cells)
+        pairs = zip((cells >> 32).tolist(), (cells & _LOW).tolist(), rows.tolist(), strict=True)
+        joint = {f"{i},{j - (j >> 31 << 32)}": n for i, j, n in pairs}
+        return replace(self._found, joint=joint)
 
     def _above(self, a: Floats, b: Floats) -> tuple[int, ...]:
         if (threshold := self._found.threshold) is None:
@@ -103,24 +117,28 @@ class Comparer:
         x, y = a >= threshold, b >= threshold
         return tuple(int(part.sum()) for part in (x & y, x & ~y, ~x & y, ~x & ~y))
 
-    def _joint(self, a: Floats, b: Floats) -> dict[str, int]:
-        x, y = (_bins(v, center) for v, center in zip((a, b), self._centers, strict=True))
-        low_x, low_y = int(x.min()), int(y.min())
-        wide, high = int(x.max()) - low_x + 1, int(y.max()) - low_y + 1
-        cells = (x - low_x) * high + (y - low_y)
-        if wide * high <= _DENSE:
+    def _joint(self, a: Floats, b: Floats) -> tuple[Whole, Whole]:
+        """The cells that have rows, both bins in one number, and their rows."""
+        scores = zip((a, b), self._centers, strict=True)
+        (x, bins_x), (y, bins_y) = (_numbered(_bins(v, center)) for v, center in scores)
+        high = len(bins_y)
+        cells = x * high + y
+        if len(bins_x) * high <= _DENSE:
             counts = np.bincount(cells)
             used = np.flatnonzero(counts)
             counts = counts[used]
         else:
             used, counts = np.unique(cells, return_counts=True)
-        pairs = zip((used // high + low_x).tolist(), (used % high + low_y).tolist(), strict=True)
-        return {f"{i},{j}": n for (i, j), n in zip(pairs, counts.tolist(), strict=True)}
+        return bins_x[used // high] << 32 | bins_y[used % high] & _LOW, counts
 
     def _named(
         self, a: Floats, b: Floats, at: NDArray[np.intp], keys: Sequence[pa.Array]
     ) -> dict[str, Any]:
-        top = self._found.top
+        top, known = self._found.top, self._found
+
+        def least(kept: Sequence[Pair], most: int, by: Callable[[Pair], float]) -> float:
+            """What a row must be above to be kept: of equal ones the first are."""
+            return by(kept[-1]) if 0 < most <= len(kept) else -math.inf
 
         def pairs(places: NDArray[np.intp]) -> tuple[Pair, ...]:
             columns = [key.take(pa.array(at[places])).to_pylist() for key in keys]
@@ -129,10 +147,20 @@ class Comparer:
                 for i, *named in zip(places.tolist(), *columns, strict=True)
             )
 
-        greatest = tuple(pairs(_largest(scores, top)) for scores in (a, b))
+        bounds = (
+            least(known.greatest[0], top, lambda pair: pair.champion),
+            least(known.greatest[1], top, lambda pair: pair.challenger),
+        )
+        greatest = tuple(
+            pairs(_largest(scores, top, bound))
+            for scores, bound in zip((a, b), bounds, strict=True)
+        )
         apart = np.abs(a - b)
-        farthest = _largest(apart, FARTHEST)
-        return {"greatest": greatest, "farthest": pairs(farthest[apart[farthest] > 0])}
+        bound = least(known.farthest, FARTHEST, lambda p: abs(p.champion - p.challenger))
+        return {
+            "greatest": greatest,
+            "farthest": pairs(_largest(apart, FARTHEST, max(bound, 0.0))),
+        }
 
 
 def _floats(column: pa.Array) -> Floats:
@@ -143,6 +171,19 @@ def _bins(values: Floats, center: float) -> NDArray[np.int64]:
     """The bin of each value [n]; their order is that of the values."""
     bits = ((values - center).astype(np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
     return np.asarray(np.where(bits < 0, ~(bits & 0x7FFFFFFF), bits) >> _DROPPED_BITS)
+
+
+def _numbered(bins: Whole) -> tuple[Whole, Whole]:
+    """The number of each value's bin among those that have values, and these."""
+    low, high = int(bins.min()), int(bins.max())
+    if high - low > _DENSE:
+        used, numbers = np.unique(bins, return_inverse=True)
+        return numbers, used
+    places = bins - low
+    used = np.flatnonzero(np.bincount(places))
+    numbers = np.zeros(high - low + 1, np.int64)
+    numbers[used] = np.arange(len(used))
+    return numbers[places], used + low
 
 
 def _sums(a: Floats, b: Floats) -> dict[str, Any]:
@@ -161,14 +202,23 @@ def _sums(a: Floats, b: Floats) -> dict[str, Any]:
     }
 
 
-def _largest(values: Floats, most: int) -> NDArray[np.intp]:
-    """The places of the largest values, the largest first; of equal ones, the first."""
-    if len(values) > most:
-        least = np.partition(values, -most)[-most]
-        places = np.flatnonzero(values >= least)
-    else:
-        places = np.arange(len(values))
+def _largest(values: Floats, most: int, above: float) -> NDArray[np.intp]:
+    """The places of the largest values above a bound, the largest and of equal ones the first."""
+    places = np.flatnonzero(values > above) if most else np.zeros(0, np.intp)
+    if len(places) > most:
+        least = np.partition(values[places], -most)[-most]
+        places = places[values[places] >= least]
     return np.asarray(places[np.argsort(-values[places], kind="stable")][:most])
+
+
+def _together(cells: Sequence[tuple[Whole, Whole]]) -> tuple[Whole, Whole]:
+    """Each cell once, with all of its rows."""
+    if not cells:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    codes, at = np.unique(np.concatenate([c for c, _ in cells]), return_inverse=True)
+    rows = np.zeros(len(codes), np.int64)
+    np.add.at(rows, at, np.concatenate([n for _, n in cells]))
+    return codes, rows
 
 
 def merged(parts: Iterable[Comparison]) -> Comparison | None:
