@@ -176,9 +176,9 @@ class PrepareOperator(Traced, StepOperator):
             self._decide(requested, context)
             raise _skipping(context)
         caller = json.dumps(_versions(context))
-        output = self.call(
-            "prepare", self.pipeline, *requested.arguments(), "--caller", caller, "--json"
-        )
+        backfill = ["--backfill"] if context["dag_run"].run_type == "backfill" else []
+        arguments = [*requested.arguments(), *backfill]
+        output = self.call("prepare", self.pipeline, *arguments, "--caller", caller, "--json")
         answer = typed_answer("prepare", PrepareAnswer, output)
         if answer.action == "score" and answer.run_dir:
             return answer.run_dir

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from airflow.sdk import Param
 
-from nocturne.config import key_format, parse
+from nocturne.config import Which, key_format, parse
 from nocturne.errors import ConfigError, choices, did_you_mean
 
 __all__ = ["ACTIONS", "ALL_TASKS", "FIELDS", "WHY", "Request", "params", "read"]
@@ -31,10 +31,20 @@ ACTIONS = {
 }
 """The actions of a run on its partition; all but ``score`` are commands of that name."""
 
+WHICH = {
+    "current": "The one that is selected now",
+    "as_of": "The one that was behind the alias at the night's scheduled time",
+    "pinned": "The one that scored the published night",
+}
+"""The values of ``model``."""
+
 ALL_TASKS = ("score", "requeue")
 """The actions that go through all tasks; the others end in the first."""
 
-FIELDS = ("day", "action", "run", "manifest", "why", "model_version", "dry_run", "force", "hold")
+FIELDS = (
+    *("day", "action", "run", "manifest", "why", "model_version", "model"),
+    *("dry_run", "force", "hold"),
+)
 """The run parameters, in the order of the form."""
 
 _LINEAGE = "openlineage"
@@ -51,6 +61,7 @@ class Request:
 
     key: str
     model_version: int | None = None
+    model: str | None = None
     dry_run: bool = False
     force: bool = False
     hold: str = ""
@@ -73,6 +84,7 @@ class Request:
         options = ["--date", self.key]
         if self.model_version is not None:
             options += ["--model-version", str(self.model_version)]
+        options += ["--model", self.model] if self.model else []
         options += ["--hold", self.hold] if self.hold else []
         options += ["--requeue"] * (self.action == "requeue")
         return options + ["--force"] * self.force + ["--dry-run"] * self.dry_run
@@ -130,6 +142,14 @@ def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
             title="Model version",
             description="A registered version, such as 7. Empty: the one that the pipeline's "
             "YAML selects.",
+        ),
+        "model": Param(
+            None,
+            enum=[None, *get_args(Which)],
+            values_display=WHICH,
+            title="Model",
+            description="Which version scores it, instead of a number. Empty: in a backfill what "
+            "model.backfill says, else the one that is selected now.",
         ),
         "dry_run": Param(
             False,
@@ -200,7 +220,7 @@ def read(
     version = values.get("model_version")
     action = values.get("action") or "score"
     taken = {
-        "score": ("model_version", "dry_run", "force", "hold"),
+        "score": ("model_version", "model", "dry_run", "force", "hold"),
         "requeue": ("dry_run", "hold"),
         "approve": ("run",),
         "reject": ("run", "why"),
@@ -215,6 +235,7 @@ def read(
     return Request(
         key=key,
         model_version=version,
+        model=values.get("model") or None,
         dry_run=bool(values.get("dry_run", False)),
         force=bool(values.get("force", False)),
         hold=values.get("hold") or "",
@@ -236,8 +257,9 @@ def _check_types(values: Mapping[str, Any]) -> None:
         elif name == "model_version":
             fits = type(value) is int and 0 < value <= _LARGEST
             expected = f"a whole number from 1 to {_LARGEST}"
-        elif name == "action":
-            fits, expected = value in list(ACTIONS), f"one of {choices(ACTIONS)}"
+        elif name in ("action", "model"):
+            known = ACTIONS if name == "action" else WHICH
+            fits, expected = value in list(known), f"one of {choices(known)}"
         else:
             fits = isinstance(value, str) and _may_be_passed(value)
             expected = f"text of at most {_LONGEST} characters"

@@ -103,6 +103,7 @@ def test_a_calendar_shows_weeks_and_hours(project: Path) -> None:
             whole=[],
             later=[],
             counts={"held": 1},
+            reigns=[],
             until=month.date(),
             before=None,
             after=None,

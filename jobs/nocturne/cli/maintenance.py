@@ -62,6 +62,68 @@ def accept(name: Name, date: Date, by: By = None, as_json: AsJson = False) -> No
     answer(scores_answer(manifest, loaded), as_json)
 
 
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A registered model.")]
+Alias = Annotated[str, typer.Option("--alias", help="Which alias is moved.")]
+Why = Annotated[str, typer.Option(help="Kept in the history.")]
+
+
+@app.command()
+@clean_errors
+def promote(
+    model: ModelName,
+    version: Annotated[int, typer.Argument(min=1, help="Where the alias goes.")],
+    alias: Alias = "champion",
+    by: By = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> None:
+    """Move an alias of a registered model to a version, and keep who did it, when and why.
+
+    Of two promotions at once one is refused.
+    """
+    from nocturne.model import aliases
+    from nocturne.operate.aliases import registry
+
+    with registry() as client:
+        change = aliases.promote(client, model, alias, version, by or login(), why)
+    say(f"{model}@{alias}: version {change.after}, which was {change.before or 'nowhere'} before")
+    answer(change, as_json)
+
+
+@app.command()
+@clean_errors
+def demote(
+    model: ModelName,
+    alias: Alias = "champion",
+    by: By = None,
+    why: Why = "",
+    as_json: AsJson = False,
+) -> None:
+    """Move an alias back to the version that it had before its last change."""
+    from nocturne.model import aliases
+    from nocturne.operate.aliases import registry
+
+    with registry() as client:
+        change = aliases.demote(client, model, alias, by or login(), why)
+    say(f"{model}@{alias}: back to version {change.after}, from {change.before}")
+    answer(change, as_json)
+
+
+@app.command()
+@clean_errors
+def history(model: ModelName, as_json: AsJson = False) -> None:
+    """Show what became of a model's aliases, and which nights each version scored."""
+    from nocturne.operate.aliases import history_of
+
+    found = history_of(model)
+    if as_json:
+        answer(found, True)
+    else:
+        from nocturne.cli.tables import history_tables
+
+        history_tables(model, found)
+
+
 @app.command()
 @clean_errors
 def canary(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Optional
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Optional, get_args
 
 import typer
 
@@ -41,6 +42,15 @@ Hold = Annotated[
     str,
     typer.Option("--hold", metavar="WHY", help="Hold it for a person, whatever the checks say."),
 ]
+Which = Annotated[
+    Optional[str],
+    typer.Option(
+        "--model",
+        metavar="current|as_of|pinned",
+        help="The version that is selected now, that was behind the alias at the night's scheduled "
+        "time, or that scored the published night.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Resolve and plan, score nothing.")]
 
 
@@ -51,6 +61,7 @@ def score(
     date: Date,
     to: To = None,
     model_version: Version = None,
+    model: Which = None,
     force: Force = False,
     hold: Hold = "",
     dry_run: DryRun = False,
@@ -62,12 +73,50 @@ def score(
     loaded = load(name, model_version)
     nights = list(config.span(loaded.pipeline.input.partition, date, to))
     watch = Stopwatch()
+    outcomes: list[NightOutcome] = []
     with watch("in all"):
-        outcomes = score_range(
-            loaded, nights, force=force, dry_run=dry_run, hold=hold, say=say, watch=watch
-        )
+        for version, some in _by_version(loaded, nights, model, model_version):
+            outcomes += score_range(
+                load(name, version),
+                some,
+                force=force,
+                dry_run=dry_run,
+                hold=hold,
+                say=say,
+                watch=watch,
+            )
     say("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in watch.seconds.items()))
     _print_outcomes(name, outcomes, as_json)
+
+
+def _by_version(
+    loaded: config.Loaded,
+    nights: Sequence[Partition],
+    which: str | None,
+    version: int | None,
+) -> list[tuple[int | None, list[Partition]]]:
+    """The nights, one after the other with the same version together; None: that of the YAML.
+
+    Raises:
+        ConfigError, StateError: which version it is can't be known; no night is scored.
+    """
+    found = [(_version(loaded, night, which, version), night) for night in nights]
+    return [(v, [night for _, night in some]) for v, some in groupby(found, lambda pair: pair[0])]
+
+
+def _version(
+    loaded: config.Loaded, night: Partition, which: str | None, version: int | None
+) -> int | None:
+    from nocturne.pipeline.model import version_for
+
+    if which is None:
+        return version
+    if which not in get_args(config.Which):
+        known = ", ".join(get_args(config.Which))
+        raise ConfigError(f"--model: got {which!r}, expected one of {known}")
+    if version is not None:
+        raise ConfigError("--model and --model-version exclude each other")
+    return version_for(loaded, night, which)
 
 
 @app.command()
@@ -141,6 +190,10 @@ def prepare(
     name: Name,
     date: Date,
     model_version: Version = None,
+    model: Which = None,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Take the version that model.backfill says.")
+    ] = False,
     force: Force = False,
     hold: Hold = "",
     requeued: Annotated[
@@ -156,6 +209,9 @@ def prepare(
 
     loaded, partition = night(name, date, model_version)
     versions = _versions(caller) if caller else {}
+    if not requeued:
+        which = loaded.pipeline.model.backfill if backfill and model is None else model
+        loaded = load(name, _version(loaded, partition, which, model_version))
     if requeued:
         loaded = _with_its_model(loaded, partition, model_version)
     prepared = plan_it(

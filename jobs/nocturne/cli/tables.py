@@ -15,6 +15,7 @@ from nocturne.records.comparison import FIGURES
 
 if TYPE_CHECKING:
     from nocturne.cli.doctor import Check
+    from nocturne.operate.aliases import History
     from nocturne.operate.arms import Sharing
     from nocturne.operate.rows import QuarantinedRows
     from nocturne.pipeline.night import NightOutcome
@@ -26,6 +27,7 @@ __all__ = [
     "comparison_tables",
     "config_table",
     "doctor_table",
+    "history_tables",
     "nights_table",
     "pipelines_table",
     "printable",
@@ -55,6 +57,9 @@ _COLOURS = {
 
 _NUMBERS = (
     "difference",
+    "nights",
+    "version",
+    "before",
     "share",
     "held",
     "failed",
@@ -149,6 +154,36 @@ def comparison_tables(name: str, found: Mapping[str, Any]) -> None:
         print("the rows that differ most: keys, champion, challenger")
         for *keys, champion, challenger in found["farthest"]:
             print(f"  {' '.join(map(printable, keys))}  {champion:.6g}  {challenger:.6g}")
+
+
+def history_tables(model: str, found: History) -> None:
+    """The changes of a model's aliases, and the nights that its versions scored."""
+    _print(
+        f"{model}: aliases",
+        ("at", "alias", "version", "before", "how", "by", "why"),
+        [
+            (
+                c.at if c.since is None else f"{c.since} to {c.at}",
+                c.alias,
+                "none" if c.after is None else c.after,
+                "" if c.before is None else c.before,
+                "in MLflow" if c.how == "noticed" else c.how,
+                c.by,
+                c.why,
+            )
+            for c in found.changes
+        ],
+    )
+    _print(
+        f"{model}: nights",
+        ("pipeline", "model", "first", "last", "nights", ""),
+        [
+            (s.pipeline, s.version, s.first, s.last, s.nights, "a share" if s.share else "")
+            for s in found.scored
+        ],
+    )
+    for pipeline, why in found.unreadable.items():
+        print(f"  without {pipeline}: {printable(why)}")
 
 
 def sharing_table(name: str, found: Sharing) -> None:

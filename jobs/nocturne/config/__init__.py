@@ -2,8 +2,17 @@
 
 from nocturne.config.challengers import Shared, champion_of, shared
 from nocturne.config.layers import POOLS, Loaded, home, load, names, project_sections
-from nocturne.config.models import Pipeline, Scoring
-from nocturne.config.partitions import from_path, key_format, later, parse, partition, period, span
+from nocturne.config.models import Pipeline, Scoring, Which
+from nocturne.config.partitions import (
+    end_of,
+    from_path,
+    key_format,
+    later,
+    parse,
+    partition,
+    period,
+    span,
+)
 
 __all__ = [
     "POOLS",
@@ -11,7 +20,9 @@ __all__ = [
     "Pipeline",
     "Scoring",
     "Shared",
+    "Which",
     "champion_of",
+    "end_of",
     "from_path",
     "home",
     "key_format",

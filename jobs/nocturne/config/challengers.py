@@ -16,7 +16,7 @@ __all__ = ["Shared", "champion_of", "derived", "named", "shared"]
 
 _SELECTORS = ("alias", "tags", "version")
 _OF_A_VERSION = (*_SELECTORS, "name", "outputs", "inputs", "params", "allow_pickle")
-_WATCHED = ("on_new_model", "poll_seconds")
+_WATCHED = ("on_new_model", "poll_seconds", "backfill")
 
 
 def champion_of(name: str) -> str:

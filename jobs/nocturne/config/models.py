@@ -44,6 +44,7 @@ __all__ = [
     "Spark",
     "Split",
     "StopOn",
+    "Which",
 ]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -142,6 +143,10 @@ Names = Annotated[list[str], Field(min_length=1)]
 Scalar = bool | int | float | str
 
 
+Which = Literal["current", "as_of", "pinned"]
+"""Which version scores a night: that of now, of its scheduled time, or that scored it before."""
+
+
 class Model(Section):
     """Which registered model scores, by alias, tags or version; and its inputs and params."""
 
@@ -183,6 +188,12 @@ class Model(Section):
         description="What happens when alias or tags select another version. nothing: it is used "
         "from the next night on; latest: the last published partition is scored again; hold: it "
         "is scored again and held for a person. A separate DAG watches the registry.",
+    )
+    backfill: Which = Field(
+        "current",
+        description="Which version a backfill takes. current: the one that is selected now; as_of: "
+        "the one that was behind the alias at the night's scheduled time (nocturne history), else "
+        "it is refused; pinned: the one that scored the published night.",
     )
     poll_seconds: float = Field(60, ge=1, description="How often on_new_model checks the registry.")
     inputs: Names | Annotated[dict[str, Names | str], Field(min_length=1)] | None = Field(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
+from zoneinfo import ZoneInfo
 
 from nocturne.errors import ConfigError
 from nocturne.records.partition import Partition
 
 __all__ = [
+    "end_of",
     "from_path",
     "is_reversible",
     "key_format",
@@ -76,6 +78,15 @@ def period(key_formats: Mapping[str, str]) -> dt.timedelta:
     """The time from the start of a partition to the start of the next."""
     hourly = key_format(key_formats) == _HOURLY
     return dt.timedelta(hours=1) if hourly else dt.timedelta(days=1)
+
+
+def end_of(key_formats: Mapping[str, str], key: str, timezone: str) -> dt.datetime:
+    """When a partition is over, and its scheduled run starts.
+
+    Raises:
+        ConfigError: the key is malformed.
+    """
+    return (parse(key_formats, key) + period(key_formats)).replace(tzinfo=ZoneInfo(timezone))
 
 
 def span(key_formats: Mapping[str, str], first: str, last: str | None) -> Iterator[Partition]:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from nocturne.config import Loaded, from_path, key_format, parse, partition, period
+from nocturne.config import Loaded, end_of, from_path, key_format, parse, partition, period
 from nocturne.errors import NocturneError
 from nocturne.operate.judged import judged
 from nocturne.operate.remedies import Remedy, deciding, remedies, scoring
@@ -199,7 +198,7 @@ def _late_whole(loaded: Loaded, near: Recent) -> Iterator[Need]:
     if not overdue or status is None or status.state not in ("missing", "published", "running"):
         return
     day, deadline = overdue[-1]
-    if _last_run(loaded, status) < _end(loaded, day):
+    if _last_run(loaded, status) < _over(loaded, day):
         yield _late_need(loaded, status, deadline)
 
 
@@ -254,14 +253,12 @@ def due(loaded: Loaded, key: str) -> dt.datetime | None:
     day = parse(loaded.pipeline.input.partition, key).date()
     if not schedule.start_date <= day <= (schedule.end_date or day):
         return None
-    return loaded.pipeline.slo.after(_end(loaded, key), schedule.timezone)
+    return loaded.pipeline.slo.after(_over(loaded, key), schedule.timezone)
 
 
-def _end(loaded: Loaded, key: str) -> dt.datetime:
-    """When a partition is over, and its scheduled run starts."""
-    names = loaded.pipeline.input.partition
-    zone = ZoneInfo(loaded.pipeline.schedule.timezone)
-    return (parse(names, key) + period(names)).replace(tzinfo=zone)
+def _over(loaded: Loaded, key: str) -> dt.datetime:
+    pipeline = loaded.pipeline
+    return end_of(pipeline.input.partition, key, pipeline.schedule.timezone)
 
 
 def next_due(loaded: Loaded, near: Recent) -> tuple[str, dt.datetime] | None:

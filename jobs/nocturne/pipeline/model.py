@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from nocturne.config import Loaded
-from nocturne.errors import NocturneError
-from nocturne.model import registry
-from nocturne.model.tracking import uris
+from nocturne.config import Loaded, end_of
+from nocturne.errors import ConfigError, NocturneError, StateError
+from nocturne.model import aliases, registry
+from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.objects import Location
+from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
+from nocturne.records.partition import Partition
+from nocturne.store.run import Run
 
-__all__ = ["Resolve", "resolver", "version_now"]
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Resolve", "client_of", "resolver", "version_for", "version_now"]
+
+log = logging.getLogger(__name__)
 
 _SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "params"}
 """The keys of ``model:`` in the YAML that select the version and say how it may be loaded."""
@@ -39,6 +50,7 @@ def resolver(loaded: Loaded, models: Location | None = None) -> Resolve:
                     **uris(pipeline.registry, loaded.home),
                     models=models or Places.of(loaded).state.models,
                 )
+                _notice(loaded)
             except NocturneError as error:
                 answer = error
         if isinstance(answer, NocturneError):
@@ -46,6 +58,88 @@ def resolver(loaded: Loaded, models: Location | None = None) -> Resolve:
         return answer
 
     return resolve
+
+
+def _notice(loaded: Loaded) -> None:
+    """Keep the alias's history, if it can be written; no night needs it."""
+    model = loaded.pipeline.model
+    if model.alias is None:
+        return
+    try:
+        client = client_of(loaded)
+        if (change := aliases.notice(client, model.name, model.alias)) and change.since:
+            log.warning(
+                "%s@%s was moved from version %s to %s in MLflow, since %s",
+                *(model.name, model.alias, change.before, change.after, change.since),
+            )
+    except Exception as error:
+        why = f"{type(error).__name__}: {without_secret(str(error))}"
+        log.warning("the history of %s@%s is not kept: %s", model.name, model.alias, why)
+
+
+def client_of(loaded: Loaded) -> MlflowClient:
+    """A client of the pipeline's registry."""
+    found = uris(loaded.pipeline.registry, loaded.home)
+    return connect(found["tracking_uri"], found["registry_uri"])
+
+
+def version_for(loaded: Loaded, partition: Partition, which: str) -> int | None:
+    """The version of the model that a night is scored by; None: the one that is selected now.
+
+    Args:
+        which: ``current``, ``as_of`` or ``pinned``: see ``model.backfill``.
+
+    Raises:
+        ConfigError: the model is not selected by an alias, or another one scored the night.
+        StateError: which version it was can't be known, or the night is not published.
+        RegistryUnavailable: the server did not answer.
+    """
+    if which == "current":
+        return None
+    model, nights = loaded.pipeline.model, PublishedNights(loaded)
+    what = f"{loaded.pipeline.name} {partition.key}"
+    if which == "pinned":
+        scored = nights.manifest(partition).model
+        if scored.name != model.name:
+            raise ConfigError(
+                f"{what} was scored by {scored.name}, and the pipeline's model is {model.name}: "
+                "pinned keeps the version, not the model"
+            )
+        return scored.version
+    if model.alias is None:
+        raise ConfigError(
+            f"{what}: as_of is for a model that is selected by an alias, whose history is known. "
+            "Name the version"
+        )
+    registry_uri = uris(loaded.pipeline.registry, loaded.home)["registry_uri"]
+    with reachable(registry_uri):
+        client = client_of(loaded)
+        aliases.notice(client, model.name, model.alias)
+        changes = aliases.changes_of(client.get_registered_model(model.name).tags, model.alias)
+    when = end_of(loaded.pipeline.input.partition, partition.key, loaded.pipeline.schedule.timezone)
+    try:
+        version = aliases.known_version(changes, _points(loaded, nights), when)
+    except StateError as error:
+        raise StateError(f"{what}, model {model.name}@{model.alias}: {error}") from None
+    if version is None:
+        raise StateError(
+            f"{what}: {model.name} had no alias {model.alias} at {when.isoformat()}. Name the "
+            "version"
+        )
+    return version
+
+
+def _points(loaded: Loaded, nights: PublishedNights) -> list[aliases.Point]:
+    """When published nights have resolved the alias, and which version they got."""
+    model, found = loaded.pipeline.model, []
+    for night in nights.all():
+        ref = night.manifest.model
+        if (ref.name, ref.selector) == (model.name, f"alias {model.alias}"):
+            with suppress(NocturneError):  # its run may be gone
+                state = nights.state_of(night.manifest.partition)
+                plan = Run.at(state, night.manifest.run_key).plan
+                found.append(aliases.Point(plan.created, ref.version))
+    return sorted(found, key=lambda point: point.at)
 
 
 def version_now(loaded: Loaded) -> int:
@@ -56,7 +150,9 @@ def version_now(loaded: Loaded) -> int:
         RegistryUnavailable: the server did not answer.
     """
     pipeline = loaded.pipeline
-    return registry.version_of(
+    version = registry.version_of(
         **pipeline.model.model_dump(include={"name", "alias", "tags"}),
         **uris(pipeline.registry, loaded.home),
     )
+    _notice(loaded)
+    return version

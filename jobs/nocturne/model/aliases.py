@@ -1,0 +1,268 @@
+"""The history of a registered model's aliases, which MLflow does not keep.
+
+Each change is a tag of the registered model, ``nocturne.alias.<alias>.<number>``; another one,
+``nocturne.alias.<alias>.seen``, says behind which version the alias was seen last, and when. MLflow
+has no create-once and no compare-and-swap, so those who move an alias take turns by Lamport's
+bakery algorithm (1974), each with a tag of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nocturne.codec import dump, load
+from nocturne.errors import ModelError, StateError, Superseded, choices
+from nocturne.model.registry import versions_of
+from nocturne.records.aliases import AliasChange
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Point", "changes_of", "demote", "known_version", "notice", "promote"]
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "nocturne.alias."
+_CLAIM = "nocturne.claim."
+_STALE_S = 60.0
+"""A claim this old is that of a process that died: moving an alias takes a second."""
+_POLL_S = 0.1
+_SEEN_EVERY_S = 3600.0
+_LONGEST = 500
+"""The most characters of a reason: a tag of MLflow holds 5,000."""
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+
+
+def changes_of(tags: Mapping[str, str], alias: str | None = None) -> list[AliasChange]:
+    """The changes that a registered model's tags have, by alias and number.
+
+    Args:
+        alias: only of this one.
+
+    Raises:
+        StateError: a tag is damaged.
+    """
+    found = []
+    for key, text in tags.items():
+        name, _, number = key.removeprefix(_PREFIX).rpartition(".")
+        if not key.startswith(_PREFIX) or not number.isdigit() or alias not in (None, name):
+            continue
+        found.append(load(AliasChange, text.encode(), f"the tag {key}"))
+    return sorted(found, key=lambda change: (change.alias, change.number))
+
+
+def promote(
+    client: MlflowClient, name: str, alias: str, version: int, by: str, why: str = ""
+) -> AliasChange:
+    """Move the alias to a version.
+
+    Raises:
+        ModelError: there is no such version, or the alias is there already.
+        Superseded: somebody else has moved it meanwhile.
+    """
+    there = {int(v.version): v.status for v in versions_of(client, name)}
+    if there.get(version) != "READY":
+        known = choices(map(str, sorted(v for v, status in there.items() if status == "READY")))
+        raise ModelError(f"model {name!r} has no version {version} that is ready: it has {known}")
+    return _moved(client, name, alias, version, "promoted", by, why)
+
+
+def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") -> AliasChange:
+    """Move the alias back to the version that it had before its last change.
+
+    Raises:
+        ModelError: its history has no earlier version.
+        Superseded: somebody else has moved it meanwhile.
+    """
+    notice(client, name, alias)
+    changes = changes_of(client.get_registered_model(name).tags, alias)
+    if not changes or changes[-1].before is None:
+        raise ModelError(
+            f"the history of {name}@{alias} has no version before: say which one, with `nocturne "
+            f"promote {name} VERSION --alias {alias}`"
+        )
+    return _moved(client, name, alias, changes[-1].before, "demoted", by, why)
+
+
+def _moved(
+    client: MlflowClient,
+    name: str,
+    alias: str,
+    version: int,
+    how: Literal["promoted", "demoted"],
+    by: str,
+    why: str,
+) -> AliasChange:
+    before = _version(client.get_registered_model(name), alias)
+    if before == version:
+        raise ModelError(f"{name}@{alias} is version {version} already")
+    with _alone(client, name, alias):
+        model = client.get_registered_model(name)
+        if (now := _version(model, alias)) != before:
+            raise Superseded(
+                f"{name}@{alias} was moved to version {now} meanwhile, by another promotion; it "
+                f"stays there. Look at `nocturne history {name}`, then decide again"
+            )
+        _notice(client, name, alias, model)
+        # If this is killed between both, the change is noticed later, as one that MLflow had.
+        client.set_registered_model_alias(name, alias, str(version))
+        number = _next(client, name, alias)
+        change = AliasChange(number, alias, how, before, version, _now(), by=by, why=why[:_LONGEST])
+        _write(client, name, change)
+        _see(client, name, alias, version)
+    return change
+
+
+def notice(client: MlflowClient, name: str, alias: str) -> AliasChange | None:
+    """Record a change that was made in MLflow itself, and that the alias is where it is now.
+
+    Returns:
+        The change; None if there is none, or somebody is moving the alias.
+    """
+    model = client.get_registered_model(name)
+    if any(key.startswith(f"{_CLAIM}{alias}.") for key in model.tags):
+        return None
+    return _notice(client, name, alias, model)
+
+
+def _notice(client: MlflowClient, name: str, alias: str, model: Any) -> AliasChange | None:
+    changes, now = changes_of(model.tags, alias), _version(model, alias)
+    seen = _seen(model.tags, alias)
+    if not changes:
+        if now is None:
+            return None
+        change = AliasChange(1, alias, "found", None, now, _now())
+    elif changes[-1].after != now:
+        last = changes[-1]
+        since = seen[1] if seen is not None and seen[0] == last.after else last.at
+        change = AliasChange(last.number + 1, alias, "noticed", last.after, now, _now(), since)
+    else:
+        if seen is None or _age(seen[1]) > _SEEN_EVERY_S:
+            _see(client, name, alias, now)
+        return None
+    _write(client, name, change)
+    _see(client, name, alias, now)
+    return change
+
+
+def _version(model: Any, alias: str) -> int | None:
+    found = dict(model.aliases).get(alias)
+    return None if found is None else int(found)
+
+
+def _next(client: MlflowClient, name: str, alias: str) -> int:
+    changes = changes_of(client.get_registered_model(name).tags, alias)
+    return changes[-1].number + 1 if changes else 1
+
+
+def _write(client: MlflowClient, name: str, change: AliasChange) -> None:
+    key = f"{_PREFIX}{change.alias}.{change.number:06d}"
+    client.set_registered_model_tag(name, key, dump(change).strip())
+
+
+def _see(client: MlflowClient, name: str, alias: str, version: int | None) -> None:
+    seen = json.dumps({"version": version, "at": _now()})
+    client.set_registered_model_tag(name, f"{_PREFIX}{alias}.seen", seen)
+
+
+def _seen(tags: Mapping[str, str], alias: str) -> tuple[int | None, str] | None:
+    try:
+        found = json.loads(tags[f"{_PREFIX}{alias}.seen"])
+        return found["version"], str(found["at"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _age(at: str) -> float:
+    try:
+        return (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return float("inf")
+
+
+@contextmanager
+def _alone(client: MlflowClient, name: str, alias: str) -> Iterator[None]:
+    """Nobody else moves the alias by this module meanwhile."""
+    mine = f"{_CLAIM}{alias}.{os.urandom(8).hex()}"
+    client.set_registered_model_tag(name, mine, _claim(0))
+    try:
+        highest = max(_claims(client, name, alias).values(), default=0)
+        number = highest + 1
+        client.set_registered_model_tag(name, mine, _claim(number))
+        while any(
+            key != mine and (theirs == 0 or (theirs, key) < (number, mine))
+            for key, theirs in _claims(client, name, alias).items()
+        ):
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        client.delete_registered_model_tag(name, mine)
+
+
+def _claim(number: int) -> str:
+    return f"{number} {_now()}"
+
+
+def _claims(client: MlflowClient, name: str, alias: str) -> dict[str, int]:
+    """Those who want to move the alias -> their numbers; 0 while they choose one."""
+    found = {}
+    for key, text in client.get_registered_model(name).tags.items():
+        number, _, at = text.partition(" ")
+        if key.startswith(f"{_CLAIM}{alias}.") and _age(at) < _STALE_S:
+            found[key] = int(number)
+    return found
+
+
+@dataclass(frozen=True)
+class Point:
+    """A time at which the alias was behind a version."""
+
+    at: str
+    version: int
+
+
+def known_version(
+    changes: Sequence[AliasChange], points: Sequence[Point], when: dt.datetime
+) -> int | None:
+    """The version that was behind an alias at a time; None if there was no alias.
+
+    Args:
+        changes: of the alias, in order; it has not moved since the last.
+        points: when runs have resolved it, in order.
+        when: with its time zone.
+
+    Raises:
+        StateError: that can't be known; it says from when on it can.
+    """
+    times = [dt.datetime.fromisoformat(change.at) for change in changes]
+    at = sum(time <= when for time in times)  # changes that were before
+    if at:
+        if at < len(changes) and dt.datetime.fromisoformat(changes[at].earliest) <= when:
+            change = changes[at]
+            raise StateError(
+                f"the alias was moved from version {change.before} to {change.after} in MLflow, "
+                f"between {change.since} and {change.at}, so which one it had at "
+                f"{when.isoformat()} can't be known. Name the version"
+            )
+        return changes[at - 1].after
+    if changes and changes[0].after is not None:
+        points = [*points, Point(changes[0].at, changes[0].after)]
+    before = [point for point in points if dt.datetime.fromisoformat(point.at) <= when]
+    after = [point for point in points if dt.datetime.fromisoformat(point.at) >= when]
+    if before and after and before[-1].version == after[0].version:
+        return after[0].version
+    known = f": it is known from {changes[0].at} on" if changes else ""
+    raise StateError(
+        f"which version the alias had at {when.isoformat()} can't be known{known}. Name the version"
+    )
