@@ -166,6 +166,16 @@ def test_prepare_hands_over_the_run_directory(steps: Any, tmp_path: Path) -> Non
     assert json.loads(given[7])["page"].endswith("/nocturne/daily/2013-04-01")
 
 
+def test_a_backfill_takes_the_version_that_the_yaml_says(steps: Any, tmp_path: Path) -> None:
+    steps("print(json.dumps({'action': 'score', 'run_dir': json.dumps(args), 'message': ''}))")
+    given = json.loads(prepare(tmp_path).execute(context("backfill", "2013-04-01")))
+    assert "--backfill" in given
+    by_hand = context("manual", "2013-04-01", model="as_of")
+    given = json.loads(prepare(tmp_path).execute(by_hand))
+    assert given[4:6] == ["--model", "as_of"]
+    assert "--backfill" not in given
+
+
 @pytest.mark.parametrize("action", ["nothing", "skip", "dry_run"])
 def test_where_there_is_nothing_to_score_the_rest_is_skipped(
     steps: Any, tmp_path: Path, action: str

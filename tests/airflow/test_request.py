@@ -53,7 +53,7 @@ def test_without_a_day_the_advice_says_how_to_give_one() -> None:
 
 
 def test_unknown_parameters_are_refused_with_the_nearest_known_one() -> None:
-    known = "action, day, dry_run, force, hold, manifest, model_version, run, why"
+    known = "action, day, dry_run, force, hold, manifest, model, model_version, run, why"
     message = rf"'dryrun' \(did you mean 'dry_run'\?\): expected {known}"
     with pytest.raises(ConfigError, match=message):
         read(DAILY, "2013-04-01", {}, {"dryrun": True})
@@ -112,6 +112,9 @@ def test_the_form_shows_every_field_with_title_and_help() -> None:
         ("model_version", None, True),
         ("model_version", 0, False),
         ("model_version", "7", False),
+        ("model", "as_of", True),
+        ("model", None, True),
+        ("model", "newest", False),
         ("dry_run", "yes", False),
         ("force", True, True),
     ],

@@ -71,11 +71,12 @@ def promote(
         ModelError: there is no such version, or the alias is there already.
         Superseded: somebody else has moved it meanwhile.
     """
+    before = _version(client.get_registered_model(name), alias)
     there = {int(v.version): v.status for v in versions_of(client, name)}
     if there.get(version) != "READY":
         known = choices(map(str, sorted(v for v, status in there.items() if status == "READY")))
         raise ModelError(f"model {name!r} has no version {version} that is ready: it has {known}")
-    return _moved(client, name, alias, version, "promoted", by, why)
+    return _moved(client, name, alias, (before, version), "promoted", by, why)
 
 
 def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") -> AliasChange:
@@ -92,19 +93,20 @@ def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") 
             f"the history of {name}@{alias} has no version before: say which one, with `nocturne "
             f"promote {name} VERSION --alias {alias}`"
         )
-    return _moved(client, name, alias, changes[-1].before, "demoted", by, why)
+    versions = changes[-1].after, changes[-1].before
+    return _moved(client, name, alias, versions, "demoted", by, why)
 
 
 def _moved(
     client: MlflowClient,
     name: str,
     alias: str,
-    version: int,
+    versions: tuple[int | None, int],
     how: Literal["promoted", "demoted"],
     by: str,
     why: str,
 ) -> AliasChange:
-    before = _version(client.get_registered_model(name), alias)
+    before, version = versions
     if before == version:
         raise ModelError(f"{name}@{alias} is version {version} already")
     with _alone(client, name, alias):
