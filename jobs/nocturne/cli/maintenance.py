@@ -111,6 +111,23 @@ def demote(
 
 @app.command()
 @clean_errors
+def digest(
+    model: ModelName,
+    version: Annotated[int, typer.Argument(min=1, help="Which version.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tag a version with the digest of its files, so that each night sees if they were changed."""
+    from nocturne.model.digests import tag_digest
+    from nocturne.operate.aliases import registry
+
+    with registry() as client:
+        sha256 = tag_digest(client, model, version)
+    say(f"{model} version {version}: sha256 {sha256}")
+    answer({"model": model, "version": version, "sha256": sha256}, as_json)
+
+
+@app.command()
+@clean_errors
 def history(model: ModelName, as_json: AsJson = False) -> None:
     """Show what became of a model's aliases, and which nights each version scored."""
     from nocturne.operate.aliases import history_of

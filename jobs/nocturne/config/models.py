@@ -162,6 +162,12 @@ class Model(Section):
         False,
         description="Load artifacts that run code when they are loaded (pickle, cloudpickle).",
     )
+    require_digest: bool = Field(
+        False,
+        description="Refuse a version without the tag nocturne.sha256, the digest of its files, "
+        "which registering by nocturne.contract sets, and `nocturne digest`. A tag that is there "
+        "is always compared.",
+    )
     calls: Literal["free", "costly"] = Field(
         "free",
         description="costly: a call of the model costs money or time (a paid API, a slow pyfunc "

@@ -25,6 +25,7 @@ from nocturne.contract.encodings import tensors
 from nocturne.encoding import ENCODING_FILE, Encoding
 from nocturne.engine import Model, load_torch, load_trusted
 from nocturne.errors import InputError, ModelError
+from nocturne.model.digests import tag_digest
 from nocturne.model.pt2 import check_pt2
 from nocturne.model.registry import BASELINE_FILE
 from nocturne.records.drift import Baseline
@@ -196,7 +197,7 @@ def register(
     """Register a logged model of any flavor, with its encoding and baseline.
 
     The two are first written to the model's artifact folder, so that ``models:/name/version``
-    contains them; the alias is set last.
+    contains them; the version is tagged with the digest of its files, and the alias is set last.
 
     Args:
         model: the return value of ``mlflow.<flavor>.log_model``, or a model id (``m-...``).
@@ -218,6 +219,7 @@ def register(
         files[BASELINE_FILE] = dump(baseline)
     _attach(model_id, files)
     version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags or {}))
+    tag_digest(mlflow.MlflowClient(), name, version.version)
     if alias:
         mlflow.MlflowClient().set_registered_model_alias(name, alias, version.version)
     return version

@@ -29,6 +29,7 @@ from nocturne.model.artifact import (
 )
 from nocturne.model.copies import check_copy, keep
 from nocturne.model.declared_inputs import DeclaredInputs, Inputs
+from nocturne.model.digests import check_digest
 from nocturne.model.signature import encoding_of_signature, signature_of
 from nocturne.model.tracking import connect, equal, reachable, without_secret
 from nocturne.objects import Location
@@ -132,6 +133,7 @@ def resolve(
     tags: Mapping[str, str] | None,
     version: int | None,
     allow_pickle: bool,
+    require_digest: bool = False,
     tracking_uri: str,
     registry_uri: str | None = None,
     models: Location,
@@ -141,13 +143,14 @@ def resolve(
     """The model behind a selector, downloaded into ``models`` and verified.
 
     Args:
+        require_digest: whether the version must have the tag with its digest.
         inputs, params: ``model.inputs`` and ``model.params`` of the pipeline.
         registry_uri: where models are registered; default: ``tracking_uri``.
 
     Raises:
         ModelError: there is no such model, alias, tags or version (the message lists what exists),
-            the model has no flavor that can be scored, or its artifact contains code and this is
-            not allowed.
+            the model has no flavor that can be scored, its artifact contains code and this is
+            not allowed, or its files are not those that were registered.
         RegistryUnavailable: the server did not answer.
         RetryableError: there is no space left for the model's files.
     """
@@ -157,6 +160,7 @@ def resolve(
         model_version = _select(client, name, alias, tags, version, registry)
     with reachable(tracking_uri), disk_errors():
         folder, sha256 = _pin(client, model_version, models)
+    check_digest(model_version, sha256, required=require_digest)
     ref = _ref(model_version, _selector(alias, tags, version), folder, sha256, allow_pickle)
     return Resolved(ref, inputs, params)
 

@@ -24,7 +24,8 @@ __all__ = ["Resolve", "client_of", "resolver", "version_for", "version_now"]
 
 log = logging.getLogger(__name__)
 
-_SELECTS = {"name", "alias", "tags", "version", "allow_pickle", "inputs", "params"}
+_OF_FILES = {"allow_pickle", "require_digest"}
+_SELECTS = {"name", "alias", "tags", "version", "inputs", "params"} | _OF_FILES
 """The keys of ``model:`` in the YAML that select the version and say how it may be loaded."""
 
 Resolve = Callable[[], registry.Resolved]
