@@ -154,6 +154,27 @@ def quarantined(
 
 @app.command()
 @clean_errors
+def truth(name: Name, date: Date, to: To = None, as_json: AsJson = False) -> None:
+    """Judge published nights by the labels that came for them: all rows, and those of each version.
+
+    Corrected labels make a new version of a night's truth; what was counted before stays.
+    """
+    from nocturne.operate.truth import truths_of
+
+    loaded = load(name)
+    found = truths_of(loaded, list(config.span(loaded.pipeline.input.partition, date, to)))
+    if as_json:
+        answer(found, True)
+    else:
+        from nocturne.cli.tables import truth_tables
+
+        truth_tables(name, found)
+    if not any(one.truth for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+@clean_errors
 def compare(
     name: Name,
     date: Date,

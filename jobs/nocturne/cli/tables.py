@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nocturne.operate.aliases import History
     from nocturne.operate.arms import Sharing
     from nocturne.operate.rows import QuarantinedRows
+    from nocturne.operate.truth import NightTruth
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
     from nocturne.records.plan import Tuning
@@ -34,6 +35,7 @@ __all__ = [
     "rows_table",
     "sharing_table",
     "status_table",
+    "truth_tables",
     "tuning_table",
 ]
 
@@ -184,6 +186,36 @@ def history_tables(model: str, found: History) -> None:
     )
     for pipeline, why in found.unreadable.items():
         print(f"  without {pipeline}: {printable(why)}")
+
+
+def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
+    """Nights by their labels."""
+    for one in found:
+        if one.truth is None:
+            print(f"{one.partition}: {printable(one.problem)}")
+    for kind in ("classes", "numbers"):
+        truths = [one for one in found if one.truth is not None and one.truth.kind == kind]
+        shown = {
+            name: None for one in truths if one.truth for name in one.truth.parts["all"].figures
+        }
+        figures = [figure for figure in shown if figure != "rows"]
+        if truths:
+            _print(
+                f"{name}: {truths[0].truth.output if truths[0].truth else ''}",
+                ("partition", "", "rows", "no label", *(f.replace("_", " ") for f in figures)),
+                [
+                    (
+                        one.partition,
+                        part,
+                        int(counted.figures["rows"]),
+                        one.truth.unlabelled if part == "all" else None,
+                        *(_figure(counted.figures.get(figure)) for figure in figures),
+                    )
+                    for one in truths
+                    if one.truth is not None
+                    for part, counted in one.truth.parts.items()
+                ],
+            )
 
 
 def sharing_table(name: str, found: Sharing) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "Drift",
     "Gate",
     "Input",
+    "Labels",
     "Model",
     "Output",
     "Pipeline",
@@ -756,6 +757,28 @@ class Drift(Section):
     )
 
 
+class Labels(Section):
+    """Where the labels of past nights come, by which `nocturne truth` judges the scores."""
+
+    path: PathOrUri = Field(
+        description="Folder, or URI, of a Parquet table with the partitions of the input."
+    )
+    column: str = Field(description="The label: a boolean, 0 or 1, a number, or a word.")
+    key: list[str] | None = Field(
+        None, min_length=1, description="By which columns it is joined. Default: output.keys."
+    )
+    positive: bool | int | str | None = Field(
+        None,
+        description="The value that counts as positive, if the label is not 0, 1 or a boolean.",
+    )
+    output: str | None = Field(
+        None, description="The prediction that is compared. Default: the first that is a number."
+    )
+    kind: Literal["classes", "numbers"] | None = Field(
+        None, description="Default: classes if the labels are booleans, or 0 and 1; else numbers."
+    )
+
+
 class Schedule(Section):
     """When the DAG runs: at midnight (hourly partitions: at the hour), for the partition just over.
 
@@ -914,6 +937,7 @@ class Pipeline(Section):
     scoring: Scoring = Scoring()
     quality: Quality = Quality()
     drift: Drift = Drift()
+    labels: Labels | None = Field(None, description="The truth, which comes later.")
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     slo: Slo = Slo()
