@@ -74,6 +74,7 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
                 **{k: v for k, v in output.items() if k not in ("passthrough", "nullable")},
                 "path": output["path"].rstrip("/") + suffix,
                 **{k: output[k].rstrip("/") + suffix for k in ("state", "table") if output.get(k)},
+                **({"evolve": "replace"} if pipeline.output.format == "parquet" else {}),
             },
             "quality": {
                 "sensitive": pipeline.quality.sensitive,

@@ -90,8 +90,9 @@ def _of_partition(output: TablePartition, keep: int, seconds: float, remove: boo
         now = table.published_manifest(output)
         status = state.status(now.run_key if now else None)
         busy = {status.run_key} if status and status.state in ("held", "running") else set()
-        busy |= _partners(output, busy | ({now.run_key} if now else set()))
-        garbage = table.garbage(output, now, keep, busy, seconds)
+        busy |= _partners(output, busy)
+        kept = _partners(output, {now.run_key} if now else set())
+        garbage = table.garbage(output, now, keep, busy, seconds, kept)
         found = _removed(garbage, remove, state.check_lock)
         if remove and now is not None:
             state.clear_status(now.run_key)

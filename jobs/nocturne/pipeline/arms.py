@@ -42,7 +42,7 @@ from nocturne.pipeline.splits import (
     splits_to_score,
 )
 from nocturne.records.arms import Served, ServedArm, Stopped
-from nocturne.records.findings import Verdict
+from nocturne.records.findings import Verdict, verdict_of
 from nocturne.records.manifest import Judgement, Manifest, PublishedNight
 from nocturne.records.partition import Partition
 from nocturne.records.plan import Arm, Arms, ModelRef, Pinned, RunPlan, Split
@@ -53,7 +53,7 @@ from nocturne.store.record_files import find, write
 from nocturne.store.run import Run
 from nocturne.table_formats.protocol import TablePartition
 
-__all__ = ["Chosen", "Found", "arms_of", "choose", "settle_arms"]
+__all__ = ["Chosen", "Found", "arms_in_force", "arms_of", "choose", "settle_arms"]
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,15 @@ def arms_of(
     types = pa.schema({f.name: f for f in reversed(fields) if f.name not in known}.values())
     shares = Arms(sharing.name, sharing.key, sharing.salt, tuple(arms), "")
     return Found(shares, _served(sharing, arms), types)
+
+
+def arms_in_force(run: Run, champion: Looked) -> Found | None:
+    """The arms of a published run, by which its quarantined rows are scored again."""
+    arms = run.plan.arms
+    if arms is None:
+        return None
+    types = [f for f in unpacked(run.plan.types) if f.name not in champion.seen.types.names]
+    return Found(replace(arms, without=""), served_by(run), pa.schema(types))
 
 
 def _served(sharing: Shared, arms: Sequence[Arm]) -> Served:
@@ -292,8 +301,7 @@ def choose(
                     run = Run.at(output.state, current.run_key)
                     beside = requeued_keys(run.plan.own_split_keys, run, current)
                 else:
-                    salt = salt_of(output, force, standing)
-                    beside = tuple(split.key for split in keyed.splits(salt))
+                    beside = _beside(output, current, keyed, own, standing, force)
                 arms = replace(found.arms, without=plan.run_key(without))
                 return Chosen(
                     Choice(without, own),
@@ -308,6 +316,20 @@ def choose(
                 return Chosen(Choice(without, own), served)
     plain = splits_to_score(*where, requeue, force, keyed, own)
     return None if plain is None else Chosen(Choice(plain, own), served)
+
+
+def _beside(
+    output: TablePartition,
+    current: Manifest | None,
+    keyed: KeyedPieces,
+    own: Standing,
+    standing: Standing,
+    force: bool,
+) -> tuple[str, ...]:
+    """The keys by which challengers know the splits of a run with arms."""
+    if current is not None and own.same and not own.lost and not force:
+        return Run.at(output.state, current.run_key).plan.own_split_keys
+    return tuple(split.key for split in keyed.splits(salt_of(output, force, standing)))
 
 
 def _fallback(
@@ -370,7 +392,9 @@ def settle_arms(
     Raises:
         StateError, StoreUnavailable: it can't be noted.
     """
-    before = find(Served, run.arms_file)
+    before = None
+    with suppress(StateError):  # damaged: it is counted anew, or lost
+        before = find(Served, run.arms_file)
     found = served_by(run, results) if run.plan.arms else before
     if found is None or (again and (not found.out or found.stops)):
         return found
@@ -379,9 +403,11 @@ def settle_arms(
         place, known = PipelineState(run.state.root).stopped(found.name), None
         with suppress(StateError):
             known = find(Stopped, place)
-        if known is None or not {*known.models} & {*found.models}:
+        others = known.models if known else ()
+        if known is None or (others and not {*found.models} <= {*others}):
             why = f"the night of {run.plan.partition.key}: {found.stops}"
-            write(place, Stopped(found.models, why, now(), "stop_on"))
+            models = tuple(dict.fromkeys((*others, *found.models)))
+            write(place, Stopped(models, why, now(), "stop_on"))
         log.warning("%s scores no more nights: %s", found.name, found.stops)
     write(run.arms_file, found)
     return found
@@ -423,6 +449,7 @@ def _stops(
             )
     if rules.drift and any(finding.rule == "drift.page" for finding in judgement.findings):
         return "drift that a person should look at (stop_on.drift)"
-    if rules.verdict is not None and judgement.verdict.rank >= Verdict(rules.verdict).rank:
-        return f"its verdict is {judgement.verdict} (stop_on.verdict is {rules.verdict})"
+    verdict = verdict_of(f for f in judgement.findings if f.subject != "person")
+    if rules.verdict is not None and verdict.rank >= Verdict(rules.verdict).rank:
+        return f"its verdict is {verdict} (stop_on.verdict is {rules.verdict})"
     return ""

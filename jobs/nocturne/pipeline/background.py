@@ -40,6 +40,9 @@ class Background:
         while self._thread.is_alive() and not run.is_scored:
             self._thread.join(_POLL_S)
             run = whole(run)
+        run = whole(run)  # from here on its arms stay, or it has none
+        if self._thread.is_alive() and not run.is_scored:
+            return self.wait(run)
         self._claims.claim(run)
         if run.is_scored:
             return run

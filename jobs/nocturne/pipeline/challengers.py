@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from nocturne import config
 from nocturne.config import Loaded, champion_of
 from nocturne.encoding import Encoding
-from nocturne.errors import ConfigError, ModelError, NocturneError, choices
+from nocturne.errors import ConfigError, ModelError, NocturneError, RetryableError, choices
 from nocturne.hiding import encodable
 from nocturne.model.registry import require_loadable
 from nocturne.pipeline.nights import PublishedNights
@@ -242,6 +242,8 @@ def drop_unfit_arms(runs: Sequence[Run]) -> None:
             continue
         try:
             require_arms(run, settings_of(run), loadable)
+        except RetryableError:
+            continue  # it may be there in a moment, as the champion's model
         except Exception as error:
             _drop(run, in_words(error))
 

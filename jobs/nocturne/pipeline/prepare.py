@@ -27,7 +27,7 @@ from nocturne.fitting import output_schema
 from nocturne.host.identity import AIRFLOW_CODE, AIRFLOW_PAGE, ASKED_BY, code
 from nocturne.model.requirements import warning
 from nocturne.pipeline.adopting import adopt_if_same_rows
-from nocturne.pipeline.arms import Chosen, arms_of, choose
+from nocturne.pipeline.arms import Chosen, arms_in_force, arms_of, choose
 from nocturne.pipeline.challengers import (
     challenge,
     champion_in_force,
@@ -248,7 +248,10 @@ def _planned(
         output, (*pipeline.output.keys, *pipeline.output.passthrough)
     )
     keyed = KeyedPieces(loaded, resolved, encoding, pinned, seen, of_partition, options.champion)
-    found = arms_of(loaded, partition, places, looked, resolved.ref, pinned, by)
+    if options.requeue and current is not None:
+        found = arms_in_force(Run.at(output.state, current.run_key), looked)
+    else:
+        found = arms_of(loaded, partition, places, looked, resolved.ref, pinned, by)
     asked = options.requeue, options.force
     chosen = choose(loaded, partition, output, current, keyed, found, *asked)
     if chosen is None:
@@ -366,7 +369,8 @@ def _decided(
     published = {*run_plan.keys, *run_plan.passthrough}
     output.check(_schema(run_plan, seen), published - {*seen.path_keys})
     if not output.lake_types:  # a lake table has a schema of its own, and was asked
-        summary += check_shape(loaded, run_plan.partition, run_plan.encoding.outputs)
+        outputs = run_plan.encoding.outputs
+        summary += check_shape(loaded, run_plan.partition, outputs, current)
     if options.dry_run:
         replaced = f"would replace manifest {current.id}" if current else "would be published"
         return Prepared(
@@ -376,12 +380,13 @@ def _decided(
     if chosen.shared is not None:
         if current is None or current.run_key != without.plan.run_key:
             _write(loaded, without, output, current)
-            forget(without.arms_file)
-        if not run.is_scored and run.dropped() is None:
-            forget(run.dropped_file)  # that it was whole
+            if run.dropped() is None:
+                forget(without.arms_file)
         if options.force:
             try_again(run)
     reused = _write(loaded, run, output, current)
+    if chosen.shared is not None and not run.is_scored and run.dropped() is None:
+        forget(run.dropped_file)  # that it was whole
     if chosen.shared is None and chosen.served is not None:
         write(run.arms_file, chosen.served)
     else:

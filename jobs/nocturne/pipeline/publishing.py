@@ -23,6 +23,7 @@ from nocturne.pipeline.challengers import publish_challengers
 from nocturne.pipeline.faults import model_at_fault
 from nocturne.pipeline.monitoring import monitor
 from nocturne.pipeline.runs import as_planned, manifest_in_force
+from nocturne.pipeline.shape import check_shape, note_shape
 from nocturne.pipeline.tagging import decision_on, tag_decision
 from nocturne.records.arms import Served
 from nocturne.records.findings import Verdict
@@ -42,11 +43,15 @@ def gate(run: Run) -> Judgement:
     Raises:
         Held: a person must decide first.
         InputError: the verdict is fail.
+        ConfigError: nights with other predictions were published meanwhile.
         Superseded: something newer has been published.
     """
     current = table.published_manifest(table.table_of(run))
     if current is None or current.run_key != run.plan.run_key:
         table.check_base(run, current)
+        if not run.plan.lake_types:  # a lake table has a schema of its own
+            outputs = run.plan.encoding.outputs
+            check_shape(as_planned(run), run.plan.partition, outputs, current)
     return _passed(run, run.judgement())
 
 
@@ -131,6 +136,7 @@ def publish_run(run: Run) -> Manifest:
                     done = manifest_in_force(run)
                 if done is None:
                     raise
+    note_shape(run)
     run.state.clear_status(run.plan.run_key)
     run.tidy()
     monitor(loaded, done, decision_on(run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from nocturne.records.challengers import Dropped
 from nocturne.records.manifest import Manifest
 from nocturne.records.plan import ModelRef, RunPlan
 from nocturne.records.result import SplitResult
-from nocturne.store.record_files import content, write
+from nocturne.store.record_files import content, find, write
 from nocturne.store.run import Run
 
 __all__ = [
@@ -68,7 +69,11 @@ def in_effect(run: Run) -> Run:
         return run
     without = Run.at(run.state, run.plan.arms.without)
     served = replace(served_by(run), **why_out(dropped))
-    write(without.arms_file, served, exclusive=True)
+    before = None
+    with suppress(StateError):
+        before = find(Served, without.arms_file)
+    if before is None or before.models != served.models:
+        write(without.arms_file, served)
     return without
 
 

@@ -18,6 +18,7 @@ from nocturne.records.volume import Volume
 
 __all__ = [
     "Accepted",
+    "Columns",
     "Decision",
     "Judgement",
     "Logged",
@@ -298,6 +299,15 @@ class Manifest(Stored):
     def verdict_of(self, subject: str) -> Verdict:
         """The verdict by the findings about ``quality`` or ``drift`` alone."""
         return verdict_of(self.findings, subject)
+
+
+@dataclass(frozen=True)
+class Columns(Stored):
+    """``columns.json`` of a pipeline: the predictions that nights have had -> their types."""
+
+    mend: ClassVar[str] = "Move it away"
+
+    types: dict[str, str]
 
 
 @dataclass(frozen=True)

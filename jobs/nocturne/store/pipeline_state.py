@@ -4,7 +4,7 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
 
     scores/flight_delay/                    the table
     scores/_nocturne/flight_delay/          its state: ``PipelineState``
-        format.json, table.json
+        format.json, table.json, columns.json
         models/<digest>/, trials/, tuning/, reports/, stopped/
         ds=2013-04-01/                      ``PartitionState``
             lock, current.json, fingerprints.json
@@ -14,7 +14,7 @@ Readers such as DuckDB and polars read every file below a table's folder, unders
 In an object store the kind comes first, so that a listing of one kind is short::
 
     s3://lake/scores/_nocturne/flight_delay/
-        format.json, table.json
+        format.json, table.json, columns.json
         models/<digest>/, trials/, tuning/, reports/, stopped/
         manifests/ds=2013-04-01/, accepted/ds=2013-04-01/, status/ds=2013-04-01/
         runs/ds=2013-04-01/<run key>/, quarantine/ds=2013-04-01/<run key>/
@@ -180,6 +180,11 @@ class PipelineState:
     def tuning(self, name: str) -> Location:
         """The result of the search for the fastest settings."""
         return self.root / "tuning" / f"{name}.json"
+
+    @property
+    def columns(self) -> Location:
+        """The predictions that nights have had."""
+        return self.root / "columns.json"
 
     def stopped(self, name: str) -> Location:
         """Why a canary, or a split, scores no more nights."""

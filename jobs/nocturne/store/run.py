@@ -183,7 +183,10 @@ class Run(RunFolder):
 
     def drop_challenger(self, why: str, *, died: bool = False) -> None:
         """Score no more of this challenger, or run with arms; the first reason stays."""
-        write(self.dropped_file, Dropped(encodable(why), now(), died), exclusive=True)
+        dropped = Dropped(encodable(why), now(), died)
+        is_first = write(self.dropped_file, dropped, exclusive=True)
+        if not is_first and self.dropped() is None and not self.is_scored:
+            write(self.dropped_file, dropped)  # it was whole, and has lost results since
 
     def keep_arms(self) -> None:
         """From now on the arms of a run whose splits are all scored can't be dropped.

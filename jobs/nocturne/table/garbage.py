@@ -21,6 +21,7 @@ __all__ = ["Garbage", "garbage", "half_made", "remove", "scratch", "unused"]
 
 _SCRATCH = (".*.tmp", ".nocturne-*", ".replay-*", ".moving", ".download-*", ".garbage-*")
 """Names of temporary files and folders, which stay only if the process is killed."""
+_REPLACED = "working files of a run that another one took the place of"
 _HALF_MADE = "half made by a process that was killed"
 
 
@@ -36,7 +37,12 @@ class Garbage:
 
 
 def garbage(
-    table: TablePartition, now: Manifest | None, keep: int, busy: Collection[str], seconds: float
+    table: TablePartition,
+    now: Manifest | None,
+    keep: int,
+    busy: Collection[str],
+    seconds: float,
+    kept: Collection[str] = (),
 ) -> list[Garbage]:
     """The garbage in the state of a partition.
 
@@ -45,6 +51,7 @@ def garbage(
         keep: the number of replaced versions that stay.
         busy: run keys of held and running runs.
         seconds: files that were changed within this time are left alone.
+        kept: run keys of runs of which the folder stays, without its working files.
 
     Raises:
         StateError: a manifest is damaged, so it is unknown what is needed.
@@ -53,13 +60,16 @@ def garbage(
     # Without a manifest in force, somebody may have moved the folder away.
     lineage = state.lineage(now) if now else state.history()
     keys, ids = {m.run_key[:16] for m in lineage}, {m.id for m in lineage}
-    busy_keys = {key[:16] for key in busy}
+    busy_keys, kept_keys = ({key[:16] for key in each} for each in (busy, kept))
     named = {state.stored(file) for m in lineage for file in (m.run, m.judgement)}
 
     def candidates() -> Iterator[tuple[Location, str]]:
         published = []
         for run in state.runs():
             if run.name in busy_keys or run.name.startswith("."):
+                continue
+            if run.name not in keys and run.name in kept_keys:
+                yield from ((path, _REPLACED) for path in run.working)
                 continue
             if run.name not in keys:
                 yield run.path, "of a run that was not published"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nocturne.columns.shares import share_hashes
 from nocturne.encoding import MODEL_VERSION, NUMBERS
 from nocturne.engine import REASON, encoder, score_cast
-from nocturne.errors import RetryableError
+from nocturne.errors import DeviceLost, RetryableError
 from nocturne.fitting import casts
 from nocturne.profile import Comparer
 from nocturne.records.arms import ArmResult
@@ -86,8 +86,7 @@ class ArmsBeside:
             arm = lane.arm
             rows = np.flatnonzero(good & (hashes >= arm.first) & (hashes < arm.end))
             answer = lane.answer(given, rows, champion_s)
-            if lane.why:
-                raise _without(self._run, lane.reason)
+            lane.check()
             if answer is None:
                 continue
             scored, there = answer
@@ -106,8 +105,7 @@ class ArmsBeside:
         """
         for lane in self._lanes:
             lane.end()
-            if lane.why or lane.result is None:
-                raise _without(self._run, lane.reason)
+            lane.check()
         return {lane.arm.name: lane.counted() for lane in self._lanes}
 
     def close(self) -> None:
@@ -134,12 +132,26 @@ class _ArmLane(Lane[bool]):
         self._answers: deque[Answer] = deque()
         self._failed: Counter[str] = Counter()
         self._rows = 0
+        self._again: RetryableError | None = None
         work = partial(self._scored, run.of_arm(arm), schema, slot)
         super().__init__(arm.name, run, split, arm.budget, work)
 
     @property
     def reason(self) -> str:
         return f"{self.arm.name}: {self.why}"
+
+    def failed(self, error: BaseException) -> None:
+        if isinstance(error, RetryableError) and not isinstance(error, DeviceLost):
+            self._again = error
+        else:
+            super().failed(error)
+
+    def check(self) -> None:
+        """Raises: RetryableError if the lane has failed; another attempt may not."""
+        if self._again is not None:
+            raise self._again
+        if self.why:
+            raise _without(self.run, self.reason)
 
     def answer(self, given: Given, rows: NDArray[np.intp], champion_s: float) -> Answer | None:
         """What the arm has for some rows of a batch; None if there are none, or it has failed."""
@@ -180,6 +192,12 @@ class _ArmLane(Lane[bool]):
             outputs = predicted(predictions, plan.encoding)
             reasons = predictions.column(REASON)
             there = reasons.is_null().to_numpy(zero_copy_only=False)
+            for name, values in outputs.items():  # the champion may have a null there
+                lacks = pc.and_(values.is_null(), given.outputs[name].is_valid())
+                lacking = lacks.to_numpy(zero_copy_only=False) & there
+                if lacking.any():
+                    self._failed[f"it has no {name}"] += int(lacking.sum())
+                    there = there & ~lacking
             for entry in pc.value_counts(reasons.drop_null()).to_pylist():
                 self._failed[entry["values"]] += entry["counts"]
             self._rows += int(there.sum())

@@ -262,8 +262,10 @@ def _score_batches(
                 turn = time.perf_counter()
             rows = Rows(batch)
             with_outputs = rows.with_columns(outputs)
+            predictions_only = {n: v for n, v in outputs.items() if n != MODEL_VERSION}
+            is_same = cast_batch is batch and len(predictions_only) == len(outputs)
             profiler.update(
-                with_outputs if cast_batch is batch else Rows(cast_batch).with_columns(outputs)
+                with_outputs if is_same else Rows(cast_batch).with_columns(predictions_only)
             )
             read_measurer.update(rows)
             scores = _published(with_outputs.batch, published, constants)
