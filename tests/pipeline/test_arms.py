@@ -19,6 +19,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -32,15 +33,23 @@ from nocturne.cli.answers import judge_answer
 from nocturne.columns.shares import share_hashes, up_to
 from nocturne.contract import log_torch_model
 from nocturne.encoding import Encoding, Feature, OutputSpec
-from nocturne.errors import ConfigError, Held, InputChanged, NocturneError, RetryableError
+from nocturne.errors import (
+    ConfigError,
+    Held,
+    InputChanged,
+    NocturneError,
+    RetryableError,
+    StoreUnavailable,
+)
 from nocturne.model.tracking import connect, experiment_id
 from nocturne.objects import local
 from nocturne.operate.challengers import compared
 from nocturne.operate.decisions import approve_held
 from nocturne.operate.gc import collect
 from nocturne.operate.verify import verify_partition
+from nocturne.pipeline import challengers as challengers_of_driver
 from nocturne.pipeline import open_run, prepare
-from nocturne.pipeline.challengers import without_arms
+from nocturne.pipeline.challengers import drop_unfit_arms, without_arms
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.publishing import approve, publish_run
 from nocturne.pipeline.recording import judge_run
@@ -50,6 +59,7 @@ from nocturne.records.arms import Stopped
 from nocturne.records.manifest import Manifest
 from nocturne.store.record_files import read
 from nocturne.store.run import Run
+from nocturne.worker import arms as arms_of_worker
 from nocturne.worker.slots import OF_RUN
 from nocturne.worker.tasks import score_items
 from pipeline.conftest import run_of, shift
@@ -100,6 +110,7 @@ def register(
     model: torch.nn.Module | None = None,
     encoding: Encoding = ENCODING,
     alias: str = "challenger",
+    data: pa.Table | None = None,
 ) -> None:
     """A further version of the champion's model."""
     client = connect(f"sqlite:///{loaded.home / 'var' / 'mlflow' / 'mlflow.db'}")
@@ -107,7 +118,7 @@ def register(
     log_torch_model(
         model or Other(),
         encoding,
-        sample(600, 5),
+        sample(600, 5) if data is None else data,
         name="small",
         registered_model_name="small",
         alias=alias,
@@ -805,3 +816,157 @@ def test_keys_that_come_as_floats_stay_where_they_are(project: Project) -> None:
         for table in (one, two)
     )
     assert after == {float(i): version for i, version in before.items() if i != 3}
+
+
+def test_a_rule_adds_to_what_is_stopped_and_never_takes_from_it(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    strict = canary(stop_on=NEVER | {"difference": 1e-6})
+    loaded = sharing(loaded, canary=strict)
+    place = Places.of(loaded).state.stopped("canary")
+    night(loaded)
+    first = read(Stopped, place).models
+    register(loaded, Other(12))  # another version begins anew, and is stopped too
+    night(loaded, "2024-01-02")
+    both = read(Stopped, place).models
+    assert both[:1] == first
+    assert len(both) == 2
+    run = with_scores(planned(sharing(loaded, canary=canary(salt="x")), "2024-01-03", force=True))
+    assert run.plan.arms is None
+    place.unlink()
+    run = with_scores(planned(loaded, "2024-01-03"))
+    CliRunner().invoke(app, ["canary", "p", "--stop", "--by", "ada"])
+    judge_run(run)
+    publish_run(run)
+    assert read(Stopped, place).by == "ada"
+
+
+def test_a_run_that_lost_results_since_it_was_whole_may_lose_its_arms(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    bad = register_python(loaded, "bad", lacking)
+    run = planned(sharing(loaded, canary=bad), hold="look at it")
+    run.keep_arms()  # as if it had been whole
+    assert score([run], master="none[2]") == {}
+    assert in_effect(run) != run
+
+
+@pytest.mark.parametrize("where", ["worker", "driver"])
+def test_a_store_that_does_not_answer_is_not_its_fault(
+    project: Project, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    run = planned(sharing(loaded, canary=canary()))
+
+    def away(*given: Any, **more: Any) -> Any:
+        raise StoreUnavailable("it does not answer")
+
+    if where == "worker":
+        monkeypatch.setattr(arms_of_worker, "load_model", away)
+        items = [(run.uri, split.index) for split in run.plan.splits]
+        [(_, kind, message), *_] = score_items(items, lambda _: OF_RUN)
+        assert (kind, message) == ("StoreUnavailable", "it does not answer")
+        monkeypatch.undo()
+    else:
+        monkeypatch.setattr(challengers_of_driver, "require_arms", away)
+        drop_unfit_arms([run])
+    assert run.dropped() is None
+    assert with_scores(run).is_scored
+
+
+def nothing(rows: pd.DataFrame) -> Any:
+    return pd.Series([None] * len(rows), dtype="float32")
+
+
+def test_where_only_it_has_a_null_the_champions_score_stands(project: Project) -> None:
+    loaded = project(**FIXED, output__nullable=["score"])
+    night(loaded)
+    _, champion = scores(loaded)
+    loaded = sharing(loaded, canary=register_python(loaded, "nothing", nothing))
+    manifest = night(loaded)
+    _, rows = scores(loaded)
+    assert rows.equals(champion)
+    assert manifest.arms is not None
+    [arm] = manifest.arms.arms
+    assert (arm.rows, arm.failed) == (0, sum(in_share(rows["id"].to_pylist())))
+    assert "has no score for" in manifest.arms.stops
+
+
+def test_gc_removes_what_a_dropped_run_has_scored(project: Project) -> None:
+    loaded = project(**FIXED, spark__master="none[2]")
+    loaded = sharing(loaded, canary=register_python(loaded, "bad", lacking))
+    given = planned(loaded)
+    assert score([given], master="none[2]") == {}
+    instead = open_run(given.uri)
+    judge_run(instead)
+    publish_run(instead)
+    local(given.attempts).mkdir(exist_ok=True)
+    (local(given.attempts) / "part.parquet").touch()
+    collect(loaded, 0, True)
+    assert not given.attempts.is_dir()
+    assert open_run(given.uri) == instead
+
+
+def test_a_requeue_takes_the_arms_that_scored_the_night(project: Project) -> None:
+    loaded = project(**FIXED, quality__max_quarantined=0.5)
+    register(loaded)
+    with_bad_rows(loaded, [3])
+    loaded = sharing(loaded, canary=canary())
+    first = night(loaded)
+    register(loaded, Other(12))  # the alias moves
+    again = night(sharing(loaded), requeue=True)  # and the canary is taken out
+    assert first.arms is not None
+    assert again.arms is not None
+    assert again.arms.arms == first.arms.arms
+    assert scores(loaded)[1].num_rows == 599
+
+
+def test_a_hold_that_a_person_asked_for_stops_nothing(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    rules = NEVER | {"verdict": "hold"}
+    run = with_scores(planned(sharing(loaded, canary=canary(stop_on=rules)), hold="look at it"))
+    judge_run(run)
+    assert not Places.of(loaded).state.stopped("canary").exists()
+
+
+def test_a_challenger_is_not_scored_again_where_a_canary_is_added(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    loaded = challenged(loaded, {"alias": "challenger"})
+    night(loaded)
+    night(loaded, force=True)
+    before, _ = scores(config.load("p@challenger"))
+    night(sharing(loaded, canary=canary()))
+    after, _ = scores(config.load("p@challenger"))
+    assert after.id == before.id
+
+
+def test_a_feature_of_that_name_is_profiled_as_it_is(project: Project) -> None:
+    loaded = project(**FIXED)
+    path = loaded.home / "data" / f"ds={DAY}" / "part-0.parquet"
+    rows = pq.read_table(path, partitioning=None)
+    rows = rows.append_column("model_version", pc.multiply(rows["y"], 100.0))
+    pq.write_table(rows, path, row_group_size=250)
+    numbers = replace(
+        ENCODING.inputs[0], features=(Feature("x", fill=0.5), Feature("model_version"))
+    )
+    encoding = replace(ENCODING, inputs=(numbers, ENCODING.inputs[1]))
+    data = sample(600, 5)
+    data = data.append_column("model_version", data["y"])
+    for alias, seed in (("champion", 11), ("challenger", 12)):
+        register(loaded, Other(seed), encoding, alias, data)
+    alone = run_of(loaded, night(loaded)).profile
+    mixed = run_of(loaded, night(sharing(loaded, canary=canary()))).profile
+    assert mixed.columns["model_version"] == alone.columns["model_version"]
+
+
+def test_a_damaged_note_is_made_again(project: Project) -> None:
+    loaded = project(**FIXED)
+    register(loaded)
+    run = with_scores(planned(sharing(loaded, canary=canary())))
+    local(run.arms_file).write_text("{")
+    judge_run(run)
+    manifest = publish_run(run)
+    assert manifest.arms is not None
+    assert manifest.arms.arms[0].rows
