@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,8 @@ from forked import in_child
 from formats import CATALOG, OUTPUT, catalog_in
 from nocturne import config
 from pipeline.conftest import DAYS
+from pipeline.test_arms import register
+from pipeline.test_shape import TWO
 
 Project = Callable[..., config.Loaded]
 
@@ -105,3 +110,40 @@ def test_what_spark_reads_is_published_too(lake: Project) -> None:
     )
     [verified] = nocturne("verify", "p", "--date", DAYS[0])
     assert verified["ok"]
+
+
+@pytest.mark.long
+def test_columns_are_added_to_the_table_if_that_is_said(lake: Project) -> None:
+    loaded = lake()
+    nocturne("score", "p", "--date", DAYS[0])
+    register(loaded, encoding=TWO, alias="champion")
+    refused = subprocess.run(
+        [sys.executable, "-m", "nocturne.cli", "score", "p", "--date", DAYS[1]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "it has no column 'raw'" in refused.stderr
+    assert "output.evolve: add" in refused.stderr
+    path = loaded.home / "conf" / "pipelines" / "p.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["output"]["evolve"] = "add"
+    path.write_text(yaml.safe_dump(settings))
+    nocturne("score", "p", "--date", DAYS[1], "--to", DAYS[2])
+    nocturne("score", "p", "--date", DAYS[3], "--model-version", "1")
+    rows = read(loaded)
+    assert len(rows) == 2400
+    missing = Counter(str(d) for d, v in zip(*columns(rows, "ds", "raw"), strict=True) if v is None)
+    assert missing == {DAYS[0]: 600, DAYS[3]: 600}
+    assert rows["score"].null_count == 0
+    for day in DAYS[:4]:
+        [verified] = nocturne("verify", "p", "--date", day, "--replay")
+        assert verified["ok"], verified
+    [again] = nocturne("score", "p", "--date", DAYS[0], "--force")
+    assert again["outcome"] == "published"
+    assert len(read(loaded)) == 2400
+
+
+def columns(rows: pa.Table, *names: str) -> list[list[object]]:
+    return [rows[name].to_pylist() for name in names]

@@ -587,7 +587,7 @@ class Output(Section):
         description="What happens if a model's predictions are other columns than those of the "
         "table's last night. null: it is refused before a row is scored. add: columns may be "
         "added, or be missing, and read as null. replace: each night has the columns of its model. "
-        "For format: parquet; a lake table is altered by its own ALTER TABLE.",
+        "A lake table has one schema: add adds columns to it; replace is for format: parquet.",
     )
     keep: int = Field(
         2, ge=0, description="How many replaced versions of a partition stay on disk."
@@ -600,10 +600,10 @@ class Output(Section):
 
     @model_validator(mode="after")
     def _evolves(self) -> Output:
-        if self.evolve is not None and self.format != "parquet":
+        if self.evolve == "replace" and self.format != "parquet":
             raise ValueError(
-                f"evolve is for format: parquet (it is {self.format}): change the columns of a "
-                "lake table by its own ALTER TABLE, and the model's nights are published there"
+                f"evolve: replace is for format: parquet (it is {self.format}), since a lake table "
+                "has one schema: change it by its own ALTER TABLE, or choose another path"
             )
         return self
 

@@ -77,6 +77,7 @@ class Places:
         else:
             inputs = InputFolders(source)
         scores = FORMATS[output.format](state, output.table or "")
+        scores.evolves = output.evolve == "add"
         return cls(loaded.pipeline.name, source, inputs, state, scores)
 
     def input(self, partition: Partition) -> Location:
@@ -137,6 +138,7 @@ def planned_output(
         "output_uri": settings.path if is_uri(settings.path) else "",
         "format": settings.format,
         "table": settings.table or "",
+        "evolve": settings.evolve or "",
         "staging": output.staging,
         "lake_types": output.lake_types,
         "partition_columns": packed(of_partition) if len(of_partition) else "",

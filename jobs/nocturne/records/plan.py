@@ -257,6 +257,7 @@ class RunPlan(Stored):
         lake_types: whether the scores have the types of lake tables (``columns.lake_type``).
         partition_columns: columns of the partition that the files of scores have too
             (``TablePartition.partition_columns``); a schema, packed as ``types`` is.
+        evolve: ``output.evolve``; "" if the columns must be those that are there.
         staging: the folder of the attempts' files, relative to the run directory.
         champion: of a challenger, the key of the champion's run (without arms) that it is scored
             beside; it has the same splits, and shares the quarantined rows. "" for a champion.
@@ -303,6 +304,7 @@ class RunPlan(Stored):
     path_keys: tuple[str, ...] = ()
     format: str = "parquet"
     table: str = ""
+    evolve: str = ""
     staging: str = "attempts"
     lake_types: bool = False
     input_version: str = ""

@@ -54,4 +54,6 @@ def table_of(run: Run) -> TablePartition:
     """The partition into which a run is published."""
     uri, make = run.plan.output_uri, FORMATS[run.plan.format]
     state = PipelineState(run.state.root, ObjectPath.of(uri) if uri else None)
-    return make(state, run.plan.table).partition(run.state)
+    table = make(state, run.plan.table)
+    table.evolves = run.plan.evolve == "add"
+    return table.partition(run.state)

@@ -41,6 +41,8 @@ class FolderTable:
     def __init__(self, state: PipelineState) -> None:
         self._state, self.folder = local(state.root), local(state.table)
 
+    evolves = False  # each folder has columns of its own
+
     def check(self) -> None:
         """Try an exchange between the folder of the state and the folder of the scores.
 

@@ -26,6 +26,9 @@ __all__ = ["PUBLISHED", "Table", "TablePartition", "file_name", "gone", "has_byt
 class Table(Protocol):
     """A table with all its partitions."""
 
+    evolves: bool
+    """Whether columns are added to it that scores have and it lacks (``output.evolve: add``)."""
+
     def check(self) -> None:
         """Test what publishing needs of the file system, without touching existing files.
 

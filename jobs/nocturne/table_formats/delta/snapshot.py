@@ -23,6 +23,7 @@ from nocturne.objects.store import error_of, is_of_store
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.table_formats.delta.compatible import (
+    delta_type,
     feature_problems,
     reading_problems,
     retention,
@@ -265,6 +266,16 @@ class DeltaSnapshot:
         """
         only = [(name, "=", value) for name, value in partition.keys]
         self._write("overwrite", self._adds(partition, files), mark, partition_filters=only or None)
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Commit the next version, with more columns. Raises: as ``replace``."""
+        lake = library()
+        types = pa.schema([field.with_type(delta_type(field.type)) for field in fields])
+        with _conflicts(self.folder):
+            self._writable().alter.add_columns(
+                lake.Schema.from_arrow(types).fields,
+                commit_properties=lake.CommitProperties(max_commit_retries=0),
+            )
 
     def mark(self, mark: Mark) -> None:
         """Commit the next version, with the same files. Raises: as ``replace``."""

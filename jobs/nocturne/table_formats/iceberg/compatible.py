@@ -11,7 +11,15 @@ import pyarrow as pa
 from nocturne.records.partition import Partition
 from nocturne.table_formats.lake import Column, column_problems, is_date
 
-__all__ = ["MAPPING", "feature_problems", "has_type", "mapping", "new_table", "schema_problems"]
+__all__ = [
+    "MAPPING",
+    "feature_problems",
+    "has_type",
+    "iceberg_types",
+    "mapping",
+    "new_table",
+    "schema_problems",
+]
 
 _VERSION = 2
 """The format version that is written; 1 has no order of commits, 3 wants an id of each row."""
@@ -122,6 +130,12 @@ def new_table(schema: pa.Schema, partition: Partition) -> dict[str, Any]:
             "write.metadata.delete-after-commit.enabled": "true",
         },
     }
+
+
+def iceberg_types(fields: Iterable[pa.Field]) -> dict[str, Any]:
+    """The types of columns in Iceberg. Raises: TypeError if there is none."""
+    ids = count(1)
+    return {field.name: _type(field.type, ids) for field in fields}
 
 
 def has_type(type_: pa.DataType) -> bool:

@@ -35,6 +35,7 @@ from nocturne.table_formats.iceberg.catalog import (
 from nocturne.table_formats.iceberg.compatible import (
     MAPPING,
     feature_problems,
+    iceberg_types,
     mapping,
     schema_problems,
 )
@@ -434,6 +435,13 @@ class IcebergSnapshot:
         """
         before = [entry.file for entry in self._live(partition) if entry.is_data]
         self._commit(before, [self._file(partition, file) for file in files], mark)
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Commit a schema with more columns. Raises: as ``replace``."""
+        types = iceberg_types(fields)
+        with self._conflicts(), self.table.update_schema() as update:
+            for name, type_ in types.items():
+                update.add_column(name, type_)
 
     def mark(self, mark: Mark) -> None:
         """Commit a snapshot with the same files. Raises: as ``replace``."""

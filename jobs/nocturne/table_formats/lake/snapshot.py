@@ -228,6 +228,14 @@ class Snapshot(Protocol):
             names: the partition keys, in path order; of a table with others there are none.
         """
 
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Commit a version with more columns, which may be null.
+
+        Raises:
+            Conflict, StoreUnavailable: it may have failed, or not.
+            OSError: the disk is full or read-only.
+        """
+
     def replace(self, partition: Partition, files: Sequence[Added], mark: Mark) -> None:
         """Commit the next version, in which the partition has these files and no others.
 

@@ -85,7 +85,7 @@ class LakeTable(ABC):
 
     def __init__(self, folder: Location, state: Location | None = None) -> None:
         self.folder, self._state = folder, state
-        self.files = files_of(folder)
+        self.files, self.evolves = files_of(folder), False
         self._seen: Snapshot | None = None
         self._until = 0.0
 
@@ -264,15 +264,45 @@ class LakePartition:
                 if not self._table.has_type(field.type)
             ]
         if snapshot is not None:
+            asked = schema if schema is None else self._asked(snapshot, schema)
             with self._fitting():
-                problems += snapshot.problems(self._partition, None if problems else schema, whole)
+                problems += snapshot.problems(self._partition, None if problems else asked, whole)
         if problems:
             raise PublishError(
                 f"scores can't be published into {self._table.title}: {'; '.join(problems)}. "
-                "Nothing was changed. Change the table or the scores, or choose another "
-                "output.path",
+                "Nothing was changed. Change the table (output.evolve: add adds columns to it) or "
+                "the scores, or choose another output.path",
                 path=str(self._table.folder),
             )
+
+    def _asked(self, snapshot: Snapshot, schema: pa.Schema) -> pa.Schema:
+        """The columns that the table must have: without those that will be added to it."""
+        if not self._table.evolves:
+            return schema
+        known = {name.lower() for name in snapshot.types()}
+        return pa.schema([field for field in schema if field.name.lower() in known])
+
+    def _evolve(self, scores: Location | None) -> None:
+        """Add the columns of the scores that the table lacks, in which earlier rows have null."""
+        snapshot = self._table.snapshot()
+        if not self._table.evolves or snapshot is None or scores is None:
+            return
+        try:
+            schema = pq.read_schema(native(scores))
+        except FileNotFoundError:
+            raise gone(scores) from None
+        known = {*snapshot.types(), *dict(self._partition.keys)}
+        if missing := [f.with_nullable(True) for f in schema if f.name not in known]:
+            try:
+                snapshot.add_columns(missing)
+            except Conflict as conflict:
+                raise RetryableError(
+                    f"{self._table.title} did not take the columns "
+                    f"{', '.join(f.name for f in missing)}: {conflict}. Nothing was published. Run "
+                    "the same command again"
+                ) from None
+            finally:
+                self._table.refresh()
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -449,6 +479,8 @@ class LakePartition:
         """
         if self._table.snapshot() is None:
             self._create(next(iter(files.values())))
+        else:
+            self._evolve(next(iter(files.values()), None))
         put = {self.file(name): source for name, source in files.items()}
         self._table.files.put(put, self.location)
 
