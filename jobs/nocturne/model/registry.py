@@ -241,7 +241,12 @@ def _select(
     required = dict(tags or {})
     matches = [v for v in versions if required.items() <= dict(v.tags).items()]
     if not matches:
-        existing_tags = {f"{k}={t}" for v in versions for k, t in dict(v.tags).items()}
+        existing_tags = {
+            f"{key}={text}"
+            for version_ in versions
+            for key, text in dict(version_.tags).items()
+            if not key.startswith("nocturne.")
+        }
         raise ModelError(
             f"no version of model {name!r} carries all of the {_selector(None, required, None)}: "
             f"its versions carry {choices(existing_tags)}",

@@ -51,7 +51,7 @@ from nocturne.pipeline.pinning import pin, tune
 from nocturne.pipeline.places import Places, columns_of_partition, planned_output
 from nocturne.pipeline.runs import write_settings
 from nocturne.pipeline.scoring import Executor
-from nocturne.pipeline.shape import check_shape
+from nocturne.pipeline.shape import check_shape, note_shape
 from nocturne.pipeline.splits import KeyedPieces
 from nocturne.quality.duplicates import check_size
 from nocturne.records.manifest import Manifest
@@ -361,6 +361,7 @@ def _decided(
     if current is not None and standing.same and not standing.lost and not requested:
         if not options.dry_run:
             table.settle(output, loaded.pipeline.output.keep)
+            note_shape(run)
             output.state.clear_status(current.run_key)
             if not loaded.pipeline.input.partition:  # each day has a run, which may be late
                 write(output.state.confirmed_file, Confirmed(now()))
