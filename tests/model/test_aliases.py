@@ -168,6 +168,60 @@ def test_the_claim_of_a_process_that_died_does_not_stop_others(
     assert notice(client, NAME, "champion") is None
 
 
+def test_a_claim_left_behind_does_not_stop_what_is_noticed(client: MlflowClient) -> None:
+    promote(client, NAME, "champion", 1, "ada")
+    old = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)).isoformat()
+    client.set_registered_model_tag(NAME, "nocturne.claim.champion.dead", f"3 {old}")
+    client.set_registered_model_alias(NAME, "champion", "2")
+    assert notice(client, NAME, "champion") is not None
+    now = dt.datetime.now(dt.UTC).isoformat()
+    client.set_registered_model_tag(NAME, "nocturne.claim.champion.alive", f"3 {now}")
+    client.set_registered_model_alias(NAME, "champion", "3")
+    assert notice(client, NAME, "champion") is None  # that one writes it
+
+
+def test_demote_goes_back_step_by_step_and_not_to_and_fro(client: MlflowClient) -> None:
+    for version in (1, 2, 3):
+        promote(client, NAME, "champion", version, "ada")
+    assert demote(client, NAME, "champion", "ada").after == 2
+    assert demote(client, NAME, "champion", "ada").after == 1
+    with pytest.raises(ModelError, match="has no version before"):
+        demote(client, NAME, "champion", "ada")
+    promote(client, NAME, "champion", 4, "ada")
+    assert demote(client, NAME, "champion", "ada").after == 1
+
+
+@pytest.mark.parametrize("alias", ["", "with space", "a.b", "latest", "v3", "x" * 101])
+def test_what_can_not_be_an_alias_is_refused(client: MlflowClient, alias: str) -> None:
+    with pytest.raises(ModelError, match="can't be an alias"):
+        promote(client, NAME, alias, 1, "ada")
+    assert not client.get_registered_model(NAME).tags
+
+
+def test_a_record_is_never_before_the_one_that_precedes_it(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)).isoformat(timespec="milliseconds")
+    monkeypatch.setattr(aliases, "_now", lambda: ahead)
+    monkeypatch.setattr(aliases, "_claim", lambda number: f"{number} {ahead}")
+    promote(client, NAME, "champion", 1, "ada")
+    monkeypatch.undo()
+    assert promote(client, NAME, "champion", 2, "bob").at == ahead
+
+
+def test_a_long_reason_is_cut_to_what_a_tag_holds(client: MlflowClient) -> None:
+    change = promote(client, NAME, "champion", 1, "ada", "ü" * 3000)
+    assert changes(client) == [change]
+    assert change.why == "ü" * 500
+
+
+def test_a_record_that_is_missing_is_a_gap_that_is_not_guessed() -> None:
+    changes = [moved(1, None, 1, 10), moved(3, 2, 3, 20)]
+    assert known_version(changes, [], dt.datetime(2026, 5, 25, tzinfo=dt.UTC)) == 3
+    with pytest.raises(StateError, match="the history has a gap before 2026-05-20"):
+        known_version(changes, [], dt.datetime(2026, 5, 15, tzinfo=dt.UTC))
+
+
 def test_a_damaged_record_is_named(client: MlflowClient) -> None:
     client.set_registered_model_tag(NAME, "nocturne.alias.champion.000001", json.dumps({"x": 1}))
     with pytest.raises(StateError, match=r"the tag nocturne\.alias\.champion\.000001"):

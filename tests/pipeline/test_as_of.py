@@ -159,6 +159,7 @@ def test_a_backfill_of_the_dag_takes_what_the_yaml_says(project: Project) -> Non
     assert version("--backfill") == 1
     assert version() == 2
     assert version("--backfill", "--model", "current") == 2
+    assert version("--backfill", "--model-version", "2") == 2
 
 
 def test_each_run_notices_what_was_changed_in_mlflow(project: Project) -> None:
@@ -186,6 +187,23 @@ def test_a_registry_that_takes_no_tags_costs_no_night(
     monkeypatch.setattr(MlflowClient, "set_registered_model_tag", refused)
     assert night(loaded).rows_published == 600
     assert "the history of small@champion is not kept: PermissionError: read only" in caplog.text
+
+
+def test_a_registry_that_takes_no_tags_answers_as_of_by_no_guess(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = project(**FIXED)
+    register(loaded, alias="champion")
+    record(loaded, (None, 1, "2023-12-01T00:00:00", None))
+    registry(loaded).set_registered_model_alias("small", "champion", "2")
+
+    def refused(*given: Any) -> None:
+        raise PermissionError("read only")
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", refused)
+    said = run("score", "p", "--date", FIRST, "--model", "as_of", code=75)
+    assert "is being moved, or its history can't be written" in " ".join(said.split())
+    assert versions(loaded) == {}
 
 
 def test_history_counts_the_nights_of_a_canary_apart(project: Project) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from nocturne import config
 from nocturne.cli import app
+from nocturne.errors import ConfigError
 from nocturne.operate.truth import truths_of
 from nocturne.pipeline.places import Places
 from nocturne.records.truth import Truth
@@ -153,6 +154,90 @@ def test_labels_that_can_not_be_meant_are_refused(
     night(loaded)
     write_labels(loaded, table)
     assert why in refused(loaded)
+
+
+@pytest.mark.parametrize(
+    ("positive", "values", "why"),
+    [
+        ("1", [1, 0], "labels.positive is '1', and the label 'late' is int64"),
+        (1, [True, False], "labels.positive is 1, and the label 'late' is bool"),
+        (True, ["yes", "no"], "labels.positive is True, and the label 'late' is string"),
+    ],
+)
+def test_a_positive_of_another_type_is_refused(
+    project: Project, positive: Any, values: list[Any], why: str
+) -> None:
+    loaded = with_labels(project, labels__positive=positive)
+    night(loaded)
+    write_labels(loaded, labels([1, 2], values))
+    assert why in refused(loaded)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([0.0, 1.0], None, "numbers"),  # a share that happens to be 0 and 1
+        ([0.0, 1.0], "classes", "classes"),
+        ([0, 1], None, "classes"),
+        ([0, 2], None, "numbers"),
+        ([False, True], "numbers", "numbers"),
+    ],
+)
+def test_which_labels_are_classes(
+    project: Project, values: list[Any], kind: str | None, expected: str
+) -> None:
+    loaded = with_labels(project, **({"labels__kind": kind} if kind else {}))
+    night(loaded)
+    write_labels(loaded, labels([1, 2], values))
+    assert judged(loaded).kind == expected
+
+
+def test_labels_that_are_nan_are_none(project: Project) -> None:
+    loaded = with_labels(project, labels__kind="classes")
+    night(loaded)
+    write_labels(loaded, labels([1, 2, 3], [1.0, float("nan"), 0.0]))
+    truth = judged(loaded)
+    assert (truth.rows, truth.unlabelled) == (2, 598)
+    assert truth.parts["all"].figures["positive"] == 0.5
+
+
+def test_a_key_that_several_scores_have_is_refused(project: Project) -> None:
+    loaded = with_labels(project, labels__key=["model_version"])
+    night(loaded)
+    table = pa.table({"model_version": [1], "late": [True]})
+    write_labels(loaded, table)
+    assert "the scores have keys (model_version) more than once" in refused(loaded)
+
+
+def test_a_key_that_the_scores_do_not_have_is_named(project: Project) -> None:
+    loaded = with_labels(project, labels__key=["id", "city"])
+    night(loaded)
+    write_labels(loaded, pa.table({"id": [1], "city": ["x"], "late": [True]}))
+    assert "labels.key names city, which the scores do not have" in refused(loaded)
+
+
+def test_dictionaries_are_read_as_their_values(project: Project) -> None:
+    loaded = with_labels(project, labels__positive="late")
+    night(loaded)
+    words = pa.array(["late", "early", "late"]).dictionary_encode()
+    write_labels(loaded, labels([1, 2, 3], words))
+    assert judged(loaded).parts["all"].figures["positive"] == pytest.approx(2 / 3)
+
+
+def test_a_folder_without_files_has_no_labels_yet(project: Project) -> None:
+    loaded = with_labels(project)
+    night(loaded)
+    (loaded.home / "labels" / f"ds={DAY}").mkdir(parents=True)
+    assert f"there are no labels for {DAY}" in refused(loaded)
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [(["id", "id"], "name id twice"), (["id", "late"], "name late twice")],
+)
+def test_columns_named_twice_are_refused(project: Project, key: list[str], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        with_labels(project, labels__key=key)
 
 
 def test_a_night_without_labels_or_scores_says_so(project: Project) -> None:

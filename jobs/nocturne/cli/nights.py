@@ -210,7 +210,8 @@ def prepare(
     loaded, partition = night(name, date, model_version)
     versions = _versions(caller) if caller else {}
     if not requeued:
-        which = loaded.pipeline.model.backfill if backfill and model is None else model
+        asked = model is not None or model_version is not None
+        which = loaded.pipeline.model.backfill if backfill and not asked else model
         loaded = load(name, _version(loaded, partition, which, model_version))
     if requeued:
         loaded = _with_its_model(loaded, partition, model_version)

@@ -11,6 +11,9 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
     StringConstraints,
     field_validator,
     model_validator,
@@ -767,7 +770,7 @@ class Labels(Section):
     key: list[str] | None = Field(
         None, min_length=1, description="By which columns it is joined. Default: output.keys."
     )
-    positive: bool | int | str | None = Field(
+    positive: StrictBool | StrictInt | StrictStr | None = Field(
         None,
         description="The value that counts as positive, if the label is not 0, 1 or a boolean.",
     )
@@ -775,8 +778,19 @@ class Labels(Section):
         None, description="The prediction that is compared. Default: the first that is a number."
     )
     kind: Literal["classes", "numbers"] | None = Field(
-        None, description="Default: classes if the labels are booleans, or 0 and 1; else numbers."
+        None,
+        description="Default: classes for booleans, integers that are 0 and 1, and with positive; "
+        "else numbers.",
     )
+
+    @model_validator(mode="after")
+    def _are_columns_of_their_own(self) -> Labels:
+        names = [*(self.key or []), self.column]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"column and key name {twice[0]} twice; each has a column of its own")
+        if self.kind == "numbers" and self.positive is not None:
+            raise ValueError("positive is for kind: classes")
+        return self
 
 
 class Schedule(Section):

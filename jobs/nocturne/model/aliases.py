@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ def promote(
         ModelError: there is no such version, or the alias is there already.
         Superseded: somebody else has moved it meanwhile.
     """
+    _check_alias(alias)
     before = _version(client.get_registered_model(name), alias)
     there = {int(v.version): v.status for v in versions_of(client, name)}
     if there.get(version) != "READY":
@@ -80,21 +82,44 @@ def promote(
 
 
 def demote(client: MlflowClient, name: str, alias: str, by: str, why: str = "") -> AliasChange:
-    """Move the alias back to the version that it had before its last change.
+    """Move the alias back to the version that it had before; from there to the one before that.
 
     Raises:
-        ModelError: its history has no earlier version.
+        ModelError: its history has no earlier version, or that is gone.
         Superseded: somebody else has moved it meanwhile.
     """
+    _check_alias(alias)
     notice(client, name, alias)
-    changes = changes_of(client.get_registered_model(name).tags, alias)
-    if not changes or changes[-1].before is None:
+    model = client.get_registered_model(name)
+    now, earlier = _version(model, alias), _line(changes_of(model.tags, alias))
+    if not earlier:
         raise ModelError(
             f"the history of {name}@{alias} has no version before: say which one, with `nocturne "
             f"promote {name} VERSION --alias {alias}`"
         )
-    versions = changes[-1].after, changes[-1].before
-    return _moved(client, name, alias, versions, "demoted", by, why)
+    if earlier[-1] not in {int(v.version) for v in versions_of(client, name)}:
+        raise ModelError(f"{name} version {earlier[-1]}, which {alias} was before, is gone")
+    return _moved(client, name, alias, (now, earlier[-1]), "demoted", by, why)
+
+
+def _line(changes: Sequence[AliasChange]) -> list[int]:
+    """The versions that an alias had before, the last of which it goes back to."""
+    line: list[int] = []
+    for change in changes:
+        if change.how == "demoted":
+            line = line[:-1]
+        elif change.before is not None:
+            line.append(change.before)
+    return line
+
+
+def _check_alias(alias: str) -> None:
+    """Raises: ModelError if MLflow takes no such alias."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", alias) or re.fullmatch(r"latest|v\d+", alias):
+        raise ModelError(
+            f"{alias!r} can't be an alias: expected letters, digits, - and _, at most 100 of them, "
+            "and neither latest nor v with a number"
+        )
 
 
 def _moved(
@@ -119,10 +144,14 @@ def _moved(
         _notice(client, name, alias, model)
         # If this is killed between both, the change is noticed later, as one that MLflow had.
         client.set_registered_model_alias(name, alias, str(version))
-        number = _next(client, name, alias)
-        change = AliasChange(number, alias, how, before, version, _now(), by=by, why=why[:_LONGEST])
+        last = changes_of(client.get_registered_model(name).tags, alias)[-1:]
+        number = last[0].number + 1 if last else 1
+        at = max([_now(), *(change.at for change in last)])  # clocks differ; the order is known
+        change = AliasChange(
+            number, alias, how, before, version, at, by=by[:_LONGEST], why=why[:_LONGEST]
+        )
         _write(client, name, change)
-        _see(client, name, alias, version)
+        _see(client, name, alias, version, at)
     return change
 
 
@@ -132,29 +161,34 @@ def notice(client: MlflowClient, name: str, alias: str) -> AliasChange | None:
     Returns:
         The change; None if there is none, or somebody is moving the alias.
     """
+    asked = _now()  # a move after this is not seen
     model = client.get_registered_model(name)
-    if any(key.startswith(f"{_CLAIM}{alias}.") for key in model.tags):
+    if _claims(model.tags, alias):
         return None
-    return _notice(client, name, alias, model)
+    return _notice(client, name, alias, model, asked)
 
 
-def _notice(client: MlflowClient, name: str, alias: str, model: Any) -> AliasChange | None:
+def _notice(
+    client: MlflowClient, name: str, alias: str, model: Any, asked: str = ""
+) -> AliasChange | None:
+    asked = asked or _now()
     changes, now = changes_of(model.tags, alias), _version(model, alias)
     seen = _seen(model.tags, alias)
     if not changes:
         if now is None:
             return None
-        change = AliasChange(1, alias, "found", None, now, _now())
+        change = AliasChange(1, alias, "found", None, now, asked)
     elif changes[-1].after != now:
         last = changes[-1]
         since = seen[1] if seen is not None and seen[0] == last.after else last.at
-        change = AliasChange(last.number + 1, alias, "noticed", last.after, now, _now(), since)
+        at = max(asked, last.at)
+        change = AliasChange(last.number + 1, alias, "noticed", last.after, now, at, since)
     else:
         if seen is None or _age(seen[1]) > _SEEN_EVERY_S:
-            _see(client, name, alias, now)
+            _see(client, name, alias, now, asked)
         return None
     _write(client, name, change)
-    _see(client, name, alias, now)
+    _see(client, name, alias, now, asked)
     return change
 
 
@@ -163,18 +197,13 @@ def _version(model: Any, alias: str) -> int | None:
     return None if found is None else int(found)
 
 
-def _next(client: MlflowClient, name: str, alias: str) -> int:
-    changes = changes_of(client.get_registered_model(name).tags, alias)
-    return changes[-1].number + 1 if changes else 1
-
-
 def _write(client: MlflowClient, name: str, change: AliasChange) -> None:
     key = f"{_PREFIX}{change.alias}.{change.number:06d}"
     client.set_registered_model_tag(name, key, dump(change).strip())
 
 
-def _see(client: MlflowClient, name: str, alias: str, version: int | None) -> None:
-    seen = json.dumps({"version": version, "at": _now()})
+def _see(client: MlflowClient, name: str, alias: str, version: int | None, at: str) -> None:
+    seen = json.dumps({"version": version, "at": at})
     client.set_registered_model_tag(name, f"{_PREFIX}{alias}.seen", seen)
 
 
@@ -199,13 +228,14 @@ def _alone(client: MlflowClient, name: str, alias: str) -> Iterator[None]:
     mine = f"{_CLAIM}{alias}.{os.urandom(8).hex()}"
     client.set_registered_model_tag(name, mine, _claim(0))
     try:
-        highest = max(_claims(client, name, alias).values(), default=0)
+        highest = max(_claims_now(client, name, alias).values(), default=0)
         number = highest + 1
         client.set_registered_model_tag(name, mine, _claim(number))
         while any(
             key != mine and (theirs == 0 or (theirs, key) < (number, mine))
-            for key, theirs in _claims(client, name, alias).items()
+            for key, theirs in _claims_now(client, name, alias).items()
         ):
+            client.set_registered_model_tag(name, mine, _claim(number))  # it is alive
             time.sleep(_POLL_S)
         yield
     finally:
@@ -216,14 +246,18 @@ def _claim(number: int) -> str:
     return f"{number} {_now()}"
 
 
-def _claims(client: MlflowClient, name: str, alias: str) -> dict[str, int]:
+def _claims(tags: Mapping[str, str], alias: str) -> dict[str, int]:
     """Those who want to move the alias -> their numbers; 0 while they choose one."""
     found = {}
-    for key, text in client.get_registered_model(name).tags.items():
+    for key, text in tags.items():
         number, _, at = text.partition(" ")
-        if key.startswith(f"{_CLAIM}{alias}.") and _age(at) < _STALE_S:
+        if key.startswith(f"{_CLAIM}{alias}.") and number.isdigit() and _age(at) < _STALE_S:
             found[key] = int(number)
     return found
+
+
+def _claims_now(client: MlflowClient, name: str, alias: str) -> dict[str, int]:
+    return _claims(client.get_registered_model(name).tags, alias)
 
 
 @dataclass(frozen=True)
@@ -249,6 +283,10 @@ def known_version(
     """
     times = [dt.datetime.fromisoformat(change.at) for change in changes]
     at = sum(time <= when for time in times)  # changes that were before
+    if at and at < len(changes) and changes[at].before != changes[at - 1].after:
+        raise StateError(
+            f"the history has a gap before {changes[at].at}: a record is missing. Name the version"
+        )
     if at:
         if at < len(changes) and dt.datetime.fromisoformat(changes[at].earliest) <= when:
             change = changes[at]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import ModelError, NocturneError
 from nocturne.model.aliases import changes_of, notice
-from nocturne.model.tracking import connect, reachable, uris
+from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.aliases import AliasChange
 
@@ -52,11 +52,19 @@ def registry() -> Iterator[MlflowClient]:
     Raises:
         ConfigError: none is configured.
         RegistryUnavailable: it does not answer.
+        ModelError: it refuses what is asked of it.
     """
     home = config.home()
     found = uris(config.project_sections(home)[0], home)
     with reachable(found["registry_uri"]):
-        yield connect(found["tracking_uri"], found["registry_uri"])
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield connect(found["tracking_uri"], found["registry_uri"])
+        except MlflowException as error:
+            if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+                raise
+            raise ModelError(f"MLflow refuses: {without_secret(str(error))}") from None
 
 
 def history_of(name: str) -> History:
@@ -76,8 +84,9 @@ def history_of(name: str) -> History:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise ModelError(f"there is no registered model {name!r}") from None
-        for alias in {*dict(model.aliases), *(c.alias for c in changes_of(model.tags))}:
-            notice(client, name, alias)
+        with suppress(MlflowException):  # who may only read sees what is known
+            for alias in {*dict(model.aliases), *(c.alias for c in changes_of(model.tags))}:
+                notice(client, name, alias)
         changes = changes_of(client.get_registered_model(name).tags)
     scored, unreadable = list[Scored](), dict[str, str]()
     for pipeline in config.names(config.home()):

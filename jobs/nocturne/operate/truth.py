@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nocturne.columns.types import is_text
 from nocturne.config import Loaded
 from nocturne.config.models import Labels
 from nocturne.encoding import MODEL_VERSION, NUMBERS
 from nocturne.errors import ConfigError, InputError, NocturneError, StateError, choices
+from nocturne.hiding import redacted
 from nocturne.objects import Location, ObjectPath
 from nocturne.objects.reading import native
 from nocturne.pipeline.nights import PublishedNights
@@ -64,6 +66,9 @@ def truths_of(loaded: Loaded, nights: Sequence[Partition]) -> list[NightTruth]:
             found.append(NightTruth(night.key, _truth(loaded, labels, night)))
         except NocturneError as error:
             found.append(NightTruth(night.key, None, str(error)))
+        except pa.ArrowException as error:
+            why = f"scores and labels can't be joined: {redacted(error)}"
+            found.append(NightTruth(night.key, None, why))
     return found
 
 
@@ -103,7 +108,10 @@ def _label_files(loaded: Loaded, labels: Labels, night: Partition) -> list[Locat
     table = InputObjects(place) if isinstance(place, ObjectPath) else InputFolders(place)
     if not table.has(night):
         raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
-    return list(table.listing(night).files)
+    files = list(table.listing(night).files)
+    if not files:
+        raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
+    return files
 
 
 def _output(labels: Labels, run: Run) -> str:
@@ -126,10 +134,15 @@ def _scores(loaded: Loaded, labels: Labels, manifest: Manifest, output: str) -> 
             "are joined with labels in memory"
         )
     table = Places.of(loaded).output(manifest.partition)
-    names = [*_key(loaded, labels), output, MODEL_VERSION]
+    names = list(dict.fromkeys([*_key(loaded, labels), output, MODEL_VERSION]))
     try:
         files = [pq.ParquetFile(native(table.file(file.path))) for file in manifest.outputs]
-        return pa.concat_tables([file.read(columns=names) for file in files])
+        if missing := [n for n in names if files and n not in files[0].schema_arrow.names]:
+            raise ConfigError(
+                f"labels.key names {choices(missing)}, which the scores do not have: publish it "
+                "(output.keys, output.passthrough), or name others"
+            )
+        return pa.concat_tables([_plain(file.read(columns=names)) for file in files])
     except FileNotFoundError as error:
         raise StateError(
             f"a file of the scores of {manifest.partition.key} is gone, or another program has "
@@ -151,19 +164,12 @@ def _labels(
         file = pq.ParquetFile(native(path))
         if missing := [n for n in (*names, labels.column) if n not in file.schema_arrow.names]:
             raise InputError(f"{path} has no column {choices(missing)}, which labels need")
-        parts.append(file.read(columns=[*names, labels.column]))
-    table = pa.concat_tables(parts, promote_options="default")
-    for name in names:
-        at = table.schema.get_field_index(name)
-        try:
-            column = table[name].cast(scores.field(name).type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(
-                f"the labels' key {name!r} is {table.schema.field(name).type}, and the scores' "
-                f"{scores.field(name).type}: {error}"
-            ) from None
-        table = table.set_column(at, name, column)
-    table = table.rename_columns([*names, _LABEL])
+        part = _plain(file.read(columns=[*names, labels.column]))
+        parts.append(_as_keys(part, names, scores).rename_columns([*names, _LABEL]))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    if pa.types.is_null(table.schema.field(_LABEL).type):  # none has a label
+        at = table.schema.get_field_index(_LABEL)
+        table = table.set_column(at, _LABEL, table[_LABEL].cast(pa.bool_()))
     if (rows := table.num_rows) != (keys := table.group_by(names).aggregate([]).num_rows):
         raise InputError(
             f"the labels have {rows:,} rows, of only {keys:,} keys ({', '.join(names)}): which one "
@@ -175,21 +181,57 @@ def _labels(
 _LABEL = "__label"
 
 
+def _as_keys(part: pa.Table, names: Sequence[str], scores: pa.Schema) -> pa.Table:
+    """The labels with their keys in the types of the scores'.
+
+    Raises:
+        InputError: a key is of another type.
+    """
+    for name in names:
+        ours, theirs = scores.field(name).type, part.schema.field(name).type
+        try:
+            zones = [getattr(type_, "tz", None) is None for type_ in (ours, theirs)]
+            if pa.types.is_timestamp(ours) and zones[0] != zones[1]:
+                raise pa.ArrowInvalid("one of them has a time zone")
+            column = part[name].cast(ours)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InputError(
+                f"the labels' key {name!r} is {theirs}, the scores' is {ours}, and some value "
+                "can't be taken for one of the other type"
+            ) from None
+        part = part.set_column(part.schema.get_field_index(name), name, column)
+    return part
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without dictionaries."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
+    return table
+
+
 def _counted(
     loaded: Loaded, labels: Labels, scores: pa.Table, truths: pa.Table, output: str
 ) -> Mapping[str, Any]:
     names = _key(loaded, labels)
+    if scores.group_by(names).aggregate([]).num_rows != scores.num_rows:
+        raise InputError(
+            f"the scores have keys ({', '.join(names)}) more than once, so one label would count "
+            "for several rows: name more columns (labels.key)"
+        )
     joined = scores.join(truths, names, join_type="left outer")
-    if joined.num_rows != scores.num_rows:
-        raise InputError(f"the scores have keys ({', '.join(names)}) more than once")
-    there = pc.and_(joined[_LABEL].is_valid(), joined[output].is_valid())
+    label = joined[_LABEL]
+    there = pc.and_(label.is_valid(), joined[output].is_valid())
+    if pa.types.is_floating(label.type):
+        there = pc.and_(there, pc.invert(pc.is_nan(label)).fill_null(False))
     known = joined.filter(there)
     found = truths.join(scores.select(names), names, join_type="left semi").num_rows
     kind, values = _values(labels, known[_LABEL])
     predicted = known[output].cast(pa.float64()).to_numpy()
     versions = known[MODEL_VERSION].to_numpy()
     parts = {"all": _part(kind, predicted, values)}
-    for version in sorted({*joined[MODEL_VERSION].to_pylist()}):
+    for version in sorted(pc.unique(joined[MODEL_VERSION]).to_pylist()):
         mine = versions == version
         parts[f"version {version}"] = _part(kind, predicted[mine], values[mine])
     return {
@@ -206,27 +248,35 @@ def _values(labels: Labels, column: pa.ChunkedArray) -> tuple[str, NDArray[Any]]
     """The kind of the labels, and their values as booleans or numbers.
 
     Raises:
-        InputError: they are neither.
+        InputError: they are neither, or not of the type of ``labels.positive``.
     """
-    type_ = column.type
-    if labels.positive is not None:
-        text = column.cast(pa.string())
-        expected = str(labels.positive).lower() if pa.types.is_boolean(type_) else labels.positive
-        return "classes", pc.equal(text, str(expected)).to_numpy().astype(bool)
+    type_, positive = column.type, labels.positive
+    is_number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
+    if positive is not None:
+        of_type = {bool: pa.types.is_boolean(type_), int: is_number, str: is_text(type_)}
+        if not of_type[type(positive)]:
+            raise InputError(
+                f"labels.positive is {positive!r}, and the label {labels.column!r} is {type_}: say "
+                "a value of that type"
+            )
+        same = pc.equal(column, pa.scalar(positive).cast(type_))
+        return "classes", same.to_numpy().astype(bool)
     if pa.types.is_boolean(type_):
-        return "classes", column.to_numpy().astype(bool)
-    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_)):
+        kind = labels.kind or "classes"
+        return kind, column.to_numpy().astype(bool if kind == "classes" else np.float64)
+    if not is_number:
         raise InputError(
             f"the label {labels.column!r} is {type_}: say which value is the positive one "
             "(labels.positive)"
         )
     values = column.cast(pa.float64()).to_numpy()
-    if labels.kind == "classes" or (labels.kind is None and {*np.unique(values)} <= {0.0, 1.0}):
-        if not {*np.unique(values)} <= {0.0, 1.0}:
-            raise InputError(
-                f"the label {labels.column!r} has other values than 0 and 1: say which one is the "
-                "positive one (labels.positive)"
-            )
+    are_two = {*np.unique(values)} <= {0.0, 1.0}
+    if labels.kind == "classes" and not are_two:
+        raise InputError(
+            f"the label {labels.column!r} has other values than 0 and 1: say which one is the "
+            "positive one (labels.positive)"
+        )
+    if labels.kind == "classes" or (labels.kind is None and pa.types.is_integer(type_) and are_two):
         return "classes", values.astype(bool)
     if not np.isfinite(values).all():
         raise InputError(f"the label {labels.column!r} has values that are not finite")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nocturne.config import Loaded, end_of
-from nocturne.errors import ConfigError, NocturneError, StateError
+from nocturne.errors import ConfigError, NocturneError, RetryableError, StateError
 from nocturne.model import aliases, registry
 from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.objects import Location
@@ -115,8 +115,14 @@ def version_for(loaded: Loaded, partition: Partition, which: str) -> int | None:
     registry_uri = uris(loaded.pipeline.registry, loaded.home)["registry_uri"]
     with reachable(registry_uri):
         client = client_of(loaded)
-        aliases.notice(client, model.name, model.alias)
-        changes = aliases.changes_of(client.get_registered_model(model.name).tags, model.alias)
+        version_now(loaded)  # that there is such an alias; what is new is noticed
+        found = client.get_registered_model(model.name)
+        changes = aliases.changes_of(found.tags, model.alias)
+        if not changes or str(changes[-1].after) != str(dict(found.aliases).get(model.alias)):
+            raise RetryableError(
+                f"{what}: {model.name}@{model.alias} is being moved, or its history can't be "
+                "written. Run the same command again, or name the version"
+            )
     when = end_of(loaded.pipeline.input.partition, partition.key, loaded.pipeline.schedule.timezone)
     try:
         version = aliases.known_version(changes, _points(loaded, nights), when)
