@@ -146,10 +146,10 @@ def params(key_formats: Mapping[str, str]) -> dict[str, Param]:
         "model": Param(
             None,
             enum=[None, *get_args(Which)],
-            values_display=WHICH,
+            values_display={"null": "As the pipeline says", **WHICH},
             title="Model",
-            description="Which version scores it, instead of a number. Empty: in a backfill what "
-            "model.backfill says, else the one that is selected now.",
+            description="Which version scores it, instead of a number. As the pipeline says: in a "
+            "backfill by model.backfill, else the one that is selected now.",
         ),
         "dry_run": Param(
             False,

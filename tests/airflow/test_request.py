@@ -129,6 +129,15 @@ def test_the_form_checks_values(field: str, value: object, valid: bool) -> None:
             params(DAILY)[field].resolve(value=value)
 
 
+def test_each_choice_of_the_form_has_words() -> None:
+    """Airflow shows None as "null" where it has none."""
+    chosen = {name: field.schema for name, field in params(DAILY).items() if "enum" in field.schema}
+    assert set(chosen) == {"action", "model"}
+    for schema in chosen.values():
+        said = {"null" if value is None else value for value in schema["enum"]}
+        assert said == set(schema["values_display"])
+
+
 def test_the_hour_of_an_hourly_table_has_a_pattern() -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
