@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from nocturne import config
 from nocturne.cli import app
 from nocturne.errors import ConfigError
+from nocturne.operate import truth as operate
 from nocturne.operate.truth import truths_of
 from nocturne.pipeline.places import Places
 from nocturne.records.truth import Truth
@@ -109,6 +110,26 @@ def test_corrected_labels_and_other_scores_make_another_version(project: Project
         config.partition(loaded.pipeline.input.partition, DAY)
     )
     assert len(children(state.place("truth"))) == 3
+
+
+def test_what_two_processes_count_of_different_labels_is_kept_of_both(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = with_labels(project)
+    night(loaded)
+    write_labels(loaded, labels(range(600), pa.array([i % 2 == 0 for i in range(600)])))
+    counted = operate._counted
+
+    def slowly(*given: Any) -> Any:
+        found = counted(*given)
+        monkeypatch.setattr(operate, "_counted", counted)
+        write_labels(loaded, labels(range(600), pa.array([i % 3 == 0 for i in range(600)])))
+        assert judged(loaded).number == 1  # the other process
+        return found
+
+    monkeypatch.setattr(operate, "_counted", slowly)
+    mine = judged(loaded)
+    assert (mine.number, mine.parts["all"].figures["positive"]) == (2, 0.5)
 
 
 def test_labels_of_words_and_of_numbers(project: Project) -> None:

@@ -85,13 +85,15 @@ def _truth(loaded: Loaded, labels: Labels, night: Partition) -> Truth:
     run = Run.at(state, manifest.run_key)
     output = _output(labels, run)
     scores = _scores(loaded, labels, manifest, output)
-    number = known[-1].number + 1 if known else 1
     truth = _counted(loaded, labels, scores, _labels(loaded, labels, files, scores.schema), output)
-    made = Truth(number, now(), manifest.id, hashes, **truth)
-    place = state.place("truth") / f"{number:06d}.json"
-    if not write(place, made, exclusive=True):
-        return _known(state)[-1]  # another process has counted it too
-    return made
+    while True:
+        number = known[-1].number + 1 if known else 1
+        made = Truth(number, now(), manifest.id, hashes, **truth)
+        if write(state.place("truth") / f"{number:06d}.json", made, exclusive=True):
+            return made
+        known = _known(state)  # another process has counted too
+        if (known[-1].labels, known[-1].manifest) == (hashes, manifest.id):
+            return known[-1]
 
 
 def _known(state: PartitionState) -> list[Truth]:
