@@ -77,7 +77,7 @@ def score(
     with watch("in all"):
         for version, some in _by_version(loaded, nights, model, model_version):
             outcomes += score_range(
-                load(name, version),
+                loaded if version == model_version else load(name, version),
                 some,
                 force=force,
                 dry_run=dry_run,
@@ -100,23 +100,23 @@ def _by_version(
     Raises:
         ConfigError, StateError: which version it is can't be known; no night is scored.
     """
-    found = [(_version(loaded, night, which, version), night) for night in nights]
+    found = zip(_versions_for(loaded, nights, which, version), nights, strict=True)
     return [(v, [night for _, night in some]) for v, some in groupby(found, lambda pair: pair[0])]
 
 
-def _version(
-    loaded: config.Loaded, night: Partition, which: str | None, version: int | None
-) -> int | None:
-    from nocturne.pipeline.model import version_for
+def _versions_for(
+    loaded: config.Loaded, nights: Sequence[Partition], which: str | None, version: int | None
+) -> list[int | None]:
+    from nocturne.pipeline.model import versions_for
 
     if which is None:
-        return version
+        return [version] * len(nights)
     if which not in get_args(config.Which):
         known = ", ".join(get_args(config.Which))
         raise ConfigError(f"--model: got {which!r}, expected one of {known}")
     if version is not None:
         raise ConfigError("--model and --model-version exclude each other")
-    return version_for(loaded, night, which)
+    return versions_for(loaded, nights, which)
 
 
 @app.command()
@@ -212,7 +212,8 @@ def prepare(
     if not requeued:
         asked = model is not None or model_version is not None
         which = loaded.pipeline.model.backfill if backfill and not asked else model
-        loaded = load(name, _version(loaded, partition, which, model_version))
+        [version] = _versions_for(loaded, [partition], which, model_version)
+        loaded = loaded if version == model_version else load(name, version)
     if requeued:
         loaded = _with_its_model(loaded, partition, model_version)
     prepared = plan_it(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ from nocturne.model.tracking import connect, reachable, uris, without_secret
 from nocturne.objects import Location
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
+from nocturne.records.aliases import AliasChange
 from nocturne.records.partition import Partition
 from nocturne.store.run import Run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Resolve", "client_of", "resolver", "version_for", "version_now"]
+__all__ = ["Resolve", "client_of", "resolver", "version_now", "versions_for"]
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ def client_of(loaded: Loaded) -> MlflowClient:
     return connect(found["tracking_uri"], found["registry_uri"])
 
 
-def version_for(loaded: Loaded, partition: Partition, which: str) -> int | None:
-    """The version of the model that a night is scored by; None: the one that is selected now.
+def versions_for(loaded: Loaded, partitions: Sequence[Partition], which: str) -> list[int | None]:
+    """The version of the model that each night is scored by; None: the one that is selected now.
 
     Args:
         which: ``current``, ``as_of`` or ``pinned``: see ``model.backfill``.
@@ -96,17 +97,27 @@ def version_for(loaded: Loaded, partition: Partition, which: str) -> int | None:
         RegistryUnavailable: the server did not answer.
     """
     if which == "current":
-        return None
-    model, nights = loaded.pipeline.model, PublishedNights(loaded)
-    what = f"{loaded.pipeline.name} {partition.key}"
+        return [None] * len(partitions)
+    nights = PublishedNights(loaded)
     if which == "pinned":
-        scored = nights.manifest(partition).model
-        if scored.name != model.name:
-            raise ConfigError(
-                f"{what} was scored by {scored.name}, and the pipeline's model is {model.name}: "
-                "pinned keeps the version, not the model"
-            )
-        return scored.version
+        return [_pinned(loaded, nights, partition) for partition in partitions]
+    changes, points = _history(loaded), _points(loaded, nights)
+    return [_as_of(loaded, partition, changes, points) for partition in partitions]
+
+
+def _pinned(loaded: Loaded, nights: PublishedNights, partition: Partition) -> int:
+    name, scored = loaded.pipeline.model.name, nights.manifest(partition).model
+    if scored.name != name:
+        raise ConfigError(
+            f"{loaded.pipeline.name} {partition.key} was scored by {scored.name}, and the "
+            f"pipeline's model is {name}: pinned keeps the version, not the model"
+        )
+    return scored.version
+
+
+def _history(loaded: Loaded) -> list[AliasChange]:
+    """That of the pipeline's alias; the last change says where it is now."""
+    model, what = loaded.pipeline.model, loaded.pipeline.name
     if model.alias is None:
         raise ConfigError(
             f"{what}: as_of is for a model that is selected by an alias, whose history is known. "
@@ -123,9 +134,19 @@ def version_for(loaded: Loaded, partition: Partition, which: str) -> int | None:
                 f"{what}: {model.name}@{model.alias} is being moved, or its history can't be "
                 "written. Run the same command again, or name the version"
             )
+    return changes
+
+
+def _as_of(
+    loaded: Loaded,
+    partition: Partition,
+    changes: Sequence[AliasChange],
+    points: Sequence[aliases.Point],
+) -> int:
+    model, what = loaded.pipeline.model, f"{loaded.pipeline.name} {partition.key}"
     when = end_of(loaded.pipeline.input.partition, partition.key, loaded.pipeline.schedule.timezone)
     try:
-        version = aliases.known_version(changes, _points(loaded, nights), when)
+        version = aliases.known_version(changes, points, when)
     except StateError as error:
         raise StateError(f"{what}, model {model.name}@{model.alias}: {error}") from None
     if version is None:
