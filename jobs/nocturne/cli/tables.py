@@ -194,26 +194,24 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
         if one.truth is None:
             print(f"{one.partition}: {printable(one.problem)}")
     for kind in ("classes", "numbers"):
-        truths = [one for one in found if one.truth is not None and one.truth.kind == kind]
-        shown = {
-            name: None for one in truths if one.truth for name in one.truth.parts["all"].figures
-        }
+        truths = [(one.partition, one.truth) for one in found if one.truth]
+        truths = [(key, truth) for key, truth in truths if truth.kind == kind]
+        shown = dict.fromkeys(f for _, truth in truths for f in truth.parts["all"].figures)
         figures = [figure for figure in shown if figure != "rows"]
         if truths:
             _print(
-                f"{name}: {truths[0].truth.output if truths[0].truth else ''}",
+                f"{name}: {truths[0][1].output}",
                 ("partition", "", "rows", "no label", *(f.replace("_", " ") for f in figures)),
                 [
                     (
-                        one.partition,
+                        key,
                         part,
                         int(counted.figures["rows"]),
-                        one.truth.unlabelled if part == "all" else None,
+                        truth.unlabelled if part == "all" else None,
                         *(_figure(counted.figures.get(figure)) for figure in figures),
                     )
-                    for one in truths
-                    if one.truth is not None
-                    for part, counted in one.truth.parts.items()
+                    for key, truth in truths
+                    for part, counted in truth.parts.items()
                 ],
             )
 

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nocturne.columns.types import is_bytes
+
 __all__ = ["GOLDEN", "KEY_BYTES", "Hashes", "combined", "hashed", "key_hashes", "mix"]
 
 KEY_BYTES = 8
@@ -62,7 +64,7 @@ def hashed(column: pa.Array) -> Hashes:
 
 def _text(column: pa.Array) -> Hashes:
     """Hashes bytes by a polynomial modulo 2**64, then mixes; other types are hashed as text."""
-    binary = column.cast(pa.string()) if not _is_bytes(column.type) else column
+    binary = column.cast(pa.string()) if not is_bytes(column.type) else column
     binary = binary.cast(pa.large_binary())
     lengths = pc.binary_length(binary).to_numpy(zero_copy_only=False).astype(np.int64)
     hashes = lengths.astype(np.uint64)
@@ -76,14 +78,3 @@ def _text(column: pa.Array) -> Hashes:
         byte = content[starts[rows] + position].astype(np.uint64)
         hashes[rows] = hashes[rows] * np.uint64(0x100000001B3) + byte
     return mix(hashes)
-
-
-def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(type_)
-        or pa.types.is_large_string(type_)
-        or pa.types.is_binary(type_)
-        or pa.types.is_large_binary(type_)
-        or pa.types.is_fixed_size_binary(type_)
-        or pa.types.is_binary_view(type_)
-    )

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nocturne.columns.loops import compiled
-from nocturne.columns.types import is_text
+from nocturne.columns.types import is_bytes
 
 __all__ = ["SPACE", "can_share", "share_hashes", "up_to"]
 
@@ -137,14 +137,7 @@ def _unscaled(column: pa.Array) -> pa.Array:
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(
-        is_text(type_)
-        or pa.types.is_binary(type_)
-        or pa.types.is_large_binary(type_)
-        or pa.types.is_fixed_size_binary(type_)
-        or pa.types.is_binary_view(type_)
-        or pa.types.is_string_view(type_)
-    )
+    return is_bytes(type_) or bool(pa.types.is_string_view(type_))
 
 
 @compiled()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-__all__ = ["Kind", "fits_integer", "is_number", "is_text", "zone_of"]
+__all__ = ["Kind", "fits_integer", "is_bytes", "is_number", "is_text", "zone_of"]
 
 Kind = Literal["numeric", "category"]
 """How a column is counted in a profile."""
@@ -15,6 +15,17 @@ Kind = Literal["numeric", "category"]
 def is_text(type_: pa.DataType) -> bool:
     """Whether it is a string of either width."""
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
+
+
+def is_bytes(type_: pa.DataType) -> bool:
+    """Whether it is text or bytes of any width; not a string view."""
+    return bool(
+        is_text(type_)
+        or pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_fixed_size_binary(type_)
+        or pa.types.is_binary_view(type_)
+    )
 
 
 def is_number(type_: Any) -> bool:

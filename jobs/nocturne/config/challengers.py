@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nocturne.config.models import Challenger, Pipeline, StopOn
+from nocturne.config.models import OF_A_VERSION, Challenger, Pipeline, StopOn
 from nocturne.errors import ConfigError, choices
 
 __all__ = ["Shared", "champion_of", "derived", "named", "shared"]
 
 _SELECTORS = ("alias", "tags", "version")
-_OF_A_VERSION = (*_SELECTORS, "name", "outputs", "inputs", "params", "allow_pickle")
 _WATCHED = ("on_new_model", "poll_seconds", "backfill")
 
 
@@ -57,7 +56,7 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     tree = pipeline.model_dump(mode="json", exclude_unset=True)
     given = challenger.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     suffix, output = f"__{challenger.called}", tree["output"]
-    own = {name: value for name, value in given.items() if name in _OF_A_VERSION}
+    own = {name: value for name, value in given.items() if name in OF_A_VERSION}
     unshared = (*_SELECTORS, *_WATCHED, "allow_pickle")  # a permission is for one model
     shared = {k: v for k, v in tree["model"].items() if k not in unshared}
     registry = dict(tree.get("registry", {}))

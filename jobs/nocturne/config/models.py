@@ -30,6 +30,7 @@ from nocturne.objects import is_uri
 from nocturne.table_formats import FORMATS, IN_CATALOGS, IN_STORES, INPUTS
 
 __all__ = [
+    "OF_A_VERSION",
     "Canary",
     "Challenger",
     "Drift",
@@ -315,12 +316,13 @@ class _Other(Section):
 
     @model_validator(mode="after")
     def _is_a_model(self) -> Self:
-        given = self.model_dump(include={*_OF_A_VERSION}, exclude_none=True)
+        given = self.model_dump(include={*OF_A_VERSION}, exclude_none=True)
         Model.model_validate({"name": "m", **given})
         return self
 
 
-_OF_A_VERSION = ("name", "alias", "tags", "version", "allow_pickle", "outputs", "inputs", "params")
+OF_A_VERSION = ("name", "alias", "tags", "version", "allow_pickle", "outputs", "inputs", "params")
+"""What another model may be given by; the rest of ``model`` is the champion's."""
 
 
 class Challenger(_Other):

@@ -179,6 +179,11 @@ class Encoding:
         return tuple(output.name for output in self.outputs)
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """The prediction columns that have one of ``NUMBERS`` a row."""
+        return tuple(o.name for o in self.outputs if o.type in NUMBERS and not o.length)
+
+    @property
     def large_vocabularies(self) -> frozenset[str]:
         """The input columns whose words are too many to be looked up anew for each batch."""
         return frozenset(f.column for _, f in self.features() if len(f.vocabulary) >= _MANY)

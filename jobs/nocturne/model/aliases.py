@@ -135,13 +135,14 @@ def _moved(
     if before == version:
         raise ModelError(f"{name}@{alias} is version {version} already")
     with _alone(client, name, alias):
+        asked = _now()
         model = client.get_registered_model(name)
         if (now := _version(model, alias)) != before:
             raise Superseded(
                 f"{name}@{alias} was moved to version {now} meanwhile, by another promotion; it "
                 f"stays there. Look at `nocturne history {name}`, then decide again"
             )
-        _notice(client, name, alias, model)
+        _notice(client, name, alias, model, asked)
         # If this is killed between both, the change is noticed later, as one that MLflow had.
         client.set_registered_model_alias(name, alias, str(version))
         last = changes_of(client.get_registered_model(name).tags, alias)[-1:]
@@ -169,9 +170,8 @@ def notice(client: MlflowClient, name: str, alias: str) -> AliasChange | None:
 
 
 def _notice(
-    client: MlflowClient, name: str, alias: str, model: Any, asked: str = ""
+    client: MlflowClient, name: str, alias: str, model: Any, asked: str
 ) -> AliasChange | None:
-    asked = asked or _now()
     changes, now = changes_of(model.tags, alias), _version(model, alias)
     seen = _seen(model.tags, alias)
     if not changes:

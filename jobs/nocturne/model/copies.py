@@ -116,7 +116,7 @@ def fetch_model(run: Run) -> None:
 def fetch_models(run: Run) -> None:
     """``fetch_model``, and those of its arms."""
     fetch_model(run)
-    for arm in run.plan.arms.arms if run.plan.arms else ():
+    for arm in run.plan.each_arm:
         fetch_model(run.of_arm(arm))
 
 

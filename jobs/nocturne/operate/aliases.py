@@ -103,7 +103,7 @@ def _scored(loaded: Loaded, name: str) -> list[Scored]:
     for night in nights.all():
         manifest, key = night.manifest, night.key
         versions = [(manifest.model.version, False)] if manifest.model.name == name else []
-        arms = manifest.arms.arms if manifest.arms and not manifest.arms.out else ()
+        arms = manifest.arms.in_it if manifest.arms else ()
         versions += [(arm.version, True) for arm in arms if arm.model == name]
         for version in versions:
             if (before := found.get(version)) is None:

@@ -12,21 +12,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from nocturne.columns.normal import plain_type
 from nocturne.columns.types import is_text
 from nocturne.config import Loaded
 from nocturne.config.models import Labels
-from nocturne.encoding import MODEL_VERSION, NUMBERS
+from nocturne.encoding import MODEL_VERSION
 from nocturne.errors import ConfigError, InputError, NocturneError, StateError, choices
 from nocturne.hiding import redacted
-from nocturne.objects import Location, ObjectPath
+from nocturne.objects import Location
 from nocturne.objects.reading import native
 from nocturne.pipeline.nights import PublishedNights
-from nocturne.pipeline.places import Places
+from nocturne.pipeline.places import Places, folders_of
 from nocturne.records.manifest import Manifest
 from nocturne.records.partition import Partition
 from nocturne.records.truth import Truth, TruthPart
-from nocturne.source.folders import InputFolders
-from nocturne.source.objects import InputObjects
 from nocturne.store.files import children, digest, file_digest
 from nocturne.store.partition_state import PartitionState, now
 from nocturne.store.record_files import read, write
@@ -106,11 +105,8 @@ def _key(loaded: Loaded, labels: Labels) -> list[str]:
 
 
 def _label_files(loaded: Loaded, labels: Labels, night: Partition) -> list[Location]:
-    place = loaded.location(labels.path)
-    table = InputObjects(place) if isinstance(place, ObjectPath) else InputFolders(place)
-    if not table.has(night):
-        raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
-    files = list(table.listing(night).files)
+    table = folders_of(loaded.location(labels.path))
+    files = list(table.listing(night).files) if table.has(night) else []
     if not files:
         raise InputError(f"there are no labels for {night.key} in {table.folder(night)} yet")
     return files
@@ -118,7 +114,7 @@ def _label_files(loaded: Loaded, labels: Labels, night: Partition) -> list[Locat
 
 def _output(labels: Labels, run: Run) -> str:
     """The column of the scores that is compared. Raises: ConfigError if there is none."""
-    numbers = [o.name for o in run.plan.encoding.outputs if o.type in NUMBERS and not o.length]
+    numbers = run.plan.encoding.numbers
     if labels.output is None and numbers:
         return numbers[0]
     if labels.output in numbers:
@@ -207,10 +203,7 @@ def _as_keys(part: pa.Table, names: Sequence[str], scores: pa.Schema) -> pa.Tabl
 
 def _plain(table: pa.Table) -> pa.Table:
     """The table without dictionaries."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
-    return table
+    return table.cast(pa.schema([f.with_type(plain_type(f.type)) for f in table.schema]))
 
 
 def _counted(

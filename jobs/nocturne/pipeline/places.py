@@ -24,7 +24,7 @@ from nocturne.store.pipeline_state import PipelineState
 from nocturne.table_formats import FORMATS, INPUTS
 from nocturne.table_formats.protocol import Table, TablePartition
 
-__all__ = ["Places", "columns_of_partition", "planned_output"]
+__all__ = ["Places", "columns_of_partition", "folders_of", "planned_output"]
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,7 @@ class Places:
                 )
         given, output = loaded.pipeline.input, loaded.pipeline.output
         read = INPUTS.get(given.format) if loaded.pipeline.scoring.reader == "pyarrow" else None
-        inputs: InputTable
-        if read is not None:
-            inputs = read(source, given.table or "")
-        elif isinstance(source, ObjectPath):
-            inputs = InputObjects(source)
-        else:
-            inputs = InputFolders(source)
+        inputs = folders_of(source) if read is None else read(source, given.table or "")
         scores = FORMATS[output.format](state, output.table or "")
         scores.evolves = output.evolve == "add"
         return cls(loaded.pipeline.name, source, inputs, state, scores)
@@ -128,6 +122,11 @@ class Places:
 def columns_of_partition(output: TablePartition, published: Collection[str]) -> pa.Schema:
     """Columns of the partition that the files need besides those that are published anyway."""
     return pa.schema([f for f in output.partition_columns() if f.name not in published])
+
+
+def folders_of(source: Location) -> InputTable:
+    """A table of folders with files, on a disk or in an object store."""
+    return InputObjects(source) if isinstance(source, ObjectPath) else InputFolders(source)
 
 
 def planned_output(

@@ -162,7 +162,7 @@ def require_arms(
     Args:
         settings: say which of them may run code when they are loaded.
     """
-    for arm in run.plan.arms.arms if run.plan.arms else ():
+    for arm in run.plan.each_arm:
         fetch_model(run.of_arm(arm))
         loadable(arm.model, allows_pickle(settings, arm.name))
 

@@ -101,7 +101,7 @@ def splits_to_score(
             raise _cannot_requeue(loaded.pipeline.name, partition, current)
         if not current.quarantine:
             return None
-        return _requeued(Run.at(output.state, current.run_key).plan.splits, current)
+        return _requeued(Run.at(output.state, current.run_key), current)
     return keyed.splits(salt_of(output, force, standing))
 
 
@@ -131,15 +131,11 @@ def _was_published(output: TablePartition, current: Manifest, run_key: str) -> b
     return broken is not None or run_key in {m.run_key for m in lineage}
 
 
-def _requeued(splits: Sequence[Split], current: Manifest) -> tuple[Split, ...]:
+def _requeued(run: Run, current: Manifest) -> tuple[Split, ...]:
     """The splits of the published run; those with quarantined rows have other keys."""
-    quarantined = {file.split for file in current.quarantine}
-    return tuple(
-        replace(split, key=digest(split.key, f"requeued after {current.id}"))
-        if split.key in quarantined
-        else split
-        for split in splits
-    )
+    splits = run.plan.splits
+    keys = requeued_keys([split.key for split in splits], run, current)
+    return tuple(replace(split, key=key) for split, key in zip(splits, keys, strict=True))
 
 
 def _cannot_requeue(name: str, partition: Partition, current: Manifest | None) -> StateError:

@@ -89,6 +89,11 @@ class Served(Stored):
         return ", ".join(f"{a.name} (version {a.version}, {a.percent:g} %)" for a in self.arms)
 
     @property
+    def in_it(self) -> tuple[ServedArm, ...]:
+        """Those whose scores the night has."""
+        return () if self.out else self.arms
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The hashes of the arms' models."""
         return tuple(arm.sha256 for arm in self.arms)

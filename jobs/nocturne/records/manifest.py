@@ -254,7 +254,7 @@ class Manifest(Stored):
     @property
     def others(self) -> tuple[str, ...]:
         """The versions that had a share of the keys: ``8 (5 %)``."""
-        arms = self.arms.arms if self.arms and not self.arms.out else ()
+        arms = self.arms.in_it if self.arms else ()
         return tuple(f"{arm.version} ({arm.percent:g} %)" for arm in arms)
 
     @property

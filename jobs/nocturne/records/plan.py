@@ -322,6 +322,11 @@ class RunPlan(Stored):
         return sum(split.rows for split in self.splits)
 
     @property
+    def each_arm(self) -> tuple[Arm, ...]:
+        """The models that score a share of the keys; () if the champion scores all."""
+        return self.arms.arms if self.arms else ()
+
+    @property
     def own_split_keys(self) -> tuple[str, ...]:
         """The keys of the splits without arms, by which challengers know them."""
         return self.beside or tuple(split.key for split in self.splits)
@@ -329,14 +334,13 @@ class RunPlan(Stored):
     @property
     def versions(self) -> str:
         """The versions that score it, as ``Manifest.versions`` has them."""
-        arms = self.arms.arms if self.arms else ()
-        others = (f"{arm.model.version} ({arm.percent:g} %)" for arm in arms)
+        others = (f"{arm.model.version} ({arm.percent:g} %)" for arm in self.each_arm)
         return " + ".join([str(self.model.version), *others])
 
     @property
     def models(self) -> list[ModelRef]:
         """The models that score it: the champion, and the arms."""
-        return [self.model, *(arm.model for arm in (self.arms.arms if self.arms else ()))]
+        return [self.model, *(arm.model for arm in self.each_arm)]
 
     def with_models(self, changed: Callable[[ModelRef], ModelRef]) -> RunPlan:
         """The plan with each model changed."""

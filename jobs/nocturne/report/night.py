@@ -146,7 +146,7 @@ def metrics(plan: RunPlan, judgement: Judgement, profile: Profile) -> dict[str, 
 def arm_metrics(arms: Served | None) -> dict[str, float]:
     """The numbers of the models that scored a share of the keys."""
     values = dict[str, float]()
-    for arm in arms.arms if arms and not arms.out else ():
+    for arm in arms.in_it if arms else ():
         numbers = {"rows": arm.rows, "rows_failed": arm.failed, "difference": arm.difference}
         values |= {
             metric_name("arm", arm.name, name): float(value)

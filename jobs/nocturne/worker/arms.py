@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nocturne.columns.shares import share_hashes
-from nocturne.encoding import MODEL_VERSION, NUMBERS
+from nocturne.encoding import MODEL_VERSION
 from nocturne.engine import REASON, encoder, score_cast
 from nocturne.errors import DeviceLost, RetryableError
 from nocturne.fitting import casts
@@ -125,7 +125,7 @@ class _ArmLane(Lane[bool]):
         self, run: Run, split: Split, arm: Arm, schema: pa.Schema, slot: DeviceSlot
     ) -> None:
         self.arm = arm
-        numbers = [o.name for o in arm.encoding.outputs if o.type in NUMBERS and not o.length]
+        numbers = arm.encoding.numbers
         self._compared = numbers[0] if numbers else None
         center = run.plan.profile_centers.get(self._compared or "") or 0.0
         self._comparer = Comparer(None, 0, (center, center))

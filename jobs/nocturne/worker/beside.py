@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nocturne.columns.normal import plain, unpacked
-from nocturne.encoding import NUMBERS, Encoding
+from nocturne.encoding import Encoding
 from nocturne.engine import EncodedOnce, encoder
 from nocturne.objects import Location
 from nocturne.objects.reading import native
@@ -51,9 +51,8 @@ class Lanes:
         self._own = champion.reads(champion.encoding.columns)
         self._reads = {r.uri: r.plan.reads(r.plan.encoding.columns) for _, r in challengers}
         self._wide = {uri for uri, names in self._reads.items() if {*names} - {*self._own}}
-        arms = champion.arms.arms if champion.arms else ()
-        self._of_arms = [name for arm in arms for name in arm.encoding.columns]
-        self._plans = [*plans, *map(champion.of_arm, arms)]
+        self._of_arms = [name for arm in champion.each_arm for name in arm.encoding.columns]
+        self._plans = [*plans, *map(champion.of_arm, champion.each_arm)]
         self._whole: deque[pa.RecordBatch] = deque()
         self._narrow: list[str] | None = None
 
@@ -250,10 +249,7 @@ def _is_open(run: Run, split: Split) -> bool:
 
 def _comparable(champion: Encoding, challenger: Encoding) -> tuple[str, str] | None:
     """The two outputs that are compared: numbers of the same name, or the first one of both."""
-    first, second = (
-        [o.name for o in encoding.outputs if o.type in NUMBERS and not o.length]
-        for encoding in (champion, challenger)
-    )
+    first, second = (encoding.numbers for encoding in (champion, challenger))
     if not first or not second:
         return None
     shared = next((name for name in first if name in second), None)
