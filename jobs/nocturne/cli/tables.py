@@ -189,7 +189,7 @@ def history_tables(model: str, found: History) -> None:
 
 
 def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
-    """Nights by their labels."""
+    """Nights by their labels; a line has no room for intervals, which the JSON has."""
     for one in found:
         if one.truth is None:
             print(f"{one.partition}: {printable(one.problem)}")
@@ -197,7 +197,7 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
         truths = [(one.partition, one.truth) for one in found if one.truth]
         truths = [(key, truth) for key, truth in truths if truth.kind == kind]
         shown = dict.fromkeys(f for _, truth in truths for f in truth.parts["all"].figures)
-        figures = [figure for figure in shown if figure != "rows"]
+        figures = [f for f in shown if f != "rows" and not f.endswith(("_low", "_high"))]
         if truths:
             _print(
                 f"{name}: {truths[0][1].output}",

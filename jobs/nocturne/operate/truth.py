@@ -30,7 +30,7 @@ from nocturne.store.files import children, digest, file_digest
 from nocturne.store.partition_state import PartitionState, now
 from nocturne.store.record_files import read, write
 from nocturne.store.run import Run
-from nocturne.truth import binary_figures, number_figures, reliability
+from nocturne.truth import Kind, Tally
 
 __all__ = ["NightTruth", "truths_of"]
 
@@ -239,7 +239,7 @@ def _counted(
     }
 
 
-def _values(labels: Labels, column: pa.ChunkedArray) -> tuple[str, NDArray[Any]]:
+def _values(labels: Labels, column: pa.ChunkedArray) -> tuple[Kind, NDArray[Any]]:
     """The kind of the labels, and their values as booleans or numbers.
 
     Raises:
@@ -278,11 +278,7 @@ def _values(labels: Labels, column: pa.ChunkedArray) -> tuple[str, NDArray[Any]]
     return "numbers", values
 
 
-def _part(kind: str, predicted: NDArray[np.float64], values: NDArray[Any]) -> TruthPart:
-    if kind == "numbers":
-        return TruthPart(number_figures(predicted, values))
-    figures = binary_figures(predicted, values)
-    if "calibration_error" not in figures:
-        return TruthPart(figures)
-    bins = tuple((b.rows, b.score, b.positive) for b in reliability(predicted, values))
-    return TruthPart(figures, bins)
+def _part(kind: Kind, predicted: NDArray[np.float64], values: NDArray[Any]) -> TruthPart:
+    rows = Tally(kind)
+    rows.add(predicted, values)
+    return TruthPart(rows.figures(), tuple((b.rows, b.score, b.positive) for b in rows.bins()))

@@ -1,14 +1,10 @@
-"""The truth room: how scores compare with the labels that came late."""
+"""The truth room: how scores compare with the labels that came late, and what to expect before."""
 
-from nocturne.truth.binary import Auc, Bin, auc, average_precision, binary_figures, reliability
-from nocturne.truth.numbers import number_figures
+from nocturne.truth.better import BETTER
+from nocturne.truth.estimate import estimate
+from nocturne.truth.paired import Difference, Paired
+from nocturne.truth.pooled import pooled
+from nocturne.truth.probabilities import Bin
+from nocturne.truth.tally import Kind, Tally
 
-__all__ = [
-    "Auc",
-    "Bin",
-    "auc",
-    "average_precision",
-    "binary_figures",
-    "number_figures",
-    "reliability",
-]
+__all__ = ["BETTER", "Bin", "Difference", "Kind", "Paired", "Tally", "estimate", "pooled"]

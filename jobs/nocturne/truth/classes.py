@@ -1,0 +1,168 @@
+"""Scores of one or two models against labels of two classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nocturne.truth.arms import Arms
+from nocturne.truth.bootstrap import SAMPLE, Statistic, deviations
+from nocturne.truth.counts import Counts, Scored, grouped, starts_of
+from nocturne.truth.curves import (
+    auc,
+    auc_rounding,
+    average_precision,
+    average_precision_rounding,
+    delong,
+    placements,
+)
+from nocturne.truth.probabilities import Bin, Probabilities, of_sums, places_of, terms
+from nocturne.truth.rows import Floats, finite, present, weights_of
+from nocturne.truth.sample import Sample
+
+__all__ = ["Classes"]
+
+
+class Classes(Arms):
+    """Labels of two classes, and scores of ``arms`` models.
+
+    For what is bootstrapped, at most half of ``SAMPLE`` rows of each class are kept, so that of a
+    rare class all are there.
+    """
+
+    def __init__(self, arms: int, threshold: float, quantile: float | None, seed: int) -> None:
+        super().__init__(arms, threshold, quantile, seed)
+        self._counts = [Counts() for _ in range(arms)]
+        self._probabilities = [Probabilities(threshold) for _ in range(arms)]
+        self._are_probabilities = [True] * arms
+        self._samples = {label: Sample(SAMPLE // 2, (seed, label)) for label in (True, False)}
+        self._weighted = False
+
+    def add(self, predicted: Sequence[Any], actual: Any, weights: Any | None) -> None:
+        """Adds rows: [n] for each arm, [n], [n]."""
+        given = [finite("scores", scores) for scores in predicted]
+        weighed = weights_of(weights, len(given[0]))
+        self._rows += len(given[0])
+        columns, weight = present([*given, np.asarray(actual, np.bool_)], weighed)
+        *arms, labels = columns
+        self._weighted |= not bool((weight == 1).all())
+        for i, scores in enumerate(arms):
+            self._counts[i].add(scores, labels, weight)
+            if len(scores) and (scores.min() < 0 or scores.max() > 1):
+                self._are_probabilities[i] = False
+            if self._are_probabilities[i]:
+                self._probabilities[i].add(scores, labels, weight)
+        for label, sample in self._samples.items():
+            mine = labels == label
+            sample.add(*(scores[mine] for scores in arms), weight[mine])
+
+    def values(self) -> list[dict[str, float]]:
+        """The figures of each arm; NaN where not defined."""
+        return [self._values(arm) for arm in range(self._arms)]
+
+    def _values(self, arm: int) -> dict[str, float]:
+        _, positive, negative = self._counts[arm].read()
+        one, other = float(positive.sum()), float(negative.sum())
+        found = {"rows": float(self._rows)}
+        if one + other:
+            found["positive"] = one / (one + other)
+        found["auc"] = float(auc(positive, negative))
+        found["average_precision"] = float(average_precision(positive, negative))
+        if self._counts[arm].rounded and one:
+            found["average_precision_error"] = average_precision_rounding(positive, negative)
+            if other:
+                found["auc_error"] = auc_rounding(positive, negative)
+        if self._are_probabilities[arm]:
+            found |= self._probabilities[arm].figures()
+        return found
+
+    def bins(self) -> list[Bin]:
+        """The reliability diagram of the first arm, if its scores are probabilities."""
+        return self._probabilities[0].bins() if self._are_probabilities[0] else []
+
+    def auc_error(self) -> float | None:
+        """DeLong's standard error of the AUC, or of two arms' difference; None with weights."""
+        if self._weighted:
+            return None
+        if self._arms == 1:
+            _, positive, negative = self._counts[0].read()
+            return delong(positive, negative) if positive.any() and negative.any() else None
+        return self._paired_error()
+
+    def _paired_error(self) -> float | None:
+        """Of correlated curves: the variance of the differences of their placements.
+
+        From the sample, for as many rows as there were.
+        """
+        ones, others = (self._samples[label].read() for label in (True, False))
+        if not ones or min(len(ones[0]), len(others[0])) < 2:
+            return None
+        placed = []
+        for one, other in zip(ones[:2], others[:2], strict=True):
+            isone = np.r_[np.ones(len(one)), np.zeros(len(other))]
+            counts = grouped(Scored(np.r_[one, other], isone, 1 - isone))
+            below, above = placements(counts.positive, counts.negative)
+            at = (np.searchsorted(counts.scores, scores) for scores in (one, other))
+            placed.append([places[where] for places, where in zip((below, above), at, strict=True)])
+        rows = (self._samples[label].rows for label in (True, False))
+        apart = (b - a for a, b in zip(*placed, strict=True))
+        return float(np.sqrt(sum(d.var(ddof=1) / n for d, n in zip(apart, rows, strict=True))))
+
+    def deviations(self) -> list[dict[str, Floats]]:
+        """What is bootstrapped of each arm: its figures' deviations."""
+        parts = [(label, sample.read()) for label, sample in self._samples.items()]
+        parts = [(label, columns) for label, columns in parts if columns]
+        if not parts:
+            return [{} for _ in range(self._arms)]
+        labels = np.concatenate([np.full(len(columns[0]), label) for label, columns in parts])
+        stands_for = np.concatenate(
+            [
+                np.full(len(columns[0]), self._samples[label].rows / max(1, len(columns[0])))
+                for label, columns in parts
+            ]
+        )
+        *arms, weights = map(np.concatenate, zip(*(columns for _, columns in parts), strict=True))
+        if len(labels) < 2:
+            return [{} for _ in arms]
+        statistics = [
+            _statistic(scores, labels, self._threshold if fit else None)
+            for scores, fit in zip(arms, self._are_probabilities, strict=True)
+        ]
+        return deviations(statistics, stands_for, weights, self._seed)
+
+
+def _statistic(scores: Floats, labels: NDArray[np.bool_], threshold: float | None) -> Statistic:
+    """The figures of replicates; without a threshold, those of the order only."""
+    order = np.argsort(scores, kind="stable")
+    ordered, label = scores[order], labels[order]
+    starts = starts_of(ordered)
+    ties = len(starts) < len(ordered)
+
+    def of_order(drawn: Floats) -> dict[str, Floats]:
+        sorted_ = drawn[:, order]
+        positive = sorted_ * label
+        negative = sorted_ - positive
+        if ties:
+            positive, negative = (np.add.reduceat(w, starts, 1) for w in (positive, negative))
+        return {
+            "auc": auc(positive, negative),
+            "average_precision": average_precision(positive, negative),
+        }
+
+    if threshold is None:
+        return of_order
+    added = terms(scores, labels, threshold)
+    apart = ordered - label
+    edges = starts_of(places_of(ordered).astype(np.float64))
+
+    def of_all(drawn: Floats) -> dict[str, Floats]:
+        sums = drawn @ added
+        in_bins = np.add.reduceat(drawn[:, order] * apart, edges, 1)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(in_bins).sum(1) / sums[:, -1]
+        return of_order(drawn) | of_sums(sums) | {"calibration_error": error}
+
+    return of_all
