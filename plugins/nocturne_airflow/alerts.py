@@ -89,9 +89,16 @@ class Alerts:
 
     def not_rescored(self, context: Context) -> None:
         """The same for the DAG that scores the last night again for a new model."""
+        self._failed_beside("after a new model version", context)
+
+    def not_judged(self, context: Context) -> None:
+        """The same for the DAGs that judge nights by labels, and ask for a promotion."""
+        self._failed_beside("by its labels", context)
+
+    def _failed_beside(self, what: str, context: Context) -> None:
         why = str(context.get("exception") or "see its log")
         page = {"DAG run": run_page(context["dag_run"])}
-        self.send(Message("failed", self.pipeline, "after a new model version", why, page))
+        self.send(Message("failed", self.pipeline, what, why, page))
 
     def send(self, message: Message) -> None:
         """Send a message now; if that fails, the error is logged."""

@@ -22,7 +22,11 @@ _PREDICATES: dict[Event, str] = {
     "late": "is not published in time",
     "drift": "has drifted",
     "canary": "takes out its canary",
+    "truth": "is beyond its bounds, by its labels",
+    "promotion": "has a challenger that labels speak for",
 }
+
+_WARNINGS: tuple[Event, ...] = ("held", "drift", "canary", "truth", "promotion")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def _pagerduty(rule: PagerDuty, message: Message) -> BaseNotifier:
     return PagerdutyNotifier(
         pagerduty_events_conn_id=rule.connection,
         summary=message.subject[:1024],  # the Events API's limit
-        severity="warning" if message.event in ("held", "drift", "canary") else "error",
+        severity="warning" if message.event in _WARNINGS else "error",
         source="nocturne",
         component=message.pipeline,
         dedup_key=f"nocturne/{message.pipeline}/{message.partition}/{message.event}",

@@ -25,6 +25,7 @@ __all__ = [
     "key_of",
     "night_page",
     "run_page",
+    "truth_page",
 ]
 
 
@@ -36,6 +37,11 @@ def key_of(run: Any) -> str:
 def night_page(dag_id: str, key: str) -> str:
     """The URL of the page Scoring for a partition."""
     return f"{base_url()}/nocturne/{quote(dag_id)}/{quote(key)}"
+
+
+def truth_page(dag_id: str) -> str:
+    """The URL of the page with the truth of a pipeline's nights."""
+    return f"{base_url()}/nocturne/{quote(dag_id)}/truth"
 
 
 def run_page(run: Any) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegistryTrigger", "RescoreOperator", "last_night", "watching_dag"]
 
-_STORED_WITHIN_S = 5.0
+STORED_WITHIN_S = 5.0
 
 
 class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
@@ -58,7 +58,7 @@ class RegistryTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
                 if last is not None and last != version:
                     yield TriggerEvent({"version": version, "before": last})
                     # The triggerer stores events about once a second, but the version at once.
-                    await asyncio.sleep(max(self.every, _STORED_WITHIN_S))
+                    await asyncio.sleep(max(self.every, STORED_WITHIN_S))
                 if last != version:
                     await self.asset_state_store.aset("version", version)
             await asyncio.sleep(self.every)

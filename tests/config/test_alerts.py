@@ -45,7 +45,7 @@ class TestEveryChannel:
     def test_it_tells_all_events_unless_some_are_named(self, name: str) -> None:
         fields = {k: v for k, v in said(name).items() if k != "events"}
         [alert] = ALERTS.validate_python([fields])
-        assert alert.events == ["held", "failed", "late", "drift", "canary"]
+        assert alert.events == ["held", "failed", "late", "drift", "canary", "truth", "promotion"]
 
     def test_a_stored_run_of_before_opens(self, name: str) -> None:
         [alert] = ALERTS.validate_python([OF_BEFORE | said(name)])

@@ -316,7 +316,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         ),
         (
             {"alerts": [{"to": "slack", "connection": "c", "events": ["later"]}]},
-            "'drift' or 'canary'",
+            "'truth' or 'promotion'",
         ),
         ({"slo": {"by": "6:30"}}, r"slo\.by: got '6:30': expected hours and minutes"),
         ({"slo": {"by": 630}}, r"slo\.by: got 630: write the time in quotes: '10:30'"),

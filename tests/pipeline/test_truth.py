@@ -118,16 +118,16 @@ def test_what_two_processes_count_of_different_labels_is_kept_of_both(
     loaded = with_labels(project)
     night(loaded)
     write_labels(loaded, labels(range(600), pa.array([i % 2 == 0 for i in range(600)])))
-    counted = operate._counted
+    counted = operate.counted
 
     def slowly(*given: Any) -> Any:
         found = counted(*given)
-        monkeypatch.setattr(operate, "_counted", counted)
+        monkeypatch.setattr(operate, "counted", counted)
         write_labels(loaded, labels(range(600), pa.array([i % 3 == 0 for i in range(600)])))
         assert judged(loaded).number == 1  # the other process
         return found
 
-    monkeypatch.setattr(operate, "_counted", slowly)
+    monkeypatch.setattr(operate, "counted", slowly)
     mine = judged(loaded)
     assert (mine.number, mine.parts["all"].figures["positive"]) == (2, 0.5)
 
@@ -160,7 +160,7 @@ def test_numbers_are_judged_by_their_distance(project: Project) -> None:
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        (labels([1, 1, 2], [True, False, True]), "3 rows, of only 2 keys (id)"),
+        (labels([1, 1, 2], [True, False, True]), "more than one row of a key (id)"),
         (labels([1, 2], ["a", "b"]), "say which value is the positive one"),
         (labels(["x"], [True]), "the labels' key 'id' is string"),
         (labels([1], [True], "other"), "has no column late, which labels need"),
@@ -281,7 +281,8 @@ def test_the_command_shows_them(project: Project) -> None:
     assert "version 1" in result.output
     assert "2024-01-02: p 2024-01-02 is not published" in result.output
     as_json = CliRunner().invoke(app, ["truth", "p", "--date", DAY, "--json"])
-    [said] = json.loads(as_json.stdout)
-    assert said["truth"]["parts"]["all"]["figures"]["rows"] == 600
+    said = json.loads(as_json.stdout)
+    assert said["counted"] == []  # it was, by the command before
+    assert said["nights"][0]["truth"]["parts"]["all"]["figures"]["rows"] == 600
     missing = CliRunner().invoke(app, ["truth", "p", "--date", "2024-01-02"])
     assert missing.exit_code == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nocturne.drift import METRICS
-from nocturne.report.monitoring import night_points
+from nocturne.report.monitoring import night_entry
 from nocturne.report.night import metrics
 from report.pages import html_of
 
@@ -35,7 +35,7 @@ def test_the_nights_run_has_every_metric_of_a_column(night: Any) -> None:
 
 def test_the_monitoring_run_has_those_that_are_monitored(night: Any) -> None:
     monitored = [name for name, metric in METRICS.items() if metric.monitored]
-    names = {point.key for point in night_points(night.history[0], monitored)}
+    names = set(night_entry(night.history[0], monitored).values())
     drift = {n.removeprefix("drift.temp.") for n in names if n.startswith("drift.temp.")}
     assert drift == {*monitored, *RATES}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nocturne.config import Loaded, load
 from nocturne.errors import NocturneError, StateError
 from nocturne.operate.status import PartitionStatus, recent
+from nocturne.operate.truth import NightTruth
+from nocturne.operate.truth_log import is_told
 from nocturne.pipeline.night import NightOutcome
 from nocturne.pipeline.places import Places
 from nocturne.pipeline.runs import as_planned, mlflow_page
@@ -20,6 +23,7 @@ from nocturne.records.answers import (
     PipelineAnswer,
     PublishAnswer,
     ScoresAnswer,
+    TruthAnswer,
 )
 from nocturne.records.arms import Served
 from nocturne.records.manifest import Judgement, Manifest
@@ -40,6 +44,7 @@ __all__ = [
     "pipeline_answer",
     "publish_answer",
     "scores_answer",
+    "truth_answer",
 ]
 
 _WORST = 3
@@ -63,6 +68,21 @@ def judge_answer(
         mlflow=mlflow_page(as_planned(run), judgement.mlflow_run_id),
         published=vars(published) if published else None,
         arms=f"{arms.name}: {arms.news}" if arms and arms.news else "",
+    )
+
+
+def truth_answer(loaded: Loaded, found: Sequence[NightTruth]) -> TruthAnswer:
+    """The answer about nights by their labels."""
+    return TruthAnswer(
+        pipeline=loaded.pipeline.name,
+        counted=[one.partition for one in found if one.new],
+        problems={one.partition: one.problem for one in found if one.truth is None},
+        alerts={
+            one.partition: list(one.truth.beyond)
+            for one in found
+            if one.truth is not None and not is_told(loaded, one)
+        },
+        nights=[{"partition": one.partition, "truth": one.truth} for one in found if one.truth],
     )
 
 

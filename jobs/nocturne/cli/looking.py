@@ -19,6 +19,7 @@ from nocturne.cli.base import (
     check_keys,
     clean_errors,
     load,
+    login,
     night,
 )
 from nocturne.errors import ConfigError, RetryableError
@@ -154,23 +155,75 @@ def quarantined(
 
 @app.command()
 @clean_errors
-def truth(name: Name, date: Date, to: To = None, as_json: AsJson = False) -> None:
+def truth(
+    name: Name,
+    date: Annotated[Optional[str], typer.Option(help="Partition, e.g. 2013-07-01.")] = None,
+    to: To = None,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due", help="All nights whose labels came or may have changed, as the DAG does."
+        ),
+    ] = False,
+    told: Annotated[
+        bool, typer.Option("--told", help="Note that what is beyond labels.bounds was told.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Judge published nights by the labels that came for them: all rows, and those of each version.
 
-    Corrected labels make a new version of a night's truth; what was counted before stays.
+    Corrected labels make a new version of a night's truth; what was counted before stays. The
+    figures are logged to MLflow, one run for each model version.
     """
+    from nocturne.cli.answers import truth_answer
+    from nocturne.operate.due import due_nights
     from nocturne.operate.truth import truths_of
+    from nocturne.operate.truth_log import log_truths, note_told
 
+    if due == (date is not None):
+        raise ConfigError("say which nights: --date (and --to), or --due")
     loaded = load(name)
-    found = truths_of(loaded, list(config.span(loaded.pipeline.input.partition, date, to)))
+    names = loaded.pipeline.input.partition
+    nights = due_nights(loaded) if due else list(config.span(names, date or "", to))
+    found = truths_of(loaded, nights)
+    log_truths(loaded, found)
+    if told:
+        note_told(loaded, found)
     if as_json:
-        answer(found, True)
+        answer(truth_answer(loaded, found), True)
     else:
         from nocturne.cli.tables import truth_tables
 
         truth_tables(name, found)
-    if not any(one.truth for one in found):
+    if found and not any(one.truth for one in found):
         raise typer.Exit(1)
+
+
+@app.command()
+@clean_errors
+def evidence(
+    name: Name,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Promote the challenger, if the evidence holds.")
+    ] = False,
+    version: Annotated[
+        Optional[int], typer.Option(min=1, help="Only if it is this version that is proposed.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who promotes it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show whether labels speak for a challenger, by the section promote: of the pipeline."""
+    from nocturne.operate.evidence import evidence_of, promote_on
+
+    found = evidence_of(load(name))
+    if promote:
+        promote_on(load(name), found, version, by or login())
+    if as_json:
+        answer(found, True)
+    else:
+        from nocturne.cli.tables import evidence_tables
+
+        evidence_tables(name, found)
 
 
 @app.command()

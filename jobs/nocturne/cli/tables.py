@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from nocturne.operate.truth import NightTruth
     from nocturne.pipeline.night import NightOutcome
     from nocturne.records.answers import PartitionAnswer, PipelineAnswer
+    from nocturne.records.evidence import Evidence
     from nocturne.records.plan import Tuning
+    from nocturne.records.truth import Difference, Truth
 
 __all__ = [
     "baseline_table",
     "comparison_tables",
     "config_table",
     "doctor_table",
+    "evidence_tables",
     "history_tables",
     "nights_table",
     "pipelines_table",
@@ -189,15 +192,15 @@ def history_tables(model: str, found: History) -> None:
 
 
 def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
-    """Nights by their labels; a line has no room for intervals, which the JSON has."""
+    """Nights by their labels."""
     for one in found:
         if one.truth is None:
             print(f"{one.partition}: {printable(one.problem)}")
-    for kind in ("classes", "numbers"):
+    for kind in ("classes", "multiclass", "numbers"):
         truths = [(one.partition, one.truth) for one in found if one.truth]
         truths = [(key, truth) for key, truth in truths if truth.kind == kind]
         shown = dict.fromkeys(f for _, truth in truths for f in truth.parts["all"].figures)
-        figures = [f for f in shown if f != "rows" and not f.endswith(("_low", "_high"))]
+        figures = [f for f in shown if f != "rows" and not f.endswith(("_low", "_high", "_error"))]
         if truths:
             _print(
                 f"{name}: {truths[0][1].output}",
@@ -208,12 +211,56 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
                         part,
                         int(counted.figures["rows"]),
                         truth.unlabelled if part == "all" else None,
-                        *(_figure(counted.figures.get(figure)) for figure in figures),
+                        *(_with_interval(counted.figures, figure) for figure in figures),
                     )
                     for key, truth in truths
                     for part, counted in truth.parts.items()
                 ],
             )
+    _against(name, [(one.partition, one.truth) for one in found if one.truth])
+    for one in found:
+        for beyond in one.truth.beyond if one.truth else ():
+            print(f"{one.partition}: {printable(beyond)}")
+
+
+def _against(name: str, truths: Sequence[tuple[str, Truth]]) -> None:
+    """Challengers less the champion, on rows that both scored."""
+    lines = [
+        (key, f"{other} (version {against.version})", against.rows, figure, _difference(d))
+        for key, truth in truths
+        for other, against in truth.against.items()
+        for figure, d in against.differences.items()
+    ]
+    if lines:
+        columns = ("partition", "challenger", "rows", "", "challenger less champion")
+        _print(f"{name}: challengers by labels", columns, lines)
+
+
+def _with_interval(figures: Mapping[str, float], name: str) -> str | None:
+    if (value := figures.get(name)) is None:
+        return None
+    low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
+    return f"{value:.4g}" + ("" if low is None or high is None else f" ({low:.4g}-{high:.4g})")
+
+
+def _difference(found: Difference) -> str:
+    sure = "" if found.low is None else f" ({found.low:+.4g} to {found.high:+.4g})"
+    return f"{found.value:+.4g}{sure}"
+
+
+def evidence_tables(name: str, found: Evidence) -> None:
+    """What labels say of a challenger: each night, and their mean."""
+    compared = f"version {found.challenger} less version {found.champion}"
+    _print(
+        f"{name}: {found.metric} of {found.name}, {compared} ({found.better} is better)",
+        ("partition", "difference"),
+        [
+            *((key, _figure(value)) for key, value in found.nights.items()),
+            *((f"{part} (mean)", _figure(value)) for part, value in found.segments.items()),
+            *([("mean", _figure(found.mean.value))] if found.mean else []),
+        ],
+    )
+    print(f"{'proposed' if found.proposed else 'not proposed'}: {printable(found.why)}")
 
 
 def sharing_table(name: str, found: Sharing) -> None:

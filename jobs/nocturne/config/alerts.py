@@ -14,7 +14,7 @@ from nocturne.config.section import Section
 
 __all__ = ["CHANNELS", "Alert", "Channel", "Email", "Event", "PagerDuty", "Slack", "Webhook"]
 
-Event = Literal["held", "failed", "late", "drift", "canary"]
+Event = Literal["held", "failed", "late", "drift", "canary", "truth", "promotion"]
 
 _UNSET: dict[str, object] = {"recipients": [], "sender": None, "endpoint": ""}
 """Fields that every alert has in the stored runs of earlier versions, for all channels."""
@@ -31,7 +31,8 @@ class Channel(Section):
         list(get_args(Event)),
         description="held: a night waits for a person; failed: a task gave up, or nobody answered; "
         "late: not published in time (slo); drift: drift that pages, where drift.on_drift is warn; "
-        "canary: a canary, or a split, is out of the night, or of the nights after it.",
+        "canary: a canary, or a split, is out of the night, or of the nights after it; truth: by "
+        "its labels a night is beyond labels.bounds; promotion: labels speak for a challenger.",
     )
 
     @model_validator(mode="before")

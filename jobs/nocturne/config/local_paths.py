@@ -6,7 +6,9 @@ Python reads ``hdfs://lake/x`` as the relative path ``hdfs:/lake/x``, a folder t
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
+from pydantic import AfterValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from nocturne.config.section import HIDDEN_VALUE
@@ -15,7 +17,7 @@ from nocturne.model.tracking import without_secret
 from nocturne.objects import ObjectPath, is_uri
 from nocturne.objects.path import SCHEMES
 
-__all__ = ["check_local", "local_path", "local_path_or_uri"]
+__all__ = ["PathOrUri", "PathText", "check_local", "local_path", "local_path_or_uri"]
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/")
 """Also the form with one slash, which Hadoop writes (file:/data, dbfs:/data)."""
@@ -89,3 +91,8 @@ def check_local(key: str, text: str) -> None:
         raise ConfigError(f"{key}: got {error.message()}") from None
     except ValueError as error:
         raise ConfigError(f"{key}: got {without_secret(repr(text))}: {error}") from None
+
+
+_OneLine = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
+PathText = Annotated[_OneLine, AfterValidator(local_path)]
+PathOrUri = Annotated[_OneLine, AfterValidator(local_path_or_uri)]

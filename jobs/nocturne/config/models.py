@@ -11,9 +11,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
     StringConstraints,
     field_validator,
     model_validator,
@@ -21,7 +18,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from nocturne.config.alerts import Alert
-from nocturne.config.local_paths import local_path, local_path_or_uri
+from nocturne.config.labels import Labels, Promote
+from nocturne.config.local_paths import PathOrUri, PathText
 from nocturne.config.partitions import is_reversible, period
 from nocturne.config.section import HIDDEN_VALUE, Section
 from nocturne.errors import ConfigError
@@ -57,9 +55,6 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 _CALLED = r"[A-Za-z0-9_-]{1,64}"
 PipelineName = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}(@{_CALLED})?$")]
 """That of a file, or with ``@`` that of a challenger (``nocturne.config.challengers``)."""
-_OneLine = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
-PathText = Annotated[_OneLine, AfterValidator(local_path)]
-PathOrUri = Annotated[_OneLine, AfterValidator(local_path_or_uri)]
 DEFAULT_POOL = "default_pool"
 """The pool that every Airflow has."""
 CASTS = ("double", "integer", "boolean", "category", "text", "local", "utc")
@@ -762,39 +757,6 @@ class Drift(Section):
     )
 
 
-class Labels(Section):
-    """Where the labels of past nights come, by which `nocturne truth` judges the scores."""
-
-    path: PathOrUri = Field(
-        description="Folder, or URI, of a Parquet table with the partitions of the input."
-    )
-    column: str = Field(description="The label: a boolean, 0 or 1, a number, or a word.")
-    key: list[str] | None = Field(
-        None, min_length=1, description="By which columns it is joined. Default: output.keys."
-    )
-    positive: StrictBool | StrictInt | StrictStr | None = Field(
-        None,
-        description="The value that counts as positive, if the label is not 0, 1 or a boolean.",
-    )
-    output: str | None = Field(
-        None, description="The prediction that is compared. Default: the first that is a number."
-    )
-    kind: Literal["classes", "numbers"] | None = Field(
-        None,
-        description="Default: classes for booleans, integers that are 0 and 1, and with positive; "
-        "else numbers.",
-    )
-
-    @model_validator(mode="after")
-    def _are_columns_of_their_own(self) -> Labels:
-        names = [*(self.key or []), self.column]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"column and key name {twice[0]} twice; each has a column of its own")
-        if self.kind == "numbers" and self.positive is not None:
-            raise ValueError("positive is for kind: classes")
-        return self
-
-
 class Schedule(Section):
     """When the DAG runs: at midnight (hourly partitions: at the hour), for the partition just over.
 
@@ -954,6 +916,9 @@ class Pipeline(Section):
     quality: Quality = Quality()
     drift: Drift = Drift()
     labels: Labels | None = Field(None, description="The truth, which comes later.")
+    promote: Promote | None = Field(
+        None, description="When labels speak for a challenger, it is proposed as champion."
+    )
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     slo: Slo = Slo()
@@ -1019,6 +984,39 @@ class Pipeline(Section):
             raise ValueError(
                 f"{what}: a row that its model scores is scored by the champion too, and "
                 "model.calls is costly"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _promotes_by_labels(self) -> Pipeline:
+        hidden = {*(self.labels.segments if self.labels else ())} & {*self.quality.sensitive}
+        if hidden:
+            raise ValueError(
+                f"labels.segments names {min(hidden)}, whose values quality.sensitive keeps from "
+                "being shown; take it out of one of them"
+            )
+        if (promote := self.promote) is None:
+            return self
+        if self.labels is None:
+            raise ValueError("promote needs labels: they are the evidence")
+        if self.model.alias is None:
+            raise ValueError("promote moves model.alias, and the model is not selected by an alias")
+        names = [challenger.called for challenger in self.challengers]
+        if promote.challenger not in names and (promote.challenger or len(names) != 1):
+            raise ValueError(
+                f"promote.challenger: got {promote.challenger}, expected one of challengers: "
+                f"{', '.join(names) or 'there are none'}"
+            )
+        others = [c for c in self.challengers if c.called == (promote.challenger or c.called)]
+        if others[0].name not in (None, self.model.name):
+            raise ValueError(
+                f"promote moves an alias of {self.model.name}, and the challenger is the model "
+                f"{others[0].name}"
+            )
+        if promote.unless and promote.unless.segment not in self.labels.segments:
+            raise ValueError(
+                f"promote.unless.segment: got {promote.unless.segment}, expected one of "
+                f"labels.segments: {', '.join(self.labels.segments) or 'there are none'}"
             )
         return self
 

@@ -64,9 +64,18 @@ def changes_of(tags: Mapping[str, str], alias: str | None = None) -> list[AliasC
 
 
 def promote(
-    client: MlflowClient, name: str, alias: str, version: int, by: str, why: str = ""
+    client: MlflowClient,
+    name: str,
+    alias: str,
+    version: int,
+    by: str,
+    why: str = "",
+    over: int | None = None,
 ) -> AliasChange:
     """Move the alias to a version.
+
+    Args:
+        over: the version from which it is moved; None: whichever it is at.
 
     Raises:
         ModelError: there is no such version, or the alias is there already.
@@ -74,6 +83,8 @@ def promote(
     """
     _check_alias(alias)
     before = _version(client.get_registered_model(name), alias)
+    if over is not None and before != over:
+        raise Superseded(f"{name}@{alias} is version {before} by now, and not {over}")
     there = {int(v.version): v.status for v in versions_of(client, name)}
     if there.get(version) != "READY":
         known = choices(map(str, sorted(v for v, status in there.items() if status == "READY")))

@@ -46,16 +46,17 @@ class History:
 
 
 @contextmanager
-def registry() -> Iterator[MlflowClient]:
-    """The project's registry.
+def registry(loaded: Loaded | None = None) -> Iterator[MlflowClient]:
+    """The project's registry, or that of a pipeline.
 
     Raises:
         ConfigError: none is configured.
         RegistryUnavailable: it does not answer.
         ModelError: it refuses what is asked of it.
     """
-    home = config.home()
-    found = uris(config.project_sections(home)[0], home)
+    home = config.home() if loaded is None else loaded.home
+    section = config.project_sections(home)[0] if loaded is None else loaded.pipeline.registry
+    found = uris(section, home)
     with reachable(found["registry_uri"]):
         from mlflow.exceptions import MlflowException
 

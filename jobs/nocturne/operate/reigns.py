@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from nocturne.operate.status import PartitionStatus
 
-__all__ = ["Reign", "reigns"]
+__all__ = ["Reign", "reigns", "took_over"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,10 @@ def reigns(statuses: Iterable[PartitionStatus]) -> list[Reign]:
 
 def _models(reign: Reign) -> tuple[str, int, tuple[str, ...]]:
     return reign.name, reign.version, reign.others
+
+
+def took_over(before: int | None, now: int | None) -> str:
+    """That another version scored this night than the one before, in words; "" if none did."""
+    if before is None or now is None or before == now:
+        return ""
+    return f"version {now} took over from version {before}"

@@ -12,6 +12,7 @@ from nocturne.config import Loaded, champion_of
 from nocturne.errors import StateError
 from nocturne.objects import Location, leading
 from nocturne.operate.challengers import compared
+from nocturne.operate.truth_report import truth_section
 from nocturne.pipeline.challengers import compared_for_report
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.pipeline.places import Places
@@ -51,7 +52,8 @@ def report_of(loaded: Loaded, partitions: Sequence[Partition], path: Path | None
                 links[night.key] = quote(names)
     missing = [key for key in keys if key not in published]
     beside = _challengers(loaded, [night.manifest.partition for night in nights])
-    page = report.span_html(name, nights, missing, links, beside)
+    judged = truth_section(loaded, nights) if loaded.pipeline.labels else None
+    page = report.span_html(name, nights, missing, links, beside, judged)
     write_atomic(target, page.encode())
     return target
 

@@ -16,6 +16,7 @@ __all__ = [
     "PrepareAnswer",
     "PublishAnswer",
     "ScoresAnswer",
+    "TruthAnswer",
     "read_answer",
 ]
 
@@ -64,6 +65,24 @@ class GateAnswer:
     model_version: int
     rows_in: int
     worst: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TruthAnswer:
+    """``nocturne truth``.
+
+    Attributes:
+        counted: partitions that were counted just now.
+        problems: partition -> why it can't be counted.
+        alerts: partition -> what is beyond ``labels.bounds``, unless that was told before.
+        nights: ``partition`` and ``truth`` of each that is counted.
+    """
+
+    pipeline: str
+    counted: list[str]
+    problems: dict[str, str]
+    alerts: dict[str, list[str]]
+    nights: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

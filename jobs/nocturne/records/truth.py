@@ -3,24 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from nocturne.codec import Stored
 from nocturne.records.texts import ManifestId, Time
 
-__all__ = ["Truth", "TruthPart"]
+__all__ = ["BETTER", "Against", "Better", "Difference", "Truth", "TruthPart"]
+
+Better = Literal["more", "less"]
+
+BETTER: dict[str, Better] = {
+    "auc": "more",
+    "average_precision": "more",
+    "brier": "less",
+    "log_loss": "less",
+    "calibration_error": "less",
+    "precision": "more",
+    "recall": "more",
+    "f1": "more",
+    "accuracy": "more",
+    "macro_f1": "more",
+    "mae": "less",
+    "rmse": "less",
+    "pinball": "less",
+    "r2": "more",
+}
+"""Figures in which models can be compared, and whether more or less of each is better."""
 
 
 @dataclass(frozen=True)
 class TruthPart:
-    """Some rows: all of the night, or those of a model version.
+    """Some rows: all of the night, those of a model version, or those of a segment.
 
-    ``figures``: as ``nocturne.truth`` names them. ``bins``: of the reliability diagram, the rows,
-    the mean score and the share of positives.
+    ``figures``: as ``nocturne.truth`` names them, with those of ``labels.metrics``. ``bins``: of
+    the reliability diagram, the rows, the mean score and the share of positives.
     """
 
     figures: dict[str, float]
     bins: tuple[tuple[int, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The challenger's figure less the champion's; the 95% interval if it is defined."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A challenger and the champion on the same rows: those with a label and both scores.
+
+    Rows that a canary or a split scored are not among them: their published scores are not the
+    champion's.
+
+    Attributes:
+        version: the challenger's.
+        manifest: its scores.
+        champion, challenger: the figures of each.
+        differences: figure -> how they differ.
+        segments: "origin=EWR" -> the same, without intervals.
+    """
+
+    version: int
+    manifest: ManifestId
+    rows: int
+    champion: dict[str, float]
+    challenger: dict[str, float]
+    differences: dict[str, Difference]
+    segments: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def _truth_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Neither challengers nor arms were counted, and no estimate was kept."""
+    return fields | {"model": "", "model_version": 0}
 
 
 @dataclass(frozen=True)
@@ -30,23 +88,36 @@ class Truth(Stored):
     Attributes:
         number: counts the versions, from 1.
         manifest: the scores.
-        labels: the digest of the label files.
-        kind: whether the labels are of two classes or numbers.
+        labels: the digest of the label files and of what was asked of them.
+        kind: whether the labels are of two classes, of several, or numbers.
         output: the column of the scores.
+        model, model_version: the champion of the night; "", 0 if an earlier Nocturne wrote it.
         unlabelled: scored rows without a label: with no such key, or a null.
         unscored: labels without a scored row.
-        parts: "all", and "version 7" for each version that scored rows.
+        parts: "all", "version 7" for each version that scored rows, "origin=EWR" for segments.
+        arms: arm of a canary or split -> the version that scored its rows.
+        against: challenger -> how it compares.
+        estimate: what was expected before there were labels (``nocturne.truth.estimate``).
+        beyond: what lies beyond ``labels.bounds``, in words.
     """
 
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar = {1: _truth_1}
     mend: ClassVar[str] = "Move it away: the truth is counted anew"
 
     number: int
     at: Time
     manifest: ManifestId
     labels: str
-    kind: Literal["classes", "numbers"]
+    kind: Literal["classes", "numbers", "multiclass"]
     output: str
+    model: str
+    model_version: int
     rows: int
     unlabelled: int
     unscored: int
     parts: dict[str, TruthPart] = field(default_factory=dict)
+    arms: dict[str, int] = field(default_factory=dict)
+    against: dict[str, Against] = field(default_factory=dict)
+    estimate: dict[str, float] = field(default_factory=dict)
+    beyond: tuple[str, ...] = ()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from nocturne.report.days import Day
+from nocturne.report.days import Day, JudgedDay
 from nocturne.report.vega import FIT, Spec, labels, number, short, tips
 
-__all__ = ["HEAT_LEVELS", "heat_map", "rows_by_day", "scores_by_day"]
+__all__ = ["HEAT_LEVELS", "figure_by_day", "heat_map", "rows_by_day", "scores_by_day"]
 
 HEAT_LEVELS = (0.25, 0.5, 1.0, 1.5, 2.0)
 """Steps of the heat map's colours, as multiples of the alarm level."""
@@ -23,6 +24,32 @@ def _days_axis(domain: Sequence[str]) -> Spec:
     axis = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 12, "grid": False}
     scale = {"domain": list(domain)}
     return {"field": "d", "type": "ordinal", "title": None, "axis": axis, "scale": scale}
+
+
+def _promotions(days: Sequence[tuple[str, str]]) -> list[Spec]:
+    """A line where other model versions took over, with both in its tooltip; none if none did.
+
+    Args:
+        days: (key, versions) of each day.
+    """
+    changes = [
+        {"d": key, "m": f"{before} to {now}"}
+        for (_, before), (key, now) in pairwise(days)
+        if before != now
+    ]
+    if not changes:
+        return []
+    return [
+        {
+            "data": {"values": changes},
+            "mark": {"type": "rule", "style": "promotion"},
+            "encoding": {"y": None, "tooltip": tips(d="day", m="model version")},
+        }
+    ]
+
+
+def _models(days: Sequence[Day]) -> list[tuple[str, str]]:
+    return [(day.key, day.model) for day in days]
 
 
 def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]) -> Spec:
@@ -67,6 +94,7 @@ def heat_map(features: Sequence[str], days: Sequence[Day], domain: Sequence[str]
                 # Its cell says it to screen readers; without any alarm it is an empty mark.
                 "mark": {"type": "point", "style": "alarm", "size": 10, "aria": False},
             },
+            *_promotions(_models(days)),
         ],
     }
 
@@ -118,6 +146,7 @@ def scores_by_day(
                 "encoding": {"y": number("p50"), "tooltip": tooltip},
             }
         )
+    layers += _promotions(_models(days))
     return {
         "description": f"{output} over days: median, half and nine tenths of the rows",
         "width": "container",
@@ -161,6 +190,7 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
                 },
             }
         )
+    layers += _promotions(_models(days))
     return {
         "description": "Rows over days",
         "width": "container",
@@ -169,5 +199,50 @@ def rows_by_day(days: Sequence[Day], domain: Sequence[str]) -> Spec:
         "height": 80,
         "data": {"values": rows},
         "encoding": {"x": _days_axis(domain), "y": y, "tooltip": tooltip},
+        "layer": layers,
+    }
+
+
+def figure_by_day(name: str, days: Sequence[JudgedDay], domain: Sequence[str]) -> Spec:
+    """A figure by the labels, its interval as a band; dashed what was expected before they came."""
+    rows = [
+        {"d": day.key, "m": day.model, "v": short(day.value), "e": short(day.expected)}
+        | ({"low": short(day.low), "high": short(day.high)} if day.low is not None else {})
+        for day in days
+    ]
+    tooltip = tips(d="day", v="by labels|.4~g", low="from|.4~g", high="to|.4~g")
+    tooltip += tips(e="expected|.4~g", m="model version")
+    y = {"scale": {"zero": False}}
+    layers: list[Spec] = [
+        {
+            "transform": [{"filter": "isValid(datum.high)"}],
+            "mark": {"type": "area", "style": "innerBand"},
+            "encoding": {"y": number("low", **y), "y2": {"field": "high"}},
+        },
+        {
+            "transform": [{"filter": "isValid(datum.e)"}],
+            "mark": {"type": "line", "style": "reference"},
+            "encoding": {"y": number("e", **y)},
+        },
+        {
+            "transform": [{"filter": "isValid(datum.v)"}],
+            "mark": {"type": "line", "style": "current"},
+            "encoding": {"y": number("v", **y)},
+        },
+        {
+            "transform": [{"filter": "isValid(datum.v)"}],
+            "mark": {"type": "point", "style": "current", "filled": True, "size": 22},
+            "encoding": {"y": number("v", **y), "tooltip": tooltip},
+        },
+        *_promotions([(day.key, day.model) for day in days]),
+    ]
+    return {
+        "description": f"{name} over days, by labels",
+        "width": "container",
+        "autosize": FIT,
+        "padding": _ROOM,
+        "height": 170,
+        "data": {"values": rows},
+        "encoding": {"x": _days_axis(domain)},
         "layer": layers,
     }

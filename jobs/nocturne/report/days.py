@@ -12,7 +12,7 @@ from nocturne.records.plan import RunPlan
 from nocturne.records.profile import Profile
 from nocturne.report.summary import score_summary
 
-__all__ = ["Day", "axis_keys", "charted_days", "output_names", "published_day"]
+__all__ = ["Day", "JudgedDay", "axis_keys", "charted_days", "output_names", "published_day"]
 
 _SHOWN = 90
 
@@ -34,6 +34,18 @@ class Day:
     scores: dict[str, dict[str, float]]
     is_current: bool = False
     ordinary: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class JudgedDay:
+    """A figure of one partition by its labels, and what was expected before; None if unknown."""
+
+    key: str
+    model: str
+    value: float | None
+    low: float | None
+    high: float | None
+    expected: float | None
 
 
 def output_names(plan: RunPlan) -> list[str]:

@@ -21,6 +21,7 @@
         innerBand: { color: color("current"), opacity: 0.3 },
         outerBand: { color: color("current"), opacity: 0.16 },
         ordinaryRange: { color: color("current"), fillOpacity: 0.16, stroke: color("soft"), strokeWidth: 1 },
+        promotion: { color: color("current"), strokeDash: [2, 3], strokeWidth: 1 },
         reference: { color: color("soft"), strokeDash: [4, 4], strokeWidth: 1 },
         cell: { stroke: color("card"), strokeWidth: 1 },
         alarm: { color: color("card"), filled: true, opacity: 1 },

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nocturne.records.challengers import Shown
 from nocturne.records.findings import Verdict
 from nocturne.records.manifest import PublishedNight
-from nocturne.report.by_day import heat_map, rows_by_day, scores_by_day
-from nocturne.report.days import axis_keys, published_day
+from nocturne.report.by_day import figure_by_day, heat_map, rows_by_day, scores_by_day
+from nocturne.report.days import JudgedDay, axis_keys, published_day
 from nocturne.report.overview import Tile
 from nocturne.report.page import heat_legend, rendered
 
-__all__ = ["span_html"]
+__all__ = ["TruthSection", "span_html"]
 
 _COLUMNS = 30
 _OUTPUTS = 6
+
+
+@dataclass(frozen=True)
+class TruthSection:
+    """What labels have shown of the nights.
+
+    Attributes:
+        figures: name -> the figure of each night.
+        trust: whether to believe what was expected before the labels came, in words.
+        rows: the lines of the table: of what, rows, and the figures by name.
+        against: challengers less the champion: challenger, figure, nights, the mean difference with
+            its interval in words.
+    """
+
+    figures: dict[str, list[JudgedDay]]
+    trust: str
+    rows: list[tuple[str, int, dict[str, float]]]
+    against: list[tuple[str, str, int, str]]
 
 
 def span_html(
@@ -26,6 +45,7 @@ def span_html(
     missing: Sequence[str],
     links: Mapping[str, str],
     challengers: Sequence[Shown] = (),
+    truth: TruthSection | None = None,
 ) -> str:
     """The report as the text of an HTML file.
 
@@ -34,6 +54,7 @@ def span_html(
         missing: partitions of the range that are not published.
         links: partition -> the path of its own report, relative to this one.
         challengers: how they compare with the champion over the nights.
+        truth: what labels have shown; None without any.
     """
     charted = [published_day(night) for night in nights]
     days = axis_keys(charted)
@@ -47,6 +68,8 @@ def span_html(
     if columns:
         names = [column["name"] for column in columns[:_COLUMNS]]
         specs.append({"id": "heat", "spec": heat_map(names, charted, days)})
+    for number, (figure, judged) in enumerate(truth.figures.items() if truth else ()):
+        specs.append({"id": f"truth-{number}", "spec": figure_by_day(figure, judged, days)})
     return rendered(
         "span.html",
         specs,
@@ -62,6 +85,7 @@ def span_html(
         columns_left_out=max(0, len(columns) - _COLUMNS),
         heat_legend=heat_legend(),
         challengers=challengers,
+        truth=truth,
         nights=[_night(night, links.get(night.key)) for night in reversed(nights)],
     )
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
+from nocturne.records.truth import Difference
 from nocturne.truth.bootstrap import interval
 from nocturne.truth.curves import SURE
 from nocturne.truth.tally import KINDS, Kind
 
-__all__ = ["Difference", "Paired"]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference, and the ends of its 95% interval; None if they are not known."""
-
-    value: float
-    low: float | None
-    high: float | None
+__all__ = ["Paired"]
 
 
 class Paired:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from nocturne.errors import InputError
-from nocturne.truth.paired import Difference
+from nocturne.records.truth import Difference
 from nocturne.truth.rows import finite
 
 __all__ = ["pooled"]

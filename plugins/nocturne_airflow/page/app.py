@@ -27,6 +27,7 @@ from nocturne_airflow.page.night import night
 from nocturne_airflow.page.overview import overview
 from nocturne_airflow.page.rows import rows, rows_csv
 from nocturne_airflow.page.site import HEADERS, HERE, html
+from nocturne_airflow.page.truth import truth
 
 __all__ = ["build"]
 
@@ -50,6 +51,7 @@ def build() -> FastAPI:
     app.get("/{dag_id}/columns", dependencies=readable)(column)
     app.get("/{dag_id}/expectations", dependencies=readable)(expectations)
     app.get("/{dag_id}/compare", dependencies=readable)(compare)
+    app.get("/{dag_id}/truth", dependencies=readable)(truth)
     app.get("/{dag_id}/{key}", dependencies=readable)(night)
     app.get("/{dag_id}/{key}/rows", dependencies=editable)(rows)
     app.get("/{dag_id}/{key}/rows.csv", dependencies=editable)(rows_csv)

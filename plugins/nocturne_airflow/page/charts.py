@@ -25,12 +25,14 @@ class Point:
     """A night in a chart: its label and, for each series, a value or None.
 
     ``mark`` is the class of its dot, such as ``is-warned``; ``text`` is shown on hovering.
+    ``event``: what began with this night, such as another model; a line across the chart says it.
     """
 
     label: str
     values: dict[str, float | None]
     text: str = ""
     mark: str = ""
+    event: str = ""
 
 
 def sparkline(values: Sequence[float | None], name: str) -> Markup:
@@ -81,6 +83,7 @@ def lines(
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(points), 1)
     xs = [_LEFT + (i + 0.5) * step for i in range(len(points))]
     parts = [_axis(low, high, place, percent), _labels(points, xs, height)]
+    parts += [_event(x - step / 2, height, p) for x, p in zip(xs, points, strict=True) if p.event]
 
     def drawn(*series: str) -> list[tuple[Point, list[tuple[float, float]]]]:
         """The points that have all of the series, each with its places."""
@@ -147,6 +150,13 @@ def _chart(name: str, height: int, parts: Sequence[Markup]) -> Markup:
 def _dot(x: float, y: float, point: Point) -> Markup:
     dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{}"><title>{}</title></circle>')
     return dot.format(point.mark, x, y, 4 if point.mark else 2.5, point.text or point.label)
+
+
+def _event(x: float, height: int, point: Point) -> Markup:
+    line = Markup(
+        '<line class="event" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"><title>{}: {}</title></line>'
+    )
+    return line.format(x, x, _ABOVE - 6, height - _BELOW, point.label, point.event)
 
 
 def _axis(low: float, high: float, place: Callable[[float], float], percent: bool) -> Markup:

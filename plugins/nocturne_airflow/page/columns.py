@@ -17,6 +17,7 @@ from nocturne.operate.over_nights import (
     column_over_nights,
     expectations_over_nights,
 )
+from nocturne.operate.reigns import took_over
 from nocturne_airflow.page.charts import Point
 from nocturne_airflow.page.site import default, html, pipeline
 
@@ -81,8 +82,11 @@ def expectations(
                 {"value": result.value if result else None},
                 f"{night.key}: {result.observed}" if result else "",
                 mark="" if result is None or result.success else "is-failed",
+                event=took_over(before.version, night.version),
             )
-            for night, result in zip(judged, line.results, strict=True)
+            for before, night, result in zip(
+                [judged[0], *judged], judged, line.results, strict=False
+            )
         ],
     )
 
@@ -104,7 +108,7 @@ def _names(judged: Sequence[JudgedNight]) -> list[str]:
 
 
 def _points(found: Sequence[ColumnNight]) -> list[Point]:
-    points = []
+    points, version = [], None
     for there in found:
         drift, night = there.drift, there.night
         values = {
@@ -122,5 +126,7 @@ def _points(found: Sequence[ColumnNight]) -> list[Point]:
         if there.null_rate is not None:
             text += f"; nulls {there.null_rate:.2%}"
         mark = "is-warned" if drift is not None and drift.alarmed else ""
-        points.append(Point(night.key, values, text, mark))
+        event = took_over(version, night.version)
+        points.append(Point(night.key, values, text, mark, event))
+        version = night.version
     return points

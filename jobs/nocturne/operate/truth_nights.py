@@ -1,0 +1,102 @@
+"""The truth over nights, with what was expected before, and where another model took over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nocturne.config import Loaded
+from nocturne.config.labels import Labels
+from nocturne.errors import NocturneError
+from nocturne.operate.estimates import Trust, estimate_of, trust
+from nocturne.operate.reigns import took_over
+from nocturne.operate.truth import known_truth, labels_of
+from nocturne.pipeline.nights import PublishedNights
+from nocturne.records.manifest import PublishedNight
+from nocturne.records.truth import BETTER, Truth
+from nocturne.store.run import Run
+
+__all__ = ["TruthNight", "figures_of", "trust_now", "truth_nights"]
+
+
+@dataclass(frozen=True)
+class TruthNight:
+    """A published night.
+
+    Attributes:
+        version: of its champion.
+        truth: None if its scores were not counted by labels yet.
+        estimate: what was, or is, expected of it; empty if nothing can be.
+        promoted: that another model took over with this night, in words; "" if none did.
+        problem: why its truth can't be read.
+    """
+
+    key: str
+    version: int
+    truth: Truth | None
+    estimate: dict[str, float] = field(default_factory=dict)
+    promoted: str = ""
+    problem: str = ""
+
+    def figure(self, name: str, part: str = "all") -> float | None:
+        """A figure of some of its rows."""
+        counted = self.truth.parts.get(part) if self.truth is not None else None
+        return counted.figures.get(name) if counted is not None else None
+
+
+def truth_nights(loaded: Loaded, nights: Sequence[PublishedNight]) -> list[TruthNight]:
+    """The truth of published nights, in their order.
+
+    Raises:
+        ConfigError: the pipeline has no ``labels``.
+    """
+    labels, there = labels_of(loaded), PublishedNights(loaded)
+    found, before = [], None
+    for night in nights:
+        manifest, state = night.manifest, there.state_of(night.manifest.partition)
+        truth, problem = None, ""
+        try:
+            truth = known_truth(state)
+        except NocturneError as error:
+            problem = str(error)
+        if truth is not None and truth.manifest != manifest.id:
+            truth = None  # the scores are others since
+        estimate = truth.estimate if truth is not None else {}
+        if truth is None and not problem:
+            estimate = _estimate(labels, there, night)
+        now = manifest.model.version
+        found.append(TruthNight(night.key, now, truth, estimate, took_over(before, now), problem))
+        before = now
+    return found
+
+
+def trust_now(nights: Sequence[TruthNight]) -> Trust | None:
+    """Whether to believe the estimates of the last night's version; None without a night."""
+    if not nights:
+        return None
+    return trust([night.truth for night in nights if night.truth is not None], nights[-1].version)
+
+
+def figures_of(nights: Sequence[TruthNight], own: Sequence[str] = ()) -> list[str]:
+    """The figures that the nights have, in the order in which they are shown.
+
+    Args:
+        own: the names of ``labels.metrics``.
+    """
+    there = {
+        name
+        for night in nights
+        if night.truth is not None
+        for name in night.truth.parts["all"].figures
+    }
+    return [name for name in (*BETTER, "bias", "positive", *own) if name in there]
+
+
+def _estimate(labels: Labels, nights: PublishedNights, night: PublishedNight) -> dict[str, float]:
+    try:
+        run = Run.at(nights.state_of(night.manifest.partition), night.manifest.run_key)
+        numbers = run.plan.encoding.numbers
+        output = labels.output or next(iter(numbers), "")
+        return estimate_of(labels, run, output)
+    except (NocturneError, OSError):
+        return {}

@@ -1,0 +1,77 @@
+"""Logs the truth of nights to MLflow: one run for each model version, one point for each night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from nocturne.model.tracking import connect, experiment_id, reachable
+from nocturne.records.truth import Truth
+from nocturne.report.night import metric_name
+from nocturne.report.series import Entry, log_series
+
+__all__ = ["log_truth", "truth_values"]
+
+_VERSION = "version "
+
+
+def log_truth(
+    pipeline: str,
+    night: tuple[str, Truth],
+    known: Callable[[], Iterable[tuple[str, Truth]]],
+    *,
+    tracking_uri: str,
+    experiment: str,
+) -> None:
+    """Put a night's truth into the runs of the versions that scored it.
+
+    Args:
+        night: the partition and its truth.
+        known: returns those of all nights; called only if a run must be created again.
+
+    Raises:
+        RegistryUnavailable: the MLflow server did not answer.
+    """
+    with reachable(tracking_uri):
+        client = connect(tracking_uri)
+        log_series(
+            client,
+            experiment_id(client, experiment),
+            "truth",
+            pipeline,
+            _entries(*night),
+            lambda: (entry for other in known() for entry in _entries(*other)),
+        )
+
+
+def _entries(key: str, truth: Truth) -> list[Entry]:
+    versions = [part.removeprefix(_VERSION) for part in truth.parts if part.startswith(_VERSION)]
+    if str(truth.model_version) not in versions:  # no label came for its rows
+        versions.append(str(truth.model_version))
+    id_ = f"{truth.manifest}:{truth.number}"
+    return [
+        Entry(key, id_, (truth.model, version), lambda v=version: truth_values(truth, v))  # type: ignore[misc]
+        for version in versions
+    ]
+
+
+def truth_values(truth: Truth, version: str) -> Mapping[str, float]:
+    """Every number of a version's rows; of the champion, those of all rows and challengers too."""
+    part = truth.parts.get(f"{_VERSION}{version}")
+    values = {metric_name("truth", name): v for name, v in (part.figures if part else {}).items()}
+    if version != str(truth.model_version):
+        return values
+    values["truth.unlabelled"], values["truth.unscored"] = truth.unlabelled, truth.unscored
+    for name, value in truth.estimate.items():
+        values[metric_name("estimate", name)] = value
+    for of, found in truth.parts.items():
+        if not of.startswith(_VERSION):
+            values |= {metric_name("truth", of, name): v for name, v in found.figures.items()}
+    for challenger, against in truth.against.items():
+        for name, difference in against.differences.items():
+            shown = {"": difference.value, "_low": difference.low, "_high": difference.high}
+            values |= {
+                metric_name("against", challenger, name + end): v
+                for end, v in shown.items()
+                if v is not None
+            }
+    return values

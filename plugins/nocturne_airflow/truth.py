@@ -1,0 +1,236 @@
+"""The DAG that judges nights by their labels, once these come or change.
+
+What there is to do is found by looking, not handed over: an event only says that something is new.
+So an event that is lost or repeated, and a run that a person starts, do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from nocturne.config import Loaded, load
+from nocturne.records.answers import TruthAnswer
+from nocturne.records.evidence import Evidence
+from nocturne_airflow.alerts import Alerts
+from nocturne_airflow.channels import Message
+from nocturne_airflow.command import Commanding
+from nocturne_airflow.links import night_page, run_page
+from nocturne_airflow.operators import check, typed_answer
+from nocturne_airflow.watcher import STORED_WITHIN_S
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["LabelsTrigger", "ProposeOperator", "TruthOperator", "promotion_id", "truth_dag"]
+
+
+class LabelsTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
+    """Polls the labels of published nights; sends an event if there are new or other ones.
+
+    The triggerer reads them with the credentials of its own environment.
+
+    Args:
+        pipeline: the pipeline's name.
+        home: the project's folder.
+        every: seconds between two polls.
+    """
+
+    def __init__(self, pipeline: str, home: str, every: float) -> None:
+        super().__init__()
+        self.pipeline, self.home, self.every = pipeline, home, every
+        self._last_error = ""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        data = {"pipeline": self.pipeline, "home": self.home, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", data
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while True:
+            seen = await asyncio.to_thread(self._seen)
+            last = await self.asset_state_store.aget("labels") or {}
+            there = seen or {}
+            if new := sorted(night for night, digest in there.items() if last.get(night) != digest):
+                yield TriggerEvent({"nights": new})
+                # The triggerer stores events about once a second, but what it has seen at once.
+                await asyncio.sleep(STORED_WITHIN_S)
+                await self.asset_state_store.aset("labels", seen)
+            await asyncio.sleep(self.every)
+
+    def _seen(self) -> dict[str, str] | None:
+        """The labels of each night; None if they can't be read, which is logged once."""
+        from nocturne.operate.due import labels_seen
+
+        try:
+            seen = labels_seen(load(self.pipeline, root=Path(self.home)))
+        except Exception as error:  # a trigger that raises would be restarted at once, forever
+            if str(error) != self._last_error:
+                self.log.warning("%s: can't look for its labels: %s", self.pipeline, error)
+            self._last_error = str(error)
+            return None
+        self._last_error = ""
+        return seen
+
+
+class TruthOperator(Commanding, BaseOperator):  # type: ignore[misc,unused-ignore]
+    """Judges the nights whose labels came, and sends alerts for those beyond their bounds.
+
+    Args:
+        pipeline: the pipeline's name, which is the id of its scoring DAG.
+        alerts: the alerts to send.
+        home: the project's folder.
+        connection: the Airflow connection with the object store's credentials, if any.
+    """
+
+    ui_color = "#e7f2ea"
+
+    def __init__(
+        self,
+        *,
+        pipeline: str,
+        alerts: Alerts,
+        home: str,
+        connection: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline, self.alerts = pipeline, alerts
+        self.home, self.connection = home, connection
+
+    def execute(self, context: Context) -> list[str]:
+        """Returns the partitions that were counted."""
+        outcome = self.command("truth", self.pipeline, "--due", "--json")
+        if not outcome.output:
+            check("truth", outcome)
+        found = typed_answer("truth", TruthAnswer, outcome.output)
+        for key, beyond in found.alerts.items():
+            links = {
+                "Scoring": night_page(self.pipeline, key),
+                "DAG run": run_page(context["dag_run"]),
+            }
+            self.alerts.send(Message("truth", self.pipeline, key, "\n".join(beyond), links))
+        if found.alerts:
+            check("truth", self.command("truth", self.pipeline, "--due", "--told", "--json"))
+        if found.problems:
+            told = "\n".join(f"{key}: {why}" for key, why in found.problems.items())
+            raise AirflowFailException(
+                f"truth: {len(found.problems)} nights can't be counted; the others are.\n{told}"
+            )
+        return found.counted
+
+
+class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,unused-ignore]
+    """If labels speak for the challenger, asks a person, once for each pair of versions.
+
+    The question is a run of the DAG ``<pipeline>_promote`` whose id names the two versions, so it
+    is not asked a second time. With ``auto`` the alias is moved at once.
+    """
+
+    template_fields = ()
+    ui_color = "#f7f0e4"
+
+    def __init__(
+        self,
+        *,
+        pipeline: str,
+        alerts: Alerts,
+        home: str,
+        auto: bool,
+        connection: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            trigger_dag_id=f"{pipeline}_promote",
+            logical_date=None,
+            fail_when_dag_is_paused=True,
+            skip_when_already_exists=True,
+            **kwargs,
+        )
+        self.pipeline, self.alerts, self.auto = pipeline, alerts, auto
+        self.home, self.connection = home, connection
+
+    def execute(self, context: Context) -> None:
+        answer = check("evidence", self.command("evidence", self.pipeline, "--json"))
+        found = typed_answer("evidence", Evidence, answer)
+        if not found.proposed:
+            raise AirflowSkipException(f"{found.name} is not proposed: {found.why}")
+        page = {"DAG run": run_page(context["dag_run"])}
+        what = f"{found.model} version {found.challenger}"
+        if self.auto:
+            options = ["--promote", "--version", str(found.challenger), "--by", "promote.auto"]
+            check("evidence", self.command("evidence", self.pipeline, *options, "--json"))
+            self._tell(f"{what} was promoted: {found.why}", page)
+            return
+        self.trigger_run_id = promotion_id(found)
+        self.conf = {"version": found.challenger}
+        super().execute(context)  # raises AirflowSkipException if it was asked before
+        self._tell(f"{what} is proposed: {found.why}", page)
+
+    def _tell(self, why: str, links: dict[str, str]) -> None:
+        self.alerts.send(Message("promotion", self.pipeline, "", why, links))
+
+
+def promotion_id(found: Evidence) -> str:
+    """The id of the run that asks about a challenger: one for each pair of versions."""
+    return f"version {found.challenger} over {found.champion}"
+
+
+def truth_dag(loaded: Loaded) -> DAG:
+    """The DAG ``<pipeline>_truth``: count, and with ``promote`` also propose."""
+    pipeline, home, labels = loaded.pipeline, str(loaded.home), loaded.pipeline.labels
+    assert labels is not None, "dags/truth.py makes it for pipelines with labels"
+    connection = pipeline.schedule.connection
+    alerts = Alerts(
+        pipeline.name, pipeline.alerts, connection, owner=pipeline.owner, docs=pipeline.docs
+    )
+    came = Asset(
+        name=f"labels/{pipeline.name}",
+        watchers=[
+            AssetWatcher(
+                name=f"{pipeline.name}_labels",
+                trigger=LabelsTrigger(pipeline.name, home, labels.poll_seconds),
+            )
+        ],
+    )
+    with DAG(
+        dag_id=f"{pipeline.name}_truth",
+        description=f"Judges the nights of {pipeline.name} by the labels that came for them.",
+        schedule=[came],
+        catchup=False,
+        max_active_runs=1,
+        tags=sorted({"nocturne", *pipeline.tags}),
+        default_args={
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+            "on_failure_callback": alerts.not_judged,
+        },
+    ) as dag:
+        count = TruthOperator(
+            task_id="count",
+            pipeline=pipeline.name,
+            alerts=alerts,
+            home=home,
+            connection=connection,
+            doc_md="Joins labels and scores, and keeps the figures with each night.",
+        )
+        if pipeline.promote is not None:
+            propose = ProposeOperator(
+                task_id="propose",
+                pipeline=pipeline.name,
+                alerts=alerts,
+                home=home,
+                auto=pipeline.promote.auto,
+                connection=connection,
+                trigger_rule="all_done",
+                doc_md="Asks whether the challenger is to be champion, if labels speak for it.",
+            )
+            count >> propose
+    return dag
