@@ -20,7 +20,7 @@ from nocturne.truth.curves import (
     placements,
 )
 from nocturne.truth.probabilities import Bin, Probabilities, of_sums, places_of, terms
-from nocturne.truth.rows import Floats, finite, present, weights_of
+from nocturne.truth.rows import Floats, booleans, finite, present, weights_of
 from nocturne.truth.sample import Sample
 
 __all__ = ["Classes"]
@@ -46,7 +46,7 @@ class Classes(Arms):
         given = [finite("scores", scores) for scores in predicted]
         weighed = weights_of(weights, len(given[0]))
         self._rows += len(given[0])
-        columns, weight = present([*given, np.asarray(actual, np.bool_)], weighed)
+        columns, weight = present([*given, booleans(actual)], weighed)
         *arms, labels = columns
         self._weighted |= not bool((weight == 1).all())
         for i, scores in enumerate(arms):
