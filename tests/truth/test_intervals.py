@@ -46,24 +46,21 @@ def figures(kind: Any, rows: Rows, weights: Any = None, **more: Any) -> dict[str
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-@pytest.mark.parametrize("with_weights", [False, True])
-def test_the_bootstrap_covers(
-    kind: str, with_weights: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bootstrap_covers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, names = FIGURES[kind]
-    names = names | {"auc"} if kind == "classes" and with_weights else names
+    names = names | {"auc"} if kind == "classes" else names
     random = np.random.default_rng(11)
     with monkeypatch.context() as patch:
         patch.setattr("nocturne.truth.bootstrap.REPLICATES", 2)
-        true = figures(kind, draw(random, 1_000_000))  # weights of chance change nothing
+        true = figures(kind, draw(random, 1_000_000))
     covered: Counter[str] = Counter()
-    nights = 200
+    nights = 250
     for night in range(nights):
-        weights = 0.5 + random.random(300) if with_weights else None
+        weights = 0.5 + random.random(300) if night % 2 else None  # of chance: they change nothing
         found = figures(kind, draw(random, 300), weights, seed=night)
         for name in names:
             covered[name] += found[f"{name}_low"] <= true[name] <= found[f"{name}_high"]
-    assert all(0.89 <= covered[name] / nights <= 0.99 for name in names), covered
+    assert all(0.9 <= covered[name] / nights <= 0.985 for name in names), covered
 
 
 def test_that_of_the_auc_covers(monkeypatch: pytest.MonkeyPatch) -> None:

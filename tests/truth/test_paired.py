@@ -82,23 +82,19 @@ def test_intervals_cover_for_the_auc_by_delong(monkeypatch: pytest.MonkeyPatch) 
     assert 930 <= covered <= 970
 
 
-@pytest.mark.parametrize("with_weights", [False, True])
-def test_intervals_cover_by_the_bootstrap(
-    with_weights: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_intervals_cover_by_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(4)
     with monkeypatch.context() as patch:
         patch.setattr("nocturne.truth.bootstrap.REPLICATES", 2)
         true = paired(probabilities(random, 1_000_000))
-    names = set(true) - {"calibration_error"}  # biased: of few rows it is too great
     covered: Counter[str] = Counter()
-    nights = 120
+    nights = 200
     for night in range(nights):
-        weights = 0.5 + random.random(200) if with_weights else None
-        found = paired(probabilities(random, 200), weights, seed=night)
-        for name in names:
-            covered[name] += covers(found[name], true[name].value)
-    assert all(0.89 <= covered[name] / nights <= 0.99 for name in names), covered
+        weights = 0.5 + random.random(200) if night % 2 else None
+        for name, found in paired(probabilities(random, 200), weights, seed=night).items():
+            covered[name] += covers(found, true[name].value)
+    del covered["calibration_error"]  # of few rows it is too great for both: 99% are covered
+    assert all(0.9 <= times / nights <= 0.985 for times in covered.values()), covered
 
 
 def test_a_sample_has_the_intervals_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,11 +70,10 @@ class Numbers(Arms):
     @_large
     def deviations(self) -> list[dict[str, Floats]]:
         """What is bootstrapped of each arm: its figures' deviations."""
-        columns = self._sample.read()
-        if not columns or len(columns[0]) < 2:
-            return [{} for _ in self._sums]
-        *arms, truth, weights = columns
-        stands_for = np.full(len(truth), self._sample.rows / len(truth))
+        if self._sample.rows < 2:
+            return [{} for _ in range(self._arms)]
+        *arms, truth, weights = self._sample.read()
+        stands_for = np.full(len(truth), self._sample.stands_for)
         statistics = [self._statistic(_terms(numbers, truth, self._quantile)) for numbers in arms]
         return deviations(statistics, stands_for, weights, self._seed)
 
