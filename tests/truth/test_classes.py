@@ -188,6 +188,10 @@ def test_what_can_t_be_counted_is_refused() -> None:
         tally([0.5, np.nan], y)
     with pytest.raises(InputError, match=r"weights: got -1.0 \(row 0 of 2\), expected"):
         tally([0.5, 0.5], y, [-1, 1])
+    with pytest.raises(InputError, match=r"weights: got 1e\+200 \(row 1 of 2\)"):
+        tally([0.5, 0.5], y, [1, 1e200])
+    with pytest.raises(InputError, match="got int64, expected booleans"):
+        tally([0.5, 0.5], np.array([0, 1]))
     with pytest.raises(InputError, match="weights: got inf"):
         tally([0.5, 0.5], y, [1, np.inf])
     with pytest.raises(InputError, match="got 1 weights for 2 rows"):

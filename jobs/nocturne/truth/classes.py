@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nocturne.truth.arms import Arms
-from nocturne.truth.bootstrap import SAMPLE, Statistic, deviations
-from nocturne.truth.counts import Counts, Scored, grouped, starts_of
+from nocturne.truth.bootstrap import SAMPLE, deviations
+from nocturne.truth.counts import Counts
 from nocturne.truth.curves import (
     auc,
     auc_rounding,
     average_precision,
     average_precision_rounding,
     delong,
-    placements,
+    delong_paired,
 )
-from nocturne.truth.probabilities import Bin, Probabilities, of_sums, places_of, terms
-from nocturne.truth.rows import Floats, finite, present, weights_of
+from nocturne.truth.probabilities import Bin, Probabilities
+from nocturne.truth.redrawn import redrawn
+from nocturne.truth.rows import Floats, booleans, finite, present, weights_of
 from nocturne.truth.sample import Sample
 
 __all__ = ["Classes"]
@@ -46,7 +46,7 @@ class Classes(Arms):
         given = [finite("scores", scores) for scores in predicted]
         weighed = weights_of(weights, len(given[0]))
         self._rows += len(given[0])
-        columns, weight = present([*given, np.asarray(actual, np.bool_)], weighed)
+        columns, weight = present([*given, booleans(actual)], weighed)
         *arms, labels = columns
         self._weighted |= not bool((weight == 1).all())
         for i, scores in enumerate(arms):
@@ -93,76 +93,24 @@ class Classes(Arms):
         return self._paired_error()
 
     def _paired_error(self) -> float | None:
-        """Of correlated curves: the variance of the differences of their placements.
-
-        From the sample, for as many rows as there were.
-        """
+        """From the sample, for as many rows as there were."""
         ones, others = (self._samples[label].read() for label in (True, False))
         if not ones or min(len(ones[0]), len(others[0])) < 2:
             return None
-        placed = []
-        for one, other in zip(ones[:2], others[:2], strict=True):
-            isone = np.r_[np.ones(len(one)), np.zeros(len(other))]
-            counts = grouped(Scored(np.r_[one, other], isone, 1 - isone))
-            below, above = placements(counts.positive, counts.negative)
-            at = (np.searchsorted(counts.scores, scores) for scores in (one, other))
-            placed.append([places[where] for places, where in zip((below, above), at, strict=True)])
-        rows = (self._samples[label].rows for label in (True, False))
-        apart = (b - a for a, b in zip(*placed, strict=True))
-        return float(np.sqrt(sum(d.var(ddof=1) / n for d, n in zip(apart, rows, strict=True))))
+        return delong_paired(ones[:2], others[:2], [self._samples[y].rows for y in (True, False)])
 
     def deviations(self) -> list[dict[str, Floats]]:
         """What is bootstrapped of each arm: its figures' deviations."""
-        parts = [(label, sample.read()) for label, sample in self._samples.items()]
-        parts = [(label, columns) for label, columns in parts if columns]
-        if not parts:
+        samples = list(self._samples.values())
+        if sum(sample.rows for sample in samples) < 2:
             return [{} for _ in range(self._arms)]
-        labels = np.concatenate([np.full(len(columns[0]), label) for label, columns in parts])
-        stands_for = np.concatenate(
-            [
-                np.full(len(columns[0]), self._samples[label].rows / max(1, len(columns[0])))
-                for label, columns in parts
-            ]
-        )
-        *arms, weights = map(np.concatenate, zip(*(columns for _, columns in parts), strict=True))
-        if len(labels) < 2:
-            return [{} for _ in arms]
+        kept = [sample.read() for sample in samples]
+        *arms, weights = map(np.concatenate, zip(*kept, strict=True))
+        lengths = [len(columns[0]) for columns in kept]
+        labels = np.repeat(list(self._samples), lengths)
+        stands_for = np.repeat([sample.stands_for for sample in samples], lengths)
         statistics = [
-            _statistic(scores, labels, self._threshold if fit else None)
+            redrawn(scores, labels, self._threshold if fit else None)
             for scores, fit in zip(arms, self._are_probabilities, strict=True)
         ]
         return deviations(statistics, stands_for, weights, self._seed)
-
-
-def _statistic(scores: Floats, labels: NDArray[np.bool_], threshold: float | None) -> Statistic:
-    """The figures of replicates; without a threshold, those of the order only."""
-    order = np.argsort(scores, kind="stable")
-    ordered, label = scores[order], labels[order]
-    starts = starts_of(ordered)
-    ties = len(starts) < len(ordered)
-
-    def of_order(drawn: Floats) -> dict[str, Floats]:
-        sorted_ = drawn[:, order]
-        positive = sorted_ * label
-        negative = sorted_ - positive
-        if ties:
-            positive, negative = (np.add.reduceat(w, starts, 1) for w in (positive, negative))
-        return {
-            "auc": auc(positive, negative),
-            "average_precision": average_precision(positive, negative),
-        }
-
-    if threshold is None:
-        return of_order
-    added = terms(scores, labels, threshold)
-    apart = ordered - label
-    edges = starts_of(places_of(ordered).astype(np.float64))
-
-    def of_all(drawn: Floats) -> dict[str, Floats]:
-        sums = drawn @ added
-        in_bins = np.add.reduceat(drawn[:, order] * apart, edges, 1)
-        with np.errstate(invalid="ignore"):
-            error = np.abs(in_bins).sum(1) / sums[:, -1]
-        return of_order(drawn) | of_sums(sums) | {"calibration_error": error}
-
-    return of_all

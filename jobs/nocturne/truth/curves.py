@@ -7,9 +7,11 @@ Everywhere ``positive`` and ``negative`` are weights of the distinct scores, fro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from nocturne.truth.counts import Scored, grouped
 from nocturne.truth.rows import Floats
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "average_precision",
     "average_precision_rounding",
     "delong",
+    "delong_paired",
     "placements",
 ]
 
@@ -73,6 +76,27 @@ def delong(positive: Floats, negative: Floats) -> float | None:
         mean = float(rows @ places) / number
         parts.append(float(rows @ np.square(places - mean)) / (number - 1) / number)
     return math.sqrt(sum(parts))
+
+
+def delong_paired(ones: Sequence[Floats], others: Sequence[Floats], rows: Sequence[int]) -> float:
+    """The standard error of the difference of two AUCs of the same rows, which weigh 1.
+
+    The variance of the differences of their placements is DeLong's of correlated curves.
+
+    Args:
+        ones, others: for each of two models, scores of positives [p] and of negatives [q], p, q
+            > 1, each in the same order of rows.
+        rows: for how many positives and negatives they stand.
+    """
+    placed = []
+    for one, other in zip(ones, others, strict=True):
+        is_one = np.r_[np.ones(len(one)), np.zeros(len(other))]
+        scores, positive, negative = grouped(Scored(np.r_[one, other], is_one, 1 - is_one))
+        below, above = placements(positive, negative)
+        places = below[np.searchsorted(scores, one)], above[np.searchsorted(scores, other)]
+        placed.append(places)
+    apart = [b - a for a, b in zip(*placed, strict=True)]
+    return math.sqrt(sum(d.var(ddof=1) / n for d, n in zip(apart, rows, strict=True)))
 
 
 def auc_rounding(positive: Floats, negative: Floats) -> float:

@@ -40,7 +40,7 @@ def estimate(scores: Any, counts: Any | None = None, *, threshold: float = 0.5) 
             f"scores: got {p.min()} to {p.max()}, expected probabilities (0 to 1): only these say "
             "what to expect"
         )
-    given = weights_of(counts, len(p))
+    given = weights_of(counts, len(p), "counts")
     rows = np.ones(len(p)) if given is None else given
     positive = rows * p
     negative = rows - positive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["Numbers"]
 
 _BLOCK = 65_536
 """Rows at once: their terms fit the cache."""
+_large = np.errstate(over="ignore", invalid="ignore")
+"""For squares that overflow: what they are part of is infinite or NaN, so it is left out."""
 
 
 class Numbers(Arms):
@@ -27,6 +30,7 @@ class Numbers(Arms):
         self._actual = _Spread()
         self._sample = Sample(SAMPLE, (seed,))
 
+    @_large
     def add(self, predicted: Sequence[Any], actual: Any, weights: Any | None) -> None:
         """Adds rows: [n] for each arm, [n], [n]."""
         given = [finite("predictions", numbers) for numbers in predicted]
@@ -41,13 +45,14 @@ class Numbers(Arms):
                 self._sums[i] += weight[rows] @ _terms(numbers[rows], truth[rows], self._quantile)
         self._sample.add(*arms, truth, weight)
 
+    @_large
     def values(self) -> list[dict[str, float]]:
         """The figures of each arm; NaN where not defined."""
         return [self._values(sums) for sums in self._sums]
 
     def _values(self, sums: Floats) -> dict[str, float]:
         found = {name: float(value) for name, value in self._of_sums(sums).items()}
-        if self._actual.spread > 0:
+        if self._actual.is_there and self._actual.spread > 0:
             found["r2"] = 1 - float(sums[1]) / self._actual.spread
         return {"rows": float(self._rows)} | found
 
@@ -62,13 +67,13 @@ class Numbers(Arms):
             }
             return found if self._quantile is None else found | {"pinball": pinball / total}
 
+    @_large
     def deviations(self) -> list[dict[str, Floats]]:
         """What is bootstrapped of each arm: its figures' deviations."""
-        columns = self._sample.read()
-        if not columns or len(columns[0]) < 2:
-            return [{} for _ in self._sums]
-        *arms, truth, weights = columns
-        stands_for = np.full(len(truth), self._sample.rows / len(truth))
+        if self._sample.rows < 2:
+            return [{} for _ in range(self._arms)]
+        *arms, truth, weights = self._sample.read()
+        stands_for = np.full(len(truth), self._sample.stands_for)
         statistics = [self._statistic(_terms(numbers, truth, self._quantile)) for numbers in arms]
         return deviations(statistics, stands_for, weights, self._seed)
 
@@ -81,8 +86,17 @@ class _Spread:
 
     def __init__(self) -> None:
         self._weight = self._mean = self.spread = 0.0
+        self._least, self._most = math.inf, -math.inf
+
+    @property
+    def is_there(self) -> bool:
+        """Whether values differ: of equal ones, rounding leaves a sum that is not quite 0."""
+        return self._least < self._most
 
     def add(self, values: Floats, weights: Floats) -> None:
+        """Adds values: [n] each, n > 0."""
+        self._least = min(self._least, float(values.min()))
+        self._most = max(self._most, float(values.max()))
         weight = float(weights.sum())
         mean = float(weights @ values) / weight
         apart = mean - self._mean

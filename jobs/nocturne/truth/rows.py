@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from nocturne.errors import InputError
 
-__all__ = ["Floats", "finite", "present", "weights_of"]
+__all__ = ["Floats", "booleans", "finite", "present", "weights_of"]
 
 Floats = NDArray[np.float64]
+
+_LEAST = 1e-100
+"""The least weight: products of sums of weights neither vanish nor overflow."""
 
 
 def finite(what: str, values: Any) -> Floats:
@@ -31,22 +34,36 @@ def finite(what: str, values: Any) -> Floats:
     return found
 
 
-def weights_of(weights: Any | None, rows: int) -> Floats | None:
+def booleans(values: Any) -> NDArray[np.bool_]:
+    """The labels.
+
+    Raises:
+        InputError: they are of another type: which of their values is the positive one?
+    """
+    found: NDArray[np.bool_] = np.asarray(values)
+    if found.dtype != np.bool_:
+        raise InputError(f"labels of two classes: got {found.dtype}, expected booleans")
+    return found
+
+
+def weights_of(weights: Any | None, rows: int, what: str = "weights") -> Floats | None:
     """The weights as float64; None where all are 1.
 
     Raises:
-        InputError: one is negative or not finite, or there is not one for each row.
+        InputError: one is negative, not finite or out of all proportion, or there is not one for
+            each row.
     """
     if weights is None:
         return None
-    found = finite("weights", weights)
+    found = finite(what, weights)
     if len(found) != rows:
-        raise InputError(f"got {len(found)} weights for {rows} rows, expected one for each")
-    if len(found) and found.min() < 0:
-        at = int(found.argmin())
+        raise InputError(f"got {len(found)} {what} for {rows} rows, expected one for each")
+    wrong = (found != 0) & ((found < _LEAST) | (found > 1 / _LEAST))
+    if wrong.any():
+        at = int(wrong.argmax())
         raise InputError(
-            f"weights: got {found[at]} (row {at} of {rows}), expected numbers of 0 or more: a row "
-            "that shall not count has weight 0"
+            f"{what}: got {found[at]} (row {at} of {rows}), expected 0 (the row does not count), "
+            f"or {_LEAST:g} to {1 / _LEAST:g}"
         )
     return None if (found == 1).all() else found
 

@@ -23,6 +23,11 @@ class Sample:
         self._limit = 1.0
         self.rows = 0
 
+    @property
+    def stands_for(self) -> float:
+        """How many rows each of the sample stands for."""
+        return max(1.0, self.rows / self._most)
+
     def add(self, *columns: NDArray[Any]) -> None:
         """Draws among rows: [n] each."""
         drawn = self._random.random(len(columns[0]))
