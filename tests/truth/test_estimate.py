@@ -33,7 +33,7 @@ def test_it_is_what_labels_of_chance_give_on_average() -> None:
     for _ in range(100):
         tally = Tally("classes", threshold=0.4)
         tally.add(scores, random.random(3000) < scores)
-        nights.append(tally._rows.values()[0])
+        nights.append(tally.figures(intervals=False))
     for name, expected in estimate(scores, threshold=0.4).items():
         found = np.array([night[name] for night in nights])
         assert abs(found.mean() - expected) < 4 * found.std() / 10, name
