@@ -62,10 +62,11 @@ def derived(pipeline: Pipeline, challenger: Challenger) -> Pipeline:
     registry = dict(tree.get("registry", {}))
     if registry.get("experiment"):
         registry["experiment"] += f"@{challenger.called}"
-    unneeded = ("challengers", "canary", "split", "alerts", "slo", "tags", "description", "docs")
+    of_champion = {"challengers", "canary", "split", "alerts", "slo", "tags", "description"}
+    of_champion |= {"docs", "labels", "promote"}  # by labels it is judged beside the champion
     return Pipeline.model_validate(
         {
-            **{key: value for key, value in tree.items() if key not in unneeded},
+            **{key: value for key, value in tree.items() if key not in of_champion},
             "name": f"{pipeline.name}@{challenger.called}",
             "registry": registry,
             "model": {**shared, **own},
