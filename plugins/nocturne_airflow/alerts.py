@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from nocturne.config import Loaded, load, partition
 from nocturne.config.alerts import Alert, Channel, Event
 from nocturne.errors import ConfigError
+from nocturne.records.evidence import Evidence
 from nocturne_airflow.channels import NOTIFIERS, Message
 from nocturne_airflow.credentials import lent
 from nocturne_airflow.links import key_of, night_page, run_page
@@ -94,6 +95,11 @@ class Alerts:
     def not_judged(self, context: Context) -> None:
         """The same for the DAGs that judge nights by labels, and ask for a promotion."""
         self._failed_beside("by its labels", context)
+
+    def promotion(self, found: Evidence, what: str, links: Mapping[str, str]) -> None:
+        """Send the alert about a challenger that labels speak for."""
+        why = f"{found.model} version {found.challenger} {what}: {found.why}"
+        self.send(Message("promotion", self.pipeline, "", why, links))
 
     def _failed_beside(self, what: str, context: Context) -> None:
         why = str(context.get("exception") or "see its log")

@@ -15,7 +15,7 @@ from nocturne.records.evidence import Evidence
 from nocturne_airflow.alerts import Alerts
 from nocturne_airflow.command import Commanding
 from nocturne_airflow.gate import NOBODY, escaped
-from nocturne_airflow.links import truth_page
+from nocturne_airflow.links import run_page, truth_page
 from nocturne_airflow.operators import check, typed_answer
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
         self,
         *,
         pipeline: str,
+        alerts: Alerts,
         home: str,
         deadline: timedelta,
         connection: str | None = None,
@@ -49,7 +50,8 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
             response_timeout=deadline,
             **kwargs | {"params": {}},  # Airflow gives those of the DAG
         )
-        self.pipeline, self.home, self.connection = pipeline, home, connection
+        self.pipeline, self.alerts = pipeline, alerts
+        self.home, self.connection = home, connection
 
     def execute(self, context: Context) -> Any:
         found, version = self._evidence(), context["params"].get("version")
@@ -60,7 +62,10 @@ class PromotionOperator(Commanding, ApprovalOperator):  # type: ignore[misc,unus
         if not found.proposed:
             raise AirflowFailException(f"promote: {found.name} is not proposed: {found.why}")
         self.subject = f"Promote {found.model} version {found.challenger} to {found.alias}?"
-        self.body = question(found, truth_page(self.pipeline))
+        page = truth_page(self.pipeline)
+        self.body = question(found, page)
+        links = {"Truth": page, "DAG run": run_page(context["dag_run"])}
+        self.alerts.promotion(found, "is proposed", links)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -124,6 +129,7 @@ def promotion_dag(loaded: Loaded) -> DAG:
         PromotionOperator(
             task_id="approve",
             pipeline=pipeline.name,
+            alerts=alerts,
             home=home,
             deadline=timedelta(hours=promote.deadline_hours),
             connection=connection,

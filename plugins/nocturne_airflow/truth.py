@@ -30,7 +30,7 @@ from nocturne_airflow.watcher import STORED_WITHIN_S
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["LabelsTrigger", "ProposeOperator", "TruthOperator", "promotion_id", "truth_dag"]
+__all__ = ["LabelsTrigger", "ProposeOperator", "TruthOperator", "truth_dag"]
 
 
 class LabelsTrigger(BaseEventTrigger):  # type: ignore[misc,unused-ignore]
@@ -131,7 +131,7 @@ class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,u
     """If labels speak for the challenger, asks a person, once for each pair of versions.
 
     The question is a run of the DAG ``<pipeline>_promote`` whose id names the two versions, so it
-    is not asked a second time. With ``auto`` the alias is moved at once.
+    is not asked a second time. With ``auto`` the alias is moved at once, and the alert is sent.
     """
 
     template_fields = ()
@@ -162,25 +162,14 @@ class ProposeOperator(Commanding, TriggerDagRunOperator):  # type: ignore[misc,u
         found = typed_answer("evidence", Evidence, answer)
         if not found.proposed:
             raise AirflowSkipException(f"{found.name} is not proposed: {found.why}")
-        page = {"DAG run": run_page(context["dag_run"])}
-        what = f"{found.model} version {found.challenger}"
         if self.auto:
             options = ["--promote", "--version", str(found.challenger), "--by", "promote.auto"]
             check("evidence", self.command("evidence", self.pipeline, *options, "--json"))
-            self._tell(f"{what} was promoted: {found.why}", page)
+            self.alerts.promotion(found, "was promoted", {"DAG run": run_page(context["dag_run"])})
             return
-        self.trigger_run_id = promotion_id(found)
+        self.trigger_run_id = f"version_{found.challenger}_over_{found.champion}"
         self.conf = {"version": found.challenger}
-        super().execute(context)  # raises AirflowSkipException if it was asked before
-        self._tell(f"{what} is proposed: {found.why}", page)
-
-    def _tell(self, why: str, links: dict[str, str]) -> None:
-        self.alerts.send(Message("promotion", self.pipeline, "", why, links))
-
-
-def promotion_id(found: Evidence) -> str:
-    """The id of the run that asks about a challenger: one for each pair of versions."""
-    return f"version {found.challenger} over {found.champion}"
+        super().execute(context)  # the task is skipped if there is such a run
 
 
 def truth_dag(loaded: Loaded) -> DAG:

@@ -35,6 +35,8 @@ RUNNING = (
     "in_store",
     "by_connection",
     "tried",
+    "judged_truth",
+    "judged_promote",
 )
 SECRET = "of-the-lake-alone"
 

@@ -126,7 +126,8 @@ def copy_conf(root: Path) -> None:
     and no end date; ``held`` and ``unanswered`` hold every night; ``watched`` wants to hear of new
     models; ``mended`` has an input of its own too, for rows that are quarantined; ``in_store`` is
     the demo in a bucket; ``by_connection`` is in one of another server, whose credentials only an
-    Airflow connection has; ``tried`` has a canary, a model that a test registers.
+    Airflow connection has; ``tried`` has a canary, a model that a test registers;
+    ``judged`` a challenger and labels, all of which come with a test.
     """
     shutil.copytree(REPOSITORY / "conf", root / "conf")
     with open(root / "conf" / "base.yaml", "a", encoding="utf-8") as base:
@@ -205,7 +206,25 @@ def copy_conf(root: Path) -> None:
         "key": ["carrier", "flight"],
         "stop_on": {"drift": False},
     }
+    judged: dict[str, Any] = yaml.safe_load(demo)
+    judged["name"] = "judged"
+    judged["model"] = {"name": "judged", "alias": "champion"}
+    judged["output"]["path"] = "var/judged/scores"
+    judged["alerts"] = nightly["alerts"]
+    judged["challengers"] = [{"alias": "challenger"}]
+    judged["labels"] = {
+        "path": "var/judged/labels",
+        "column": "late",
+        "segments": ["origin"],
+        "poll_seconds": 2,
+        "settle_days": 36500,  # flights of long ago
+        "bounds": {"auc": {"min": 0.55}},
+    }
+    judged["promote"] = {
+        "when": {"metric": "auc", "better_by": 0.01, "nights": 2, "interval": "any"}
+    }
     made = (by_hand, nightly, held, unanswered, watched, mended, in_store, by_connection, tried)
+    made += (judged,)
     for pipeline in made:
         (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
 

@@ -111,12 +111,14 @@ class TestDue:
         assert due_nights(loaded, later + dt.timedelta(hours=2)) == []
 
     def test_other_scores_of_a_night_are_something_new(self, project: Project) -> None:
-        loaded = with_days(project, labels__settle_days=36500)
+        loaded = with_days(project)
         night(loaded)
         write_labels(loaded, labels([1], [True]), DAYS[0])
         before = labels_seen(loaded)
+        truths_of(loaded, due_nights(loaded))
+        assert labels_seen(loaded) == {}
         night(loaded, force=True)
-        assert labels_seen(loaded) != before
+        assert labels_seen(loaded) not in ({}, before)
 
     def test_the_command_counts_them_and_says_once_what_is_beyond(self, project: Project) -> None:
         loaded = with_days(project, labels__bounds={"auc": {"min": 0.99}})

@@ -10,6 +10,7 @@ from nocturne.errors import NocturneError
 from nocturne.operate.label_files import label_table
 from nocturne.operate.truth import known_truth, labels_of
 from nocturne.pipeline.nights import PublishedNights
+from nocturne.pipeline.places import Places
 from nocturne.records.partition import Partition
 from nocturne.store.files import digest
 from nocturne.store.partition_state import PartitionState
@@ -48,28 +49,32 @@ def _due(loaded: Loaded, labels: Labels, at: dt.datetime) -> list[tuple[Partitio
     nights, table = PublishedNights(loaded), label_table(loaded, labels)
     whole = None if loaded.pipeline.input.partition else "all"
     found = []
-    for night in nights.partitions(whole):
-        there = _there(loaded, night) + dt.timedelta(hours=labels.delay_hours)
-        is_settled = at > there + dt.timedelta(days=labels.settle_days) and whole is None
-        try:
-            if at < there or (is_settled and _was_counted(nights.state_of(night))):
+    with Places.of(loaded).state.listed():
+        for night in nights.partitions(whole):
+            there = _there(loaded, night) + dt.timedelta(hours=labels.delay_hours)
+            if at < there:
                 continue
-            if table.has(night):
-                found.append((night, nights.manifest(night).id))
-        except NocturneError:
-            continue  # not published, or it can't be read: `nocturne truth --date` says why
+            is_settled = at > there + dt.timedelta(days=labels.settle_days) and whole is None
+            try:
+                manifest = nights.manifest(night).id
+                if is_settled and _was_counted(nights.state_of(night), manifest):
+                    continue
+                if table.has(night):
+                    found.append((night, manifest))
+            except NocturneError:
+                continue  # not published, or it can't be read: `nocturne truth --date` says why
     return found
 
 
-_COUNTED = set[str]()
-"""Nights that were counted, as far as this process knows: a watcher asks every few minutes."""
+_COUNTED: dict[str, str] = {}
+"""The scores that were counted, as far as this process knows: a watcher asks every few minutes."""
 
 
-def _was_counted(state: PartitionState) -> bool:
+def _was_counted(state: PartitionState, manifest: str) -> bool:
     name = str(state.place("truth"))
-    if name not in _COUNTED and known_truth(state) is not None:
-        _COUNTED.add(name)
-    return name in _COUNTED
+    if _COUNTED.get(name) != manifest and (truth := known_truth(state)) is not None:
+        _COUNTED[name] = truth.manifest
+    return _COUNTED.get(name) == manifest
 
 
 def _there(loaded: Loaded, night: Partition) -> dt.datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from nocturne.config import Loaded
@@ -21,10 +22,15 @@ from nocturne.truth import pooled
 __all__ = ["evidence_of", "promote_on"]
 
 
-def evidence_of(loaded: Loaded) -> Evidence:
+def evidence_of(loaded: Loaded, *, ask: bool = True) -> Evidence:
     """The evidence of the newest nights that the same two versions scored, and what it is worth.
 
+    Args:
+        ask: look in the registry which version the champion is by now; else the newest published
+            night says it.
+
     Raises:
+        RegistryUnavailable: the registry is asked and does not answer.
         ConfigError: the pipeline has no section ``promote``.
         StateError: a night's truth is damaged.
     """
@@ -55,6 +61,9 @@ def evidence_of(loaded: Loaded) -> Evidence:
         found, mean=Difference(mean.value, mean.low, mean.high), segments=_segments(promote, nights)
     )
     lacks = _lacks(promote, found)
+    now = _champion(loaded, found) if ask else _newest(loaded)
+    if now != found.champion:
+        lacks.insert(0, f"version {now} is the {found.alias} by now, and not {found.champion}")
     return replace(found, proposed=not lacks, why="; ".join(lacks) or _in_words(found))
 
 
@@ -79,6 +88,22 @@ def promote_on(loaded: Loaded, found: Evidence, version: int | None, by: str) ->
         return aliases.promote(
             client, found.model, found.alias, found.challenger, by, found.why, found.champion
         )
+
+
+def _champion(loaded: Loaded, found: Evidence) -> int | None:
+    """The version behind the alias; None if there is none."""
+    with registry(loaded) as client:
+        there = dict(client.get_registered_model(found.model).aliases).get(found.alias)
+    return int(there) if there is not None else None
+
+
+def _newest(loaded: Loaded) -> int | None:
+    """The champion of the newest published night."""
+    nights = PublishedNights(loaded)
+    for night in reversed(nights.partitions(None if loaded.pipeline.input.partition else "all")):
+        with suppress(NocturneError):
+            return nights.manifest(night).model.version
+    return None
 
 
 def _nights(loaded: Loaded, name: str, metric: str, most: int) -> dict[str, tuple[Truth, Against]]:

@@ -175,14 +175,15 @@ class _Count:
         for part in order:
             tally = self._parts[part]
             bins = tuple((b.rows, b.score, b.positive) for b in tally.bins())
-            found[part] = TruthPart({**tally.figures(), **own.get(part, {})}, bins)
+            figures = tally.figures(redraw="=" not in part)  # there may be many segments
+            found[part] = TruthPart({**figures, **own.get(part, {})}, bins)
         return found
 
     def against(self, name: str) -> Against:
         """How a challenger compares on the rows that both have scored."""
         manifest = self._challengers[name].manifest
         sides = {
-            part: (first.figures(intervals=not part), second.figures(intervals=not part))
+            part: (first.figures(redraw=not part), second.figures(redraw=not part))
             for part, (first, second) in self._sides[name].items()
         }
         champion, challenger = sides.pop("")

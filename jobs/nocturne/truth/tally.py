@@ -52,7 +52,7 @@ class Tally:
         """
         self._rows.add([predicted], actual, weights)
 
-    def figures(self, *, intervals: bool = True) -> dict[str, float]:
+    def figures(self, *, redraw: bool = True) -> dict[str, float]:
         """The figures by name, without those that are not defined.
 
         ``classes``: ``positive`` (share), ``auc``, ``average_precision``; and if all scores are
@@ -60,12 +60,13 @@ class Tally:
         ``f1``, ``accuracy``. ``numbers``: ``mae``, ``rmse``, ``bias`` (mean of predicted less
         actual), ``r2``, ``pinball``. ``multiclass``: ``accuracy``, ``macro_f1``. The ends of 95%
         intervals are ``<name>_low`` and ``<name>_high``: of the AUC of unweighted rows DeLong's,
-        else of Poisson bootstrap. Without ``intervals`` there are none, and none is computed.
+        else of Poisson bootstrap.
+
+        Args:
+            redraw: False: without the bootstrap, which takes a second or more for many rows.
         """
         [found] = self._rows.values()
-        if not intervals:
-            return {name: value for name, value in found.items() if math.isfinite(value)}
-        [strayed] = self._rows.deviations()
+        [strayed] = self._rows.deviations() if redraw else [{}]
         error = self._rows.auc_error()
         ends = {
             name: interval(found[name], strayed[name]) for name in strayed if name in _INTERVALS

@@ -142,6 +142,6 @@ def _evidence(loaded: Loaded) -> Evidence | None:
     if loaded.pipeline.promote is None:
         return None
     try:
-        return evidence_of(loaded)
+        return evidence_of(loaded, ask=False)
     except NocturneError:
         return None
