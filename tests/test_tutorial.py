@@ -97,7 +97,7 @@ def test_the_demo_runs_in_an_object_store(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_challenger_becomes_the_champion(project: Path) -> None:
+def test_a_challenger_becomes_the_champion_by_hand_and_then_by_its_labels(project: Path) -> None:
     for name in (
         "pipelines/flight_delay.yaml",
         *(f"expectations/flight_delay_{s}.yaml" for s in ("input", "output")),
@@ -116,6 +116,19 @@ def test_a_challenger_becomes_the_champion(project: Path) -> None:
     assert versions == expected
     beside = project / "var/demo/scores/flight_delay__challenger/ds=2013-07-01"
     assert pq.read_table(beside, partitioning=None).num_rows == 966
+
+    said = run("tutorial-truth.md", project)
+    assert "auc is 0.5" in said
+    assert "proposed: auc +0.0" in said
+    assert "over 14 nights with labels, 2013-07-02 to 2013-07-15" in said
+    assert said.count("replay bit-equal") == 4
+    versions = {
+        day: {*pq.read_table(_scores(project, day), partitioning=None)["model_version"].to_pylist()}
+        for day in ("16", "17", "18")
+    }
+    assert versions == {"16": {2}, "17": {2}, "18": {1}}
+    page = (project / "var/truth.html").read_text()
+    assert '<h2 id="truth">Truth</h2>' in page
 
 
 def _scores(project: Path, day: str) -> Path:

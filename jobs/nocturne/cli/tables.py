@@ -192,7 +192,7 @@ def history_tables(model: str, found: History) -> None:
 
 
 def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
-    """Nights by their labels."""
+    """Nights by their labels; the intervals of other figures are in the JSON."""
     for one in found:
         if one.truth is None:
             print(f"{one.partition}: {printable(one.problem)}")
@@ -211,10 +211,15 @@ def truth_tables(name: str, found: Sequence[NightTruth]) -> None:
                         part,
                         int(counted.figures["rows"]),
                         truth.unlabelled if part == "all" else None,
-                        *(_with_interval(counted.figures, figure) for figure in figures),
+                        *(
+                            _with_interval(counted.figures, figure)
+                            if figure in ("auc", "mae", "macro_f1")
+                            else _figure(counted.figures.get(figure))
+                            for figure in figures
+                        ),
                     )
                     for key, truth in truths
-                    for part, counted in truth.parts.items()
+                    for part, counted in truth.in_order.items()
                 ],
             )
     _against(name, [(one.partition, one.truth) for one in found if one.truth])
@@ -251,8 +256,9 @@ def _difference(found: Difference) -> str:
 def evidence_tables(name: str, found: Evidence) -> None:
     """What labels say of a challenger: each night, and their mean."""
     compared = f"version {found.challenger} less version {found.champion}"
+    print(f"{name}: {found.metric} of {found.name}, {compared} ({found.better} is better)")
     _print(
-        f"{name}: {found.metric} of {found.name}, {compared} ({found.better} is better)",
+        "",
         ("partition", "difference"),
         [
             *((key, _figure(value)) for key, value in found.nights.items()),

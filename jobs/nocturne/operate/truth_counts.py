@@ -170,10 +170,8 @@ class _Count:
 
     def parts(self, own: Mapping[str, Mapping[str, float]]) -> dict[str, TruthPart]:
         """The figures of each part, and its bins. ``own``: those of ``labels.metrics``."""
-        order = sorted(self._parts, key=lambda part: (part != "all", "=" in part, part))
         found = {}
-        for part in order:
-            tally = self._parts[part]
+        for part, tally in self._parts.items():
             bins = tuple((b.rows, b.score, b.positive) for b in tally.bins())
             figures = tally.figures(redraw="=" not in part)  # there may be many segments
             found[part] = TruthPart({**figures, **own.get(part, {})}, bins)

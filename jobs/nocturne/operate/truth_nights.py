@@ -13,10 +13,10 @@ from nocturne.operate.reigns import took_over
 from nocturne.operate.truth import known_truth, labels_of
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.manifest import PublishedNight
-from nocturne.records.truth import BETTER, Truth
+from nocturne.records.truth import BETTER, Truth, part_order
 from nocturne.store.run import Run
 
-__all__ = ["TruthNight", "figures_of", "trust_now", "truth_nights"]
+__all__ = ["TruthNight", "figures_of", "parts_of", "trust_now", "truth_nights"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ def figures_of(nights: Sequence[TruthNight], own: Sequence[str] = ()) -> list[st
         for name in night.truth.parts["all"].figures
     }
     return [name for name in (*BETTER, "bias", "positive", *own) if name in there]
+
+
+def parts_of(nights: Sequence[TruthNight]) -> list[str]:
+    """The parts that the nights have: all rows, versions if there are several, segments."""
+    parts = {part for night in nights if night.truth is not None for part in night.truth.parts}
+    versions = {part for part in parts if part.startswith("version ")}
+    return sorted(parts - versions if len(versions) == 1 else parts, key=part_order)
 
 
 def _estimate(labels: Labels, nights: PublishedNights, night: PublishedNight) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nocturne.config import Loaded
-from nocturne.operate.truth_nights import TruthNight, figures_of, trust_now, truth_nights
+from nocturne.operate.truth_nights import TruthNight, figures_of, parts_of, trust_now, truth_nights
 from nocturne.records.manifest import PublishedNight
 from nocturne.records.truth import BETTER
 from nocturne.report import JudgedDay, TruthSection
@@ -49,9 +49,8 @@ def _rows(
     found: Sequence[TruthNight], names: Sequence[str]
 ) -> list[tuple[str, int, dict[str, float]]]:
     """Each part's rows, and the mean of its figures over the nights that have them."""
-    parts = dict.fromkeys(p for night in found if night.truth for p in night.truth.parts)
     lines = []
-    for part in parts:
+    for part in parts_of(found):
         rows = sum(int(night.figure("rows", part) or 0) for night in found)
         means = {}
         for name in names:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from nocturne.codec import Stored
 from nocturne.records.texts import ManifestId, Time
 
-__all__ = ["BETTER", "Against", "Better", "Difference", "Truth", "TruthPart"]
+__all__ = ["BETTER", "Against", "Better", "Difference", "Truth", "TruthPart", "part_order"]
 
 Better = Literal["more", "less"]
 
@@ -121,3 +121,13 @@ class Truth(Stored):
     against: dict[str, Against] = field(default_factory=dict)
     estimate: dict[str, float] = field(default_factory=dict)
     beyond: tuple[str, ...] = ()
+
+    @property
+    def in_order(self) -> dict[str, TruthPart]:
+        """The parts: all rows, versions, segments."""
+        return {part: self.parts[part] for part in sorted(self.parts, key=part_order)}
+
+
+def part_order(part: str) -> tuple[bool, bool, str]:
+    """Sorts the names of parts: all rows, versions, segments."""
+    return part != "all", "=" in part, part

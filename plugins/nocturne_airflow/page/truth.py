@@ -12,7 +12,7 @@ from nocturne import config
 from nocturne.config import Loaded
 from nocturne.errors import NocturneError
 from nocturne.operate.evidence import evidence_of
-from nocturne.operate.truth_nights import TruthNight, figures_of, trust_now, truth_nights
+from nocturne.operate.truth_nights import TruthNight, figures_of, parts_of, trust_now, truth_nights
 from nocturne.pipeline.nights import PublishedNights
 from nocturne.records.evidence import Evidence
 from nocturne.records.manifest import PublishedNight
@@ -42,7 +42,6 @@ def truth(
     names = figures_of(found, list(labels.metrics) if labels else ())
     figure = figure if figure in names else next(iter(names), "")
     last = next((night for night in reversed(found) if night.truth is not None), None)
-    parts = dict.fromkeys(p for night in found if night.truth for p in night.truth.parts)
     challengers = dict.fromkeys(c for night in found if night.truth for c in night.truth.against)
     return html(
         request,
@@ -56,7 +55,7 @@ def truth(
         until=until,
         nights=nights,
         points=_points(found, figure),
-        parts=[(p, _of_part(found, figure, p)) for p in [*parts][1 : 1 + _ARMS]],
+        parts=[(p, _of_part(found, figure, p)) for p in parts_of(found)[1 : 1 + _ARMS]],
         challengers=[(c, _of_challenger(found, figure, c)) for c in challengers],
         reliability=_reliability(last),
         trust=trust_now(found),
